@@ -1,0 +1,26 @@
+"""A sequence of tasks: its visits in order, each with a budget. Imports no torch."""
+
+from typing import NamedTuple
+
+from plasticity_rl.checks import UsageError
+
+
+class Visit(NamedTuple):
+    """One stay at a task."""
+
+    index: int
+    """position in the sequence, from 0"""
+    task: str
+    cycle: int
+    """how often the task has been visited before"""
+    budget: int
+    """updates (supervised streams) or frames (games), of each member"""
+
+
+def sequence(tasks: tuple[str, ...], budget: int, cycles: int = 1) -> tuple[Visit, ...]:
+    """Each task once in the order given, the whole list `cycles` times over."""
+    if not tasks:
+        raise UsageError("a sequence needs at least one task")
+    return tuple(
+        Visit(cycle * len(tasks) + position, task, cycle, budget) for cycle in range(cycles) for position, task in enumerate(tasks)
+    )

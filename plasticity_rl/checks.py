@@ -1,0 +1,84 @@
+"""Validation of frozen dataclasses, with errors for the person who made the mistake. Imports no torch."""
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+
+class UsageError(ValueError):
+    """A person's mistake: one line that says what was wrong and what is allowed. Programs end with exit code 2."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """A clause that names the choice closest to `name`, or all choices when none is close."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(name.lower(), [choice.lower() for choice in choices], n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {next(choice for choice in choices if choice.lower() == close[0])}?"
+    shown = ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")
+    return f"one of: {shown}" if choices else "there is none"
+
+
+def choose(what: str, name: str, choices: Iterable[str]) -> str:
+    """`name` itself if it is one of `choices`; a UsageError that names the nearest one otherwise."""
+    choices = list(choices)
+    if name not in choices:
+        raise UsageError(f"unknown {what} {name!r}; {nearest(str(name), choices)}")
+    return name
+
+
+def check(part: Any, **ranges: str) -> None:
+    """Hold a frozen dataclass to its annotations and to ranges written as intervals.
+
+    `check(self, tau="[0, 1]", rate="(0, inf)")`, from `__post_init__`. Every field is held to its annotation (int, float, bool, str,
+    Literal, tuple[X, ...], X | None); floats must be finite; an int is taken where a float is asked for.
+    """
+    hints = typing.get_type_hints(type(part))
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        where = f"{type(part).__name__}: {field.name}"
+        _check_type(where, value, hints[field.name])
+        if field.name in ranges and value is not None:
+            _check_range(where, value, ranges[field.name])
+
+
+def _check_type(where: str, value: Any, hint: Any) -> None:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise UsageError(f"{where} cannot be {value!r}; {nearest(str(value), map(str, arguments))}")
+    elif origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        _check_type(where, value, inner)
+    elif origin is tuple:
+        if not isinstance(value, tuple):
+            raise UsageError(f"{where} must be several values, not {value!r}")
+        for item in value:
+            _check_type(where, item, arguments[0])
+    elif hint is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise UsageError(f"{where} must be a finite number, not {value!r}")
+    elif hint is int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise UsageError(f"{where} must be a whole number, not {value!r}")
+    elif isinstance(hint, type) and not isinstance(value, hint):
+        raise UsageError(f"{where} must be a {hint.__name__}, not {value!r}")
+
+
+def _check_range(where: str, value: float, interval: str) -> None:
+    match = re.fullmatch(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])", interval)
+    assert match, f"not an interval: {interval}"
+    low, high = float(match[2]), float(match[3])
+    above = value >= low if match[1] == "[" else value > low
+    below = value <= high if match[4] == "]" else value < high
+    if not (above and below):
+        raise UsageError(f"{where} must lie in {interval}, not {value!r}")

@@ -1,0 +1,131 @@
+"""What one run is: a frozen, validated value, JSON both ways, and a key that is the hash of its content. Imports no torch.
+
+An experiment is made of parts, each a frozen dataclass of plain fields. In JSON a part is `["redo.ReDo", {"tau": 0.1, ...}]`: its file
+and class below the package where its kind lives, and all of its fields, defaults expanded.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from plasticity_rl.checks import UsageError, check, nearest
+
+HOMES = {
+    "benchmark": "envs",
+    "agent": "agents",
+    "network": "plasticity_rl",
+    "optimizer": "plasticity_rl",
+    "schedule": "plasticity_rl",
+    "chain": "plasticity_rl.interventions",
+}
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: `members` independent networks of one agent, trained side by side on one benchmark under one chain.
+
+    Raises UsageError for a field out of range, for an agent that cannot learn from the benchmark, and for parts that do not fit.
+    """
+
+    benchmark: Any
+    agent: Any
+    network: Any
+    optimizer: Any
+    schedule: Any
+    chain: tuple[Any, ...] = ()
+    members: int = 5
+    seed: int = 0
+    diagnose_every: int = 500
+    """updates between two rows of diagnostics"""
+    checkpoint_every: int = 10_000
+    """agent steps (of one member) between two checkpoints; each closes a leg, and an interrupted run resumes from the last"""
+
+    def __post_init__(self) -> None:
+        check(self, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", diagnose_every="[1, inf)", checkpoint_every="[1, inf)")
+        if self.agent.learns_from != self.benchmark.teaches:
+            raise UsageError(
+                f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "
+                f"{self.benchmark.teaches}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and dicts, every default expanded; `from_json` is its inverse."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, home in HOMES.items():
+            value = fields[name]
+            fields[name] = [_part_to_json(part, home) for part in value] if name == "chain" else _part_to_json(value, home)
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Experiment":
+        """The experiment that `to_json` described. Raises UsageError for an unknown field, file or class."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in fields:
+            if name not in known:
+                raise UsageError(f"unknown field {name!r} of an experiment; {nearest(name, known)}")
+        made = dict(fields)
+        for name, home in HOMES.items():
+            value = made[name]
+            made[name] = tuple(_part_from_json(part, home) for part in value) if name == "chain" else _part_from_json(value, home)
+        return cls(**made)
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits: the hash of the whole content."""
+        return _digest(self.to_json())
+
+    @property
+    def setting(self) -> str:
+        """The hash of the content less chain, seed and members: runs that share it differ only in what is compared."""
+        return _digest({name: value for name, value in self.to_json().items() if name not in ("chain", "seed", "members")})
+
+    @property
+    def fresh_control(self) -> bool:
+        """Does this run start over at every visit: network, optimizer and replay?"""
+        return len(self.chain) == 1 and self.chain[0].clock == "task" and self.chain[0].clears_replay
+
+    @property
+    def label(self) -> str:
+        """The chain in words: `none`, `fresh`, `nap + redo:tau=0.1`."""
+        return "fresh" if self.fresh_control else " + ".join(map(word, self.chain)) or "none"
+
+
+def word(part: Any) -> str:
+    """A part as the command line writes it: the name of its file, and the fields that differ from their defaults."""
+    name = type(part).__module__.rpartition(".")[2].replace("_", "-")
+    changed = [
+        f"{field.name}={getattr(part, field.name)}"
+        for field in dataclasses.fields(part)
+        if getattr(part, field.name) != field.default
+    ]
+    return name + (":" + ",".join(changed) if changed else "")
+
+
+def _part_to_json(part: Any, home: str) -> list[Any]:
+    module, name = type(part).__module__, type(part).__name__
+    fields = {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(part).items()}
+    return [f"{module.removeprefix(home + '.')}.{name}", fields]
+
+
+def _part_from_json(described: Any, home: str) -> Any:
+    try:
+        path, fields = described
+        module_name, _, class_name = path.rpartition(".")
+        part = getattr(importlib.import_module(f"{home}.{module_name}"), class_name)
+    except (ValueError, TypeError, ImportError, AttributeError) as error:
+        raise UsageError(f"no such part below {home}: {described!r}") from error
+    if not dataclasses.is_dataclass(part) or not isinstance(part, type):
+        raise UsageError(f"{home}.{path} is not a part of an experiment")
+    known = [field.name for field in dataclasses.fields(part)]
+    for name in fields:
+        if name not in known:
+            raise UsageError(f"unknown field {name!r} of {class_name}; {nearest(name, known)}")
+    return part(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()[:16]
