@@ -1,11 +1,12 @@
 """A sequence of tasks: its visits in order, each with a budget. Imports no torch."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from plasticity_rl.checks import UsageError
 
 
-class Visit(NamedTuple):
+@dataclass(frozen=True)
+class Visit:
     """One stay at a task."""
 
     index: int

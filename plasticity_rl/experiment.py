@@ -98,9 +98,7 @@ def word(part: Any) -> str:
     """A part as the command line writes it: the name of its file, and the fields that differ from their defaults."""
     name = type(part).__module__.rpartition(".")[2].replace("_", "-")
     changed = [
-        f"{field.name}={getattr(part, field.name)}"
-        for field in dataclasses.fields(part)
-        if getattr(part, field.name) != field.default
+        f"{field.name}={getattr(part, field.name)}" for field in dataclasses.fields(part) if getattr(part, field.name) != field.default
     ]
     return name + (":" + ",".join(changed) if changed else "")
 

@@ -57,6 +57,17 @@ class Metric(NamedTuple):
     value: float
 
 
+class Tick(NamedTuple):
+    """How far a run has come. Written nowhere; for those who watch."""
+
+    visit: int
+    task: str
+    cycle: int
+    frames: int
+    steps: int
+    updates: int
+
+
 class Spec(NamedTuple):
     """What spec.json says of a run, for those who read runs without importing what made them."""
 

@@ -1,0 +1,63 @@
+"""An actor: a pool of environments, the stacks of frames that a policy sees, and the episodes going on in them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.pools import Pool, Step
+
+
+class Episode(NamedTuple):
+    """An episode that ended, of one member."""
+
+    member: int
+    score: float
+    """undiscounted, unclipped"""
+
+
+class Actor:
+    """S members x B environments in one pool, on the learner's device. `send`, then learn while the emulator steps, then `receive`."""
+
+    def __init__(self, pool: Pool, members: int, stack: int, device: str) -> None:
+        self._pool, self._shape, self._stack, self._device = pool, (members, pool.num_envs // members), stack, device
+        self._returns = np.zeros(self._shape)
+        step = pool.reset()
+        self.frames = self._tensor(step.observations)
+        """(S, B, *frame), the newest"""
+        self.ages = torch.zeros(self._shape, dtype=torch.int64, device=device)
+        """how many frames of its episode came before each, at most stack - 1"""
+        self._stacks = self.frames.unsqueeze(2).repeat_interleave(stack, 2)
+
+    @property
+    def observations(self) -> Tensor:
+        """What the policy sees: (S, B, stack, *frame), or (S, B, *frame) where stack is 1."""
+        return self._stacks[:, :, 0] if self._stack == 1 else self._stacks
+
+    def send(self, actions: Tensor) -> None:
+        """Let every environment take its action, (S, B)."""
+        self._pool.send(actions.cpu().numpy().reshape(-1).astype(np.int32))
+
+    def receive(self) -> tuple[Step, list[Episode]]:
+        """What came of it, and the episodes that ended."""
+        step = self._pool.recv()
+        self.frames = self._tensor(step.observations)
+        first = self._tensor(step.first)
+        self.ages = torch.where(first, 0, (self.ages + 1).clamp(max=self._stack - 1))
+        shape = (*self._shape, *(1,) * (self._stacks.ndim - 2))
+        newest = self.frames.unsqueeze(2)
+        self._stacks = torch.where(first.view(shape), newest, torch.cat([self._stacks[:, :, 1:], newest], 2))
+        self._returns += step.rewards.reshape(self._shape)
+        ended = (step.terminated | step.truncated).reshape(self._shape)
+        episodes = [Episode(int(member), float(self._returns[member, column])) for member, column in np.argwhere(ended)]
+        self._returns[ended] = 0.0
+        return step, episodes
+
+    def close(self) -> list[Episode]:
+        """Give up the environments; returns the episodes that this cut, with their returns so far."""
+        self._pool.close()
+        return [Episode(member, float(score)) for member, row in enumerate(self._returns) for score in row]
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device).view(*self._shape, *values.shape[1:])

@@ -1,0 +1,1 @@
+"""Measurements of the project's own speed; each prints what it ran on."""

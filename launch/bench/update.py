@@ -1,0 +1,84 @@
+"""ms per update for S members, eager and compiled, beside a plain `nn.Sequential` + `torch.optim.Adam` loop, interleaved in one process.
+
+The network is the demo's: 64 -> 100 -> 100 -> 100 -> 10, ReLU, Adam, batches of 32, without a chain (as the plain loop) and with NaP.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from agents.supervised import Supervised
+from plasticity_rl.interventions import NormalizeAndProject, assemble
+from plasticity_rl.learner import Learner
+from plasticity_rl.networks import MLP
+from plasticity_rl.optimizers import Adam
+
+MEMBERS = (1, 5, 32, 128)
+ROUNDS = 5
+
+
+def measure(seconds: float) -> None:
+    """Print the table; `seconds` is the length of one window, of which each way has ROUNDS, taken in turn; medians are shown."""
+    torch.set_flush_denormal(True)
+    console = Console(highlight=False)
+    console.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {ROUNDS} interleaved windows of {seconds:g} s")
+    table = Table("members", "chain", "plain, ms", "eager, ms", "compiled, ms", "plain / eager per member", "plain / compiled per member")
+    plain = _plain()
+    for members in MEMBERS:
+        for name, chain in (("none", ()), ("nap", (NormalizeAndProject(),))):
+            with console.status(f"{members} members, {name}: compiling and measuring"):
+                ways = [plain, _ours(members, chain, False), _ours(members, chain, True)]
+                windows = [[_window(way, seconds) for way in ways] for _ in range(ROUNDS)]
+                loop, eager, compiled = (statistics.median(times) * 1e3 for times in zip(*windows, strict=True))
+            table.add_row(
+                str(members),
+                name,
+                f"{loop:.3f}",
+                f"{eager:.3f}",
+                f"{compiled:.3f}",
+                f"{loop * members / eager:.2f}",
+                f"{loop * members / compiled:.2f}",
+            )
+    console.print(table)
+
+
+def _window(update: Callable[[], object], seconds: float) -> float:
+    """Seconds an update takes."""
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        update()
+        count += 1
+    return (time.perf_counter() - start) / count
+
+
+def _plain() -> Callable[[], object]:
+    layers: list[nn.Module] = []
+    for width in (64, 100, 100):
+        layers += [nn.Linear(width, 100), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.Linear(100, 10))
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    inputs, labels = torch.randn(32, 64), torch.randint(10, (32,))
+
+    def update() -> None:
+        loss = F.cross_entropy(network(inputs), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return update
+
+
+def _ours(members: int, chain: tuple, compile: bool) -> Callable[[], object]:
+    network, optimizer = assemble(MLP(), Adam(), chain, (64,), 10)
+    learner = Learner(
+        network, lambda params, batch: Supervised().loss(network, params, batch), optimizer, chain, members, 0, compile=compile
+    )
+    batch = {"inputs": torch.randn(members, 32, 64), "labels": torch.randint(10, (members, 32))}
+    learner.update(1e-3, batch)  # compiles
+    return lambda: learner.update(1e-3, batch)

@@ -1,0 +1,205 @@
+"""Carry out one experiment: the record of truth, the board, the display and the checkpoints, all fed by the agent's stream of events."""
+
+import hashlib
+import os
+import platform
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from launch.board import Board
+from launch.progress import Display
+from plasticity_rl import checkpoint
+from plasticity_rl.checkpoint import Snapshot
+from plasticity_rl.checks import UsageError
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.runs import Metric, Score, Spec, Table, Tick, check_name, is_done, sync_folder, truncate, write_json
+
+CODE = ("plasticity_rl", "envs", "agents")  # what a run's numbers depend on
+TABLES: dict[str, type[Score] | type[Metric]] = {"scores.csv": Score, "metrics.csv": Metric}
+
+
+class FolderTaken(Exception):
+    """Another process is writing this run."""
+
+
+class Stopped(Exception):
+    """A signal ended the run; `number` is the signal's."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+def describe(experiment: Experiment) -> Spec:
+    """What spec.json says. Raises UsageError where the parts do not fit together, or data cannot be had."""
+    from plasticity_rl.interventions import assemble
+
+    benchmark = experiment.benchmark
+    assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, benchmark.outputs)
+    return Spec(
+        key=experiment.key,
+        setting=experiment.setting,
+        benchmark=type(benchmark).__name__,
+        label=experiment.label,
+        fresh_control=experiment.fresh_control,
+        unit=benchmark.unit,
+        fingerprint=benchmark.fingerprint(experiment.seed, experiment.members),
+        members=experiment.members,
+        seed=experiment.seed,
+        visits=[asdict(visit) for visit in benchmark.visits()],
+        references=benchmark.references(),
+        experiment=experiment.to_json(),
+    )
+
+
+def place(root: Path, name: str, key: str) -> Path:
+    """The run's folder. Raises UsageError for a name that is none and for a folder that leads elsewhere."""
+    folder = root / check_name(name) / key
+    for path in (root / name, folder):
+        if path.is_symlink():
+            raise UsageError(f"{path} is a link to somewhere else; a run's folder must be a folder")
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UsageError(f"cannot write in {parent}")
+    return folder
+
+
+def run(
+    experiment: Experiment, root: Path, name: str, device: str = "cpu", compile: bool = True, other_code: bool = False
+) -> tuple[Path, str]:
+    """Carry out an experiment in `root/name/key`: `done`, or `skipped` where it was done before. An interrupted run goes on from its last
+    checkpoint.
+
+    Raises UsageError (nothing was written), FolderTaken, Stopped, FloatingPointError (a loss that is no number), OSError (the disk).
+    """
+    spec = describe(experiment)
+    folder = place(root, name, spec.key)
+    if is_done(folder):
+        return folder, "skipped"
+    context = _context(device, compile)
+    _refuse_other_code(folder, context, other_code)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            _carry_out(experiment, spec, context, folder, device, compile)
+    except Timeout as error:
+        raise FolderTaken(f"{folder} is being written by another process") from error
+    return folder, "done"
+
+
+def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], folder: Path, device: str, compile: bool) -> None:
+    import torch
+
+    torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, and slow
+    if not (folder / "spec.json").exists():
+        write_json(folder / "spec.json", spec._asdict())
+    resume, problems = checkpoint.load_latest(folder / "checkpoints")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    for table in TABLES:
+        if resume:
+            truncate(folder / table, resume.facts["lengths"][table])
+        else:
+            (folder / table).unlink(missing_ok=True)
+    write_json(folder / "context.json", context)
+    tables = {kind: Table(folder / table, kind) for table, kind in TABLES.items()}
+    events = experiment.agent.train(experiment, device, compile, resume)
+    try:
+        with _Signals() as signals, Board(folder, spec) as board, Display(spec) as display:
+            for event in events:
+                if isinstance(event, Score | Metric):
+                    tables[type(event)].append(event)
+                    board.add(event)
+                    if isinstance(event, Score):
+                        display.score(event)
+                elif isinstance(event, Tick):
+                    display.tick(event)
+                elif isinstance(event, Snapshot):
+                    lengths = {table: tables[kind].sync() for table, kind in TABLES.items()}
+                    saved = event._replace(facts=event.facts | {"lengths": lengths})
+                    checkpoint.save(folder / "checkpoints", event.facts["number"], saved)
+                if signals.caught:
+                    raise Stopped(signals.caught, f"stopped; the same command resumes {folder} from its last checkpoint")
+    finally:
+        for table in tables.values():
+            table.close()
+    (folder / "DONE").touch()
+    sync_folder(folder)
+
+
+def _context(device: str, compile: bool) -> dict[str, Any]:
+    """What the run ran on."""
+    import torch
+
+    checkout = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for package in CODE for path in (checkout / package).rglob("*.py")):
+        digest.update(path.relative_to(checkout).as_posix().encode() + b"\0" + path.read_bytes())
+    git = [_git(checkout, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))]
+    packages = ("torch", "numpy", "envpool", "ale-py", "gymnasium", "rliable", "tensorboard")
+    return {
+        "code": digest.hexdigest()[:16],
+        "commit": git[0],
+        "dirty": bool(git[1]),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in packages},
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "compiled": compile,
+    }
+
+
+def _git(checkout: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _refuse_other_code(folder: Path, context: dict[str, Any], allowed: bool) -> None:
+    import json
+
+    path = folder / "context.json"
+    if allowed or not path.exists() or not checkpoint.checkpoints(folder / "checkpoints"):
+        return
+    if json.loads(path.read_text(encoding="utf-8")).get("code") != context["code"]:
+        raise UsageError(f"{folder} was begun by other code; --other-code goes on with it all the same, another --name starts anew")
+
+
+class _Signals:
+    """Between enter and exit, SIGINT and SIGTERM are noted instead of acted on; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self.caught = 0
+
+    def __enter__(self) -> "_Signals":
+        try:
+            self._before = {number: signal.signal(number, self._catch) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread, where signals are somebody else's
+            self._before = {}
+        return self
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self.caught:
+            raise Stopped(number, "stopped at once")
+        self.caught = number
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,64 @@
+"""What there is: every word an experiment can be made of, and a page for each, from the classes themselves."""
+
+import dataclasses
+import inspect
+import typing
+from itertools import pairwise
+
+from rich.console import Console
+from rich.table import Table
+
+from launch.words import PARTS, methods, part_class
+from plasticity_rl.checks import choose
+
+KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method")
+
+
+def words(kind: str) -> list[str]:
+    """All words of a kind."""
+    return methods() if kind == "method" else list(PARTS[kind])
+
+
+def print_all() -> None:
+    """One line for each word."""
+    console = Console()
+    for kind in KINDS:
+        table = Table(title=f"{kind}s", title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2))
+        for word in words(kind):
+            table.add_row(word, (inspect.getdoc(part_class(kind, word)) or "").partition("\n")[0])
+        console.print(table, "")
+
+
+def print_page(word: str) -> None:
+    """What a word stands for, and its fields with types, defaults and meanings. Raises UsageError for an unknown word."""
+    known = {each: kind for kind in KINDS for each in words(kind)}
+    made = part_class(known[choose("word", word, known)], word)
+    console = Console(highlight=False)
+    console.print(f"[bold]{word}[/] - {made.__module__}.{made.__name__}\n")
+    console.print(inspect.getdoc(made) or "", markup=False)
+    hints, meanings = typing.get_type_hints(made), field_meanings(made)
+    table = Table("field", "type", "default", "meaning", box=None, padding=(0, 2))
+    for field in dataclasses.fields(made):
+        hint = hints[field.name]
+        kind = (
+            " | ".join(map(str, typing.get_args(hint)))
+            if typing.get_origin(hint) is typing.Literal
+            else getattr(hint, "__name__", str(hint))
+        )
+        default = "+".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
+        table.add_row(field.name, kind, default, meanings.get(field.name, ""))
+    console.print("", table)
+
+
+def field_meanings(made: type) -> dict[str, str]:
+    """The docstring behind each field, base classes first."""
+    import ast
+    import textwrap
+
+    meanings = {}
+    for owner in reversed([each for each in made.__mro__ if dataclasses.is_dataclass(each)]):
+        body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]).body
+        for field, text in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                meanings[getattr(field.target, "id", "")] = " ".join(str(text.value.value).split())
+    return meanings

@@ -1,0 +1,174 @@
+"""Experiments in words: `redo:tau=0.1,every=500` is a part of an experiment, and each benchmark brings defaults for the others.
+
+A word names a class, the settings behind the colon set its fields (several values of one field are joined by +). A method's word is its
+file's name.
+"""
+
+import dataclasses
+import importlib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import plasticity_rl
+from envs import atari
+from plasticity_rl.checks import UsageError, choose, nearest
+from plasticity_rl.experiment import Experiment
+
+# Sequences that others used, as settings of `atari`; budgets are theirs where they are known.
+PRESETS: dict[str, dict[str, str]] = {
+    "abbas-5": {"games": "+".join(atari.ABBAS_5)},
+    "cora-6": {"games": "+".join(atari.CORA_6), "frames": "50_000_000", "cycles": "2"},
+    "carmack-8": {"games": "+".join(atari.CARMACK_8), "frames": "400_000", "cycles": "3"},
+    "atari-26": {"games": "+".join(atari.ATARI_26)},
+    "atari-57": {"games": "+".join(atari.ATARI_57)},
+}
+
+PARTS = {
+    "benchmark": {
+        "random-labels": "envs.streams.RandomLabels",
+        "cartpole": "envs.control.CartPole",
+        "atari": "envs.atari.Atari",
+        **dict.fromkeys(PRESETS, "envs.atari.Atari"),
+    },
+    "agent": {"supervised": "agents.supervised.Supervised", "dqn": "agents.dqn.DQN"},
+    "network": {"mlp": "plasticity_rl.networks.MLP", "nature": "plasticity_rl.networks.Nature"},
+    "optimizer": {
+        "sgd": "plasticity_rl.optimizers.SGD",
+        "rmsprop": "plasticity_rl.optimizers.RMSprop",
+        "adam": "plasticity_rl.optimizers.Adam",
+    },
+    "schedule": {
+        "constant": "plasticity_rl.schedules.Constant",
+        "linear": "plasticity_rl.schedules.Linear",
+        "warmup-cosine": "plasticity_rl.schedules.WarmupCosine",
+    },
+}
+
+# What an experiment on each benchmark is where nothing else is said.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "random-labels": dict(
+        agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=250, checkpoint_every=5_000
+    ),
+    "cartpole": dict(
+        agent="dqn:environments=8,batch=32,replay=50000,min_replay=1000,target_every=250,exploration=0.2,final_epsilon=0.05,double=true",
+        network="mlp:depth=2,width=128",
+        optimizer="adam",
+        schedule="constant:rate=5e-4",
+        diagnose_every=500,
+        checkpoint_every=50_000,
+    ),
+    # Rate and epsilon are DQN Zoo's Rainbow's; a leg of 250,000 steps (1M frames) leaves room for long episodes.
+    "atari": dict(
+        agent="dqn",
+        network="nature",
+        optimizer="adam:epsilon=1.5e-4",
+        schedule="constant:rate=6.25e-5",
+        diagnose_every=1000,
+        checkpoint_every=250_000,
+    ),
+}
+
+
+def experiment(said: Mapping[str, Any]) -> Experiment:
+    """The experiment that a table of words describes, such as {"benchmark": "atari:games=Pong", "chain": ["nap"], "members": 3}.
+
+    Fields left out take the benchmark's default, and so do the settings of a part that is named with the default's own word.
+    Raises UsageError, naming the nearest valid word, before anything heavy is imported where that can be told.
+    """
+    known = [field.name for field in dataclasses.fields(Experiment)]
+    for name in said:
+        if name not in known:
+            raise UsageError(f"unknown field {name!r} of an experiment; {nearest(name, known)}")
+    if not isinstance(said.get("chain", []), list | tuple):
+        raise UsageError(f"chain must be a list of methods, not {said['chain']!r}")
+    chain = [_split("method", text, methods()) for text in said.get("chain", [])]
+    word, settings = _split("benchmark", said.get("benchmark", "random-labels"), PARTS["benchmark"])
+    defaults = DEFAULTS["atari" if word in PRESETS else word]
+    made: dict[str, Any] = {"benchmark": _build("benchmark", word, PRESETS.get(word, {}) | settings)}
+    for kind in ("agent", "network", "optimizer", "schedule"):
+        default_word, default_settings = _split(kind, defaults[kind], PARTS[kind])
+        word, settings = _split(kind, said.get(kind, default_word), PARTS[kind])
+        made[kind] = _build(kind, word, default_settings | settings if word == default_word else settings)
+    made["chain"] = tuple(_build("method", word, settings) for word, settings in chain)
+    for name in ("members", "seed", "diagnose_every", "checkpoint_every"):
+        if (value := said.get(name, defaults.get(name))) is not None:
+            made[name] = _value(name, value, int) if isinstance(value, str) else value
+    return Experiment(**made)
+
+
+def read_experiment(path: Path) -> dict[str, Any]:
+    """The words of one experiment in a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def methods() -> list[str]:
+    """The words of all interventions: the files of `plasticity_rl/interventions` less what they share."""
+    folder = Path(plasticity_rl.__path__[0]) / "interventions"
+    return sorted(path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "chain"))
+
+
+def part_class(kind: str, word: str) -> type:
+    """The class behind a word of that kind (`method`, or a key of PARTS)."""
+    if kind == "method":
+        from plasticity_rl.interventions import Intervention
+
+        module = importlib.import_module(f"plasticity_rl.interventions.{word.replace('-', '_')}")
+        (found,) = (
+            each
+            for each in vars(module).values()
+            if isinstance(each, type) and issubclass(each, Intervention) and each.__module__ == module.__name__
+        )
+        return found
+    module_name, _, name = PARTS[kind][word].rpartition(".")
+    return getattr(importlib.import_module(module_name), name)
+
+
+def _split(what: str, text: Any, choices: Iterable[str]) -> tuple[str, dict[str, str]]:
+    if not isinstance(text, str):
+        raise UsageError(f"{what} must be written as words, not {text!r}")
+    word, _, rest = text.partition(":")
+    settings: dict[str, str] = {}
+    for setting in filter(None, rest.split(",")):
+        name, equals, value = setting.partition("=")
+        if not equals or not value:
+            raise UsageError(f"{setting!r} in {text!r} is not of the form field=value")
+        if name in settings:
+            raise UsageError(f"{name} is set twice in {text!r}")
+        settings[name] = value
+    return choose(what, word, choices), settings
+
+
+def _build(kind: str, word: str, settings: dict[str, str]) -> Any:
+    made = part_class(kind, word)
+    hints = typing.get_type_hints(made)
+    fields = [field.name for field in dataclasses.fields(made)]
+    for name in settings:
+        if name not in fields:
+            raise UsageError(f"{word} has no field {name!r}; {nearest(name, fields)}")
+    return made(**{name: _value(f"{word}: {name}", text, hints[name]) for name, text in settings.items()})
+
+
+def _value(where: str, text: str, hint: Any) -> Any:
+    """The value of type `hint` that `text` spells; the dataclass itself checks ranges and choices."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return None if text == "none" else _value(where, text, next(each for each in arguments if each is not type(None)))
+    if origin is tuple:
+        return tuple(_value(where, each, arguments[0]) for each in text.split("+"))
+    if hint is bool:
+        return choose(where, text, ("true", "false")) == "true"
+    try:
+        if hint is int:
+            return int(text.replace("_", ""))
+        return float(text) if hint is float else text
+    except ValueError:
+        raise UsageError(f"{where} must be a {'whole ' if hint is int else ''}number, not {text!r}") from None

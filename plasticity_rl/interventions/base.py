@@ -1,0 +1,109 @@
+"""The shape of an intervention, and the one primitive that refreshes share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.networks import Layer, Params
+from plasticity_rl.optimizers import Net
+
+Layers = tuple[Layer, ...]
+State = dict[str, Tensor]
+Part = Literal["all", "hidden", "heads"]
+
+
+class Evidence(NamedTuple):
+    """What a refresh may look at, of one network."""
+
+    fresh: Params
+    """a newly initialised network: the only randomness there is"""
+    features: Params
+    """hidden layer -> its units on the batch just learned from, (samples, units)"""
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One change to how a network is built, penalised, refreshed or constrained.
+
+    A member of the family is a frozen dataclass of hyper-parameters that overrides some of the moments below, which come in this order:
+    build (and optimizer) -> penalty in the loss -> refresh when due -> project, the last thing in every update. Each is a pure function of
+    ONE network; what evolves is in an explicit state. Within a moment, a chain's order counts.
+    """
+
+    clock: Literal["update", "task"] = "update"
+    """a refresh is due on every `every`-th tick of this clock; `task` needs to be told of task boundaries"""
+    every: int = 1
+
+    def build(self) -> dict[str, Any]:
+        """Fields of the NetworkSpec that it sets."""
+        return {}
+
+    def optimizer(self) -> dict[str, Any]:
+        """Fields of the optimizer that it sets."""
+        return {}
+
+    def check(self, layers: Layers) -> None:
+        """Raises UsageError where the network lacks what the method needs."""
+
+    def init(self, params: Params, layers: Layers) -> State:
+        """Its state at birth: plain tensors, saved beside the network."""
+        return {}
+
+    def penalty(self, params: Params, state: State, layers: Layers) -> Tensor:
+        """A scalar added to the loss."""
+        return torch.zeros(())
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        """The network, its optimizer's memory and the state after a refresh that is due."""
+        return net, state
+
+    def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
+        """The parameters that the network is held to after every update and refresh."""
+        return params, state
+
+    @property
+    def refreshes(self) -> bool:
+        """Does it refresh anything?"""
+        return type(self).refresh is not Intervention.refresh
+
+    @property
+    def clears_replay(self) -> bool:
+        """Does its refresh also forget the data that the agent has gathered?"""
+        return False
+
+    @property
+    def syncs_target(self) -> bool:
+        """Does its refresh reach an agent's target network too?"""
+        return False
+
+
+def select(layers: Layers, part: Part) -> Layers:
+    """The layers of that part."""
+    return tuple(layer for layer in layers if part == "all" or layer.head == (part == "heads"))
+
+
+def overwrite(net: Net, masks: Params, values: Params) -> Net:
+    """Take `values` where `masks` hold, and forget the optimizer's memory there. Both map parameter names to tensors of their shape."""
+
+    def chosen(old: Params, new: Callable[[str], Tensor]) -> Params:
+        return {name: torch.where(masks[name], new(name), tensor) if name in masks else tensor for name, tensor in old.items()}
+
+    params = chosen(net.params, values.__getitem__)
+    return Net(
+        params, {slot: chosen(memory, lambda name, memory=memory: torch.zeros_like(memory[name])) for slot, memory in net.slots.items()}
+    )
+
+
+def unit_masks(layer: Layer, layers: Layers, units: Tensor, net: Net) -> tuple[Params, Params]:
+    """Which elements belong to the marked `units` (a bool each): masks of what makes them (rows of the layer's own parameters), and masks
+    of what reads them (columns of its readers' weights)."""
+    rows = {name: units.view(-1, *(1,) * (net.params[name].ndim - 1)).expand_as(net.params[name]) for name in layer.own}
+    columns = {}
+    for reader in layers:
+        if reader.name in layer.readers:
+            weight = net.params[reader.weight]
+            columns[reader.weight] = units.repeat_interleave(layer.columns).view(1, -1, *(1,) * (weight.ndim - 2)).expand_as(weight)
+    return rows, columns

@@ -1,0 +1,38 @@
+"""Several interventions as one: what they build together, and whether they can."""
+
+import dataclasses
+from typing import Any
+
+from plasticity_rl.checks import UsageError
+from plasticity_rl.interventions.base import Intervention
+from plasticity_rl.networks import Network, NetworkSpec
+from plasticity_rl.optimizers import Optimizer
+
+Chain = tuple[Intervention, ...]
+
+
+def assemble(network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], outputs: int) -> tuple[Network, Optimizer]:
+    """The network and the optimizer that a chain makes of a spec, for one example of shape `inputs`.
+
+    Raises UsageError where two want different things of one field, naming both, and where a method's need is not met.
+    """
+    built = _set(network, [(type(each).__name__, each.build()) for each in chain]).build(inputs, outputs)
+    for each in chain:
+        each.check(built.layers)
+    return built, _set(optimizer, [(type(each).__name__, each.optimizer()) for each in chain])
+
+
+def _set(part: Any, wishes: list[tuple[str, dict[str, Any]]]) -> Any:
+    """`part` with the wished fields; a field that its owner has already moved off its default is the owner's wish."""
+    default = type(part)()
+    wanted: dict[str, tuple[str, Any]] = {
+        field.name: (f"the {type(part).__name__} itself", getattr(part, field.name))
+        for field in dataclasses.fields(part)
+        if getattr(part, field.name) != getattr(default, field.name)
+    }
+    for who, fields in wishes:
+        for name, value in fields.items():
+            other, before = wanted.setdefault(name, (who, value))
+            if before != value:
+                raise UsageError(f"{other} and {who} cannot be combined: {name} would be both {before!r} and {value!r}")
+    return dataclasses.replace(part, **{name: value for name, (_, value) in wanted.items()})

@@ -1,0 +1,30 @@
+"""Regenerative regularisation: L2 toward the initial parameters."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention, Layers, State
+from plasticity_rl.networks import Params
+
+
+@dataclass(frozen=True)
+class L2Init(Intervention):
+    """Adds strength * ||theta - theta_0||^2 over all parameters (Kumar, Marklund & Van Roy 2023, arXiv 2308.11958).
+
+    The paper sweeps strengths from 1e-5 to 1e-2 and has no default; 1e-3 is the middle. theta_0 stays what it was at birth, whatever
+    is refreshed later.
+    """
+
+    strength: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check(self, strength="(0, inf)", every="[1, 1]")
+
+    def init(self, params: Params, layers: Layers) -> State:
+        return {name: param.clone() for name, param in params.items()}
+
+    def penalty(self, params: Params, state: State, layers: Layers) -> Tensor:
+        return self.strength * torch.stack([(param - state[name]).square().sum() for name, param in params.items()]).sum()

@@ -1,0 +1,41 @@
+"""Recycling dormant neurons."""
+
+from dataclasses import dataclass
+
+import torch
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Evidence, Intervention, Layers, State, overwrite, select, unit_masks
+from plasticity_rl.metrics.units import dormant
+from plasticity_rl.optimizers import Net
+
+
+@dataclass(frozen=True)
+class ReDo(Intervention):
+    """Re-initialise the units that hardly respond to a batch (Sokar et al. 2023, arXiv 2302.12902).
+
+    A unit is dormant whose mean |output|, over that of its layer, is at most `tau`. Its incoming weights are drawn anew (its norm's scale
+    and offset too), its bias and outgoing weights become zero, and the optimizer forgets all of them. A convolution's unit is a channel,
+    and the outgoing weights of a flattened one are those of all its positions; heads have no units. Defaults are of the PyTorch port's
+    configuration (tau 0.025, every 1,000 updates); the official class waits 200,000, and the paper also uses tau 0.1. The official code
+    draws Xavier uniform weights, here the network's own initialiser is asked.
+    """
+
+    every: int = 1000
+    """updates between two recyclings"""
+    tau: float = 0.025
+
+    def __post_init__(self) -> None:
+        check(self, every="[1, inf)", tau="[0, 1)")
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        marked = {layer.name: dormant(evidence.features[layer.name], self.tau) for layer in select(layers, "hidden")}
+        zeros = {name: torch.zeros_like(param) for name, param in net.params.items()}
+        newborn = evidence.fresh | {layer.bias: zeros[layer.bias] for layer in layers if layer.bias is not None}
+        # All incoming weights first: a recycled unit must not speak to a recycled reader either, so the zeros come last.
+        masks = {layer.name: unit_masks(layer, layers, marked[layer.name], net) for layer in select(layers, "hidden")}
+        for rows, _ in masks.values():
+            net = overwrite(net, rows, newborn)
+        for _, columns in masks.values():
+            net = overwrite(net, columns, zeros)
+        return net, state

@@ -1,0 +1,30 @@
+"""Shrink and perturb."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Evidence, Intervention, Layers, Part, State, select
+from plasticity_rl.optimizers import Net
+
+
+@dataclass(frozen=True)
+class ShrinkAndPerturb(Intervention):
+    """theta <- shrink * theta + perturb * fresh, with a newly initialised network as the noise (Ash & Adams 2020, arXiv 1910.08475).
+
+    Noise from the initialiser is Zaidi et al.'s and BBF's form. 0.5 and 0.5 are the on-policy study's of Juliani & Ash 2024 (by its
+    code); the original paper's values are not confirmed. At every update (`clock="update"`) with shrink = 1 - 1e-6 and perturb = 1e-6 it is
+    the soft variant of that study. The optimizer's memory is kept; chain Reset(part="optimizer") to forget it.
+    """
+
+    clock: Literal["update", "task"] = "task"
+    shrink: float = 0.5
+    perturb: float = 0.5
+    part: Part = "all"
+
+    def __post_init__(self) -> None:
+        check(self, every="[1, inf)", shrink="[0, 1]", perturb="[0, inf)")
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        names = [name for layer in select(layers, self.part) for name in layer.own]
+        return net._replace(params=net.params | {n: self.shrink * net.params[n] + self.perturb * evidence.fresh[n] for n in names}), state

@@ -1,0 +1,27 @@
+"""Decoupled weight decay."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention
+
+
+@dataclass(frozen=True)
+class WeightDecay(Intervention):
+    """w <- w - rate * strength * w at every update, apart from the gradient (Loshchilov & Hutter, arXiv 1711.05101).
+
+    `strength` 0.01 is torch.optim.AdamW's default. "Disentangling the causes of plasticity loss" (arXiv 2402.18762) uses L2 of 1e-5 beside
+    layer norm and does not say whether it is decoupled, nor whether scales and offsets decay: `decayed` is a field for that reason, and
+    its default leaves them and the biases alone.
+    """
+
+    strength: float = 0.01
+    """per update and unit of learning rate"""
+    decayed: Literal["weights", "all"] = "weights"
+
+    def __post_init__(self) -> None:
+        check(self, strength="(0, inf)", every="[1, 1]")
+
+    def optimizer(self) -> dict[str, Any]:
+        return {"weight_decay": self.strength, "decayed": self.decayed}

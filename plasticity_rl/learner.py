@@ -1,0 +1,141 @@
+"""The update of S networks at once: loss, penalties, gradient, optimizer and projections as ONE compiled function; refreshes when due."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad_and_value
+
+from plasticity_rl.interventions.base import Evidence, Intervention, State
+from plasticity_rl.interventions.chain import Chain
+from plasticity_rl.lift import compiled, lift, stack, write_
+from plasticity_rl.networks import Network, Params
+from plasticity_rl.optimizers import Net, Optimizer
+from plasticity_rl.seeds import derive
+
+Batch = dict[str, Tensor]
+Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
+
+
+class Learner:
+    """S members under one loss, optimizer and chain. Axis 0 of every tensor here is the member.
+
+    `loss(params, batch, *extras)` is a function of ONE network that returns a scalar and a dict of things to report; `batch["inputs"]` is
+    what the network sees. `network` and `optimizer` are what `interventions.assemble` made of the chain. The tensors in `net` and
+    `states` are allocated here and written in place ever after, so they may be shared.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        optimizer: Optimizer,
+        chain: Chain,
+        members: int,
+        seed: int,
+        device: str = "cpu",
+        compile: bool = True,
+    ) -> None:
+        self.network, self.loss, self.optimizer, self.chain = network, loss, optimizer, chain
+        self.members, self.seed, self.device = members, seed, device
+        self.rate = torch.zeros(members, device=device)
+        params = self.fresh("birth")
+        self.net = Net(params, optimizer.init(params))
+        self.states: list[State] = [stack([each.init(self.one(m), network.layers) for m in range(members)]) for each in chain]
+        self.ticks = {"update": 0, "task": 0}
+        self.inputs: Tensor | None = None
+        """the batch last learned from: what refreshes take their evidence from"""
+        self._update = compiled(self._step) if compile else self._step
+
+    def one(self, member: int) -> Params:
+        """One member's parameters."""
+        return {name: param[member] for name, param in self.net.params.items()}
+
+    def fresh(self, *purpose: int | str) -> Params:
+        """Newly initialised networks, (S, ...), each a function of seed, member and purpose alone."""
+        draw = [torch.Generator().manual_seed(derive(self.seed, member, "network", *purpose)) for member in range(self.members)]
+        return {name: param.to(self.device) for name, param in stack([self.network.init(generator) for generator in draw]).items()}
+
+    @torch.no_grad()
+    def update(self, rate: float, batch: Batch, *extras: Any) -> dict[str, Tensor]:
+        """One update of every member at learning rate `rate`, and the refreshes that are due. Returns what the loss reported, (S,) each."""
+        self.rate.fill_(rate)
+        self.inputs = batch["inputs"]
+        reported = self._update(self.net, self.states, self.rate, batch, *extras)
+        self._tick("update")
+        return reported
+
+    @torch.no_grad()
+    def task_boundary(self) -> None:
+        """Tell the chain that the task changes."""
+        self._tick("task")
+
+    def due(self, clock: str) -> Chain:
+        """The interventions whose refresh came at the last tick of `clock`."""
+        return tuple(each for each in self.chain if each.refreshes and each.clock == clock and self.ticks[clock] % each.every == 0)
+
+    @torch.no_grad()
+    def features(self, params: Params, inputs: Tensor) -> Params:
+        """Each hidden layer's units, (S, samples, units), of `params` on `inputs` (S, batch, ...)."""
+        return lift(lambda params, inputs: self.network.apply(params, inputs)[1])(params, inputs)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a checkpoint must hold, by name; the learner's own tensors, not copies."""
+        named = {f"params/{name}": param for name, param in self.net.params.items()}
+        for slot, memory in self.net.slots.items():
+            named |= {f"slots/{slot}/{name}": tensor for name, tensor in memory.items()}
+        for index, state in enumerate(self.states):
+            named |= {f"states/{index}/{name}": tensor for name, tensor in state.items()}
+        return named | ({} if self.inputs is None else {"inputs": self.inputs})
+
+    def load(self, tensors: dict[str, Tensor], ticks: dict[str, int]) -> None:
+        """Go on from what `tensors` and `ticks` were. Raises KeyError or RuntimeError where they are another learner's."""
+        if "inputs" in tensors:
+            self.inputs = tensors["inputs"].to(self.device)
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+        self.ticks = dict(ticks)
+
+    def _one(self, net: Net, states: list[State], rate: Tensor, batch: Batch, *extras: Any) -> tuple[Net, list[State], dict[str, Tensor]]:
+        """The whole update of ONE network."""
+
+        def objective(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
+            loss, reported = self.loss(params, batch, *extras)
+            total = loss
+            for each, state in zip(self.chain, states, strict=True):
+                total = total + each.penalty(params, state, self.network.layers)
+            return total, {"loss": loss} | reported
+
+        grads, (_, reported) = grad_and_value(objective, has_aux=True)(net.params)
+        net = self.optimizer.update(net, grads, rate, self.network.layers)
+        return *self._project(net, states), reported
+
+    def _project(self, net: Net, states: list[State]) -> tuple[Net, list[State]]:
+        states = list(states)
+        for index, each in enumerate(self.chain):
+            params, states[index] = each.project(net.params, states[index], self.network.layers)
+            net = net._replace(params=params)
+        return net, states
+
+    def _step(self, net: Net, states: list[State], rate: Tensor, batch: Batch, *extras: Any) -> dict[str, Tensor]:
+        new_net, new_states, reported = lift(self._one)(net, states, rate, batch, *extras)
+        write_((net, states), (new_net, new_states))
+        return reported
+
+    def _tick(self, clock: str) -> None:
+        self.ticks[clock] += 1
+        due = self.due(clock)
+        for index, each in enumerate(self.chain):
+            if each in due:
+                self._refresh(index, each)
+        if due:
+            write_((self.net, self.states), lift(self._project)(self.net, self.states))
+
+    def _refresh(self, index: int, each: Intervention) -> None:
+        kind = type(each).__name__
+        occurrence = sum(type(other) is type(each) for other in self.chain[:index])
+        fresh = self.fresh(kind, occurrence, each.clock, self.ticks[each.clock])
+        features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
+        lifted = lift(lambda net, state, evidence: each.refresh(net, state, evidence, self.network.layers))
+        write_((self.net, self.states[index]), lifted(self.net, self.states[index], Evidence(fresh, features)))

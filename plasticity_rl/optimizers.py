@@ -1,0 +1,133 @@
+"""Optimizers as pure pairs (init, update) of one network; what they remember is explicit, one tensor a parameter and slot.
+
+A zero in every slot means *never updated*, element by element: bias corrections are kept per element, so that a weight born in mid-run
+takes steps of one learning rate and its neighbours go on as they were. (A step counter shared by a tensor gives the newborn 3.15 learning
+rates; starting it again gives the survivors 0.32.)
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.networks import Layer, Params
+
+
+class Net(NamedTuple):
+    """One network and its optimizer's memory."""
+
+    params: Params
+    slots: dict[str, Params]
+    """slot -> parameter name -> tensor of the parameter's shape"""
+
+
+@dataclass(frozen=True)
+class Optimizer(ABC):
+    """What every optimizer shares: weight decay, always decoupled from the gradient (Loshchilov & Hutter, arXiv 1711.05101)."""
+
+    weight_decay: float = 0.0
+    """w <- w - rate * weight_decay * w at every update"""
+    decayed: Literal["weights", "all"] = "weights"
+    """which parameters decay: weight tensors alone, or biases, scales and offsets too (torch.optim's default)"""
+
+    def __post_init__(self) -> None:
+        check(self, weight_decay="[0, inf)", momentum="[0, 1)", beta1="[0, 1)", beta2="[0, 1)", decay="[0, 1)", epsilon="(0, inf)")
+
+    @property
+    @abstractmethod
+    def slots(self) -> tuple[str, ...]:
+        """The names of what it remembers of each parameter."""
+
+    def init(self, params: Params) -> dict[str, Params]:
+        """The memory of an optimizer that has seen nothing: zeros."""
+        return {slot: {name: torch.zeros_like(param) for name, param in params.items()} for slot in self.slots}
+
+    @abstractmethod
+    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
+        """What to subtract at a learning rate of 1, and the memory afterwards."""
+
+    def update(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...]) -> Net:
+        """One step of one network at learning rate `rate`, a scalar tensor."""
+        step, slots = self.step(net.slots, grads)
+        if self.weight_decay:
+            decayed = net.params.keys() if self.decayed == "all" else {layer.weight for layer in layers}
+            step = {name: s + self.weight_decay * net.params[name] if name in decayed else s for name, s in step.items()}
+        return Net({name: param - rate * step[name] for name, param in net.params.items()}, slots)
+
+
+def _averaged(memory: Params, keep: float, new: Callable[[str], Tensor | float]) -> Params:
+    return {name: keep * old + (1 - keep) * new(name) for name, old in memory.items()}
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent with (heavy-ball) momentum, as torch.optim.SGD; the default of none is PyTorch's."""
+
+    momentum: float = 0.0
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("velocity",)
+
+    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
+        velocity = {name: self.momentum * old + grads[name] for name, old in slots["velocity"].items()}
+        return velocity, {"velocity": velocity}
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """Steps divided by a running root mean square (Tieleman & Hinton 2012); defaults as torch.optim.RMSprop's but for the correction."""
+
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    centered: bool = False
+    """divide by the running standard deviation instead (Graves 2013; the optimizer of Mnih et al. 2015, with decay 0.95)"""
+    corrected: bool = True
+    """correct the averages' start from zero; without it (torch.optim's way) a newborn weight's first step is 10 learning rates"""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("square", "seen", "mean") if self.centered else ("square", "seen")
+
+    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
+        slots = {
+            "square": _averaged(slots["square"], self.decay, lambda name: grads[name].square()),
+            "seen": _averaged(slots["seen"], self.decay, lambda name: 1.0),
+        } | ({"mean": _averaged(slots["mean"], self.decay, grads.__getitem__)} if self.centered else {})
+
+        def step(name: str) -> Tensor:
+            seen = slots["seen"][name] if self.corrected else 1.0
+            variance = slots["square"][name] / seen
+            if self.centered:
+                variance = (variance - (slots["mean"][name] / seen).square()).clamp(min=0)
+            return grads[name] / (variance.sqrt() + self.epsilon)
+
+        return {name: step(name) for name in grads}, slots
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (Kingma & Ba, arXiv 1412.6980), with its defaults; with `weight_decay` it is AdamW.
+
+    `seen1` and `seen2` are running averages of ones: the bias correction 1 - beta^t, of each element by itself.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("mean", "square", "seen1", "seen2")
+
+    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
+        mean = _averaged(slots["mean"], self.beta1, grads.__getitem__)
+        square = _averaged(slots["square"], self.beta2, lambda name: grads[name].square())
+        seen1 = _averaged(slots["seen1"], self.beta1, lambda name: 1.0)
+        seen2 = _averaged(slots["seen2"], self.beta2, lambda name: 1.0)
+        step = {name: (mean[name] / seen1[name]) / ((square[name] / seen2[name]).sqrt() + self.epsilon) for name in grads}
+        return step, {"mean": mean, "square": square, "seen1": seen1, "seen2": seen2}

@@ -1,0 +1,8 @@
+"""Random streams, each a pure function of its name: nothing to save, and adding one shifts no other."""
+
+import hashlib
+
+
+def derive(*name: int | str) -> int:
+    """A 63-bit seed for the stream of that name, such as `derive(seed, member, "fresh", 12)`."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, name)).encode()).digest()[:8], "little") >> 1
