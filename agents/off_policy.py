@@ -8,6 +8,7 @@ an uninterrupted one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,12 +56,14 @@ class Training:
             compile,
         )
         self.target = {name: param.clone() for name, param in self.learner.net.params.items()}
-        act = lift(lambda *given: agent.act(network, *given), in_dims=(0, 0, None, 0, 0))
+        act = lift(
+            lambda params, observations, epsilon, uniform, other: agent.act(network, params, observations, epsilon, uniform, other),
+            in_dims=(0, 0, None, 0, 0),
+        )
         self.act: Callable[..., Tensor] = compiled(act) if compile else act
         stack = self.benchmark.stack
-        image = len(self.benchmark.inputs) == 3
-        frame = self.benchmark.inputs[1:] if image else self.benchmark.inputs
-        kind = torch.uint8 if image else torch.float32
+        frame = self.benchmark.inputs if stack == 1 else self.benchmark.inputs[1:]
+        kind = torch.float32 if stack == 1 else torch.uint8  # games of one frame are of features, not of pixels
         self.replay = Replay(self.members, agent.environments, agent.replay, frame, kind, stack, device)
         self.diagnostics = Diagnostics(self.learner, experiment.diagnose_every)
         self.steps = 0
@@ -96,12 +99,7 @@ class Training:
     def _leg(self, visit: Visit, start: int, end: int, total: int) -> Iterator[Event]:
         """Until the next checkpoint or the end of the visit, whichever comes first."""
         agent, last = self.agent, min(end, (self.steps // self.experiment.checkpoint_every + 1) * self.experiment.checkpoint_every)
-        environments = range(agent.environments)
-        seeds = [
-            [derive(self.experiment.seed, member, "pool", self.steps, each) % MAX_SEED for each in environments]
-            for member in range(self.members)
-        ]
-        pool = self.benchmark.pool(visit, np.array(seeds), THREADS, self.experiment.seed)
+        pool = self.benchmark.pool(visit, self._pool_seeds(), THREADS, self.experiment.seed)
         actor = Actor(pool, self.members, self.benchmark.stack, self.device)
         losses = torch.zeros(self.members, device=self.device)
         while self.steps < last:
@@ -113,7 +111,7 @@ class Training:
                 if self.replay.size >= agent.min_replay:
                     progress = (before, total) if self.experiment.schedule.clock == "run" else (before - start, end - start)
                     self.diagnostics.before()
-                    reported = self._update(*(count // agent.train_every for count in progress))
+                    reported = self._update(*(steps // agent.train_every for steps in progress))
                     losses += reported["loss"]
                     yield from self.diagnostics.rows(self._where(visit), reported)
             step, episodes = actor.receive()
@@ -131,6 +129,15 @@ class Training:
         self.replay.cut(actor.frames, actor.ages)
         for episode in actor.close():
             yield Score(member=episode.member, **self._where(visit), kind="cut", score=episode.score)
+
+    def _pool_seeds(self) -> np.ndarray:
+        """A seed for each environment of the leg that begins now, (S, B), all different."""
+        seeds: list[int] = []
+        for member in range(self.members):
+            for environment in range(self.agent.environments):
+                tries = (derive(self.experiment.seed, member, "pool", environment, self.steps, again) % MAX_SEED for again in count())
+                seeds.append(next(seed for seed in tries if seed not in seeds))
+        return np.array(seeds).reshape(self.members, self.agent.environments)
 
     def _choose(self, actor: Actor, progress: float) -> Tensor:
         """Actions (S, B), `progress` of the visit being over."""

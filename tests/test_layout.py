@@ -1,0 +1,69 @@
+"""The one-way street: plasticity_rl <- envs <- agents <- launch, and analysis beside it, which runs without torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "plasticity_rl": {"plasticity_rl"},
+    "envs": {"plasticity_rl", "envs"},
+    "agents": {"plasticity_rl", "envs", "agents"},
+    "launch": {"plasticity_rl", "envs", "agents", "launch", "analysis"},
+    "analysis": {"analysis", "plasticity_rl.runs", "plasticity_rl.checks", "plasticity_rl.experiment"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {f"{node.module}.{each.name}" for each in node.names}
+    return found
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_run_one_way(package: str) -> None:
+    assert files(package)
+    for path in files(package):
+        for name in imports(path):
+            if name.partition(".")[0] in MAY_IMPORT:
+                allowed = any(name == each or name.startswith(each + ".") for each in MAY_IMPORT[package])
+                assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def loaded(statement: str) -> set[str]:
+    """The top-level packages in memory after a statement in a new interpreter."""
+    code = f"{statement}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_analysis_needs_neither_torch_nor_ray() -> None:
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files("analysis") if path.name != "__init__.py"]
+    assert not loaded("\n".join(f"import {name}" for name in modules)) & {"torch", "ray", "envpool", "ale_py"}
+
+
+def test_descriptions_of_runs_need_no_torch() -> None:
+    light = loaded("import plasticity_rl, plasticity_rl.runs, plasticity_rl.experiment, plasticity_rl.schedules, envs.sequences")
+    assert not light & {"torch", "numpy", "ray", "envpool", "tyro"}
+
+
+def test_the_library_needs_torch_alone() -> None:
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files("plasticity_rl") if path.name != "__init__.py"]
+    heavy = loaded("\n".join(f"import {name}" for name in modules))
+    assert "torch" in heavy and not heavy & {"ray", "envpool", "ale_py", "tyro", "gymnasium", "pandas", "matplotlib", "envs", "agents"}
+
+
+def test_the_command_line_is_parsed_before_anything_heavy_is_imported() -> None:
+    assert not loaded("import launch.__main__, launch.words, launch.sweep") & {"torch", "ray", "envpool", "pandas", "matplotlib", "sklearn"}

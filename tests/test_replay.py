@@ -1,0 +1,177 @@
+"""Replay and actor, against plain loops over written-out episodes."""
+
+import numpy as np
+import pytest
+import torch
+
+from agents.actor import Actor
+from agents.replay import CONTINUES, CUT, TERMINATED, Replay
+from envs.pools import Pool, Step
+
+MEMBERS, ENVIRONMENTS, STACK = 2, 3, 4
+SAMPLES = 2_000  # of some 250 transitions: each is met
+
+
+class Counting:
+    """A pool whose every frame is a number of its own, 1000 * environment + count, and whose episodes end by a rule one can follow."""
+
+    num_envs = MEMBERS * ENVIRONMENTS
+    actions = 5
+
+    def __init__(self) -> None:
+        self.count = np.zeros(self.num_envs, int)
+        self.age = np.zeros(self.num_envs, int)
+        self.over = np.zeros(self.num_envs, bool)
+        self.taken: list[np.ndarray] = []
+
+    def _step(self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, first: np.ndarray) -> Step:
+        frames = (1000 * np.arange(self.num_envs) + self.count)[:, None].astype(np.float32)
+        nothing = np.zeros(self.num_envs, bool)
+        return Step(frames, rewards.astype(np.float32), terminated, truncated, nothing, first)
+
+    def reset(self) -> Step:
+        nothing = np.zeros(self.num_envs, bool)
+        return self._step(np.zeros(self.num_envs), nothing, nothing, np.ones(self.num_envs, bool))
+
+    def send(self, actions: np.ndarray) -> None:
+        self.taken.append(actions)
+
+    def recv(self) -> Step:
+        first = self.over.copy()
+        self.count += 1
+        self.age = np.where(first, 0, self.age + 1)
+        lengths = 4 + np.arange(self.num_envs) % 5
+        ended = ~first & (self.age == lengths)
+        truncated = ended & (np.arange(self.num_envs) % 2 == 1)
+        self.over = ended
+        return self._step(np.where(first, 0, self.count), ended & ~truncated, truncated, first)
+
+    def close(self) -> None: ...
+
+
+def play(capacity: int, steps: int) -> tuple[Replay, list[dict[str, np.ndarray]], Actor]:
+    """A replay filled by an actor, and the same written down row by row."""
+    pool = Counting()
+    actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
+    replay = Replay(MEMBERS, ENVIRONMENTS, capacity, (1,), torch.float32, STACK, "cpu")
+    log = []
+    for at in range(steps):
+        actions = torch.full((MEMBERS, ENVIRONMENTS), at % 5)
+        row = {"stack": actor.observations.numpy().copy(), "action": actions.numpy()}
+        actor.send(actions)
+        replay.write_frames(actor.frames, actor.ages, actions)
+        step, _ = actor.receive()
+        ends = np.where(step.terminated, TERMINATED, np.where(step.truncated, CUT, CONTINUES))
+        shaped = [values.reshape(MEMBERS, ENVIRONMENTS) for values in (step.rewards, ends, ~step.first)]
+        replay.write_outcome(*(torch.from_numpy(values) for values in shaped))
+        log.append(row | dict(zip(("reward", "end", "real"), shaped, strict=True)))
+    log.append({"stack": actor.observations.numpy().copy()})
+    replay.write_frames(actor.frames, actor.ages, torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64))
+    return replay, log, actor
+
+
+def expected(
+    log: list[dict[str, np.ndarray]], row: int, member: int, column: int, steps: int, discount: float
+) -> tuple[float, float, np.ndarray]:
+    """The n-step return, the discount of what follows and the observation there, by a plain loop."""
+    total, power, at = 0.0, 1.0, row
+    for _ in range(steps):
+        if at == len(log) - 1:
+            break
+        here = {name: values[member, column] for name, values in log[at].items()}
+        total += power * here["reward"]
+        power *= discount
+        at += 1
+        if here["end"] == TERMINATED:
+            return total, 0.0, log[at]["stack"][member, column]
+        if here["end"] == CUT:
+            break
+    return total, power, log[at]["stack"][member, column]
+
+
+@pytest.mark.parametrize("capacity", [10_000, 60])  # the second goes round
+@pytest.mark.parametrize("steps", [1, 3])
+def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, steps: int) -> None:
+    replay, log, _ = play(capacity, 47)
+    batch = replay.sample(torch.rand(MEMBERS, SAMPLES, 8, generator=torch.Generator().manual_seed(0)), steps, 0.9)
+    by_frame = {row["stack"][m, c, -1, 0]: (at, m, c) for at, row in enumerate(log) for m in range(MEMBERS) for c in range(ENVIRONMENTS)}
+    seen = set()
+    for member in range(MEMBERS):
+        for slot in range(SAMPLES):
+            stack = batch["inputs"][member, slot].numpy()
+            row, owner, column = by_frame[stack[-1, 0]]
+            seen.add((owner, column, row))
+            assert owner == member and log[row]["real"][member, column]
+            np.testing.assert_array_equal(stack, log[row]["stack"][member, column])  # the actor rolls, the replay indexes: the same
+            total, power, after = expected(log, row, member, column, steps, 0.9)
+            assert batch["returns"][member, slot] == pytest.approx(total, rel=1e-6)
+            assert batch["discounts"][member, slot] == pytest.approx(power, rel=1e-6)
+            assert batch["actions"][member, slot] == log[row]["action"][member, column]
+            if power:
+                np.testing.assert_array_equal(batch["next_inputs"][member, slot].numpy(), after)
+    assert batch["weights"].all()
+    rows = capacity // ENVIRONMENTS
+    oldest = 48 - rows + STACK - 1 if rows < 48 else 0
+    everything = {(m, c, at) for at in range(oldest, 47) for m in range(MEMBERS) for c in range(ENVIRONMENTS) if log[at]["real"][m, c]}
+    assert seen == everything
+
+
+def test_sampling_is_uniform_over_transitions() -> None:
+    replay, log, _ = play(10_000, 40)
+    batch = replay.sample(torch.rand(MEMBERS, 60_000, 8, generator=torch.Generator().manual_seed(1)), 1, 0.9)
+    for member in range(MEMBERS):
+        counts = np.unique(batch["inputs"][member, :, -1, 0].numpy(), return_counts=True)[1]
+        transitions = sum(int(row["real"][member].sum()) for row in log[:-1])
+        assert len(counts) == transitions
+        expectation = 60_000 / transitions
+        chi_square = ((counts - expectation) ** 2 / expectation).sum()
+        assert abs(chi_square - (transitions - 1)) < 4 * (2 * (transitions - 1)) ** 0.5  # four standard deviations
+
+
+def test_a_slot_that_finds_nothing_weighs_nothing() -> None:
+    replay = Replay(1, 1, 100, (1,), torch.float32, 1, "cpu")
+    for real in (True, False):
+        replay.write_frames(torch.zeros(1, 1, 1), torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64))
+        replay.write_outcome(torch.ones(1, 1), torch.full((1, 1), TERMINATED), torch.full((1, 1), real))
+    replay.write_frames(torch.zeros(1, 1, 1), torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64))
+    batch = replay.sample(torch.tensor([[[0.1, 0.9], [0.9, 0.1], [0.9, 0.9]]]), 1, 0.9)
+    assert batch["weights"].tolist() == [[1, 1, 0]] and batch["returns"][0, :2].tolist() == [1, 1]
+
+
+def test_a_cut_bootstraps_and_never_crosses_into_the_next_pool() -> None:
+    replay, log, actor = play(10_000, 10)
+    replay.written -= 1  # the newest row is the cut's
+    replay.cut(actor.frames, actor.ages)
+    last = replay.data["ends"][9], replay.data["real"][10]
+    assert not last[1].any()
+    np.testing.assert_array_equal(last[0], np.where(log[9]["end"] == CONTINUES, CUT, log[9]["end"]))
+
+
+def test_clear_and_load(tmp_path: object) -> None:
+    replay, _, _ = play(60, 47)
+    saved, written = {name: tensor.clone() for name, tensor in replay.tensors().items()}, replay.written
+    uniform = torch.rand(MEMBERS, 50, 8)
+    before = replay.sample(uniform, 3, 0.9)
+    replay.clear()
+    assert replay.size == 0
+    replay.load(saved, written)
+    for name, values in replay.sample(uniform, 3, 0.9).items():
+        torch.testing.assert_close(values, before[name], rtol=0, atol=0)
+
+
+def test_the_actor_scores_whole_episodes() -> None:
+    pool = Counting()
+    actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
+    scores: dict[int, list[float]] = {member: [] for member in range(MEMBERS)}
+    for _ in range(9):
+        actor.send(torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64))
+        for episode in actor.receive()[1]:
+            scores[episode.member].append(episode.score)
+    # environment e's episode takes 4 + e % 5 steps and pays 1, 2, 3, ...; the step after it pays nothing and counts on
+    assert scores[0] == [1 + 2 + 3 + 4, 1 + 2 + 3 + 4 + 5, 1 + 2 + 3 + 4 + 5 + 6, 6 + 7 + 8 + 9]
+    assert scores[1] == [1 + 2 + 3 + 4, sum(range(1, 8)), sum(range(1, 9)), 6 + 7 + 8 + 9]
+    assert [episode.member for episode in actor.close()] == [0, 0, 0, 1, 1, 1]
+
+
+def test_pools_have_what_the_actor_asks_for() -> None:
+    assert all(hasattr(Pool, name) for name in ("reset", "send", "recv", "close"))
