@@ -118,7 +118,7 @@ class Training:
             ends = np.where(
                 step.terminated | (step.lost_life & self.benchmark.life_loss), TERMINATED, np.where(step.truncated, CUT, CONTINUES)
             )
-            rewards = np.clip(step.rewards, -1, 1) if agent.clip_rewards else step.rewards
+            rewards = step.clipped if agent.clip_rewards else step.rewards
             self.replay.write_outcome(*(self._columns(values) for values in (rewards, ends, ~step.first)))
             for episode in episodes:
                 yield Score(member=episode.member, **self._where(visit), kind="return", score=episode.score)

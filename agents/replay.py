@@ -46,8 +46,7 @@ class Replay:
         """A new row: the frames (S, B, *frame) in which actions (S, B) are taken, and their ages."""
         row = self.written % self.rows
         self.data["frames"][row], self.data["ages"][row], self.data["actions"][row] = frames, ages, actions
-        self.data["real"][row] = False
-        self.data["ends"][row] = CUT
+        self.data["rewards"][row], self.data["ends"][row], self.data["real"][row] = 0.0, CUT, False
         self.written += 1
 
     def write_outcome(self, rewards: Tensor, ends: Tensor, real: Tensor) -> None:

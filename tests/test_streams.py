@@ -46,7 +46,7 @@ def test_without_a_network_the_bundled_ones_are_named(monkeypatch: pytest.Monkey
         raise OSError("Network is unreachable")
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
-    with pytest.raises(UsageError, match="mnist could not be fetched from openml.org .* there are: digits, gaussian"):
+    with pytest.raises(UsageError, match=r"mnist could not be fetched from openml.org .* there are: digits, gaussian"):
         datasets.load("mnist", 100)
 
 

@@ -1,0 +1,111 @@
+"""The supervised agent: what it scores, that it resumes, and that chains meet the same data."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from agents.supervised import Supervised
+from launch.words import experiment
+from plasticity_rl.learner import Learner
+from plasticity_rl.runs import Metric, Score, Tick
+from tests.training import LABELS, events, resumed_is_never_stopped
+
+CHAINS = [
+    [],
+    ["layer-norm", "weight-decay"],
+    ["l2-init"],
+    ["nap", "redo:every=10"],
+    ["reset"],
+    ["shrink-and-perturb", "reset:part=optimizer"],
+]
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=" + ".join)
+def test_a_resumed_run_is_one_that_was_never_stopped(chain: list[str]) -> None:
+    resumed_is_never_stopped(LABELS | {"chain": chain})
+
+
+def test_scores_are_a_plain_loops_online_accuracies() -> None:
+    made = experiment(LABELS | {"members": 1})
+    scores = [event for event in events(made) if isinstance(event, Score)]
+    stream = made.benchmark.open(made.seed, 1, made.agent.batch, "cpu")
+    network = made.network.build(made.benchmark.inputs, made.benchmark.outputs)
+    born = Learner(network, lambda *_: (torch.zeros(()), {}), made.optimizer, (), 1, made.seed, compile=False).one(0)
+    plain = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 10))
+    with torch.no_grad():
+        for layer, name in zip(plain[::2], ("hidden0", "hidden1", "head"), strict=True):
+            layer.weight.copy_(born[f"{name}.weight"])
+            layer.bias.copy_(born[f"{name}.bias"])
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
+    expected, window = [], []
+    for update in range(120):
+        visit, within = divmod(update, 40)
+        batch = {name: values[0] for name, values in stream.batch(visit, within).items()}
+        logits = plain(batch["inputs"])
+        window.append((logits.argmax(-1) == batch["labels"]).float().mean().item())
+        optimizer.zero_grad()
+        F.cross_entropy(logits, batch["labels"]).backward()
+        optimizer.step()
+        if within + 1 in (15, 30, 40):
+            expected.append((visit, update + 1, sum(window) / len(window)))
+            window = []
+    assert [(score.visit, score.updates) for score in scores] == [(visit, updates) for visit, updates, _ in expected]
+    assert [score.score for score in scores] == pytest.approx([accuracy for *_, accuracy in expected], abs=1e-6)
+
+
+def test_two_chains_with_one_seed_meet_the_same_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: dict[str, list[torch.Tensor]] = {}
+    update = Learner.update
+
+    def watched(self: Learner, rate: float, batch: dict[str, torch.Tensor], *extras: object) -> dict[str, torch.Tensor]:
+        met.setdefault(made.label, []).extend([batch["inputs"], batch["labels"]])
+        return update(self, rate, batch, *extras)
+
+    monkeypatch.setattr(Learner, "update", watched)
+    for chain in ([], ["nap", "redo:every=10"], ["reset"]):
+        made = experiment(LABELS | {"chain": chain})
+        events(made)
+    none, *others = met.values()
+    assert len(none) == 240 and len(others) == 2
+    for other in others:
+        assert all(torch.equal(one, two) for one, two in zip(none, other, strict=True))
+
+
+def test_a_member_does_not_feel_how_many_there_are() -> None:
+    few = [event for event in events(experiment(LABELS | {"members": 1})) if isinstance(event, Score)]
+    many = [event for event in events(experiment(LABELS | {"members": 3})) if isinstance(event, Score) and event.member == 0]
+    assert [score.score for score in few] == pytest.approx([score.score for score in many], abs=1e-6)
+
+
+def test_diagnostics_stand_beside_an_untrained_networks() -> None:
+    found = [event for event in events(experiment(LABELS | {"chain": ["nap"]})) if isinstance(event, Metric)]
+    names = {metric.name for metric in found}
+    layers = ("hidden0", "hidden1")
+    assert names == {"loss", "learning_rate", "updates_per_second"} | {
+        f"{kind}/{layer}" for kind in ("dormant_fraction", "dormant_fraction_fresh") for layer in layers
+    } | {f"{kind}/{layer}" for kind in ("weight_norm", "effective_learning_rate") for layer in (*layers, "head")}
+    assert {metric.updates for metric in found} == {20, 40, 60, 80, 100, 120}
+    for layer in layers:  # what NaP is there for
+        held = {round(metric.value, 4) for metric in found if metric.name == f"weight_norm/{layer}" and metric.member == 0}
+        assert len(held) == 1
+    grown = [metric.value for metric in found if metric.name == "weight_norm/head" and metric.member == 0]
+    assert len(set(grown)) == len(grown)
+
+
+def test_an_exploding_loss_ends_the_run_before_a_score_is_written() -> None:
+    made = experiment(LABELS | {"optimizer": "sgd", "schedule": "constant:rate=1e30"})
+    seen: list[object] = []
+    with pytest.raises(FloatingPointError, match=r"loss of member 0 is .* after 15 updates"):
+        seen.extend(made.agent.train(made, "cpu", False, None))
+    assert not [event for event in seen if isinstance(event, Score | Tick)]
+
+
+def test_the_loss_is_cross_entropy() -> None:
+    network = experiment(LABELS).network.build((64,), 10)
+    params = network.init(torch.Generator().manual_seed(0))
+    batch = {"inputs": torch.randn(4, 64), "labels": torch.tensor([1, 2, 3, 4])}
+    loss, reported = Supervised().loss(network, params, batch)
+    probabilities = network.apply(params, batch["inputs"])[0].softmax(-1)
+    assert loss.item() == pytest.approx(-probabilities[range(4), batch["labels"]].log().mean().item(), rel=1e-5)
+    assert reported["accuracy"].item() == (probabilities.argmax(-1) == batch["labels"]).float().mean().item()
