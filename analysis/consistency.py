@@ -1,0 +1,178 @@
+"""Do these runs belong together? What would make a comparison a lie is refused; what only weakens it is named.
+
+Refused, because nobody could tell which of two is right: a run twice, two runs of one chain and seed, one label for two chains, different
+data under one setting and seed, different visits under one setting, two fresh controls.
+Named: a missing fresh control, chains without equal seeds or members, several versions of the code.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plasticity_rl.checks import UsageError
+from plasticity_rl.runs import Spec
+
+
+class Run(NamedTuple):
+    """One run folder."""
+
+    folder: Path
+    spec: Spec
+    done: bool
+    """it reached its end"""
+    context: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.spec.label}, seed {self.spec.seed}"
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """(seed, member) of each of its members."""
+        return [(self.spec.seed, member) for member in range(self.spec.members)]
+
+
+class Missing(NamedTuple):
+    """One line of what a reader must know is not there."""
+
+    setting: str
+    what: str
+
+
+def refuse_spec(run: Run) -> None:
+    """Raise UsageError for a spec.json whose values cannot be a run's."""
+    spec = run.spec
+    texts = (spec.key, spec.setting, spec.benchmark, spec.label, spec.unit, spec.fingerprint)
+    wrong = ""
+    if not all(isinstance(text, str) and text for text in texts):
+        wrong = "key, setting, benchmark, label, unit and fingerprint must be text"
+    elif spec.unit not in ("updates", "frames"):
+        wrong = f"its unit must be 'updates' or 'frames', not {spec.unit!r}"
+    elif not _is_whole(spec.members, 1) or not _is_whole(spec.seed, 0):
+        wrong = "members must be a whole number above 0, and the seed one that is not negative"
+    elif not isinstance(spec.experiment, dict) or not isinstance(spec.fresh_control, bool):
+        wrong = "its experiment must be an object, and fresh_control true or false"
+    elif not _are_visits(spec.visits):
+        wrong = "its visits must be numbered from 0, each with a task, a cycle and a budget above 0"
+    elif not _are_references(spec.references):
+        wrong = "its references must give each task a random score and a different human one"
+    if wrong:
+        raise UsageError(f"{run.folder / 'spec.json'} is not a run's description: {wrong}")
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _are_visits(visits: Any) -> bool:
+    return (
+        isinstance(visits, list)
+        and len(visits) > 0
+        and all(
+            isinstance(visit, dict)
+            and visit.get("index") == index
+            and isinstance(visit.get("task"), str)
+            and _is_whole(visit.get("cycle"), 0)
+            and _is_whole(visit.get("budget"), 1)
+            for index, visit in enumerate(visits)
+        )
+    )
+
+
+def _are_references(references: Any) -> bool:
+    return isinstance(references, dict) and all(
+        isinstance(scores, dict)
+        and all(isinstance(score, int | float) and abs(score) < float("inf") for score in scores.values())
+        and ("random" not in scores or scores["random"] != scores.get("human"))
+        for scores in references.values()
+    )
+
+
+def refuse_mixtures(runs: Sequence[Run]) -> None:
+    """Raise UsageError where runs that claim to be comparable are not."""
+    _refuse_pairs(runs, lambda run: run.spec.key, lambda run: str(run.folder), "the same run is there twice")
+    _refuse_pairs(
+        runs,
+        lambda run: (run.spec.setting, run.spec.label, run.spec.seed),
+        lambda run: str(run.folder),
+        "two runs of one setting, chain and seed",
+    )
+    _refuse_pairs(
+        runs,
+        lambda run: (run.spec.setting, run.spec.label),
+        lambda run: repr((run.spec.experiment.get("chain"), run.spec.fresh_control)),
+        "one label for two different chains",
+    )
+    _refuse_pairs(
+        runs,
+        lambda run: (run.spec.setting, run.spec.seed, run.spec.members),
+        lambda run: run.spec.fingerprint,
+        "these claim the same setting, seed and members but met different data",
+    )
+    _refuse_pairs(
+        runs,
+        lambda run: run.spec.setting,
+        lambda run: repr((run.spec.benchmark, run.spec.unit, run.spec.visits, sorted(run.spec.references.items()))),
+        "these claim the same setting but differ in benchmark, visits, unit or references",
+    )
+    for setting, members in _by_setting(runs):
+        controls = sorted({run.spec.label for run in members if run.spec.fresh_control})
+        if len(controls) > 1:
+            raise UsageError(f"setting {setting} has {len(controls)} fresh controls ({', '.join(controls)}); leave one of them out")
+
+
+def _refuse_pairs(runs: Sequence[Run], same: Any, differing: Any, problem: str) -> None:
+    """Raise UsageError for two runs that agree in `same` and not in `differing`."""
+    first: dict[Any, Run] = {}
+    for run in runs:
+        other = first.setdefault(same(run), run)
+        if differing(other) != differing(run):
+            raise UsageError(f"{problem}: {other.folder} ({other.name}) and {run.folder} ({run.name}); leave one of them out")
+
+
+def _by_setting(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
+    ordered = sorted(runs, key=lambda run: run.spec.setting)
+    return [(setting, list(members)) for setting, members in groupby(ordered, key=lambda run: run.spec.setting)]
+
+
+def unequal(runs: Sequence[Run]) -> list[Missing]:
+    """What weakens the comparison of these runs, whatever their rows say."""
+    missing: list[Missing] = []
+    for setting, members in _by_setting(runs):
+        if not any(run.spec.fresh_control for run in members):
+            missing.append(Missing(setting, "no fresh control: plasticity ratios are not defined"))
+        everything = {pair for run in members for pair in run.pairs}
+        for label in sorted({run.spec.label for run in members}):
+            lacking = everything - {pair for run in members if run.spec.label == label for pair in run.pairs}
+            for seed in sorted({seed for seed, _ in lacking}):
+                absent = [member for lacking_seed, member in sorted(lacking) if lacking_seed == seed]
+                missing.append(Missing(setting, f"{label}: no {numbers('member', absent)} of seed {seed}, which other chains have"))
+        for seed in sorted({run.spec.seed for run in members}):
+            sizes = sorted({run.spec.members for run in members if run.spec.seed == seed})
+            if len(sizes) > 1:
+                shown = " and ".join(map(str, sizes))
+                missing.append(Missing(setting, f"seed {seed} has runs of {shown} members: that they met the same data cannot be checked"))
+        versions = sorted({str(run.context.get("code", "unknown")) for run in members})
+        if len(versions) > 1:
+            missing.append(Missing(setting, f"the runs were made by {len(versions)} versions of the code: {', '.join(versions)}"))
+    return missing
+
+
+def count(number: int, noun: str) -> str:
+    """`1 row`, `3 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def numbers(noun: str, values: Iterable[int]) -> str:
+    """`member 3`, `members 0-4`, `visits 2, 7-9`."""
+    values = sorted(set(values))
+    spans: list[list[int]] = []
+    for value in values:
+        if spans and value == spans[-1][1] + 1:
+            spans[-1][1] = value
+        else:
+            spans.append([value, value])
+    shown = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+    return f"{noun}{'s' if len(values) > 1 else ''} {shown}"

@@ -1,0 +1,114 @@
+"""Point estimates with 95% bootstrap intervals, for matrices of scores (runs, visits).
+
+The bootstrap is the stratified percentile bootstrap of Agarwal et al. 2021 (arXiv 2108.13264), seeded and vectorised: rliable's own ignores
+its `random_state` and is some 60 times slower. A run here is one member, a network that walks through all visits, so by default its visits
+are resampled together; `by_visit=True` resamples every visit on its own, as rliable does with tasks. Where a member is better or worse in
+all its visits, the latter's intervals are too narrow: with 5 members and half of the variance between members, a nominal 95% covers 75%,
+whole members 84%. Several matrices are resampled with the same members: they are paired.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from rliable import metrics
+
+REPETITIONS = 2_000
+LEVEL = 0.95
+BLOCK = 2**22
+"""numbers held at once"""
+ALIKE = "no interval: members do not differ"
+
+Statistic = Callable[..., np.ndarray]
+"""matrices (..., runs, visits) -> numbers (...)"""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number, its 95% interval where there is one, and the members behind it."""
+
+    value: float
+    """NaN where it is not defined; `note` says why"""
+    low: float | None = None
+    high: float | None = None
+    runs: int = 0
+    """members that entered"""
+    of: int = 0
+    """members there should be"""
+    note: str = ""
+    """why there is no value, or no interval"""
+
+    @property
+    def defined(self) -> bool:
+        return bool(np.isfinite(self.value))
+
+    def exceeds(self, level: float) -> bool:
+        """Does the whole interval lie above `level`? Several members that do not differ need none; one member never suffices."""
+        return self.low > level if self.low is not None else self.note == ALIKE and self.value > level
+
+
+def iqm(scores: np.ndarray) -> np.ndarray:
+    """Interquartile mean over runs and visits: the mean without the lowest and the highest quarter. (..., runs, visits) -> (...)."""
+    flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
+    trimmed = flat.shape[-1] // 4
+    return flat[..., trimmed : flat.shape[-1] - trimmed].mean(axis=-1)
+
+
+def mean(scores: np.ndarray) -> np.ndarray:
+    """Mean over runs and visits. (..., runs, visits) -> (...)."""
+    return scores.mean(axis=(-2, -1))
+
+
+RLIABLE = {iqm: metrics.aggregate_iqm, mean: metrics.aggregate_mean}
+"""whose point estimates are rliable's; the functions above are the same for many resamples at once"""
+
+
+def bootstrap(
+    statistic: Statistic, *scores: np.ndarray, repetitions: int = REPETITIONS, seed: int = 0, by_visit: bool = False
+) -> np.ndarray:
+    """The statistic of `repetitions` resamples of matrices of one shape (runs, visits), all with the same runs. (repetitions,)."""
+    runs, visits = scores[0].shape
+    assert all(matrix.shape == (runs, visits) and np.isfinite(matrix).all() for matrix in scores)
+    random = np.random.default_rng(seed)
+    block = max(1, BLOCK // (runs * visits))
+    samples = []
+    for start in range(0, repetitions, block):
+        chosen = random.integers(runs, size=(min(block, repetitions - start), runs, visits if by_visit else 1))
+        samples.append(statistic(*(matrix[chosen, np.arange(visits)] for matrix in scores)))
+    return np.concatenate(samples)
+
+
+def limits(samples: np.ndarray) -> tuple[float, float]:
+    """The percentile interval: what the middle 95% of the resamples span."""
+    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def estimate(statistic: Statistic, *scores: np.ndarray, repetitions: int = REPETITIONS, seed: int = 0, by_visit: bool = False) -> Estimate:
+    """A statistic of paired matrices (runs, visits), with its interval, from the runs that have every visit in every matrix.
+
+    A NaN is a missing score; `runs` of `of` says how many runs are whole. One run gives no interval; neither do runs that do not differ.
+    """
+    of = len(scores[0])
+    whole = np.all([np.isfinite(matrix).all(axis=1) for matrix in scores], axis=0)
+    runs = int(whole.sum())
+    if runs == 0 or scores[0].shape[1] == 0:
+        return Estimate(np.nan, of=of, note="no member has all of it")
+    scores = tuple(matrix[whole] for matrix in scores)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(RLIABLE.get(statistic, statistic)(*scores))
+        if not np.isfinite(value):
+            return Estimate(np.nan, runs=runs, of=of, note="division by zero")
+        if runs == 1:
+            return Estimate(value, runs=runs, of=of, note="no interval: one member")
+        low, high = limits(bootstrap(statistic, *scores, repetitions=repetitions, seed=seed, by_visit=by_visit))
+    if not np.isfinite([low, high]).all():
+        return Estimate(value, runs=runs, of=of, note="no interval: the denominator can be zero")
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
+        return Estimate(value, runs=runs, of=of, note=ALIKE)
+    return Estimate(value, low, high, runs, of)
+
+
+def difference(better: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Difference of two means over the same runs and visits. (..., runs, visits) twice -> (...)."""
+    return mean(better) - mean(other)

@@ -1,0 +1,130 @@
+"""Run folders with a known answer, written as real runs write them."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from plasticity_rl.runs import Metric, Score, Spec, write_json, write_table
+
+SETTING = "5e771296a0b1c2d3"
+LAYERS = ("hidden0", "hidden1")
+
+
+def spec(label: str = "none", seed: int = 0, tasks: Sequence[str] = ("a", "b", "c"), budget: int = 100, **changed: Any) -> Spec:
+    """A plausible spec.json; `changed` replaces fields. A task that comes again is in its next cycle."""
+    visits = [
+        {"index": index, "task": task, "cycle": list(tasks[:index]).count(task), "budget": budget} for index, task in enumerate(tasks)
+    ]
+    chain = [] if label == "none" else [[f"{word}.Part", {}] for word in label.split(" + ")]
+    fields: dict[str, Any] = {
+        "key": f"{label}-{seed}",
+        "setting": SETTING,
+        "benchmark": "RandomLabels",
+        "label": label,
+        "fresh_control": label == "fresh",
+        "unit": "updates",
+        "fingerprint": f"data of seed {seed}",
+        "members": 3,
+        "seed": seed,
+        "visits": visits,
+        "references": {},
+        "experiment": {"benchmark": ["streams.RandomLabels", {"visits": len(tasks)}], "chain": chain, "seed": seed, "members": 3},
+    }
+    return Spec(**(fields | changed))
+
+
+def write_run(
+    root: Path, described: Spec, scores: Iterable[Score], metrics: Iterable[Metric] = (), done: bool = True, context: Any = None
+) -> Path:
+    """The folder of one run below `root`."""
+    folder = root / described.key.replace("/", "_")
+    folder.mkdir(parents=True)
+    write_json(folder / "spec.json", described._asdict())
+    write_json(folder / "context.json", context or {"code": "c0ffee", "dirty": False, "packages": {"torch": "2.13.0"}})
+    write_table(folder / "scores.csv", Score, scores)
+    write_table(folder / "metrics.csv", Metric, metrics)
+    if done:
+        (folder / "DONE").touch()
+    return folder
+
+
+def online_rows(described: Spec, areas: np.ndarray, every: int = 50, shape: Sequence[float] | None = None) -> list[Score]:
+    """Rows every `every` updates. `areas` (members, visits) is the mean over each visit; `shape` has mean 1 and one factor for each row."""
+    rows: list[Score] = []
+    updates = 0
+    for visit in described.visits:
+        count = visit["budget"] // every
+        factors = [1.0] * count if shape is None else shape
+        for factor in factors:
+            updates += every
+            rows += [
+                Score(member, visit["index"], visit["task"], visit["cycle"], 0, updates, updates, "online", float(level * factor))
+                for member, level in enumerate(areas[:, visit["index"]])
+            ]
+    return rows
+
+
+def episode_rows(described: Spec, levels: np.ndarray, length: int = 100, rng: np.random.Generator | None = None) -> list[Score]:
+    """An episode of each member every `length` frames, of return `levels` (members, visits), noisy where a generator is given.
+
+    The end of each visit cuts another.
+    """
+    rows: list[Score] = []
+    end = 0
+    for visit in described.visits:
+        start, end = end, end + visit["budget"]
+        for frames in range(start + length, end + 1, length):
+            for member, level in enumerate(levels[:, visit["index"]]):
+                noise = 0.0 if rng is None else float(rng.normal())
+                where = (member, visit["index"], visit["task"], visit["cycle"], frames, frames // 4, frames // 16)
+                rows.append(Score(*where, "return", float(level) + noise))
+        where = (visit["index"], visit["task"], visit["cycle"], end, end // 4, end // 16)
+        rows += [Score(member, *where, "cut", 0.5) for member in range(len(levels))]
+    return rows
+
+
+def diagnostic_rows(described: Spec, every: int = 500) -> list[Metric]:
+    """Rising dormancy and norms, falling effective learning rate, on two layers."""
+    rows: list[Metric] = []
+    total = sum(visit["budget"] for visit in described.visits)
+    edges = np.cumsum([visit["budget"] for visit in described.visits])
+    for updates in range(every, total + 1, every):
+        visit = described.visits[int(np.searchsorted(edges, updates))]
+        for member in range(described.members):
+            for number, layer in enumerate(LAYERS):
+                where = (member, visit["index"], visit["task"], visit["cycle"], 0, updates, updates)
+                done = updates / total if described.label == "none" else 0.1
+                rows += [
+                    Metric(*where, f"dormant_fraction/{layer}", 0.1 + 0.6 * done + 0.02 * number),
+                    Metric(*where, f"dormant_fraction_fresh/{layer}", 0.1),
+                    Metric(*where, f"weight_norm/{layer}", 3.0 + 4.0 * done),
+                    Metric(*where, f"effective_learning_rate/{layer}", 1e-3 / (1 + 9 * done)),
+                ]
+    return rows
+
+
+def supervised(root: Path, label: str, first: float, last: float, seed: int = 0, noise: float = 0.01, visits: int = 20) -> Path:
+    """A run of five members whose area moves evenly from `first` to `last`; within a visit it doubles, as learning does."""
+    described = spec(label, seed, [f"labels{visit}" for visit in range(visits)], budget=1000, members=5)
+    random = np.random.default_rng([seed, *label.encode()])
+    areas = np.linspace(first, last, visits) + noise * random.normal(size=(5, visits)) + noise * random.normal(size=(5, 1))
+    shape = np.linspace(2 / 3, 4 / 3, 20)
+    return write_run(root, described, online_rows(described, areas, shape=list(shape)), diagnostic_rows(described))
+
+
+def online(root: Path, label: str, areas: ArrayLike, seed: int = 0, **changed: Any) -> Path:
+    """A supervised run whose member i scores areas[i][v] throughout visit v."""
+    matrix = np.array(areas, dtype=float)
+    described = spec(label, seed, "abcdefghijklmnopqrstuvwxyz"[: matrix.shape[1]], **({"members": len(matrix)} | changed))
+    return write_run(root, described, online_rows(described, matrix))
+
+
+def games(root: Path, label: str, levels: ArrayLike, tasks: Sequence[str], seed: int = 0, **changed: Any) -> Path:
+    """A run of games in which every episode of member i in visit v returns levels[i][v]."""
+    matrix = np.array(levels, dtype=float)
+    fields = {"unit": "frames", "benchmark": "Atari", "members": len(matrix), "budget": 1000} | changed
+    described = spec(label, seed, tasks, **fields)
+    return write_run(root, described, episode_rows(described, matrix))

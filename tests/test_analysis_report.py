@@ -1,0 +1,239 @@
+"""The report as a reader and a program meet it."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from analysis.report import Report, terminal_table, write_report
+from analysis.sections import methods
+from analysis.statistics import Estimate
+from analysis.tables import cell, number
+from plasticity_rl.checks import UsageError
+from tests.fake_runs import diagnostic_rows, games, online, online_rows, spec, supervised, write_run
+
+SPREAD = np.linspace(-0.01, 0.01, 5)[:, None]
+ATARI = {"pong": {"random": -20.0, "human": 20.0}, "boxing": {"random": 0.0, "human": 10.0}}
+
+
+def three_chains(root: Path) -> None:
+    """Without intervention half of the score is lost, with ReDo none, and the control scores 0.4 throughout."""
+    for label, areas in (("none", [0.4, 0.4, 0.4, 0.3, 0.2, 0.2, 0.2]), ("nap + redo", [0.6] * 7), ("fresh", [0.4] * 7)):
+        described = spec(label, 0, "abcdefg", members=5)
+        noise = np.random.default_rng(len(label)).normal(scale=0.002, size=(5, 7))
+        write_run(root, described, online_rows(described, areas + SPREAD + noise), diagnostic_rows(described, every=100))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    root = tmp_path_factory.mktemp("report")
+    three_chains(root / "runs")
+    return root, write_report([root / "runs"], root / "out")
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def printed(report: Report, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(terminal_table(report))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_files_of_a_report(written: tuple[Path, Report]) -> None:
+    root, report = written
+    names = ["aggregates", "curves", "diagnostics", "ratio", "scores"]
+    assert sorted(path.name for path in (root / "out").iterdir()) == [
+        *(f"1-RandomLabels-{name}.png" for name in names),
+        "report.html",
+        "scores.csv",
+        "summary.csv",
+    ]
+    assert report.page == root / "out" / "report.html"
+    for name in names:
+        assert (root / "out" / f"1-RandomLabels-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_runs_give_the_same_bytes_wherever_they_lie(written: tuple[Path, Report], tmp_path: Path) -> None:
+    root, _ = written
+    (root / "runs").rename(tmp_path / "moved")
+    write_report([tmp_path / "moved" / "none-0", tmp_path / "moved"], tmp_path / "again")
+    (tmp_path / "moved").rename(root / "runs")
+    for path in (root / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_the_page_needs_nothing_but_itself(written: tuple[Path, Report]) -> None:
+    root, _ = written
+    page = (root / "out" / "report.html").read_text()
+    assert "http://" not in page and "https://" not in page and "<script" not in page and str(root) not in page
+    addresses = re.findall(r'(?:src|srcset|href)="([^"]{0,30})', page)
+    assert len(addresses) == 2 * 5  # each figure for a light and for a dark page
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
+    assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
+
+
+def test_the_page_says_what_came_out(written: tuple[Path, Report]) -> None:
+    root, _ = written
+    page = (root / "out" / "report.html").read_text()
+    assert re.search(r"Without intervention the last three visits score 50% \[(49|50), (50|51)\] of the first three;", page)
+    assert re.search(r"the fresh control keeps (99|100|101)% \[\d+, \d+\]; the best score .* is that of nap \+ redo, 150% \[", page)
+    assert re.search(r"nap \+ redo<span class=\"best\">best</span>", page) and page.count('class="best"') == 1
+    assert "<p>Nothing.</p>" in page and "Nothing is missing." in page and "Budget too small" not in page
+
+
+def test_the_summary_is_the_verdict(written: tuple[Path, Report]) -> None:
+    root, _ = written
+    none, redo, fresh = table(root / "out" / "summary.csv")
+    assert [row["chain"] for row in (none, redo, fresh)] == ["none", "nap + redo", "fresh"]
+    assert (none["first_visits"], none["last_visits"], none["members"], none["of"]) == ("0-2", "4-6", "5", "5")
+    assert float(none["first"]) == pytest.approx(0.4, abs=0.003) and float(none["last"]) == pytest.approx(0.2, abs=0.003)
+    assert float(none["plasticity_ratio"]) == pytest.approx(0.5, abs=0.01)
+    assert float(none["plasticity_ratio_low"]) < float(none["plasticity_ratio"]) < float(none["plasticity_ratio_high"])
+    assert [row["best"] for row in (none, redo, fresh)] == ["False", "True", "False"]
+    assert (fresh["plasticity_ratio"], fresh["plasticity_ratio_low"], fresh["plasticity_ratio_note"]) == ("1", "", "the reference")
+
+
+def test_every_member_and_visit_has_its_row(written: tuple[Path, Report]) -> None:
+    root, report = written
+    rows = table(root / "out" / "scores.csv")
+    assert len(rows) == 3 * 5 * 7
+    chains = {chain.label: chain for chain in report.sections[0].setting.chains}
+    fresh = chains["fresh"].area.mean(axis=0)
+    for row in rows:
+        area = chains[row["chain"]].area[int(row["member"]), int(row["visit"])]
+        assert float(row["area"]) == pytest.approx(area, rel=1e-9)
+        assert float(row["ratio"]) == pytest.approx(area / fresh[int(row["visit"])], rel=1e-9)
+        assert row["task"] == "abcdefg"[int(row["visit"])] and row["human_normalised_area"] == row["no_ratio"] == ""
+
+
+def test_the_terminal_shows_the_same_verdict(written: tuple[Path, Report]) -> None:
+    text = printed(written[1])
+    assert re.search(r"nap \+ redo \(best\) +5 of 5 +0\.60\d +0\.60\d +0\.\d+ +1\.5\d\d", text)
+    assert re.search(r"^ +\[0\.\d+,0\.\d+\] +\[0\.\d+,0\.\d+\] +\[0\.\d+,0\.\d+\] +\[1\.\d+,1\.\d+\] *$", text, re.MULTILINE)
+    assert max(map(len, printed(written[1], width=80).splitlines())) <= 80
+    assert "Missing: nothing" in text and "Without intervention" in text
+
+
+def test_the_methods_tell_what_was_run(written: tuple[Path, Report]) -> None:
+    told = dict(methods(written[1].sections[0]))
+    assert told["Visits"] == "7, each of 100 updates of a member; counted from 0"
+    assert told["Members"] == "5 independent networks of each chain, from 1 seed (0)"
+    assert told["benchmark"] == "streams.RandomLabels(visits=7)" and told["chain: nap + redo"] == "nap.Part(); redo.Part()"
+    assert told["chain: none"] == "no intervention" and told["packages.torch"] == "2.13.0" and told["code"] == "c0ffee"
+    assert "2,000 resamples of whole members" in told["Intervals"] and "seed" not in told
+
+
+def test_the_lost_half_is_found_in_a_noisy_run(tmp_path: Path) -> None:
+    for label, last in (("none", 0.16), ("redo", 0.36), ("fresh", 0.36)):
+        supervised(tmp_path / "runs", label, 0.36, last, visits=6)
+    none, redo, _ = write_report([tmp_path / "runs"], tmp_path / "out").sections[0].rows
+    assert none.kept.high is not None and none.kept.high < 1 and redo.best
+    assert none.plasticity.high is not None and none.plasticity.high < 1
+
+
+def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script> & [bold]$x_$"
+    described = spec(evil, 0, "ab", members=2, key="evil", benchmark='<img src="x" onerror="y">../..')
+    write_run(tmp_path / "runs", described, online_rows(described, np.array([[0.4, 0.5], [0.5, 0.7]])), context={"<b>": "<i>"}, done=False)
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    page = report.page.read_text()
+    assert "<script" not in page and "<img src" not in page and "<b>" not in page and "<i>" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 4  # table, methods twice, what is missing
+    assert all(path.parent == tmp_path / "out" and re.fullmatch(r"[A-Za-z0-9.-]+", path.name) for path in (tmp_path / "out").iterdir())
+    assert evil in printed(report)
+
+
+def test_nothing_is_written_where_the_input_is_wrong(tmp_path: Path) -> None:
+    three_chains(tmp_path / "runs")
+    (tmp_path / "runs" / "none-0" / "spec.json").write_text("{}")
+    with pytest.raises(UsageError):
+        write_report([tmp_path / "runs"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_that_cannot_be_written_is_the_persons_mistake(tmp_path: Path) -> None:
+    online(tmp_path / "runs", "none", [[0.4], [0.5]])
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is not a folder"):
+        write_report([tmp_path / "runs"], tmp_path / "file")
+    with pytest.raises(UsageError, match="cannot write the report to"):
+        write_report([tmp_path / "runs"], tmp_path / "file" / "below")
+
+
+def test_games_with_a_tiny_budget_carry_a_banner(tmp_path: Path) -> None:
+    for label, levels in (("none", [[-15.0, 2.0], [-13.0, 4.0]]), ("fresh", [[-9.0, -1.0], [-7.0, 1.0]])):
+        games(tmp_path / "runs", label, levels, ["pong", "boxing"], references=ATARI)
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    page = report.page.read_text()
+    assert "Budget too small for conclusions: 1,000 frames a visit" in page and "Budget too small" in printed(report)
+    assert "As far as so small a budget tells, " in page
+    assert "no plasticity ratio at visit 1: the fresh control did not learn in this budget" in page
+    assert re.search(r"not defined<small>the fresh control did not learn in this budget</small>", page)
+    rows = {(row["chain"], row["member"], row["visit"]): row for row in table(tmp_path / "out" / "scores.csv")}
+    assert float(rows["none", "0", "0"]["human_normalised_area"]) == pytest.approx(5 / 40)
+    assert float(rows["none", "0", "0"]["ratio"]) == pytest.approx(5 / 12)
+    assert (rows["none", "0", "1"]["ratio"], rows["none", "0", "1"]["no_ratio"]) == ("", "the fresh control did not learn in this budget")
+
+
+def test_no_banner_for_large_budgets_or_problems_without_human_scores(tmp_path: Path) -> None:
+    tasks = ["pong"]
+    games(tmp_path / "a", "none", [[1.0], [2.0]], tasks, references=ATARI, budget=1_000_000, setting="a" * 16)
+    games(tmp_path / "a", "none", [[1.0], [2.0]], tasks, references={"pong": {"random": 0.5}}, setting="b" * 16, key="b")
+    sections = write_report([tmp_path / "a"], tmp_path / "out").sections
+    assert [section.banner for section in sections] == ["", ""]
+    assert [section.name for section in sections] == ["Atari (aaaaaaaa)", "Atari (bbbbbbbb)"]
+
+
+def test_one_member_without_control_is_said_to_prove_little(tmp_path: Path) -> None:
+    online(tmp_path / "runs", "none", [[0.4, 0.3, 0.2, 0.1]])
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    page = report.page.read_text()
+    assert page.count("no interval: one member") >= 3 and "no fresh control: plasticity ratios are not defined" in page
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [
+        "1-RandomLabels-aggregates.png",
+        "1-RandomLabels-curves.png",
+        "1-RandomLabels-scores.png",
+    ]
+    summary = table(tmp_path / "out" / "summary.csv")[0]
+    assert (summary["iqm"], summary["iqm_low"], summary["iqm_high"]) == ("0.25", "", "")
+
+
+def test_members_that_are_missing_are_shown_as_n_of_n(tmp_path: Path) -> None:
+    three_chains(tmp_path / "runs")
+    scores = tmp_path / "runs" / "none-0" / "scores.csv"
+    scores.write_text("".join(line for line in scores.read_text().splitlines(keepends=True) if not line.startswith("4,6,")))
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    page = report.page.read_text()
+    assert "<td>4 of 5</td>" in page and page.count("<small>4 of 5 members</small>") == 3  # last visits, IQM, ratio
+    assert "none, seed 0: visit 6 of member 4: no score, not begun" in page and "1 thing missing" in page
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert [number(value) for value in (0.4567, 9.99, 9.996, 12.34, 99.96, 1234.5, -0.001)] == [
+        "0.457",
+        "9.990",
+        "10.0",
+        "12.3",
+        "100",
+        "1,234",
+        "-0.001",
+    ]
+    assert cell(Estimate(0.5, 0.4, 0.6, 4, 5)) == ("0.500 [0.400, 0.600]", "4 of 5 members")
+    assert cell(Estimate(float("nan"), of=5, note="why")) == ("not defined", "why")
+
+
+def test_a_setting_without_any_score_has_its_section_all_the_same(tmp_path: Path) -> None:
+    online(tmp_path / "runs", "none", [[0.4], [0.5]])
+    described = spec("none", 0, "ab", setting="f" * 16, key="begun", benchmark="Another")
+    write_run(tmp_path / "runs", described, [], done=False)
+    empty, _ = write_report([tmp_path / "runs"], tmp_path / "out").sections
+    assert empty.name == "Another" and empty.reading == "Nothing can be said yet: no fresh control."
+    assert "none, seed 0: scores.csv: no rows" in empty.missing and "none, seed 0: not finished" in empty.missing
+    assert (empty.rows[0].members, empty.rows[0].of) == (0, 3) and not empty.rows[0].last.defined
+    assert sorted(path.name for path in (tmp_path / "out").glob("1-*")) == []
