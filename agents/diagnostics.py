@@ -9,28 +9,25 @@ import torch
 from plasticity_rl.learner import Learner
 from plasticity_rl.lift import lift
 from plasticity_rl.metrics import norms, units
-from plasticity_rl.networks import Params
 from plasticity_rl.runs import Metric
 
 
 class Diagnostics:
-    """Call `before` ahead of each update and `rows` behind it; every `every`-th update has something to say."""
+    """Every `every`-th update is `due`: it is to be measured, and `rows` says what came out."""
 
     def __init__(self, learner: Learner, every: int) -> None:
         self._learner, self._every = learner, every
         self._untrained = learner.fresh("reference")
-        self._before: Params | None = None
         self._last = time.monotonic(), learner.ticks["update"]
 
-    def before(self) -> None:
-        due = (self._learner.ticks["update"] + 1) % self._every == 0
-        self._before = {name: param.clone() for name, param in self._learner.net.params.items()} if due else None
+    @property
+    def due(self) -> bool:
+        """Is the next update to be measured?"""
+        return (self._learner.ticks["update"] + 1) % self._every == 0
 
     @torch.no_grad()
     def rows(self, where: dict[str, Any], reported: dict[str, torch.Tensor]) -> Iterator[Metric]:
-        """`where` are a row's leading columns less the member, `reported` what the update returned."""
-        if self._before is None:
-            return
+        """`where` are a row's leading columns less the member, `reported` what the update that was due returned."""
         assert self._learner.inputs is not None
         layers, params, inputs = self._learner.network.layers, self._learner.net.params, self._learner.inputs
         values = {
@@ -42,9 +39,8 @@ class Diagnostics:
             for layer, features in self._learner.features(of, inputs).items():
                 values[f"dormant_fraction{suffix}/{layer}"] = lift(units.dormant_fraction)(features)
         lengths = lift(lambda params: norms.weight_norm(params, layers))(params)
-        rates = lift(lambda before, after: norms.effective_learning_rate(before, after, layers))(self._before, params)
         values |= {f"weight_norm/{layer}": value for layer, value in lengths.items()}
-        values |= {f"effective_learning_rate/{layer}": value for layer, value in rates.items()}
+        values |= {name: value for name, value in reported.items() if name.startswith("effective_learning_rate/")}
         for name, value in values.items():
             for member, number in enumerate(value.tolist()):
                 yield Metric(member=member, **where, name=name, value=number)

@@ -110,10 +110,11 @@ class Training:
             for _ in range(self.steps // agent.train_every - before // agent.train_every):
                 if self.replay.size >= agent.min_replay:
                     progress = (before, total) if self.experiment.schedule.clock == "run" else (before - start, end - start)
-                    self.diagnostics.before()
-                    reported = self._update(*(steps // agent.train_every for steps in progress))
+                    measured = self.diagnostics.due
+                    reported = self._update(*(steps // agent.train_every for steps in progress), measure=measured)
                     losses += reported["loss"]
-                    yield from self.diagnostics.rows(self._where(visit), reported)
+                    if measured:
+                        yield from self.diagnostics.rows(self._where(visit), reported)
             step, episodes = actor.receive()
             ends = np.where(
                 step.terminated | (step.lost_life & self.benchmark.life_loss), TERMINATED, np.where(step.truncated, CUT, CONTINUES)
@@ -148,11 +149,11 @@ class Training:
         with torch.no_grad():
             return self.act(self.learner.net.params, actor.observations, torch.tensor(epsilon, device=self.device), uniform[..., 0], other)
 
-    def _update(self, update: int, total: int) -> dict[str, Tensor]:
+    def _update(self, update: int, total: int, measure: bool) -> dict[str, Tensor]:
         """One update at the learning rate that the schedule has for `update` of `total`."""
         agent, done = self.agent, self.learner.ticks["update"]
         batch = self.replay.sample(self._draws(done, "replay", agent.batch, TRIES), agent.steps, agent.discount)
-        reported = self.learner.update(self.experiment.schedule.at(update, total), batch, self.target)
+        reported = self.learner.update(self.experiment.schedule.at(update, total), batch, self.target, measure=measure)
         self._refreshed("update")
         if self.learner.ticks["update"] % agent.target_every == 0:
             write_(self.target, self.learner.net.params)

@@ -59,12 +59,13 @@ class Supervised:
             while (done := learner.ticks["update"]) < end:
                 batch = stream.batch(visit.index, done - start)
                 progress = (done, total) if experiment.schedule.clock == "run" else (done - start, visit.budget)
-                diagnostics.before()
-                reported = learner.update(experiment.schedule.at(*progress), batch)
+                measured = diagnostics.due
+                reported = learner.update(experiment.schedule.at(*progress), batch, measure=measured)
                 window += torch.stack([reported["accuracy"], reported["loss"]])
                 done += 1
                 where = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=done, updates=done)
-                yield from diagnostics.rows(where, reported)
+                if measured:
+                    yield from diagnostics.rows(where, reported)
                 since = (done - start) % self.record_every
                 if since == 0 or done == end:
                     yield from self._scores(where, window / (since or self.record_every))

@@ -3,6 +3,7 @@
 import errno
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -214,6 +215,9 @@ COMMANDS = {each.__name__: each for each in (demo, run, sweep, report, board, sh
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code. A person's mistake is one line on stderr."""
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "passive"
+    )  # read when torch starts: threads that wait must not take a busy machine's processors
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _call(words)

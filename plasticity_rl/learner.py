@@ -10,6 +10,7 @@ from torch.func import grad_and_value
 from plasticity_rl.interventions.base import Evidence, Intervention, State
 from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.lift import compiled, lift, stack, write_
+from plasticity_rl.metrics.norms import effective_learning_rate
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.optimizers import Net, Optimizer
 from plasticity_rl.seeds import derive
@@ -58,11 +59,18 @@ class Learner:
         return {name: param.to(self.device) for name, param in stack([self.network.init(generator) for generator in draw]).items()}
 
     @torch.no_grad()
-    def update(self, rate: float, batch: Batch, *extras: Any) -> dict[str, Tensor]:
-        """One update of every member at learning rate `rate`, and the refreshes that are due. Returns what the loss reported, (S,) each."""
+    def update(self, rate: float, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
+        """One update of every member at learning rate `rate`, and the refreshes that are due. Returns what the loss reported, (S,) each.
+
+        With `measure`, each layer's effective learning rate too: of the update alone, before anything is refreshed.
+        """
         self.rate.fill_(rate)
         self.inputs = batch["inputs"]
+        before = {name: param.clone() for name, param in self.net.params.items()} if measure else {}
         reported = self._update(self.net, self.states, self.rate, batch, *extras)
+        if measure:
+            rates = lift(lambda one, other: effective_learning_rate(one, other, self.network.layers))(before, self.net.params)
+            reported |= {f"effective_learning_rate/{layer}": rate for layer, rate in rates.items()}
         self._tick("update")
         return reported
 
@@ -90,9 +98,11 @@ class Learner:
         return named | ({} if self.inputs is None else {"inputs": self.inputs})
 
     def load(self, tensors: dict[str, Tensor], ticks: dict[str, int]) -> None:
-        """Go on from what `tensors` and `ticks` were. Raises KeyError or RuntimeError where they are another learner's."""
-        if "inputs" in tensors:
-            self.inputs = tensors["inputs"].to(self.device)
+        """Go on from what `tensors` and `ticks` were. Raises KeyError or RuntimeError where they are another's, and changes nothing."""
+        for name, tensor in self.tensors().items():
+            if name != "inputs" and tensors[name].shape != tensor.shape:  # copy_ would broadcast one member to all
+                raise RuntimeError(f"{name} has the shape {tuple(tensor.shape)} here, and {tuple(tensors[name].shape)} in what is loaded")
+        self.inputs = tensors["inputs"].to(self.device) if "inputs" in tensors else None
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
         self.ticks = dict(ticks)

@@ -87,7 +87,8 @@ class RMSprop(Optimizer):
     centered: bool = False
     """divide by the running standard deviation instead (Graves 2013; the optimizer of Mnih et al. 2015, with decay 0.95)"""
     corrected: bool = True
-    """correct the averages' start from zero; without it (torch.optim's way) a newborn weight's first step is 10 learning rates"""
+    """correct the average square's start from zero, so that a newborn weight's first step is one learning rate and not torch.optim's ten.
+    The mean to centre on is left to grow from zero: the variance of a single gradient is nil, and would be divided by"""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -103,7 +104,7 @@ class RMSprop(Optimizer):
             seen = slots["seen"][name] if self.corrected else 1.0
             variance = slots["square"][name] / seen
             if self.centered:
-                variance = (variance - (slots["mean"][name] / seen).square()).clamp(min=0)
+                variance = (variance - slots["mean"][name].square()).clamp(min=0)
             return grads[name] / (variance.sqrt() + self.epsilon)
 
         return {name: step(name) for name in grads}, slots

@@ -58,9 +58,9 @@ def test_two_chains_with_one_seed_meet_the_same_data(monkeypatch: pytest.MonkeyP
     met: dict[str, list[torch.Tensor]] = {}
     update = Learner.update
 
-    def watched(self: Learner, rate: float, batch: dict[str, torch.Tensor], *extras: object) -> dict[str, torch.Tensor]:
+    def watched(self: Learner, rate: float, batch: dict[str, torch.Tensor], measure: bool) -> dict[str, torch.Tensor]:
         met.setdefault(made.label, []).extend([batch["inputs"], batch["labels"]])
-        return update(self, rate, batch, *extras)
+        return update(self, rate, batch, measure=measure)
 
     monkeypatch.setattr(Learner, "update", watched)
     for chain in ([], ["nap", "redo:every=10"], ["reset"]):

@@ -9,6 +9,8 @@ from plasticity_rl.checks import UsageError, check
 from plasticity_rl.interventions.base import Intervention, Layers, State, select
 from plasticity_rl.networks import HOMOGENEOUS, Params
 
+TINY = 1e-12  # a weight of zeros, as when all that it reads is recycled, has no direction to be held in and stays
+
 
 @dataclass(frozen=True)
 class NormalizeAndProject(Intervention):
@@ -53,12 +55,12 @@ class NormalizeAndProject(Intervention):
         return {layer.weight: params[layer.weight].norm() for layer in select(layers, "hidden")}
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
-        held = {weight: params[weight] * (length / params[weight].norm()) for weight, length in state.items()}
+        held = {weight: params[weight] * (length / params[weight].norm().clamp(min=TINY)) for weight, length in state.items()}
         for layer in select(layers, "hidden"):
             assert layer.scale is not None and layer.offset is not None
             scale, offset = params[layer.scale], params[layer.offset]
             if self.scale_and_offset == "joint":
-                factor = layer.units**0.5 / (scale.square().sum() + offset.square().sum()).sqrt()
+                factor = layer.units**0.5 / (scale.square().sum() + offset.square().sum()).sqrt().clamp(min=TINY)
                 held |= {layer.scale: scale * factor, layer.offset: offset * factor}
             elif self.scale_and_offset == "toward_init":
                 held |= {layer.scale: scale + self.pull * (1 - scale), layer.offset: offset - self.pull * offset}

@@ -29,6 +29,8 @@ class ReDo(Intervention):
         check(self, every="[1, inf)", tau="[0, 1)")
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        if not evidence.features:  # a task boundary before the first batch
+            return net, state
         marked = {layer.name: dormant(evidence.features[layer.name], self.tau) for layer in select(layers, "hidden")}
         zeros = {name: torch.zeros_like(param) for name, param in net.params.items()}
         newborn = evidence.fresh | {layer.bias: zeros[layer.bias] for layer in layers if layer.bias is not None}
