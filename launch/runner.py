@@ -99,7 +99,7 @@ def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], fold
     import torch
 
     torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, and slow
-    if not experiment.network.convolves:  # too little work to share; and threads that wait for each other stall on a busy machine
+    if not experiment.network.convolves and experiment.members < 16:  # too little work to share: one thread is faster
         torch.set_num_threads(1)
     if not (folder / "spec.json").exists():
         write_json(folder / "spec.json", spec._asdict())

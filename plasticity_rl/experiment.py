@@ -86,7 +86,9 @@ class Experiment:
     @property
     def fresh_control(self) -> bool:
         """Does this run start over at every visit: network, optimizer and replay?"""
-        return len(self.chain) == 1 and self.chain[0].clock == "task" and self.chain[0].clears_replay
+        if len(self.chain) != 1 or not getattr(self.chain[0], "clears_replay", False):
+            return False
+        return (self.chain[0].clock, self.chain[0].every) == ("task", 1)
 
     @property
     def label(self) -> str:

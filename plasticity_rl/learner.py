@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value
 
-from plasticity_rl.interventions.base import Evidence, Intervention, State
+from plasticity_rl.interventions.base import Evidence, Refresh, State
 from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.lift import compiled, lift, stack, write_
 from plasticity_rl.metrics.norms import effective_learning_rate
@@ -79,9 +79,10 @@ class Learner:
         """Tell the chain that the task changes."""
         self._tick("task")
 
-    def due(self, clock: str) -> Chain:
+    def due(self, clock: str) -> tuple[Refresh, ...]:
         """The interventions whose refresh came at the last tick of `clock`."""
-        return tuple(each for each in self.chain if each.refreshes and each.clock == clock and self.ticks[clock] % each.every == 0)
+        refreshes = (each for each in self.chain if isinstance(each, Refresh))
+        return tuple(each for each in refreshes if each.clock == clock and self.ticks[clock] % each.every == 0)
 
     @torch.no_grad()
     def features(self, params: Params, inputs: Tensor) -> Params:
@@ -137,12 +138,12 @@ class Learner:
         self.ticks[clock] += 1
         due = self.due(clock)
         for index, each in enumerate(self.chain):
-            if each in due:
+            if isinstance(each, Refresh) and each in due:
                 self._refresh(index, each)
         if due:
             write_((self.net, self.states), lift(self._project)(self.net, self.states))
 
-    def _refresh(self, index: int, each: Intervention) -> None:
+    def _refresh(self, index: int, each: Refresh) -> None:
         kind = type(each).__name__
         occurrence = sum(type(other) is type(each) for other in self.chain[:index])
         fresh = self.fresh(kind, occurrence, each.clock, self.ticks[each.clock])

@@ -23,7 +23,14 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     if not can_compile():
         return function
     _repair_inductor()
-    return torch.compile(function, fullgraph=True, dynamic=False)
+
+    def alone(*given: Any) -> Any:
+        return function(*given)
+
+    # Graphs are kept with a function's code, at most eight: each function gets code of its own. What it reads besides tensors is frozen.
+    alone.__code__ = alone.__code__.replace()
+    options: Any = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+    return torch.compile(alone, fullgraph=True, dynamic=False, options=options)
 
 
 @cache

@@ -133,9 +133,8 @@ class Network:
             head = name == "head"
             if isinstance(stage, Conv):
                 if len(shape) != 3 or min(shape[1:]) < stage.kernel:
-                    raise UsageError(
-                        f"{type(self.spec).__name__} cannot read inputs of shape {self.inputs}: {name} needs an image that is larger"
-                    )
+                    torso, size = type(self.spec).__name__, f"{stage.kernel} x {stage.kernel}"
+                    raise UsageError(f"{torso} cannot read inputs of shape {self.inputs}: {name} reads images of {size} or more")
                 weight_shape = (stage.units, shape[0], stage.kernel, stage.kernel)
                 shape = (stage.units, *((side - stage.kernel) // stage.stride + 1 for side in shape[1:]))
             else:

@@ -2,6 +2,7 @@
 
 from plasticity_rl.interventions.base import Evidence as Evidence
 from plasticity_rl.interventions.base import Intervention as Intervention
+from plasticity_rl.interventions.base import Refresh as Refresh
 from plasticity_rl.interventions.chain import assemble as assemble
 from plasticity_rl.interventions.l2_init import L2Init as L2Init
 from plasticity_rl.interventions.layer_norm import LayerNorm as LayerNorm

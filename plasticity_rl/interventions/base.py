@@ -1,5 +1,6 @@
 """The shape of an intervention, and the one primitive that refreshes share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -29,13 +30,9 @@ class Intervention:
     """One change to how a network is built, penalised, refreshed or constrained.
 
     A member of the family is a frozen dataclass of hyper-parameters that overrides some of the moments below, which come in this order:
-    build (and optimizer) -> penalty in the loss -> refresh when due -> project, the last thing in every update. Each is a pure function of
+    build and optimizer -> penalty in the loss -> refresh when due -> project, the last thing in every update. Each is a pure function of
     ONE network; what evolves is in an explicit state. Within a moment, a chain's order counts.
     """
-
-    clock: Literal["update", "task"] = "update"
-    """a refresh is due on every `every`-th tick of this clock; `task` needs to be told of task boundaries"""
-    every: int = 1
 
     def build(self) -> dict[str, Any]:
         """Fields of the NetworkSpec that it sets."""
@@ -45,38 +42,43 @@ class Intervention:
         """Fields of the optimizer that it sets."""
         return {}
 
-    def check(self, layers: Layers) -> None:
+    def require(self, layers: Layers) -> None:
         """Raises UsageError where the network lacks what the method needs."""
 
     def init(self, params: Params, layers: Layers) -> State:
-        """Its state at birth: plain tensors, saved beside the network."""
+        """Its state at birth: plain tensors, saved beside the network. No refresh touches another method's state."""
         return {}
 
     def penalty(self, params: Params, state: State, layers: Layers) -> Tensor:
         """A scalar added to the loss."""
         return torch.zeros(())
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
-        """The network, its optimizer's memory and the state after a refresh that is due."""
-        return net, state
-
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
-        """The parameters that the network is held to after every update and refresh."""
+        """The parameters that the network is held to after every update and every refresh."""
         return params, state
 
-    @property
-    def refreshes(self) -> bool:
-        """Does it refresh anything?"""
-        return type(self).refresh is not Intervention.refresh
+
+@dataclass(frozen=True)
+class Refresh(Intervention, ABC):
+    """An intervention that, every now and then, puts new values in place of learned ones."""
+
+    clock: Literal["update", "task"] = "update"
+    """what `every` counts; `task` needs to be told of task boundaries"""
+    every: int = 1
+    """ticks of the clock between two refreshes"""
+
+    @abstractmethod
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        """The network, its optimizer's memory and the state after a refresh."""
 
     @property
     def clears_replay(self) -> bool:
-        """Does its refresh also forget the data that the agent has gathered?"""
+        """Does it also make an agent forget the data that it has gathered?"""
         return False
 
     @property
     def syncs_target(self) -> bool:
-        """Does its refresh reach an agent's target network too?"""
+        """Does it reach an agent's target network too?"""
         return False
 
 

@@ -18,7 +18,7 @@ def assemble(network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: t
     """
     built = _set(network, [(type(each).__name__, each.build()) for each in chain]).build(inputs, outputs)
     for each in chain:
-        each.check(built.layers)
+        each.require(built.layers)
     return built, _set(optimizer, [(type(each).__name__, each.optimizer()) for each in chain])
 
 

@@ -21,7 +21,7 @@ class L2Init(Intervention):
     strength: float = 1e-3
 
     def __post_init__(self) -> None:
-        check(self, strength="(0, inf)", every="[1, 1]")
+        check(self, strength="(0, inf)")
 
     def init(self, params: Params, layers: Layers) -> State:
         return {name: param.clone() for name, param in params.items()}

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Intervention
 
 
@@ -15,9 +14,6 @@ class LayerNorm(Intervention):
     plasticity loss" (arXiv 2402.18762) it is half of the best pair, with weight decay. Scale and offset are learned, biases before the norm
     are left out. The paper does not say which axes a convolution's norm takes: here channels and positions (see NetworkSpec).
     """
-
-    def __post_init__(self) -> None:
-        check(self, every="[1, 1]")
 
     def build(self) -> dict[str, Any]:
         return {"norm": "layer"}

@@ -34,12 +34,12 @@ class NormalizeAndProject(Intervention):
     """per update, for `toward_init`"""
 
     def __post_init__(self) -> None:
-        check(self, pull="(0, 1]", every="[1, 1]")
+        check(self, pull="(0, 1]")
 
     def build(self) -> dict[str, Any]:
         return {} if self.norm == "given" else {"norm": self.norm}
 
-    def check(self, layers: Layers) -> None:
+    def require(self, layers: Layers) -> None:
         for layer in select(layers, "hidden"):
             if layer.scale is None:
                 raise UsageError(

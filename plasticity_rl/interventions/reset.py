@@ -6,12 +6,12 @@ from typing import Literal
 import torch
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Intervention, Layers, State, overwrite, select
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite, select
 from plasticity_rl.optimizers import Net
 
 
 @dataclass(frozen=True)
-class Reset(Intervention):
+class Reset(Refresh):
     """New values in place of learned ones, and no memory of the optimizer there (Nikishin et al. 2022, arXiv 2205.07802).
 
     `everything` is a new agent: network, optimizer, target network and replay; at every task it is the fresh control, against which

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Intervention, Layers, Part, State, select
+from plasticity_rl.interventions.base import Evidence, Layers, Part, Refresh, State, select
 from plasticity_rl.optimizers import Net
 
 
 @dataclass(frozen=True)
-class ShrinkAndPerturb(Intervention):
+class ShrinkAndPerturb(Refresh):
     """theta <- shrink * theta + perturb * fresh, with a newly initialised network as the noise (Ash & Adams 2020, arXiv 1910.08475).
 
     Noise from the initialiser is Zaidi et al.'s and BBF's form. 0.5 and 0.5 are the on-policy study's of Juliani & Ash 2024 (by its

@@ -21,7 +21,7 @@ class WeightDecay(Intervention):
     decayed: Literal["weights", "all"] = "weights"
 
     def __post_init__(self) -> None:
-        check(self, strength="(0, inf)", every="[1, 1]")
+        check(self, strength="(0, inf)")
 
     def optimizer(self) -> dict[str, Any]:
         return {"weight_decay": self.strength, "decayed": self.decayed}

@@ -1,0 +1,213 @@
+"""Optimizers: torch's where they can be the same, hand computation where they cannot."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from plasticity_rl.checks import UsageError
+from plasticity_rl.interventions.base import overwrite
+from plasticity_rl.lift import lift, stack
+from plasticity_rl.networks import MLP
+from plasticity_rl.optimizers import SGD, Adam, Net, Optimizer, RMSprop
+
+STEPS = 20
+EVERY = [SGD(), SGD(momentum=0.9), RMSprop(), RMSprop(corrected=False), RMSprop(centered=True), Adam(), Adam(weight_decay=0.1)]
+NETWORK = MLP(width=3, depth=1, norm="layer").build((4,), 2)
+SHAPES = NETWORK.shapes
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def draws(seed: int, count: int = 1) -> list[dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    return [{name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()} for _ in range(count)]
+
+
+def born(optimizer: Optimizer, seed: int = 0) -> Net:
+    (params,) = draws(seed)
+    return Net(params, optimizer.init(params))
+
+
+def train(optimizer: Optimizer, net: Net, gradients: list[dict[str, torch.Tensor]], rate: float) -> Net:
+    for grads in gradients:
+        net = optimizer.update(net, grads, torch.tensor(rate), NETWORK.layers)
+    return net
+
+
+def alone(value: float, optimizer: Optimizer, gradients: list[float], rate: float = 0.1) -> list[float]:
+    """What a single weight becomes, update by update."""
+    net = Net({"w": torch.tensor(value)}, optimizer.init({"w": torch.tensor(value)}))
+    values = []
+    for gradient in gradients:
+        net = optimizer.update(net, {"w": torch.tensor(gradient)}, torch.tensor(rate), ())
+        values.append(net.params["w"].item())
+    return values
+
+
+@pytest.mark.parametrize(
+    ("ours", "torchs"),
+    [
+        (SGD(), lambda params: torch.optim.SGD(params, lr=0.03)),
+        (SGD(momentum=0.9), lambda params: torch.optim.SGD(params, lr=0.03, momentum=0.9)),
+        (RMSprop(corrected=False), lambda params: torch.optim.RMSprop(params, lr=0.03)),
+        (
+            RMSprop(decay=0.95, epsilon=1e-2, corrected=False, centered=True),
+            lambda params: torch.optim.RMSprop(params, lr=0.03, alpha=0.95, eps=1e-2, centered=True),
+        ),
+        (Adam(), lambda params: torch.optim.Adam(params, lr=0.03)),
+        (Adam(beta1=0.5, beta2=0.9, epsilon=1e-3), lambda params: torch.optim.Adam(params, lr=0.03, betas=(0.5, 0.9), eps=1e-3)),
+        (Adam(weight_decay=0.1, decayed="all"), lambda params: torch.optim.AdamW(params, lr=0.03, weight_decay=0.1)),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Optimizer) else "torch",
+)
+def test_twenty_steps_are_those_of_torch(ours, torchs):
+    net = born(ours)
+    theirs = {name: torch.nn.Parameter(param.clone()) for name, param in net.params.items()}
+    optimizer = torchs(list(theirs.values()))
+    for grads in draws(1, STEPS):
+        net = train(ours, net, [grads], 0.03)
+        for name, grad in grads.items():
+            theirs[name].grad = grad
+        optimizer.step()
+        for name, param in net.params.items():
+            torch.testing.assert_close(param, theirs[name].data, rtol=1e-12, atol=1e-12)
+
+
+def test_by_default_weight_tensors_alone_decay():
+    still = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
+    before = born(SGD(weight_decay=0.5))
+    after = train(SGD(weight_decay=0.5), before, [still], 0.1).params
+    assert set(SHAPES) == {"hidden0.weight", "hidden0.scale", "hidden0.offset", "head.weight", "head.bias"}
+    for name, param in before.params.items():
+        torch.testing.assert_close(after[name], param * (0.95 if name.endswith("weight") else 1.0), rtol=1e-15, atol=0)
+
+
+def test_decay_does_not_pass_through_the_moments():
+    # Coupled decay (L2) would be divided by its own root mean square: a first step of 0.1 instead of 0.1 * 0.5 * 4.
+    net = Net({"hidden0.weight": torch.tensor(4.0)}, {})
+    net = net._replace(slots=Adam().init(net.params))
+    for decayed in ("weights", "all"):
+        optimizer = Adam(weight_decay=0.5, decayed=decayed)
+        after = optimizer.update(net, {"hidden0.weight": torch.tensor(0.0)}, torch.tensor(0.1), NETWORK.layers)
+        assert after.params["hidden0.weight"].item() == pytest.approx(3.8, rel=1e-15)
+        assert not after.slots["mean"]["hidden0.weight"].any()
+
+
+def test_momentum_by_hand():
+    assert alone(0.0, SGD(momentum=0.5), [1.0, 1.0, -3.0]) == pytest.approx([-0.1, -0.25, -0.025], rel=1e-14)
+
+
+def test_corrected_rmsprop_by_hand():
+    # decay 1/2: squares 1/2, 9/4; seen 1/2, 3/4; so the steps are 1 / 1 and 2 / sqrt(3).
+    optimizer = RMSprop(decay=0.5, epsilon=1e-30)
+    assert alone(0.0, optimizer, [1.0, 2.0]) == pytest.approx([-0.1, -0.1 - 0.2 / 3**0.5], rel=1e-14)
+
+
+def test_corrected_centered_rmsprop_by_hand():
+    # decay 1/2: squares 1, 3 once corrected; means 1/2, 5/4; so the steps are 1 / sqrt(3/4) and 2 / sqrt(3 - 25/16).
+    optimizer = RMSprop(decay=0.5, epsilon=1e-30, centered=True)
+    steps = 1 / 0.75**0.5, 2 / (3 - 25 / 16) ** 0.5
+    assert alone(0.0, optimizer, [1.0, 2.0]) == pytest.approx([-0.1 * steps[0], -0.1 * sum(steps)], rel=1e-14)
+
+
+def test_the_first_step_of_adam_is_one_learning_rate_whatever_the_gradient():
+    for gradient in (1e-3, 1.0, -1e3):
+        assert alone(0.0, Adam(), [gradient]) == pytest.approx([-0.1 if gradient > 0 else 0.1], rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", EVERY, ids=str)
+def test_each_member_has_its_own_learning_rate(optimizer):
+    members = [born(optimizer, seed) for seed in range(3)]
+    rates = [0.1, 0.0, 1e-3]
+    lifted, update = stack(members), lift(lambda net, grads, rate: optimizer.update(net, grads, rate, NETWORK.layers))
+    gradients = [draws(seed, STEPS) for seed in (5, 6, 7)]
+    for step in range(STEPS):
+        lifted = update(lifted, stack([each[step] for each in gradients]), torch.tensor(rates))
+    for member, (net, rate) in enumerate(zip(members, rates, strict=True)):
+        after = train(optimizer, net, gradients[member], rate)
+        torch.testing.assert_close({name: param[member] for name, param in lifted.params.items()}, after.params, rtol=1e-12, atol=1e-12)
+        for slot, memory in after.slots.items():
+            torch.testing.assert_close({n: m[member] for n, m in lifted.slots[slot].items()}, memory, rtol=1e-12, atol=1e-12)
+        assert rate or all(torch.equal(param, net.params[name]) for name, param in after.params.items())
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), RMSprop()], ids=str)
+def test_newborn_and_surviving_weights_take_steps_of_one_learning_rate(optimizer):
+    # With gradients +1, -1, ... that never change, every step is one learning rate, and was 3.15 or 0.32 where counters were shared.
+    grads = {name: torch.ones(shape) for name, shape in SHAPES.items()}
+    net = train(optimizer, born(optimizer), [grads] * 1000, 1e-3)
+    masks = {"hidden0.weight": torch.zeros(3, 4, dtype=torch.bool)}
+    masks["hidden0.weight"][1] = True
+    net = overwrite(net, masks, {"hidden0.weight": torch.full((3, 4), 7.0)})
+    assert (net.params["hidden0.weight"][1] == 7).all()
+    for _ in range(30):
+        before, net = net, train(optimizer, net, [grads], 1e-3)
+        for name, param in net.params.items():
+            torch.testing.assert_close(before.params[name] - param, torch.full_like(param, 1e-3), rtol=1e-6, atol=0)
+
+
+def test_a_newborn_weights_first_centered_step_is_one_learning_rate():
+    optimizer = RMSprop(centered=True)
+    net = train(optimizer, born(optimizer), draws(1, 1000), 1e-3)
+    everywhere = {name: torch.ones(shape, dtype=torch.bool) for name, shape in SHAPES.items()}
+    before = overwrite(net, everywhere, born(optimizer, 3).params)
+    (grads,) = draws(2)
+    after = train(optimizer, before, [grads], 1e-3)
+    for name, grad in grads.items():
+        torch.testing.assert_close(before.params[name] - after.params[name], 1e-3 * grad.sign(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("optimizer", EVERY, ids=str)
+def test_an_overwritten_weight_starts_afresh_and_its_neighbours_do_not_notice(optimizer):
+    old, newborn = train(optimizer, born(optimizer), draws(1, 100), 0.01), born(optimizer, 3)
+    generator = torch.Generator().manual_seed(0)
+    masks = {name: torch.rand(shape, generator=generator) < 0.5 for name, shape in SHAPES.items() if name != "head.bias"}
+    later = draws(2, STEPS)
+    mixed = train(optimizer, overwrite(old, masks, newborn.params), later, 0.01)
+    fresh, survivor = train(optimizer, newborn, later, 0.01), train(optimizer, old, later, 0.01)
+    for name in SHAPES:
+        mask = masks.get(name, torch.zeros(SHAPES[name], dtype=torch.bool))
+        assert torch.equal(mixed.params[name], torch.where(mask, fresh.params[name], survivor.params[name]))
+        for slot in optimizer.slots:
+            assert torch.equal(mixed.slots[slot][name], torch.where(mask, fresh.slots[slot][name], survivor.slots[slot][name]))
+
+
+@pytest.mark.parametrize("optimizer", EVERY, ids=str)
+def test_its_memory_is_one_tensor_a_parameter_and_starts_at_zero(optimizer):
+    net = born(optimizer)
+    assert tuple(net.slots) == optimizer.slots
+    for memory in net.slots.values():
+        assert {name: tuple(tensor.shape) for name, tensor in memory.items()} == SHAPES
+        assert not any(tensor.any() for tensor in memory.values())
+    after = train(optimizer, net, draws(1), 0.1)
+    assert all(tensor.all() for memory in after.slots.values() for tensor in memory.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        (SGD, {"momentum": 1.0}, "momentum must lie in [0, 1), not 1.0"),
+        (SGD, {"momentum": -0.1}, "momentum must lie in [0, 1), not -0.1"),
+        (SGD, {"weight_decay": -1e-3}, "weight_decay must lie in [0, inf), not -0.001"),
+        (SGD, {"weight_decay": float("nan")}, "weight_decay must be a finite number, not nan"),
+        (SGD, {"decayed": "bias"}, "decayed cannot be 'bias'; one of: all, weights"),
+        (RMSprop, {"decay": 1.0}, "decay must lie in [0, 1), not 1.0"),
+        (RMSprop, {"epsilon": 0.0}, "epsilon must lie in (0, inf), not 0.0"),
+        (RMSprop, {"centered": 1}, "centered must be a bool, not 1"),
+        (Adam, {"beta1": 1.0}, "beta1 must lie in [0, 1), not 1.0"),
+        (Adam, {"beta2": -0.5}, "beta2 must lie in [0, 1), not -0.5"),
+        (Adam, {"epsilon": "small"}, "epsilon must be a finite number, not 'small'"),
+    ],
+    ids=str,
+)
+def test_bad_fields_are_refused(kind, fields, message):
+    with pytest.raises(UsageError) as raised:
+        kind(**fields)
+    assert str(raised.value) == f"{kind.__name__}: {message}"
+    assert set(fields) <= {field.name for field in dataclasses.fields(kind)}
