@@ -58,7 +58,7 @@ class RandomLabels:
     def labels(self, seed: int, member: int, task: int) -> np.ndarray:
         """The labels of one task, (images,) int64."""
         labels = np.zeros(self.images, np.int64)
-        for index in range(task + 1):
+        for index in range(task if self.fraction == 1 else 0, task + 1):
             random = np.random.default_rng(derive(seed, member, "labels", index))
             changed = random.permutation(self.images)[: max(1, round(self.fraction * self.images)) if index else self.images]
             labels[changed] = random.integers(self.outputs, size=len(changed))

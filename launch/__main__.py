@@ -156,23 +156,15 @@ def report(
 
 
 def board(folder: Path, /, *, port: int = 6006) -> int:
-    """Show the runs below a folder in TensorBoard, on 127.0.0.1 alone.
+    """Show the runs below a folder in TensorBoard, on 127.0.0.1 alone, each under its benchmark, chain and seed.
 
     Args:
-        folder: folder of runs
+        folder: folder of runs; those begun later are shown by the next call
         port: TCP port; 0 takes a free one
     """
-    import subprocess
+    from launch.board import serve
 
-    from plasticity_rl.runs import find_runs
-
-    if not find_runs(folder):
-        raise UsageError(f"no runs below {folder}")
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    try:
-        return subprocess.run(command, check=False).returncode
-    except KeyboardInterrupt:
-        return DONE
+    return serve(folder, port)
 
 
 def show(word: str | None = None, /) -> int:

@@ -2,10 +2,14 @@
 
 import shutil
 import statistics
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
-from plasticity_rl.runs import Metric, Score, Spec, read_rows
+from plasticity_rl.checks import UsageError
+from plasticity_rl.runs import Metric, Score, Spec, find_runs, read_rows, read_spec
 
 SHOWN = 10  # members whose scores have a curve of their own
 
@@ -58,6 +62,25 @@ class Board:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._flush()
         self._writer.close()
+
+
+def serve(folder: Path, port: int) -> int:
+    """TensorBoard over the runs below `folder`, by names that people read, until it is stopped; returns its exit code."""
+    runs = find_runs(folder)
+    if not runs:
+        raise UsageError(f"no runs below {folder}")
+    with TemporaryDirectory() as names:
+        for run in runs:
+            spec = read_spec(run)
+            place = Path(names) / spec.benchmark / f"{spec.label}, seed {spec.seed}".replace("/", "-")
+            place = place.with_name(f"{place.name} ({spec.key[:6]})") if place.exists() else place
+            place.parent.mkdir(exist_ok=True)
+            place.symlink_to((run / "tb").resolve())
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", names, "--host", "127.0.0.1", "--port", str(port)]
+        try:
+            return subprocess.run(command, check=False).returncode
+        except KeyboardInterrupt:
+            return 0
 
 
 def _plain(value: object) -> object:

@@ -52,13 +52,12 @@ class Display:
         self._bar.update(self._row, completed=done, description=name, speed=speed, score=score)
         if not self._live and now - self._printed > EVERY:
             self._printed = now
-            self._console.print(f"{name}  {done / self._total:.0%}  {speed}  {score}", highlight=False)
+            self._console.print(f"{name}  {done / self._total:.0%}  {speed}  {score}", highlight=False, soft_wrap=True)
 
     def __enter__(self) -> "Display":
         if not self._live:
-            self._console.print(
-                f"{self._spec.label}: {self._spec.benchmark}, {self._spec.members} members, {self._total:,} {self._spec.unit}"
-            )
+            what = f"{self._spec.benchmark}, {self._spec.members} members, {self._total:,} {self._spec.unit}"
+            self._console.print(f"{self._spec.label}: {what}", highlight=False, soft_wrap=True)
         self._bar.start()
         return self
 

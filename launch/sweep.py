@@ -81,5 +81,7 @@ def run_sweep(said: Sequence[Said], runs: Path, name: str, device: str, compile:
             failure = 6
             continue
         took = f" in {time.monotonic() - began:.0f} s" if outcome == "done" else ""
-        console.print(f"{number}/{len(experiments)} {each.label} on {type(each.benchmark).__name__}: {outcome}{took} ({folder})")
+        console.print(
+            f"{number}/{len(experiments)} {each.label} on {type(each.benchmark).__name__}: {outcome}{took} ({folder})", soft_wrap=True
+        )
     return failure
