@@ -1,6 +1,7 @@
 """Carry out one experiment: the record of truth, the board, the display and the checkpoints, all fed by the agent's stream of events."""
 
 import hashlib
+import json
 import os
 import platform
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from launch.board import Board
@@ -23,6 +25,7 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.runs import Metric, Score, Spec, Table, Tick, check_name, is_done, sync_folder, truncate, write_json
 
 CODE = ("plasticity_rl", "envs", "agents")  # what a run's numbers depend on
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 TABLES: dict[str, type[Score] | type[Metric]] = {"scores.csv": Score, "metrics.csv": Metric}
 
 
@@ -84,6 +87,7 @@ def run(
     folder = place(root, name, spec.key)
     if is_done(folder):
         return folder, "skipped"
+    torch.set_num_threads(THREADS if experiment.network.shares_well(experiment.members) else 1)
     context = _context(device, compile)
     _refuse_other_code(folder, context, other_code)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,11 +100,7 @@ def run(
 
 
 def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], folder: Path, device: str, compile: bool) -> None:
-    import torch
-
     torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, and slow
-    if not experiment.network.convolves and experiment.members < 16:  # too little work to share: one thread is faster
-        torch.set_num_threads(1)
     if not (folder / "spec.json").exists():
         write_json(folder / "spec.json", spec._asdict())
     resume, problems = checkpoint.load_latest(folder / "checkpoints")
@@ -139,8 +139,6 @@ def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], fold
 
 def _context(device: str, compile: bool) -> dict[str, Any]:
     """What the run ran on."""
-    import torch
-
     checkout = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for path in sorted(path for package in CODE for path in (checkout / package).rglob("*.py")):
@@ -175,8 +173,6 @@ def _version(package: str) -> str | None:
 
 
 def _refuse_other_code(folder: Path, context: dict[str, Any], allowed: bool) -> None:
-    import json
-
     path = folder / "context.json"
     if allowed or not path.exists() or not checkpoint.checkpoints(folder / "checkpoints"):
         return

@@ -83,10 +83,9 @@ class NetworkSpec(ABC):
     def stages(self) -> tuple[Dense | Conv, ...]:
         """The hidden layers in order."""
 
-    @property
-    def convolves(self) -> bool:
-        """Is there enough work in an update to share among threads?"""
-        return any(isinstance(stage, Conv) for stage in self.stages())
+    def shares_well(self, members: int) -> bool:
+        """Is an update of so many members enough work to be shared among threads? A few small dense layers are faster on one."""
+        return members >= 16 or any(isinstance(stage, Conv) for stage in self.stages())
 
     def build(self, inputs: tuple[int, ...], outputs: int) -> "Network":
         """The network for one example of shape `inputs`. Raises UsageError where the torso cannot read it."""

@@ -239,8 +239,8 @@ def test_inputs_that_nature_cannot_read_are_refused(inputs, layer, size):
     assert str(raised.value) == f"Nature cannot read inputs of shape {inputs}: {layer} reads images of {size} x {size} or more"
 
 
-def test_which_networks_convolve():
-    assert (MLP().convolves, Nature().convolves) == (False, True)
+def test_what_is_worth_several_threads():
+    assert [MLP().shares_well(1), MLP().shares_well(5), MLP().shares_well(16), Nature().shares_well(1)] == [False, False, True, True]
 
 
 def test_the_smallest_image_that_nature_reads():

@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import nn
 
 from agents.supervised import Supervised
+from launch.runner import THREADS
 from plasticity_rl.interventions import NormalizeAndProject, assemble
 from plasticity_rl.learner import Learner
 from plasticity_rl.networks import MLP
@@ -26,19 +27,25 @@ ROUNDS = 5
 def measure(seconds: float) -> None:
     """Print the table; `seconds` is the length of one window, of which each way has ROUNDS, taken in turn; medians are shown."""
     torch.set_flush_denormal(True)
-    torch.set_num_threads(1)  # as runs of small networks do; the plain loop is no slower for it
     console = Console(highlight=False)
-    console.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {ROUNDS} interleaved windows of {seconds:g} s")
-    table = Table("members", "chain", "plain, ms", "eager, ms", "compiled, ms", "plain / eager per member", "plain / compiled per member")
+    console.print(
+        f"torch {torch.__version__}; medians of {ROUNDS} interleaved windows of {seconds:g} s; a plain loop runs on one thread, its best"
+    )
+    table = Table(
+        "members", "threads", "chain", "plain, ms", "eager, ms", "compiled, ms", "plain/eager a member", "plain/compiled a member"
+    )
     plain = _plain()
     for members in MEMBERS:
+        threads = THREADS if MLP().shares_well(members) else 1
         for name, chain in (("none", ()), ("nap", (NormalizeAndProject(),))):
             with console.status(f"{members} members, {name}: compiling and measuring"):
-                ways = [plain, _ours(members, chain, False), _ours(members, chain, True)]
-                windows = [[_window(way, seconds) for way in ways] for _ in range(ROUNDS)]
+                torch.set_num_threads(threads)  # which a compiled update is made for
+                ways = [(plain, 1), (_ours(members, chain, False), threads), (_ours(members, chain, True), threads)]
+                windows = [[_window(way, on, seconds) for way, on in ways] for _ in range(ROUNDS)]
                 loop, eager, compiled = (statistics.median(times) * 1e3 for times in zip(*windows, strict=True))
             table.add_row(
                 str(members),
+                str(threads),
                 name,
                 f"{loop:.3f}",
                 f"{eager:.3f}",
@@ -49,8 +56,9 @@ def measure(seconds: float) -> None:
     console.print(table)
 
 
-def _window(update: Callable[[], object], seconds: float) -> float:
-    """Seconds an update takes."""
+def _window(update: Callable[[], object], threads: int, seconds: float) -> float:
+    """Seconds an update takes on so many threads."""
+    torch.set_num_threads(threads)
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         update()
