@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,9 @@ class DQN:
     """Q-learning with a target network and uniform replay (Mnih et al. 2015, Nature 518), with double (van Hasselt et al. 2016,
     arXiv 1509.06461) and n-step targets as fields.
 
-    Defaults are DQN Zoo's where it has them, per member: batch 32, an update every 4 steps, target every 8,000 steps (32,000 frames; in
-    updates 2,000), discount 0.99, replay of 1e6. Exploration falls linearly and starts again at every visit, for every chain alike,
+    Defaults are those that DQN Zoo gives its agents, per member: batch 32, an update every 4 steps, discount 0.99, replay of 1e6;
+    `min_replay` (2% of it) and `target_every` (32,000 frames) are its Rainbow's. Exploration falls linearly and starts again at every
+    visit, for every chain alike,
     so that nobody arrives at a new game with the old one's certainty.
     """
 
@@ -52,10 +53,23 @@ class DQN:
     learns_from: ClassVar[str] = "rewards"
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("environments", "batch", "train_every", "replay", "min_replay", "target_every", "steps"), "[1, inf)")
-        check(self, **counts, discount="[0, 1]", final_epsilon="[0, 1]", exploration="(0, 1]")
-        if self.min_replay > self.replay:
-            raise UsageError(f"DQN: min_replay ({self.min_replay}) cannot be larger than replay ({self.replay})")
+        counts = dict.fromkeys(("batch", "train_every", "replay", "min_replay", "target_every", "steps"), "[1, 100_000_000]")
+        check(self, **counts, environments="[1, 4096]", discount="[0, 1]", final_epsilon="[0, 1]", exploration="(0, 1]")
+        room = (self.replay // self.environments - 1) * self.environments  # the newest step of each has no outcome yet
+        if self.min_replay > room:
+            raise UsageError(f"DQN: min_replay can be {max(room, 0)} at most, not {self.min_replay}, with a replay of {self.replay}")
+
+    def fit(self, benchmark: Any) -> None:
+        """Raises UsageError where the visits are no whole steps of the pool, or too short to learn in."""
+        whole = benchmark.frame_skip * self.environments
+        for visit in benchmark.visits():
+            if visit.budget % whole:
+                near = max(round(visit.budget / whole), 1) * whole
+                raise UsageError(
+                    f"visits of {visit.budget} frames are no multiple of {whole}, a step of {self.environments} environments; {near} is"
+                )
+            if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:
+                raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: min_replay takes {self.min_replay} steps of it")
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor], target: Params) -> tuple[Tensor, dict[str, Tensor]]:
         """Of ONE network: the Huber loss of the n-step temporal-difference error, mean over the batch."""

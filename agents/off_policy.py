@@ -68,35 +68,38 @@ class Training:
         self.diagnostics = Diagnostics(self.learner, experiment.diagnose_every)
         self.steps = 0
         """of each member, since the run began; a step of the pool that only resets an environment counts, so that members keep in step"""
+        self.visit_began = 0
+        """updates that had been made when the visit began"""
         self._blocks: dict[str, tuple[int, Tensor]] = {}
 
     def load(self, resume: Snapshot) -> None:
         self.learner.load(resume.tensors, resume.facts["ticks"])
         self.replay.load(resume.tensors, resume.facts["written"])
         write_(self.target, {name: resume.tensors[f"target/{name}"] for name in self.target})
-        self.steps = resume.facts["number"]
+        self.steps, self.visit_began = resume.facts["number"], resume.facts["visit_began"]
 
     def snapshot(self) -> Snapshot:
         tensors = self.learner.tensors() | self.replay.tensors() | {f"target/{name}": tensor for name, tensor in self.target.items()}
-        return Snapshot(tensors, {"number": self.steps, "ticks": self.learner.ticks, "written": self.replay.written})
+        counts = {"number": self.steps, "visit_began": self.visit_began, "written": self.replay.written}
+        return Snapshot(tensors, counts | {"ticks": self.learner.ticks})
 
     def run(self) -> Iterator[Event]:
         """The visits in order, each in legs."""
-        start, visits = 0, self.benchmark.visits()
-        total = sum(map(self._visit_steps, visits))
-        for visit in visits:
-            end = start + self._visit_steps(visit)
+        start = 0
+        for visit in self.benchmark.visits():
+            end = start + visit.budget // self.benchmark.frame_skip
             if visit.index > self.learner.ticks["task"]:
                 self.learner.task_boundary()
                 self._refreshed("task")
                 if self.agent.replay_at_switch == "clear":
                     self.replay.clear()
+                self.visit_began = self.learner.ticks["update"]
             while self.steps < end:
-                yield from self._leg(visit, start, end, total)
+                yield from self._leg(visit, start, end)
                 yield self.snapshot()
             start = end
 
-    def _leg(self, visit: Visit, start: int, end: int, total: int) -> Iterator[Event]:
+    def _leg(self, visit: Visit, start: int, end: int) -> Iterator[Event]:
         """Until the next checkpoint or the end of the visit, whichever comes first."""
         agent, last = self.agent, min(end, (self.steps // self.experiment.checkpoint_every + 1) * self.experiment.checkpoint_every)
         pool = self.benchmark.pool(visit, self._pool_seeds(), THREADS, self.experiment.seed)
@@ -109,9 +112,8 @@ class Training:
             before, self.steps = self.steps, self.steps + agent.environments
             for _ in range(self.steps // agent.train_every - before // agent.train_every):
                 if self.replay.size >= agent.min_replay:
-                    progress = (before, total) if self.experiment.schedule.clock == "run" else (before - start, end - start)
                     measured = self.diagnostics.due
-                    reported = self._update(*(steps // agent.train_every for steps in progress), measure=measured)
+                    reported = self._update(visit, measured)
                     losses += reported["loss"]
                     if measured:
                         yield from self.diagnostics.rows(self._where(visit), reported)
@@ -133,12 +135,12 @@ class Training:
 
     def _pool_seeds(self) -> np.ndarray:
         """A seed for each environment of the leg that begins now, (S, B), all different."""
-        seeds: list[int] = []
+        seeds: dict[int, None] = {}
         for member in range(self.members):
             for environment in range(self.agent.environments):
                 tries = (derive(self.experiment.seed, member, "pool", environment, self.steps, again) % MAX_SEED for again in count())
-                seeds.append(next(seed for seed in tries if seed not in seeds))
-        return np.array(seeds).reshape(self.members, self.agent.environments)
+                seeds[next(seed for seed in tries if seed not in seeds)] = None
+        return np.array(list(seeds)).reshape(self.members, self.agent.environments)
 
     def _choose(self, actor: Actor, progress: float) -> Tensor:
         """Actions (S, B), `progress` of the visit being over."""
@@ -149,11 +151,13 @@ class Training:
         with torch.no_grad():
             return self.act(self.learner.net.params, actor.observations, torch.tensor(epsilon, device=self.device), uniform[..., 0], other)
 
-    def _update(self, update: int, total: int, measure: bool) -> dict[str, Tensor]:
-        """One update at the learning rate that the schedule has for `update` of `total`."""
-        agent, done = self.agent, self.learner.ticks["update"]
+    def _update(self, visit: Visit, measure: bool) -> dict[str, Tensor]:
+        """One update, at the learning rate that the schedule has for it in the run or in the visit."""
+        agent, schedule, done = self.agent, self.experiment.schedule, self.learner.ticks["update"]
+        in_run = done, sum(map(self._planned_updates, self.benchmark.visits()))
+        rate = schedule.at(*(in_run if schedule.clock == "run" else (done - self.visit_began, self._planned_updates(visit))))
         batch = self.replay.sample(self._draws(done, "replay", agent.batch, TRIES), agent.steps, agent.discount)
-        reported = self.learner.update(self.experiment.schedule.at(update, total), batch, self.target, measure=measure)
+        reported = self.learner.update(rate, batch, self.target, measure=measure)
         self._refreshed("update")
         if self.learner.ticks["update"] % agent.target_every == 0:
             write_(self.target, self.learner.net.params)
@@ -179,9 +183,10 @@ class Training:
     def _columns(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device).view(self.members, self.agent.environments)
 
-    def _visit_steps(self, visit: Visit) -> int:
-        """The budget in steps of a member, rounded up to whole steps of the pool."""
-        return -(-visit.budget // (self.benchmark.frame_skip * self.agent.environments)) * self.agent.environments
+    def _planned_updates(self, visit: Visit) -> int:
+        """How many updates a visit has room for, the filling of an empty replay aside."""
+        filling = self.agent.min_replay if visit.index == 0 or self.agent.replay_at_switch == "clear" else 0
+        return max((visit.budget // self.benchmark.frame_skip - filling) // self.agent.train_every, 1)
 
     def _where(self, visit: Visit) -> dict[str, Any]:
         updates = self.learner.ticks["update"]

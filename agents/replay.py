@@ -45,12 +45,15 @@ class Replay:
     def write_frames(self, frames: Tensor, ages: Tensor, actions: Tensor) -> None:
         """A new row: the frames (S, B, *frame) in which actions (S, B) are taken, and their ages."""
         row = self.written % self.rows
+        ages = ages.clamp(max=self.written)  # what came before a clearing is gone, in mid-episode too
         self.data["frames"][row], self.data["ages"][row], self.data["actions"][row] = frames, ages, actions
         self.data["rewards"][row], self.data["ends"][row], self.data["real"][row] = 0.0, CUT, False
         self.written += 1
 
     def write_outcome(self, rewards: Tensor, ends: Tensor, real: Tensor) -> None:
         """What came of the newest row, (S, B) each: rewards, CONTINUES / TERMINATED / CUT, and whether the action was heeded at all."""
+        if self.written == 0:  # cleared since
+            return
         row = (self.written - 1) % self.rows
         self.data["rewards"][row], self.data["ends"][row], self.data["real"][row] = rewards, ends, real
 

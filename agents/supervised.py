@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,9 @@ class Supervised:
 
     def __post_init__(self) -> None:
         check(self, batch="[1, inf)", record_every="[1, inf)")
+
+    def fit(self, benchmark: Any) -> None:
+        """Every stream fits."""
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Of ONE network: inputs (batch, *shape), labels (batch,)."""

@@ -140,7 +140,9 @@ def _ratio_method(setting: Setting) -> str:
     floor = " Both are measured from the random score, where it is known." if setting.kind == "return" else ""
     return (
         "Area of a chain divided by the area of the fresh control (network, optimizer and replay start over at every visit) at the same "
-        f"visit and budget, on the same seeds and members; over several visits, the mean of their ratios.{floor} It is defined only where "
+        f"visit and budget, on the same seeds and members; over several visits, the mean of their ratios.{floor} The control carries no "
+        "other intervention, so a chain that makes every task easier to learn can stand above 1 and still lose plasticity: read the ratio "
+        "beside the last visits over the first. It is defined only where "
         "the interval of the fresh control's own area excludes the floor, that is, where it learned something in this budget."
     )
 

@@ -81,7 +81,7 @@ class Atari:
     """single frames in one input of the network"""
 
     def __post_init__(self) -> None:
-        check(self, frames="[4, inf)", cycles="[1, inf)", sticky="[0, 1]", noops="[1, 1000]", episode_frames="[4, 1e9]")
+        check(self, frames="[4, inf)", cycles="[1, 10_000]", sticky="[0, 1]", noops="[1, 1000]", episode_frames="[4, 1e9]")
         for game in self.games:
             if game not in SCORES:
                 bare = re.sub(r"^ALE/|(NoFrameskip)?-v\d$|_", "", game)

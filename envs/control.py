@@ -42,7 +42,7 @@ class CartPole:
     life_loss: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check(self, tasks=f"[1, {len(VARIANTS)}]", frames="[1, inf)", cycles="[1, inf)")
+        check(self, tasks=f"[1, {len(VARIANTS)}]", frames="[1, inf)", cycles="[1, 10_000]")
 
     @property
     def names(self) -> tuple[str, ...]:

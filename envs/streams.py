@@ -38,7 +38,7 @@ class RandomLabels:
 
     def __post_init__(self) -> None:
         known = datasets.SHAPES.get(self.dataset)
-        check(self, images=f"[1, {known.images if known else 1}]", tasks="[1, inf)", updates="[1, inf)", fraction="(0, 1]")
+        check(self, images=f"[1, {known.images if known else 1}]", tasks="[1, 100_000]", updates="[1, inf)", fraction="(0, 1]")
 
     @property
     def inputs(self) -> tuple[int, ...]:

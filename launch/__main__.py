@@ -1,6 +1,5 @@
 """`python -m launch`: everything a person does with the project. Each command is a function here; what is heavy is imported inside it."""
 
-import errno
 import functools
 import inspect
 import os
@@ -110,6 +109,7 @@ def sweep(
     runs: Path = Path("runs"),
     device: Device = "auto",
     eager: bool = False,
+    other_code: bool = False,
 ) -> int:
     """Carry out the experiments of a file, one after the other: done ones are skipped, unfinished ones resumed.
 
@@ -120,6 +120,7 @@ def sweep(
         runs: folder of all runs
         device: auto takes a GPU where there is one
         eager: do not compile the updates
+        other_code: go on with runs that other code began
     """
     from launch.sweep import print_sweep, read_sweep, run_sweep
 
@@ -127,7 +128,7 @@ def sweep(
     if dry_run:
         print_sweep(experiments, runs, name or file.stem)
         return DONE
-    return run_sweep(experiments, runs, name or file.stem, _device(device), not eager)
+    return run_sweep(experiments, runs, name or file.stem, _device(device), not eager, other_code)
 
 
 def report(
@@ -196,6 +197,8 @@ def bench(what: Literal["update"], /, *, seconds: float = 2.0) -> int:
         what: update - ms per update for S members, eager and compiled
         seconds: time of one measured window
     """
+    if not 0 < seconds < 3600:
+        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
     from launch.bench.update import measure
 
     measure(seconds)
@@ -218,8 +221,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FloatingPointError as error:
         return _fail(NUMERIC, error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
-            raise
         return _fail(DISK, error)
     except KeyboardInterrupt:
         return _fail(130, "stopped")
@@ -237,8 +238,11 @@ def _call(words: list[str]) -> int:
     """Parse a command line, then carry it out."""
     if words and words[0] in COMMANDS:
         flags = ["--" + name.replace("_", "-") for name in inspect.signature(COMMANDS[words[0]]).parameters]
-        for flag in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
+        given = [word.partition("=")[0] for word in words[1:] if word.startswith("--")]
+        for flag in given:
             choose("option", flag, [*flags, "--help"])
+            if given.count(flag) > 1:
+                raise UsageError(f"{flag} is given twice")
     elif words and not words[0].startswith("-"):
         choose("command", words[0], COMMANDS)
     parse = functools.partial(

@@ -70,11 +70,12 @@ def serve(folder: Path, port: int) -> int:
     if not runs:
         raise UsageError(f"no runs below {folder}")
     with TemporaryDirectory() as names:
-        for run in runs:
+        for number, run in enumerate(runs):
             spec = read_spec(run)
-            place = Path(names) / spec.benchmark / f"{spec.label}, seed {spec.seed}".replace("/", "-")
-            place = place.with_name(f"{place.name} ({spec.key[:6]})") if place.exists() else place
+            place = Path(names) / spec.benchmark / f"{spec.label[:150]}, seed {spec.seed}".replace("/", "-")
             place.parent.mkdir(exist_ok=True)
+            if place.is_symlink():
+                place = place.with_name(f"{place.name} ({number})")
             place.symlink_to((run / "tb").resolve())
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", names, "--host", "127.0.0.1", "--port", str(port)]
         try:

@@ -22,8 +22,9 @@ from plasticity_rl import checkpoint
 from plasticity_rl.checkpoint import Snapshot
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.runs import Metric, Score, Spec, Table, Tick, check_name, is_done, sync_folder, truncate, write_json
+from plasticity_rl.runs import Metric, Score, Spec, Table, Tick, check_name, is_done, read_spec, sync_folder, truncate, write_json
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 CODE = ("plasticity_rl", "envs", "agents")  # what a run's numbers depend on
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 TABLES: dict[str, type[Score] | type[Metric]] = {"scores.csv": Score, "metrics.csv": Metric}
@@ -69,7 +70,10 @@ def place(root: Path, name: str, key: str) -> Path:
     for path in (root / name, folder):
         if path.is_symlink():
             raise UsageError(f"{path} is a link to somewhere else; a run's folder must be a folder")
-    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        parent = next(path for path in (folder, *folder.parents) if path.exists())
+    except OSError as error:
+        raise UsageError(f"not a folder for runs: {error.strerror}") from error
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UsageError(f"cannot write in {parent}")
     return folder
@@ -88,8 +92,7 @@ def run(
     if is_done(folder):
         return folder, "skipped"
     torch.set_num_threads(THREADS if experiment.network.shares_well(experiment.members) else 1)
-    context = _context(device, compile)
-    _refuse_other_code(folder, context, other_code)
+    context = _context(device, compile) | refuse_to_resume(folder, spec, other_code)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
@@ -104,8 +107,10 @@ def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], fold
     if not (folder / "spec.json").exists():
         write_json(folder / "spec.json", spec._asdict())
     resume, problems = checkpoint.load_latest(folder / "checkpoints")
+    if problems and resume is None:
+        raise UsageError(f"{folder} cannot be resumed: {'; '.join(problems)}; remove its checkpoints to start it again")
     for problem in problems:
-        print(problem, file=sys.stderr)
+        print(f"{problem}; the one before it is used", file=sys.stderr)
     for table in TABLES:
         if resume:
             truncate(folder / table, resume.facts["lengths"][table])
@@ -139,14 +144,10 @@ def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], fold
 
 def _context(device: str, compile: bool) -> dict[str, Any]:
     """What the run ran on."""
-    checkout = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(path for package in CODE for path in (checkout / package).rglob("*.py")):
-        digest.update(path.relative_to(checkout).as_posix().encode() + b"\0" + path.read_bytes())
-    git = [_git(checkout, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))]
+    git = [_git(*words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))]
     packages = ("torch", "numpy", "envpool", "ale-py", "gymnasium", "rliable", "tensorboard")
     return {
-        "code": digest.hexdigest()[:16],
+        "code": code_hash(),
         "commit": git[0],
         "dirty": bool(git[1]),
         "python": platform.python_version(),
@@ -157,9 +158,9 @@ def _context(device: str, compile: bool) -> dict[str, Any]:
     }
 
 
-def _git(checkout: Path, *words: str) -> str | None:
+def _git(*words: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "-C", str(CHECKOUT), *words], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -172,12 +173,33 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _refuse_other_code(folder: Path, context: dict[str, Any], allowed: bool) -> None:
-    path = folder / "context.json"
-    if allowed or not path.exists() or not checkpoint.checkpoints(folder / "checkpoints"):
-        return
-    if json.loads(path.read_text(encoding="utf-8")).get("code") != context["code"]:
+def refuse_to_resume(folder: Path, spec: Spec, other_code: bool) -> dict[str, list[str]]:
+    """Raise UsageError where a run that was begun cannot be gone on with: by other data, or, unless told, by other code.
+
+    Returns what context.json must remember: the hashes of other code that had a part in it.
+    """
+    if not checkpoint.checkpoints(folder / "checkpoints"):
+        return {}
+    if read_spec(folder) != Spec(**json.loads(json.dumps(spec._asdict()))):
+        raise UsageError(f"{folder} was begun with other data than the same words mean now; another --name starts anew")
+    try:
+        before = json.loads((folder / "context.json").read_text(encoding="utf-8"))
+        codes = [*before.get("earlier_code", []), before["code"]]
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise UsageError(f"{folder / 'context.json'} cannot be read: what began this run is not known") from error
+    if codes[-1] == code_hash():
+        return {"earlier_code": codes[:-1]} if codes[:-1] else {}
+    if not other_code:
         raise UsageError(f"{folder} was begun by other code; --other-code goes on with it all the same, another --name starts anew")
+    return {"earlier_code": codes}
+
+
+def code_hash() -> str:
+    """16 hexadecimal digits: the hash of all code that a run's numbers depend on."""
+    digest = hashlib.sha256()
+    for path in sorted(path for package in CODE for path in (CHECKOUT / package).rglob("*.py")):
+        digest.update(path.relative_to(CHECKOUT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class _Signals:

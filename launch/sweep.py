@@ -24,13 +24,12 @@ def read_sweep(file: Path) -> list[Said]:
     if file.suffix not in (".py", ".toml") or not file.is_file():
         raise UsageError(f"{file} is not a sweep: a .py file with EXPERIMENTS, or a .toml file with [[experiments]]")
     try:
-        found = (
-            runpy.run_path(str(file)).get("EXPERIMENTS")
-            if file.suffix == ".py"
-            else tomllib.loads(file.read_text("utf-8")).get("experiments")
-        )
-    except (tomllib.TOMLDecodeError, SyntaxError) as error:
-        raise UsageError(f"{file} cannot be read: {error}") from error
+        if file.suffix == ".py":
+            found = runpy.run_path(str(file)).get("EXPERIMENTS")
+        else:
+            found = tomllib.loads(file.read_text("utf-8")).get("experiments")
+    except (Exception, SystemExit) as error:  # whatever a person's file does wrong
+        raise UsageError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(found, Sequence) or not found or not all(isinstance(each, Mapping) for each in found):
         raise UsageError(f"{file} holds no experiments: a .py file sets EXPERIMENTS, a .toml file has [[experiments]]")
     return list(found)
@@ -63,19 +62,20 @@ def print_sweep(said: Sequence[Said], runs: Path, name: str) -> None:
     Console().print(table)
 
 
-def run_sweep(said: Sequence[Said], runs: Path, name: str, device: str, compile: bool) -> int:
+def run_sweep(said: Sequence[Said], runs: Path, name: str, device: str, compile: bool, other_code: bool = False) -> int:
     """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure."""
     from launch import runner
 
     experiments = build(said)
     for each in experiments:  # all of them before the first is begun: a wrong sweep leaves nothing behind
-        runner.describe(each)
-        runner.place(runs, name, each.key)
+        folder = runner.place(runs, name, each.key)
+        if not is_done(folder):
+            runner.refuse_to_resume(folder, runner.describe(each), other_code)
     console, failure = Console(highlight=False), 0
     for number, each in enumerate(experiments, start=1):
         began = time.monotonic()
         try:
-            folder, outcome = runner.run(each, runs, name, device, compile)
+            folder, outcome = runner.run(each, runs, name, device, compile, other_code)
         except FloatingPointError as error:
             print(f"error: {each.label}: {error}", file=sys.stderr)
             failure = 6

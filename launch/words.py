@@ -82,7 +82,7 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
     known = [field.name for field in dataclasses.fields(Experiment)]
     for name in said:
         if name not in known:
-            raise UsageError(f"unknown field {name!r} of an experiment; {nearest(name, known)}")
+            raise UsageError(f"unknown field {name!r} of an experiment; {nearest(str(name), known)}")
     if not isinstance(said.get("chain", []), list | tuple):
         raise UsageError(f"chain must be a list of methods, not {said['chain']!r}")
     chain = [_split("method", text, methods()) for text in said.get("chain", [])]
@@ -106,7 +106,7 @@ def read_experiment(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
         raise UsageError(f"{path} is not TOML: {error}") from error
 
 

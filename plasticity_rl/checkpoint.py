@@ -6,6 +6,7 @@ checkpoints/000012000/
   manifest.json          the sha256 of the two
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -36,7 +37,7 @@ Event = Score | Metric | Tick | Snapshot
 
 
 def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
-    """Write checkpoint `number` (a count of updates or steps, growing) and drop all but the last `keep` that are whole.
+    """Write checkpoint `number` (a count of updates or steps, growing) and, once it is read back whole, drop all but the last `keep`.
 
     A crash at any moment leaves the checkpoints before it as they were. Raises OSError where the disk refuses.
     """
@@ -59,7 +60,7 @@ def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
         os.rename(beside, place)
         sync_folder(folder)
     except SafetensorError as error:  # how safetensors reports a full disk
-        raise OSError(f"cannot write {place}: {error}") from error
+        raise OSError(errno.EIO, f"cannot write a checkpoint: {error}", str(place)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     if not problem(place):
@@ -73,7 +74,7 @@ def load_latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
     problems = []
     for path in reversed(checkpoints(folder)):
         if found := problem(path):
-            problems.append(f"checkpoint {path.name}: {found}; the one before it is used")
+            problems.append(f"checkpoint {path.name}: {found}")
         else:
             return Snapshot(load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text(encoding="utf-8"))), problems
     return None, problems

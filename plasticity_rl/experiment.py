@@ -51,6 +51,7 @@ class Experiment:
                 f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "
                 f"{self.benchmark.teaches}"
             )
+        self.agent.fit(self.benchmark)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts, every default expanded; `from_json` is its inverse."""
@@ -67,6 +68,8 @@ class Experiment:
         for name in fields:
             if name not in known:
                 raise UsageError(f"unknown field {name!r} of an experiment; {nearest(name, known)}")
+        if absent := [name for name in HOMES if name not in fields]:
+            raise UsageError(f"an experiment needs {', '.join(absent)}")
         made = dict(fields)
         for name, home in HOMES.items():
             value = made[name]
@@ -99,9 +102,9 @@ class Experiment:
 def word(part: Any) -> str:
     """A part as the command line writes it: the name of its file, and the fields that differ from their defaults."""
     name = type(part).__module__.rpartition(".")[2].replace("_", "-")
-    changed = [
-        f"{field.name}={getattr(part, field.name)}" for field in dataclasses.fields(part) if getattr(part, field.name) != field.default
-    ]
+    default = type(part)()
+    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    changed = [f"{field}={value}" for field, value in values.items() if value != getattr(default, field)]
     return name + (":" + ",".join(changed) if changed else "")
 
 

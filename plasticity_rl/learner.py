@@ -82,7 +82,7 @@ class Learner:
     def due(self, clock: str) -> tuple[Refresh, ...]:
         """The interventions whose refresh came at the last tick of `clock`."""
         refreshes = (each for each in self.chain if isinstance(each, Refresh))
-        return tuple(each for each in refreshes if each.clock == clock and self.ticks[clock] % each.every == 0)
+        return tuple(each for each in refreshes if each.clock == clock and each.due(self.ticks[clock]))
 
     @torch.no_grad()
     def features(self, params: Params, inputs: Tensor) -> Params:

@@ -81,7 +81,7 @@ class Spec(NamedTuple):
     unit: str
     """what a visit's budget and a curve's axis count: `updates` or `frames`"""
     fingerprint: str
-    """hash of the task definitions: equal for two runs exactly if they met the same data"""
+    """hash of the task definitions: two runs of one setting, seed and number of members met the same data exactly if it is equal"""
     members: int
     seed: int
     visits: list[dict[str, Any]]

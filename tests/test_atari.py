@@ -28,7 +28,7 @@ from plasticity_rl.checks import UsageError
         ({"frames": 0}, "frames must lie in [4, inf), not 0"),
         ({"frames": 3}, "frames must lie in [4, inf), not 3"),
         ({"frames": 1e6}, "frames must be a whole number"),
-        ({"cycles": 0}, "cycles must lie in [1, inf), not 0"),
+        ({"cycles": 0}, "cycles must lie in [1, 10_000], not 0"),
         ({"sticky": 1.5}, "sticky must lie in [0, 1], not 1.5"),
         ({"sticky": float("nan")}, "sticky must be a finite number"),
         ({"noops": 0}, "noops must lie in [1, 1000], not 0"),

@@ -16,7 +16,7 @@ from plasticity_rl.checks import UsageError
         ({"tasks": 49}, "tasks must lie in [1, 48], not 49"),
         ({"tasks": 2.0}, "tasks must be a whole number"),
         ({"frames": 0}, "frames must lie in [1, inf), not 0"),
-        ({"cycles": -1}, "cycles must lie in [1, inf), not -1"),
+        ({"cycles": -1}, "cycles must lie in [1, 10_000], not -1"),
     ],
     ids=str,
 )

@@ -8,7 +8,7 @@ from agents.dqn import DQN
 from agents.off_policy import Training
 from launch.words import experiment
 from plasticity_rl.networks import MLP
-from plasticity_rl.runs import Score, Tick
+from plasticity_rl.runs import Metric, Score, Tick
 from tests.training import ATARI, CARTPOLE, events, resumed_is_never_stopped
 
 
@@ -95,7 +95,7 @@ def test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike
         return actions
 
     monkeypatch.setattr(Training, "_choose", watched)
-    said = CARTPOLE | {"agent": "dqn:environments=4,min_replay=400,replay=400,exploration=1,final_epsilon=1"}  # nobody learns or exploits
+    said = CARTPOLE | {"agent": "dqn:environments=4,min_replay=60,replay=400,exploration=1,final_epsilon=1"}  # nobody exploits
     for chain in ([], ["nap"], ["reset"]):
         events(experiment(said | {"chain": chain}))
     one, two, three = chosen.values()
@@ -104,7 +104,7 @@ def test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike
 
 
 def test_exploration_starts_again_at_every_visit() -> None:
-    said = CARTPOLE | {"agent": "dqn:environments=4,min_replay=400,replay=400,exploration=0.5,final_epsilon=0"}
+    said = CARTPOLE | {"agent": "dqn:environments=4,min_replay=60,replay=400,exploration=0.5,final_epsilon=0"}
     training = Training(experiment(said).agent, experiment(said), "cpu", False)
     seen: list[float] = []
     training.act = lambda params, observations, epsilon, uniform, other: seen.append(epsilon.item()) or other  # type: ignore[assignment]
@@ -137,6 +137,22 @@ def test_the_fresh_control_starts_over_and_nothing_else_does() -> None:
             else torch.equal(training.target["head.weight"], target)
         )
         assert training.learner.net.slots["mean"]["head.weight"].any() != changed
+
+
+@pytest.mark.parametrize("clock", ["run", "visit"])
+def test_the_schedule_counts_updates_from_the_first(clock: str) -> None:
+    made = experiment(CARTPOLE | {"schedule": f"linear:rate=1,end=0,clock={clock}", "diagnose_every": 1})
+    rates = [
+        (event.visit, event.value)
+        for event in events(made)
+        if isinstance(event, Metric) and event.name == "learning_rate" and event.member == 0
+    ]
+    planned = (600 - 60) // 4
+    for visit in (0, 1):
+        mine = [rate for at, rate in rates if at == visit]
+        assert abs(len(mine) - planned) <= 1
+        start, total = (len(rates) - len(mine)) * visit if clock == "run" else 0, planned * (2 if clock == "run" else 1)
+        np.testing.assert_allclose(mine, [max(1 - (start + update) / total, 0) for update in range(len(mine))], atol=1e-6)
 
 
 @pytest.mark.slow

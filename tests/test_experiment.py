@@ -17,7 +17,7 @@ EXAMPLES: list[dict[str, Any]] = [
     {"chain": ["nap", "redo:tau=0.1,every=500"], "members": 3, "seed": 7},
     {"benchmark": "random-labels:fraction=0.5,tasks=2", "schedule": "linear:rate=1e-2,clock=visit", "optimizer": "sgd:momentum=0.9"},
     {"benchmark": "cartpole", "agent": "dqn:steps=3", "chain": ["reset:part=heads,clock=update,every=100"]},
-    {"benchmark": "atari:games=Pong+Breakout,frames=4000", "chain": ["shrink-and-perturb"], "optimizer": "rmsprop:centered=true"},
+    {"benchmark": "atari:games=Pong+Breakout,frames=400000", "chain": ["shrink-and-perturb"], "optimizer": "rmsprop:centered=true"},
     {"benchmark": "carmack-8", "chain": ["reset"]},
 ]
 
@@ -55,7 +55,21 @@ def test_labels_read_as_the_chain_was_written() -> None:
     fresh = words.experiment({"chain": ["reset"]})
     assert fresh.label == "fresh" and fresh.fresh_control
     assert not words.experiment({"chain": ["reset:part=network"]}).fresh_control
+    assert not words.experiment({"chain": ["reset:every=2"]}).fresh_control
     assert not words.experiment({"chain": ["nap", "reset"]}).fresh_control
+
+
+def test_a_clock_brings_its_own_default_and_the_label_says_so() -> None:
+    made = words.experiment({"chain": ["redo", "redo:clock=task", "reset:clock=update,every=5"]})
+    assert [each.every for each in made.chain] == [1000, 1, 5]
+    assert made.label == "redo + redo:clock=task,every=1 + reset:clock=update,every=5"
+
+
+def test_json_without_a_part_is_refused() -> None:
+    described = words.experiment({}).to_json()
+    del described["agent"], described["network"]
+    with pytest.raises(UsageError, match="an experiment needs agent, network"):
+        Experiment.from_json(described)
 
 
 def test_words_make_the_parts_they_name() -> None:
@@ -103,7 +117,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"agent": "dqn"}, "DQN learns from rewards, but RandomLabels is made of labels"),
     ({"benchmark": "cartpole", "agent": "supervised"}, "Supervised learns from labels"),
     ({"benchmark": "cartpole", "agent": "dqn:discount=1.1"}, "discount"),
-    ({"benchmark": "cartpole", "agent": "dqn:min_replay=60000"}, "cannot be larger than replay"),
+    ({"benchmark": "cartpole", "agent": "dqn:min_replay=50000"}, "min_replay can be 49992 at most, not 50000, with a replay of 50000"),
+    ({"benchmark": "cartpole", "agent": "dqn:environments=1000000000"}, "environments must lie in [1, 4096]"),
+    ({"benchmark": "cartpole:frames=1001"}, "visits of 1001 frames are no multiple of 8, a step of 8 environments; 1000 is"),
+    ({"benchmark": "cartpole:frames=1000"}, "nothing is learned in a visit of 1000 frames: min_replay takes 1000 steps of it"),
+    ({"benchmark": "atari:frames=80000"}, "nothing is learned in a visit of 80000 frames"),
+    ({"benchmark": "random-labels:tasks=1000000000"}, "tasks must lie in [1, 100_000]"),
     ({"benchmark": "cartpole", "agent": "dqn:environments=0"}, "environments"),
     ({"benchmark": "cartpole", "agent": "dqn:double=maybe"}, "double"),
     ({"network": "mpl"}, "did you mean mlp?"),
@@ -122,7 +141,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"chain": ["nape"]}, "unknown method 'nape'; did you mean nap?"),
     ({"chain": ["redo:tau"]}, "'tau' in 'redo:tau' is not of the form field=value"),
     ({"chain": ["redo:tau=0.1,tau=0.2"]}, "tau is set twice"),
-    ({"chain": ["redo:every=0"]}, "every"),
+    ({"chain": ["redo:every=0"]}, "every must lie in [1, inf)"),
+    ({"chain": ["reset:clock=update"]}, "Reset: clock=update needs every, the number of updates between two refreshes"),
+    ({"chain": ["shrink-and-perturb:clock=update"]}, "clock=update needs every"),
+    ({1: 2}, "unknown field 1 of an experiment"),
     ({"chain": ["l2-init:strength=0"]}, "strength"),
     ({"chain": ["nap:pull=0"]}, "pull"),
     ({"members": 0}, "members must lie in [1, 4096]"),
@@ -152,6 +174,7 @@ def test_mistakes_are_named_in_one_line(said: dict[str, Any], message: str) -> N
         ({"chain": [["redo.ReDo", {"tua": 1}]]}, "unknown field 'tua' of ReDo; did you mean tau?"),
         ({"agent": "dqn"}, "no such part"),
         ({"colour": 1}, "unknown field 'colour'"),
+        ({"agent": None}, "no such part below agents"),
     ],
 )
 def test_json_from_elsewhere_runs_nothing_and_is_refused(changed: dict[str, Any], message: str) -> None:

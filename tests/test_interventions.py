@@ -731,7 +731,7 @@ def test_layer_norm_and_weight_decay_both_act_in_either_order(order):
 
 
 def test_refreshes_come_in_the_chains_order():
-    first, second = Reset(clock="update", every=1, part="network"), ShrinkAndPerturb(clock="update", shrink=0.5, perturb=0.25)
+    first, second = Reset(clock="update", every=1, part="network"), ShrinkAndPerturb(clock="update", every=1, shrink=0.5, perturb=0.25)
     for chain in ((first, second), (second, first)):
         learner = learn(chain, "mlp", 2)
         learner.update(RATE, batches("mlp", 2, 1)[0])

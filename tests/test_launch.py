@@ -47,6 +47,8 @@ BAD = [
     (["--name", "x", "--device", "gpu"], "gpu"),
     (["--name", "x", "--lerning-rate", "1"], "unknown option '--lerning-rate'"),
     (["--name", "x", "--file", "no.toml"], "cannot read no.toml"),
+    (["--name", "x", "--chain", "nap", "--chain", "redo"], "--chain is given twice"),
+    (["--name", "x", "--chain", "reset:clock=update"], "clock=update needs every"),
     ([], "--name"),
 ]
 
@@ -137,11 +139,20 @@ def test_the_boards_curves_are_the_rows(tmp_path: Path) -> None:
 class Interrupted:
     """A run in a process of its own, long enough to be stopped in its midst."""
 
-    words = ("--benchmark", "random-labels:images=200,tasks=4,updates=300", "--checkpoint-every", "100", "--chain", "nap", "redo:every=50")
+    words = (
+        "--benchmark",
+        "random-labels:images=200,tasks=4,updates=300",
+        "--network",
+        "mlp:width=12,depth=2",
+        "--members",
+        "2",
+        "--eager",
+    )
+    words += ("--diagnose-every", "100", "--checkpoint-every", "100", "--chain", "nap", "redo:every=50")
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        command = [sys.executable, "-m", "launch", "run", "--name", "first", "--runs", str(root), *SMALL, *self.words]
+        command = [sys.executable, "-m", "launch", "run", "--name", "first", "--runs", str(root), *self.words]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -165,8 +176,9 @@ def test_what_was_stopped_goes_on_with_the_same_command_as_if_it_never_had(tmp_p
         assert complaint.startswith("error: stopped; the same command resumes ") and complaint.count("\n") == 1
     (folder,) = find_runs(tmp_path / "stopped")
     assert not is_done(folder)
-    assert run(tmp_path / "stopped", *Interrupted.words) == 0 and is_done(folder)
-    assert run(whole, *Interrupted.words) == 0
+    for root in (tmp_path / "stopped", whole):
+        assert main(["run", "--name", "first", "--runs", str(root), *Interrupted.words]) == 0
+    assert is_done(folder)
     assert scores(tmp_path / "stopped") == scores(whole)
     last = [checkpoint.load_latest(find_runs(root)[0] / "checkpoints")[0] for root in (tmp_path / "stopped", whole)]
     assert last[0] and last[1] and all((last[0].tensors[name] == tensor).all() for name, tensor in last[1].tensors.items())
@@ -186,6 +198,39 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(tmp_path: Path,
     assert run(tmp_path) == 0
     assert "000000000120: tensors.safetensors is not what was written; the one before it is used" in capsys.readouterr().err
     assert scores(tmp_path) == before
+
+
+def test_without_a_checkpoint_that_can_be_read_nothing_is_thrown_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path) == 0
+    before, (folder,) = scores(tmp_path), find_runs(tmp_path)
+    unfinish(folder)
+    for path in checkpoint.checkpoints(folder / "checkpoints"):
+        (path / "manifest.json").unlink()
+    assert run(tmp_path) == 2 and "cannot be resumed: checkpoint 000000000120" in capsys.readouterr().err
+    assert scores(tmp_path) == before
+
+
+def test_a_run_is_not_gone_on_with_on_other_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path) == 0
+    (folder,) = find_runs(tmp_path)
+    unfinish(folder)
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps(spec | {"fingerprint": "0" * 16}))
+    assert run(tmp_path) == 2 and "was begun with other data" in capsys.readouterr().err
+
+
+def test_a_game_goes_through_the_same_files(tmp_path: Path) -> None:
+    words = ["run", "--name", "poles", "--runs", str(tmp_path), "--benchmark", "cartpole:tasks=2,frames=600", "--members", "2", "--eager"]
+    words += ["--agent", "dqn:environments=4,batch=8,replay=400,min_replay=60,target_every=10", "--checkpoint-every", "200"]
+    assert main(words) == 0
+    (folder,) = find_runs(tmp_path)
+    before = (folder / "scores.csv").read_bytes()
+    unfinish(folder)
+    newest = checkpoint.checkpoints(folder / "checkpoints")[-1]
+    (newest / "manifest.json").unlink()
+    assert main(words) == 0 and (folder / "scores.csv").read_bytes() == before
+    kinds = {row.kind for row in read_rows(folder / "scores.csv", Score)[0]}
+    assert kinds == {"return", "cut"} and read_spec(folder).unit == "frames"
 
 
 def test_scores_that_a_checkpoint_counts_on_are_not_made_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,6 +259,7 @@ def test_a_run_that_other_code_began_is_not_gone_on_with_unless_told(tmp_path: P
     (folder / "context.json").write_text(json.dumps(context | {"code": "0" * 16}))
     assert run(tmp_path) == 2 and "was begun by other code" in capsys.readouterr().err
     assert run(tmp_path, "--other-code") == 0
+    assert json.loads((folder / "context.json").read_text())["earlier_code"] == ["0" * 16]
 
 
 def test_a_loss_that_is_no_number_ends_with_code_6_and_no_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,8 +273,19 @@ def test_a_full_disk_ends_with_code_5(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint.os, "rename", full)
     assert run(tmp_path) == 5 and "No space left" in capsys.readouterr().err
+
+
+def test_a_file_that_the_system_does_not_let_grow_ends_with_code_5(tmp_path: Path) -> None:
+    small = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"
+    words = ["run", "--name", "first", "--runs", str(tmp_path), "--benchmark", "random-labels:tasks=1,updates=40", "--eager"]
+    code = f"import resource, signal, sys; {small}; from launch.__main__ import main; sys.exit(main({words}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and "cannot write a checkpoint" in done.stderr
+    (folder,) = find_runs(tmp_path)
+    assert checkpoint.load_latest(folder / "checkpoints") == (None, []) and not is_done(folder)
 
 
 SWEEP = """
@@ -258,7 +315,10 @@ def test_a_sweep_runs_what_is_new_and_skips_what_is_done(tmp_path: Path, capsys:
         ("EXPERIMENTS = [{}, {'members': 5}]", "experiment 2 of 2 is there twice: none on RandomLabels"),
         ("EXPERIMENTS = [{}, {'members': 0}]", "experiment 2 of 2: Experiment: members must lie in"),
         ("EXPERIMENTS = [{}, {'chain': ['nap:norm=given']}]", "NormalizeAndProject needs a norm"),
-        ("EXPERIMENTS = [", "cannot be read"),
+        ("EXPERIMENTS = [", "cannot be read: SyntaxError"),
+        ("import nothing_of_that_name", "cannot be read: ModuleNotFoundError"),
+        ("raise SystemExit(4)", "cannot be read: SystemExit: 4"),
+        ("EXPERIMENTS = [{1: 2}]", "unknown field 1"),
     ],
 )
 def test_a_wrong_sweep_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:

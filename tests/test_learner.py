@@ -3,6 +3,7 @@
 import shutil
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -67,6 +68,8 @@ def copies(learner: Learner) -> dict[str, Tensor]:
 class Witness(Refresh):
     """Remembers what it was shown at its last refresh, and changes nothing."""
 
+    usual: ClassVar[dict[str, int]] = {"update": 1, "task": 1}
+
     def init(self, params: Params, layers: Layers) -> State:
         return {name: torch.zeros_like(param) for name, param in params.items()}
 
@@ -124,7 +127,7 @@ def test_the_reported_loss_is_the_agents_without_penalties(double):
 
 
 def test_what_is_measured_is_the_update_alone_and_measuring_changes_nothing(double):
-    refreshed, plain, unmeasured = (learn(chain) for chain in ((Reset(clock="update", part="network"),), (), ()))
+    refreshed, plain, unmeasured = (learn(chain) for chain in ((Reset(clock="update", every=1, part="network"),), (), ()))
     before, (batch,) = copies(plain), batches(plain, 1)
     reported = [refreshed.update(1e-2, batch, measure=True), plain.update(1e-2, batch, measure=True)]
     names = ["effective_learning_rate/hidden0", "effective_learning_rate/hidden1", "effective_learning_rate/head"]
@@ -283,7 +286,7 @@ def test_a_fresh_network_depends_on_seed_member_and_purpose_alone():
 
 def test_another_intervention_does_not_shift_the_fresh_networks_of_the_first():
     alone = learn((Witness(every=2),))
-    accompanied = learn((Reset(clock="update", every=1), ReDo(every=1), Witness(every=2), ShrinkAndPerturb(clock="update")))
+    accompanied = learn((Reset(clock="update", every=1), ReDo(every=1), Witness(every=2), ShrinkAndPerturb(clock="update", every=1)))
     for learner in (alone, accompanied):
         for batch in batches(learner, 2):
             learner.update(1e-2, batch)

@@ -6,7 +6,7 @@ import torch
 
 from agents.actor import Actor
 from agents.replay import CONTINUES, CUT, TERMINATED, Replay
-from envs.pools import Pool, Step
+from envs.pools import Step
 
 MEMBERS, ENVIRONMENTS, STACK = 2, 3, 4
 SAMPLES = 2_000  # of some 250 transitions: each is met
@@ -139,24 +139,51 @@ def test_a_slot_that_finds_nothing_weighs_nothing() -> None:
 
 
 def test_a_cut_bootstraps_and_never_crosses_into_the_next_pool() -> None:
-    replay, log, actor = play(10_000, 10)
-    replay.written -= 1  # the newest row is the cut's
-    replay.cut(actor.frames, actor.ages)
-    last = replay.data["ends"][9], replay.data["real"][10]
-    assert not last[1].any()
-    np.testing.assert_array_equal(last[0], np.where(log[9]["end"] == CONTINUES, CUT, log[9]["end"]))
+    replay = Replay(1, 1, 100, (1,), torch.float32, 2, "cpu")
+
+    def step(frame: float, age: int, reward: float) -> None:
+        replay.write_frames(torch.full((1, 1, 1), frame), torch.tensor([[age]]), torch.zeros(1, 1, dtype=torch.int64))
+        replay.write_outcome(torch.full((1, 1), reward), torch.full((1, 1), CONTINUES), torch.ones(1, 1, dtype=torch.bool))
+
+    step(10, 0, 1)
+    step(11, 1, 2)
+    replay.cut(torch.full((1, 1, 1), 12.0), torch.tensor([[1]]))  # the pool goes; another comes
+    step(20, 0, 4)
+    step(21, 1, 8)
+    replay.write_frames(torch.full((1, 1, 1), 22.0), torch.tensor([[1]]), torch.zeros(1, 1, dtype=torch.int64))
+    batch = replay.sample(torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]).view(1, 5, 1), 3, 0.5)  # rows 0 to 4, one each
+    assert batch["inputs"][0, :, -1, 0].tolist() == [10, 11, 12, 20, 21]
+    assert batch["weights"].tolist() == [[1, 1, 0, 1, 1]]
+    known = [0, 1, 3, 4]
+    assert batch["returns"][0, known].tolist() == [1 + 0.5 * 2, 2, 4 + 0.5 * 8, 8]
+    assert batch["discounts"][0, known].tolist() == [0.25, 0.5, 0.25, 0.5]
+    assert batch["next_inputs"][0, known, :, 0].tolist() == [[11, 12], [11, 12], [21, 22], [21, 22]]
 
 
-def test_clear_and_load(tmp_path: object) -> None:
+def test_a_clearing_in_mid_episode_leaves_no_stack_that_reaches_behind_it() -> None:
+    replay = play(10_000, 9)[0]
+    replay.clear()
+    replay.data["frames"].fill_(-1)
+    nothing = torch.zeros(MEMBERS, ENVIRONMENTS)
+    replay.write_outcome(nothing, nothing.long(), nothing.bool())  # of the row that is gone
+    for at in range(1, 5):
+        frames = torch.full((MEMBERS, ENVIRONMENTS, 1), float(at))
+        replay.write_frames(frames, torch.full((MEMBERS, ENVIRONMENTS), STACK - 1), torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64))
+        replay.write_outcome(nothing, nothing.long() + CONTINUES, ~nothing.bool())
+    stacks = replay.observations(torch.arange(4).expand(MEMBERS, 4), torch.zeros(MEMBERS, 4, dtype=torch.int64))
+    assert stacks[0, :, :, 0].tolist() == [[1, 1, 1, 1], [1, 1, 1, 2], [1, 1, 2, 3], [1, 2, 3, 4]]
+
+
+def test_what_is_saved_is_what_another_replay_goes_on_with() -> None:
     replay, _, _ = play(60, 47)
-    saved, written = {name: tensor.clone() for name, tensor in replay.tensors().items()}, replay.written
+    other = Replay(MEMBERS, ENVIRONMENTS, 60, (1,), torch.float32, STACK, "cpu")
+    other.load({name: tensor.clone() for name, tensor in replay.tensors().items()}, replay.written)
     uniform = torch.rand(MEMBERS, 50, 8)
     before = replay.sample(uniform, 3, 0.9)
-    replay.clear()
-    assert replay.size == 0
-    replay.load(saved, written)
-    for name, values in replay.sample(uniform, 3, 0.9).items():
+    for name, values in other.sample(uniform, 3, 0.9).items():
         torch.testing.assert_close(values, before[name], rtol=0, atol=0)
+    replay.clear()
+    assert replay.size == 0 and not replay.data["real"].any()
 
 
 def test_the_actor_scores_whole_episodes() -> None:
@@ -171,7 +198,3 @@ def test_the_actor_scores_whole_episodes() -> None:
     assert scores[0] == [1 + 2 + 3 + 4, 1 + 2 + 3 + 4 + 5, 1 + 2 + 3 + 4 + 5 + 6, 6 + 7 + 8 + 9]
     assert scores[1] == [1 + 2 + 3 + 4, sum(range(1, 8)), sum(range(1, 9)), 6 + 7 + 8 + 9]
     assert [episode.member for episode in actor.close()] == [0, 0, 0, 1, 1, 1]
-
-
-def test_pools_have_what_the_actor_asks_for() -> None:
-    assert all(hasattr(Pool, name) for name in ("reset", "send", "recv", "close"))

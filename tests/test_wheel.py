@@ -35,7 +35,9 @@ def test_the_wheel_holds_the_library_alone_and_works_by_itself(tmp_path: Path) -
     with zipfile.ZipFile(wheel) as held:
         names = held.namelist()
         assert {name.split("/")[0].split("-")[0] for name in names} == {"plasticity_rl"}
-        assert {f"plasticity_rl/{path.relative_to(ROOT / 'plasticity_rl')}" for path in (ROOT / "plasticity_rl").rglob("*.py")} <= set(names)
+        assert {f"plasticity_rl/{path.relative_to(ROOT / 'plasticity_rl')}" for path in (ROOT / "plasticity_rl").rglob("*.py")} <= set(
+            names
+        )
         assert any(name.endswith("licenses/LICENSE") for name in names)
         held.extractall(tmp_path / "installed")
     # Without site's hooks the checkout is not on the path, as it is not on another machine.

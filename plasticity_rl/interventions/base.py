@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from plasticity_rl.checks import UsageError
 from plasticity_rl.networks import Layer, Params
 from plasticity_rl.optimizers import Net
 
@@ -64,8 +65,28 @@ class Refresh(Intervention, ABC):
 
     clock: Literal["update", "task"] = "update"
     """what `every` counts; `task` needs to be told of task boundaries"""
-    every: int = 1
-    """ticks of the clock between two refreshes"""
+    every: int | None = None
+    """ticks of the clock between two refreshes; the method's own default for the clock where it has one, and needed where not"""
+
+    usual: ClassVar[dict[str, int]] = {}
+    """clock -> `every`, where nothing else is said"""
+
+    def __post_init__(self) -> None:
+        self.settle()
+
+    def settle(self) -> None:
+        """Put the default of `every` in its place, for `__post_init__`. Raises UsageError where there is none for the clock."""
+        if self.every is None:
+            if self.clock not in self.usual:
+                raise UsageError(
+                    f"{type(self).__name__}: clock={self.clock} needs every, the number of {self.clock}s between two refreshes"
+                )
+            object.__setattr__(self, "every", self.usual[self.clock])
+
+    def due(self, tick: int) -> bool:
+        """Is it due at that tick of its clock?"""
+        assert self.every is not None, "a __post_init__ of one's own calls settle()"
+        return tick % self.every == 0
 
     @abstractmethod
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:

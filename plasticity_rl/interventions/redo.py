@@ -1,6 +1,7 @@
 """Recycling dormant neurons."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -22,12 +23,13 @@ class ReDo(Refresh):
     it was, but in layers with a norm, whose statistics it moves.
     """
 
-    every: int = 1000
-    """updates between two recyclings"""
     tau: float = 0.025
+
+    usual: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
 
     def __post_init__(self) -> None:
         check(self, every="[1, inf)", tau="[0, 1)")
+        self.settle()
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         if not evidence.features:  # a task boundary before the first batch

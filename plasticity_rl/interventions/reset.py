@@ -1,7 +1,7 @@
 """Resets: of everything, of some layers, or of the optimizer's memory alone."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -23,8 +23,11 @@ class Reset(Refresh):
     clock: Literal["update", "task"] = "task"
     part: Literal["everything", "network", "hidden", "heads", "optimizer"] = "everything"
 
+    usual: ClassVar[dict[str, int]] = {"task": 1}
+
     def __post_init__(self) -> None:
         check(self, every="[1, inf)")
+        self.settle()
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         if self.part == "optimizer":

@@ -1,7 +1,7 @@
 """Shrink and perturb."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Evidence, Layers, Part, Refresh, State, select
@@ -13,8 +13,8 @@ class ShrinkAndPerturb(Refresh):
     """theta <- shrink * theta + perturb * fresh, with a newly initialised network as the noise (Ash & Adams 2020, arXiv 1910.08475).
 
     Noise from the initialiser is Zaidi et al.'s and BBF's form. 0.5 and 0.5 are the on-policy study's of Juliani & Ash 2024 (by its
-    code); the original paper's values are not confirmed. At every update (`clock="update"`) with shrink = 1 - 1e-6 and perturb = 1e-6 it is
-    the soft variant of that study. The optimizer's memory is kept; chain Reset(part="optimizer") to forget it.
+    code); the original paper's values are not confirmed. At every update (clock="update", every=1) with shrink = 1 - 1e-6 and perturb =
+    1e-6 it is the soft variant of that study. The optimizer's memory is kept; chain Reset(part="optimizer") to forget it.
     """
 
     clock: Literal["update", "task"] = "task"
@@ -22,8 +22,11 @@ class ShrinkAndPerturb(Refresh):
     perturb: float = 0.5
     part: Part = "all"
 
+    usual: ClassVar[dict[str, int]] = {"task": 1}
+
     def __post_init__(self) -> None:
         check(self, every="[1, inf)", shrink="[0, 1]", perturb="[0, inf)")
+        self.settle()
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         names = [name for layer in select(layers, self.part) for name in layer.own]
