@@ -1,5 +1,16 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 
 torch.set_num_threads(1)  # the workers share the processors: with more threads these tests take nine times as long
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """New tensors are of double precision."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

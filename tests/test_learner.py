@@ -27,7 +27,7 @@ from plasticity_rl.learner import Learner
 from plasticity_rl.lift import can_compile, compiled
 from plasticity_rl.networks import MLP, Nature, Network, Params
 from plasticity_rl.optimizers import SGD, Adam, Net
-from tests.test_interventions import MEMBERS, assert_same, due
+from tests.learners import MEMBERS, assert_same, due
 
 OUTPUTS = 3
 
