@@ -53,7 +53,9 @@ def print_sweep(said: Sequence[Said], runs: Path, name: str) -> None:
     """What a sweep would do."""
     from launch.runner import describe, place
 
-    table = Table("chain", "benchmark", "members", "budget of a member", "state", "key", box=None, padding=(0, 2))
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for heading in ("chain", "benchmark", "members", "each", "state", "key"):
+        table.add_column(heading, no_wrap=heading != "chain")
     for each in build(said):
         spec, folder = describe(each), place(runs, name, each.key)
         state = "done: skipped" if is_done(folder) else "unfinished: resumed" if folder.exists() else "new"
