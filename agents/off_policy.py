@@ -70,6 +70,7 @@ class Training:
         """of each member, since the run began; a step of the pool that only resets an environment counts, so that members keep in step"""
         self.visit_began = 0
         """updates that had been made when the visit began"""
+        self._planned = sum(map(self._planned_updates, self.benchmark.visits()))
         self._blocks: dict[str, tuple[int, Tensor]] = {}
 
     def load(self, resume: Snapshot) -> None:
@@ -154,8 +155,7 @@ class Training:
     def _update(self, visit: Visit, measure: bool) -> dict[str, Tensor]:
         """One update, at the learning rate that the schedule has for it in the run or in the visit."""
         agent, schedule, done = self.agent, self.experiment.schedule, self.learner.ticks["update"]
-        in_run = done, sum(map(self._planned_updates, self.benchmark.visits()))
-        rate = schedule.at(*(in_run if schedule.clock == "run" else (done - self.visit_began, self._planned_updates(visit))))
+        rate = schedule.at(*((done, self._planned) if schedule.clock == "run" else (done - self.visit_began, self._planned_updates(visit))))
         batch = self.replay.sample(self._draws(done, "replay", agent.batch, TRIES), agent.steps, agent.discount)
         reported = self.learner.update(rate, batch, self.target, measure=measure)
         self._refreshed("update")
