@@ -13,9 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map, tree_map_
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_
 
-lift = torch.func.vmap
+
+def lift(function: Callable[..., Any], in_dims: int | tuple[int | None, ...] = 0) -> Callable[..., Any]:
+    """`function` over axis 0 of trees of tensors, as torch.func.vmap; None in `in_dims` marks an argument that all members share.
+
+    A lone member is called as it is: plain products of matrices are a quarter faster than batched ones of a batch of one.
+    """
+    many = torch.func.vmap(function, in_dims)
+
+    def lifted(*given: Any) -> Any:
+        dims = in_dims if isinstance(in_dims, tuple) else (in_dims,) * len(given)
+        own = [value for value, dim in zip(given, dims, strict=True) if dim is not None]
+        if len(tree_leaves(own)[0]) > 1:
+            return many(*given)
+        lone = [value if dim is None else tree_map(_first, value) for value, dim in zip(given, dims, strict=True)]
+        return tree_map(lambda tensor: tensor.unsqueeze(0), function(*lone))
+
+    return lifted
+
+
+def _first(tensor: Tensor) -> Tensor:
+    return tensor[0]
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

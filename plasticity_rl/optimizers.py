@@ -5,6 +5,7 @@ takes steps of one learning rate and its neighbours go on as they were. (A step 
 rates; starting it again gives the survivors 0.32.)
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,10 +33,22 @@ class Optimizer(ABC):
     weight_decay: float = 0.0
     """w <- w - rate * weight_decay * w at every update"""
     decayed: Literal["weights", "all"] = "weights"
-    """which parameters decay: weight tensors alone, or biases, scales and offsets too (torch.optim's default)"""
+    """which parameters decay: weight tensors alone, or biases, scales and offsets too (torch.optim's default). A noisy layer's standard
+    deviations are no weights: decay would take the exploration away"""
+    clip_norm: float | None = None
+    """the longest that the gradient of all parameters together may be; a longer one is scaled down, as torch's clip_grad_norm_ does"""
 
     def __post_init__(self) -> None:
-        check(self, weight_decay="[0, inf)", momentum="[0, 1)", beta1="[0, 1)", beta2="[0, 1)", decay="[0, 1)", epsilon="(0, inf)")
+        check(
+            self,
+            clip_norm="(0, inf)",
+            weight_decay="[0, inf)",
+            momentum="[0, 1)",
+            beta1="[0, 1)",
+            beta2="[0, 1)",
+            decay="[0, 1)",
+            epsilon="(0, inf)",
+        )
 
     @property
     @abstractmethod
@@ -52,6 +65,10 @@ class Optimizer(ABC):
 
     def update(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...]) -> Net:
         """One step of one network at learning rate `rate`, a scalar tensor."""
+        if self.clip_norm is not None:
+            length = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
+            factor = (self.clip_norm / (length + 1e-6)).clamp(max=1.0)
+            grads = {name: grad * factor for name, grad in grads.items()}
         step, slots = self.step(net.slots, grads)
         if self.weight_decay:
             decayed = net.params.keys() if self.decayed == "all" else {layer.weight for layer in layers}
@@ -132,3 +149,35 @@ class Adam(Optimizer):
         seen2 = _averaged(slots["seen2"], self.beta2, lambda name: 1.0)
         step = {name: (mean[name] / seen1[name]) / ((square[name] / seen2[name]).sqrt() + self.epsilon) for name in grads}
         return step, {"mean": mean, "square": square, "seen1": seen1, "seen2": seen2}
+
+
+@dataclass(frozen=True)
+class RAdam(Optimizer):
+    """Adam without its divisor until that is known well enough: rectified Adam (Liu et al. 2020, arXiv 1908.03265), as torch.optim.RAdam.
+
+    `seen` counts each element's updates, so that a newborn weight goes through the same warm-up as a new network's.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("mean", "square", "seen")
+
+    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
+        mean = _averaged(slots["mean"], self.beta1, grads.__getitem__)
+        square = _averaged(slots["square"], self.beta2, lambda name: grads[name].square())
+        seen = {name: count + 1 for name, count in slots["seen"].items()}
+        longest = 2 / (1 - self.beta2) - 1
+
+        def step(name: str) -> Tensor:
+            count, new = seen[name], -torch.expm1(seen[name] * math.log(self.beta2))  # new: 1 - beta2^count
+            length = longest - 2 * count * (1 - new) / new  # of the moving average; its variance is tractable above 4, trusted above 5
+            known = length > 5
+            variance = ((length - 4) * (length - 2) * longest) / ((longest - 4) * (longest - 2) * torch.where(known, length, 1.0))
+            divided = variance.clamp(min=0).sqrt() * new.sqrt() / (square[name].sqrt() + self.epsilon)
+            return mean[name] / (1 - self.beta1**count) * torch.where(known, divided, 1.0)
+
+        return {name: step(name) for name in grads}, {"mean": mean, "square": square, "seen": seen}

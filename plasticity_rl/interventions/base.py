@@ -122,11 +122,13 @@ def overwrite(net: Net, masks: Params, values: Params) -> Net:
 
 def unit_masks(layer: Layer, layers: Layers, units: Tensor, net: Net) -> tuple[Params, Params]:
     """Which elements belong to the marked `units` (a bool each): masks of what makes them (rows of the layer's own parameters), and masks
-    of what reads them (columns of its readers' weights)."""
+    of what reads them (columns of its readers' weights). Units of a residual stream belong to no layer alone and have none."""
+    assert not layer.shared, layer.name
     rows = {name: units.view(-1, *(1,) * (net.params[name].ndim - 1)).expand_as(net.params[name]) for name in layer.own}
     columns = {}
     for reader in layers:
         if reader.name in layer.readers:
-            weight = net.params[reader.weight]
-            columns[reader.weight] = units.repeat_interleave(layer.columns).view(1, -1, *(1,) * (weight.ndim - 2)).expand_as(weight)
+            for name in reader.weights:
+                weight = net.params[name]
+                columns[name] = units.repeat_interleave(layer.columns).view(1, -1, *(1,) * (weight.ndim - 2)).expand_as(weight)
     return rows, columns

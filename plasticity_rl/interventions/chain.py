@@ -5,18 +5,20 @@ from typing import Any
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import Intervention
-from plasticity_rl.networks import Network, NetworkSpec
+from plasticity_rl.networks import Ends, Network, NetworkSpec
 from plasticity_rl.optimizers import Optimizer
 
 Chain = tuple[Intervention, ...]
 
 
-def assemble(network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], outputs: int) -> tuple[Network, Optimizer]:
-    """The network and the optimizer that a chain makes of a spec, for one example of shape `inputs`.
+def assemble(
+    network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], ends: int | Ends
+) -> tuple[Network, Optimizer]:
+    """The network and the optimizer that a chain makes of a spec, for one example of shape `inputs`; `ends` as for `NetworkSpec.build`.
 
     Raises UsageError where two want different things of one field, naming both, and where a method's need is not met.
     """
-    built = _set(network, [(type(each).__name__, each.build()) for each in chain]).build(inputs, outputs)
+    built = _set(network, [(type(each).__name__, each.build()) for each in chain]).build(inputs, ends)
     for each in chain:
         each.require(built.layers)
     return built, _set(optimizer, [(type(each).__name__, each.optimizer()) for each in chain])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.interventions.base import Intervention, Layers, State, select
@@ -18,7 +19,8 @@ class NormalizeAndProject(Intervention):
 
     A normalised layer does not feel the length of its weight, so growth of that length is a decay of the effective learning rate; the
     projection stops it, and the learning-rate schedule becomes the only one. One norm per weight tensor, heads free, the optimizer's memory
-    untouched; after every update, as in the paper (which found every 1,000 updates nearly as good).
+    untouched; after every update, as in the paper (which found every 1,000 updates nearly as good). A noisy layer's weights and standard
+    deviations are held together: only their joint scale leaves no trace.
 
     The paper names three ways with the norm's scale and offset, and the sources at hand do not say which experiment used which:
     - `joint`: (scale, offset) of a layer together held at their initial length, sqrt(units). Right where the activation is homogeneous, as
@@ -41,29 +43,41 @@ class NormalizeAndProject(Intervention):
 
     def require(self, layers: Layers) -> None:
         for layer in select(layers, "hidden"):
-            if layer.scale is None:
+            if layer.scale is None and layer.activation is not None:
                 raise UsageError(
                     f"NormalizeAndProject needs a norm before every activation, and {layer.name} has none: give the network one"
                 )
-            if self.scale_and_offset == "joint" and layer.activation not in HOMOGENEOUS:
+            if self.scale_and_offset == "joint" and layer.activation not in (*HOMOGENEOUS, None):
                 raise UsageError(
                     f"NormalizeAndProject: scale_and_offset=joint needs a homogeneous activation ({', '.join(HOMOGENEOUS)}), and "
                     f"{layer.name} has {layer.activation}; take toward_init or frozen"
                 )
 
     def init(self, params: Params, layers: Layers) -> State:
-        return {layer.weight: params[layer.weight].norm() for layer in select(layers, "hidden")}
+        return {layer.weight: _length(params, layer.weights) for layer in select(layers, "hidden")}
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
-        held = {weight: params[weight] * (length / params[weight].norm().clamp(min=TINY)) for weight, length in state.items()}
+        held: Params = {}
         for layer in select(layers, "hidden"):
-            assert layer.scale is not None and layer.offset is not None
+            held |= _held(params, layer.weights, state[layer.weight])
+            if layer.scale is None or layer.offset is None:
+                continue
             scale, offset = params[layer.scale], params[layer.offset]
             if self.scale_and_offset == "joint":
-                factor = layer.units**0.5 / (scale.square().sum() + offset.square().sum()).sqrt().clamp(min=TINY)
-                held |= {layer.scale: scale * factor, layer.offset: offset * factor}
+                held |= _held(params, (layer.scale, layer.offset), layer.units**0.5)
             elif self.scale_and_offset == "toward_init":
                 held |= {layer.scale: scale + self.pull * (1 - scale), layer.offset: offset - self.pull * offset}
             else:
                 held |= {layer.scale: torch.ones_like(scale), layer.offset: torch.zeros_like(offset)}
         return params | held, state
+
+
+def _length(params: Params, names: tuple[str, ...]) -> Tensor:
+    """Of several tensors as one vector."""
+    return torch.stack([params[name].square().sum() for name in names]).sum().sqrt()
+
+
+def _held(params: Params, names: tuple[str, ...], length: Tensor | float) -> Params:
+    """Several tensors together rescaled to a length."""
+    factor = length / _length(params, names).clamp(min=TINY)
+    return {name: params[name] * factor for name in names}

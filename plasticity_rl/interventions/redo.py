@@ -17,7 +17,8 @@ class ReDo(Refresh):
 
     A unit is dormant whose mean |output|, over that of its layer, is at most `tau`. Its incoming weights are drawn anew (its norm's scale
     and offset too), its bias and outgoing weights become zero, and the optimizer forgets all of them. A convolution's unit is a channel,
-    and the outgoing weights of a flattened one are those of all its positions; heads have no units. Defaults are of the PyTorch port's
+    and the outgoing weights of a flattened one are those of all its positions; heads have no units, and channels of a residual stream,
+    which several layers write and read, are left alone. Defaults are of the PyTorch port's
     configuration (tau 0.025, every 1,000 updates); the official class waits 200,000, and the paper also uses tau 0.1. The official code
     draws Xavier uniform weights, here the network's own initialiser is asked. Recycling a silent unit leaves the network's function as
     it was, but in layers with a norm, whose statistics it moves.
@@ -34,11 +35,12 @@ class ReDo(Refresh):
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         if not evidence.features:  # a task boundary before the first batch
             return net, state
-        marked = {layer.name: dormant(evidence.features[layer.name], self.tau) for layer in select(layers, "hidden")}
+        own = [layer for layer in select(layers, "hidden") if not layer.shared]
+        marked = {layer.name: dormant(evidence.features[layer.name], self.tau) for layer in own}
         zeros = {name: torch.zeros_like(param) for name, param in net.params.items()}
         newborn = evidence.fresh | {layer.bias: zeros[layer.bias] for layer in layers if layer.bias is not None}
         # All incoming weights first: a recycled unit must not speak to a recycled reader either, so the zeros come last.
-        masks = {layer.name: unit_masks(layer, layers, marked[layer.name], net) for layer in select(layers, "hidden")}
+        masks = {layer.name: unit_masks(layer, layers, marked[layer.name], net) for layer in own}
         for rows, _ in masks.values():
             net = overwrite(net, rows, newborn)
         for _, columns in masks.values():
