@@ -13,6 +13,8 @@ class Episode(NamedTuple):
     """An episode that ended, of one member."""
 
     member: int
+    environment: int
+    """of the member's"""
     score: float
     """undiscounted, unclipped"""
 
@@ -50,14 +52,14 @@ class Actor:
         self._stacks = torch.where(first.view(shape), newest, torch.cat([self._stacks[:, :, 1:], newest], 2))
         self._returns += step.rewards.reshape(self._shape)
         ended = (step.terminated | step.truncated).reshape(self._shape)
-        episodes = [Episode(int(member), float(self._returns[member, column])) for member, column in np.argwhere(ended)]
+        episodes = [Episode(int(member), int(column), float(self._returns[member, column])) for member, column in np.argwhere(ended)]
         self._returns[ended] = 0.0
         return step, episodes
 
     def close(self) -> list[Episode]:
         """Give up the environments; returns the episodes that this cut, with their returns so far."""
         self._pool.close()
-        return [Episode(member, float(score)) for member, row in enumerate(self._returns) for score in row]
+        return [Episode(member, column, float(score)) for member, row in enumerate(self._returns) for column, score in enumerate(row)]
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device).view(*self._shape, *values.shape[1:])

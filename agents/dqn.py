@@ -1,29 +1,32 @@
-"""Deep Q-learning."""
+"""Deep Q-learning, from DQN to Rainbow: what Rainbow adds are fields."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from agents.off_policy import Training
+from agents.off_policy import ReplayLoop
+from agents.rewards import Rewards
+from agents.value_heads import Categorical, Quantiles, Scalar, ValueHead
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import Network, Params
+from plasticity_rl.networks import Ends, Network, Params
+
+COSINES = 64  # of IQN's embedding, the paper's
 
 
 @dataclass(frozen=True)
 class DQN:
-    """Q-learning with a target network and uniform replay (Mnih et al. 2015, Nature 518), with double (van Hasselt et al. 2016,
-    arXiv 1509.06461) and n-step targets as fields.
+    """Q-learning with a target network and replay (Mnih et al. 2015, Nature 518). Its fields add double (van Hasselt et al. 2016, arXiv
+    1509.06461), dueling (1511.06581), n-step, prioritised (1511.05952), distributional (1707.06887, 1806.06923) and noisy (1706.10295)
+    learning; all of them are Rainbow (Hessel et al. 2018, 1710.02298).
 
     Defaults are those that DQN Zoo gives its agents, per member: batch 32, an update every 4 steps, discount 0.99, replay of 1e6;
     `min_replay` (2% of it) and `target_every` (32,000 frames) are its Rainbow's. Exploration falls linearly and starts again at every
-    visit, for every chain alike,
-    so that nobody arrives at a new game with the old one's certainty.
+    visit, for every chain alike, so that nobody arrives at a new game with the old one's certainty. Evaluated without noise.
     """
 
     environments: int = 8
@@ -42,19 +45,51 @@ class DQN:
     discount: float = 0.99
     steps: int = 1
     """of the n-step return"""
-    double: bool = False
-    clip_rewards: bool = True
-    """learn from rewards clipped to [-1, 1]; scores never are"""
+    rewards: Rewards = "clip"
+    """what is learned from; scores are always the game's own"""
     final_epsilon: float = 0.1
     """chance of a random action after exploration; 0.1 as in Mnih et al. 2015"""
     exploration: float = 0.1
-    """share of each visit in which it falls from 1 to `final_epsilon`"""
+    """share of each visit in which it falls from 1 to `final_epsilon`; 0 starts there"""
+    evaluation_epsilon: float = 0.0
+    """chance of a random action in evaluations; DQN Zoo's Rainbow has none"""
+    double: bool = False
+    """let the learning network choose the action whose value the target network gives"""
+    dueling: bool = False
+    """a stream, hidden layer and head, for the state's value and one for the actions' advantages"""
+    value: Literal["scalar", "c51", "two-hot", "iqn"] = "scalar"
+    """what the network says of an action: see `agents.value_heads`"""
+    atoms: int = 51
+    """of c51 and two-hot"""
+    limit: float = 10.0
+    """their atoms lie between -limit and limit; DQN Zoo's, for clipped rewards"""
+    fractions: int = 64
+    """of iqn, drawn for each example; the paper's N and N'"""
+    priority: float = 0.0
+    """exponent of the loss in the chance to be replayed; 0 is uniform, DQN Zoo's Rainbow has 0.5"""
+    correction: float = 0.4
+    """exponent of the importance weights, from here to 1 linearly over the run; without effect on uniform replay"""
+    uniform: float = 1e-3
+    """share of the draws that is uniform all the same (DQN Zoo)"""
+    noise: float | None = None
+    """sigma0 of noisy last hidden layers and heads; 0.5 in Fortunato et al., 0.1 in DQN Zoo's Rainbow, with no epsilon beside it"""
 
     learns_from: ClassVar[str] = "rewards"
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("batch", "train_every", "replay", "min_replay", "target_every", "steps"), "[1, 100_000_000]")
-        check(self, **counts, environments="[1, 4096]", discount="[0, 1]", final_epsilon="[0, 1]", exploration="(0, 1]")
+        shares = dict.fromkeys(("discount", "final_epsilon", "exploration", "evaluation_epsilon", "correction", "uniform"), "[0, 1]")
+        check(
+            self,
+            **counts,
+            **shares,
+            environments="[1, 4096]",
+            atoms="[2, 10_000]",
+            limit="(0, inf)",
+            fractions="[1, 1024]",
+            priority="[0, 10]",
+            noise="(0, inf)",
+        )
         room = (self.replay // self.environments - 1) * self.environments  # the newest step of each has no outcome yet
         if self.min_replay > room:
             raise UsageError(f"DQN: min_replay can be {max(room, 0)} at most, not {self.min_replay}, with a replay of {self.replay}")
@@ -71,27 +106,69 @@ class DQN:
             if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:
                 raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: min_replay takes {self.min_replay} steps of it")
 
-    def loss(self, network: Network, params: Params, batch: dict[str, Tensor], target: Params) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of ONE network: the Huber loss of the n-step temporal-difference error, mean over the batch."""
-        values = network.apply(params, batch["inputs"])[0].gather(1, batch["actions"][:, None])[:, 0]
-        after = network.apply(target, batch["next_inputs"])[0]
-        if self.double:
-            best = network.apply(params, batch["next_inputs"])[0].argmax(-1, keepdim=True)
-            after = after.gather(1, best)[:, 0]
-        else:
-            after = after.amax(-1)
-        goal = (batch["returns"] + batch["discounts"] * after).detach()
-        losses = F.huber_loss(values, goal, reduction="none")
-        return (batch["weights"] * losses).mean(), {"value": values.mean()}
+    @property
+    def head(self) -> ValueHead:
+        """What is said of each action."""
+        if self.value == "scalar":
+            return Scalar()
+        return Quantiles(self.fractions) if self.value == "iqn" else Categorical(self.atoms, self.limit, whole=self.value == "c51")
 
-    def act(self, network: Network, params: Params, observations: Tensor, epsilon: Tensor, uniform: Tensor, other: Tensor) -> Tensor:
-        """Of ONE network: the greedy action for each of `observations` (B, ...), or `other` (B,) where `uniform` (B,) is below epsilon."""
-        greedy = network.apply(params, observations)[0].argmax(-1)
-        return torch.where(uniform < epsilon, other, greedy)
+    def ends(self, benchmark: Any) -> Ends:
+        """The network's heads."""
+        size, actions = self.head.outputs, benchmark.outputs
+        heads = (("value", size), ("advantage", size * actions)) if self.dueling else (("head", size * actions),)
+        tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
+        return Ends(heads, streams=self.dueling, noise=self.noise, cosines=COSINES if self.value == "iqn" else 0, tasks=tasks)
+
+    def outputs(self, network: Network, params: Params, inputs: Tensor, given: dict[str, Tensor]) -> Tensor:
+        """Of ONE network: (batch, actions, outputs of the head), or (batch, K, actions, 1) of quantiles; `given` as for Network.apply."""
+        found = network.apply(params, inputs, given.get("noise"), given.get("fractions"), given.get("task"))[0]
+        size = self.head.outputs
+        if not self.dueling:
+            return found.unflatten(-1, (-1, size))
+        value, advantage = found.split([size, found.shape[-1] - size], -1)
+        advantage = advantage.unflatten(-1, (-1, size))
+        return value.unsqueeze(-2) + advantage - advantage.mean(-2, keepdim=True)
+
+    def loss(self, network: Network, params: Params, batch: dict[str, Tensor], target: Params) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of ONE network: the weighted mean of the losses over the batch; `errors` are the losses themselves, for priorities.
+
+        `batch["noise"]` (3, 1, numbers) and `batch["fractions"]` (3, batch, K) are of the network, its choice and the target network.
+        """
+        head = self.head
+        now, choice, later = (
+            {"task": batch["tasks"]} | {name: batch[name][which] for name in ("noise", "fractions") if name in batch} for which in range(3)
+        )
+        outputs = self.outputs(network, params, batch["inputs"], now)
+        with torch.no_grad():
+            after = self.outputs(network, target, batch["next_inputs"], later)
+            judge = self.outputs(network, params, batch["next_inputs"], choice) if self.double else after
+            after = _at(after, head.expected(judge).argmax(-1))
+        losses = head.losses(_at(outputs, batch["actions"]), after, batch["returns"], batch["discounts"], now.get("fractions"))
+        value = head.expected(outputs).gather(1, batch["actions"][:, None]).mean()
+        return (batch["weights"] * losses).mean(), {"value": value.detach(), "errors": losses.detach()}
+
+    def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
+        """Of ONE network: `actions` (B,), greedy for `observations` (B, ...), or any where `drawn["uniform"]` (B, 2) says so."""
+        values = self.head.expected(self.outputs(network, params, observations, {"task": shared["task"]} | drawn))
+        explore, which = drawn["uniform"].unbind(-1)
+        return {"actions": torch.where(explore < shared["epsilon"], (which * values.shape[-1]).long(), values.argmax(-1))}
+
+    def draws(self, actions: int) -> int:
+        """How many uniform numbers a decision among so many actions takes."""
+        return 2
+
+    def epsilon(self, progress: float) -> float:
+        """Chance of a random action when `progress` of a visit is over."""
+        gone = min(progress / self.exploration, 1.0) if self.exploration else 1.0
+        return 1 - (1 - self.final_epsilon) * gone
 
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
         """The run, as what it reports. Raises FloatingPointError where a loss is not finite."""
-        training = Training(self, experiment, device, compile)
-        if resume:
-            training.load(resume)
-        return training.run()
+        return ReplayLoop(self, experiment, device, compile).run(resume)
+
+
+def _at(outputs: Tensor, actions: Tensor) -> Tensor:
+    """The outputs of one action of each example: (batch, [K,] actions, size) -> (batch, [K,] size)."""
+    index = actions.view(-1, *(1,) * (outputs.ndim - 1)).expand(*outputs.shape[:-2], 1, outputs.shape[-1])
+    return outputs.gather(-2, index).squeeze(-2)

@@ -1,9 +1,12 @@
-"""Uniform replay that stores each frame once; observations are stacked, and n-step returns summed, by index when they are asked for."""
+"""Replay that stores each frame once; observations are stacked, and n-step returns summed, by index when they are asked for."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from agents.frames import Frames
+from agents.priorities import Priorities
 
 CONTINUES, TERMINATED, CUT = 0, 1, 2
 
@@ -12,42 +15,57 @@ class Replay:
     """A ring of rows, one a step of the pool; S members x B environments side by side, each member sampling its own columns.
 
     Row t holds the frame in which an action is chosen, and, once it is known, what followed. A row without a transition (an episode's last
-    frame) is marked and never sampled. Members do not share data.
+    frame) is never sampled, nor is one whose stack reaches into overwritten rows. Members do not share data.
     """
 
     def __init__(
-        self, members: int, environments: int, capacity: int, frame: tuple[int, ...], dtype: torch.dtype, stack: int, device: str
+        self, members: int, environments: int, capacity: int, frame: tuple[int, ...], dtype: str, stack: int, prioritised: bool, device: str
     ) -> None:
-        """`capacity` is in steps of one member; `frame` the shape of a single frame; `stack` how many make an observation, oldest first."""
-        self.rows, self.stack = max(capacity // environments, stack + 2), stack
+        """`capacity` is in steps of one member; `frame` the shape of a single frame; `stack` how many make an observation."""
+        self.rows, self.environments = max(capacity // environments, stack + 2), environments
+        self.frames = Frames(self.rows, members, environments, frame, dtype, stack, device)
         shape = (self.rows, members, environments)
         self.data = {
-            "frames": torch.empty((*shape, *frame), dtype=dtype, device=device),  # memory is taken as it is written
-            "ages": torch.zeros(shape, dtype=torch.int64, device=device),  # frames of the episode before this one, at most stack - 1
+            "frames": self.frames.frames,
+            "ages": self.frames.ages,
             "actions": torch.zeros(shape, dtype=torch.int64, device=device),
             "rewards": torch.zeros(shape, device=device),
             "ends": torch.zeros(shape, dtype=torch.uint8, device=device),
-            "real": torch.zeros(shape, dtype=torch.bool, device=device),
+            "tasks": torch.zeros(shape, dtype=torch.int64, device=device),
         }
+        count = self.rows * environments
+        self.real = Priorities(members, count, device)
+        """1 for a row that can be sampled: index is row x environments + column"""
+        self.priorities = Priorities(members, count, device) if prioritised else None
+        self._highest = torch.ones(members, 1, device=device)
         self._members = torch.arange(members, device=device)[:, None]
-        self.clear()
+        self._columns = torch.arange(environments, device=device)
+        self.written = 0
+        """rows ever written since it was empty"""
 
     def clear(self) -> None:
         """Forget everything."""
-        self.data["real"].zero_()
-        self.written = 0  # rows ever written since
+        self.written = 0
+        self.real.clear()
+        self._highest.fill_(1.0)
+        if self.priorities is not None:
+            self.priorities.clear()
 
     @property
     def size(self) -> int:
-        """Steps of one member that can be sampled, ends of episodes included."""
-        return max(min(self.written, self.rows) - 1, 0) * self.data["real"].shape[2]
+        """Steps of one member that are held, ends of episodes included."""
+        return max(min(self.written, self.rows) - 1, 0) * self.environments
 
-    def write_frames(self, frames: Tensor, ages: Tensor, actions: Tensor) -> None:
-        """A new row: the frames (S, B, *frame) in which actions (S, B) are taken, and their ages."""
+    def write_frames(self, frames: Tensor, ages: Tensor, actions: Tensor, task: int) -> None:
+        """A new row: the frames (S, B, *frame) in which actions (S, B) are taken, their ages, and the task that they are of."""
         row = self.written % self.rows
-        ages = ages.clamp(max=self.written)  # what came before a clearing is gone, in mid-episode too
-        self.data["frames"][row], self.data["ages"][row], self.data["actions"][row] = frames, ages, actions
-        self.data["rewards"][row], self.data["ends"][row], self.data["real"][row] = 0.0, CUT, False
+        # What came before a clearing is gone, in mid-episode too.
+        self.frames.write(row, slice(None), frames, ages.clamp(max=self.written))
+        self.data["actions"][row], self.data["tasks"][row] = actions, task
+        self.data["rewards"][row], self.data["ends"][row] = 0.0, CUT
+        gone = (row + torch.arange(self.frames.stack, device=frames.device)) % self.rows  # itself, and stacks that reached into it
+        index = self._index(gone[:, None], self._columns).reshape(1, -1).expand(len(frames), -1)
+        self._write_priorities(index, torch.zeros(index.shape, device=frames.device))
         self.written += 1
 
     def write_outcome(self, rewards: Tensor, ends: Tensor, real: Tensor) -> None:
@@ -55,7 +73,8 @@ class Replay:
         if self.written == 0:  # cleared since
             return
         row = (self.written - 1) % self.rows
-        self.data["rewards"][row], self.data["ends"][row], self.data["real"][row] = rewards, ends, real
+        self.data["rewards"][row], self.data["ends"][row] = rewards, ends
+        self._write_priorities(self._index(row, self._columns).expand(real.shape), real.float())
 
     def cut(self, frames: Tensor, ages: Tensor) -> None:
         """The environments go away: their last frames (S, B, *frame) end every episode without an outcome."""
@@ -63,26 +82,19 @@ class Replay:
             before = (self.written - 1) % self.rows
             ends = self.data["ends"][before]
             self.data["ends"][before] = torch.where(ends == CONTINUES, CUT, ends)
-        self.write_frames(frames, ages, torch.zeros_like(ages))
+        self.write_frames(frames, ages, torch.zeros_like(ages), 0)
 
-    def sample(self, uniform: Tensor, steps: int, discount: float) -> dict[str, Tensor]:
-        """One transition for each slot of `uniform` (S, batch, tries), numbers in [0, 1).
+    def sample(self, uniform: Tensor, steps: int, discount: float, share: float = 1.0, correction: float = 0.0) -> dict[str, Tensor]:
+        """A transition for each pair of numbers of `uniform` (S, batch, 2), in [0, 1).
 
-        Uniform over all transitions: a slot takes the first of its tries that names one, and weighs 0 should none. Returns inputs and
-        next_inputs (S, batch, stack, *frame), or (S, batch, *frame) where stack is 1; and (S, batch) each: actions, returns (the sum of up
-        to `steps` discounted rewards until the episode's end), discounts (of the value that follows; 0 after a termination), weights.
+        A `share` of them is drawn uniformly, the rest in proportion to priorities; all uniformly without priorities. Returns inputs and
+        next_inputs (S, batch, stack, *frame), or (S, batch, *frame) where stack is 1; and (S, batch) each: actions, tasks, returns (the
+        sum of up to `steps` discounted rewards until the episode's end), discounts (of the value that follows; 0 after a termination),
+        index (for `prioritise`), and weights: importance 1 / probability to the power `correction`, over the batch's largest (Schaul
+        et al. 2016, arXiv 1511.05952); 0 for what is no transition, should there be nothing else.
         """
-        environments = self.data["real"].shape[2]
-        full = self.written > self.rows
-        first = self.written - self.rows + self.stack - 1 if full else 0  # below it, a stack would reach into overwritten rows
-        count = self.written - 1 - first  # the newest row has no outcome yet
-        index = (uniform * (count * environments)).long().clamp(max=count * environments - 1)
-        rows, columns = (first + index // environments) % self.rows, index % environments
-        real = self.data["real"][rows, self._members[..., None], columns]
-        chosen = real.int().argmax(-1, keepdim=True)  # the first that is
-        rows, columns = rows.gather(-1, chosen)[..., 0], columns.gather(-1, chosen)[..., 0]
-        weights = real.any(-1).float()
-
+        index, weights = self._draw(uniform, share, correction)
+        rows, columns = index // self.environments, index % self.environments
         returns, alive = torch.zeros_like(weights), torch.ones_like(weights)
         discounts, reached = torch.ones_like(weights), rows
         newest = (self.written - 1) % self.rows
@@ -95,29 +107,56 @@ class Replay:
             reached = torch.where(alive > 0, (reached + 1) % self.rows, reached)
             alive = alive * (ends == CONTINUES)
         return {
-            "inputs": self.observations(rows, columns),
+            "inputs": self.frames.observations(rows, columns),
+            "next_inputs": self.frames.observations(reached, columns),
             "actions": self.data["actions"][rows, self._members, columns],
+            "tasks": self.data["tasks"][rows, self._members, columns],
             "returns": returns,
             "discounts": discounts,
-            "next_inputs": self.observations(reached, columns),
+            "index": index,
             "weights": weights,
         }
 
-    def observations(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """The stacks that end at `rows` of `columns`, (S, batch) each. Before an episode's first frame, that frame is repeated."""
-        ages = self.data["ages"][rows, self._members, columns]
-        if self.stack == 1:
-            return self.data["frames"][rows, self._members, columns]
-        back = torch.arange(self.stack - 1, -1, -1, device=rows.device)
-        stacked = (rows[..., None] - torch.minimum(back, ages[..., None])) % self.rows
-        return self.data["frames"][stacked, self._members[..., None], columns[..., None]]
+    def prioritise(self, index: Tensor, priorities: Tensor) -> None:
+        """New priorities (S, batch) of transitions that were sampled; new ones come in with the highest so far."""
+        if self.priorities is not None:
+            self._highest = torch.maximum(self._highest, priorities.amax(-1, keepdim=True))
+            self.priorities.write(index, priorities * self.real.values.gather(1, index))
 
     def tensors(self) -> dict[str, Tensor]:
         """The rows written so far, by name, for a checkpoint."""
-        return {f"replay/{name}": tensor[: min(self.written, self.rows)] for name, tensor in self.data.items()}
+        named = {f"replay/{name}": tensor[: min(self.written, self.rows)] for name, tensor in self.data.items()}
+        named["replay/real"] = self.real.values
+        if self.priorities is not None:
+            named |= {"replay/priorities": self.priorities.values, "replay/highest": self._highest}
+        return named
 
     def load(self, tensors: dict[str, Any], written: int) -> None:
         """Go on from what `tensors` were, `written` rows in."""
         self.written = written
         for name, tensor in self.data.items():
             tensor[: min(written, self.rows)] = tensors[f"replay/{name}"]
+        self.real.load(tensors["replay/real"])
+        if self.priorities is not None:
+            self.priorities.load(tensors["replay/priorities"])
+            self._highest = tensors["replay/highest"].to(self._highest.device)
+
+    def _index(self, row: Tensor | int, column: Tensor) -> Tensor:
+        return row * self.environments + column
+
+    def _write_priorities(self, index: Tensor, real: Tensor) -> None:
+        self.real.write(index, real)
+        if self.priorities is not None:
+            self.priorities.write(index, real * self._highest)
+
+    def _draw(self, uniform: Tensor, share: float, correction: float) -> tuple[Tensor, Tensor]:
+        """Indices and importance weights, (S, batch) each."""
+        which, place = uniform.unbind(-1)
+        index = self.real.draw(place)
+        real = self.real.values.gather(1, index)
+        if self.priorities is None:
+            return index, real
+        index = torch.where(which < share, index, self.priorities.draw(place))
+        probability = share * self.real.probability(index) + (1 - share) * self.priorities.probability(index)
+        weights = probability.clamp(min=torch.finfo(probability.dtype).tiny) ** -correction
+        return index, weights / weights.amax(-1, keepdim=True) * self.real.values.gather(1, index)

@@ -35,6 +35,10 @@ class Supervised:
     def fit(self, benchmark: Any) -> None:
         """Every stream fits."""
 
+    def ends(self, benchmark: Any) -> int:
+        """One head, of a number for each class."""
+        return benchmark.outputs
+
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Of ONE network: inputs (batch, *shape), labels (batch,)."""
         logits, _ = network.apply(params, batch["inputs"])
@@ -44,7 +48,7 @@ class Supervised:
         """The run, as what it reports. Raises FloatingPointError at the first row whose loss is not finite."""
         benchmark, seed, members = experiment.benchmark, experiment.seed, experiment.members
         stream = benchmark.open(seed, members, self.batch, device)
-        network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, benchmark.outputs)
+        network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, self.ends(benchmark))
         learner = Learner(
             network, lambda params, batch: self.loss(network, params, batch), optimizer, experiment.chain, members, seed, device, compile
         )

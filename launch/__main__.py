@@ -48,6 +48,7 @@ def run(
     seed: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     diagnose_every: Count = None,
     checkpoint_every: Count = None,
+    evaluate: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     file: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")] = None,
     runs: Path = Path("runs"),
     device: Device = "auto",
@@ -70,6 +71,7 @@ def run(
         seed: 0 to 2147483647; members, data and environments derive theirs from it
         diagnose_every: updates between two rows of diagnostics
         checkpoint_every: agent steps of one member between two checkpoints
+        evaluate: whole episodes without learning at every checkpoint, of each member
         file: a TOML file with any of the fields above; what the command line says counts more
         runs: folder of all runs
         device: auto takes a GPU where there is one
@@ -90,6 +92,7 @@ def run(
         seed=seed,
         diagnose_every=diagnose_every,
         checkpoint_every=checkpoint_every,
+        evaluate=evaluate,
     )
     described = experiment(said | {field: value for field, value in given.items() if value is not None})
 

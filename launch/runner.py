@@ -47,7 +47,7 @@ def describe(experiment: Experiment) -> Spec:
     from plasticity_rl.interventions import assemble
 
     benchmark = experiment.benchmark
-    assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, benchmark.outputs)
+    assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, experiment.agent.ends(benchmark))
     return Spec(
         key=experiment.key,
         setting=experiment.setting,

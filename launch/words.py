@@ -18,11 +18,12 @@ from envs import atari
 from plasticity_rl.checks import UsageError, choose, nearest
 from plasticity_rl.experiment import Experiment
 
-# Sequences that others used, as settings of `atari`; budgets are theirs where they are known.
+# Sequences that others used, as settings of `atari`, with their budgets where they are known; ale-10 is ours.
 PRESETS: dict[str, dict[str, str]] = {
-    "abbas-5": {"games": "+".join(atari.ABBAS_5)},
+    "abbas-5": {"games": "+".join(atari.ABBAS_5), "frames": "20_000_000"},
     "cora-6": {"games": "+".join(atari.CORA_6), "frames": "50_000_000", "cycles": "2"},
     "carmack-8": {"games": "+".join(atari.CARMACK_8), "frames": "400_000", "cycles": "3"},
+    "ale-10": {"games": "+".join(atari.ALE_10), "frames": "20_000_000", "cycles": "2"},
     "atari-26": {"games": "+".join(atari.ATARI_26)},
     "atari-57": {"games": "+".join(atari.ATARI_57)},
 }
@@ -31,15 +32,33 @@ PARTS = {
     "benchmark": {
         "random-labels": "envs.streams.RandomLabels",
         "cartpole": "envs.control.CartPole",
+        "acrobot": "envs.control.Acrobot",
+        "lunarlander": "envs.control.LunarLander",
+        "catch": "envs.control.Catch",
+        "procgen": "envs.procgen.Procgen",
         "atari": "envs.atari.Atari",
         **dict.fromkeys(PRESETS, "envs.atari.Atari"),
     },
-    "agent": {"supervised": "agents.supervised.Supervised", "dqn": "agents.dqn.DQN"},
-    "network": {"mlp": "plasticity_rl.networks.MLP", "nature": "plasticity_rl.networks.Nature"},
+    "agent": {
+        "supervised": "agents.supervised.Supervised",
+        "dqn": "agents.dqn.DQN",
+        "c51": "agents.dqn.DQN",
+        "rainbow": "agents.dqn.DQN",
+        "rainbow-sequential": "agents.dqn.DQN",
+        "pqn": "agents.pqn.PQN",
+        "ppo": "agents.ppo.PPO",
+        "impala": "agents.impala.IMPALA",
+    },
+    "network": {
+        "mlp": "plasticity_rl.networks.MLP",
+        "nature": "plasticity_rl.networks.Nature",
+        "impala": "plasticity_rl.networks.Impala",
+    },
     "optimizer": {
         "sgd": "plasticity_rl.optimizers.SGD",
         "rmsprop": "plasticity_rl.optimizers.RMSprop",
         "adam": "plasticity_rl.optimizers.Adam",
+        "radam": "plasticity_rl.optimizers.RAdam",
     },
     "schedule": {
         "constant": "plasticity_rl.schedules.Constant",
@@ -48,18 +67,62 @@ PARTS = {
     },
 }
 
+CONTROL: dict[str, Any] = dict(
+    agent="dqn:environments=8,batch=32,replay=50000,min_replay=1000,target_every=250,exploration=0.2,final_epsilon=0.05,double=true",
+    network="mlp:depth=2,width=128",
+    optimizer="adam",
+    schedule="constant:rate=5e-4",
+    diagnose_every=500,
+    checkpoint_every=50_000,
+)
+# DQN Zoo's Rainbow; `rainbow-sequential` differs in its schedule alone.
+RAINBOW = {"steps": "3", "double": "true", "dueling": "true", "value": "c51", "priority": "0.5", "noise": "0.1"}
+RAINBOW |= {"exploration": "0", "final_epsilon": "0"}
+AGENT_PRESETS: dict[str, dict[str, str]] = {
+    "c51": {"value": "c51", "final_epsilon": "0.01"},
+    "rainbow": RAINBOW,
+    "rainbow-sequential": RAINBOW,
+}
+# What goes with an agent where nothing else is said. Schedules start again at every visit, so that no game is met with a spent rate.
+GAMES: dict[str, dict[str, str]] = {
+    "c51": dict(optimizer="adam:epsilon=3.125e-4", schedule="constant:rate=2.5e-4"),  # Bellemare et al. 2017
+    "rainbow": dict(optimizer="adam:epsilon=1.5625e-4,clip_norm=10", schedule="constant:rate=6.25e-5"),  # DQN Zoo
+    "rainbow-sequential": dict(optimizer="adam:epsilon=1.5625e-4,clip_norm=10", schedule="warmup-cosine"),  # Lyle et al. 2024
+    "pqn": dict(network="nature:norm=layer", optimizer="radam:clip_norm=10", schedule="linear:rate=2.5e-4,clock=visit"),  # CleanRL
+    "ppo": dict(optimizer="adam:epsilon=1e-5,clip_norm=0.5", schedule="linear:rate=2.5e-4,clock=visit"),  # Huang et al. 2022
+    # Espeholt et al. 2018; their torso is the residual one, ours stays the benchmark's.
+    "impala": dict(optimizer="rmsprop:epsilon=0.01,corrected=false,clip_norm=40", schedule="linear:rate=6e-4,clock=visit"),
+}
+# The same on control problems, our choice.
+CONTROLLERS: dict[str, dict[str, str]] = {
+    **{word: dict(agent=word + CONTROL["agent"].removeprefix("dqn")) for word in AGENT_PRESETS},
+    "pqn": dict(
+        agent="pqn:environments=8,unroll=32,exploration=0.3",
+        network="mlp:depth=2,width=128,norm=layer",
+        optimizer="radam:clip_norm=10",
+        schedule="linear:rate=1e-3,clock=visit",
+    ),
+    "ppo": dict(agent="ppo:unroll=64,clip=0.2", optimizer="adam:epsilon=1e-5,clip_norm=0.5", schedule="linear:rate=2e-3,clock=visit"),
+    "impala": dict(agent="impala:environments=8", optimizer="adam:clip_norm=40", schedule="linear:rate=2e-3,clock=visit"),
+}
 # What an experiment on each benchmark is where nothing else is said.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "random-labels": dict(
         agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=250, checkpoint_every=5_000
     ),
-    "cartpole": dict(
-        agent="dqn:environments=8,batch=32,replay=50000,min_replay=1000,target_every=250,exploration=0.2,final_epsilon=0.05,double=true",
-        network="mlp:depth=2,width=128",
-        optimizer="adam",
-        schedule="constant:rate=5e-4",
-        diagnose_every=500,
-        checkpoint_every=50_000,
+    "cartpole": CONTROL,
+    "acrobot": CONTROL,
+    # Its rewards go up to 100 either way; clipped, a crash would weigh no more than a step.
+    "lunarlander": CONTROL | {"agent": f"{CONTROL['agent']},rewards=raw"},
+    "catch": CONTROL,
+    # As in `atari`, but half the replay, which takes 6 GB a member: a frame has 12 kB.
+    "procgen": dict(
+        agent="dqn:replay=500000",
+        network="nature",
+        optimizer="adam:epsilon=1.5e-4",
+        schedule="constant:rate=6.25e-5",
+        diagnose_every=1000,
+        checkpoint_every=250_000,
     ),
     # Rate and epsilon are DQN Zoo's Rainbow's; a leg of 250,000 steps (1M frames) leaves room for long episodes.
     "atari": dict(
@@ -89,12 +152,15 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
     word, settings = _split("benchmark", said.get("benchmark", "random-labels"), PARTS["benchmark"])
     defaults = DEFAULTS["atari" if word in PRESETS else word]
     made: dict[str, Any] = {"benchmark": _build("benchmark", word, PRESETS.get(word, {}) | settings)}
+    agent, _ = _split("agent", said.get("agent", defaults["agent"]), PARTS["agent"])
+    defaults = defaults | (CONTROLLERS if defaults["network"] == CONTROL["network"] else GAMES).get(agent, {})
     for kind in ("agent", "network", "optimizer", "schedule"):
         default_word, default_settings = _split(kind, defaults[kind], PARTS[kind])
         word, settings = _split(kind, said.get(kind, default_word), PARTS[kind])
+        settings = AGENT_PRESETS.get(word, {}) | settings if kind == "agent" else settings
         made[kind] = _build(kind, word, default_settings | settings if word == default_word else settings)
     made["chain"] = tuple(_build("method", word, settings) for word, settings in chain)
-    for name in ("members", "seed", "diagnose_every", "checkpoint_every"):
+    for name in ("members", "seed", "diagnose_every", "checkpoint_every", "evaluate"):
         if (value := said.get(name, defaults.get(name))) is not None:
             made[name] = _value(name, value, int) if isinstance(value, str) else value
     return Experiment(**made)

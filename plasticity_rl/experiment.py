@@ -43,9 +43,12 @@ class Experiment:
     """updates between two rows of diagnostics"""
     checkpoint_every: int = 10_000
     """agent steps (of one member) between two checkpoints; each closes a leg, and an interrupted run resumes from the last"""
+    evaluate: int = 0
+    """whole episodes that each member plays at every checkpoint without learning, and at the end of a visit in every game met so far; 0 is
+    none, and so it is on streams, whose score is measured before learning anyway"""
 
     def __post_init__(self) -> None:
-        check(self, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", diagnose_every="[1, inf)", checkpoint_every="[1, inf)")
+        check(self, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", diagnose_every="[1, inf)", checkpoint_every="[1, inf)", evaluate="[0, 1000]")
         if self.agent.learns_from != self.benchmark.teaches:
             raise UsageError(
                 f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "

@@ -1,0 +1,98 @@
+"""IMPALA: actor and critic that learn from unrolls which a slightly older policy played."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from agents.on_policy import RolloutLoop, Unroll, refuse_shapes, refuse_visits
+from agents.policies import entropy, log_probability, sample
+from agents.returns import vtrace
+from agents.rewards import Rewards
+from plasticity_rl.checkpoint import Event, Snapshot
+from plasticity_rl.checks import check
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks import Ends, Network, Params
+
+
+@dataclass(frozen=True)
+class IMPALA:
+    """V-trace actor-critic (Espeholt et al. 2018, arXiv 1802.01561): while the environments play one unroll, the learner learns from the
+    one before, which a queue of size one holds; V-trace corrects for what the policy has learned since.
+
+    Defaults are the paper's for Atari (unrolls of 20, batches of 32, entropy 0.01, baseline 0.5, losses summed over the batch), with as
+    many environments as a batch holds. Evaluations sample from the policy.
+    """
+
+    environments: int = 32
+    """of each member"""
+    unroll: int = 20
+    """steps of each environment that are learned from together"""
+    minibatches: int = 1
+    """into which the environments' unrolls are divided"""
+    pools: int = 1
+    """into which the environments are divided; with 2, one steps while the other is decided for"""
+    discount: float = 0.99
+    rewards: Rewards = "clip"
+    """what is learned from; scores are always the game's own"""
+    entropy: float = 0.01
+    """weight of the policy's entropy"""
+    critic: float = 0.5
+    """weight of half the value's squared error"""
+
+    learns_from: ClassVar[str] = "rewards"
+    queued: ClassVar[bool] = True
+    epochs: ClassVar[int] = 1
+    evaluation_epsilon: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("environments", "unroll", "minibatches", "pools"), "[1, 100_000]")
+        check(self, **counts, discount="[0, 1]", entropy="[0, inf)", critic="[0, inf)")
+        refuse_shapes(self, self.environments, "environments")
+
+    def fit(self, benchmark: Any) -> None:
+        """Raises UsageError where nothing could be learned in a visit."""
+        refuse_visits(self, benchmark)
+
+    def ends(self, benchmark: Any) -> Ends:
+        """A head of logits and one of the value."""
+        tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
+        return Ends((("policy", benchmark.outputs), ("value", 1)), tasks=tasks)
+
+    def prepare(self, unroll: Unroll) -> Unroll:
+        """Nothing: targets need the policy as it is when it learns."""
+        return unroll
+
+    def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of ONE network, sums over (T, n) steps whose action was heeded; `batch["inputs"]` are ((T + 1) x n, ...), time first."""
+        steps, columns = batch["rewards"].shape
+        outputs = network.apply(params, batch["inputs"], task=batch["task"])[0].view(steps + 1, columns, -1)
+        logits, values = outputs[:-1, :, :-1], outputs[..., -1]
+        log_probabilities = log_probability(logits, batch["actions"])
+        past = values.detach()
+        ratios = (log_probabilities - batch["log_probabilities"]).detach()
+        targets, gains = vtrace(ratios, batch["rewards"], batch["discounts"], batch["flows"], past[:-1], past[1:])
+        policy = -gains * log_probabilities
+        critic = 0.5 * (targets - values[:-1]).square()
+        spread = entropy(logits)
+        total = (batch["real"] * (policy + self.critic * critic - self.entropy * spread)).sum()
+        return total, {"value": past.mean(), "entropy": spread.detach().mean()}
+
+    def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
+        """Of ONE network: `actions` (B,) drawn for `observations` (B, ...), and their `log_probabilities`."""
+        logits = network.apply(params, observations, task=shared["task"])[0][:, :-1]
+        actions = sample(logits, drawn["uniform"])
+        return {"actions": actions, "log_probabilities": log_probability(logits, actions)}
+
+    def draws(self, actions: int) -> int:
+        """How many uniform numbers a decision among so many actions takes."""
+        return actions
+
+    def epsilon(self, progress: float) -> float:
+        """None: the policy explores."""
+        return 0.0
+
+    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
+        """The run, as what it reports. Raises FloatingPointError where a loss is not finite."""
+        return RolloutLoop(self, experiment, device, compile).run(resume)

@@ -1,0 +1,224 @@
+"""What the loops of all agents on games share: visits, legs, evaluation, and the learner with its schedule and diagnostics.
+
+No emulator can save its state, so every checkpoint closes a *leg*: the pools are given up, their episodes cut, and new ones made from
+seeds that depend on (seed, member, environment, step) alone, in runs that were never interrupted too. That makes a resumed run equal to
+an uninterrupted one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.actor import Actor, Episode
+from agents.chance import Chance
+from agents.diagnostics import Diagnostics
+from agents.rewards import Scale
+from envs.pools import Step
+from envs.sequences import Visit
+from plasticity_rl.checkpoint import Event, Snapshot
+from plasticity_rl.experiment import MAX_SEED, Experiment
+from plasticity_rl.interventions import assemble
+from plasticity_rl.learner import Learner
+from plasticity_rl.lift import compiled, lift
+from plasticity_rl.runs import Metric, Score, Tick
+from plasticity_rl.seeds import derive
+
+CONTINUES, TERMINATED, CUT = 0, 1, 2
+"""how a step ends: the episode goes on, is over, or stops without an outcome"""
+TICK = 50  # pool steps between two signs of life
+THREADS = 2  # of the pool; trajectories do not depend on it
+
+
+class Loop(ABC):
+    """A run of `agent`: what it holds between two legs. A loop says how a leg is played, and what it keeps besides the learner."""
+
+    def __init__(self, agent: Any, experiment: Experiment, device: str, compile: bool) -> None:
+        self.agent, self.experiment, self.benchmark, self.device = agent, experiment, experiment.benchmark, device
+        self.members, self.environments = experiment.members, agent.environments
+        network, optimizer = assemble(
+            experiment.network, experiment.optimizer, experiment.chain, self.benchmark.inputs, agent.ends(self.benchmark)
+        )
+        self.network = network
+        self.learner = Learner(
+            network,
+            lambda params, batch, *extras: agent.loss(network, params, batch, *extras),
+            optimizer,
+            experiment.chain,
+            self.members,
+            experiment.seed,
+            device,
+            compile,
+        )
+        act = lift(
+            lambda params, observations, drawn, shared: agent.act(network, params, observations, drawn, shared), in_dims=(0, 0, 0, None)
+        )
+        self._act = compiled(act) if compile else act
+        self._act_without_noise = compiled(act) if compile else act
+        self.chance = Chance(experiment.seed, self.members, device)
+        self.scale = Scale(self.members, self.environments, agent.discount, device)
+        self.diagnostics = Diagnostics(self.learner, experiment.diagnose_every)
+        self.losses = torch.zeros(self.members, device=device)
+        self.steps = 0
+        """of each member, since the run began; a step of the pool that only resets an environment counts, so that members keep in step"""
+        self.visit_began = 0
+        """updates that had been made when the visit began"""
+        self._planned = sum(map(self.planned_updates, self.benchmark.visits()))
+
+    @abstractmethod
+    def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
+        """Play and learn from step `self.steps` to step `last` of a visit that lasts from `start` to `end`."""
+
+    @abstractmethod
+    def planned_updates(self, visit: Visit) -> int:
+        """How many updates a visit has room for."""
+
+    def leg_end(self, start: int, end: int) -> int:
+        """Where the leg that begins now ends: at the next checkpoint, or at the end of the visit, whichever comes first."""
+        every = self.experiment.checkpoint_every
+        return min(end, (self.steps // every + 1) * every)
+
+    def switch(self) -> None:  # noqa: B027 - nothing to do, unless a loop keeps data
+        """The task changes; the chain has been told."""
+
+    def refreshed(self, clock: str) -> None:  # noqa: B027
+        """The refreshes of the learner's last tick of `clock` are done."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds besides the learner."""
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """Its counters."""
+        return {}
+
+    def load(self, resume: Snapshot) -> None:  # noqa: B027
+        """Take over what `tensors` and `facts` were."""
+
+    def run(self, resume: Snapshot | None) -> Iterator[Event]:
+        """The visits in order, each in legs."""
+        if resume:
+            self.learner.load(resume.tensors, resume.facts["ticks"])
+            self.scale.load(resume.tensors)
+            self.steps, self.visit_began = resume.facts["number"], resume.facts["visit_began"]
+            self.load(resume)
+        start, met = 0, {}
+        for visit in self.benchmark.visits():
+            end = start + visit.budget // self.benchmark.frame_skip
+            if self.steps < end and visit.index > self.learner.ticks["task"]:
+                self.learner.task_boundary()
+                self.refreshed("task")
+                self.switch()
+                if self.agent.rewards == "scale-per-visit":
+                    self.scale.forget()
+                self.visit_began = self.learner.ticks["update"]
+            met[visit.task] = visit
+            while self.steps < end:
+                self.scale.begin_leg()
+                yield from self.play(visit, start, end, self.leg_end(start, end))
+                if self.experiment.evaluate:
+                    for task in met.values() if self.steps >= end else [visit]:
+                        yield from self._evaluate(visit, task)
+                yield self._snapshot()
+            start = end
+
+    def open(self, visit: Visit, columns: slice) -> Actor:
+        """An actor in the environments `columns` of each member, for the leg that begins now."""
+        pool = self.benchmark.pool(visit, self._seeds("pool", self.environments)[:, columns], THREADS, self.experiment.seed)
+        return Actor(pool, self.members, self.benchmark.stack, self.device)
+
+    def choose(self, visit: Visit, observations: Tensor, columns: slice, progress: float) -> dict[str, Tensor]:
+        """What `agent.act` says of observations (S, columns, ...), `progress` of the visit being over."""
+        at = self.steps // self.environments
+        drawn = {"uniform": self.chance.uniform(at, "explore", self.environments, self.agent.draws(self.benchmark.outputs))[:, columns]}
+        if self.network.noise:
+            drawn["noise"] = self.chance.normal(at, "acting noise", self.environments, self.network.noise)[:, columns]
+        with torch.no_grad():
+            return self._act(self.learner.net.params, observations, drawn, self._shared(visit, self.agent.epsilon(progress)))
+
+    def learn(self, visit: Visit, batch: dict[str, Tensor], *extras: Any) -> Generator[Metric, None, dict[str, Tensor]]:
+        """One update, at the learning rate that the schedule has for it in the run or in the visit; returns what the loss reported."""
+        schedule, done = self.experiment.schedule, self.learner.ticks["update"]
+        progress = (done, self._planned) if schedule.clock == "run" else (done - self.visit_began, self.planned_updates(visit))
+        measured = self.diagnostics.due
+        reported = self.learner.update(schedule.at(*progress), batch, *extras, measure=measured)
+        self.losses += reported["loss"]
+        self.refreshed("update")
+        if measured:
+            yield from self.diagnostics.rows(self.where(visit), reported)
+        return reported
+
+    def outcome(self, step: Step, columns: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a step of the environments `columns` of each member, (S, columns) each: rewards to learn from; CONTINUES, TERMINATED or CUT;
+        and whether the action was heeded at all."""
+        terminated = step.terminated | (step.lost_life & self.benchmark.life_loss)
+        ends = np.where(terminated, TERMINATED, np.where(step.truncated, CUT, CONTINUES))
+        rewards = self._columns(step.clipped if self.agent.rewards == "clip" else step.rewards)
+        if self.agent.rewards.startswith("scale"):
+            rewards = self.scale.apply(rewards, self._columns(step.terminated | step.truncated), columns)
+        return rewards, self._columns(ends), self._columns(~step.first)
+
+    def scores(self, visit: Visit, episodes: list[Episode], kind: str) -> Iterator[Score]:
+        """Rows for episodes that ended now."""
+        for episode in episodes:
+            yield Score(member=episode.member, **self.where(visit), kind=kind, score=episode.score)
+
+    def tick(self, visit: Visit, last: int) -> Iterator[Tick]:
+        """A sign of life, every now and then. Raises FloatingPointError where a loss since the last one was no number."""
+        if self.steps % (TICK * self.environments) == 0 or self.steps >= last:
+            if not self.losses.isfinite().all():
+                raise FloatingPointError(f"a loss is not finite after {self.learner.ticks['update']} updates: {self.losses.tolist()}")
+            self.losses.zero_()
+            yield Tick(**self.where(visit))
+
+    def where(self, visit: Visit) -> dict[str, Any]:
+        """The leading columns of a row, less the member."""
+        frames, updates = self.steps * self.benchmark.frame_skip, self.learner.ticks["update"]
+        return dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=frames, steps=self.steps, updates=updates)
+
+    def task(self, visit: Visit) -> int:
+        """Which task a visit is to."""
+        return self.benchmark.names.index(visit.task)
+
+    def _evaluate(self, now: Visit, visit: Visit) -> Iterator[Score | Tick]:
+        """Each member plays `experiment.evaluate` whole episodes of the task of `visit`, without learning; rows say that it is `now`."""
+        episodes = self.experiment.evaluate
+        pool = self.benchmark.pool(visit, self._seeds(f"evaluation {visit.task}", episodes), THREADS, self.experiment.seed)
+        actor = Actor(pool, self.members, self.benchmark.stack, self.device)
+        shared = self._shared(visit, self.agent.evaluation_epsilon)
+        going, step = np.ones((self.members, episodes), dtype=bool), 0
+        while going.any():
+            drawn = {"uniform": self.chance.uniform(step, f"evaluation {self.steps}", episodes, self.agent.draws(self.benchmark.outputs))}
+            with torch.no_grad():
+                actor.send(self._act_without_noise(self.learner.net.params, actor.observations, drawn, shared)["actions"])
+            for episode in actor.receive()[1]:
+                if going[episode.member, episode.environment]:
+                    going[episode.member, episode.environment] = False
+                    yield Score(member=episode.member, **self.where(now) | {"task": visit.task}, kind="evaluation", score=episode.score)
+            step += 1
+            if step % TICK == 0:
+                yield Tick(**self.where(now))
+        actor.close()
+
+    def _shared(self, visit: Visit, epsilon: float) -> dict[str, Tensor]:
+        return {"epsilon": torch.tensor(epsilon, device=self.device), "task": torch.tensor(self.task(visit), device=self.device)}
+
+    def _seeds(self, purpose: str, environments: int) -> np.ndarray:
+        """A seed for each environment that is made now, (S, environments), all different."""
+        seeds: dict[int, None] = {}
+        for member in range(self.members):
+            for environment in range(environments):
+                tries = (derive(self.experiment.seed, member, purpose, environment, self.steps, again) % MAX_SEED for again in count())
+                seeds[next(seed for seed in tries if seed not in seeds)] = None
+        return np.array(list(seeds)).reshape(self.members, environments)
+
+    def _columns(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.device).view(self.members, -1)
+
+    def _snapshot(self) -> Snapshot:
+        facts = {"number": self.steps, "visit_began": self.visit_began, "ticks": self.learner.ticks}
+        return Snapshot(self.learner.tensors() | self.scale.tensors() | self.tensors(), facts | self.facts())

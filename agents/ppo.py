@@ -1,0 +1,111 @@
+"""Proximal policy optimisation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from agents.on_policy import RolloutLoop, Unroll, refuse_shapes, refuse_visits
+from agents.policies import entropy, log_probability, sample
+from agents.returns import advantages
+from agents.rewards import Rewards
+from plasticity_rl.checkpoint import Event, Snapshot
+from plasticity_rl.checks import check
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks import Ends, Network, Params
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Actor and critic in one network, by clipped surrogate objectives (Schulman et al. 2017, arXiv 1707.06347) on generalised advantages.
+
+    Defaults are the paper's for Atari, with what "The 37 implementation details" (Huang et al. 2022) found in its code: advantages
+    normalised in each minibatch, values clipped like the policy. Evaluations sample from the policy.
+    """
+
+    environments: int = 8
+    """of each member"""
+    unroll: int = 128
+    """steps of each environment between two times of learning"""
+    epochs: int = 4
+    """times that an unroll is learned from"""
+    minibatches: int = 4
+    """in which each of them is done"""
+    pools: int = 1
+    """into which the environments are divided; with 2, one steps while the other is decided for"""
+    discount: float = 0.99
+    decay: float = 0.95
+    """lambda of the advantages"""
+    rewards: Rewards = "clip"
+    """what is learned from; scores are always the game's own"""
+    clip: float = 0.1
+    """how far an action's probability ratio, and a value, may move with gain"""
+    entropy: float = 0.01
+    """weight of the policy's entropy"""
+    critic: float = 0.5
+    """weight of the value's loss"""
+
+    learns_from: ClassVar[str] = "rewards"
+    queued: ClassVar[bool] = False
+    evaluation_epsilon: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("environments", "unroll", "epochs", "minibatches", "pools"), "[1, 100_000]")
+        check(self, **counts, discount="[0, 1]", decay="[0, 1]", clip="(0, inf)", entropy="[0, inf)", critic="[0, inf)")
+        refuse_shapes(self, self.environments * self.unroll, "steps")
+
+    def fit(self, benchmark: Any) -> None:
+        """Raises UsageError where nothing could be learned in a visit."""
+        refuse_visits(self, benchmark)
+
+    def ends(self, benchmark: Any) -> Ends:
+        """A head of logits and one of the value."""
+        tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
+        return Ends((("policy", benchmark.outputs), ("value", 1)), tasks=tasks)
+
+    def prepare(self, unroll: Unroll) -> Unroll:
+        """Adds `advantages`, and `goals` of the values."""
+        values = unroll["values"]
+        found = advantages(*(unroll[name] for name in ("rewards", "discounts", "flows")), values[:-1], values[1:], self.decay)
+        kept = {name: unroll[name] for name in ("actions", "log_probabilities", "real")}
+        return kept | {"values": values[:-1], "advantages": found, "goals": found + values[:-1]}
+
+    def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of ONE network: policy, value and entropy, means over steps whose action was heeded."""
+        logits, values = _heads(network, params, batch["inputs"], batch["task"])
+        real = batch["real"] / batch["real"].sum().clamp(min=1)
+        centred = batch["advantages"] - (real * batch["advantages"]).sum()
+        scaled = centred / ((real * centred.square()).sum().sqrt() + 1e-8)
+        ratio = (log_probability(logits, batch["actions"]) - batch["log_probabilities"]).exp()
+        policy = -torch.minimum(ratio * scaled, ratio.clamp(1 - self.clip, 1 + self.clip) * scaled)
+        near = batch["values"] + (values - batch["values"]).clamp(-self.clip, self.clip)
+        critic = 0.5 * torch.maximum((values - batch["goals"]).square(), (near - batch["goals"]).square())
+        spread = entropy(logits)
+        total = (real * (policy + self.critic * critic - self.entropy * spread)).sum()
+        return total, {"value": values.detach().mean(), "entropy": (real * spread).sum().detach()}
+
+    def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
+        """Of ONE network: `actions` (B,) drawn for `observations` (B, ...), their `log_probabilities` and the `values`."""
+        logits, values = _heads(network, params, observations, shared["task"])
+        actions = sample(logits, drawn["uniform"])
+        return {"actions": actions, "log_probabilities": log_probability(logits, actions), "values": values}
+
+    def draws(self, actions: int) -> int:
+        """How many uniform numbers a decision among so many actions takes."""
+        return actions
+
+    def epsilon(self, progress: float) -> float:
+        """None: the policy explores."""
+        return 0.0
+
+    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
+        """The run, as what it reports. Raises FloatingPointError where a loss is not finite."""
+        return RolloutLoop(self, experiment, device, compile).run(resume)
+
+
+def _heads(network: Network, params: Params, inputs: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (batch, actions) and values (batch,)."""
+    outputs = network.apply(params, inputs, task=task)[0]
+    return outputs[:, :-1], outputs[:, -1]

@@ -1,0 +1,95 @@
+"""Parallelised Q-learning: no replay, no target network."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from agents.on_policy import RolloutLoop, Unroll, refuse_shapes, refuse_visits
+from agents.returns import lambda_returns
+from agents.rewards import Rewards
+from plasticity_rl.checkpoint import Event, Snapshot
+from plasticity_rl.checks import check
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks import Ends, Network, Params
+
+
+@dataclass(frozen=True)
+class PQN:
+    """Q(lambda) on unrolls of parallel environments, in a network with layer norm (Gallici et al. 2024, arXiv 2407.04811).
+
+    The norm is a field of the network, or an intervention, and PQN is not stable without. Defaults are CleanRL's pqn_atari_envpool's,
+    for 8 environments; the paper has 128 environments, unrolls of 32, 2 epochs of 32 minibatches and a final epsilon of 0.001.
+    """
+
+    environments: int = 8
+    """of each member"""
+    unroll: int = 128
+    """steps of each environment between two times of learning"""
+    epochs: int = 4
+    """times that an unroll is learned from"""
+    minibatches: int = 4
+    """in which each of them is done"""
+    pools: int = 1
+    """into which the environments are divided; with 2, one steps while the other is decided for"""
+    discount: float = 0.99
+    decay: float = 0.65
+    """lambda of the returns"""
+    rewards: Rewards = "clip"
+    """what is learned from; scores are always the game's own"""
+    final_epsilon: float = 0.01
+    """chance of a random action after exploration"""
+    exploration: float = 0.1
+    """share of each visit in which it falls from 1 to `final_epsilon`; 0 starts there"""
+    evaluation_epsilon: float = 0.0
+    """chance of a random action in evaluations"""
+
+    learns_from: ClassVar[str] = "rewards"
+    queued: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("environments", "unroll", "epochs", "minibatches", "pools"), "[1, 100_000]")
+        shares = dict.fromkeys(("discount", "decay", "final_epsilon", "exploration", "evaluation_epsilon"), "[0, 1]")
+        check(self, **counts, **shares)
+        refuse_shapes(self, self.environments * self.unroll, "steps")
+
+    def fit(self, benchmark: Any) -> None:
+        """Raises UsageError where nothing could be learned in a visit."""
+        refuse_visits(self, benchmark)
+
+    def ends(self, benchmark: Any) -> Ends:
+        """One head, of action values."""
+        return Ends((("head", benchmark.outputs),), tasks=len(benchmark.names) if benchmark.heads == "per-task" else 1)
+
+    def prepare(self, unroll: Unroll) -> Unroll:
+        """Adds `goals`, the returns to learn; `values` are the largest at the time of acting."""
+        goals = lambda_returns(*(unroll[name] for name in ("rewards", "discounts", "flows")), unroll["values"][1:], self.decay)
+        return {"actions": unroll["actions"], "real": unroll["real"], "goals": goals}
+
+    def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of ONE network: half the mean squared error of the chosen actions' values, over steps whose action was heeded."""
+        values = network.apply(params, batch["inputs"], task=batch["task"])[0].gather(1, batch["actions"][:, None])[:, 0]
+        errors = 0.5 * (values - batch["goals"]).square()
+        return (batch["real"] * errors).sum() / batch["real"].sum().clamp(min=1), {"value": values.detach().mean()}
+
+    def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
+        """Of ONE network: `actions` (B,), greedy for `observations` (B, ...) or any where `drawn["uniform"]` (B, 2) says so, and the
+        largest of its `values` (B,)."""
+        values, greedy = network.apply(params, observations, task=shared["task"])[0].max(-1)
+        explore, which = drawn["uniform"].unbind(-1)
+        return {"actions": torch.where(explore < shared["epsilon"], (which * network.outputs).long(), greedy), "values": values}
+
+    def draws(self, actions: int) -> int:
+        """How many uniform numbers a decision among so many actions takes."""
+        return 2
+
+    def epsilon(self, progress: float) -> float:
+        """Chance of a random action when `progress` of a visit is over."""
+        gone = min(progress / self.exploration, 1.0) if self.exploration else 1.0
+        return 1 - (1 - self.final_epsilon) * gone
+
+    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
+        """The run, as what it reports. Raises FloatingPointError where a loss is not finite."""
+        return RolloutLoop(self, experiment, device, compile).run(resume)

@@ -1,0 +1,64 @@
+"""Drawing in proportion to priorities: sums of blocks over the priorities themselves, so that a draw looks at two short rows."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Priorities:
+    """`count` priorities of each of S members, all 0 at first. Members are independent."""
+
+    def __init__(self, members: int, count: int, device: str) -> None:
+        self._block = max(int(count**0.5), 1)
+        blocks = -(-count // self._block)
+        self.values = torch.zeros(members, blocks * self._block, device=device)
+        self._sums = torch.zeros(members, blocks, device=device)
+
+    def write(self, index: Tensor, values: Tensor) -> None:
+        """Set those at `index` (S, n) to `values` (S, n), not negative. A repeated index takes one of its values."""
+        self.values.scatter_(1, index, values)
+        blocks = index // self._block
+        self._sums.scatter_(1, blocks, self._rows(blocks).sum(-1))
+
+    def clear(self) -> None:
+        """All 0 again."""
+        self.values.zero_()
+        self._sums.zero_()
+
+    def load(self, values: Tensor) -> None:
+        """Go on from what `values` (S, count or more) were."""
+        self.values.copy_(values)
+        self._sums.copy_(self.values.view(len(values), -1, self._block).sum(-1))
+
+    @property
+    def total(self) -> Tensor:
+        """The sum of each member's, (S, 1)."""
+        return self._sums.sum(-1, keepdim=True)
+
+    def draw(self, uniform: Tensor) -> Tensor:
+        """Indices (S, n), each drawn with a probability in proportion to its priority, from numbers (S, n) in [0, 1).
+
+        One with priority 0 is drawn only if there is no other.
+        """
+        totals = self._sums.cumsum(-1)
+        aim = _below(uniform * totals[:, -1:], totals[:, -1:])
+        block = torch.searchsorted(totals, aim, right=True).clamp(max=totals.shape[1] - 1)
+        inside = self._rows(block).cumsum(-1)
+        rest = _below(aim - F.pad(totals, (1, 0)).gather(1, block), inside[..., -1])
+        place = torch.searchsorted(inside, rest[..., None].contiguous(), right=True)[..., 0].clamp(max=self._block - 1)
+        return block * self._block + place
+
+    def probability(self, index: Tensor) -> Tensor:
+        """That of being drawn, (S, n)."""
+        return self.values.gather(1, index) / self.total
+
+    def _rows(self, blocks: Tensor) -> Tensor:
+        """The priorities in some blocks (S, n): (S, n, block)."""
+        members, n = blocks.shape
+        rows = self.values.view(members, -1, self._block)
+        return rows.gather(1, blocks[..., None].expand(members, n, self._block))
+
+
+def _below(numbers: Tensor, limit: Tensor) -> Tensor:
+    """`numbers`, less than `limit` however they were rounded: the element that is found then has a priority."""
+    return torch.minimum(numbers.clamp(min=0), torch.nextafter(limit, torch.zeros_like(limit)))
