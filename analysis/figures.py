@@ -3,23 +3,33 @@
 Lines are means over members, bands and whiskers 95% bootstrap intervals. The fresh control is always dark grey and dashed.
 """
 
+import math
 import textwrap
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from analysis.drawing import CONTROL, FAINT, INK, Look, canvas, legend
+from analysis.evaluations import Evaluations
 from analysis.scores import Setting, ratio
+from analysis.sequential import SequenceRow
 from analysis.statistics import Estimate, estimate, mean
 from analysis.verdict import FIRST_AND_LAST, Verdict
 
 Looks = dict[str, Look]
 MOST_VISITS = 40
 """that can be told apart on one axis"""
+MOST_NUMBERS = 12
+"""that fit beside each other into half of the width"""
+MOST_TASKS = 12
+"""that get a panel each"""
 
 
 def score_name(setting: Setting) -> str:
@@ -124,8 +134,78 @@ def aggregates(setting: Setting, rows: list[Verdict], looks: Looks) -> Figure | 
     return figure
 
 
+def retention_maps(setting: Setting, rows: Sequence[SequenceRow]) -> Figure | None:
+    """(e) What is left of each task at the end of each later visit: a map for each chain. Blank where that is not defined."""
+    maps = {row.label: row.retention for row in rows if row.retention is not None}
+    if not any(found.defined for compared in maps.values() for found in compared.each):
+        return None
+    tasks, visits = list(dict.fromkeys(setting.tasks)), len(setting.tasks)
+    columns = 2 if len(maps) > 1 and visits <= MOST_NUMBERS else 1
+    height = 0.8 + math.ceil(len(maps) / columns) * (0.4 + 0.2 * len(tasks))
+    figure, panels = canvas(height, rows=math.ceil(len(maps) / columns), columns=columns, sharex=True, sharey=True)
+    for axes in panels[len(maps) :]:
+        axes.set_axis_off()
+    scale = ScalarMappable(Normalize(0, 1), "viridis")
+    for number, (axes, (label, compared)) in enumerate(zip(panels, maps.items(), strict=False)):
+        shares = np.full((len(tasks), visits), np.nan)
+        for (task, visit), found in zip(compared.at, compared.each, strict=True):
+            shares[tasks.index(task), visit] = found.value
+            if found.defined and visits <= MOST_NUMBERS * 2 // columns:
+                ink = "#000000" if found.value > 0.6 else "#ffffff"  # on the cell's colour, which no dark page changes
+                axes.text(visit, tasks.index(task), f"{round(found.value, 2) + 0.0:.2f}", color=ink, fontsize=6.5, ha="center", va="center")
+        axes.pcolormesh(np.arange(visits + 1) - 0.5, np.arange(len(tasks) + 1) - 0.5, shares, cmap="viridis", vmin=0, vmax=1)
+        axes.plot(range(visits), [tasks.index(task) for task in setting.tasks], linestyle="", marker="o", markersize=3, color=INK)
+        axes.set_title(label, fontsize=8.5)
+        axes.grid(False)
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        axes.tick_params(labelbottom=number + columns >= len(maps))
+    panels[0].set_yticks(range(len(tasks)), tasks)
+    panels[0].set_ylim(len(tasks) - 0.5, -0.5)
+    figure.supxlabel("visit; a dot where the task itself is visited", fontsize=9)
+    bar = figure.colorbar(scale, ax=panels, label="retention", extend="both", aspect=5 * height, pad=0.02)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    return figure
+
+
+def evaluation_curves(setting: Setting, found: Evaluations | None, looks: Looks) -> Figure | None:
+    """(f) The evaluation of each task over the run, a panel for each; shaded where the task itself is visited."""
+    if found is None or not any(np.isfinite(score).any() for score in found.score.values()):
+        return None
+    tasks, columns = found.tasks[:MOST_TASKS], min(2, len(found.tasks))
+    rows = math.ceil(len(tasks) / columns)
+    figure, panels = canvas(1.0 + 1.35 * rows, rows=rows, columns=columns, sharex=True)
+    frames = np.array([frames for _, frames in found.moments])
+    for axes in panels[len(tasks) :]:
+        axes.set_axis_off()
+    for number, (axes, task) in enumerate(zip(panels, tasks, strict=False)):
+        first = setting.tasks.index(task)
+        for visit, (start, stop) in enumerate(pairwise(setting.edges.tolist())):
+            if setting.tasks[visit] == task:
+                axes.axvspan(start, stop, color=FAINT, alpha=0.5, linewidth=0, zorder=0)
+        there = np.any([np.isfinite(score[:, :, number]).any(axis=0) for score in found.score.values()], axis=0)
+        for label, score in found.score.items():
+            shown = score[:, there, number]
+            if setting.normalised:
+                shown = (shown - setting.floor[first]) / setting.span[first]
+            _line(axes, frames[there], _columns(shown), looks[label], markers=len(found.moments) <= MOST_VISITS)
+        axes.set_title(task, fontsize=8.5)
+        axes.grid(False, axis="x")
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        if number + columns >= len(tasks):
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel(f"{setting.spec.unit} of a member; shaded: visits to the task")
+    panels[0].set_xlim(0, 1.02 * setting.edges[-1])  # so that the last marker is whole
+    if len(tasks) < len(found.tasks):
+        figure.suptitle(f"The first {len(tasks)} of {len(found.tasks)} tasks", fontsize=9)
+    figure.supylabel(f"{score_name(setting)}, evaluated", fontsize=9)
+    legend(figure, _named(setting, looks))
+    return figure
+
+
 def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure | None:
-    """(e) Dormant units beside an untrained network's, the norm of all weights, and the effective learning rate, over updates."""
+    """(g) Dormant units beside an untrained network's, the norm of all weights, and the effective learning rate, over updates."""
     metrics = metrics.loc[metrics.setting == setting.spec.setting]
     family = metrics.name.map(lambda name: name.partition("/")[0])
     panels = [

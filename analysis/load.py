@@ -16,7 +16,7 @@ from analysis.consistency import Missing, Run, count, numbers, refuse_mixtures, 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Metric, Score, Spec, find_runs, is_done, read_rows, read_spec
 
-KINDS = ("online", "return", "cut")
+KINDS = ("online", "return", "cut", "evaluation")
 LEADING = ("run", "setting", "benchmark", "label", "seed")
 """of the run that a row is of: its key, and what its spec.json says"""
 
@@ -118,7 +118,7 @@ def _scores(run: Run, rows: list[Score]) -> tuple[pd.DataFrame, list[str]]:
     if repeated.any():
         problems.append(f"scores.csv: {count(repeated.sum(), 'row')} more than once; counted once")
         table = table.loc[~repeated]
-    contradiction = _contradiction(run.spec, table) or _disorder(run.spec, table)
+    contradiction = _contradiction(run.spec, table, evaluated=(table.kind == "evaluation").to_numpy()) or _disorder(run.spec, table)
     if contradiction:
         return table.iloc[:0], [f"left out whole: scores.csv contradicts spec.json: {contradiction}"]
     broken = ~np.isfinite(table.score.to_numpy(dtype=float))
@@ -127,20 +127,26 @@ def _scores(run: Run, rows: list[Score]) -> tuple[pd.DataFrame, list[str]]:
         problems.append("scores.csv: no number in " + "; ".join(f"member {member}, visit {visit}" for member, visit in where[:5]))
         problems[-1] += f" and {len(where) - 5} more" if len(where) > 5 else ""
         table = table.assign(score=table.score.where(~broken, np.nan))
-    if not len(table):
-        problems.append("scores.csv: no rows")
+    if (table.kind == "evaluation").all():
+        problems.append("scores.csv: no rows" + (" but evaluations" if len(table) else ""))
     return table, problems
 
 
-def _contradiction(spec: Spec, table: pd.DataFrame) -> str:
-    """Why these rows cannot be of the run that spec.json describes; empty if they can."""
+def _contradiction(spec: Spec, table: pd.DataFrame, evaluated: np.ndarray) -> str:
+    """Why these rows cannot be of the run that spec.json describes; empty if they can. `evaluated` (rows,): may be of another task."""
     if not table.member.between(0, spec.members - 1).all():
         return f"{numbers('member', table.member[~table.member.between(0, spec.members - 1)])} of {spec.members} members"
     if not table.visit.between(0, len(spec.visits) - 1).all():
         return f"{numbers('visit', table.visit[~table.visit.between(0, len(spec.visits) - 1)])} of {len(spec.visits)} visits"
-    for visit, task, cycle in table[["visit", "task", "cycle"]].drop_duplicates().itertuples(index=False):
-        if (task, cycle) != (spec.visits[visit]["task"], spec.visits[visit]["cycle"]):
+    tasks = [visit["task"] for visit in spec.visits]
+    where = table[["visit", "task", "cycle"]].assign(evaluated=evaluated).drop_duplicates()
+    for visit, task, cycle, other in where.itertuples(index=False):
+        if cycle != spec.visits[visit]["cycle"] or (task != tasks[visit] and not other):
             return f"visit {visit} is called {task}, cycle {cycle}"
+        if task not in tasks:
+            return f"evaluation of {task}, which is no task of the run"
+        if task not in tasks[: visit + 1]:
+            return f"evaluation of {task} in visit {visit}, before its first visit"
     return ""
 
 
@@ -149,7 +155,7 @@ def _disorder(spec: Spec, table: pd.DataFrame) -> str:
     kinds = set(table.kind)
     if not kinds <= set(KINDS):
         return f"unknown kind of score {min(kinds - set(KINDS))!r}"
-    if {"online", "return"} <= kinds:
+    if "online" in kinds and kinds & {"return", "evaluation"}:
         return "scores of two kinds"
     for member, rows in table.groupby("member"):
         steps = np.diff(rows[["visit", spec.unit]].to_numpy(dtype=float), axis=0)
@@ -168,7 +174,7 @@ def _metrics(run: Run) -> tuple[pd.DataFrame, list[str]]:
     if broken.any():
         problems.append(f"metrics.csv: {count(broken.sum(), 'value')} left out: no number")
         table = table.loc[~broken]
-    contradiction = _contradiction(run.spec, table)
+    contradiction = _contradiction(run.spec, table, evaluated=np.zeros(len(table), dtype=bool))
     if contradiction:
         return table.iloc[:0], [*problems, f"metrics.csv was left out: it contradicts spec.json: {contradiction}"]
     return table, problems

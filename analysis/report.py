@@ -1,4 +1,4 @@
-"""The report of a set of runs: one self-contained page, two CSV files and the figures. The same runs give the same bytes.
+"""The report of a set of runs: one self-contained page, CSV files and the figures. The same runs give the same bytes.
 
 A section for each setting, opened by its verdict and closed by what is missing. Nothing is written where the input is wrong.
 """
@@ -16,7 +16,7 @@ from analysis.consistency import count
 from analysis.drawing import Picture, looks
 from analysis.load import load
 from analysis.scores import settings
-from analysis.sections import Section, draw, methods, scale, section
+from analysis.sections import Section, draw, methods, scale, section, sequence_scale
 from plasticity_rl.checks import UsageError
 
 
@@ -28,7 +28,8 @@ class Report(NamedTuple):
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Report:
-    """Read all runs at or below `folders`; write report.html, scores.csv, summary.csv and the figures into `out`.
+    """Read all runs at or below `folders`; write report.html, scores.csv, summary.csv and the figures into `out`;
+    and sequence.csv, where there is a sequence of games whose tasks are evaluated after they were left, or met again.
 
     Raises UsageError for runs that cannot be reported (load.py), and for an `out` that is no folder or cannot be written to.
     """
@@ -45,6 +46,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
         "report.html": _page(sections, pictures).encode(),
         "scores.csv": tables.scores_csv(sections).encode(),
         "summary.csv": tables.summary_csv(sections).encode(),
+        **({"sequence.csv": tables.sequence_csv(sections).encode()} if any(part.sequence for part in sections) else {}),
         **{one.name: one.png for some in pictures for one in some},
     }
     try:
@@ -66,6 +68,9 @@ def _page(sections: Sequence[Section], pictures: Sequence[Sequence[Picture]]) ->
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(cell=tables.cell, headings=tables.headings, methods=methods, scale=scale, count=count, inline=_inline)
+    environment.globals.update(
+        sequence_scale=sequence_scale, sequence_cell=tables.sequence_cell, sequence_headings=tables.sequence_headings
+    )
     return environment.get_template("report.html").render(parts=list(zip(sections, pictures, strict=True)))
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.consistency import Run, numbers
 from analysis.curves import empty_windows, online_curve, return_curve
 from analysis.load import Loaded
-from analysis.statistics import Estimate, estimate, mean
+from analysis.statistics import Estimate, estimate, mean, mean_ratio
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Spec
 
@@ -124,7 +124,7 @@ def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
     """
     runs = tuple(run for run in loaded.runs if run.spec.setting == setting)
     spec = runs[0].spec
-    scores = loaded.scores.loc[loaded.scores.setting == setting]
+    scores = loaded.scores.loc[(loaded.scores.setting == setting) & (loaded.scores.kind != "evaluation")]
     kinds = sorted(set(scores.kind) - {"cut"}) or ["return"]
     if len(kinds) > 1:
         raise UsageError(f"runs of setting {setting} report scores of different kinds: {', '.join(kinds)}")
@@ -215,12 +215,7 @@ def ratio(setting: Setting, chain: Chain, visits: list[int]) -> Estimate:
     if chain.fresh_control:
         runs = int(np.isfinite(chain.area[:, defined]).all(axis=1).sum())
         return Estimate(1.0, runs=runs, of=of, note="the reference")
-    floor = setting.floor[defined]
-
-    def statistic(area: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        return ((area.mean(axis=-2) - floor) / (fresh.mean(axis=-2) - floor)).mean(axis=-1)
-
-    found = estimate(statistic, chain.area[:, defined], control.area[:, defined])
+    found = estimate(mean_ratio(setting.floor[defined]), chain.area[:, defined], control.area[:, defined])
     if len(defined) == len(visits):
         return found
     return replace(found, note="; ".join(filter(None, [f"over {len(defined)} of {len(visits)} visits", found.note])))

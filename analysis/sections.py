@@ -8,8 +8,10 @@ import numpy as np
 from analysis import figures
 from analysis.consistency import count, numbers
 from analysis.drawing import Look, Picture, picture, style
+from analysis.evaluations import Evaluations, evaluations
 from analysis.load import Loaded
 from analysis.scores import WINDOWS, Setting, score
+from analysis.sequential import MEASURES, SequenceRow, sequence_rows, undefined
 from analysis.statistics import LEVEL, REPETITIONS
 from analysis.verdict import ENOUGH_MEMBERS, Verdict, first_and_last, reading, verdicts
 
@@ -24,6 +26,10 @@ class Section:
     name: str
     setting: Setting
     rows: tuple[Verdict, ...]
+    sequence: tuple[SequenceRow, ...]
+    """what became of tasks that were left or met again; empty where the setting is no such sequence of games"""
+    evaluations: Evaluations | None
+    """of such a sequence"""
     reading: str
     banner: str
     """a warning above everything else; empty where there is none"""
@@ -40,6 +46,8 @@ def section(loaded: Loaded, key: str, alone: bool) -> Section:
     """Score one setting and say what came out. `alone`: no other setting of the report has its benchmark."""
     setting = score(loaded, key)
     rows = tuple(verdicts(setting))
+    evaluated = evaluations(loaded, setting)
+    sequence = sequence_rows(setting, evaluated)
     banner, says = _banner(setting), reading(setting, list(rows))
     missing = [line.what for line in loaded.missing if line.setting == key] + list(setting.missing)
     if setting.control is not None:
@@ -49,10 +57,13 @@ def section(loaded: Loaded, key: str, alone: bool) -> Section:
     for row in rows:
         if row.last.note.startswith("no interval"):
             missing.append(f"{row.label}: {row.last.note}")
+    missing += [*(evaluated.missing if evaluated and sequence else ()), *undefined(sequence)]
     return Section(
         name=setting.spec.benchmark if alone else f"{setting.spec.benchmark} ({key[:8]})",
         setting=setting,
         rows=rows,
+        sequence=sequence,
+        evaluations=evaluated if sequence else None,
         reading=f"As far as so small a budget tells, {says[0].lower()}{says[1:]}" if banner else says,
         banner=banner,
         missing=tuple(missing),
@@ -75,6 +86,16 @@ def scale(section: Section) -> str:
     return f"{unit[section.setting.kind]}, means over visits and members with {LEVEL:.0%} intervals."
 
 
+def sequence_scale(section: Section) -> str:
+    """How the numbers of the sequence's table are read."""
+    told = {
+        "retention": "Retention: 1 keeps a task that was left, 0 is back at the random score.",
+        "relearning_time": "Re-learning time: below 1 is faster than in the visit before.",
+        "later_over_first": "Later over first visits: below 1 is worse than when the task was met first.",
+    }
+    return " ".join(told[name] for name in section.sequence[0].measures)
+
+
 def draw(section: Section, loaded: Loaded, looks: dict[str, Look], number: int) -> list[Picture]:
     """The section's figures; those without data are left out."""
     setting = section.setting
@@ -85,6 +106,10 @@ def draw(section: Section, loaded: Loaded, looks: dict[str, Look], number: int) 
             ("ratio", "Plasticity ratio at each visit, for each chain"): figures.plasticity_by_visit(setting, looks),
             ("aggregates", "Aggregates of each chain with 95% intervals"): figures.aggregates(setting, list(section.rows), looks),
             ("curves", "Learning curves of each chain beside the fresh control"): figures.learning_curves(setting, looks),
+            ("retention", "Retention of each task after it was left, for each chain"): figures.retention_maps(setting, section.sequence),
+            ("evaluations", "Evaluation of each task over the run, for each chain"): figures.evaluation_curves(
+                setting, section.evaluations, looks
+            ),
             ("diagnostics", "Dormant units, weight norm and effective learning rate"): figures.diagnostics(setting, loaded.metrics, looks),
         }
         return [picture(f"{number}-{slug}-{name}.png", alt, figure) for (name, alt), figure in made.items() if figure is not None]
@@ -103,6 +128,7 @@ def methods(section: Section) -> list[tuple[str, str]]:
         ("Members", f"{len(setting.pairs)} independent networks of each chain, from {count(len(seeds), 'seed')} ({_some(seeds)})"),
         ("Score", _score_method(setting)),
         ("Plasticity ratio", _ratio_method(setting)),
+        *_sequence_methods(section),
         (
             "Intervals",
             f"{LEVEL:.0%} percentile bootstrap with {REPETITIONS:,} resamples of whole members: a member is one network, so its visits are "
@@ -145,6 +171,28 @@ def _ratio_method(setting: Setting) -> str:
         "beside the last visits over the first. It is defined only where "
         "the interval of the fresh control's own area excludes the floor, that is, where it learned something in this budget."
     )
+
+
+def _sequence_methods(section: Section) -> list[tuple[str, str]]:
+    """What stands behind each column of the sequence's table."""
+    told = {
+        "retention": "A task's evaluation at the end of a later visit over that at the end of its own latest visit, as means over members "
+        "measured from the random score, where it is known: 1 keeps everything, 0 plays as if nothing had been learned. The mean is over "
+        "all pairs of a task and a later visit before the task is met again. A pair is left out unless the interval of the task's own "
+        "evaluation lies above the random score.",
+        "relearning_time": "Frames until a member's training curve first reaches the level that the same member had in the last window of "
+        "its visit before to the task, over the frames that it took to first reach it there, as means over members, in whole windows; the "
+        "mean over all visits to tasks met before. Below 1 is faster. A member that never reaches it is counted and enters with the whole "
+        "budget: the means are restricted ones, and where many do not reach it the ratio is a lower bound, at most the budget over the "
+        "earlier time. A level is high partly by chance, so read it beside the fresh control's, which starts over and neither gains nor "
+        "loses. A visit is left out unless its level's interval lies above the random score.",
+        "later_over_first": "Area of a visit to a task met before over that of the task's first visit, as means over members measured from "
+        "the random score, where it is known; the mean over all such visits. A visit is left out unless the interval of the first visit's "
+        "area lies above the random score.",
+    }
+    evaluation = "Undiscounted return of whole episodes that are played without exploration and without learning; no part of any curve."
+    measures = section.sequence[0].measures if section.sequence else {}
+    return [("Evaluation", evaluation)] * bool(section.evaluations) + [(MEASURES[name], told[name]) for name in measures]
 
 
 def _some(values: list[Any]) -> str:

@@ -109,6 +109,18 @@ def estimate(statistic: Statistic, *scores: np.ndarray, repetitions: int = REPET
     return Estimate(value, low, high, runs, of)
 
 
+def mean_ratio(floor: np.ndarray) -> Statistic:
+    """The statistic: mean over visits of (mean over runs - floor) / (another matrix's mean over runs - floor). `floor` (visits,).
+
+    A ratio of means and not a mean of ratios: the latter is pulled up by whichever run has the smallest denominator.
+    """
+
+    def statistic(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        return ((above.mean(axis=-2) - floor) / (below.mean(axis=-2) - floor)).mean(axis=-1)
+
+    return statistic
+
+
 def difference(better: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Difference of two means over the same runs and visits. (..., runs, visits) twice -> (...)."""
     return mean(better) - mean(other)

@@ -1,4 +1,4 @@
-"""Numbers as people and programs read them: cells of tables, the two CSV files, and the verdict in a terminal."""
+"""Numbers as people and programs read them: cells of tables, the CSV files, and the verdict in a terminal."""
 
 import csv
 import io
@@ -11,8 +11,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from analysis.consistency import count
 from analysis.scores import member_ratios
 from analysis.sections import Section
+from analysis.sequential import MEASURES, Comparison
 from analysis.statistics import Estimate
 
 
@@ -43,6 +45,24 @@ def headings(section: Section) -> list[tuple[str, str]]:
         ("IQM", "all visits"),
         ("Plasticity ratio", f"visits {last}" if "-" in last else f"visit {last}"),
     ]
+
+
+def sequence_headings(section: Section) -> list[tuple[str, str]]:
+    """Of the sequence's table: what a column shows, and of how much."""
+    small = {"retention": "{} of task and later visit", "relearning_time": "{}, over the visit before", "later_over_first": "{}, by area"}
+    measures = section.sequence[0].measures
+    return [("Chain", "")] + [
+        (MEASURES[name], small[name].format(count(len(compared.at), compared.noun.removesuffix("s"))))
+        for name, compared in measures.items()
+    ]
+
+
+def sequence_cell(compared: Comparison) -> tuple[str, str]:
+    """The mean over all columns with its interval, a dash where it is not defined; and the small print."""
+    value, note = cell(compared.overall)
+    reached = compared.counts() if compared.overall.defined else None
+    small = [f"{reached[0]} of {reached[1]} reached it" if reached else "", note]
+    return value if compared.overall.defined else "\N{EN DASH}", "; ".join(filter(None, small))
 
 
 def terminal(sections: Sequence[Section]) -> Group:
@@ -116,4 +136,27 @@ def summary_csv(sections: Sequence[Section]) -> str:
             for found in (getattr(row, name) for name in estimates):
                 line += [_plain(found.value), _plain(found.low), _plain(found.high), found.runs, found.note]
             rows.append(line)
+    return _csv(header, rows)
+
+
+def sequence_csv(sections: Sequence[Section]) -> str:
+    """A row for each setting, chain, measure, task and visit; and one without task and visit, the mean over those that are defined.
+
+    The measures are those of sequential.py. `reached` of `attempts`: in how many visits of members the level was reached.
+    """
+    header = ["setting", "benchmark", "chain", "fresh_control", "measure", "task", "visit"]
+    header += ["value", "low", "high", "members", "of", "reached", "attempts", "note"]
+    rows: list[list[Any]] = []
+    for section in sections:
+        spec = section.setting.spec
+        for row in section.sequence:
+            for name, compared in row.measures.items():
+                cells = [(("", ""), compared.overall, compared.counts())]
+                cells += [
+                    (at, found, compared.counts(column)) for column, (at, found) in enumerate(zip(compared.at, compared.each, strict=True))
+                ]
+                for at, found, reached in cells:
+                    line = [spec.setting, spec.benchmark, row.label, row.fresh_control, name, *at]
+                    line += [_plain(found.value), _plain(found.low), _plain(found.high), found.runs, found.of]
+                    rows.append([*line, *(reached or ("", "")), found.note])
     return _csv(header, rows)

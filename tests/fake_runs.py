@@ -1,6 +1,7 @@
 """Run folders with a known answer, written as real runs write them."""
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +71,36 @@ def online_rows(described: Spec, areas: np.ndarray, every: int = 50, shape: Sequ
 def episode_rows(described: Spec, levels: np.ndarray, length: int = 100, rng: np.random.Generator | None = None) -> list[Score]:
     """An episode of each member every `length` frames, of return `levels` (members, visits), noisy where a generator is given.
 
-    The end of each visit cuts another.
+    Levels (members, visits, windows) change within a visit. The end of each visit cuts another episode.
     """
     rows: list[Score] = []
     end = 0
+    curves = levels if levels.ndim == 3 else levels[:, :, None]
     for visit in described.visits:
         start, end = end, end + visit["budget"]
         for frames in range(start + length, end + 1, length):
-            for member, level in enumerate(levels[:, visit["index"]]):
+            window = (frames - start - 1) * curves.shape[2] // visit["budget"]
+            for member, level in enumerate(curves[:, visit["index"], window]):
                 noise = 0.0 if rng is None else float(rng.normal())
                 where = (member, visit["index"], visit["task"], visit["cycle"], frames, frames // 4, frames // 16)
                 rows.append(Score(*where, "return", float(level) + noise))
         where = (visit["index"], visit["task"], visit["cycle"], end, end // 4, end // 16)
         rows += [Score(member, *where, "cut", 0.5) for member in range(len(levels))]
+    return rows
+
+
+def evaluation_rows(described: Spec, scores: np.ndarray, episodes: int = 2) -> list[Score]:
+    """Episodes of each member at the end of each visit, on each task met so far: `scores` (members, visits, tasks), tasks in order of first
+    visits, is their mean; they lie 1 above it and 1 below in turn."""
+    rows: list[Score] = []
+    met: dict[str, int] = {}
+    end = 0
+    for visit in described.visits:
+        met.setdefault(visit["task"], len(met))
+        end += visit["budget"]
+        for (task, number), member, episode in product(met.items(), range(len(scores)), range(episodes)):
+            where = (member, visit["index"], task, visit["cycle"], end, end // 4, end // 16)
+            rows.append(Score(*where, "evaluation", float(scores[member, visit["index"], number]) + (episodes > 1) * (-1) ** episode))
     return rows
 
 
@@ -128,3 +146,38 @@ def games(root: Path, label: str, levels: ArrayLike, tasks: Sequence[str], seed:
     fields = {"unit": "frames", "benchmark": "Atari", "members": len(matrix), "budget": 1000} | changed
     described = spec(label, seed, tasks, **fields)
     return write_run(root, described, episode_rows(described, matrix))
+
+
+def sequence(
+    root: Path, label: str, curves: ArrayLike, tasks: Sequence[str], evaluations: ArrayLike | None = None, seed: int = 0, **changed: Any
+) -> Path:
+    """A run of games whose curves are `curves` (members, visits, windows), and which is evaluated as `evaluations` (members, visits, tasks)
+    says at the end of each visit."""
+    matrix = np.array(curves, dtype=float)
+    fields = {"unit": "frames", "benchmark": "Atari", "members": len(matrix), "budget": 1000} | changed
+    described = spec(label, seed, tasks, **fields)
+    rows = episode_rows(described, matrix, length=described.visits[0]["budget"] // 10)
+    if evaluations is not None:
+        rows += evaluation_rows(described, np.array(evaluations, dtype=float))
+    return write_run(root, described, sorted(rows, key=lambda row: row.frames))
+
+
+def forgetful(root: Path, label: str, lost: float, kept: float, seed: int = 0, cycles: int = 2, **changed: Any) -> Path:
+    """Five members play four games in cycles. Each visit they learn less by the factor 1 - `lost`, and keep `kept` of a game that was left.
+
+    Random scores are 10, 20, ... and human ones ten times as high.
+    """
+    games = ("Alien", "Boxing", "Centipede", "MsPacman")
+    tasks = games * cycles
+    random = np.random.default_rng([seed, *label.encode()])
+    floor = 10.0 * np.array([games.index(task) + 1 for task in tasks])
+    top = floor * 6 * (1 - lost) ** np.arange(len(tasks)) * (1 + 0.1 * random.normal(size=(5, 1)))
+    rise = 1 - np.exp(-np.arange(1, 11) / (3 + 10 * lost * np.arange(len(tasks))[:, None]))
+    curves = floor[:, None] + top[:, :, None] * rise + floor[:, None] * 0.2 * random.normal(size=(5, len(tasks), 10))
+    evaluated = np.zeros((5, len(tasks), len(games)))
+    for visit, game in product(range(len(tasks)), range(len(games))):
+        own = max((earlier for earlier in range(visit + 1) if tasks[earlier] == games[game]), default=visit)
+        left = top[:, own] * kept ** (visit - own) + floor[game] * 0.3 * random.normal(size=5)
+        evaluated[:, visit, game] = floor[game] + left
+    references = {game: {"random": 10.0 * number, "human": 100.0 * number} for number, game in enumerate(games, start=1)}
+    return sequence(root, label, curves, tasks, evaluated, seed, references=references, **({"budget": 1_000_000} | changed))

@@ -14,7 +14,7 @@ from analysis.sections import methods
 from analysis.statistics import Estimate
 from analysis.tables import cell, number
 from plasticity_rl.checks import UsageError
-from tests.fake_runs import diagnostic_rows, games, online, online_rows, spec, supervised, write_run
+from tests.fake_runs import diagnostic_rows, forgetful, games, online, online_rows, spec, supervised, write_run
 
 SPREAD = np.linspace(-0.01, 0.01, 5)[:, None]
 ATARI = {"pong": {"random": -20.0, "human": 20.0}, "boxing": {"random": 0.0, "human": 10.0}}
@@ -226,6 +226,72 @@ def test_numbers_as_people_read_them() -> None:
     ]
     assert cell(Estimate(0.5, 0.4, 0.6, 4, 5)) == ("0.500 [0.400, 0.600]", "4 of 5 members")
     assert cell(Estimate(float("nan"), of=5, note="why")) == ("not defined", "why")
+
+
+@pytest.fixture(scope="module")
+def forgotten(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """Four games, twice: without intervention each visit learns less and keeps less of what was left; one member was not evaluated once."""
+    root = tmp_path_factory.mktemp("sequence")
+    none, *_ = [forgetful(root / "runs", *chain) for chain in (("none", 0.15, 0.5), ("nap", 0.0, 0.8), ("fresh", 0.0, 0.0))]
+    scores = none / "scores.csv"
+    scores.write_text(
+        "".join(line for line in scores.read_text().splitlines(True) if not (line.startswith("3,2,Alien") and "evaluation" in line))
+    )
+    return root, write_report([root / "runs"], root / "out")
+
+
+def test_a_sequence_of_games_has_a_table_of_its_own(forgotten: tuple[Path, Report]) -> None:
+    page = forgotten[1].page.read_text()
+    section = forgotten[1].sections[0]
+    assert page.count("<h3>Sequence</h3>") == 1
+    assert '<th scope="col">Retention<small>18 pairs of task and later visit</small></th>' in page
+    assert re.search(r"<td>0\.3\d\d \[0\.\d+, 0\.\d+\]<small>4 of 5 members</small></td>", page)
+    assert re.search(r"<td>1\.\d+ \[.*?\]<small>\d+ of 20 reached it</small></td>", page)
+    none, nap, fresh = section.sequence
+    assert none.later_over_first is not None and none.later_over_first.overall.value == pytest.approx(0.85**4, abs=0.25)
+    for row, low, high in ((none, 0.2, 0.4), (nap, 0.6, 0.8), (fresh, -0.1, 0.1)):
+        assert row.retention is not None and low < row.retention.overall.value < high
+    assert "none, seed 0: no evaluation of Alien at the end of visit 2 of member 3" in section.missing and len(section.missing) == 1
+    told = dict(methods(section))
+    assert {"Evaluation", "Retention", "Re-learning time", "Later over first visits"} <= set(told)
+    assert "enters with the whole budget" in told["Re-learning time"]
+
+
+def test_a_sequence_has_its_figures_and_its_file(forgotten: tuple[Path, Report]) -> None:
+    root, report = forgotten
+    assert {"1-Atari-retention.png", "1-Atari-evaluations.png", "sequence.csv"} <= {path.name for path in (root / "out").iterdir()}
+    rows = table(root / "out" / "sequence.csv")
+    assert len(rows) == 3 * ((1 + 18) + (1 + 4) + (1 + 4))
+    (chain,) = [row for row in rows if (row["chain"], row["measure"], row["visit"]) == ("none", "retention", "")]
+    found = report.sections[0].sequence[0].retention
+    assert found is not None and (chain["task"], chain["members"], chain["of"], chain["reached"]) == ("", "4", "5", "")
+    assert float(chain["value"]) == pytest.approx(found.overall.value) and float(chain["low"]) == pytest.approx(found.overall.low)
+    visits = [row for row in rows if (row["chain"], row["measure"]) == ("nap", "relearning_time")]
+    assert [(row["task"], row["visit"]) for row in visits] == [
+        ("", ""),
+        ("Alien", "4"),
+        ("Boxing", "5"),
+        ("Centipede", "6"),
+        ("MsPacman", "7"),
+    ]
+    assert sum(int(row["reached"]) for row in visits[1:]) == int(visits[0]["reached"]) and visits[0]["attempts"] == "20"
+
+
+def test_what_is_not_defined_in_a_sequence_is_a_dash_with_its_reason(tmp_path: Path) -> None:
+    forgetful(tmp_path / "runs", "none", 0.0, 0.5)
+    scores = tmp_path / "runs" / "none-0" / "scores.csv"
+    scores.write_text("".join(line for line in scores.read_text().splitlines(True) if "evaluation" not in line or line[1:3] == ",0"))
+    page = write_report([tmp_path / "runs"], tmp_path / "out").page.read_text()
+    assert "<td>\N{EN DASH}<small>no evaluation</small></td>" in page
+    assert not (tmp_path / "out" / "1-Atari-retention.png").exists() and (tmp_path / "out" / "1-Atari-evaluations.png").exists()
+
+
+def test_nothing_of_a_sequence_is_shown_where_there_is_none(written: tuple[Path, Report], tmp_path: Path) -> None:
+    games(tmp_path / "runs", "none", [[1.0, 2.0], [2.0, 3.0]], ["pong", "boxing"], references=ATARI)
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    for page in (written[1].page, report.page):
+        assert not re.search("sequence|retention|re-learning|evaluation", page.read_text(), re.IGNORECASE)
+        assert not (page.parent / "sequence.csv").exists()
 
 
 def test_a_setting_without_any_score_has_its_section_all_the_same(tmp_path: Path) -> None:

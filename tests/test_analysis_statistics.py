@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rliable import library, metrics
 
-from analysis.statistics import Estimate, bootstrap, difference, estimate, iqm, limits, mean
+from analysis.statistics import Estimate, bootstrap, difference, estimate, iqm, limits, mean, mean_ratio
 
 
 def test_the_interquartile_mean_by_hand() -> None:
@@ -50,6 +50,15 @@ def test_matrices_are_resampled_together() -> None:
     assert lead.value == pytest.approx(0.3)
     assert lead.low is not None and lead.high is not None
     assert 0.1 < lead.low < 0.3 < lead.high < 0.5  # paired, so the spread of `worse` itself plays no part
+
+
+def test_a_mean_ratio_by_hand() -> None:
+    above, below = np.array([[3.0, 10.0], [5.0, 14.0]]), np.array([[4.0, 14.0], [8.0, 14.0]])
+    # ((4 - 2) / (6 - 2) + (12 - 10) / (14 - 10)) / 2
+    assert mean_ratio(np.array([2.0, 10.0]))(above, below) == 0.5
+    many = np.random.default_rng(6).uniform(1, 2, size=(2, 7, 5, 3))
+    floor = np.array([0.1, 0.2, 0.3])
+    np.testing.assert_allclose(mean_ratio(floor)(*many), [mean_ratio(floor)(*pair) for pair in zip(*many, strict=True)])
 
 
 def test_the_same_seed_is_the_same_interval_and_another_is_not() -> None:
