@@ -7,16 +7,18 @@
 import csv
 import functools
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from envs.pools import FRAME_SKIP, FULL_ACTIONS, Pool, ale_atari, envpool_atari
+from envs.games import Dtype, Heads
+from envs.pools import FRAME_SKIP, FULL_ACTIONS, Pool, ale_atari, ale_choices, envpool_atari
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import UsageError, check, nearest
 
@@ -34,7 +36,7 @@ SCORES = _read_scores()
 ATARI_57 = tuple(SCORES)
 """the games with published scores"""
 ABBAS_5 = ("Alien", "Atlantis", "Boxing", "Breakout", "Centipede")
-"""Abbas et al. 2023 (arXiv 2303.07507), there in cycles"""
+"""Abbas et al. 2023 (arXiv 2303.07507): 20M frames each, in cycles"""
 CORA_6 = ("SpaceInvaders", "Krull", "BeamRider", "Hero", "StarGunner", "MsPacman")
 """CORA (Powers et al. 2022, arXiv 2110.10067): 50M frames each, two cycles run"""
 CARMACK_8 = ("MsPacman", "Centipede", "Qbert", "Defender", "Krull", "Atlantis", "UpNDown", "BattleZone")
@@ -45,6 +47,10 @@ ATARI_26 = (
     *("Pong", "PrivateEye", "Qbert", "RoadRunner", "Seaquest", "UpNDown"),
 )
 """Atari 100k (Kaiser et al. 2020, arXiv 1903.00374)"""
+ALE_10 = ("Pong", "Boxing", "Breakout", "SpaceInvaders", "Qbert", "MsPacman", "Seaquest", "RoadRunner", "CrazyClimber", "Enduro")
+"""ours, as the ten games of NaP (Lyle et al. 2024, arXiv 2407.01800) are not public: two duels, two shooters, a wall, a maze, a pyramid, a
+tower and two roads look and play unlike one another, and pay often enough that value-based agents leave the random score in each of them
+well before 20M frames"""
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,16 @@ class Atari:
     """Atari games, one after the other, each with the same budget; all members play the same games, each from its own seeds.
 
     Observations are grey frames of 84 x 84, the last four stacked; an action lasts four frames. Rewards are the game's own. Raises
-    UsageError for an unknown or repeated game and for a field out of range.
+    UsageError for an unknown or repeated game, for a mode or difficulty that a game does not have, and for a field out of range.
     """
 
     games: tuple[str, ...] = ("Breakout",)
-    """EnvPool's names, in order; `ABBAS_5`, `CORA_6`, `CARMACK_8`, `ATARI_26` and `ATARI_57` are some"""
+    """EnvPool's names, in order; `ABBAS_5`, `CORA_6`, `CARMACK_8`, `ALE_10`, `ATARI_26` and `ATARI_57` are some"""
+    modes: tuple[int, ...] = ()
+    """every game is visited in each of these, one task after the other (Machado et al. 2018; Farebrother et al. 2018, arXiv 1810.00123);
+    empty: in the game's default alone"""
+    difficulties: tuple[int, ...] = ()
+    """likewise; with modes, each mode in each difficulty"""
     frames: int = 20_000_000
     """emulator frames of each visit, of each member"""
     cycles: int = 1
@@ -73,7 +84,11 @@ class Atari:
     """emulator frames after which a game is cut: half an hour of play (Hessel et al. 2018, arXiv 1710.02298)"""
     backend: Literal["envpool", "ale"] = "envpool"
     """which emulator steps the games; what they differ in stands in `envs.pools`"""
+    heads: Heads = "shared"
+    """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
 
+    frame: ClassVar[tuple[int, ...]] = (84, 84)
+    dtype: ClassVar[Dtype] = "uint8"
     teaches: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
     frame_skip: ClassVar[int] = FRAME_SKIP
@@ -94,15 +109,39 @@ class Atari:
             raise UsageError(f"Atari: episode_frames must be a multiple of {FRAME_SKIP}, not {self.episode_frames}")
         if len(self.games) > 1 and not self.full_actions:
             raise UsageError("Atari: one head cannot serve games with different action sets; several games need full_actions")
+        self._check_choices("modes", "mode", self.modes)
+        self._check_choices("difficulties", "difficulty", self.difficulties)
+
+    def _check_choices(self, field: str, kind: str, values: tuple[int, ...]) -> None:
+        if values and self.backend == "ale":
+            raise UsageError(f"Atari: ale-py's vector environment plays in the default {kind} alone; {field} need backend=envpool")
+        if len(set(values)) < len(values):
+            raise UsageError(f"Atari: {field} must be distinct")
+        for game, value in itertools.product(self.games, values):
+            if value not in (known := ale_choices(game)[kind]):
+                raise UsageError(f"Atari: {game} has no {kind} {value}; one of: {', '.join(map(str, known))}")
+
+    def _tasks(self) -> dict[str, tuple[str, dict[str, int]]]:
+        """task -> its game, and the mode and difficulty that are chosen in it"""
+        tasks = {}
+        for game, *values in itertools.product(self.games, self.modes or (None,), self.difficulties or (None,)):
+            chosen = {kind: value for kind, value in zip(("mode", "difficulty"), values, strict=True) if value is not None}
+            tasks[game + "".join(f"-{kind[0]}{value}" for kind, value in chosen.items())] = game, chosen
+        return tasks
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks in order: `Freeway`, or with modes and difficulties `Freeway-m1-d0`."""
+        return tuple(self._tasks())
 
     def visits(self) -> tuple[Visit, ...]:
-        """The games in order, `cycles` times over."""
-        return sequence(self.games, self.frames, self.cycles)
+        """The tasks in order, `cycles` times over."""
+        return sequence(self.names, self.frames, self.cycles)
 
     @property
     def inputs(self) -> tuple[int, ...]:
         """Shape of one input of the network: (frames, height, width), uint8."""
-        return (self.stack, 84, 84)
+        return (self.stack, *self.frame)
 
     @property
     def outputs(self) -> int:
@@ -110,8 +149,8 @@ class Atari:
         return FULL_ACTIONS if self.full_actions else _minimal_actions(self.games[0], self.backend)
 
     def references(self) -> dict[str, dict[str, float]]:
-        """game -> {"random": score, "human": score}"""
-        return {game: SCORES[game] for game in self.games}
+        """game -> {"random": score, "human": score}; none for a game in a chosen mode or difficulty."""
+        return {name: SCORES[game] for name, (game, chosen) in self._tasks().items() if not chosen}
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: the hash of all that defines the games which a run with this seed and so many members meets."""
@@ -122,9 +161,17 @@ class Atari:
         """Emulators of the visit's game, one for each of `seeds`, (members, environments) integers; member-major, so those of a member are
         neighbours. The run's own `seed` plays no part: a game is the same for all.
         """
+        return self._pool(visit, seeds, threads)
+
+    def pictures(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+        """The same emulators as `pool`'s, that answer with the screen itself: (N, 210, 160, 3) uint8."""
+        return self._pool(visit, seeds, threads, colour=True)
+
+    def _pool(self, visit: Visit, seeds: np.ndarray, threads: int, **rules: Any) -> Pool:
         assert seeds.ndim == 2, seeds.shape
-        rules = {name: getattr(self, name) for name in ("sticky", "full_actions", "noops", "episode_frames")}
-        return POOLS[self.backend](visit.task, seeds.reshape(-1), threads, **rules)
+        game, chosen = self._tasks()[visit.task]
+        rules |= {name: getattr(self, name) for name in ("sticky", "full_actions", "noops", "episode_frames")}
+        return POOLS[self.backend](game, seeds.reshape(-1), threads, **rules, **chosen)
 
 
 @functools.cache

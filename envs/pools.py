@@ -15,8 +15,9 @@ With the same seed and equally many no-ops, both backends play the same first ep
   game is over, ale-py's at the step limit too.
 """
 
+import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ from plasticity_rl.experiment import MAX_SEED
 
 FRAME_SKIP = 4
 FULL_ACTIONS = 18
+SCREEN = (210, 160)  # of the console, height and width; all games with published scores fill it
 # Skiing's full set leaves FIRE out and has 9 actions. Each of the 18 stands for the one with the same joystick position.
 WITHOUT_FIRE = np.array([0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8])
 
@@ -34,7 +36,7 @@ class Step(NamedTuple):
     """What N environments answer, in environment order. Terminated, truncated, lost_life and first exclude one another."""
 
     observations: np.ndarray
-    """(N, 84, 84) uint8, one frame each, in Atari; (N, 4) float32 in CartPole"""
+    """(N, *observation_shape): one frame each, (N, 84, 84) uint8 in Atari, (N, 3, 64, 64) uint8 in Procgen; float32 features elsewhere"""
     rewards: np.ndarray
     """(N,) float32, as the game gives them"""
     terminated: np.ndarray
@@ -131,21 +133,38 @@ class Pool:
 
 
 def envpool_atari(
-    game: str, seeds: Sequence[int] | np.ndarray, threads: int, *, sticky: float, full_actions: bool, noops: int, episode_frames: int
+    game: str,
+    seeds: Sequence[int] | np.ndarray,
+    threads: int,
+    *,
+    sticky: float,
+    full_actions: bool,
+    noops: int,
+    episode_frames: int,
+    colour: bool = False,
+    mode: int = -1,
+    difficulty: int = -1,
 ) -> Pool:
     """A pool of one Atari game, stepped by EnvPool.
 
     `game` is EnvPool's name (`MsPacman`), `seeds` holds one per environment: distinct, in [0, 2^31 - 1). `sticky` is the probability
     that an action repeats the one before, frame by frame; `noops` the most at a reset, at least 1; `episode_frames` the emulator frames
     after which a game is cut, a multiple of 4. `full_actions` gives each game the same 18, otherwise it has those that it reacts to.
-    Raises UsageError for a setting out of range.
+    `colour` shows the screen itself, (210, 160, 3), and changes nothing else. `mode` and `difficulty` are among `ale_choices`; -1 is the
+    game's default. Raises UsageError for a setting out of range.
     """
     _check_atari(sticky, noops, episode_frames)
     backend = _EnvPool(
         f"{game}-v5",
         _check_seeds(seeds),
         _check_threads(threads),
+        _channels_last if colour else _only_frame,
         stack_num=1,
+        gray_scale=not colour,
+        img_height=SCREEN[0] if colour else 84,
+        img_width=SCREEN[1] if colour else 84,
+        mode=mode,
+        difficulty=difficulty,
         frame_skip=FRAME_SKIP,
         noop_max=noops,
         use_fire_reset=False,
@@ -159,15 +178,28 @@ def envpool_atari(
 
 
 def ale_atari(
-    game: str, seeds: Sequence[int] | np.ndarray, threads: int, *, sticky: float, full_actions: bool, noops: int, episode_frames: int
+    game: str,
+    seeds: Sequence[int] | np.ndarray,
+    threads: int,
+    *,
+    sticky: float,
+    full_actions: bool,
+    noops: int,
+    episode_frames: int,
+    colour: bool = False,
 ) -> Pool:
-    """A pool of one Atari game, stepped by ale-py. Arguments and errors are those of `envpool_atari`."""
+    """A pool of one Atari game, stepped by ale-py, which knows the default mode and difficulty alone. Arguments and errors are otherwise
+    those of `envpool_atari`.
+    """
     _check_atari(sticky, noops, episode_frames)
     backend = _Ale(
         ale_name(game),
         _check_seeds(seeds),
         _check_threads(threads),
         stack_num=1,
+        grayscale=not colour,
+        img_height=SCREEN[0] if colour else 84,
+        img_width=SCREEN[1] if colour else 84,
         frameskip=FRAME_SKIP,
         noop_max=noops + 1,  # it draws below this
         use_fire_reset=False,
@@ -181,17 +213,48 @@ def ale_atari(
     return Pool(_with_all_actions(backend) if full_actions else backend)
 
 
-def envpool_cartpole(
-    seeds: Sequence[int] | np.ndarray, threads: int, *, features: np.ndarray | None = None, actions: np.ndarray | None = None
+def envpool_control(
+    problem: str,
+    seeds: Sequence[int] | np.ndarray,
+    threads: int,
+    *,
+    features: np.ndarray | None = None,
+    actions: np.ndarray | None = None,
 ) -> Pool:
-    """A pool of EnvPool's CartPole-v1: +1 a step, until the pole falls or 500 steps have passed. Observations are position, velocity, angle
-    (radians) and angular velocity; actions push left or right.
+    """A pool of one of EnvPool's small problems (`CartPole-v1`), with the step limit that belongs to the name. Observations are float32
+    vectors; a board is read row by row.
 
-    An environment may be given its own names for both: feature f of environment i is the original's `features[i, f]`, (N, 4), and action a
-    stands for the original's `actions[i, a]`, (N, 2). A pole that falls in step 500 counts as truncated, as EnvPool does not tell.
+    An environment may be given its own names for both: feature f of environment i is the original's `features[i, f]`, (N, F), and action a
+    stands for the original's `actions[i, a]`, (N, A). An episode that is over in the step of the limit counts as truncated, as EnvPool
+    does not tell.
     """
-    backend: Backend = _EnvPool("CartPole-v1", _check_seeds(seeds), _check_threads(threads), max_episode_steps=500)
+    backend = _EnvPool(problem, _check_seeds(seeds), _check_threads(threads), _flat)
     return Pool(_Relabelled(backend, features=features, actions=actions))
+
+
+def envpool_procgen(
+    game: str, seeds: Sequence[int] | np.ndarray, threads: int, *, distribution: str, first: int, levels: int, colour: bool = False
+) -> Pool:
+    """A pool of one Procgen game, stepped by EnvPool: every episode is on one of the levels `first` to `first + levels - 1`.
+
+    `game` is EnvPool's name (`Coinrun`), `distribution` is easy or hard; an environment's seed decides the order of its levels, and nothing
+    else. Observations are RGB, (3, 64, 64), or with `colour`, for people, (64, 64, 3). Raises UsageError where the system has no Qt 5.
+    """
+    try:
+        from envpool.procgen import ProcgenEnvSpec  # noqa: F401  # EnvPool imports without Qt, and refuses here
+    except ImportError as error:
+        what = error.__cause__ or error
+        raise UsageError(f"Procgen needs the system's Qt 5 libraries, in Debian the package libqt5gui5 ({what})") from error
+    backend = _EnvPool(
+        f"{game}{distribution.capitalize()}-v0",
+        _check_seeds(seeds),
+        _check_threads(threads),
+        _as_they_are,
+        channel_first=not colour,
+        start_level=first,
+        num_levels=levels,
+    )
+    return Pool(backend)
 
 
 def ale_name(game: str) -> str:
@@ -199,10 +262,40 @@ def ale_name(game: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in game).removeprefix("_")
 
 
-class _EnvPool:
-    """EnvPool in synchronous mode."""
+@functools.cache
+def ale_choices(game: str) -> dict[str, tuple[int, ...]]:
+    """The modes and difficulties of a game, as the console's switches set them: {"mode": ..., "difficulty": ...} (Machado et al. 2018,
+    arXiv 1709.06009). Takes ale-py a tenth of a second.
+    """
+    from ale_py import ALEInterface, LoggerMode, roms
 
-    def __init__(self, task: str, seeds: list[int], threads: int, **settings: Any) -> None:
+    ALEInterface.setLoggerMode(LoggerMode.Error)  # no banner
+    ale = ALEInterface()
+    ale.loadROM(str(roms.get_rom_path(ale_name(game))))
+    return {"mode": tuple(ale.getAvailableModes()), "difficulty": tuple(ale.getAvailableDifficulties())}
+
+
+def _as_they_are(observations: np.ndarray) -> np.ndarray:
+    return observations
+
+
+def _flat(observations: np.ndarray) -> np.ndarray:
+    return observations.reshape(len(observations), -1)
+
+
+def _only_frame(observations: np.ndarray) -> np.ndarray:
+    assert observations.shape[1] == 1, observations.shape  # a stack of one
+    return observations[:, 0]
+
+
+def _channels_last(observations: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(observations, 1, -1))
+
+
+class _EnvPool:
+    """EnvPool in synchronous mode. `arrange` makes our observations of EnvPool's, (N, ...)."""
+
+    def __init__(self, task: str, seeds: list[int], threads: int, arrange: Callable[[np.ndarray], np.ndarray], **settings: Any) -> None:
         import envpool
         from gymnasium.vector import AutoresetMode
 
@@ -218,8 +311,9 @@ class _EnvPool:
                 seed=seeds,
                 **settings,
             )
-            shape = self._envs.observation_space.shape
-        self.observation_shape: tuple[int, ...] = shape[1:] if shape[0] == 1 else shape  # a stack of one frame is a frame
+            space = self._envs.observation_space
+        self._arrange = arrange
+        self.observation_shape: tuple[int, ...] = arrange(np.empty((1, *space.shape), space.dtype)).shape[1:]
         self.actions = int(self._envs.action_space.n)
         assert self._envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
 
@@ -235,14 +329,12 @@ class _EnvPool:
         # Its `terminated` leaves out a game that is over at the step limit, the info does not.
         over = info.get("terminated", terminated).astype(bool)
         lives = info.get("lives", np.zeros(self.num_envs, dtype=np.int32))
-        answer = Answer(observations.reshape(-1, *self.observation_shape), rewards, over, truncated, lives)
+        answer = Answer(self._arrange(observations), rewards, over, truncated, lives)
         return _in_order(answer, info["env_id"])
 
 
 class _Ale:
     """ale-py's vector environment."""
-
-    observation_shape: tuple[int, ...] = (84, 84)
 
     def __init__(self, game: str, seeds: list[int], threads: int, **settings: Any) -> None:
         from ale_py.vector_env import AtariVectorEnv
@@ -253,6 +345,7 @@ class _Ale:
         self._envs: Any = AtariVectorEnv(
             game, num_envs=self.num_envs, num_threads=threads, autoreset_mode=AutoresetMode.NEXT_STEP, **settings
         )
+        self.observation_shape: tuple[int, ...] = self._envs.single_observation_space.shape[1:]  # less the stack, of one
         self.actions = int(self._envs.single_action_space.n)
 
     def reset(self) -> Answer:

@@ -70,6 +70,20 @@ def _pool(backend: str) -> str:
     return f"two environments of Pong answer with {shape}"
 
 
+def _procgen() -> str:
+    import numpy as np
+
+    from envs.procgen import Procgen
+
+    benchmark = Procgen()
+    pool = benchmark.pool(benchmark.visits()[0], np.array([[1, 2]]), 1, 0)
+    try:
+        shape = pool.reset().observations.shape
+    finally:
+        pool.close()
+    return f"two environments of {benchmark.game} answer with {shape}"
+
+
 def _disk() -> str:
     folder = Path.cwd()
     if not os.access(folder, os.W_OK):
@@ -84,5 +98,6 @@ LOOKS: tuple[tuple[str, Callable[[], str], bool], ...] = (
     ("GPU", _gpu, False),
     ("EnvPool", lambda: _pool("envpool"), True),
     ("ale-py", lambda: _pool("ale"), False),
+    ("Procgen", _procgen, False),
     ("disk", _disk, True),
 )

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from envs.atari import ABBAS_5, ATARI_26, ATARI_57, CARMACK_8, CORA_6, SCORES, Atari
-from envs.pools import ale_name
+from envs.atari import ABBAS_5, ALE_10, ATARI_26, ATARI_57, CARMACK_8, CORA_6, SCORES, Atari
+from envs.pools import Pool, Step, ale_name
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import UsageError
 
@@ -39,6 +39,16 @@ from plasticity_rl.checks import UsageError
         ({"life_loss": "yes"}, "life_loss must be a bool"),
         ({"backend": "gym"}, "backend cannot be 'gym'"),
         ({"games": ("Pong", "Breakout"), "full_actions": False}, "several games need full_actions"),
+        ({"games": ("Freeway",), "modes": (1, 8)}, "Freeway has no mode 8; one of: 0, 1, 2, 3, 4, 5, 6, 7"),
+        ({"games": ("Freeway", "Centipede"), "modes": (1,)}, "Centipede has no mode 1; one of: 22, 86"),
+        ({"games": ("Freeway",), "modes": (-1,)}, "Freeway has no mode -1"),
+        ({"games": ("Freeway",), "difficulties": (0, 2)}, "Freeway has no difficulty 2; one of: 0, 1"),
+        ({"games": ("Freeway",), "modes": (1, 0, 1)}, "modes must be distinct"),
+        ({"games": ("Freeway",), "difficulties": (1, 1)}, "difficulties must be distinct"),
+        ({"games": ("Freeway",), "modes": (1.0,)}, "modes must be a whole number"),
+        ({"games": ("Freeway",), "modes": (1,), "backend": "ale"}, "plays in the default mode alone; modes need backend=envpool"),
+        ({"games": ("Freeway",), "difficulties": (1,), "backend": "ale"}, "difficulties need backend=envpool"),
+        ({"heads": "many"}, "heads cannot be 'many'"),
     ],
     ids=str,
 )
@@ -52,9 +62,40 @@ def test_visits():
     assert Atari(games=("Pong", "Breakout"), frames=400, cycles=2).visits() == sequence(("Pong", "Breakout"), 400, cycles=2)
 
 
+def test_visits_of_modes_and_difficulties():
+    """Game-major; one that is not chosen is not in the name."""
+    chosen = {"games": ("Freeway", "Pong"), "frames": 400}
+    both = Atari(**chosen, modes=(1, 0), difficulties=(0, 1), cycles=2)
+    names = ("Freeway-m1-d0", "Freeway-m1-d1", "Freeway-m0-d0", "Freeway-m0-d1", "Pong-m1-d0", "Pong-m1-d1", "Pong-m0-d0", "Pong-m0-d1")
+    assert both.names == names and both.visits() == sequence(names, 400, cycles=2)
+    assert Atari(**chosen, modes=(1,)).names == ("Freeway-m1", "Pong-m1")
+    assert Atari(**chosen, difficulties=(0, 1)).names == ("Freeway-d0", "Freeway-d1", "Pong-d0", "Pong-d1")
+    assert Atari(**chosen).names == ("Freeway", "Pong")
+    assert both.references() == Atari(**chosen, modes=(0,)).references() == {}
+
+
+def test_a_pool_plays_in_the_mode_and_difficulty_of_its_task():
+    games = Atari(games=("Pong",), modes=(0, 1), difficulties=(0, 1), sticky=0.0, noops=1)
+
+    def seen(games: Atari, visit: Visit) -> bytes:
+        pool = games.pool(visit, np.array([[1]]), 1, seed=0)
+        pool.reset()
+        return b"".join(_step(pool, 2).observations.tobytes() for _ in range(60))
+
+    in_tasks = {visit.task: seen(games, visit) for visit in games.visits()}
+    assert len(set(in_tasks.values())) == 4
+    plain = dataclasses.replace(games, modes=(), difficulties=())
+    assert seen(plain, plain.visits()[0]) == in_tasks["Pong-m0-d0"]
+
+
+def _step(pool: Pool, action: int) -> Step:
+    pool.send(np.full(pool.num_envs, action))
+    return pool.recv()
+
+
 def test_lists_of_games():
-    assert [len(games) for games in (ABBAS_5, CORA_6, CARMACK_8, ATARI_26, ATARI_57)] == [5, 6, 8, 26, 57]
-    for games in (ABBAS_5, CORA_6, CARMACK_8, ATARI_26, ATARI_57):
+    assert [len(games) for games in (ABBAS_5, CORA_6, CARMACK_8, ALE_10, ATARI_26, ATARI_57)] == [5, 6, 8, 10, 26, 57]
+    for games in (ABBAS_5, CORA_6, CARMACK_8, ALE_10, ATARI_26, ATARI_57):
         assert Atari(games=games).visits()[-1].task == games[-1]
 
 
@@ -87,6 +128,11 @@ def test_fingerprints():
         ("games", ("Pong",)),
         ("games", ("Breakout", "Pong")),
         ("games", ("Pong", "Breakout")),
+        ("modes", (0,)),
+        ("modes", (4,)),
+        ("modes", (0, 4)),
+        ("difficulties", (0,)),
+        ("difficulties", (1,)),
         ("frames", 400),
         ("cycles", 2),
         ("sticky", 0.0),
@@ -95,6 +141,7 @@ def test_fingerprints():
         ("noops", 1),
         ("episode_frames", 400),
         ("backend", "ale"),
+        ("heads", "per-task"),
     ]
     assert {name for name, _ in others} == {field.name for field in dataclasses.fields(Atari)}
     prints = [dataclasses.replace(plain, **{name: value}).fingerprint(0, 5) for name, value in others]

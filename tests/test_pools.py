@@ -1,5 +1,6 @@
-"""Both emulators, held to the same rules."""
+"""Both emulators, held to the same rules, and EnvPool's control problems. Procgen is in test_procgen.py."""
 
+import math
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from envs.pools import Answer, Pool, Step, _in_order, ale_atari, ale_name, envpool_atari, envpool_cartpole
+from envs.pools import Answer, Pool, Step, _in_order, ale_atari, ale_choices, ale_name, envpool_atari, envpool_control
 from plasticity_rl.checks import UsageError
 
 RULES = {"sticky": 0.25, "full_actions": True, "noops": 30, "episode_frames": 108_000}
@@ -22,7 +23,7 @@ def atari(request):
 
 @pytest.fixture
 def cartpole():
-    return envpool_cartpole([3, 5, 9], 1)
+    return envpool_control("CartPole-v1", [3, 5, 9], 1)
 
 
 def play(pool: Pool, actions: np.ndarray) -> Step:
@@ -98,7 +99,7 @@ def test_resets_press_no_fire(atari):
 
 def test_no_ops(atari):
     def opening_frames(noops: int) -> int:
-        return len(np.unique(atari("Qbert", range(12), noops=noops).reset().observations, axis=0))
+        return len(np.unique(atari("Qbert", range(7), noops=noops).reset().observations, axis=0))
 
     assert opening_frames(1) <= 2 < opening_frames(30)
 
@@ -244,11 +245,43 @@ def test_ale_names():
     assert [ale_name(game) for game in ("Pong", "MsPacman", "UpNDown", "YarsRevenge")] == ["pong", "ms_pacman", "up_n_down", "yars_revenge"]
 
 
-# CartPole
+def test_colour(atari):
+    """As bright as the grey frames: ALE's grey is the luma, and shrinking keeps the mean. Trajectories are compared in test_games.py."""
+    grey, colour = (play(atari("Breakout", [3, 5], colour=colour), at_random(60, 2)).observations for colour in (False, True))
+    assert colour.shape == (61, 2, 210, 160, 3) and colour.dtype == np.uint8
+    assert (colour[..., 0] != colour[..., 2]).any()
+    np.testing.assert_allclose(grey.mean(axis=(2, 3)), colour.mean(axis=(2, 3)) @ [0.2989, 0.5870, 0.1140], atol=0.6)
+
+
+@pytest.mark.parametrize(
+    ("game", "switches"),
+    [("Freeway", {"mode": 1}), ("Freeway", {"mode": 1, "difficulty": 1}), ("Pong", {"difficulty": 1}), ("Pong", {"mode": 1})],
+    ids=str,
+)
+def test_modes_and_difficulties(game, switches):
+    """The defaults are 0 in both games. What is chosen is seen before fifty steps have passed, and after a reset again."""
+    rules = {"episode_frames": 200, "sticky": 0.0, "noops": 1}
+
+    def seen(**switches: int) -> Step:
+        return play(envpool_atari(game, [3], 1, **RULES | rules | switches), np.full((101, 1), 2))
+
+    default, other = seen(), seen(**switches)
+    assert_same(seen(mode=0, difficulty=0), default)
+    for opening in (0, 51):
+        assert default.first[opening] and other.first[opening]
+        assert not np.array_equal(other.observations[opening : opening + 50], default.observations[opening : opening + 50])
+
+
+def test_choices_of_a_game():
+    assert ale_choices("Freeway") == {"mode": tuple(range(8)), "difficulty": (0, 1)}
+    assert ale_choices("MsPacman") == {"mode": (0, 1, 2, 3), "difficulty": (0,)}
+
+
+# Control
 
 
 def test_cartpole():
-    pool = envpool_cartpole([3, 5, 9], 2)
+    pool = envpool_control("CartPole-v1", [3, 5, 9], 2)
     assert (pool.num_envs, pool.actions, pool.observation_shape) == (3, 2, (4,))
     pushed = play(pool, np.zeros((60, 3), dtype=int))
     assert pushed.observations.dtype == pushed.rewards.dtype == np.float32
@@ -258,13 +291,93 @@ def test_cartpole():
 
 
 def test_cartpole_is_truncated_after_500_steps():
-    pool = envpool_cartpole(np.arange(20), 1)
+    pool = envpool_control("CartPole-v1", np.arange(20), 1)
     step = pool.reset()
     for _ in range(500):
         assert not (step.terminated | step.truncated).any()
         pool.send((step.observations @ [0.1, 0.3, 1, 0.5] > 0).astype(int))  # push towards where the pole falls
         step = pool.recv()
     assert step.truncated.all() and not step.terminated.any()
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1"])
+def test_control_problems_move_as_gymnasiums(name):
+    """Every step is done again by Gymnasium, from the state before it."""
+    import gymnasium
+
+    pool, theirs = envpool_control(name, [3, 5, 9], 1), gymnasium.make(name).unwrapped
+    theirs.reset(seed=0)
+    steps = play(pool, actions := at_random(60, 3, pool.actions))
+    ends = 0
+    for row, env in np.ndindex(60, 3):
+        before = steps.observations[row, env].astype(float)
+        if name == "Acrobot-v1":  # it observes cosines and sines of the two angles
+            before = np.array([math.atan2(before[1], before[0]), math.atan2(before[3], before[2]), *before[4:]])
+        if steps.first[row + 1, env]:
+            theirs.reset()
+            continue
+        theirs.state = before
+        observation, reward, over, _, _ = theirs.step(actions[row, env])
+        np.testing.assert_allclose(steps.observations[row + 1, env], observation, atol=1e-5)
+        assert (steps.rewards[row + 1, env], steps.terminated[row + 1, env]) == (reward, over)
+        ends += over
+    assert ends >= 3 or name == "Acrobot-v1"
+
+
+def test_acrobot():
+    """Pumped in the direction in which it swings, the tip arrives; let go, it does not."""
+    pool = envpool_control("Acrobot-v1", [3, 5, 9], 1)
+    step, total = pool.reset(), 0
+    while not step.terminated[0]:
+        pool.send(np.where(step.observations[:, 4] + step.observations[:, 5] > 0, 2, 0))
+        step = pool.recv()
+        assert step.rewards[0] == step.terminated[0] - 1
+        total += 1
+    assert 40 < total < 400
+    idle = play(envpool_control("Acrobot-v1", [3, 5, 9], 1), np.ones((501, 3), dtype=int))
+    assert idle.truncated[500].all() and idle.first[501].all() and idle.rewards.sum() == -1500
+    assert not idle.truncated[:500].any() and not idle.terminated.any()
+
+
+def test_lunar_lander_can_be_landed():
+    """By Gymnasium's proportional-derivative controller: above 200, which counts as solved."""
+    pool = envpool_control("LunarLander-v3", np.arange(40), 1)
+    step, returns, over = pool.reset(), np.zeros(40), np.zeros(40, dtype=bool)
+    for _ in range(600):
+        x, height, sideways, rise, angle, spin, left, right = step.observations.T
+        landed = (left > 0) | (right > 0)
+        turn = np.where(landed, 0, (np.clip(0.5 * x + sideways, -0.4, 0.4) - angle) * 0.5 - spin)
+        lift = np.where(landed, -0.5 * rise, (0.55 * np.abs(x) - height) * 0.5 - rise * 0.5)
+        main = (lift > np.abs(turn)) & (lift > 0.05)
+        pool.send(np.where(main, 2, np.where(turn < -0.05, 3, np.where(turn > 0.05, 1, 0))))
+        step = pool.recv()
+        returns += np.where(over, 0, step.rewards)
+        over |= step.terminated
+    assert step.observations.dtype == np.float32 and over.mean() > 0.9
+    assert np.mean(returns[over]) > 200 and (np.abs(returns) < 400).all()
+
+
+def test_catch_can_be_played():
+    pool = envpool_control("Catch-v0", np.arange(20), 1)
+    assert (pool.actions, pool.observation_shape) == (3, (50,))
+    step = pool.reset()
+    for number in range(1, 31):
+        board = step.observations.reshape(20, 10, 5)
+        ball, paddle = board[:, :9].any(axis=1).argmax(1), board[:, 9].argmax(1)
+        pool.send(np.sign(ball - paddle) + 1)
+        step = pool.recv()
+        assert (step.terminated == (number % 10 == 9)).all() and (step.first == (number % 10 == 0)).all()
+        assert (step.rewards == step.terminated).all() and not step.truncated.any()
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1", "LunarLander-v3", "Catch-v0"])
+def test_the_step_after_a_control_problems_end_is_no_transition(name):
+    pool = envpool_control(name, [3, 5], 1)
+    actions = at_random(520, 2, pool.actions)
+    steps = play(pool, actions)
+    assert steps.first[1:].any() and not steps.rewards[steps.first].any()
+    changed = np.where(steps.first[1:], (actions + 1) % pool.actions, actions)
+    assert_same(play(envpool_control(name, [3, 5], 1), changed), steps)
 
 
 # What is refused
@@ -327,7 +440,7 @@ def test_close_ends_the_threads(atari):
         pool.send(np.zeros(3, dtype=int))
         pool.close()
         counts.append(len(os.listdir("/proc/self/task")))
-    assert counts[-1] == counts[0]  # the first pool of a process also starts threads that stay
+    assert counts[-1] <= counts[0]  # threads may take their time to end; the first pool of a process also starts threads that stay
 
 
 @pytest.mark.parametrize(
@@ -361,5 +474,5 @@ def test_bad_settings_are_refused(atari, changed, message):
 
 
 def test_importing_is_cheap():
-    code = "import sys, envs.pools, envs.atari, envs.control; print({'torch', 'envpool', 'ale_py', 'gymnasium'} & set(sys.modules))"
+    code = "import sys, envs.atari, envs.control, envs.procgen; print({'torch', 'envpool', 'ale_py', 'gymnasium'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
