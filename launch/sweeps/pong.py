@@ -1,0 +1,12 @@
+"""PQN on Pong for ten million frames, with the six actions that Pong reacts to and without sticky ones: the curve in docs/benchmarks.md."""
+
+EXPERIMENTS = (
+    {
+        "benchmark": "atari:games=Pong,frames=10_240_000,sticky=0,full_actions=false",
+        "agent": "pqn:environments=16,unroll=32,epochs=2",
+        "network": "nature:precision=bfloat16",
+        "members": 1,
+        "checkpoint_every": 100_000,
+        "diagnose_every": 1000,
+    },
+)
