@@ -30,12 +30,12 @@ class Actor:
         """(S, B, *frame), the newest"""
         self.ages = torch.zeros(self._shape, dtype=torch.int64, device=device)
         """how many frames of its episode came before each, at most stack - 1"""
-        self._stacks = self.frames.unsqueeze(2).repeat_interleave(stack, 2)
+        self._stacks = self.frames.unsqueeze(-1).repeat_interleave(stack, -1)  # the newest last
 
     @property
     def observations(self) -> Tensor:
-        """What the policy sees: (S, B, stack, *frame), or (S, B, *frame) where stack is 1."""
-        return self._stacks[:, :, 0] if self._stack == 1 else self._stacks
+        """What the policy sees: (S, B, stack, *frame), or (S, B, *frame) where stack is 1; laid out as by `Frames`."""
+        return self.frames if self._stack == 1 else self._stacks.movedim(-1, 2)
 
     def send(self, actions: Tensor) -> None:
         """Let every environment take its action, (S, B)."""
@@ -48,8 +48,8 @@ class Actor:
         first = self._tensor(step.first)
         self.ages = torch.where(first, 0, (self.ages + 1).clamp(max=self._stack - 1))
         shape = (*self._shape, *(1,) * (self._stacks.ndim - 2))
-        newest = self.frames.unsqueeze(2)
-        self._stacks = torch.where(first.view(shape), newest, torch.cat([self._stacks[:, :, 1:], newest], 2))
+        newest = self.frames.unsqueeze(-1)
+        self._stacks = torch.where(first.view(shape), newest, torch.cat([self._stacks[..., 1:], newest], -1))
         self._returns += step.rewards.reshape(self._shape)
         ended = (step.terminated | step.truncated).reshape(self._shape)
         episodes = [Episode(int(member), int(column), float(self._returns[member, column])) for member, column in np.argwhere(ended)]

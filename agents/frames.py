@@ -27,11 +27,11 @@ class Frames:
     def observations(self, rows: Tensor, columns: Tensor) -> Tensor:
         """The stacks that end at `rows` of `columns`, (S, batch) each. Before an episode's first frame, that frame is repeated.
 
-        Returns (S, batch, stack, *frame), or (S, batch, *frame) where stack is 1.
+        Returns (S, batch, stack, *frame), or (S, batch, *frame) where stack is 1. In memory the stack comes last, as convolutions on
+        processors and GPUs like it best.
         """
         if self.stack == 1:
             return self.frames[rows, self._members, columns]
         ages = self.ages[rows, self._members, columns]
-        back = torch.arange(self.stack - 1, -1, -1, device=rows.device)
-        stacked = (rows[..., None] - torch.minimum(back, ages[..., None])) % self.rows
-        return self.frames[stacked, self._members[..., None], columns[..., None]]
+        planes = [self.frames[(rows - ages.clamp(max=back)) % self.rows, self._members, columns] for back in range(self.stack - 1, -1, -1)]
+        return torch.stack(planes, -1).movedim(-1, 2)

@@ -190,9 +190,10 @@ class Loop(ABC):
         pool = self.benchmark.pool(visit, self._seeds(f"evaluation {visit.task}", episodes), THREADS, self.experiment.seed)
         actor = Actor(pool, self.members, self.benchmark.stack, self.device)
         shared = self._shared(visit, self.agent.evaluation_epsilon)
+        chance = Chance(self.experiment.seed, self.members, self.device)  # the blocks that it keeps go with it
         going, step = np.ones((self.members, episodes), dtype=bool), 0
         while going.any():
-            drawn = {"uniform": self.chance.uniform(step, f"evaluation {self.steps}", episodes, self.agent.draws(self.benchmark.outputs))}
+            drawn = {"uniform": chance.uniform(step, f"evaluation {self.steps}", episodes, self.agent.draws(self.benchmark.outputs))}
             with torch.no_grad():
                 actor.send(self._act_without_noise(self.learner.net.params, actor.observations, drawn, shared)["actions"])
             for episode in actor.receive()[1]:

@@ -49,8 +49,8 @@ class Priorities:
         return block * self._block + place
 
     def probability(self, index: Tensor) -> Tensor:
-        """That of being drawn, (S, n)."""
-        return self.values.gather(1, index) / self.total
+        """That of being drawn, (S, n); 0 where no priority is above 0."""
+        return self.values.gather(1, index) / self.total.clamp(min=torch.finfo(self.values.dtype).tiny)
 
     def _rows(self, blocks: Tensor) -> Tensor:
         """The priorities in some blocks (S, n): (S, n, block)."""

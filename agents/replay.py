@@ -156,7 +156,8 @@ class Replay:
         real = self.real.values.gather(1, index)
         if self.priorities is None:
             return index, real
-        index = torch.where(which < share, index, self.priorities.draw(place))
-        probability = share * self.real.probability(index) + (1 - share) * self.priorities.probability(index)
+        shares = torch.where(self.priorities.total > 0, share, 1.0)  # all uniformly where every loss was 0
+        index = torch.where(which < shares, index, self.priorities.draw(place))
+        probability = shares * self.real.probability(index) + (1 - shares) * self.priorities.probability(index)
         weights = probability.clamp(min=torch.finfo(probability.dtype).tiny) ** -correction
         return index, weights / weights.amax(-1, keepdim=True) * self.real.values.gather(1, index)

@@ -9,7 +9,7 @@ from torch.func import grad_and_value
 
 from plasticity_rl.interventions.base import Evidence, Refresh, State
 from plasticity_rl.interventions.chain import Chain
-from plasticity_rl.lift import compiled, lift, stack, write_
+from plasticity_rl.lift import compiled, lift, one_by_one, stack, write_
 from plasticity_rl.metrics.norms import effective_learning_rate
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.optimizers import Net, Optimizer
@@ -47,7 +47,8 @@ class Learner:
         self.ticks = {"update": 0, "task": 0}
         self.inputs: Tensor | None = None
         """the batch last learned from: what refreshes take their evidence from"""
-        self._update = compiled(self._step) if compile else self._step
+        update = compiled(self._step) if compile else self._step
+        self._update = one_by_one(update) if device == "cpu" and network.spec.convolves else update
 
     def one(self, member: int) -> Params:
         """One member's parameters."""

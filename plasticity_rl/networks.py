@@ -5,6 +5,7 @@ Parameters are a `dict[str, Tensor]` of ONE network. Nothing about them is guess
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from math import pi, prod
 from typing import Literal, NamedTuple
 
@@ -37,7 +38,8 @@ class Layer(NamedTuple):
     readers: tuple[str, ...]
     """names of the layers that read these units; empty for a head"""
     columns: int
-    """how many neighbouring inputs of a reader (dimension 1 of its weight) hold one unit: 1, or the positions of a flattened image"""
+    """how many neighbouring inputs of a reader (dimension 1 of its weight) hold one unit: 1, or the positions of a flattened image; of
+    a `shared` layer, whose readers may differ in it, it is not told"""
     activation: str | None
     """None for a head, and where the units are first added to others and read without one"""
     weight_noise: str | None = None
@@ -124,7 +126,12 @@ class NetworkSpec(ABC):
 
     def shares_well(self, members: int) -> bool:
         """Is an update of so many members enough work to be shared among threads? A few small dense layers are faster on one."""
-        return members >= 16 or not all(isinstance(stage, Dense) for stage in self.stages())
+        return members >= 16 or self.convolves
+
+    @property
+    def convolves(self) -> bool:
+        """Does it read images as images?"""
+        return not all(isinstance(stage, Dense) for stage in self.stages())
 
     def build(self, inputs: tuple[int, ...], ends: int | Ends) -> "Network":
         """The network for one example of shape `inputs`; a number of outputs stands for one plain head of that name.
@@ -183,8 +190,6 @@ class _Step(NamedTuple):
     """0 for a dense layer"""
     padding: int = 0
     pool: bool = False
-    reads_sum: bool = False
-    """the stream as it is, not activated"""
     adds: bool = False
 
 
@@ -202,8 +207,8 @@ class Network:
         streams = [f"{names[-1]}_{name}" for name, _ in ends.heads] if ends.streams else [names[-1]] * len(ends.heads)
         tops = tuple(dict.fromkeys(streams))
         shape = inputs
-        for i, stage in enumerate(stages):
-            shape = self._add_stage(names[i], stage, shape, tops if i == len(stages) - 1 else (names[i + 1],), flat=i == len(stages) - 1)
+        for i, (stage, onward) in enumerate(pairwise((*stages, last))):
+            shape = self._add_stage(names[i], stage, shape, tops if i == len(stages) - 1 else (names[i + 1],), onward)
         self._embedding: Layer | None = None
         if ends.cosines:
             self._embedding = self._layer("quantiles", (prod(shape), ends.cosines), tops)
@@ -225,8 +230,8 @@ class Network:
                 start, self.noise = self.noise, self.noise + sum(self.shapes[layer.weight])
                 self._numbers[layer.name] = slice(start, self.noise)
 
-    def _add_stage(self, name: str, stage: Stage, shape: tuple[int, ...], readers: tuple[str, ...], flat: bool) -> tuple[int, ...]:
-        """Wire one stage of the torso; returns the shape of what it makes."""
+    def _add_stage(self, name: str, stage: Stage, shape: tuple[int, ...], readers: tuple[str, ...], onward: Stage) -> tuple[int, ...]:
+        """Wire one stage of the torso, which the stage `onward` reads; returns the shape of what it makes."""
         if isinstance(stage, Dense):
             self._torso.append(_Step(self._layer(name, (stage.units, prod(shape)), readers)))
             return (stage.units,)
@@ -236,7 +241,7 @@ class Network:
             raise UsageError(f"{torso} cannot read inputs of shape {self.inputs}: {name} reads images of {kernel} x {kernel} or more")
         if isinstance(stage, Conv):
             shape_after = (stage.units, *((side - kernel) // stage.stride + 1 for side in shape[1:]))
-            columns = prod(shape_after[1:]) if flat else 1
+            columns = prod(shape_after[1:]) if isinstance(onward, Dense) else 1
             weight = (stage.units, shape[0], kernel, kernel)
             self._torso.append(_Step(self._layer(name, weight, readers, columns), stage.stride))
             return shape_after
@@ -245,8 +250,8 @@ class Network:
         for which, writer in enumerate((name, *(f"{branch}b" for branch in branches))):
             later = (*(f"{branch}a" for branch in branches[which:]), *readers)  # all that read the sum from here on
             weight = square if which else (stage.units, shape[0], 3, 3)
-            layer = self._layer(writer, weight, later, shared=True, bare=which == 2 and not flat)
-            self._torso.append(_Step(layer, 1, 1, pool=which == 0, reads_sum=which == 0, adds=which > 0))
+            layer = self._layer(writer, weight, later, shared=True, bare=which == 2 and isinstance(onward, Block))
+            self._torso.append(_Step(layer, 1, 1, pool=which == 0, adds=which > 0))
             if which < 2:
                 self._torso.append(_Step(self._layer(f"{branches[which]}a", square, (f"{branches[which]}b",)), 1, 1))
         return (stage.units, *((side + 1) // 2 for side in shape[1:]))
@@ -316,8 +321,8 @@ class Network:
         total = x  # of a residual stream
         features: Params = {}
         for step in self._torso:
-            layer, read = step.layer, total if step.reads_sum else x
-            x = self._linear(params, layer, read, step=step)
+            layer = step.layer
+            x = self._linear(params, layer, x, step=step)
             if step.pool:
                 x = F.max_pool2d(x, 3, 2, padding=1)
             x = total + x if step.adds else x

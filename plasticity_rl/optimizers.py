@@ -33,8 +33,8 @@ class Optimizer(ABC):
     weight_decay: float = 0.0
     """w <- w - rate * weight_decay * w at every update"""
     decayed: Literal["weights", "all"] = "weights"
-    """which parameters decay: weight tensors alone, or biases, scales and offsets too (torch.optim's default). A noisy layer's standard
-    deviations are no weights: decay would take the exploration away"""
+    """which parameters decay: weight tensors alone, or all (torch.optim's default): biases, scales, offsets, and a noisy layer's standard
+    deviations, whose decay takes the exploration away"""
     clip_norm: float | None = None
     """the longest that the gradient of all parameters together may be; a longer one is scaled down, as torch's clip_grad_norm_ does"""
 
@@ -78,6 +78,11 @@ class Optimizer(ABC):
 
 def _averaged(memory: Params, keep: float, new: Callable[[str], Tensor | float]) -> Params:
     return {name: keep * old + (1 - keep) * new(name) for name, old in memory.items()}
+
+
+def _grown(keep: float, count: Tensor) -> Tensor:
+    """1 - keep^count, what a running average of ones has grown to, without cancellation."""
+    return -torch.expm1(count * (math.log(keep) if keep else -math.inf))
 
 
 @dataclass(frozen=True)
@@ -173,11 +178,11 @@ class RAdam(Optimizer):
         longest = 2 / (1 - self.beta2) - 1
 
         def step(name: str) -> Tensor:
-            count, new = seen[name], -torch.expm1(seen[name] * math.log(self.beta2))  # new: 1 - beta2^count
+            count, new = seen[name], _grown(self.beta2, seen[name])
             length = longest - 2 * count * (1 - new) / new  # of the moving average; its variance is tractable above 4, trusted above 5
             known = length > 5
             variance = ((length - 4) * (length - 2) * longest) / ((longest - 4) * (longest - 2) * torch.where(known, length, 1.0))
             divided = variance.clamp(min=0).sqrt() * new.sqrt() / (square[name].sqrt() + self.epsilon)
-            return mean[name] / (1 - self.beta1**count) * torch.where(known, divided, 1.0)
+            return mean[name] / _grown(self.beta1, count) * torch.where(known, divided, 1.0)
 
         return {name: step(name) for name in grads}, {"mean": mean, "square": square, "seen": seen}

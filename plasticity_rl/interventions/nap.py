@@ -20,7 +20,8 @@ class NormalizeAndProject(Intervention):
     A normalised layer does not feel the length of its weight, so growth of that length is a decay of the effective learning rate; the
     projection stops it, and the learning-rate schedule becomes the only one. One norm per weight tensor, heads free, the optimizer's memory
     untouched; after every update, as in the paper (which found every 1,000 updates nearly as good). A noisy layer's weights and standard
-    deviations are held together: only their joint scale leaves no trace.
+    deviations are held together: only their joint scale leaves no trace. What writes to a residual stream is held like the others, though
+    its length is felt there: the sum has no norm of its own.
 
     The paper names three ways with the norm's scale and offset, and the sources at hand do not say which experiment used which:
     - `joint`: (scale, offset) of a layer together held at their initial length, sqrt(units). Right where the activation is homogeneous, as
