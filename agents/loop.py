@@ -24,7 +24,8 @@ from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.experiment import MAX_SEED, Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.learner import Learner
-from plasticity_rl.lift import compiled, lift
+from plasticity_rl.lift import compiled, lift, write_
+from plasticity_rl.networks import Params
 from plasticity_rl.runs import Metric, Score, Tick
 from plasticity_rl.seeds import derive
 
@@ -59,6 +60,8 @@ class Loop(ABC):
         )
         self._act = compiled(act) if compile else act
         self._act_without_noise = compiled(act) if compile else act
+        self._copies = None if network.spec.precision == "float32" else network.cast(self.learner.net.params)
+        self._copied: dict[str, int] = {}
         self.chance = Chance(experiment.seed, self.members, device)
         self.scale = Scale(self.members, self.environments, agent.discount, device)
         self.diagnostics = Diagnostics(self.learner, experiment.diagnose_every)
@@ -138,7 +141,7 @@ class Loop(ABC):
         if self.network.noise:
             drawn["noise"] = self.chance.normal(at, "acting noise", self.environments, self.network.noise)[:, columns]
         with torch.no_grad():
-            return self._act(self.learner.net.params, observations, drawn, self._shared(visit, self.agent.epsilon(progress)))
+            return self._act(self._acting(), observations, drawn, self._shared(visit, self.agent.epsilon(progress)))
 
     def learn(self, visit: Visit, batch: dict[str, Tensor], *extras: Any) -> Generator[Metric, None, dict[str, Tensor]]:
         """One update, at the learning rate that the schedule has for it in the run or in the visit; returns what the loss reported."""
@@ -195,7 +198,7 @@ class Loop(ABC):
         while going.any():
             drawn = {"uniform": chance.uniform(step, f"evaluation {self.steps}", episodes, self.agent.draws(self.benchmark.outputs))}
             with torch.no_grad():
-                actor.send(self._act_without_noise(self.learner.net.params, actor.observations, drawn, shared)["actions"])
+                actor.send(self._act_without_noise(self._acting(), actor.observations, drawn, shared)["actions"])
             for episode in actor.receive()[1]:
                 if going[episode.member, episode.environment]:
                     going[episode.member, episode.environment] = False
@@ -204,6 +207,16 @@ class Loop(ABC):
             if step % TICK == 0:
                 yield Tick(**self.where(now))
         actor.close()
+
+    def _acting(self) -> Params:
+        """The learner's parameters as acting multiplies with them: converted once after a change, not at every step."""
+        params = self.learner.net.params
+        if self._copies is None:
+            return params
+        if self._copied != self.learner.ticks:
+            write_(self._copies, params)
+            self._copied = dict(self.learner.ticks)
+        return self._copies
 
     def _shared(self, visit: Visit, epsilon: float) -> dict[str, Tensor]:
         return {"epsilon": torch.tensor(epsilon, device=self.device), "task": torch.tensor(self.task(visit), device=self.device)}

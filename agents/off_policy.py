@@ -26,7 +26,7 @@ class ReplayLoop(Loop):
 
     def __init__(self, agent: DQN, experiment: Experiment, device: str, compile: bool) -> None:
         super().__init__(agent, experiment, device, compile)
-        self.target = {name: param.clone() for name, param in self.learner.net.params.items()}
+        self.target = self.network.cast(self.learner.net.params)
         games = self.benchmark
         prioritised = agent.priority > 0
         self.replay = Replay(self.members, self.environments, agent.replay, games.frame, games.dtype, games.stack, prioritised, device)

@@ -52,7 +52,7 @@ PARTS = {
     "network": {
         "mlp": "plasticity_rl.networks.MLP",
         "nature": "plasticity_rl.networks.Nature",
-        "impala": "plasticity_rl.networks.Impala",
+        "impala-cnn": "plasticity_rl.networks.Impala",
     },
     "optimizer": {
         "sgd": "plasticity_rl.optimizers.SGD",

@@ -48,7 +48,9 @@ class Experiment:
     none, and so it is on streams, whose score is measured before learning anyway"""
 
     def __post_init__(self) -> None:
-        check(self, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", diagnose_every="[1, inf)", checkpoint_every="[1, inf)", evaluate="[0, 1000]")
+        check(
+            self, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", diagnose_every="[1, inf)", checkpoint_every="[1, inf)", evaluate="[0, 1000]"
+        )
         if self.agent.learns_from != self.benchmark.teaches:
             raise UsageError(
                 f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "
