@@ -68,7 +68,8 @@ class ReplayLoop(Loop):
             write_(self.target, self.learner.net.params)
 
     def tensors(self) -> dict[str, Tensor]:
-        return self.replay.tensors() | {f"target/{name}": tensor for name, tensor in self.target.items()}
+        params = self.learner.net.params
+        return self.replay.tensors() | {f"target/{name}": tensor.to(params[name].dtype) for name, tensor in self.target.items()}
 
     def facts(self) -> dict[str, Any]:
         return {"written": self.replay.written}
