@@ -171,6 +171,38 @@ def board(folder: Path, /, *, port: int = 6006) -> int:
     return serve(folder, port)
 
 
+def play(
+    run: Path,
+    /,
+    *,
+    member: int = 0,
+    task: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: the one it was learning)")] = None,
+    episodes: int = 1,
+    checkpoint: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the newest)")] = None,
+    video: bool = False,
+    steps: int = 4500,
+    seed: int = 0,
+) -> int:
+    """Let a member of a run play whole episodes as evaluations do, without learning, and film it.
+
+    A video goes to RUN/videos as .mp4, .gif and a sheet of twelve pictures (.png), and under Images in TensorBoard.
+
+    Args:
+        run: a run's folder, runs/NAME/KEY
+        member: which of the networks, from 0
+        task: what to play
+        episodes: how many, side by side
+        checkpoint: number of one in RUN/checkpoints
+        video: film them
+        steps: the most in an episode; 4500 are five minutes of Atari
+        seed: of the episodes' starts and of the policy's chance
+    """
+    from launch.play import play
+
+    play(run, member, task, episodes, checkpoint, video, steps, seed)
+    return DONE
+
+
 def show(word: str | None = None, /) -> int:
     """List every benchmark, agent, network, optimizer, schedule and method; or, for a word, what it is and its settings.
 
@@ -193,11 +225,10 @@ def doctor() -> int:
     return examine()
 
 
-def bench(what: Literal["update"], /, *, seconds: float = 2.0) -> int:
-    """Measure the project's own speed beside a plain loop, interleaved in the same process.
+def bench_update(*, seconds: float = 2.0) -> int:
+    """Measure ms per update for S members, eager and compiled, beside a plain loop, interleaved in the same process.
 
     Args:
-        what: update - ms per update for S members, eager and compiled
         seconds: time of one measured window
     """
     if not 0 < seconds < 3600:
@@ -208,7 +239,44 @@ def bench(what: Literal["update"], /, *, seconds: float = 2.0) -> int:
     return DONE
 
 
-COMMANDS = {each.__name__: each for each in (demo, run, sweep, report, board, show, doctor, bench)}
+def bench_train(
+    *,
+    agents: tuple[Literal["ppo", "pqn", "dqn", "rainbow"], ...] = ("ppo", "pqn", "dqn", "rainbow"),
+    cleanrl: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: leave it out)")] = None,
+    seconds: float = 10.0,
+    rounds: int = 5,
+    peers: Path = Path("~/.cache/plasticity-rl/peers"),
+) -> int:
+    """Measure agent steps a second on Breakout beside Stable-Baselines3, RLlib, Sample Factory and CleanRL, in windows that take turns.
+
+    Each of them is installed with pip, once, into an environment of its own.
+
+    Args:
+        agents: which to compare
+        cleanrl: a checkout of CleanRL
+        seconds: least time of one measured window
+        rounds: windows of each
+        peers: folder of the others' environments, a few GB
+    """
+    if not 0 < seconds < 3600:
+        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
+    if not 0 < rounds <= 1000:
+        raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
+    if not agents or len(set(agents)) < len(agents):
+        raise UsageError("agents must name at least one, each once")
+    from launch.bench.train import measure
+
+    measure(agents, cleanrl and cleanrl.expanduser().resolve(), seconds, rounds, peers.expanduser().resolve())
+    return DONE
+
+
+def bench() -> int:
+    """Measure speed: `bench update` beside a plain loop, `bench train` beside the tools that people use."""
+    return _call(["bench"])
+
+
+COMMANDS = {each.__name__: each for each in (demo, run, sweep, report, board, play, show, doctor, bench)}
+BENCHES = {"update": bench_update, "train": bench_train}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -237,21 +305,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
 
 
-def _call(words: list[str]) -> int:
+def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, program: str = "python -m launch") -> int:
     """Parse a command line, then carry it out."""
-    if words and words[0] in COMMANDS:
-        flags = ["--" + name.replace("_", "-") for name in inspect.signature(COMMANDS[words[0]]).parameters]
+    if commands is COMMANDS and words[:1] == ["bench"]:
+        return _call(words[1:], BENCHES, f"{program} bench")
+    if words and words[0] in commands:
+        flags = ["--" + name.replace("_", "-") for name in inspect.signature(commands[words[0]]).parameters]
         given = [word.partition("=")[0] for word in words[1:] if word.startswith("--")]
         for flag in given:
             choose("option", flag, [*flags, "--help"])
             if given.count(flag) > 1:
                 raise UsageError(f"{flag} is given twice")
     elif words and not words[0].startswith("-"):
-        choose("command", words[0], COMMANDS)
+        choose("command", words[0], commands)
     parse = functools.partial(
         tyro.extras.subcommand_cli_from_dict,
-        {name: _later(command) for name, command in COMMANDS.items()},
-        prog="python -m launch",
+        {name: _later(command) for name, command in commands.items()},
+        prog=program,
         description="Does my agent lose its ability to learn, why, and what keeps it?",
         args=words or ["--help"],
         config=(tyro.conf.FlagCreatePairsOff,),

@@ -1,6 +1,5 @@
-"""TensorBoard's view of a run: made of the rows of the two CSV files, and of nothing else."""
+"""TensorBoard's view of a run: made of the rows of the two CSV files; `launch.video` adds the folder `videos` to it."""
 
-import shutil
 import statistics
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Metric, Score, Spec, find_runs, read_rows, read_spec
 
 SHOWN = 10  # members whose scores have a curve of their own
+IMAGES = 100  # the most that TensorBoard shows of one tag: videos of as many checkpoints
 
 
 class Board:
@@ -22,9 +22,10 @@ class Board:
         from torch.utils.tensorboard.summary import hparams
 
         self._spec = spec
-        self._group: tuple[str, int] = "", 0
-        self._values: list[float] = []
-        shutil.rmtree(run / "tb", ignore_errors=True)
+        self._at = 0
+        self._values: dict[str, list[float]] = {}
+        for path in (run / "tb").glob("events.*"):
+            path.unlink()
         self._writer = SummaryWriter(str(run / "tb"))
         self._writer.add_text("run", f"**{spec.label}** on {spec.benchmark}: {spec.members} members, seed {spec.seed}, key `{spec.key}`")
         settings = {"chain": spec.label, "benchmark": spec.benchmark, "seed": spec.seed, "members": spec.members}
@@ -39,22 +40,24 @@ class Board:
                 self.add(row)
 
     def add(self, row: Score | Metric) -> None:
-        """Scores get a curve a member, diagnostics one curve: their mean over members."""
+        """Training scores get a curve a member; evaluations one a task and member, the mean over its episodes; diagnostics one, the mean
+        over members.
+        """
         at = row.updates if self._spec.unit == "updates" else row.frames
-        if isinstance(row, Score):
-            if row.kind != "cut" and row.member < SHOWN:
-                self._writer.add_scalar(f"score/{row.kind}/member{row.member}", row.score, at)
-            return
-        if (row.name, at) != self._group:
+        if at != self._at:
             self._flush()
-            self._group = row.name, at
-        self._values.append(row.value)
+            self._at = at
+        if isinstance(row, Metric):
+            self._values.setdefault(row.name if "/" in row.name else f"training/{row.name}", []).append(row.value)
+        elif row.kind == "evaluation" and row.member < SHOWN:
+            self._values.setdefault(f"evaluation/{row.task}/member{row.member}", []).append(row.score)
+        elif row.kind not in ("cut", "evaluation") and row.member < SHOWN:
+            self._writer.add_scalar(f"score/{row.kind}/member{row.member}", row.score, at)
 
     def _flush(self) -> None:
-        name, at = self._group
-        if self._values:
-            self._writer.add_scalar(name if "/" in name else f"training/{name}", statistics.fmean(self._values), at)
-        self._values = []
+        for curve, values in self._values.items():
+            self._writer.add_scalar(curve, statistics.fmean(values), self._at)
+        self._values = {}
 
     def __enter__(self) -> "Board":
         return self
@@ -78,6 +81,7 @@ def serve(folder: Path, port: int) -> int:
                 place = place.with_name(f"{place.name} ({number})")
             place.symlink_to((run / "tb").resolve())
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", names, "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--samples_per_plugin", f"images={IMAGES}"]
         try:
             return subprocess.run(command, check=False).returncode
         except KeyboardInterrupt:

@@ -12,7 +12,7 @@ EVERY = 10.0  # seconds between two plain lines
 
 
 class Display:
-    """Progress of one run: task, speed, latest score (mean over members), time left."""
+    """Progress of one run: task, speed, latest score in training (mean over members), time left."""
 
     def __init__(self, spec: Spec, console: Console | None = None) -> None:
         self._spec, self._console = spec, console or Console()
@@ -33,7 +33,7 @@ class Display:
         self._printed = time.monotonic()
 
     def score(self, score: Score) -> None:
-        if score.kind != "cut":
+        if score.kind not in ("cut", "evaluation"):
             self._scores[score.member] = score.score
 
     def tick(self, tick: Tick) -> None:

@@ -1,0 +1,93 @@
+"""What people see of a run while it goes: TensorBoard's curves and the terminal's line."""
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from launch.board import Board
+from launch.progress import Display
+from plasticity_rl.runs import Metric, Score, Spec, Tick
+from tests.fake_runs import spec, write_run
+
+GAMES = {"benchmark": "Atari", "unit": "frames", "members": 12}
+PARTS = {kind: [f"{kind}.Part", {"field": 1}] for kind in ("agent", "network", "optimizer", "schedule")}
+
+
+def described() -> Spec:
+    made = spec(tasks=("Pong", "Boxing"), **GAMES)
+    return made._replace(experiment=made.experiment | PARTS)
+
+
+def score(member: int, frames: int, kind: str, value: float, task: str = "Boxing") -> Score:
+    return Score(member, 1, task, 0, frames, frames // 4, frames // 16, kind, value)
+
+
+def metric(member: int, frames: int, name: str, value: float) -> Metric:
+    return Metric(member, 1, "Boxing", 0, frames, frames // 4, frames // 16, name, value)
+
+
+ROWS = [
+    score(0, 80, "return", 5.0),
+    score(0, 80, "cut", 90.0),
+    score(0, 80, "evaluation", 1.0, "Pong"),
+    score(1, 80, "evaluation", 7.0, "Pong"),
+    score(0, 80, "evaluation", 2.0, "Boxing"),
+    score(0, 80, "evaluation", 4.0, "Pong"),
+    score(11, 80, "evaluation", 4.0, "Pong"),
+    score(0, 160, "return", 6.0),
+    score(0, 160, "evaluation", 3.0, "Pong"),
+]
+
+
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run / "tb")).Reload()
+    return {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+SCORES = {
+    "score/return/member0": [(80, 5.0), (160, 6.0)],
+    "evaluation/Pong/member0": [(80, 2.5), (160, 3.0)],  # the mean over its episodes
+    "evaluation/Pong/member1": [(80, 7.0)],
+    "evaluation/Boxing/member0": [(80, 2.0)],
+}
+
+
+@pytest.mark.parametrize("there", [0, 4, len(ROWS)])
+def test_evaluations_have_a_curve_of_each_task_also_where_a_run_goes_on(tmp_path: Path, there: int) -> None:
+    run = write_run(tmp_path, described(), ROWS[:there])
+    with Board(run, described()) as board:
+        for row in ROWS[there:]:
+            board.add(row)
+    assert curves(run) == SCORES
+
+
+def test_diagnostics_have_one_curve_their_mean_over_members(tmp_path: Path) -> None:
+    run = write_run(tmp_path, described(), [])
+    rows = [metric(m, frames, name, m + frames) for frames in (80, 160) for name in ("loss", "norm/head") for m in (0, 1)]
+    with Board(run, described()) as board:
+        for row in rows:
+            board.add(row)
+    assert curves(run) == {"training/loss": [(80, 80.5), (160, 160.5)], "norm/head": [(80, 80.5), (160, 160.5)]}
+
+
+def test_the_board_is_made_anew_without_what_others_put_beside_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path, described(), ROWS)
+    (run / "tb" / "videos").mkdir(parents=True)
+    (run / "tb" / "videos" / "events.of.videos").touch()
+    for _ in range(2):
+        with Board(run, described()):
+            pass
+    assert len(list((run / "tb").glob("events.*"))) == 1 and (run / "tb" / "videos" / "events.of.videos").exists()
+
+
+def test_the_score_shown_is_that_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launch.progress.EVERY", -1.0)
+    printed = StringIO()
+    with Display(described(), Console(file=printed, width=200)) as display:
+        for row in ROWS:
+            display.score(row)
+        display.tick(Tick(1, "Boxing", 0, 160, 40, 10))
+    assert printed.getvalue().splitlines()[-1].endswith("score 6")
