@@ -24,7 +24,7 @@ from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.experiment import MAX_SEED, Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.learner import Learner
-from plasticity_rl.lift import compiled, lift, write_
+from plasticity_rl.lift import compiled, lift, one_by_one, write_
 from plasticity_rl.networks import Params
 from plasticity_rl.runs import Metric, Score, Tick
 from plasticity_rl.seeds import derive
@@ -58,8 +58,10 @@ class Loop(ABC):
         act = lift(
             lambda params, observations, drawn, shared: agent.act(network, params, observations, drawn, shared), in_dims=(0, 0, 0, None)
         )
-        self._act = compiled(act) if compile else act
-        self._act_without_noise = compiled(act) if compile else act
+        acts = [compiled(act) if compile else act for _ in range(2)]
+        if self.learner.alone:
+            acts = [one_by_one(act, shared=1) for act in acts]
+        self._act, self._act_without_noise = acts
         self._copies = None if network.spec.precision == "float32" else network.cast(self.learner.net.params)
         self._copied: dict[str, int] = {}
         self.chance = Chance(experiment.seed, self.members, device)

@@ -48,7 +48,9 @@ class Learner:
         self.inputs: Tensor | None = None
         """the batch last learned from: what refreshes take their evidence from"""
         update = compiled(self._step) if compile else self._step
-        self._update = one_by_one(update) if device == "cpu" and network.spec.convolves else update
+        self.alone = device == "cpu" and network.spec.convolves
+        """are members updated one after the other?"""
+        self._update = one_by_one(update) if self.alone else update
 
     def one(self, member: int) -> Params:
         """One member's parameters."""

@@ -35,8 +35,10 @@ def lift(function: Callable[..., Any], in_dims: int | tuple[int | None, ...] = 0
     return lifted
 
 
-def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+def one_by_one(function: Callable[..., Any], shared: int = 0) -> Callable[..., Any]:
     """`function` of S members as S calls of one, whose results are put together. What it writes in place is written to all.
+
+    The last `shared` arguments are the same for all members.
 
     On a processor, convolutions of many networks at once (grouped ones) cost up to twice as much as one network's after the other.
     """
@@ -45,7 +47,8 @@ def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
         members = len(tree_leaves(given)[0])
         if members == 1:
             return function(*given)
-        each = [function(*tree_map(lambda tensor, m=m: tensor[m : m + 1], given)) for m in range(members)]
+        own, common = given[: len(given) - shared], given[len(given) - shared :]
+        each = [function(*tree_map(lambda tensor, m=m: tensor[m : m + 1], own), *common) for m in range(members)]
         return tree_map(lambda *tensors: torch.cat(tensors), *each)
 
     return called
