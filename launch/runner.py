@@ -91,7 +91,7 @@ def run(
     folder = place(root, name, spec.key)
     if is_done(folder):
         return folder, "skipped"
-    torch.set_num_threads(THREADS if experiment.network.shares_well(experiment.members) else 1)
+    prepare(experiment)
     context = _context(device, compile) | refuse_to_resume(folder, spec, other_code)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -102,8 +102,13 @@ def run(
     return folder, "done"
 
 
-def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], folder: Path, device: str, compile: bool) -> None:
+def prepare(experiment: Experiment) -> None:
+    """Give this process the threads and the arithmetic that the experiment's updates are fastest with."""
+    torch.set_num_threads(THREADS if experiment.network.shares_well(experiment.members) else 1)
     torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, and slow
+
+
+def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], folder: Path, device: str, compile: bool) -> None:
     if not (folder / "spec.json").exists():
         write_json(folder / "spec.json", spec._asdict())
     resume, problems = checkpoint.load_latest(folder / "checkpoints")

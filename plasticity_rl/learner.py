@@ -9,7 +9,7 @@ from torch.func import grad_and_value
 
 from plasticity_rl.interventions.base import Evidence, Refresh, State
 from plasticity_rl.interventions.chain import Chain
-from plasticity_rl.lift import compiled, lift, one_by_one, stack, write_
+from plasticity_rl.lift import compiled, copied, lift, one_by_one, stack, write_
 from plasticity_rl.metrics.norms import effective_learning_rate
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.optimizers import Net, Optimizer
@@ -144,7 +144,7 @@ class Learner:
             if isinstance(each, Refresh) and each in due:
                 self._refresh(index, each)
         if due:
-            write_((self.net, self.states), lift(self._project)(self.net, self.states))
+            write_((self.net, self.states), copied(lift(self._project)(self.net, self.states)))
 
     def _refresh(self, index: int, each: Refresh) -> None:
         kind = type(each).__name__
@@ -152,4 +152,5 @@ class Learner:
         fresh = self.fresh(kind, occurrence, each.clock, self.ticks[each.clock])
         features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
         lifted = lift(lambda net, state, evidence: each.refresh(net, state, evidence, self.network.layers))
-        write_((self.net, self.states[index]), lifted(self.net, self.states[index], Evidence(fresh, features)))
+        # Copied before anything is written: a new state may be made of the parameters that are overwritten.
+        write_((self.net, self.states[index]), copied(lifted(self.net, self.states[index], Evidence(fresh, features))))

@@ -105,6 +105,11 @@ def stack(trees: list[Any]) -> Any:
     return tree_map(lambda *tensors: torch.stack(tensors), *trees)
 
 
+def copied(tree: Any) -> Any:
+    """The same tree of new tensors."""
+    return tree_map(torch.clone, tree)
+
+
 def write_(old: Any, new: Any) -> None:
     """Copy the tensors of one tree into those of another, in place, so that whoever holds them keeps them."""
     tree_map_(lambda o, n: o.copy_(n), old, new)

@@ -1,4 +1,4 @@
-"""Learners, batches and plain readings for tests of interventions. A plain reading knows one network and loops over its units."""
+"""Learners, batches and plain readings for tests of interventions. A plain reading knows the wiring by heart and loops over units."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ from plasticity_rl.interventions import (
     assemble,
 )
 from plasticity_rl.learner import Learner
-from plasticity_rl.networks import MLP, Nature, Network, Params
+from plasticity_rl.networks import MLP, Block, Conv, Dense, Ends, Nature, Network, NetworkSpec, Params, Stage
 from plasticity_rl.optimizers import Adam, Net
 
 MEMBERS = (
@@ -39,15 +39,61 @@ MEMBERS = (
     ShrinkAndPerturb(shrink=0.8, perturb=0.4),
     ReDo(tau=0.5),
 )
-SPECS = {"mlp": (MLP(width=8, depth=3), (5,)), "nature": (Nature(width=16), (4, 44, 44))}
 OUTPUTS, BATCH, RATE = 3, 4, 1e-2
 
 
+@dataclasses.dataclass(frozen=True)
+class Residual(NetworkSpec):
+    """The residual torso in small: two blocks are wired in every way that three are."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Block(4), Block(6), Dense(8))
+
+
+@dataclasses.dataclass(frozen=True)
+class Small(NetworkSpec):
+    """One convolution, of 2 x 2 positions on images of 5 x 5, and a dense layer."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Conv(6, 3, 2), Dense(8))
+
+
+EVERYTHING = Ends((("value", 1), ("advantage", 2)), streams=True, noise=0.5, cosines=4, tasks=2)
+NUMBERS = 2 * (24 + 8) + (8 + 1 * 2) + (8 + 2 * 2)  # of noise: into and out of two last hidden layers of `Small`, and of two heads
+FRACTIONS = 3
+
+SPECS: dict[str, tuple[NetworkSpec, tuple[int, ...], int | Ends]] = {
+    "mlp": (MLP(width=8, depth=3), (5,), OUTPUTS),
+    "nature": (Nature(width=16), (4, 44, 44), OUTPUTS),
+    "residual": (Residual(), (3, 8, 8), OUTPUTS),
+    "noisy": (Small(), (2, 5, 5), EVERYTHING),
+}
+READERS = {
+    "mlp": {"hidden0": {"hidden1": 1}, "hidden1": {"hidden2": 1}, "hidden2": {"head": 1}},
+    "nature": {"hidden0": {"hidden1": 1}, "hidden1": {"hidden2": 1}, "hidden2": {"hidden3": 2 * 2}, "hidden3": {"head": 1}},
+    "residual": {  # what the other layers write is a sum
+        "hidden0_1a": {"hidden0_1b": 1},
+        "hidden0_2a": {"hidden0_2b": 1},
+        "hidden1_1a": {"hidden1_1b": 1},
+        "hidden1_2a": {"hidden1_2b": 1},
+        "hidden2": {"head": 1},
+    },
+    "noisy": {
+        "hidden0": {"hidden1_value": 2 * 2, "hidden1_advantage": 2 * 2},
+        "quantiles": {"hidden1_value": 1, "hidden1_advantage": 1},
+        "hidden1_value": {"value": 1},
+        "hidden1_advantage": {"advantage": 1},
+    },
+}
+"""kind -> layer whose units are its own -> who reads them, and in how many columns a unit"""
+HEADS = {"mlp": ("head.",), "nature": ("head.",), "residual": ("head.",), "noisy": ("value.", "advantage.")}
+"""kind -> how the names of its heads' parameters begin"""
+
+
 def law(test, over=MEMBERS):
-    """A test of every member of the table of contents, on a dense and a convolutional network, alone and side by side."""
-    for name, values in (("members", [1, 3]), ("kind", list(SPECS))):
-        test = pytest.mark.parametrize(name, values)(test)
-    return pytest.mark.parametrize("intervention", over, ids=word)(test)
+    """A test of every member of the table of contents, on every kind of network, alone and side by side."""
+    kinds = [("mlp", 1), ("mlp", 3), ("nature", 1), ("nature", 3), ("residual", 2), ("noisy", 2)]
+    return pytest.mark.parametrize("intervention", over, ids=word)(pytest.mark.parametrize(("kind", "members"), kinds)(test))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -59,21 +105,39 @@ def due(intervention: Intervention, clock: str, every: int) -> Intervention:
     return dataclasses.replace(intervention, clock=clock, every=every) if isinstance(intervention, Refresh) else intervention
 
 
+def built(kind: str, **fields) -> Network:
+    """A network of that kind, with these fields of its spec."""
+    spec, inputs, ends = SPECS[kind]
+    return dataclasses.replace(spec, **fields).build(inputs, ends)
+
+
 def learn(chain: tuple[Intervention, ...], kind: str, members: int, seed: int = 0, optimizer=None) -> Learner:
-    spec, inputs = SPECS[kind]
-    network, optimizer = assemble(spec, optimizer or Adam(), chain, inputs, OUTPUTS)
+    spec, inputs, ends = SPECS[kind]
+    network, optimizer = assemble(spec, optimizer or Adam(), chain, inputs, ends)
     return Learner(network, lambda params, batch: loss(network, params, batch), optimizer, chain, members, seed, compile=False)
 
 
 def loss(network: Network, params: Params, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    return F.cross_entropy(network.apply(params, batch["inputs"])[0], batch["labels"]), {}
+    drawn = {name: batch[name] for name in ("noise", "fractions", "task") if name in batch}
+    logits = network.apply(params, batch["inputs"], **drawn)[0].flatten(0, -2)
+    return F.cross_entropy(logits, batch["labels"].repeat_interleave(len(logits) // BATCH)), {}
 
 
 def batches(kind: str, members: int, count: int, seed: int = 0) -> list[dict[str, torch.Tensor]]:
-    draw, shape = generator(seed), (members, BATCH, *SPECS[kind][1])
-    return [
-        {"inputs": torch.randn(shape, generator=draw), "labels": torch.randint(OUTPUTS, shape[:2], generator=draw)} for _ in range(count)
-    ]
+    draw, shape = generator(seed), (members, BATCH)
+
+    def batch() -> dict[str, torch.Tensor]:
+        given = {
+            "inputs": torch.randn(*shape, *SPECS[kind][1], generator=draw),
+            "labels": torch.randint(OUTPUTS, shape, generator=draw),
+        }
+        if kind == "noisy":
+            given["noise"] = torch.randn(*shape, NUMBERS, generator=draw)
+            given["fractions"] = torch.rand(*shape, FRACTIONS, generator=draw)
+            given["task"] = torch.arange(BATCH).remainder(2).expand(shape)
+        return given
+
+    return [batch() for _ in range(count)]
 
 
 def copies(learner: Learner) -> dict[str, torch.Tensor]:
@@ -99,7 +163,9 @@ def deaden(network: Network, params: Params, units: dict[str, tuple[int, ...]]) 
         for unit in units.get(layer.name, ()):
             if layer.scale is not None:
                 params[layer.scale][unit] = 0.1
-            params[layer.bias or layer.offset][unit] = -100
+            shift = layer.bias or layer.offset
+            assert shift is not None
+            params[shift][unit] = -100
     return params
 
 
@@ -114,40 +180,50 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
         assert torch.equal(one[name], other[name]), name
 
 
-def named(intervention: Intervention, net: Net, features: Params, network: Network) -> tuple[Params, Params]:
+def length(params: Params, layer: str) -> torch.Tensor:
+    """Of each member's (S, ...) weight, together with its standard deviations where it has any."""
+    names = (f"{layer}.weight", f"{layer}.weight_noise")
+    return torch.cat([params[name].flatten(1) for name in names if name in params], 1).norm(dim=1)
+
+
+def named(intervention: Intervention, net: Net, features: Params, kind: str) -> tuple[Params, Params]:
     """Which elements of the parameters, and of the optimizer's memory, a refresh may touch: the methods' own words, read plainly."""
     params, memory = ({name: torch.zeros(p.shape, dtype=torch.bool) for name, p in net.params.items()} for _ in range(2))
     if isinstance(intervention, Reset):
-        words = {"everything": ("hidden", "head"), "network": ("hidden", "head"), "hidden": ("hidden",), "heads": ("head",)}
         for name in params:
-            params[name][...] = name.startswith(words.get(intervention.part, ()))
+            part = "heads" if name.startswith(HEADS[kind]) else "hidden"
+            params[name][...] = intervention.part in ("everything", "network", part)
             memory[name][...] = params[name] | (intervention.part == "optimizer")
     elif isinstance(intervention, ShrinkAndPerturb):
         params = {name: torch.ones_like(mask) for name, mask in params.items()}
     elif isinstance(intervention, ReDo):
-        for layer, units in dormant_by_loops(network, features, intervention.tau).items():
+        for layer, units in dormant_by_loops(kind, features, intervention.tau).items():
             for unit in units:
                 for name in params:
                     if name.startswith(f"{layer}."):
                         params[name][unit] = True
-                for reader, columns in columns_by_hand(network, layer, unit).items():
+                for reader, columns in columns_by_hand(kind, layer, unit).items():
                     params[reader][:, columns] = True
         memory = params
     return params, memory
 
 
-def dormant_by_loops(network: Network, features: Params, tau: float) -> dict[str, list[int]]:
+def dormant_by_loops(kind: str, features: Params, tau: float) -> dict[str, list[int]]:
+    """The dormant units of each layer whose units are its own."""
     marked = {}
-    for layer, outputs in features.items():
-        samples, units = outputs.shape
-        response = [sum(abs(outputs[s, u].item()) for s in range(samples)) / samples for u in range(units)]
+    for layer in READERS[kind]:
+        samples, units = features[layer].shape
+        outputs = features[layer].tolist()
+        response = [sum(abs(outputs[s][u]) for s in range(samples)) / samples for u in range(units)]
         marked[layer] = [u for u in range(units) if response[u] <= tau * sum(response) / units]
     return marked
 
 
-def columns_by_hand(network: Network, layer: str, unit: int) -> dict[str, list[int]]:
-    """Who reads a unit, and in which columns: the next layer; a flattened image is channel, row, column."""
-    names = [each.name for each in network.layers]
-    after = names[names.index(layer) + 1]
-    positions = 2 * 2 if (layer, len(network.inputs)) == ("hidden2", 3) else 1
-    return {f"{after}.weight": [unit * positions + position for position in range(positions)]}
+def columns_by_hand(kind: str, layer: str, unit: int) -> dict[str, list[int]]:
+    """Who reads a unit, and in which columns; a flattened image is channel, row, column."""
+    weights = ("weight", "weight_noise") if kind == "noisy" else ("weight",)
+    return {
+        f"{reader}.{weight}": [unit * positions + position for position in range(positions)]
+        for reader, positions in READERS[kind][layer].items()
+        for weight in weights
+    }

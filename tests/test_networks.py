@@ -1,85 +1,42 @@
 """Networks: shapes and wiring by hand, outputs against torch.nn with the same weights."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
-from torch import Tensor, nn
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.networks import MLP, Layer, Nature, Network, NetworkSpec, Params
+from plasticity_rl.networks import MLP, Block, Conv, Dense, Layer, Nature, NetworkSpec, Stage
+from tests.modules import ACTIVATIONS, NATURE, NORMS, assert_equal_to_torch, count, generator, random_params
 
-MODULES = {"relu": nn.ReLU, "leaky-relu": nn.LeakyReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
-CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
-NORMS, ACTIVATIONS = ("none", "layer", "rms"), ("relu", "leaky-relu", "tanh", "gelu")
 SMALL = (4, 44, 44)
-
-
-class RMS(nn.Module):
-    """x over its root mean square, all axes but the batch's; scale and offset of each unit."""
-
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(units)), nn.Parameter(torch.zeros(units))
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(len(x), -1)
-        normed = torch.stack([row / torch.sqrt((row * row).sum() / row.numel() + 1e-5) for row in rows]).view_as(x)
-        return torch.stack([normed[:, u] * self.weight[u] + self.bias[u] for u in range(x.shape[1])], dim=1)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def random_params(network: Network) -> Params:
-    """Every parameter away from where it starts, so that none can be left out unnoticed."""
-    draw = generator(1)
-    return {name: torch.randn(shape, generator=draw) * 0.1 + name.endswith("scale") for name, shape in network.shapes.items()}
-
-
-def modules(spec: NetworkSpec, inputs: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """The same network as PyTorch's users write it: each hidden stage is layer, norm (or nothing), activation."""
-    stages: list[nn.Module] = []
-    bias = spec.norm == "none"
-    if isinstance(spec, Nature):
-        channels, side = inputs[0], inputs[1]
-        for units, kernel, stride in CONVOLUTIONS:
-            norm = {"none": nn.Identity, "layer": lambda units=units: nn.GroupNorm(1, units), "rms": lambda units=units: RMS(units)}
-            stages += [nn.Conv2d(channels, units, kernel, stride, bias=bias), norm[spec.norm](), MODULES[spec.activation]()]
-            channels, side = units, (side - kernel) // stride + 1
-        size, widths = channels * side * side, [spec.width]
-    else:
-        assert isinstance(spec, MLP)
-        size, widths = torch.Size(inputs).numel(), [spec.width] * spec.depth
-    stages.append(nn.Flatten())
-    for width in widths:
-        norm = {"none": nn.Identity, "layer": lambda width=width: nn.LayerNorm(width), "rms": lambda width=width: RMS(width)}
-        stages += [nn.Linear(size, width, bias=bias), norm[spec.norm](), MODULES[spec.activation]()]
-        size = width
-    return nn.Sequential(*stages, nn.Linear(size, outputs))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(("kind", "inputs"), [(MLP, (7,)), (MLP, (2, 3, 4)), (Nature, SMALL)], ids=["mlp", "mlp-image", "nature"])
 def test_outputs_are_those_of_torch_modules_with_the_same_weights(kind, inputs, norm, activation):
-    spec = kind(width=16, norm=norm, activation=activation)
-    network, reference = spec.build(inputs, 3), modules(spec, inputs, 3)
-    params = random_params(network)
-    assert len(params) == len(list(reference.parameters()))
-    reference.load_state_dict(dict(zip(reference.state_dict(), params.values(), strict=True)))  # in order: weight, bias; scale, offset
-    x = torch.randn(5, *inputs, generator=generator(2))
-    outputs, features = network.apply(params, x)
-    torch.testing.assert_close(outputs, reference(x), rtol=1e-4, atol=1e-5)
-    activated = []
-    for module in reference:
-        x = module(x)
-        activated += [x] * isinstance(module, MODULES[activation])
-    for units, expected in zip(features.values(), activated, strict=True):
-        torch.testing.assert_close(units, expected.movedim(1, -1).flatten(0, -2), rtol=1e-4, atol=1e-5)
+    network = kind(width=16, norm=norm, activation=activation).build(inputs, 3)
+    convolutions = [("conv", *convolution) for convolution in NATURE] if kind is Nature else []
+    assert_equal_to_torch(network, [*convolutions, *[("dense", 16)] * (1 if kind is Nature else 3)])
 
 
-def count(network: Network) -> int:
-    return sum(torch.Size(shape).numel() for shape in network.shapes.values())
+@dataclass(frozen=True)
+class Mixed(NetworkSpec):
+    """Every kind of stage after every kind that it can follow."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Conv(5, 3, 1), Block(4), Block(3), Conv(6, 2, 1), Conv(7, 2, 1), Dense(8), Dense(9))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_torso_of_mixed_stages_is_that_of_torch_modules(norm):
+    network = Mixed(norm=norm).build((2, 18, 18), 3)
+    stages = [("conv", 5, 3, 1), ("block", 4), ("block", 3), ("conv", 6, 2, 1), ("conv", 7, 2, 1), ("dense", 8), ("dense", 9)]
+    assert_equal_to_torch(network, stages)
+    # 18 -> 16 -> 8 -> 4 -> 3 -> 2: the last convolution's channels are flattened to 2 x 2 positions each.
+    columns = {layer.name: layer.columns for layer in network.layers if not layer.shared and layer.columns > 1}
+    assert columns == {"hidden4": 4} and network.shapes["hidden5.weight"] == (8, 7 * 4)
 
 
 def test_parameters_of_the_mlp_by_hand():

@@ -1,6 +1,7 @@
 """Optimizers: torch's where they can be the same, hand computation where they cannot."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 import torch
@@ -9,10 +10,21 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import overwrite
 from plasticity_rl.lift import lift, stack
 from plasticity_rl.networks import MLP
-from plasticity_rl.optimizers import SGD, Adam, Net, Optimizer, RMSprop
+from plasticity_rl.optimizers import SGD, Adam, Net, Optimizer, RAdam, RMSprop
 
 STEPS = 20
-EVERY = [SGD(), SGD(momentum=0.9), RMSprop(), RMSprop(corrected=False), RMSprop(centered=True), Adam(), Adam(weight_decay=0.1)]
+EVERY = [
+    SGD(),
+    SGD(momentum=0.9),
+    SGD(clip_norm=0.5),
+    RMSprop(),
+    RMSprop(corrected=False),
+    RMSprop(centered=True),
+    Adam(),
+    Adam(weight_decay=0.1),
+    RAdam(),
+    RAdam(weight_decay=0.1, beta2=0.9),
+]
 NETWORK = MLP(width=3, depth=1, norm="layer").build((4,), 2)
 SHAPES = NETWORK.shapes
 
@@ -63,20 +75,86 @@ def alone(value: float, optimizer: Optimizer, gradients: list[float], rate: floa
         (Adam(), lambda params: torch.optim.Adam(params, lr=0.03)),
         (Adam(beta1=0.5, beta2=0.9, epsilon=1e-3), lambda params: torch.optim.Adam(params, lr=0.03, betas=(0.5, 0.9), eps=1e-3)),
         (Adam(weight_decay=0.1, decayed="all"), lambda params: torch.optim.AdamW(params, lr=0.03, weight_decay=0.1)),
+        (RAdam(), lambda params: torch.optim.RAdam(params, lr=0.03)),
+        (RAdam(beta1=0.5, beta2=0.9, epsilon=1e-3), lambda params: torch.optim.RAdam(params, lr=0.03, betas=(0.5, 0.9), eps=1e-3)),
+        (RAdam(beta1=0.0, beta2=0.0), lambda params: torch.optim.RAdam(params, lr=0.03, betas=(0.0, 0.0))),
+        (
+            RAdam(weight_decay=0.1, decayed="all"),
+            lambda params: torch.optim.RAdam(params, lr=0.03, weight_decay=0.1, decoupled_weight_decay=True),
+        ),
     ],
     ids=lambda value: str(value) if isinstance(value, Optimizer) else "torch",
 )
-def test_twenty_steps_are_those_of_torch(ours, torchs):
+def test_a_hundred_and_twenty_steps_are_those_of_torch(ours, torchs):
     net = born(ours)
     theirs = {name: torch.nn.Parameter(param.clone()) for name, param in net.params.items()}
     optimizer = torchs(list(theirs.values()))
-    for grads in draws(1, STEPS):
+    for grads in draws(1, 6 * STEPS):
         net = train(ours, net, [grads], 0.03)
         for name, grad in grads.items():
             theirs[name].grad = grad
         optimizer.step()
         for name, param in net.params.items():
             torch.testing.assert_close(param, theirs[name].data, rtol=1e-12, atol=1e-12)
+
+
+def test_rectified_steps_by_hand():
+    # With beta2 = 0.8 the longest average is 2 / 0.2 - 1 = 9, and after t updates 9 - 2 t 0.8^t / (1 - 0.8^t): 1, 1.88, ... 4.90 at the
+    # sixth, the first above 5 at the seventh. Until then a step is the corrected mean, 1; then it is rectified and divided by 1.
+    lengths = [9 - 2 * t * 0.8**t / (1 - 0.8**t) for t in range(1, 9)]
+    first = next(t for t, length in enumerate(lengths, start=1) if length > 5)
+    rectified = [((n - 4) * (n - 2) * 9 / ((9 - 4) * (9 - 2) * n)) ** 0.5 for n in lengths[first - 1 :]]
+    steps = [2.0] * (first - 1) + rectified  # divided by their root mean square, gradients of 2 are 1
+    values = alone(0.0, RAdam(beta2=0.8, epsilon=1e-30), [2.0] * 8, rate=1.0)
+    assert [before - after for before, after in pairwise([0.0, *values])] == pytest.approx(steps, rel=1e-12)
+    assert first == 7
+
+
+def test_rectified_steps_in_single_precision_are_those_in_double():
+    gradients = [torch.randn((), generator=torch.Generator().manual_seed(seed)).item() for seed in range(30)]
+    exact = alone(0.0, RAdam(), gradients)
+    torch.set_default_dtype(torch.float32)
+    assert alone(0.0, RAdam(), gradients) == pytest.approx(exact, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("limit", [0.5, 2.0, 100.0])
+def test_a_gradient_is_clipped_as_by_torch(limit):
+    optimizer = SGD(clip_norm=limit)
+    for grads in draws(1, 5):
+        theirs = {name: torch.nn.Parameter(torch.zeros(shape)) for name, shape in SHAPES.items()}
+        for name, grad in grads.items():
+            theirs[name].grad = grad.clone()
+        length = torch.nn.utils.clip_grad_norm_(theirs.values(), limit).item()
+        assert length == pytest.approx(sum(g**2 for grad in grads.values() for g in grad.flatten().tolist()) ** 0.5)
+        assert (length > limit) == (limit < 100)
+        clipped = {name: param.grad for name, param in theirs.items() if param.grad is not None}
+        before = born(optimizer)
+        after = train(optimizer, before, [grads], 0.1)
+        for name, param in before.params.items():
+            torch.testing.assert_close(after.params[name], param - 0.1 * clipped[name], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, RAdam])
+def test_a_gradient_below_the_limit_is_left_alone(kind):
+    clipped, free = kind(clip_norm=100.0, weight_decay=0.1), kind(weight_decay=0.1)
+    gradients = draws(1, 5)
+    nets = [train(optimizer, born(optimizer), gradients, 0.1) for optimizer in (clipped, free)]
+    for name in SHAPES:
+        assert torch.equal(nets[0].params[name], nets[1].params[name])
+
+
+def test_decay_comes_after_clipping_and_memory_is_of_clipped_gradients():
+    # A gradient (3, 4) of length 5 becomes (0.6, 0.8); its decay of 0.5 x weight is added afterwards.
+    params = {"hidden0.weight": torch.tensor([2.0]), "head.weight": torch.tensor([4.0])}
+    optimizer = SGD(clip_norm=1.0, weight_decay=0.5, momentum=0.9)
+    net = optimizer.update(
+        Net(params, optimizer.init(params)),
+        {"hidden0.weight": torch.tensor([3.0]), "head.weight": torch.tensor([4.0])},
+        torch.tensor(0.1),
+        NETWORK.layers,
+    )
+    assert [memory.item() for memory in net.slots["velocity"].values()] == pytest.approx([0.6, 0.8], rel=1e-6)
+    assert [param.item() for param in net.params.values()] == pytest.approx([2 - 0.1 * (0.6 + 1), 4 - 0.1 * (0.8 + 2)], rel=1e-6)
 
 
 def test_by_default_weight_tensors_alone_decay():
@@ -152,6 +230,24 @@ def test_newborn_and_surviving_weights_take_steps_of_one_learning_rate(optimizer
             torch.testing.assert_close(before.params[name] - param, torch.full_like(param, 1e-3), rtol=1e-6, atol=0)
 
 
+def test_a_newborn_weight_goes_through_its_own_warm_up():
+    # Gradients of 2 that never change: five steps of the corrected mean, 2, then rectified ones, which grow to the survivor's 1.
+    optimizer = RAdam(beta2=0.9, epsilon=1e-30)
+    grads = {name: torch.full(shape, 2.0) for name, shape in SHAPES.items()}
+    births = [born(optimizer)]
+    for _ in range(8):
+        births.append(train(optimizer, births[-1], [grads], 1e-3))
+    steps = [(before.params["head.bias"] - after.params["head.bias"])[0].item() for before, after in pairwise(births)]
+    assert steps[:5] == pytest.approx([2e-3] * 5, rel=1e-9) and max(steps[5:]) < 0.6e-3
+    net = train(optimizer, births[-1], [grads] * 200, 1e-3)
+    masks = {"head.bias": torch.tensor([True, False])}
+    net = overwrite(net, masks, {"head.bias": torch.zeros(2)})
+    for step in steps:
+        before, net = net, train(optimizer, net, [grads], 1e-3)
+        taken = (before.params["head.bias"] - net.params["head.bias"]).tolist()
+        assert taken == pytest.approx([step, 1e-3], rel=1e-6)
+
+
 def test_a_newborn_weights_first_centered_step_is_one_learning_rate():
     optimizer = RMSprop(centered=True)
     net = train(optimizer, born(optimizer), draws(1, 1000), 1e-3)
@@ -200,6 +296,10 @@ def test_its_memory_is_one_tensor_a_parameter_and_starts_at_zero(optimizer):
         (RMSprop, {"decay": 1.0}, "decay must lie in [0, 1), not 1.0"),
         (RMSprop, {"epsilon": 0.0}, "epsilon must lie in (0, inf), not 0.0"),
         (RMSprop, {"centered": 1}, "centered must be a bool, not 1"),
+        (SGD, {"clip_norm": 0.0}, "clip_norm must lie in (0, inf), not 0.0"),
+        (RAdam, {"clip_norm": float("inf")}, "clip_norm must be a finite number, not inf"),
+        (RAdam, {"beta1": 1.0}, "beta1 must lie in [0, 1), not 1.0"),
+        (RAdam, {"beta2": 1.0}, "beta2 must lie in [0, 1), not 1.0"),
         (Adam, {"beta1": 1.0}, "beta1 must lie in [0, 1), not 1.0"),
         (Adam, {"beta2": -0.5}, "beta2 must lie in [0, 1), not -0.5"),
         (Adam, {"epsilon": "small"}, "epsilon must be a finite number, not 'small'"),

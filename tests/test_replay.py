@@ -6,67 +6,30 @@ import torch
 
 from agents.actor import Actor
 from agents.replay import CONTINUES, CUT, TERMINATED, Replay
-from envs.pools import Step
+from tests.training import Counting
 
 MEMBERS, ENVIRONMENTS, STACK = 2, 3, 4
-SAMPLES = 2_000  # of some 250 transitions: each is met
+SAMPLES = 1_500  # of some 250 transitions: each is met
 
 
-class Counting:
-    """A pool whose every frame is a number of its own, 1000 * environment + count, and whose episodes end by a rule one can follow."""
-
-    num_envs = MEMBERS * ENVIRONMENTS
-    actions = 5
-
-    def __init__(self) -> None:
-        self.count = np.zeros(self.num_envs, int)
-        self.age = np.zeros(self.num_envs, int)
-        self.over = np.zeros(self.num_envs, bool)
-        self.taken: list[np.ndarray] = []
-
-    def _step(self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, first: np.ndarray) -> Step:
-        frames = (1000 * np.arange(self.num_envs) + self.count)[:, None].astype(np.float32)
-        nothing = np.zeros(self.num_envs, bool)
-        return Step(frames, rewards.astype(np.float32), terminated, truncated, nothing, first)
-
-    def reset(self) -> Step:
-        nothing = np.zeros(self.num_envs, bool)
-        return self._step(np.zeros(self.num_envs), nothing, nothing, np.ones(self.num_envs, bool))
-
-    def send(self, actions: np.ndarray) -> None:
-        self.taken.append(actions)
-
-    def recv(self) -> Step:
-        first = self.over.copy()
-        self.count += 1
-        self.age = np.where(first, 0, self.age + 1)
-        lengths = 4 + np.arange(self.num_envs) % 5
-        ended = ~first & (self.age == lengths)
-        truncated = ended & (np.arange(self.num_envs) % 2 == 1)
-        self.over = ended
-        return self._step(np.where(first, 0, self.count), ended & ~truncated, truncated, first)
-
-    def close(self) -> None: ...
-
-
-def play(capacity: int, steps: int) -> tuple[Replay, list[dict[str, np.ndarray]], Actor]:
+def play(capacity: int, steps: int, prioritised: bool = False) -> tuple[Replay, list[dict[str, np.ndarray]], Actor]:
     """A replay filled by an actor, and the same written down row by row."""
-    pool = Counting()
+    pool = Counting(MEMBERS * ENVIRONMENTS)
     actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
-    replay = Replay(MEMBERS, ENVIRONMENTS, capacity, (1,), torch.float32, STACK, "cpu")
+    replay = Replay(MEMBERS, ENVIRONMENTS, capacity, (1,), "float32", STACK, prioritised, "cpu")
     log = []
     for at in range(steps):
         actions = torch.full((MEMBERS, ENVIRONMENTS), at % 5)
-        row = {"stack": actor.observations.numpy().copy(), "action": actions.numpy()}
+        row = {"stack": actor.observations.numpy().copy(), "action": actions.numpy(), "task": np.full((MEMBERS, ENVIRONMENTS), at % 7)}
         actor.send(actions)
-        replay.write_frames(actor.frames, actor.ages, actions)
+        replay.write_frames(actor.frames, actor.ages, actions, at % 7)
         step, _ = actor.receive()
         ends = np.where(step.terminated, TERMINATED, np.where(step.truncated, CUT, CONTINUES))
         shaped = [values.reshape(MEMBERS, ENVIRONMENTS) for values in (step.rewards, ends, ~step.first)]
         replay.write_outcome(*(torch.from_numpy(values) for values in shaped))
         log.append(row | dict(zip(("reward", "end", "real"), shaped, strict=True)))
     log.append({"stack": actor.observations.numpy().copy()})
-    replay.write_frames(actor.frames, actor.ages, torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64))
+    replay.write_frames(actor.frames, actor.ages, torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64), 0)
     return replay, log, actor
 
 
@@ -89,11 +52,12 @@ def expected(
     return total, power, log[at]["stack"][member, column]
 
 
+@pytest.mark.parametrize("prioritised", [False, True])
 @pytest.mark.parametrize("capacity", [10_000, 60])  # the second goes round
 @pytest.mark.parametrize("steps", [1, 3])
-def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, steps: int) -> None:
-    replay, log, _ = play(capacity, 47)
-    batch = replay.sample(torch.rand(MEMBERS, SAMPLES, 8, generator=torch.Generator().manual_seed(0)), steps, 0.9)
+def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, steps: int, prioritised: bool) -> None:
+    replay, log, _ = play(capacity, 47, prioritised)
+    batch = replay.sample(torch.rand(MEMBERS, SAMPLES, 2, generator=torch.Generator().manual_seed(0)), steps, 0.9, share=0.5)
     by_frame = {row["stack"][m, c, -1, 0]: (at, m, c) for at, row in enumerate(log) for m in range(MEMBERS) for c in range(ENVIRONMENTS)}
     seen = set()
     for member in range(MEMBERS):
@@ -107,6 +71,7 @@ def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, st
             assert batch["returns"][member, slot] == pytest.approx(total, rel=1e-6)
             assert batch["discounts"][member, slot] == pytest.approx(power, rel=1e-6)
             assert batch["actions"][member, slot] == log[row]["action"][member, column]
+            assert batch["tasks"][member, slot] == log[row]["task"][member, column]
             if power:
                 np.testing.assert_array_equal(batch["next_inputs"][member, slot].numpy(), after)
     assert batch["weights"].all()
@@ -118,7 +83,7 @@ def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, st
 
 def test_sampling_is_uniform_over_transitions() -> None:
     replay, log, _ = play(10_000, 40)
-    batch = replay.sample(torch.rand(MEMBERS, 60_000, 8, generator=torch.Generator().manual_seed(1)), 1, 0.9)
+    batch = replay.sample(torch.rand(MEMBERS, 60_000, 2, generator=torch.Generator().manual_seed(1)), 1, 0.9)
     for member in range(MEMBERS):
         counts = np.unique(batch["inputs"][member, :, -1, 0].numpy(), return_counts=True)[1]
         transitions = sum(int(row["real"][member].sum()) for row in log[:-1])
@@ -128,21 +93,30 @@ def test_sampling_is_uniform_over_transitions() -> None:
         assert abs(chi_square - (transitions - 1)) < 4 * (2 * (transitions - 1)) ** 0.5  # four standard deviations
 
 
-def test_a_slot_that_finds_nothing_weighs_nothing() -> None:
-    replay = Replay(1, 1, 100, (1,), torch.float32, 1, "cpu")
+@pytest.mark.parametrize("prioritised", [False, True])
+def test_a_row_without_a_transition_is_not_drawn_and_weighs_nothing_where_there_is_nothing_else(prioritised: bool) -> None:
+    replay = Replay(1, 1, 100, (1,), "float32", 1, prioritised, "cpu")
+    uniform = torch.tensor([[[0.1, 0.999], [0.9, 0.1], [0.9, 0.999999]]])
+    nothing = torch.zeros(1, 1, dtype=torch.int64)
+
+    def sample(real: bool) -> dict[str, torch.Tensor]:
+        replay.write_outcome(torch.full((1, 1), 1.0 + real), torch.full((1, 1), TERMINATED), torch.full((1, 1), real))
+        replay.write_frames(torch.zeros(1, 1, 1), nothing, nothing, 0)
+        return replay.sample(uniform, 1, 0.9, share=0.5, correction=1.0)
+
+    replay.write_frames(torch.zeros(1, 1, 1), nothing, nothing, 0)
+    assert sample(False)["weights"].tolist() == [[0, 0, 0]]
     for real in (True, False):
-        replay.write_frames(torch.zeros(1, 1, 1), torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64))
-        replay.write_outcome(torch.ones(1, 1), torch.full((1, 1), TERMINATED), torch.full((1, 1), real))
-    replay.write_frames(torch.zeros(1, 1, 1), torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64))
-    batch = replay.sample(torch.tensor([[[0.1, 0.9], [0.9, 0.1], [0.9, 0.9]]]), 1, 0.9)
-    assert batch["weights"].tolist() == [[1, 1, 0]] and batch["returns"][0, :2].tolist() == [1, 1]
+        batch = sample(real)
+        assert batch["weights"].tolist() == [[1, 1, 1]] and batch["index"].tolist() == [[1, 1, 1]]
+        assert batch["returns"].tolist() == [[2, 2, 2]] and batch["discounts"].tolist() == [[0, 0, 0]]
 
 
 def test_a_cut_bootstraps_and_never_crosses_into_the_next_pool() -> None:
-    replay = Replay(1, 1, 100, (1,), torch.float32, 2, "cpu")
+    replay = Replay(1, 1, 100, (1,), "float32", 2, False, "cpu")
 
     def step(frame: float, age: int, reward: float) -> None:
-        replay.write_frames(torch.full((1, 1, 1), frame), torch.tensor([[age]]), torch.zeros(1, 1, dtype=torch.int64))
+        replay.write_frames(torch.full((1, 1, 1), frame), torch.tensor([[age]]), torch.zeros(1, 1, dtype=torch.int64), 0)
         replay.write_outcome(torch.full((1, 1), reward), torch.full((1, 1), CONTINUES), torch.ones(1, 1, dtype=torch.bool))
 
     step(10, 0, 1)
@@ -150,14 +124,14 @@ def test_a_cut_bootstraps_and_never_crosses_into_the_next_pool() -> None:
     replay.cut(torch.full((1, 1, 1), 12.0), torch.tensor([[1]]))  # the pool goes; another comes
     step(20, 0, 4)
     step(21, 1, 8)
-    replay.write_frames(torch.full((1, 1, 1), 22.0), torch.tensor([[1]]), torch.zeros(1, 1, dtype=torch.int64))
-    batch = replay.sample(torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]).view(1, 5, 1), 3, 0.5)  # rows 0 to 4, one each
-    assert batch["inputs"][0, :, -1, 0].tolist() == [10, 11, 12, 20, 21]
-    assert batch["weights"].tolist() == [[1, 1, 0, 1, 1]]
-    known = [0, 1, 3, 4]
-    assert batch["returns"][0, known].tolist() == [1 + 0.5 * 2, 2, 4 + 0.5 * 8, 8]
-    assert batch["discounts"][0, known].tolist() == [0.25, 0.5, 0.25, 0.5]
-    assert batch["next_inputs"][0, known, :, 0].tolist() == [[11, 12], [11, 12], [21, 22], [21, 22]]
+    replay.write_frames(torch.full((1, 1, 1), 22.0), torch.tensor([[1]]), torch.zeros(1, 1, dtype=torch.int64), 0)
+    places = torch.tensor([0.1, 0.3, 0.6, 0.9])  # a quarter each: rows 0, 1, 3 and 4, as 2 and 5 hold no transition
+    batch = replay.sample(torch.stack([torch.zeros(4), places], -1)[None], 3, 0.5)
+    assert batch["inputs"][0, :, -1, 0].tolist() == [10, 11, 20, 21]
+    assert batch["weights"].tolist() == [[1, 1, 1, 1]]
+    assert batch["returns"].tolist() == [[1 + 0.5 * 2, 2, 4 + 0.5 * 8, 8]]
+    assert batch["discounts"].tolist() == [[0.25, 0.5, 0.25, 0.5]]
+    assert batch["next_inputs"][0, :, :, 0].tolist() == [[11, 12], [11, 12], [21, 22], [21, 22]]
 
 
 def test_a_clearing_in_mid_episode_leaves_no_stack_that_reaches_behind_it() -> None:
@@ -168,26 +142,33 @@ def test_a_clearing_in_mid_episode_leaves_no_stack_that_reaches_behind_it() -> N
     replay.write_outcome(nothing, nothing.long(), nothing.bool())  # of the row that is gone
     for at in range(1, 5):
         frames = torch.full((MEMBERS, ENVIRONMENTS, 1), float(at))
-        replay.write_frames(frames, torch.full((MEMBERS, ENVIRONMENTS), STACK - 1), torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64))
+        replay.write_frames(frames, torch.full((MEMBERS, ENVIRONMENTS), STACK - 1), nothing.long(), 0)
         replay.write_outcome(nothing, nothing.long() + CONTINUES, ~nothing.bool())
-    stacks = replay.observations(torch.arange(4).expand(MEMBERS, 4), torch.zeros(MEMBERS, 4, dtype=torch.int64))
+    stacks = replay.frames.observations(torch.arange(4).expand(MEMBERS, 4), torch.zeros(MEMBERS, 4, dtype=torch.int64))
     assert stacks[0, :, :, 0].tolist() == [[1, 1, 1, 1], [1, 1, 1, 2], [1, 1, 2, 3], [1, 2, 3, 4]]
 
 
-def test_what_is_saved_is_what_another_replay_goes_on_with() -> None:
-    replay, _, _ = play(60, 47)
-    other = Replay(MEMBERS, ENVIRONMENTS, 60, (1,), torch.float32, STACK, "cpu")
+@pytest.mark.parametrize("prioritised", [False, True])
+def test_what_is_saved_is_what_another_replay_goes_on_with(prioritised: bool) -> None:
+    replay, _, _ = play(60, 47, prioritised)
+    drawn = replay.sample(torch.rand(MEMBERS, 50, 2), 3, 0.9)["index"]
+    replay.prioritise(drawn, torch.rand(drawn.shape) * 5)
+    other = Replay(MEMBERS, ENVIRONMENTS, 60, (1,), "float32", STACK, prioritised, "cpu")
     other.load({name: tensor.clone() for name, tensor in replay.tensors().items()}, replay.written)
-    uniform = torch.rand(MEMBERS, 50, 8)
-    before = replay.sample(uniform, 3, 0.9)
-    for name, values in other.sample(uniform, 3, 0.9).items():
+    for each in (replay, other):  # what comes next comes in with the same priority
+        nothing = torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64)
+        each.write_frames(torch.zeros(MEMBERS, ENVIRONMENTS, 1), nothing, nothing, 0)
+        each.write_outcome(nothing.float(), nothing, nothing == 0)
+    uniform = torch.rand(MEMBERS, 50, 2)
+    before = replay.sample(uniform, 3, 0.9, 0.1, 0.7)
+    for name, values in other.sample(uniform, 3, 0.9, 0.1, 0.7).items():
         torch.testing.assert_close(values, before[name], rtol=0, atol=0)
     replay.clear()
-    assert replay.size == 0 and not replay.data["real"].any()
+    assert replay.size == 0 and not replay.real.values.any()
 
 
 def test_the_actor_scores_whole_episodes() -> None:
-    pool = Counting()
+    pool = Counting(MEMBERS * ENVIRONMENTS)
     actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
     scores: dict[int, list[float]] = {member: [] for member in range(MEMBERS)}
     for _ in range(9):

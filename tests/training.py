@@ -1,13 +1,19 @@
 """Small runs for tests: what an agent's stream of events says, whole or interrupted."""
 
 import hashlib
-from typing import Any
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
+from envs.pools import Step
+from envs.sequences import Visit, sequence
 from launch.words import experiment
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.runs import Score
 
 LABELS: dict[str, Any] = {
     "benchmark": "random-labels:images=60,tasks=3,updates=40",
@@ -18,34 +24,104 @@ LABELS: dict[str, Any] = {
     "checkpoint_every": 25,
 }
 CARTPOLE: dict[str, Any] = {
-    "benchmark": "cartpole:tasks=2,frames=600",
-    "agent": "dqn:environments=4,batch=8,replay=400,min_replay=60,target_every=10",
+    "benchmark": "cartpole:tasks=2,frames=200",
+    "agent": "dqn:environments=4,batch=8,replay=160,min_replay=40,target_every=10",
     "network": "mlp:width=12,depth=2",
     "members": 2,
     "diagnose_every": 20,
-    "checkpoint_every": 220,
+    "checkpoint_every": 90,
 }
 ATARI: dict[str, Any] = {
-    "benchmark": "atari:games=Breakout+RoadRunner,frames=800",
-    "agent": "dqn:environments=2,batch=2,replay=150,min_replay=40,target_every=10,train_every=20",
+    "benchmark": "atari:games=Breakout+RoadRunner,frames=400",
+    "agent": "dqn:environments=2,batch=2,replay=80,min_replay=40,target_every=4,train_every=10",
+    "network": "nature:width=16",
     "members": 2,
     "diagnose_every": 4,
-    "checkpoint_every": 120,
+    "checkpoint_every": 70,
 }
 
 
-def events(made: Experiment, resume: Snapshot | None = None) -> list[Event]:
-    """All events of a run, uncompiled; snapshots are copied as they come."""
+class Counting:
+    """A pool whose every frame is a number of its own, 1000 * environment + count, and whose episodes end by a rule one can follow: those
+    of environment e take 4 + e % 5 steps, and are cut where e is odd. A step pays the count."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs, self.actions, self.observation_shape = num_envs, 5, (1,)
+        self.count = np.zeros(self.num_envs, int)
+        self.age = np.zeros(self.num_envs, int)
+        self.over = np.zeros(self.num_envs, bool)
+        self.taken: list[np.ndarray] = []
+
+    def _step(self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, first: np.ndarray) -> Step:
+        frames = (1000 * np.arange(self.num_envs) + self.count)[:, None].astype(np.float32)
+        nothing = np.zeros(self.num_envs, bool)
+        return Step(frames, rewards.astype(np.float32), terminated, truncated, nothing, first)
+
+    def reset(self) -> Step:
+        nothing = np.zeros(self.num_envs, bool)
+        return self._step(np.zeros(self.num_envs), nothing, nothing, np.ones(self.num_envs, bool))
+
+    def send(self, actions: np.ndarray) -> None:
+        self.taken.append(actions)
+
+    def recv(self) -> Step:
+        first = self.over.copy()
+        self.count += 1
+        self.age = np.where(first, 0, self.age + 1)
+        lengths = 4 + np.arange(self.num_envs) % 5
+        ended = ~first & (self.age == lengths)
+        truncated = ended & (np.arange(self.num_envs) % 2 == 1)
+        self.over = ended
+        return self._step(np.where(first, 0, self.count), ended & ~truncated, truncated, first)
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Counted:
+    """`Counting` as a benchmark of one visit."""
+
+    frames: int
+    teaches: ClassVar[str] = "rewards"
+    frame: ClassVar[tuple[int, ...]] = (1,)
+    dtype: ClassVar[str] = "float32"
+    stack: ClassVar[int] = 4
+    frame_skip: ClassVar[int] = 1
+    names: ClassVar[tuple[str, ...]] = ("counted",)
+    heads: ClassVar[str] = "shared"
+    inputs: ClassVar[tuple[int, ...]] = (4, 1)
+    outputs: ClassVar[int] = 5
+    life_loss: ClassVar[bool] = False
+
+    def visits(self) -> tuple[Visit, ...]:
+        return sequence(self.names, self.frames)
+
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Counting:
+        return Counting(seeds.size)
+
+
+def events(made: Experiment, resume: Snapshot | None = None, legs: int | None = None) -> list[Event]:
+    """All events of a run, uncompiled, or those until so many snapshots were taken; snapshots are copied as they come."""
     kept: list[Event] = []
-    for event in made.agent.train(made, "cpu", False, resume):
+    run = made.agent.train(made, "cpu", False, resume)
+    for event in run:
         if isinstance(event, Snapshot):
-            event = Snapshot({name: tensor.clone() for name, tensor in event.tensors.items()}, _copy(event.facts))
+            event = _copied(event)
+            legs = None if legs is None else legs - 1
         kept.append(event)
+        if legs == 0:
+            run.close()
     return kept
 
 
-def _copy(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: dict(value) if isinstance(value, dict) else value for name, value in facts.items()}
+def scores(found: list[Event], kind: str) -> list[Score]:
+    """The rows of one kind."""
+    return [event for event in found if isinstance(event, Score) and event.kind == kind]
+
+
+def _copied(snapshot: Snapshot) -> Snapshot:
+    facts = {name: dict(value) if isinstance(value, dict) else value for name, value in snapshot.facts.items()}
+    return Snapshot({name: tensor.clone() for name, tensor in snapshot.tensors.items()}, facts)
 
 
 def comparable(found: list[Event]) -> list[Any]:
@@ -60,16 +136,20 @@ def comparable(found: list[Event]) -> list[Any]:
     return plain
 
 
-def resumed_is_never_stopped(said: dict[str, Any]) -> None:
-    """From every snapshot of a run, going on gives the rest of its events, bit for bit."""
+def resumed_is_never_stopped(said: dict[str, Any]) -> list[Event]:
+    """From every snapshot of a run, going on gives the events until the next, bit for bit; from one in the middle, all the rest.
+
+    Returns the events of the run that was never stopped.
+    """
     made = experiment(said)
     torch.manual_seed(1)  # what a run must not depend on
     whole = events(made)
     places = [place for place, event in enumerate(whole) if isinstance(event, Snapshot)]
     assert len(places) >= 3
-    for place in places:
+    for number, (place, after) in enumerate(pairwise(places)):
         torch.manual_seed(2)
-        snapshot = whole[place]
+        snapshot, rest = whole[place], number == len(places) // 2 - 1
         assert isinstance(snapshot, Snapshot)
-        given = Snapshot({name: tensor.clone() for name, tensor in snapshot.tensors.items()}, _copy(snapshot.facts))
-        assert comparable(events(made, given)) == comparable(whole[place + 1 :])
+        expected = whole[place + 1 :] if rest else whole[place + 1 : after + 1]
+        assert comparable(events(made, _copied(snapshot), None if rest else 1)) == comparable(expected)
+    return whole

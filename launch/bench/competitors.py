@@ -1,0 +1,122 @@
+"""Who is measured beside whom, and every setting of theirs that counts for speed.
+
+Everyone plays Breakout with a Nature CNN, in float32, from a steady state: past compilation and the filling of the replay, at an epsilon
+of 0.1 throughout. Emulator and preprocessing are each program's own, and so are the learning rates' schedules and other trifles.
+"""
+
+import json
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from launch.bench.peers import cleanrl, ours, rllib, sample_factory, stable_baselines3
+
+WARM = {"ppo": 2048, "pqn": 2048, "dqn": 1400, "rainbow": 1400}  # steps of a member: two unrolls, or 1,000 for the replay and 100 updates
+
+
+class Entry(NamedTuple):
+    """Somebody who is measured."""
+
+    agent: str
+    who: ModuleType
+    """a file of `launch.bench.peers`"""
+    arguments: tuple[str, ...]
+    """of the file, as a script"""
+    detail: str = ""
+    """said behind the name"""
+    environments: int = 0
+    """of ours, of all members"""
+    ceiling: bool = False
+    """is it the emulator alone?"""
+
+    @property
+    def name(self) -> str:
+        return ours.EMULATOR if self.ceiling else self.who.NAME
+
+    @property
+    def warm(self) -> int:
+        """Steps before the first window."""
+        return WARM[self.agent] * max(self.environments // 8, 1)
+
+
+GAME = "atari:games=Breakout,frames=4_000_000_000,sticky=0,full_actions=false,life_loss=true"  # by the rules that the others play it by
+PLAYED = {"benchmark": GAME, "diagnose_every": 10**9, "checkpoint_every": 10**9}  # that is never: nobody else does either
+
+
+def _ours(agent: str, words: str, every: int, members: int = 1) -> Entry:
+    """8 environments a member, and a report after every so many steps of a member."""
+    said = PLAYED | {"agent": f"{agent}:environments=8,{words}", "members": members}
+    detail = "1 member" if members == 1 else f"{members} members"
+    return Entry(agent, ours, ("train", str(every), json.dumps(said)), detail, 8 * members)
+
+
+def _ceiling(agent: str, environments: int = 8) -> Entry:
+    arguments = ("emulate", str(environments), json.dumps(PLAYED))
+    return Entry(agent, ours, arguments, f"{environments} environments", environments=environments, ceiling=True)
+
+
+def _cleanrl(agent: str, script: str, every: int, options: str) -> Entry:
+    return Entry(agent, cleanrl, (script, str(every), *options.split()))
+
+
+def _stable_baselines3(agent: str, environments: int, **settings: Any) -> Entry:
+    return Entry(agent, stable_baselines3, (agent.upper(), str(environments), json.dumps(settings)))
+
+
+def _rllib(agent: str, environments: int, **settings: Any) -> Entry:
+    return Entry(agent, rllib, (agent.upper(), str(environments), json.dumps(settings)))
+
+
+def _sample_factory(agent: str, detail: str, options: str) -> Entry:
+    return Entry(agent, sample_factory, tuple(options.split()), detail)
+
+
+# Unrolls of 128 steps of 8 environments; 4 epochs of 4 minibatches of 256.
+UNROLLS = "unroll=128,epochs=4,minibatches=4"
+CLEANRL_UNROLLS = "--env-id Breakout-v5 --num-envs 8 --num-steps 128 --update-epochs 4 --num-minibatches 4"
+APPO = "--rollout=128 --num_epochs=4 --batch_size=256 --num_batches_per_epoch=4 --normalize_input=False --normalize_returns=False"
+
+# An update of 32 every 4 steps, after 1,000; the target network's every 8,000 steps; a replay of 10,000.
+REPLAY = "batch=32,train_every=4,min_replay=1000,target_every=2000,replay=10000"
+GREEDY = "exploration=0,final_epsilon=0.1"
+CLEANRL_REPLAY = (
+    "--env-id BreakoutNoFrameskip-v4 --batch-size 32 --train-frequency 4 --learning-starts 1000 --target-network-frequency 8000 "
+    "--buffer-size 10000"
+)
+
+COMPETITORS = (
+    _ours("ppo", UNROLLS, every=1024),
+    _stable_baselines3("ppo", 8, n_steps=128, n_epochs=4, batch_size=256, clip_range=0.1, ent_coef=0.01, learning_rate=2.5e-4),
+    _cleanrl("ppo", "ppo_atari_envpool.py", 1024, CLEANRL_UNROLLS),
+    _rllib(
+        "ppo",
+        8,
+        **dict(train_batch_size_per_learner=1024, num_epochs=4, minibatch_size=256, lr=2.5e-4),
+        **dict(clip_param=0.1, entropy_coeff=0.01, vf_loss_coeff=0.5, use_kl_loss=False, grad_clip=0.5),
+    ),
+    _sample_factory("ppo", "synchronous", f"{APPO} --async_rl=False --num_workers=8 --num_envs_per_worker=1"),
+    _sample_factory("ppo", "asynchronous", f"{APPO} --async_rl=True --num_workers=2 --num_envs_per_worker=4 --worker_num_splits=2"),
+    _ceiling("ppo"),
+    _ours("pqn", UNROLLS, every=1024),
+    _cleanrl("pqn", "pqn_atari_envpool.py", 1024, CLEANRL_UNROLLS),
+    _ceiling("pqn"),
+    _ours("dqn", f"{REPLAY},{GREEDY}", every=200),
+    _ours("dqn", f"{REPLAY},{GREEDY}", every=200, members=5),
+    _stable_baselines3(
+        "dqn",
+        1,
+        **dict(batch_size=32, train_freq=4, gradient_steps=1, learning_starts=1000, target_update_interval=8000, buffer_size=10_000),
+        **dict(exploration_initial_eps=0.1, exploration_final_eps=0.1),
+    ),
+    _cleanrl("dqn", "dqn_atari.py", 100, f"{CLEANRL_REPLAY} --start-e 0.1 --end-e 0.1"),
+    _rllib(
+        "dqn",
+        1,
+        **dict(train_batch_size=32, num_steps_sampled_before_learning_starts=1000, target_network_update_freq=8000),
+        **dict(replay_buffer_config=dict(type="EpisodeReplayBuffer", capacity=10_000), epsilon=0.1, double_q=False, dueling=False),
+    ),
+    _ceiling("dqn"),
+    _ceiling("dqn", 40),
+    _ours("rainbow", REPLAY, every=200),
+    _cleanrl("rainbow", "rainbow_atari.py", 100, f"{CLEANRL_REPLAY} --n-step 3 --n-atoms 51"),
+    _ceiling("rainbow"),
+)

@@ -1,0 +1,53 @@
+"""plasticity-rl itself, and its emulator alone: the floor and the ceiling of what an agent can add."""
+
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from launch import words
+
+NAME = "plasticity-rl"
+EMULATOR = "EnvPool"
+THREADS = 2  # of the emulator, as agents have them
+
+
+def train(every: int, said: dict[str, Any]) -> None:
+    """Until killed: an experiment in words, with a report after every so many steps of a member, which must be whole steps of the pool."""
+    import torch
+
+    from agents import loop
+    from launch.runner import prepare
+    from plasticity_rl.runs import Tick
+
+    experiment = words.experiment(said)
+    prepare(experiment)
+    loop.TICK = every // experiment.agent.environments
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for event in experiment.agent.train(experiment, device, True, None):
+        if isinstance(event, Tick) and event.steps % every == 0:
+            report(event.steps * experiment.members)
+
+
+def emulate(environments: int, said: dict[str, Any]) -> None:
+    """Until killed: the benchmark with uniformly random actions and no learner."""
+    benchmark = words.experiment(said).benchmark
+    pool = benchmark.pool(benchmark.visits()[0], np.arange(environments)[None], THREADS, 0)
+    generator, done = np.random.default_rng(0), 0
+    pool.reset()
+    while True:
+        for _ in range(100):
+            pool.send(generator.integers(pool.actions, size=environments))
+            pool.recv()
+        done += 100 * environments
+        report(done)
+
+
+def report(steps: int) -> None:
+    print(f"steps {steps} at {time.monotonic()}", flush=True)
+
+
+if __name__ == "__main__":
+    {"train": train, "emulate": emulate}[sys.argv[1]](int(sys.argv[2]), json.loads(sys.argv[3]))

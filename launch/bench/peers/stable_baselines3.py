@@ -1,0 +1,50 @@
+"""Stable-Baselines3: PPO and DQN with `CnnPolicy` (its Nature CNN), games through its own Atari wrappers and four stacked frames.
+
+The emulators run in processes of their own (SubprocVecEnv) where there are several. Run as a script, by the Python of its own environment.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+NAME = "Stable-Baselines3"
+VERSION = "2.9.2"
+REQUIREMENTS = (f"stable-baselines3=={VERSION}", "torch==2.13.0", "gymnasium==1.4.0", "ale-py==0.12.1", "opencv-python-headless==5.0.0.93")
+REPORT = 100  # steps between two reports at least; PPO reports once a rollout
+
+
+def breakout(**settings: Any) -> Any:
+    """The game, in whichever process."""
+    import ale_py  # pyright: ignore[reportMissingImports]
+    import gymnasium  # pyright: ignore[reportMissingImports]
+
+    gymnasium.register_envs(ale_py)
+    return gymnasium.make("BreakoutNoFrameskip-v4", **settings)
+
+
+def train(algorithm: str, environments: int, settings: dict) -> None:
+    """Until killed; `settings` are the algorithm's own arguments."""
+    import stable_baselines3  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.env_util import make_atari_env  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack  # pyright: ignore[reportMissingImports]
+
+    class Reports(BaseCallback):
+        reported = 0
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            if self.num_timesteps >= self.reported + REPORT:
+                self.reported = self.num_timesteps
+                print(f"steps {self.num_timesteps} at {time.monotonic()}", flush=True)
+
+    kind = SubprocVecEnv if environments > 1 else DummyVecEnv
+    pool = VecFrameStack(make_atari_env(breakout, n_envs=environments, seed=0, vec_env_cls=kind), n_stack=4)
+    getattr(stable_baselines3, algorithm)("CnnPolicy", pool, **settings).learn(10**9, callback=Reports())
+
+
+if __name__ == "__main__":
+    train(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))

@@ -1,0 +1,67 @@
+"""Resets beside new networks and torch's new optimizers."""
+
+import pytest
+import torch
+
+from plasticity_rl.checks import UsageError
+from plasticity_rl.interventions import Reset
+from tests.learners import RATE, assert_same, batches, copies, learn, loss
+
+pytestmark = pytest.mark.usefixtures("double")
+
+
+@pytest.mark.parametrize(
+    ("part", "clears_replay", "syncs_target"),
+    [("everything", True, True), ("network", False, True), ("hidden", False, True), ("heads", False, True), ("optimizer", False, False)],
+)
+def test_what_a_reset_asks_of_the_agent(part, clears_replay, syncs_target):
+    assert (Reset(part=part).clears_replay, Reset(part=part).syncs_target) == (clears_replay, syncs_target)
+
+
+@pytest.mark.parametrize("part", ["everything", "network"])
+def test_after_a_reset_of_everything_it_is_a_new_network_with_a_new_optimizer(part):
+    learner = learn((Reset(part=part),), "mlp", 3)
+    data = batches("mlp", 3, 6)
+    for batch in data[:3]:
+        learner.update(RATE, batch)
+    learner.task_boundary()
+    newborn = learn((), "mlp", 3)
+    fresh = {f"params/{name}": param for name, param in learner.fresh("Reset", 0, "task", 1).items()}
+    newborn.load(copies(newborn) | fresh, newborn.ticks)
+    for batch in data[3:]:
+        learner.update(RATE, batch)
+        newborn.update(RATE, batch)
+    assert_same(copies(learner), copies(newborn))
+
+
+def test_a_reset_of_the_optimizer_is_torchs_new_optimizer():
+    learner = learn((Reset(part="optimizer"),), "mlp", 1)
+    data = batches("mlp", 1, 6)
+    theirs = {name: torch.nn.Parameter(param[0].clone()) for name, param in learner.net.params.items()}
+    optimizer = torch.optim.Adam(theirs.values(), lr=RATE)
+    for count, batch in enumerate(data):
+        if count == 3:
+            optimizer = torch.optim.Adam(theirs.values(), lr=RATE)
+            learner.task_boundary()
+        learner.update(RATE, batch)
+        optimizer.zero_grad()
+        loss(learner.network, dict(theirs), {name: tensor[0] for name, tensor in batch.items()})[0].backward()
+        optimizer.step()
+    for name, param in learner.net.params.items():
+        torch.testing.assert_close(param[0], theirs[name].data, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"part": "head"}, "part cannot be 'head'; did you mean heads?"),
+        ({"every": 0}, "every must lie in [1, inf), not 0"),
+        ({"every": 2.0}, "every must be a whole number, not 2.0"),
+        ({"clock": "updates"}, "clock cannot be 'updates'; did you mean update?"),
+    ],
+    ids=str,
+)
+def test_bad_fields_are_refused(fields, message):
+    with pytest.raises(UsageError) as raised:
+        Reset(**fields)
+    assert str(raised.value) == f"Reset: {message}"
