@@ -204,7 +204,8 @@ class Loop(ABC):
             for episode in actor.receive()[1]:
                 if going[episode.member, episode.environment]:
                     going[episode.member, episode.environment] = False
-                    yield Score(member=episode.member, **self.where(now) | {"task": visit.task}, kind="evaluation", score=episode.score)
+                    where = {**self.where(now), "task": visit.task}
+                    yield Score(member=episode.member, **where, kind="evaluation", score=episode.score)
             step += 1
             if step % TICK == 0:
                 yield Tick(**self.where(now))

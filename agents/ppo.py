@@ -68,7 +68,7 @@ class PPO:
     def prepare(self, unroll: Unroll) -> Unroll:
         """Adds `advantages`, and `goals` of the values."""
         values = unroll["values"]
-        found = advantages(*(unroll[name] for name in ("rewards", "discounts", "flows")), values[:-1], values[1:], self.decay)
+        found = advantages(unroll["rewards"], unroll["discounts"], unroll["flows"], values[:-1], values[1:], self.decay)
         kept = {name: unroll[name] for name in ("actions", "log_probabilities", "real")}
         return kept | {"values": values[:-1], "advantages": found, "goals": found + values[:-1]}
 

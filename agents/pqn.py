@@ -65,7 +65,7 @@ class PQN:
 
     def prepare(self, unroll: Unroll) -> Unroll:
         """Adds `goals`, the returns to learn; `values` are the largest at the time of acting."""
-        goals = lambda_returns(*(unroll[name] for name in ("rewards", "discounts", "flows")), unroll["values"][1:], self.decay)
+        goals = lambda_returns(unroll["rewards"], unroll["discounts"], unroll["flows"], unroll["values"][1:], self.decay)
         return {"actions": unroll["actions"], "real": unroll["real"], "goals": goals}
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -14,9 +14,12 @@ from torch import Tensor
 class ValueHead(Protocol):
     """What the heads share."""
 
-    outputs: int
-    fractions: int
-    """how many quantile fractions an example is asked at; 0 where it is not"""
+    @property
+    def outputs(self) -> int: ...
+    @property
+    def fractions(self) -> int:
+        """How many quantile fractions an example is asked at; 0 where it is not."""
+        ...
 
     def expected(self, outputs: Tensor) -> Tensor: ...
     def losses(self, chosen: Tensor, after: Tensor, returns: Tensor, discounts: Tensor, fractions: Tensor | None) -> Tensor: ...

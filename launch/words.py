@@ -97,13 +97,21 @@ GAMES: dict[str, dict[str, str]] = {
 CONTROLLERS: dict[str, dict[str, str]] = {
     **{word: dict(agent=word + CONTROL["agent"].removeprefix("dqn")) for word in AGENT_PRESETS},
     "pqn": dict(
-        agent="pqn:environments=8,unroll=32,exploration=0.3",
+        agent="pqn:environments=8,unroll=32,exploration=0.3,rewards=scale",
         network="mlp:depth=2,width=128,norm=layer",
         optimizer="radam:clip_norm=10",
         schedule="linear:rate=1e-3,clock=visit",
     ),
-    "ppo": dict(agent="ppo:unroll=64,clip=0.2", optimizer="adam:epsilon=1e-5,clip_norm=0.5", schedule="linear:rate=2e-3,clock=visit"),
-    "impala": dict(agent="impala:environments=8", optimizer="adam:clip_norm=40", schedule="linear:rate=2e-3,clock=visit"),
+    "ppo": dict(
+        agent="ppo:unroll=64,clip=0.2,rewards=scale",
+        optimizer="adam:epsilon=1e-5,clip_norm=0.5",
+        schedule="linear:rate=2e-3,clock=visit",
+    ),
+    "impala": dict(
+        agent="impala:environments=8,unroll=5,minibatches=2,entropy=0.05,rewards=scale",
+        optimizer="adam:clip_norm=40",
+        schedule="linear:rate=2e-3,clock=visit",
+    ),
 }
 # What an experiment on each benchmark is where nothing else is said.
 DEFAULTS: dict[str, dict[str, Any]] = {

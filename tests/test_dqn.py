@@ -160,7 +160,7 @@ def test_the_fresh_control_starts_over_and_nothing_else_does() -> None:
 
 
 def test_a_noisy_network_acts_with_noise_of_each_environments_own_and_is_evaluated_without() -> None:
-    made = experiment(CARTPOLE | {"agent": RAINBOW, "evaluate": 2})
+    made = experiment(CARTPOLE | {"agent": RAINBOW, "evaluate": 1})
     training = ReplayLoop(made.agent, made, "cpu", False)
     noises: list[torch.Tensor] = []
     evaluated: set[tuple[str, ...]] = set()

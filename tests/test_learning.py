@@ -6,7 +6,8 @@ import pytest
 from launch.words import experiment
 from tests.training import events, scores
 
-pytestmark = pytest.mark.slow
+# What torch warns of when it compiles is its own.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")]
 
 
 def evaluated(benchmark: str, agent: str, frames: int, episodes: int) -> float:
@@ -15,3 +16,21 @@ def evaluated(benchmark: str, agent: str, frames: int, episodes: int) -> float:
     rows = scores(events(experiment(said | {"evaluate": episodes}), compile=True), "evaluation")
     assert len(rows) == 5 * episodes
     return float(np.mean([row.score for row in rows]))
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "agent", "frames", "goal"),
+    [
+        ("cartpole", "pqn", 102_400, 400),
+        ("cartpole", "ppo", 30_720, 400),
+        ("cartpole", "impala", 102_400, 400),
+        ("catch", "dqn", 20_000, 0.9),
+        ("catch", "pqn", 30_720, 0.9),
+        ("catch", "ppo", 30_720, 0.9),
+        ("catch", "impala", 60_000, 0.9),
+    ],
+)
+def test_five_members_learn(benchmark: str, agent: str, frames: int, goal: float) -> None:
+    found = evaluated(benchmark, agent, frames, episodes=10)
+    print(f"{agent} on {benchmark}: {found:.2f}")
+    assert found > goal

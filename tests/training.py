@@ -100,10 +100,10 @@ class Counted:
         return Counting(seeds.size)
 
 
-def events(made: Experiment, resume: Snapshot | None = None, legs: int | None = None) -> list[Event]:
-    """All events of a run, uncompiled, or those until so many snapshots were taken; snapshots are copied as they come."""
+def events(made: Experiment, resume: Snapshot | None = None, legs: int | None = None, compile: bool = False) -> list[Event]:
+    """All events of a run, or those until so many snapshots were taken; snapshots are copied as they come."""
     kept: list[Event] = []
-    run = made.agent.train(made, "cpu", False, resume)
+    run = made.agent.train(made, "cpu", compile, resume)
     for event in run:
         if isinstance(event, Snapshot):
             event = _copied(event)
