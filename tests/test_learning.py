@@ -26,7 +26,7 @@ def evaluated(benchmark: str, agent: str, frames: int, episodes: int) -> float:
         ("cartpole", "impala", 102_400, 400),
         ("catch", "dqn", 20_000, 0.9),
         ("catch", "pqn", 30_720, 0.9),
-        ("catch", "ppo", 30_720, 0.9),
+        ("catch", "ppo", 40_960, 0.9),
         ("catch", "impala", 60_000, 0.9),
     ],
 )
