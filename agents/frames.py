@@ -33,5 +33,10 @@ class Frames:
         if self.stack == 1:
             return self.frames[rows, self._members, columns]
         ages = self.ages[rows, self._members, columns]
-        planes = [self.frames[(rows - ages.clamp(max=back)) % self.rows, self._members, columns] for back in range(self.stack - 1, -1, -1)]
-        return torch.stack(planes, -1).movedim(-1, 2)
+        members, environments = self.frames.shape[1:3]
+        flat, places = self.frames.flatten(0, 2), self._members * environments + columns
+        planes = [  # whole frames are copied faster by one index than by three
+            flat.index_select(0, ((rows - ages.clamp(max=back)) % self.rows * (members * environments) + places).flatten())
+            for back in range(self.stack - 1, -1, -1)
+        ]
+        return torch.stack(planes, -1).unflatten(0, rows.shape).movedim(-1, 2)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value
 
-from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
 from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.lift import compiled, copied, lift, one_by_one, stack, write_
 from plasticity_rl.metrics.norms import effective_learning_rate
@@ -43,7 +43,8 @@ class Learner:
         self.rate = torch.zeros(members, device=device)
         params = self.fresh("birth")
         self.net = Net(params, optimizer.init(params))
-        self.states: list[State] = [stack([each.init(self.one(m), network.layers) for m in range(members)]) for each in chain]
+        self.states: list[State] = [self._born(index, each) for index, each in enumerate(chain)]
+        self._noisy = optimizer.noisy or any(each.noisy for each in chain)
         self.ticks = {"update": 0, "task": 0}
         self.inputs: Tensor | None = None
         """the batch last learned from: what refreshes take their evidence from"""
@@ -58,8 +59,12 @@ class Learner:
 
     def fresh(self, *purpose: int | str) -> Params:
         """Newly initialised networks, (S, ...), each a function of seed, member and purpose alone."""
-        draw = [torch.Generator().manual_seed(derive(self.seed, member, "network", *purpose)) for member in range(self.members)]
-        return {name: param.to(self.device) for name, param in stack([self.network.init(generator) for generator in draw]).items()}
+        born = stack([self.network.init(self.draw(member, "network", *purpose)) for member in range(self.members)])
+        return {name: param.to(self.device) for name, param in born.items()}
+
+    def draw(self, member: int, *purpose: int | str) -> torch.Generator:
+        """Where random numbers for that purpose of a member come from; on the CPU, whatever the device."""
+        return torch.Generator().manual_seed(derive(self.seed, member, *purpose))
 
     @torch.no_grad()
     def update(self, rate: float, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
@@ -70,7 +75,7 @@ class Learner:
         self.rate.fill_(rate)
         self.inputs = batch["inputs"]
         before = {name: param.clone() for name, param in self.net.params.items()} if measure else {}
-        reported = self._update(self.net, self.states, self.rate, batch, *extras)
+        reported = self._update(self.net, self.states, self.rate, self._noise(), batch, *extras)
         if measure:
             rates = lift(lambda one, other: effective_learning_rate(one, other, self.network.layers))(before, self.net.params)
             reported |= {f"effective_learning_rate/{layer}": rate for layer, rate in rates.items()}
@@ -111,18 +116,25 @@ class Learner:
             tensor.copy_(tensors[name])
         self.ticks = dict(ticks)
 
-    def _one(self, net: Net, states: list[State], rate: Tensor, batch: Batch, *extras: Any) -> tuple[Net, list[State], dict[str, Tensor]]:
+    def _one(
+        self, net: Net, states: list[State], rate: Tensor, noise: Params, batch: Batch, *extras: Any
+    ) -> tuple[Net, list[State], dict[str, Tensor]]:
         """The whole update of ONE network."""
+        task = batch.get("task", batch.get("tasks"))
+        layers = self.network.layers
+        seen = Seen(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), noise)
 
         def objective(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
             loss, reported = self.loss(params, batch, *extras)
             total = loss
             for each, state in zip(self.chain, states, strict=True):
-                total = total + each.penalty(params, state, self.network.layers)
+                total = total + each.penalty(params, state, layers, seen)
             return total, {"loss": loss} | reported
 
         grads, (_, reported) = grad_and_value(objective, has_aux=True)(net.params)
-        net = self.optimizer.update(net, grads, rate, self.network.layers)
+        net, states = self.optimizer.update(net, grads, rate, layers, noise), list(states)
+        for index, each in enumerate(self.chain):
+            net, states[index] = each.after_step(net, states[index], grads, layers, seen)
         return *self._project(net, states), reported
 
     def _project(self, net: Net, states: list[State]) -> tuple[Net, list[State]]:
@@ -132,10 +144,28 @@ class Learner:
             net = net._replace(params=params)
         return net, states
 
-    def _step(self, net: Net, states: list[State], rate: Tensor, batch: Batch, *extras: Any) -> dict[str, Tensor]:
-        new_net, new_states, reported = lift(self._one)(net, states, rate, batch, *extras)
+    def _step(self, net: Net, states: list[State], rate: Tensor, noise: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
+        new_net, new_states, reported = lift(self._one)(net, states, rate, noise, batch, *extras)
         write_((net, states), (new_net, new_states))
         return reported
+
+    def _born(self, index: int, each: Intervention) -> State:
+        """The state of a method of the chain at birth."""
+        layers, purpose = self.network.layers, ("state", type(each).__name__, self._occurrence(index))
+        return stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member in range(self.members)])
+
+    def _noise(self) -> Params:
+        """Standard normal numbers of the parameters' shapes for this update, where somebody asks for them."""
+        if not self._noisy:
+            return {}
+        draws = [self.draw(member, "noise", self.ticks["update"]) for member in range(self.members)]
+        shapes = self.network.shapes
+        noise = stack([{name: torch.randn(shape, generator=draw) for name, shape in shapes.items()} for draw in draws])
+        return {name: numbers.to(self.device) for name, numbers in noise.items()}
+
+    def _occurrence(self, index: int) -> int:
+        """How many methods of its kind come before it in the chain."""
+        return sum(type(other) is type(self.chain[index]) for other in self.chain[:index])
 
     def _tick(self, clock: str) -> None:
         self.ticks[clock] += 1
@@ -147,9 +177,7 @@ class Learner:
             write_((self.net, self.states), copied(lift(self._project)(self.net, self.states)))
 
     def _refresh(self, index: int, each: Refresh) -> None:
-        kind = type(each).__name__
-        occurrence = sum(type(other) is type(each) for other in self.chain[:index])
-        fresh = self.fresh(kind, occurrence, each.clock, self.ticks[each.clock])
+        fresh = self.fresh(type(each).__name__, self._occurrence(index), each.clock, self.ticks[each.clock])
         features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
         lifted = lift(lambda net, state, evidence: each.refresh(net, state, evidence, self.network.layers))
         # Copied before anything is written: a new state may be made of the parameters that are overwritten.

@@ -315,9 +315,11 @@ class Network:
         noise: Tensor | None = None,
         fractions: Tensor | None = None,
         task: Tensor | None = None,
+        raw: bool = False,
     ) -> tuple[Tensor, Params]:
         """`inputs` (batch, *shape), float or uint8 (then divided by 255) -> outputs (batch, outputs), the heads side by side, and each
-        hidden layer's units after the activation, (samples, units): a sample is an example, or one position of one example's convolution.
+        hidden layer's units after the activation, or before it where they are to be `raw`, (samples, units): a sample is an example, or one
+        position of one example's convolution.
 
         `noise` (batch or 1, self.noise) are normal numbers; without them a noisy network is its mean. `fractions` (batch, K) in (0, 1) are
         for a network with cosines, whose outputs are (batch, K, outputs); without them, the middles of 8 equal parts. `task` (batch,) or ()
@@ -334,14 +336,14 @@ class Network:
             x = total + x if step.adds else x
             if layer.shared:
                 total = x
-            x = self._activate(params, layer, x, features)
+            x = self._activate(params, layer, x, features, raw)
         x, batch = x.flatten(1), len(inputs)
         if self._embedding is not None:
-            x = self._embed(params, x, fractions, features)
+            x = self._embed(params, x, fractions, features, raw)
         rows = len(x) // batch  # of one example: its fractions
         if noise is not None and len(noise) > 1:
             noise = noise.repeat_interleave(rows, 0)
-        tops = [self._activate(params, layer, self._linear(params, layer, x, noise), features) for layer in self._tops]
+        tops = [self._activate(params, layer, self._linear(params, layer, x, noise), features, raw) for layer in self._tops]
         task = None if task is None else task.expand(batch).repeat_interleave(rows, 0)
         outputs = [
             self._of_task(self._linear(params, layer, tops[top], noise), task) for layer, top in zip(self._heads, self._feeds, strict=True)
@@ -364,15 +366,15 @@ class Network:
         bias = None if layer.bias_noise is None else params[layer.bias_noise].to(kind)
         return y + out * F.linear(x * into, params[layer.weight_noise].to(kind), bias)  # an outer product of noise, never made
 
-    def _activate(self, params: Params, layer: Layer, x: Tensor, features: Params) -> Tensor:
-        """Norm and activation; the units go into `features`."""
+    def _activate(self, params: Params, layer: Layer, x: Tensor, features: Params, raw: bool) -> Tensor:
+        """Norm and activation; the units, after or before it, go into `features`."""
         if layer.activation is None:
             return x
         if layer.scale is not None and layer.offset is not None:
             shape = (-1, *(1,) * (x.ndim - 2))
             x = self._normalize(x.to(params[layer.scale].dtype)) * params[layer.scale].view(shape) + params[layer.offset].view(shape)
-        x = ACTIVATIONS[layer.activation](x)
-        features[layer.name] = x.movedim(1, -1).reshape(-1, layer.units).to(params[layer.weight].dtype)
+        before, x = x, ACTIVATIONS[layer.activation](x)
+        features[layer.name] = (before if raw else x).movedim(1, -1).reshape(-1, layer.units).to(params[layer.weight].dtype)
         return x
 
     def _normalize(self, x: Tensor) -> Tensor:
@@ -380,13 +382,13 @@ class Network:
             return F.layer_norm(x, x.shape[1:], eps=EPSILON)
         return x * (x.square().mean(dim=tuple(range(1, x.ndim)), keepdim=True) + EPSILON).rsqrt()
 
-    def _embed(self, params: Params, x: Tensor, fractions: Tensor | None, features: Params) -> Tensor:
+    def _embed(self, params: Params, x: Tensor, fractions: Tensor | None, features: Params, raw: bool) -> Tensor:
         """Each example's units (batch, units) times the embedding of each of its fractions: (batch x K, units)."""
         assert self._embedding is not None
         if fractions is None:
             fractions = ((torch.arange(8, device=x.device) + 0.5) / 8).expand(len(x), 8)
         cosines = torch.cos(pi * torch.arange(self.ends.cosines, device=x.device) * fractions.reshape(-1, 1))
-        embedded = self._activate(params, self._embedding, self._linear(params, self._embedding, cosines), features)
+        embedded = self._activate(params, self._embedding, self._linear(params, self._embedding, cosines), features, raw)
         return x.repeat_interleave(fractions.shape[1], 0) * embedded
 
     def _of_task(self, outputs: Tensor, task: Tensor | None) -> Tensor:

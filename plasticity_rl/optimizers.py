@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,17 +59,21 @@ class Optimizer(ABC):
         """The memory of an optimizer that has seen nothing: zeros."""
         return {slot: {name: torch.zeros_like(param) for name, param in params.items()} for slot in self.slots}
 
-    @abstractmethod
-    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
-        """What to subtract at a learning rate of 1, and the memory afterwards."""
+    noisy: ClassVar[bool] = False
+    """does it take noise?"""
 
-    def update(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...]) -> Net:
-        """One step of one network at learning rate `rate`, a scalar tensor."""
+    @abstractmethod
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        """What to subtract at a learning rate of 1, and the memory afterwards. `noise` as for `update`."""
+
+    def update(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...], noise: Params | None = None) -> Net:
+        """One step of one network at learning rate `rate`, a scalar tensor; `noise` are standard normal numbers of the parameters' shapes,
+        which a `noisy` optimizer needs."""
         if self.clip_norm is not None:
             length = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
             factor = (self.clip_norm / (length + 1e-6)).clamp(max=1.0)
             grads = {name: grad * factor for name, grad in grads.items()}
-        step, slots = self.step(net.slots, grads)
+        step, slots = self.step(net, grads, layers, noise or {})
         if self.weight_decay:
             decayed = net.params.keys() if self.decayed == "all" else {layer.weight for layer in layers}
             step = {name: s + self.weight_decay * net.params[name] if name in decayed else s for name, s in step.items()}
@@ -95,8 +99,8 @@ class SGD(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("velocity",)
 
-    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
-        velocity = {name: self.momentum * old + grads[name] for name, old in slots["velocity"].items()}
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        velocity = {name: self.momentum * old + grads[name] for name, old in net.slots["velocity"].items()}
         return velocity, {"velocity": velocity}
 
 
@@ -116,11 +120,11 @@ class RMSprop(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("square", "seen", "mean") if self.centered else ("square", "seen")
 
-    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
         slots = {
-            "square": _averaged(slots["square"], self.decay, lambda name: grads[name].square()),
-            "seen": _averaged(slots["seen"], self.decay, lambda name: 1.0),
-        } | ({"mean": _averaged(slots["mean"], self.decay, grads.__getitem__)} if self.centered else {})
+            "square": _averaged(net.slots["square"], self.decay, lambda name: grads[name].square()),
+            "seen": _averaged(net.slots["seen"], self.decay, lambda name: 1.0),
+        } | ({"mean": _averaged(net.slots["mean"], self.decay, grads.__getitem__)} if self.centered else {})
 
         def step(name: str) -> Tensor:
             seen = slots["seen"][name] if self.corrected else 1.0
@@ -147,11 +151,11 @@ class Adam(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("mean", "square", "seen1", "seen2")
 
-    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
-        mean = _averaged(slots["mean"], self.beta1, grads.__getitem__)
-        square = _averaged(slots["square"], self.beta2, lambda name: grads[name].square())
-        seen1 = _averaged(slots["seen1"], self.beta1, lambda name: 1.0)
-        seen2 = _averaged(slots["seen2"], self.beta2, lambda name: 1.0)
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        mean = _averaged(net.slots["mean"], self.beta1, grads.__getitem__)
+        square = _averaged(net.slots["square"], self.beta2, lambda name: grads[name].square())
+        seen1 = _averaged(net.slots["seen1"], self.beta1, lambda name: 1.0)
+        seen2 = _averaged(net.slots["seen2"], self.beta2, lambda name: 1.0)
         step = {name: (mean[name] / seen1[name]) / ((square[name] / seen2[name]).sqrt() + self.epsilon) for name in grads}
         return step, {"mean": mean, "square": square, "seen1": seen1, "seen2": seen2}
 
@@ -171,10 +175,10 @@ class RAdam(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("mean", "square", "seen")
 
-    def step(self, slots: dict[str, Params], grads: Params) -> tuple[Params, dict[str, Params]]:
-        mean = _averaged(slots["mean"], self.beta1, grads.__getitem__)
-        square = _averaged(slots["square"], self.beta2, lambda name: grads[name].square())
-        seen = {name: count + 1 for name, count in slots["seen"].items()}
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        mean = _averaged(net.slots["mean"], self.beta1, grads.__getitem__)
+        square = _averaged(net.slots["square"], self.beta2, lambda name: grads[name].square())
+        seen = {name: count + 1 for name, count in net.slots["seen"].items()}
         longest = 2 / (1 - self.beta2) - 1
 
         def step(name: str) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import L2Init, Reset
 from plasticity_rl.optimizers import SGD
-from tests.learners import RATE, SPECS, batches, built, copies, generator, learn, random_net
+from tests.learners import RATE, SPECS, batches, built, copies, generator, learn, random_net, seen
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.usefixtures("double")
 def test_l2_init_is_the_squared_distance_from_birth(kind):
     method, network = L2Init(strength=0.3), built(kind)
     birth = network.init(generator())
-    state = method.init(birth, network.layers)
+    state = method.init(birth, network.layers, generator())
     params = {name: param.clone().requires_grad_() for name, param in random_net(network).params.items()}
-    penalty = method.penalty(params, state, network.layers)
+    penalty = method.penalty(params, state, network.layers, seen(network))
     by_hand = sum(
         (now - then) ** 2
         for name in params

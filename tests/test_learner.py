@@ -69,7 +69,7 @@ class Witness(Refresh):
 
     usual: ClassVar[dict[str, int]] = {"update": 1, "task": 1}
 
-    def init(self, params: Params, layers: Layers) -> State:
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: torch.zeros_like(param) for name, param in params.items()}
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:

@@ -78,7 +78,7 @@ def test_a_weight_and_its_standard_deviations_are_held_together_by_hand():
     hidden, noise = "hidden1.weight", "hidden1.weight_noise"
     before = {hidden: torch.zeros(8, 6), noise: torch.zeros(8, 6)}
     before[hidden][0, 0], before[noise][7, 5] = 6.0, 8.0
-    state = NormalizeAndProject().init(params | before, network.layers)
+    state = NormalizeAndProject().init(params | before, network.layers, generator())
     assert state[hidden] == 10 and noise not in state
     after = {name: param.clone() for name, param in before.items()}
     after[hidden][0, 0], after[noise][7, 5] = 3.0, 4.0
@@ -100,7 +100,7 @@ def test_scale_and_offset_by_hand(policy, scale, offset):
     network = MLP(width=2, depth=1, norm="layer").build((2,), 1)
     params = network.init(generator()) | {"hidden0.scale": torch.tensor([3.0, 0.0]), "hidden0.offset": torch.tensor([0.0, -4.0])}
     method = NormalizeAndProject(scale_and_offset=policy, pull=0.25)
-    after, _ = method.project(params, method.init(params, network.layers), network.layers)
+    after, _ = method.project(params, method.init(params, network.layers, generator()), network.layers)
     assert after["hidden0.scale"].tolist() == pytest.approx(scale) and after["hidden0.offset"].tolist() == pytest.approx(offset)
     assert_same({n: after[n] for n in ("head.weight", "head.bias")}, {n: params[n] for n in ("head.weight", "head.bias")})
     torch.testing.assert_close(after["hidden0.weight"], params["hidden0.weight"], rtol=1e-14, atol=0)
@@ -149,7 +149,7 @@ def test_projection_after_recycling_a_silent_layer_is_finite():
     # All units of hidden0 are dormant, so all that hidden1 reads becomes zero: a weight without a direction.
     network, _ = assemble(MLP(width=4, depth=2), Adam(), (NormalizeAndProject(), ReDo()), (3,), 2)
     params = network.init(generator())
-    state = NormalizeAndProject().init(params, network.layers)
+    state = NormalizeAndProject().init(params, network.layers, generator())
     net = Net(deaden(network, params, {"hidden0": (0, 1, 2, 3)}), {})
     net, _ = ReDo().refresh(net, {}, evidence_for(network, net), network.layers)
     assert not net.params["hidden1.weight"].any()

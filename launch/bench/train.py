@@ -115,7 +115,7 @@ def _start(entry: Entry, python: Path, checkout: Path | None) -> Start:
     if entry.who is ours:
         environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
         return Start(named, [str(python), "-m", entry.who.__name__, *entry.arguments], environment, entry.warm)
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}  # __main__ sets it
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}  # __main__ sets it
     first = [str(checkout)] if entry.who is cleanrl else []
     return Start(named, [str(python), "-I", str(entry.who.__file__), *first, *entry.arguments], environment, entry.warm)
 

@@ -17,6 +17,16 @@ State = dict[str, Tensor]
 Part = Literal["all", "hidden", "heads"]
 
 
+class Seen(NamedTuple):
+    """What an update looks at, of one network."""
+
+    apply: Callable[..., tuple[Tensor, Params]]
+    """(params, raw=False) -> outputs, and the hidden layers' units, on the inputs of the batch: as Network.apply. Each call is a forward
+    pass of its own, and its cost shows"""
+    noise: Params
+    """standard normal numbers of the parameters' shapes, new in every update; empty unless the chain or the optimizer is `noisy`"""
+
+
 class Evidence(NamedTuple):
     """What a refresh may look at, of one network."""
 
@@ -31,9 +41,12 @@ class Intervention:
     """One change to how a network is built, penalised, refreshed or constrained.
 
     A member of the family is a frozen dataclass of hyper-parameters that overrides some of the moments below, which come in this order:
-    build and optimizer -> penalty in the loss -> refresh when due -> project, the last thing in every update. Each is a pure function of
-    ONE network; what evolves is in an explicit state. Within a moment, a chain's order counts.
+    build and optimizer -> penalty in the loss -> the optimizer's step -> after_step -> refresh when due -> project, the last thing in every
+    update. Each is a pure function of ONE network; what evolves is in an explicit state. Within a moment, a chain's order counts.
     """
+
+    noisy: ClassVar[bool] = False
+    """does its `after_step` take noise?"""
 
     def build(self) -> dict[str, Any]:
         """Fields of the NetworkSpec that it sets."""
@@ -46,13 +59,18 @@ class Intervention:
     def require(self, layers: Layers) -> None:
         """Raises UsageError where the network lacks what the method needs."""
 
-    def init(self, params: Params, layers: Layers) -> State:
-        """Its state at birth: plain tensors, saved beside the network. No refresh touches another method's state."""
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        """Its state at birth: plain tensors, saved beside the network; what is random in it comes from `generator`, which is on the CPU. No
+        refresh touches another method's state."""
         return {}
 
-    def penalty(self, params: Params, state: State, layers: Layers) -> Tensor:
+    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
         """A scalar added to the loss."""
         return torch.zeros(())
+
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+        """The network and the state after the optimizer's step along `grads`, in every update."""
+        return net, state
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
         """The parameters that the network is held to after every update and every refresh."""

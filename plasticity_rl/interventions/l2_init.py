@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Intervention, Layers, State
+from plasticity_rl.interventions.base import Intervention, Layers, Seen, State
 from plasticity_rl.networks import Params
 
 
@@ -23,8 +23,8 @@ class L2Init(Intervention):
     def __post_init__(self) -> None:
         check(self, strength="(0, inf)")
 
-    def init(self, params: Params, layers: Layers) -> State:
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: param.clone() for name, param in params.items()}
 
-    def penalty(self, params: Params, state: State, layers: Layers) -> Tensor:
+    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
         return self.strength * torch.stack([(param - state[name]).square().sum() for name, param in params.items()]).sum()

@@ -54,7 +54,7 @@ class NormalizeAndProject(Intervention):
                     f"{layer.name} has {layer.activation}; take toward_init or frozen"
                 )
 
-    def init(self, params: Params, layers: Layers) -> State:
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {layer.weight: _length(params, layer.weights) for layer in select(layers, "hidden")}
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
