@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.frames import pushed
 from envs.pools import Pool, Step
 
 
@@ -47,9 +48,7 @@ class Actor:
         self.frames = self._tensor(step.observations)
         first = self._tensor(step.first)
         self.ages = torch.where(first, 0, (self.ages + 1).clamp(max=self._stack - 1))
-        shape = (*self._shape, *(1,) * (self._stacks.ndim - 2))
-        newest = self.frames.unsqueeze(-1)
-        self._stacks = torch.where(first.view(shape), newest, torch.cat([self._stacks[..., 1:], newest], -1))
+        self._stacks = pushed(self._stacks, self.frames, first)
         self._returns += step.rewards.reshape(self._shape)
         ended = (step.terminated | step.truncated).reshape(self._shape)
         episodes = [Episode(int(member), int(column), float(self._returns[member, column])) for member, column in np.argwhere(ended)]

@@ -3,13 +3,26 @@
 import torch
 from torch import Tensor
 
+from plasticity_rl.lift import compiled
+
 
 class Frames:
     """`rows` steps of S members x B environments. Each frame is stored once."""
 
-    def __init__(self, rows: int, members: int, environments: int, frame: tuple[int, ...], dtype: str, stack: int, device: str) -> None:
+    def __init__(
+        self,
+        rows: int,
+        members: int,
+        environments: int,
+        frame: tuple[int, ...],
+        dtype: str,
+        stack: int,
+        device: str,
+        compile: bool = False,
+    ) -> None:
         """`frame` is the shape of a single one; `stack` how many make an observation, oldest first."""
         self.rows, self.stack = rows, stack
+        self._stacked = compiled(_packed) if compile and (dtype, stack) == ("uint8", 4) else _stacked
         shape = (rows, members, environments)
         self.frames = torch.empty((*shape, *frame), dtype=getattr(torch, dtype), device=device)  # memory is taken as it is written
         self.ages = torch.zeros(shape, dtype=torch.int64, device=device)  # frames of the episode before this one, at most stack - 1
@@ -33,10 +46,29 @@ class Frames:
         if self.stack == 1:
             return self.frames[rows, self._members, columns]
         ages = self.ages[rows, self._members, columns]
-        members, environments = self.frames.shape[1:3]
-        flat, places = self.frames.flatten(0, 2), self._members * environments + columns
-        planes = [  # whole frames are copied faster by one index than by three
-            flat.index_select(0, ((rows - ages.clamp(max=back)) % self.rows * (members * environments) + places).flatten())
-            for back in range(self.stack - 1, -1, -1)
-        ]
-        return torch.stack(planes, -1).unflatten(0, rows.shape).movedim(-1, 2)
+        members, environments, *frame = self.frames.shape[1:]
+        back = torch.arange(self.stack - 1, -1, -1, device=rows.device)
+        taken = (rows[..., None] - ages[..., None].clamp(max=back)) % self.rows
+        places = taken * (members * environments) + (self._members * environments + columns)[..., None]
+        stacks = self._stacked(self.frames.flatten(3).flatten(0, 2), places.view(-1, self.stack))
+        return stacks.view(*rows.shape, *frame, self.stack).movedim(-1, 2)
+
+
+def pushed(stacks: Tensor, newest: Tensor, first: Tensor) -> Tensor:
+    """Stacks (S, B, *frame, stack) one step later: with the `newest` frames (S, B, *frame), of which `first` (S, B) open an episode."""
+    newest, first = newest.unsqueeze(-1), first.view(*first.shape, *(1,) * (stacks.ndim - 2))
+    if (stacks.dtype, stacks.shape[-1]) == (torch.uint8, 4):  # as one number of four bytes, the newest on top: see `_packed`
+        packed, newest = stacks.view(torch.int32), newest.int()
+        return torch.where(first, newest * 0x01010101, packed >> 8 & 0xFFFFFF | newest << 24).view(torch.uint8)
+    return torch.where(first, newest, torch.cat([stacks[..., 1:], newest], -1))
+
+
+def _stacked(frames: Tensor, places: Tensor) -> Tensor:
+    """Of `frames` (n, pixels), those at `places` (batch, stack) side by side: (batch, pixels, stack)."""
+    return torch.stack([frames.index_select(0, place) for place in places.unbind(1)], -1)
+
+
+def _packed(frames: Tensor, places: Tensor) -> Tensor:
+    """The same of four bytes, written as one number of a little-endian machine: vectors instead of single bytes, 16 times as fast."""
+    first, second, third, last = (frames.index_select(0, place).int() for place in places.unbind(1))
+    return (first | second << 8 | third << 16 | last << 24).view(torch.uint8).unflatten(-1, (-1, 4))

@@ -29,7 +29,9 @@ class ReplayLoop(Loop):
         self.target = self.network.cast(self.learner.net.params)
         games = self.benchmark
         prioritised = agent.priority > 0
-        self.replay = Replay(self.members, self.environments, agent.replay, games.frame, games.dtype, games.stack, prioritised, device)
+        self.replay = Replay(
+            self.members, self.environments, agent.replay, games.frame, games.dtype, games.stack, prioritised, device, compile
+        )
         self._total = sum(visit.budget for visit in games.visits()) // games.frame_skip
 
     def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:

@@ -32,7 +32,7 @@ class RolloutLoop(Loop):
         super().__init__(agent, experiment, device, compile)
         games = self.benchmark
         rows = games.stack - 1 + agent.unroll + 1  # what the first stack reaches back to, and the observation after the last step
-        self._frames = Frames(rows, self.members, self.environments, games.frame, games.dtype, games.stack, device)
+        self._frames = Frames(rows, self.members, self.environments, games.frame, games.dtype, games.stack, device, compile)
         self._first = games.stack - 1
         width = self.environments // agent.pools
         self._parts = [slice(width * part, width * (part + 1)) for part in range(agent.pools)]

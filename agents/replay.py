@@ -19,11 +19,20 @@ class Replay:
     """
 
     def __init__(
-        self, members: int, environments: int, capacity: int, frame: tuple[int, ...], dtype: str, stack: int, prioritised: bool, device: str
+        self,
+        members: int,
+        environments: int,
+        capacity: int,
+        frame: tuple[int, ...],
+        dtype: str,
+        stack: int,
+        prioritised: bool,
+        device: str,
+        compile: bool = False,
     ) -> None:
         """`capacity` is in steps of one member; `frame` the shape of a single frame; `stack` how many make an observation."""
         self.rows, self.environments = max(capacity // environments, stack + 2), environments
-        self.frames = Frames(self.rows, members, environments, frame, dtype, stack, device)
+        self.frames = Frames(self.rows, members, environments, frame, dtype, stack, device, compile)
         shape = (self.rows, members, environments)
         self.data = {
             "frames": self.frames.frames,
