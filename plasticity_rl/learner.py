@@ -9,7 +9,7 @@ from torch.func import grad_and_value
 
 from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
 from plasticity_rl.interventions.chain import Chain
-from plasticity_rl.lift import compiled, copied, lift, one_by_one, stack, write_
+from plasticity_rl.lift import Captured, compiled, copied, lift, one_by_one, stack, write_
 from plasticity_rl.metrics.norms import effective_learning_rate
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.optimizers import Net, Optimizer
@@ -52,6 +52,8 @@ class Learner:
         self.alone = device == "cpu" and network.spec.convolves
         """are members updated one after the other?"""
         self._update = one_by_one(update) if self.alone else update
+        if compile and device.startswith("cuda"):
+            self._update = Captured(update, varying=(3, 4))  # noise and batch; parameters, rate and an agent's target stay where they are
 
     def one(self, member: int) -> Params:
         """One member's parameters."""

@@ -73,6 +73,51 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(alone, fullgraph=True, dynamic=False, options=options)
 
 
+class Captured:
+    """`function`, which writes its results in place, as a CUDA graph: the host's work for all its kernels is that for one.
+
+    The arguments at `varying` are copied to where the graph reads them; the others must be the same tensors in every call. What is returned
+    is overwritten by the next call. The first calls with new shapes run as they are, so that libraries choose their kernels.
+    """
+
+    WARM = 3  # calls before the capture, as many as PyTorch's notes take
+
+    def __init__(self, function: Callable[..., Any], varying: tuple[int, ...], capture: Callable[..., Any] | None = None) -> None:
+        """`capture` makes, of a function without arguments, one that runs it again and what it returned; by default `_cuda_graph`."""
+        self._function, self._varying, self._capture = function, varying, capture or _cuda_graph
+        self._kept: dict[Any, list[Any]] = {}
+        self._calls: dict[Any, int] = {}
+        self._graphs: dict[Any, tuple[Callable[[], None], Any]] = {}
+
+    def __call__(self, *given: Any) -> Any:
+        shapes = tuple((tensor.shape, tensor.dtype) for tensor in tree_leaves(given))
+        if shapes not in self._kept:
+            self._kept[shapes] = [tree_map(torch.clone, value) if i in self._varying else value for i, value in enumerate(given)]
+        kept = self._kept[shapes]
+        for i, (old, new) in enumerate(zip(kept, given, strict=True)):
+            if i in self._varying:
+                write_(old, new)
+            elif [tensor.data_ptr() for tensor in tree_leaves(old)] != [tensor.data_ptr() for tensor in tree_leaves(new)]:
+                raise RuntimeError(f"argument {i} of a captured function has moved in memory")
+        self._calls[shapes] = self._calls.get(shapes, 0) + 1
+        if self._calls[shapes] <= self.WARM:
+            return self._function(*kept)
+        if shapes not in self._graphs:
+            self._graphs[shapes] = self._capture(lambda: self._function(*kept))
+        again, returned = self._graphs[shapes]
+        again()
+        return tree_map(lambda tensor: tensor, returned)  # the caller may add to the dict
+
+
+def _cuda_graph(function: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+    """How to run it again, and what it returns; the capture itself runs nothing."""
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        returned = function()
+    return graph.replay, returned
+
+
 @cache
 def can_compile() -> bool:
     """Are a C++ compiler and Python's headers, which torch.compile needs, on this machine? Warns where they are not."""

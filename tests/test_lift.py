@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from plasticity_rl.lift import can_compile, compiled, lift, one_by_one, stack, write_
+from plasticity_rl.interventions import assemble
+from plasticity_rl.learner import Learner
+from plasticity_rl.lift import Captured, can_compile, compiled, lift, one_by_one, stack, write_
 from plasticity_rl.networks import MLP, Ends, Impala, Nature, Params
 from plasticity_rl.optimizers import Adam, Net
 from tests.modules import generator, random_params
@@ -119,3 +121,59 @@ def test_without_a_compiler_it_runs_as_written_and_says_so_once(monkeypatch):
         assert len(warned) == 1
     finally:
         can_compile.cache_clear()
+
+
+class Recorder:
+    """A graph that runs Python again: it reads and writes the same tensors as the capture did, and the capture itself runs nothing."""
+
+    def __init__(self) -> None:
+        self.captures = 0
+
+    def __call__(self, function):
+        self.captures += 1
+        returned = {"sum": torch.zeros(())}
+        return (lambda: write_(returned, function())), returned
+
+
+def test_a_captured_function_reads_and_writes_where_it_did():
+    total, recorder = torch.zeros(3), Recorder()
+
+    def step(total: Tensor, batch: Params) -> Params:
+        total += batch["x"]
+        return {"sum": total.sum()}
+
+    captured, plain = Captured(step, varying=(1,), capture=recorder), torch.zeros(3)
+    for i in range(1, 8):
+        batch = {"x": torch.full((3,), float(i))}
+        source = batch["x"].clone()
+        found = captured(total, batch)
+        found["mine"] = torch.zeros(())  # a caller may add to what it got
+        assert found["sum"] == step(plain, batch)["sum"] and torch.equal(total, plain)
+        assert torch.equal(batch["x"], source)
+    assert recorder.captures == 1
+    for _ in range(Captured.WARM + 1):  # other shapes are another graph
+        captured(total, {"x": torch.ones(1)})
+    assert recorder.captures == 2 and torch.equal(total, plain + Captured.WARM + 1)
+    with pytest.raises(RuntimeError, match="argument 0 of a captured function has moved"):
+        captured(total.clone(), {"x": torch.ones(3)})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA graph needs a GPU")
+def test_a_captured_learner_is_an_uncaptured_one():
+    def learned(compile: bool) -> Params:
+        network, optimizer = assemble(MLP(width=8), Adam(), (), (5,), 3)
+        learner = Learner(
+            network,
+            lambda params, batch: (network.apply(params, batch["inputs"])[0].square().mean(), {}),
+            optimizer,
+            (),
+            2,
+            0,
+            "cuda",
+            compile,
+        )
+        for i in range(8):
+            learner.update(1e-2, {"inputs": torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(i)).cuda()})
+        return learner.net.params
+
+    torch.testing.assert_close(learned(True), learned(False), rtol=1e-4, atol=1e-6)
