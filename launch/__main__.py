@@ -14,11 +14,12 @@ import tyro
 
 from plasticity_rl.checks import UsageError, choose
 
-DONE, USAGE, TAKEN, DISK, NUMERIC = 0, 2, 3, 5, 6
+DONE, USAGE, TAKEN, LOST, DISK, NUMERIC = 0, 2, 3, 4, 5, 6
 
 Device = Literal["auto", "cpu", "cuda"]
 Words = Annotated[str | None, tyro.conf.arg(metavar="WORD[:FIELD=VALUE,...]", help_behavior_hint="(default: the benchmark's)")]
 Count = Annotated[str | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the benchmark's)")]
+Plugins = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="MODULE", help_behavior_hint="(repeatable)")]
 
 
 def demo(*, runs: Path = Path("runs"), eager: bool = False) -> int:
@@ -49,7 +50,10 @@ def run(
     diagnose_every: Count = None,
     checkpoint_every: Count = None,
     evaluate: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
+    actors: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
+    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None,
     file: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")] = None,
+    plugin: Plugins = (),
     runs: Path = Path("runs"),
     device: Device = "auto",
     eager: bool = False,
@@ -72,7 +76,10 @@ def run(
         diagnose_every: updates between two rows of diagnostics
         checkpoint_every: agent steps of one member between two checkpoints
         evaluate: whole episodes without learning at every checkpoint, of each member
+        actors: processes on a Ray cluster that act for the learner; 0 acts in this one
+        address: of the Ray cluster whose processors the actors take; `auto` finds one on this machine
         file: a TOML file with any of the fields above; what the command line says counts more
+        plugin: a module with methods of your own, which the chain names as MODULE.CLASS
         runs: folder of all runs
         device: auto takes a GPU where there is one
         eager: do not compile the update
@@ -80,6 +87,7 @@ def run(
     """
     from launch.words import experiment, read_experiment
 
+    _allow(plugin)
     said = read_experiment(file) if file else {}
     given = dict(
         benchmark=benchmark,
@@ -93,12 +101,16 @@ def run(
         diagnose_every=diagnose_every,
         checkpoint_every=checkpoint_every,
         evaluate=evaluate,
+        actors=actors,
     )
     described = experiment(said | {field: value for field, value in given.items() if value is not None})
 
     from launch import runner
 
-    folder, outcome = runner.run(described, runs, name, _device(device), not eager, other_code)
+    if address and not described.actors:
+        raise UsageError("--address is of the Ray cluster that actors run on; --actors says how many")
+    train = functools.partial(runner.train_here, address=address)
+    folder, outcome = runner.run(described, runs, name, _device(device), not eager, other_code, train)
     print(f"{outcome}: {folder}\npython -m launch report {folder.parent}")
     return DONE
 
@@ -109,9 +121,15 @@ def sweep(
     *,
     name: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: the file's)")] = None,
     dry_run: bool = False,
+    plugin: Plugins = (),
     runs: Path = Path("runs"),
     device: Device = "auto",
     eager: bool = False,
+    on: Literal["here", "ray"] = "here",
+    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    retries: int = 3,
     other_code: bool = False,
 ) -> int:
     """Carry out the experiments of a file, one after the other: done ones are skipped, unfinished ones resumed.
@@ -120,18 +138,99 @@ def sweep(
         file: Python with EXPERIMENTS, a sequence of tables of words, or TOML with [[experiments]]
         name: folder below the folder of runs
         dry_run: print what would run, and write nothing
+        plugin: a module with methods of your own
         runs: folder of all runs
         device: auto takes a GPU where there is one
         eager: do not compile the updates
+        on: one run after the other in this process, or side by side on a Ray cluster, whose runs stream what they report back here
+        address: of the Ray cluster that is joined; `auto` finds one on this machine
+        cpus: processors of each run on Ray
+        gpus: GPUs of each run on Ray, or a share of one
+        retries: how often a run on Ray that lost its worker is begun again from its last checkpoint
         other_code: go on with runs that other code began
     """
-    from launch.sweep import print_sweep, read_sweep, run_sweep
+    from launch.sweep import print_sweep, read_sweep, run_sweep, run_sweep_on_ray
 
+    _allow(plugin)
     experiments = read_sweep(file)
     if dry_run:
         print_sweep(experiments, runs, name or file.stem)
         return DONE
+    if on == "ray":
+        if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
+            raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
+        return run_sweep_on_ray(experiments, runs, name or file.stem, not eager, other_code, address, cpus, gpus, retries)
     return run_sweep(experiments, runs, name or file.stem, _device(device), not eager, other_code)
+
+
+def tune(
+    file: Path,
+    /,
+    *,
+    field: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=WORDS", help_behavior_hint="(repeatable)")] = (),
+    name: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: the file's)")] = None,
+    trials: int = 16,
+    seed: int = 0,
+    scheduler: Literal["asha", "none"] = "asha",
+    grace: float = 0.1,
+    reduction: float = 4.0,
+    best: int = 5,
+    dry_run: bool = False,
+    plugin: Plugins = (),
+    runs: Path = Path("runs"),
+    eager: bool = False,
+    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    retries: int = 3,
+    other_code: bool = False,
+) -> int:
+    """Search fields of an experiment at random, side by side on Ray; trials that fall behind as scores come in are stopped early.
+
+    A range stands where a number would, `constant:rate=1e-5..1e-2 log`, in the file's table [search] or in --field, where | parts choices.
+    The same command goes on with an interrupted search; every trial is a run in runs/NAME/KEY.
+
+    Args:
+        file: TOML with the fields of an experiment and a table [search], whose fields are words with ranges, or lists of choices
+        field: a field to search, in the place of the file's
+        name: folder below the folder of runs
+        trials: how many are drawn
+        seed: what they are drawn by
+        scheduler: asha stops a trial whose score so far is not among the best at the same time; none lets all run to their end
+        grace: share of the budget that every trial is given
+        reduction: one in so many goes on at each rung, and rungs lie so many times further apart
+        best: how many are printed with the words to run them again
+        dry_run: print the trials, and write nothing
+        plugin: a module with methods of your own
+        runs: folder of all runs
+        eager: do not compile the updates
+        address: of the Ray cluster that is joined; `auto` finds one on this machine
+        cpus: processors of each trial
+        gpus: GPUs of each trial, or a share of one
+        retries: how often a trial that lost its worker is begun again from its last checkpoint
+        other_code: go on with trials that other code began
+    """
+    if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
+        raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
+    if not (0 < trials <= 10_000 and 0 <= seed < 2**32 and 0 < grace <= 1 and 1 < reduction <= 100 and 0 <= best <= 10_000):
+        raise UsageError(
+            "trials must lie in [1, 10000], seed in [0, 4294967295], grace in (0, 1], reduction in (1, 100], best in [0, 10000], "
+            f"not {trials}, {seed}, {grace:g}, {reduction:g}, {best}"
+        )
+    _allow(plugin)
+    from launch.sweep import prepare_ray
+
+    prepare_ray(address)
+    from launch import tune
+
+    said, search = tune.read_search(file, field)
+    words = tune.draw(said, search, trials, seed)
+    if dry_run:
+        tune.print_trials(words, search)
+        return DONE
+    stopping = tune.Stopping(scheduler, grace, reduction)
+    on_ray = dict(compile=not eager, other_code=other_code, address=address, cpus=cpus, gpus=gpus, retries=retries)
+    return tune.run(words, search, stopping, best, runs, name or file.stem, on_ray)
 
 
 def report(
@@ -159,6 +258,20 @@ def report(
     return DONE
 
 
+def compare(a: str, b: str, /, *, runs: Path = Path("runs")) -> int:
+    """Is B better than A, by how much, and how sure is that? Paired where both have members of the same seeds on the same data.
+
+    Args:
+        a: folder of a run, or of several of one chain; or the label of a chain, such as none
+        b: the other one
+        runs: folder of the runs whose chains are named by label
+    """
+    from launch.compare import compare
+
+    compare(a, b, runs)
+    return DONE
+
+
 def board(folder: Path, /, *, port: int = 6006) -> int:
     """Show the runs below a folder in TensorBoard, on 127.0.0.1 alone, each under its benchmark, chain and seed.
 
@@ -182,6 +295,7 @@ def play(
     video: bool = False,
     steps: int = 4500,
     seed: int = 0,
+    plugin: Plugins = (),
 ) -> int:
     """Let a member of a run play whole episodes as evaluations do, without learning, and film it.
 
@@ -196,25 +310,51 @@ def play(
         video: film them
         steps: the most in an episode; 4500 are five minutes of Atari
         seed: of the episodes' starts and of the policy's chance
+        plugin: a module with methods of your own that the run has
     """
     from launch.play import play
 
+    _allow(plugin)
     play(run, member, task, episodes, checkpoint, video, steps, seed)
     return DONE
 
 
-def show(word: str | None = None, /) -> int:
+def show(word: str | None = None, /, *, plugin: Plugins = ()) -> int:
     """List every benchmark, agent, network, optimizer, schedule and method; or, for a word, what it is and its settings.
 
     Args:
         word: one of the words
+        plugin: a module with methods of your own
     """
     from launch.show import print_all, print_page
 
+    _allow(plugin)
     if word is None:
         print_all()
     else:
         print_page(word)
+    return DONE
+
+
+def interventions(word: str | None = None, /, *, markdown: bool = False, plugin: Plugins = ()) -> int:
+    """List every method: the moments it uses, what it needs, its paper and its idea; or, for one of them, all that is said of it.
+
+    Args:
+        word: one of the methods
+        markdown: print the table of all methods for a README
+        plugin: a module with methods of your own
+    """
+    if word is not None and markdown:
+        raise UsageError("--markdown prints all methods; leave the word out")
+    from launch.interventions import print_all, print_markdown, print_page
+
+    _allow(plugin)
+    if word is not None:
+        print_page(word)
+    elif markdown:
+        print_markdown()
+    else:
+        print_all()
     return DONE
 
 
@@ -270,13 +410,95 @@ def bench_train(
     return DONE
 
 
+def bench_interventions(
+    *,
+    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[METHOD ...]", help_behavior_hint="(default: all)")] = (),
+    networks: tuple[Literal["mlp", "nature"], ...] = ("mlp", "nature"),
+    seconds: float = 1.0,
+    rounds: int = 5,
+    plugin: Plugins = (),
+) -> int:
+    """Measure what each method costs: the time of an update with it over that without, for one member and for five, compiled.
+
+    Args:
+        only: methods to measure, with their defaults
+        networks: dense layers on digits, and a Q-network on frames of Atari
+        seconds: time of one measured window
+        rounds: windows of each, with and without the method in turn
+        plugin: a module with methods of your own
+    """
+    if not 0 < seconds < 3600:
+        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
+    if not 0 < rounds <= 1000:
+        raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
+    if not networks or len(set(networks)) < len(networks) or len(set(only)) < len(only):
+        raise UsageError("networks must name at least one, and each network and method once")
+    _allow(plugin)
+    from launch.show import words
+
+    known = words("method")
+    chosen = [choose("method", word, known) for word in only]
+    from launch.bench.interventions import measure
+
+    measure(chosen or known, networks, seconds, rounds)
+    return DONE
+
+
+def bench_statistics(*, repetitions: int = 50_000, fewer: int = 2_000, rounds: int = 3) -> int:
+    """Measure the bootstrap of a benchmark's aggregates beside rliable's: 6 algorithms x 10 runs x 57 tasks.
+
+    Args:
+        repetitions: resamples
+        fewer: of rliable's, whose time is scaled up
+        rounds: measurements of each, in turn
+    """
+    if not 100 <= fewer <= repetitions <= 1_000_000:
+        raise UsageError(f"fewer and repetitions must lie in [100, 1000000], the latter no smaller; not {fewer} and {repetitions}")
+    if not 0 < rounds <= 1000:
+        raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
+    from launch.bench.statistics import measure
+
+    measure(repetitions, fewer, rounds)
+    return DONE
+
+
 def bench() -> int:
-    """Measure speed: `bench update` beside a plain loop, `bench train` beside the tools that people use."""
+    """Measure speed: `bench update` beside a plain loop, `bench train` beside the tools that people use, `bench interventions` with each
+    method beside none, `bench statistics` beside rliable."""
     return _call(["bench"])
 
 
-COMMANDS = {each.__name__: each for each in (demo, run, sweep, report, board, play, show, doctor, bench)}
-BENCHES = {"update": bench_update, "train": bench_train}
+def cluster_check(
+    *,
+    address: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = "auto",
+    open: bool = False,
+) -> int:
+    """Say what a Ray cluster has, whether it asks for a token, and which versions its nodes have beside this machine.
+
+    Args:
+        address: where; `auto` finds one on this machine
+        open: look at one that lets everybody in, too
+    """
+    from launch.cluster_check import examine
+
+    return examine(address, open)
+
+
+def cluster_token() -> int:
+    """Make the token of Ray clusters, ~/.ray/auth_token, where there is none, and see that nobody else can read it."""
+    from launch.cluster_check import make_token
+
+    return make_token()
+
+
+def cluster() -> int:
+    """Ray clusters: `cluster token` makes what keeps them closed, `cluster check` says what one has. launch/cluster/ begins them."""
+    return _call(["cluster"])
+
+
+COMMANDS = {each.__name__: each for each in (demo, run, sweep, tune, report, compare, board, play, show, interventions, doctor, bench, cluster)}
+BENCHES = {"update": bench_update, "train": bench_train, "interventions": bench_interventions, "statistics": bench_statistics}
+GROUPS = {"bench": BENCHES, "cluster": {"check": cluster_check, "token": cluster_token}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -296,8 +518,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(130, "stopped")
     except Exception as error:
+        from agents.remote import ActorsLost
         from launch.runner import FolderTaken, Stopped
 
+        if isinstance(error, ActorsLost):
+            return _fail(LOST, error)
         if isinstance(error, FolderTaken):
             return _fail(TAKEN, error)
         if isinstance(error, Stopped):
@@ -307,14 +532,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, program: str = "python -m launch") -> int:
     """Parse a command line, then carry it out."""
-    if commands is COMMANDS and words[:1] == ["bench"]:
-        return _call(words[1:], BENCHES, f"{program} bench")
+    if commands is COMMANDS and words and words[0] in GROUPS:
+        return _call(words[1:], GROUPS[words[0]], f"{program} {words[0]}")
     if words and words[0] in commands:
         flags = ["--" + name.replace("_", "-") for name in inspect.signature(commands[words[0]]).parameters]
         given = [word.partition("=")[0] for word in words[1:] if word.startswith("--")]
         for flag in given:
             choose("option", flag, [*flags, "--help"])
-            if given.count(flag) > 1:
+            if given.count(flag) > 1 and flag not in ("--plugin", "--field"):
                 raise UsageError(f"{flag} is given twice")
     elif words and not words[0].startswith("-"):
         choose("command", words[0], commands)
@@ -363,6 +588,12 @@ def _one_line(complaint: str) -> str:
 def _fail(code: int, error: object) -> int:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return code
+
+
+def _allow(modules: Sequence[str]) -> None:
+    from plasticity_rl import plugins
+
+    plugins.allow(modules)
 
 
 def _device(wanted: Device) -> str:

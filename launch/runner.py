@@ -7,25 +7,29 @@ import platform
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from filelock import FileLock, Timeout
 
 from launch.board import Board
+from launch.join import connect
 from launch.progress import Display
-from plasticity_rl import checkpoint
-from plasticity_rl.checkpoint import Snapshot
+from plasticity_rl import checkpoint, plugins
+from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.runs import Metric, Score, Spec, Table, Tick, check_name, is_done, read_spec, sync_folder, truncate, write_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CODE = ("plasticity_rl", "envs", "agents")  # what a run's numbers depend on
+PACKAGES = ("torch", "numpy", "envpool", "ale-py", "gymnasium", "rliable", "tensorboard", "ray")
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 TABLES: dict[str, type[Score] | type[Metric]] = {"scores.csv": Score, "metrics.csv": Metric}
 
@@ -79,36 +83,83 @@ def place(root: Path, name: str, key: str) -> Path:
     return folder
 
 
+class View(Protocol):
+    """Who looks on at a run: `progress.Display`, or a row of the table of a sweep on Ray."""
+
+    def score(self, score: Score) -> None: ...
+    def tick(self, tick: Tick) -> None: ...
+
+
+Train = Callable[[Experiment, str, bool, Snapshot | None], tuple[dict[str, Any], Iterator[Event]]]
+"""Begins or resumes a run somewhere: (experiment, device, compile, resume) -> what it runs on, and its events"""
+
+
+def train_here(
+    experiment: Experiment, device: str, compile: bool, resume: Snapshot | None, address: str | None = None
+) -> tuple[dict[str, Any], Iterator[Event]]:
+    """In this process; remote actors are of the Ray cluster at `address`, or of one that is started on this machine."""
+    if experiment.actors:
+        connect(address)
+    prepare(experiment)
+    return machine(device), experiment.agent.train(experiment, device, compile, resume)
+
+
 def run(
-    experiment: Experiment, root: Path, name: str, device: str = "cpu", compile: bool = True, other_code: bool = False
+    experiment: Experiment,
+    root: Path,
+    name: str,
+    device: str = "cpu",
+    compile: bool = True,
+    other_code: bool = False,
+    train: Train = train_here,
+    view: View | None = None,
 ) -> tuple[Path, str]:
     """Carry out an experiment in `root/name/key`: `done`, or `skipped` where it was done before. An interrupted run goes on from its last
-    checkpoint.
+    checkpoint. Whoever trains, this process alone writes; without a `view`, it shows the progress itself.
 
-    Raises UsageError (nothing was written), FolderTaken, Stopped, FloatingPointError (a loss that is no number), OSError (the disk).
+    Raises UsageError (nothing was written), FolderTaken, Stopped, FloatingPointError (a loss that is no number), OSError (the disk), and
+    what `train` raises.
     """
     spec = describe(experiment)
     folder = place(root, name, spec.key)
     if is_done(folder):
         return folder, "skipped"
-    prepare(experiment)
-    context = _context(device, compile) | refuse_to_resume(folder, spec, other_code)
+    context = _context(spec, compile) | refuse_to_resume(folder, spec, other_code)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            _carry_out(experiment, spec, context, folder, device, compile)
+            _carry_out(experiment, spec, context, folder, device, compile, train, view)
     except Timeout as error:
         raise FolderTaken(f"{folder} is being written by another process") from error
     return folder, "done"
 
 
-def prepare(experiment: Experiment) -> None:
-    """Give this process the threads and the arithmetic that the experiment's updates are fastest with."""
-    torch.set_num_threads(THREADS if experiment.network.shares_well(experiment.members) else 1)
+def prepare(experiment: Experiment, threads: int = THREADS) -> None:
+    """Give this process the threads, so many at most, and the arithmetic that the experiment's updates are fastest with."""
+    torch.set_num_threads(threads if experiment.network.shares_well(experiment.members) else 1)
     torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, and slow
 
 
-def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], folder: Path, device: str, compile: bool) -> None:
+def machine(device: str) -> dict[str, Any]:
+    """What context.json says of the machine that learns."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+    }
+
+
+def _carry_out(
+    experiment: Experiment,
+    spec: Spec,
+    context: dict[str, Any],
+    folder: Path,
+    device: str,
+    compile: bool,
+    train: Train,
+    view: View | None,
+) -> None:
     if not (folder / "spec.json").exists():
         write_json(folder / "spec.json", spec._asdict())
     resume, problems = checkpoint.load_latest(folder / "checkpoints")
@@ -121,11 +172,11 @@ def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], fold
             truncate(folder / table, resume.facts["lengths"][table])
         else:
             (folder / table).unlink(missing_ok=True)
-    write_json(folder / "context.json", context)
+    where, events = train(experiment, device, compile, resume)
+    write_json(folder / "context.json", context | where)
     tables = {kind: Table(folder / table, kind) for table, kind in TABLES.items()}
-    events = experiment.agent.train(experiment, device, compile, resume)
     try:
-        with _Signals() as signals, Board(folder, spec) as board, Display(spec) as display:
+        with Signals() as signals, Board(folder, spec) as board, nullcontext(view) if view else Display(spec) as display:
             for event in events:
                 if isinstance(event, Score | Metric):
                     tables[type(event)].append(event)
@@ -147,20 +198,10 @@ def _carry_out(experiment: Experiment, spec: Spec, context: dict[str, Any], fold
     sync_folder(folder)
 
 
-def _context(device: str, compile: bool) -> dict[str, Any]:
-    """What the run ran on."""
+def _context(spec: Spec, compile: bool) -> dict[str, Any]:
+    """What code the run is made by."""
     git = [_git(*words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))]
-    packages = ("torch", "numpy", "envpool", "ale-py", "gymnasium", "rliable", "tensorboard")
-    return {
-        "code": code_hash(),
-        "commit": git[0],
-        "dirty": bool(git[1]),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in packages},
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads",
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "compiled": compile,
-    }
+    return {"code": code_hash(spec), "commit": git[0], "dirty": bool(git[1]), "compiled": compile}
 
 
 def _git(*words: str) -> str | None:
@@ -192,28 +233,32 @@ def refuse_to_resume(folder: Path, spec: Spec, other_code: bool) -> dict[str, li
         codes = [*before.get("earlier_code", []), before["code"]]
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise UsageError(f"{folder / 'context.json'} cannot be read: what began this run is not known") from error
-    if codes[-1] == code_hash():
+    if codes[-1] == code_hash(spec):
         return {"earlier_code": codes[:-1]} if codes[:-1] else {}
     if not other_code:
         raise UsageError(f"{folder} was begun by other code; --other-code goes on with it all the same, another --name starts anew")
     return {"earlier_code": codes}
 
 
-def code_hash() -> str:
-    """16 hexadecimal digits: the hash of all code that a run's numbers depend on."""
+def code_hash(spec: Spec) -> str:
+    """16 hexadecimal digits: the hash of all code that a run's numbers depend on, its plugins' too."""
+    files = {path.relative_to(CHECKOUT).as_posix(): path for package in CODE for path in (CHECKOUT / package).rglob("*.py")}
+    for path, _ in spec.experiment["chain"]:
+        if path.startswith(plugins.MARK):
+            files |= plugins.sources(path.removeprefix(plugins.MARK))
     digest = hashlib.sha256()
-    for path in sorted(path for package in CODE for path in (CHECKOUT / package).rglob("*.py")):
-        digest.update(path.relative_to(CHECKOUT).as_posix().encode() + b"\0" + path.read_bytes())
+    for name, path in sorted(files.items()):
+        digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-class _Signals:
+class Signals:
     """Between enter and exit, SIGINT and SIGTERM are noted instead of acted on; a second one acts at once."""
 
     def __init__(self) -> None:
         self.caught = 0
 
-    def __enter__(self) -> "_Signals":
+    def __enter__(self) -> "Signals":
         try:
             self._before = {number: signal.signal(number, self._catch) for number in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # not the main thread, where signals are somebody else's

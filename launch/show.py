@@ -9,14 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.words import PARTS, methods, part_class
+from plasticity_rl import plugins
 from plasticity_rl.checks import choose
 
 KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method")
 
 
 def words(kind: str) -> list[str]:
-    """All words of a kind."""
-    return methods() if kind == "method" else list(PARTS[kind])
+    """All words of a kind; methods, those of plugins too."""
+    return [*methods(), *plugins.known()] if kind == "method" else list(PARTS[kind])
 
 
 def print_all() -> None:
@@ -36,6 +37,11 @@ def print_page(word: str) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{word}[/] - {made.__module__}.{made.__name__}\n")
     console.print(inspect.getdoc(made) or "", markup=False)
+    console.print("", fields_table(made))
+
+
+def fields_table(made: type) -> Table:
+    """A class's fields with types, defaults and meanings."""
     hints, meanings = typing.get_type_hints(made), field_meanings(made)
     table = Table("field", "type", "default", "meaning", box=None, padding=(0, 2))
     for field in dataclasses.fields(made):
@@ -47,7 +53,7 @@ def print_page(word: str) -> None:
         )
         default = "+".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
         table.add_row(field.name, kind, default, meanings.get(field.name, ""))
-    console.print("", table)
+    return table
 
 
 def field_meanings(made: type) -> dict[str, str]:

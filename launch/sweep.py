@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from launch.join import prepare_ray
 from launch.words import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
@@ -64,26 +65,55 @@ def print_sweep(said: Sequence[Said], runs: Path, name: str) -> None:
     Console().print(table)
 
 
+def run_sweep_on_ray(
+    said: Sequence[Said],
+    runs: Path,
+    name: str,
+    compile: bool,
+    other_code: bool,
+    address: str | None,
+    cpus: float,
+    gpus: float,
+    retries: int,
+) -> int:
+    """The same on a Ray cluster: see `launch.on_ray`."""
+    prepare_ray(address)
+    from launch import on_ray
+
+    experiments = _refuse_first(build(said), runs, name, other_code)
+    if any(each.actors for each in experiments):
+        raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
+    return on_ray.run_sweep(experiments, runs, name, compile, other_code, address, cpus, gpus, retries)
+
+
 def run_sweep(said: Sequence[Said], runs: Path, name: str, device: str, compile: bool, other_code: bool = False) -> int:
     """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure."""
+    from agents.remote import ActorsLost
     from launch import runner
 
-    experiments = build(said)
-    for each in experiments:  # all of them before the first is begun: a wrong sweep leaves nothing behind
-        folder = runner.place(runs, name, each.key)
-        if not is_done(folder):
-            runner.refuse_to_resume(folder, runner.describe(each), other_code)
+    experiments = _refuse_first(build(said), runs, name, other_code)
     console, failure = Console(highlight=False), 0
     for number, each in enumerate(experiments, start=1):
         began = time.monotonic()
         try:
             folder, outcome = runner.run(each, runs, name, device, compile, other_code)
-        except FloatingPointError as error:
+        except (FloatingPointError, ActorsLost) as error:
             print(f"error: {each.label}: {error}", file=sys.stderr)
-            failure = 6
+            failure = 6 if isinstance(error, FloatingPointError) else 4
             continue
         took = f" in {time.monotonic() - began:.0f} s" if outcome == "done" else ""
         console.print(
             f"{number}/{len(experiments)} {each.label} on {type(each.benchmark).__name__}: {outcome}{took} ({folder})", soft_wrap=True
         )
     return failure
+
+
+def _refuse_first(experiments: list[Experiment], runs: Path, name: str, other_code: bool) -> list[Experiment]:
+    """All of them before the first is begun: a wrong sweep leaves nothing behind."""
+    from launch import runner
+
+    for each in experiments:
+        folder = runner.place(runs, name, each.key)
+        if not is_done(folder):
+            runner.refuse_to_resume(folder, runner.describe(each), other_code)
+    return experiments

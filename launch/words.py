@@ -1,7 +1,7 @@
 """Experiments in words: `redo:tau=0.1,every=500` is a part of an experiment, and each benchmark brings defaults for the others.
 
 A word names a class, the settings behind the colon set its fields (several values of one field are joined by +). A method's word is its
-file's name.
+file's name, or, where it is a plugin's, `my_methods.Decay`.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any
 
 import plasticity_rl
 from envs import atari
+from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError, choose, nearest
 from plasticity_rl.experiment import Experiment
 
@@ -53,22 +54,32 @@ PARTS = {
         "mlp": "plasticity_rl.networks.MLP",
         "nature": "plasticity_rl.networks.Nature",
         "impala-cnn": "plasticity_rl.networks.Impala",
+        "resnet18": "plasticity_rl.networks.Resnet18",
     },
     "optimizer": {
         "sgd": "plasticity_rl.optimizers.SGD",
         "rmsprop": "plasticity_rl.optimizers.RMSprop",
         "adam": "plasticity_rl.optimizers.Adam",
         "radam": "plasticity_rl.optimizers.RAdam",
+        "lars": "plasticity_rl.optimizers.LARS",
+        "lamb": "plasticity_rl.optimizers.LAMB",
+        "muon": "plasticity_rl.optimizers.Muon",
+        "upgd": "plasticity_rl.optimizers.UPGD",
     },
     "schedule": {
         "constant": "plasticity_rl.schedules.Constant",
         "linear": "plasticity_rl.schedules.Linear",
         "warmup-cosine": "plasticity_rl.schedules.WarmupCosine",
+        "cyclic": "plasticity_rl.schedules.Cyclic",
+        "rewarm": "plasticity_rl.schedules.Rewarm",
+        "recorded": "plasticity_rl.schedules.Recorded",
     },
 }
 
+# Rewards are scaled: clipped ones, of which hundreds are summed, make values that a DQN on CartPole does not hold (200 instead of 500).
 CONTROL: dict[str, Any] = dict(
-    agent="dqn:environments=8,batch=32,replay=50000,min_replay=1000,target_every=250,exploration=0.2,final_epsilon=0.05,double=true",
+    agent="dqn:environments=8,batch=32,replay=50000,min_replay=1000,target_every=250,exploration=0.2,final_epsilon=0.05,double=true,"
+    "rewards=scale",
     network="mlp:depth=2,width=128",
     optimizer="adam",
     schedule="constant:rate=5e-4",
@@ -120,8 +131,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     ),
     "cartpole": CONTROL,
     "acrobot": CONTROL,
-    # Its rewards go up to 100 either way; clipped, a crash would weigh no more than a step.
-    "lunarlander": CONTROL | {"agent": f"{CONTROL['agent']},rewards=raw"},
+    "lunarlander": CONTROL,
     "catch": CONTROL,
     # As in `atari`, but half the replay, which takes 6 GB a member: a frame has 12 kB.
     "procgen": dict(
@@ -156,7 +166,7 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
             raise UsageError(f"unknown field {name!r} of an experiment; {nearest(str(name), known)}")
     if not isinstance(said.get("chain", []), list | tuple):
         raise UsageError(f"chain must be a list of methods, not {said['chain']!r}")
-    chain = [_split("method", text, methods()) for text in said.get("chain", [])]
+    chain = [_split("method", text, _known_methods(str(text))) for text in said.get("chain", [])]
     word, settings = _split("benchmark", said.get("benchmark", "random-labels"), PARTS["benchmark"])
     defaults = DEFAULTS["atari" if word in PRESETS else word]
     made: dict[str, Any] = {"benchmark": _build("benchmark", word, PRESETS.get(word, {}) | settings)}
@@ -168,7 +178,7 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
         settings = AGENT_PRESETS.get(word, {}) | settings if kind == "agent" else settings
         made[kind] = _build(kind, word, default_settings | settings if word == default_word else settings)
     made["chain"] = tuple(_build("method", word, settings) for word, settings in chain)
-    for name in ("members", "seed", "diagnose_every", "checkpoint_every", "evaluate"):
+    for name in ("members", "seed", "diagnose_every", "checkpoint_every", "evaluate", "actors"):
         if (value := said.get(name, defaults.get(name))) is not None:
             made[name] = _value(name, value, int) if isinstance(value, str) else value
     return Experiment(**made)
@@ -185,13 +195,15 @@ def read_experiment(path: Path) -> dict[str, Any]:
 
 
 def methods() -> list[str]:
-    """The words of all interventions: the files of `plasticity_rl/interventions` less what they share."""
+    """The words of all interventions of ours: the files of `plasticity_rl/interventions` less what they share."""
     folder = Path(plasticity_rl.__path__[0]) / "interventions"
     return sorted(path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "chain"))
 
 
 def part_class(kind: str, word: str) -> type:
     """The class behind a word of that kind (`method`, or a key of PARTS)."""
+    if kind == "method" and "." in word:
+        return plugins.find(word)
     if kind == "method":
         from plasticity_rl.interventions import Intervention
 
@@ -204,6 +216,12 @@ def part_class(kind: str, word: str) -> type:
         return found
     module_name, _, name = PARTS[kind][word].rpartition(".")
     return getattr(importlib.import_module(module_name), name)
+
+
+def _known_methods(text: str) -> list[str]:
+    """The words that `text` may begin with: ours, or those of the plugin that it names."""
+    word = text.partition(":")[0]
+    return plugins.methods(word.rpartition(".")[0]) if "." in word and plugins.is_path(word) else methods()
 
 
 def _split(what: str, text: Any, choices: Iterable[str]) -> tuple[str, dict[str, str]]:

@@ -1,7 +1,8 @@
 """What one run is: a frozen, validated value, JSON both ways, and a key that is the hash of its content. Imports no torch.
 
 An experiment is made of parts, each a frozen dataclass of plain fields. In JSON a part is `["redo.ReDo", {"tau": 0.1, ...}]`: its file
-and class below the package where its kind lives, and all of its fields, defaults expanded.
+and class below the package where its kind lives, and all of its fields, defaults expanded. An intervention from elsewhere is
+`["plugin:my_methods.Decay", {...}]`, and read only where its module is allowed (see plugins.py).
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError, check, nearest
 
 HOMES = {
@@ -46,17 +48,38 @@ class Experiment:
     evaluate: int = 0
     """whole episodes that each member plays at every checkpoint without learning, and at the end of a visit in every game met so far; 0 is
     none, and so it is on streams, whose score is measured before learning anyway"""
+    actors: int = 0
+    """processes on a Ray cluster that act for the learner, each in an equal share of every member's environments, with weights that are one
+    unroll old; 0 acts in the learner's own process"""
 
     def __post_init__(self) -> None:
-        check(
-            self, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", diagnose_every="[1, inf)", checkpoint_every="[1, inf)", evaluate="[0, 1000]"
-        )
+        counts = dict.fromkeys(("diagnose_every", "checkpoint_every"), "[1, inf)")
+        check(self, **counts, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", evaluate="[0, 1000]", actors="[0, 4096]")
         if self.agent.learns_from != self.benchmark.teaches:
             raise UsageError(
                 f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "
                 f"{self.benchmark.teaches}"
             )
         self.agent.fit(self.benchmark)
+        self._fit_actors()
+        norms = {self.network.norm, *(each.build().get("norm") for each in self.chain)}
+        if self.agent.learns_from == "rewards" and (found := sorted(norms & {"batch", "batch-mean"})):
+            raise UsageError(
+                f"{type(self.agent).__name__} acts on other batches than it learns from, and with norm={found[0]} outputs depend on the "
+                "batch; take layer or rms"
+            )
+
+    def _fit_actors(self) -> None:
+        """Raises UsageError where the environments cannot be shared by the remote actors."""
+        if not self.actors:
+            return
+        name = type(self.agent).__name__
+        if self.agent.learns_from != "rewards":
+            raise UsageError(f"{name} does not act, and has no use for actors")
+        if self.agent.environments % self.actors:
+            raise UsageError(f"{name}: {self.agent.environments} environments cannot be shared equally by {self.actors} actors")
+        if getattr(self.agent, "pools", 1) > 1:
+            raise UsageError(f"{name}: pools divide the environments of the learner's own process; with actors, pools must be 1")
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts, every default expanded; `from_json` is its inverse."""
@@ -105,8 +128,10 @@ class Experiment:
 
 
 def word(part: Any) -> str:
-    """A part as the command line writes it: the name of its file, and the fields that differ from their defaults."""
-    name = type(part).__module__.rpartition(".")[2].replace("_", "-")
+    """A part as the command line writes it: its file's name, or a plugin's class, and the fields that differ from their defaults."""
+    module = type(part).__module__
+    ours = module.startswith(tuple(f"{home}." for home in HOMES.values()))
+    name = module.rpartition(".")[2].replace("_", "-") if ours else f"{module}.{type(part).__name__}"
     default = type(part)()
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     changed = [f"{field}={value}" for field, value in values.items() if value != getattr(default, field)]
@@ -116,14 +141,20 @@ def word(part: Any) -> str:
 def _part_to_json(part: Any, home: str) -> list[Any]:
     module, name = type(part).__module__, type(part).__name__
     fields = {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(part).items()}
-    return [f"{module.removeprefix(home + '.')}.{name}", fields]
+    path = module.removeprefix(f"{home}.") if module.startswith(f"{home}.") else f"{plugins.MARK}{module}"
+    return [f"{path}.{name}", fields]
 
 
 def _part_from_json(described: Any, home: str) -> Any:
     try:
         path, fields = described
         module_name, _, class_name = path.rpartition(".")
-        part = getattr(importlib.import_module(f"{home}.{module_name}"), class_name)
+        if home == HOMES["chain"] and path.startswith(plugins.MARK):
+            part = plugins.find(path.removeprefix(plugins.MARK))
+        else:
+            part = getattr(importlib.import_module(f"{home}.{module_name}"), class_name)
+    except UsageError:
+        raise
     except (ValueError, TypeError, ImportError, AttributeError) as error:
         raise UsageError(f"no such part below {home}: {described!r}") from error
     if not dataclasses.is_dataclass(part) or not isinstance(part, type):

@@ -7,99 +7,28 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
 from math import pi, prod
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plasticity_rl.checks import UsageError, check
+from plasticity_rl.activations import HOMOGENEOUS as HOMOGENEOUS
+from plasticity_rl.activations import activation, gain
+from plasticity_rl.checks import check
+from plasticity_rl.layers import Block as Block
+from plasticity_rl.layers import Conv as Conv
+from plasticity_rl.layers import Dense as Dense
+from plasticity_rl.layers import Ends as Ends
+from plasticity_rl.layers import Group as Group
+from plasticity_rl.layers import Layer as Layer
+from plasticity_rl.layers import Params as Params
+from plasticity_rl.layers import Stage as Stage
+from plasticity_rl.layers import Step
+from plasticity_rl.torsos import Builder, entries
+from plasticity_rl.weights import drawn, effective, stored
 
-Params = dict[str, Tensor]
-
-ACTIVATIONS = {"relu": F.relu, "leaky-relu": F.leaky_relu, "tanh": torch.tanh, "gelu": F.gelu}
-HOMOGENEOUS = ("relu", "leaky-relu")  # f(cx) = c f(x) for c > 0
 EPSILON = 1e-5  # of the norms; PyTorch's default
-
-
-class Layer(NamedTuple):
-    """The names of one layer's parameters, and how it is wired. Units are a dense layer's outputs or a convolution's channels."""
-
-    name: str
-    weight: str
-    """(units, fan in) or (units, channels, height, width)"""
-    bias: str | None
-    """(units,)"""
-    scale: str | None
-    """(units,), of the norm before the activation"""
-    offset: str | None
-    """(units,)"""
-    units: int
-    readers: tuple[str, ...]
-    """names of the layers that read these units; empty for a head"""
-    columns: int
-    """how many neighbouring inputs of a reader (dimension 1 of its weight) hold one unit: 1, or the positions of a flattened image; of
-    a `shared` layer, whose readers may differ in it, it is not told"""
-    activation: str | None
-    """None for a head, and where the units are first added to others and read without one"""
-    weight_noise: str | None = None
-    """of a noisy layer: the standard deviations beside the weight, of its shape"""
-    bias_noise: str | None = None
-    shared: bool = False
-    """are these units added to a residual stream? Others write and read the same channels, so no unit there is this layer's alone"""
-
-    @property
-    def head(self) -> bool:
-        return not self.readers
-
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """What multiplies the inputs; only all of them together can be rescaled without a trace where a norm follows."""
-        return (self.weight,) if self.weight_noise is None else (self.weight, self.weight_noise)
-
-    @property
-    def own(self) -> tuple[str, ...]:
-        """Its parameters; dimension 0 of each is the units."""
-        names = (self.weight, self.bias, self.scale, self.offset, self.weight_noise, self.bias_noise)
-        return tuple(name for name in names if name is not None)
-
-
-class Dense(NamedTuple):
-    units: int
-
-
-class Conv(NamedTuple):
-    """A convolution without padding."""
-
-    units: int
-    kernel: int
-    stride: int
-
-
-class Block(NamedTuple):
-    """A convolution of 3 x 3, a maximum over 3 x 3 at every second position, and two residual branches activation -> convolution ->
-    activation -> convolution, each added to what it read (Espeholt et al. 2018, arXiv 1802.01561)."""
-
-    units: int
-
-
-Stage = Dense | Conv | Block
-
-
-@dataclass(frozen=True)
-class Ends:
-    """What an agent asks of a network beyond its torso."""
-
-    heads: tuple[tuple[str, int], ...]
-    """name and number of outputs of each linear head; `apply` returns them side by side"""
-    streams: bool = False
-    """give each head a last hidden layer of its own (dueling; Wang et al. 2016, arXiv 1511.06581)"""
-    noise: float | None = None
-    """sigma0 of factorised noise in the last hidden layers and the heads (NoisyNets; Fortunato et al. 2018, arXiv 1706.10295)"""
-    cosines: int = 0
-    """how many cosines of a fraction are embedded and multiplied with what the last hidden layers read (IQN; arXiv 1806.06923)"""
-    tasks: int = 1
-    """how many sets of heads there are, one for each task"""
 
 
 @dataclass(frozen=True)
@@ -108,17 +37,46 @@ class NetworkSpec(ABC):
 
     With a norm, its learnable offset makes the bias before it redundant, so the bias is left out (NaP, arXiv 2407.01800, does so; an rms
     norm carries an offset for the same reason). The norm of a convolution runs over channels and positions of one example; scale and
-    offset are per channel. Weights and biases start uniform in +-1/sqrt(fan in), PyTorch's and DQN Zoo's choice; scales at 1, offsets at 0.
+    offset are per channel. Scales start at 1, offsets at 0.
     """
 
-    norm: Literal["none", "layer", "rms"] = "none"
-    """what stands before every activation"""
-    activation: Literal["relu", "leaky-relu", "tanh", "gelu"] = "relu"
+    norm: Literal["none", "layer", "rms", "batch", "batch-mean"] = "none"
+    """what stands before every activation. `batch` is of each unit over the batch (and a convolution's positions), always the batch at
+    hand: no running averages. `batch-mean` takes the mean over the batch away and divides by the deviation of what is left of an example"""
+    activation: Literal["relu", "leaky-relu", "tanh", "gelu", "crelu", "fourier", "tailored"] = "relu"
+    """`crelu` (relu(x), relu(-x)) and `fourier` (sin x, cos x) make two outputs of each unit, and readers are twice as wide; where outputs
+    must match one to one, as an embedding's, ReLU stands in for them. `tailored` is a leaky ReLU whose slope is solved for the depth"""
+    slope: float = 0.01
+    """of leaky-relu below zero; PyTorch's default"""
+    eta: float = 0.9
+    """for `tailored`: the similarity that the layers make of two inputs that have none"""
+    initial: Literal["uniform", "fan-in", "orthogonal", "low-rank"] = "uniform"
+    """what weights start as. `uniform` in +-1/sqrt(fan in), biases too, PyTorch's and DQN Zoo's choice; `fan-in` is normal with standard
+    deviation gain/sqrt(fan in) (He et al. 2015), biases 0; `orthogonal` is times the gain, biases 0; `low-rank` is as wide as `uniform`, of
+    low rank in hidden layers. Gains are the activation's, and 1 for heads"""
+    rank: float = 0.1
+    """for `low-rank`: the rank's share of the largest that there could be"""
+    weights: Literal["plain", "spectral-norm", "powerprop"] = "plain"
+    """what hidden layers multiply with: the parameters; these over their largest singular value; or w |w|^(alpha - 1)"""
+    iterations: int = 10
+    """for `spectral-norm`: power iterations of every forward pass"""
+    alpha: float = 2.0
+    """for `powerprop`"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of what hidden layers multiply; parameters, norms, heads, losses and the optimizer are float32 all the same"""
 
     def __post_init__(self) -> None:
-        check(self, width="[1, 65536]", depth="[1, 1000]", scale="[1, 64]")
+        check(
+            self,
+            width="[1, 65536]",
+            depth="[1, 1000]",
+            scale="[1, 64]",
+            slope="[0, 1]",
+            eta="(0, 1)",
+            rank="(0, 1]",
+            iterations="[1, 1000]",
+            alpha="[1, 100]",
+        )
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
@@ -182,15 +140,20 @@ class Impala(NetworkSpec):
         return (Block(16 * self.scale), Block(32 * self.scale), Block(32 * self.scale), Dense(self.width))
 
 
-class _Step(NamedTuple):
-    """How a layer of the torso computes."""
+@dataclass(frozen=True)
+class Resnet18(NetworkSpec):
+    """ResNet-18 for small images, in pre-activation form (He et al. 2016, arXiv 1603.05027): 17 convolutions of 3 x 3.
 
-    layer: Layer
-    stride: int = 0
-    """0 for a dense layer"""
-    padding: int = 0
-    pool: bool = False
-    adds: bool = False
+    A first convolution at full resolution without pooling, as usual for images of 32 x 32, and groups of 64, 128, 256 and 512 channels. As
+    in Impala, norms stand before the activations, and what enters a group through a shortcut has none. The dense layer before the heads
+    is the frame's; ResNet's own head reads the means.
+    """
+
+    width: int = 512
+    """units of the dense layer"""
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Block(64, pool=False), Group(128), Group(256), Group(512), Dense(self.width))
 
 
 class Network:
@@ -199,8 +162,9 @@ class Network:
     def __init__(self, spec: NetworkSpec, inputs: tuple[int, ...], ends: Ends) -> None:
         self.spec, self.inputs, self.ends = spec, inputs, ends
         self.outputs = sum(outputs for _, outputs in ends.heads)
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._torso: list[_Step] = []
+        builder = Builder(spec, inputs, noisy=ends.noise is not None)
+        self.shapes = builder.shapes
+        self._torso = builder.steps
         *stages, last = spec.stages()
         assert isinstance(last, Dense)
         names = [f"hidden{i}" for i in range(len(stages) + 1)]
@@ -208,20 +172,25 @@ class Network:
         tops = tuple(dict.fromkeys(streams))
         shape = inputs
         for i, (stage, onward) in enumerate(pairwise((*stages, last))):
-            shape = self._add_stage(names[i], stage, shape, tops if i == len(stages) - 1 else (names[i + 1],), onward)
+            shape = builder.add(names[i], stage, shape, tops if i == len(stages) - 1 else entries(names[i + 1], onward), onward)
         self._embedding: Layer | None = None
         if ends.cosines:
-            self._embedding = self._layer("quantiles", (prod(shape), ends.cosines), tops)
+            self._embedding = builder.layer("quantiles", (prod(shape), ends.cosines), tops, gates=True)
         self._tops = [
-            self._layer(
+            builder.layer(
                 top, (last.units, prod(shape)), tuple(h for (h, _), s in zip(ends.heads, streams, strict=True) if s == top), noisy=True
             )
             for top in tops
         ]
-        self._heads = [self._layer(name, (outputs * ends.tasks, last.units), (), noisy=True) for name, outputs in ends.heads]
+        read = last.units * builder.copies
+        self._heads = [builder.layer(name, (outputs * ends.tasks, read), (), noisy=True) for name, outputs in ends.heads]
         self._feeds = [tops.index(stream) for stream in streams]
         embedding = () if self._embedding is None else (self._embedding,)
         self.layers: tuple[Layer, ...] = (*(step.layer for step in self._torso), *embedding, *self._tops, *self._heads)
+        depth = sum(step.layer.activation is not None for step in self._torso) + 1
+        self._activations = {
+            name: activation(name, spec.slope, spec.eta, depth) for name in {layer.activation for layer in self.layers} if name is not None
+        }
         self.noise = 0
         """how many normal numbers a noisy network takes for one example; 0 for others"""
         self._numbers: dict[str, slice] = {}
@@ -230,81 +199,34 @@ class Network:
                 start, self.noise = self.noise, self.noise + sum(self.shapes[layer.weight])
                 self._numbers[layer.name] = slice(start, self.noise)
 
-    def _add_stage(self, name: str, stage: Stage, shape: tuple[int, ...], readers: tuple[str, ...], onward: Stage) -> tuple[int, ...]:
-        """Wire one stage of the torso, which the stage `onward` reads; returns the shape of what it makes."""
-        if isinstance(stage, Dense):
-            self._torso.append(_Step(self._layer(name, (stage.units, prod(shape)), readers)))
-            return (stage.units,)
-        kernel = stage.kernel if isinstance(stage, Conv) else 3
-        if len(shape) != 3 or min(shape[1:]) < kernel:
-            torso = type(self.spec).__name__
-            raise UsageError(f"{torso} cannot read inputs of shape {self.inputs}: {name} reads images of {kernel} x {kernel} or more")
-        if isinstance(stage, Conv):
-            shape_after = (stage.units, *((side - kernel) // stage.stride + 1 for side in shape[1:]))
-            columns = prod(shape_after[1:]) if isinstance(onward, Dense) else 1
-            weight = (stage.units, shape[0], kernel, kernel)
-            self._torso.append(_Step(self._layer(name, weight, readers, columns), stage.stride))
-            return shape_after
-        branches = [f"{name}_{branch}" for branch in (1, 2)]
-        square = (stage.units, stage.units, 3, 3)
-        for which, writer in enumerate((name, *(f"{branch}b" for branch in branches))):
-            later = (*(f"{branch}a" for branch in branches[which:]), *readers)  # all that read the sum from here on
-            weight = square if which else (stage.units, shape[0], 3, 3)
-            layer = self._layer(writer, weight, later, shared=True, bare=which == 2 and isinstance(onward, Block))
-            self._torso.append(_Step(layer, 1, 1, pool=which == 0, adds=which > 0))
-            if which < 2:
-                self._torso.append(_Step(self._layer(f"{branches[which]}a", square, (f"{branches[which]}b",)), 1, 1))
-        return (stage.units, *((side + 1) // 2 for side in shape[1:]))
-
-    def _layer(
-        self,
-        name: str,
-        weight: tuple[int, ...],
-        readers: tuple[str, ...],
-        columns: int = 1,
-        noisy: bool = False,
-        shared: bool = False,
-        bare: bool = False,
-    ) -> Layer:
-        bare = bare or not readers
-        normed, noisy = not bare and self.spec.norm != "none", noisy and self.ends.noise is not None
-        layer = Layer(
-            name=name,
-            weight=f"{name}.weight",
-            bias=None if normed else f"{name}.bias",
-            scale=f"{name}.scale" if normed else None,
-            offset=f"{name}.offset" if normed else None,
-            units=weight[0],
-            readers=readers,
-            columns=columns,
-            activation=None if bare else self.spec.activation,
-            weight_noise=f"{name}.weight_noise" if noisy else None,
-            bias_noise=f"{name}.bias_noise" if noisy and not normed else None,
-            shared=shared,
-        )
-        self.shapes |= dict.fromkeys(layer.own, (layer.units,)) | dict.fromkeys(layer.weights, weight)
-        return layer
-
     def init(self, generator: torch.Generator) -> Params:
         """A new network's parameters, float32, drawn from `generator` alone."""
         params: Params = {}
+        initial = self.spec.initial
         for layer in self.layers:
             bound = prod(self.shapes[layer.weight][1:]) ** -0.5
             for name in layer.own:
                 if name == layer.scale:
                     params[name] = torch.ones(self.shapes[name])
-                elif name == layer.offset:
+                elif name == layer.offset or (name == layer.bias and initial in ("fan-in", "orthogonal")):
                     params[name] = torch.zeros(self.shapes[name])
                 elif name in (layer.weight_noise, layer.bias_noise):
                     assert self.ends.noise is not None
                     params[name] = torch.full(self.shapes[name], self.ends.noise * bound)
-                else:
+                elif name == layer.bias:
                     params[name] = (torch.rand(self.shapes[name], generator=generator) * 2 - 1) * bound
+                else:
+                    kind = "uniform" if layer.head and initial == "low-rank" else initial
+                    amplitude = 1.0 if layer.activation is None else gain(layer.activation, self.spec.slope)
+                    weight = drawn(self.shapes[name], kind, amplitude, self.spec.rank, generator)
+                    params[name] = weight if layer.head else stored(weight, self.spec.weights, self.spec.alpha)
         return params
 
     def cast(self, params: Params) -> Params:
         """Copies of `params`, of what `apply` multiplies with in its own precision: the same outputs, without a conversion each time."""
         hidden = {name for layer in self.layers if not layer.head for name in layer.weights}
+        if self.spec.weights != "plain":  # what they stand for is worked out in full precision
+            hidden -= {layer.weight for layer in self.layers}
         low = hidden if self.spec.precision == "bfloat16" else ()
         return {name: param.bfloat16() if name in low else param.clone() for name, param in params.items()}
 
@@ -319,7 +241,8 @@ class Network:
     ) -> tuple[Tensor, Params]:
         """`inputs` (batch, *shape), float or uint8 (then divided by 255) -> outputs (batch, outputs), the heads side by side, and each
         hidden layer's units after the activation, or before it where they are to be `raw`, (samples, units): a sample is an example, or one
-        position of one example's convolution.
+        position of one example's convolution. Where the activation makes several outputs of a unit, each is a sample more, next to the
+        others: `view(-1, layer.copies, layer.units)`.
 
         `noise` (batch or 1, self.noise) are normal numbers; without them a noisy network is its mean. `fractions` (batch, K) in (0, 1) are
         for a network with cosines, whose outputs are (batch, K, outputs); without them, the middles of 8 equal parts. `task` (batch,) or ()
@@ -330,13 +253,16 @@ class Network:
         features: Params = {}
         for step in self._torso:
             layer = step.layer
-            x = self._linear(params, layer, x, step=step)
+            y = self._linear(params, layer, x, step=step)
             if step.pool:
-                x = F.max_pool2d(x, 3, 2, padding=1)
-            x = total + x if step.adds else x
+                y = F.max_pool2d(y, 3, 2, padding=1)
+            y = total + y if step.adds else y
             if layer.shared:
-                total = x
-            x = self._activate(params, layer, x, features, raw)
+                total = y
+            if not step.passes:
+                x = self._activate(params, layer, y, features, raw)
+            if step.averages:
+                x = x.mean((2, 3))
         x, batch = x.flatten(1), len(inputs)
         if self._embedding is not None:
             x = self._embed(params, x, fractions, features, raw)
@@ -351,10 +277,13 @@ class Network:
         result = torch.cat(outputs, -1)
         return (result if self._embedding is None else result.view(batch, rows, -1)), features
 
-    def _linear(self, params: Params, layer: Layer, x: Tensor, noise: Tensor | None = None, step: _Step | None = None) -> Tensor:
+    def _linear(self, params: Params, layer: Layer, x: Tensor, noise: Tensor | None = None, step: Step | None = None) -> Tensor:
         """The layer's weights on `x`, hidden ones in the spec's precision."""
         kind = torch.bfloat16 if self.spec.precision == "bfloat16" and not layer.head else params[layer.weight].dtype
-        x, weight = x.to(kind), params[layer.weight].to(kind)
+        weight = params[layer.weight]
+        if self.spec.weights != "plain" and not layer.head:
+            weight = effective(weight, self.spec.weights, self.spec.iterations, self.spec.alpha)
+        x, weight = x.to(kind), weight.to(kind)
         bias = None if layer.bias is None else params[layer.bias].to(kind)
         if step is not None and step.stride:
             return F.conv2d(x, weight, bias, step.stride, step.padding)
@@ -373,14 +302,20 @@ class Network:
         if layer.scale is not None and layer.offset is not None:
             shape = (-1, *(1,) * (x.ndim - 2))
             x = self._normalize(x.to(params[layer.scale].dtype)) * params[layer.scale].view(shape) + params[layer.offset].view(shape)
-        before, x = x, ACTIVATIONS[layer.activation](x)
+        before, x = x, self._activations[layer.activation](x)
         features[layer.name] = (before if raw else x).movedim(1, -1).reshape(-1, layer.units).to(params[layer.weight].dtype)
         return x
 
     def _normalize(self, x: Tensor) -> Tensor:
         if self.spec.norm == "layer":
             return F.layer_norm(x, x.shape[1:], eps=EPSILON)
-        return x * (x.square().mean(dim=tuple(range(1, x.ndim)), keepdim=True) + EPSILON).rsqrt()
+        own, across = tuple(range(1, x.ndim)), (0, *range(2, x.ndim))  # an example's numbers, and a unit's
+        if self.spec.norm == "rms":
+            return x * (x.square().mean(dim=own, keepdim=True) + EPSILON).rsqrt()
+        centred = x - x.mean(dim=across, keepdim=True)
+        if self.spec.norm == "batch":
+            return centred * (centred.square().mean(dim=across, keepdim=True) + EPSILON).rsqrt()
+        return centred * (centred.var(dim=own, correction=0, keepdim=True) + EPSILON).rsqrt()
 
     def _embed(self, params: Params, x: Tensor, fractions: Tensor | None, features: Params, raw: bool) -> Tensor:
         """Each example's units (batch, units) times the embedding of each of its fractions: (batch x K, units)."""

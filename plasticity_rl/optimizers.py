@@ -2,7 +2,8 @@
 
 A zero in every slot means *never updated*, element by element: bias corrections are kept per element, so that a weight born in mid-run
 takes steps of one learning rate and its neighbours go on as they were. (A step counter shared by a tensor gives the newborn 3.15 learning
-rates; starting it again gives the survivors 0.32.)
+rates; starting it again gives the survivors 0.32.) One learning rate it is where each element is divided by its own root mean square; SGD,
+LARS and UPGD go as far as the gradient is long, and Muon moves a whole matrix by one length.
 """
 
 import math
@@ -44,6 +45,10 @@ class Optimizer(ABC):
             clip_norm="(0, inf)",
             weight_decay="[0, inf)",
             momentum="[0, 1)",
+            trust="(0, inf)",
+            beta="[0, 1)",
+            sigma="[0, inf)",
+            iterations="[1, 100]",
             beta1="[0, 1)",
             beta2="[0, 1)",
             decay="[0, 1)",
@@ -61,6 +66,8 @@ class Optimizer(ABC):
 
     noisy: ClassVar[bool] = False
     """does it take noise?"""
+    decays_itself: ClassVar[bool] = False
+    """is weight decay a part of its own step?"""
 
     @abstractmethod
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
@@ -74,10 +81,16 @@ class Optimizer(ABC):
             factor = (self.clip_norm / (length + 1e-6)).clamp(max=1.0)
             grads = {name: grad * factor for name, grad in grads.items()}
         step, slots = self.step(net, grads, layers, noise or {})
-        if self.weight_decay:
-            decayed = net.params.keys() if self.decayed == "all" else {layer.weight for layer in layers}
-            step = {name: s + self.weight_decay * net.params[name] if name in decayed else s for name, s in step.items()}
+        if not self.decays_itself:
+            step = self.decay_added(step, net.params, layers)
         return Net({name: param - rate * step[name] for name, param in net.params.items()}, slots)
+
+    def decay_added(self, step: Params, params: Params, layers: tuple[Layer, ...]) -> Params:
+        """`step` and the weight decay."""
+        if not self.weight_decay:
+            return step
+        decayed = params.keys() if self.decayed == "all" else {layer.weight for layer in layers}
+        return {name: s + self.weight_decay * params[name] if name in decayed else s for name, s in step.items()}
 
 
 def _averaged(memory: Params, keep: float, new: Callable[[str], Tensor | float]) -> Params:
@@ -87,6 +100,12 @@ def _averaged(memory: Params, keep: float, new: Callable[[str], Tensor | float])
 def _grown(keep: float, count: Tensor) -> Tensor:
     """1 - keep^count, what a running average of ones has grown to, without cancellation."""
     return -torch.expm1(count * (math.log(keep) if keep else -math.inf))
+
+
+def _ratio(length: Tensor, other: Tensor) -> Tensor:
+    """`length` / `other`; 1 where either is nil."""
+    known = (length > 0) & (other > 0)
+    return torch.where(known, length / torch.where(known, other, 1.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -190,3 +209,143 @@ class RAdam(Optimizer):
             return mean[name] / _grown(self.beta1, count) * torch.where(known, divided, 1.0)
 
         return {name: step(name) for name in grads}, {"mean": mean, "square": square, "seen": seen}
+
+
+@dataclass(frozen=True)
+class LARS(SGD):
+    """Momentum of gradients rescaled to a share of each weight tensor's length (You, Gitman & Ginsburg 2017, arXiv 1708.03888).
+
+    A weight's gradient and decay are multiplied by trust * ||w|| / (||gradient|| + weight_decay * ||w||), or by 1 where that is nil or has
+    no value; biases, norms and a noisy layer's standard deviations by 1, as later practice has it, at a learning rate that is meant to be
+    large. The rate is taken outside the momentum, as torch.optim.SGD does and the paper does not. Formula, 0.001 and 0.9 are remembered of
+    the paper, not read again.
+    """
+
+    momentum: float = 0.9
+    trust: float = 1e-3
+    """how much of its length a weight moves at a learning rate of 1"""
+
+    decays_itself: ClassVar[bool] = True
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        def ratio(name: str) -> Tensor:
+            length = net.params[name].norm()
+            return _ratio(self.trust * length, grads[name].norm() + self.weight_decay * length)
+
+        weights = {layer.weight for layer in layers}
+        pulled = self.decay_added(grads, net.params, layers)
+        return super().step(net, {name: g * ratio(name) if name in weights else g for name, g in pulled.items()}, layers, noise)
+
+
+@dataclass(frozen=True)
+class LAMB(Adam):
+    """Adam's direction, decay included, rescaled to each weight tensor's length (You et al. 2019, arXiv 1904.00962).
+
+    A weight moves by its own length times the learning rate, or by Adam's step where weight or direction is nil; biases, norms and a noisy
+    layer's standard deviations take Adam's step. The bounds that the paper allows on a weight's length are left out, as in optax.lamb,
+    whose epsilon this is. An overwritten weight is heard by the others of its tensor, through their common length.
+    """
+
+    epsilon: float = 1e-6
+
+    decays_itself: ClassVar[bool] = True
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        step, slots = super().step(net, grads, layers, noise)
+        step = self.decay_added(step, net.params, layers)
+        ratios = {layer.weight: _ratio(net.params[layer.weight].norm(), step[layer.weight].norm()) for layer in layers}
+        return {name: s * ratios[name] if name in ratios else s for name, s in step.items()}, slots
+
+
+COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan's: the steepest at zero that keeps singular values about 1
+TINY = 1e-7
+
+
+def orthogonalised(matrix: Tensor, iterations: int) -> Tensor:
+    """About U V^T of a matrix U S V^T: after five Newton-Schulz iterations, singular values that were not tiny beside the matrix's length
+    lie between 0.5 and 1.5."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.mT if tall else matrix
+    x = x / x.norm().clamp(min=TINY)
+    first, third, fifth = COEFFICIENTS
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = first * x + (third * gram + fifth * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+@dataclass(frozen=True)
+class Muon(Adam):
+    """Momentum of each hidden weight made an orthogonal matrix (Jordan 2024, kellerjordan.github.io/posts/muon); Adam for all else.
+
+    A convolution's weight is (units, channels x height x width), here for the scale too, which Jordan's code takes from the kernel's sides.
+    Heads, biases, norms and a noisy layer's standard deviations are Adam's, with the constants of Jordan's code. As everywhere, running
+    averages are corrected element by element, which tells newborn weights from others and is otherwise undone by the orthogonalisation.
+    Multiplications are in the parameters' precision, not in bfloat16. `square` and `seen2` of a hidden weight stay zero.
+    """
+
+    beta2: float = 0.95
+    epsilon: float = 1e-10
+    momentum: float = 0.95
+    nesterov: bool = True
+    """orthogonalise an average of the gradient and the momentum rather than the momentum"""
+    iterations: int = 5
+    scale: Literal["adam", "spectral"] = "adam"
+    """what the orthogonal matrix is multiplied with: `adam` is 0.2 sqrt(max(rows, columns)), for about the root mean square of Adam's
+    steps, so that one learning rate suits all parameters (Liu et al. 2025, arXiv 2502.16982); `spectral` is Jordan's sqrt(max(1, rows /
+    columns)), for a rate about 0.02, which heads and biases then take too"""
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        hidden = [layer.weight for layer in layers if not layer.head]
+        rest = [name for name in grads if name not in hidden]
+        memory = {slot: {name: tensors[name] for name in rest} for slot, tensors in net.slots.items()}
+        step, after = super().step(Net(net.params, memory), {name: grads[name] for name in rest}, layers, noise)
+        slots = {slot: net.slots[slot] | after[slot] for slot in net.slots}
+        for name in hidden:
+            average = self.momentum * net.slots["mean"][name] + (1 - self.momentum) * grads[name]
+            seen = self.momentum * net.slots["seen1"][name] + (1 - self.momentum)
+            slots["mean"][name], slots["seen1"][name] = average, seen
+            if self.nesterov:
+                average = self.momentum * average + (1 - self.momentum) * grads[name]
+                seen = self.momentum * seen + (1 - self.momentum)
+            matrix = (average / seen).flatten(1)
+            rows, columns = matrix.shape
+            length = 0.2 * max(rows, columns) ** 0.5 if self.scale == "adam" else max(1.0, rows / columns) ** 0.5
+            step[name] = length * orthogonalised(matrix, self.iterations).reshape(average.shape)
+        return {name: step[name] for name in grads}, slots
+
+
+@dataclass(frozen=True)
+class UPGD(Optimizer):
+    """Perturbed gradient steps that are smaller where a weight is useful (Elsayed & Mahmood 2024, arXiv 2404.00781).
+
+    step = 2 (gradient + sigma * noise) (1 - sigmoid(u / max u)): u is a running average of -gradient * weight, the first-order utility, and
+    the maximum is over all parameters of the network (the paper's global version). Where it is not positive, nobody is protected. The 2 and
+    the defaults are those of the UPGD class in the authors' README; the code of their experiments has no 2, so a rate from there is half as
+    much here, and its decay twice. Their maximum is of averages not yet corrected for their start at zero, and early ratios are up to
+    1 / (1 - beta) times ours; later they are the same. A newborn weight's utility is a single sample at first, and may be the largest.
+    """
+
+    weight_decay: float = 1e-3
+    decayed: Literal["weights", "all"] = "all"
+    beta: float = 0.999
+    """what the running utility keeps at every update"""
+    sigma: float = 1e-3
+    """standard deviation of the noise"""
+
+    noisy: ClassVar[bool] = True
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("utility", "seen")
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        utility = _averaged(net.slots["utility"], self.beta, lambda name: -grads[name] * net.params[name])
+        seen = _averaged(net.slots["seen"], self.beta, lambda name: 1.0)
+        useful = {name: utility[name] / seen[name] for name in grads}
+        largest = torch.stack([each.max() for each in useful.values()]).max()
+        free = {
+            name: torch.where(largest > 0, torch.sigmoid(-each / torch.where(largest > 0, largest, 1.0)), 0.5)
+            for name, each in useful.items()
+        }
+        return {name: 2 * (grads[name] + self.sigma * noise[name]) * free[name] for name in grads}, {"utility": utility, "seen": seen}

@@ -1,10 +1,12 @@
 """The learning rate as a function of updates, over the run or started again at every visit. Imports no torch."""
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import UsageError, check
 
 Clock = Literal["run", "visit"]
 
@@ -66,3 +68,107 @@ class WarmupCosine:
             return self.start + (self.rate - self.start) * update / self.warmup
         progress = min((update - self.warmup) / max(total - self.warmup, 1), 1.0)
         return self.end + (self.rate - self.end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class Cyclic:
+    """Half cosines from `rate` down to `end`, one after the other: warm restarts (Loshchilov & Hutter 2017, arXiv 1608.03983).
+
+    Restarts come after `period` updates, then after `growth` times as many, and so on, whatever the tasks do. The period is ours.
+    """
+
+    rate: float = 1e-3
+    end: float = 0.0
+    period: int = 10_000
+    """updates of the first cosine"""
+    growth: int = 1
+    """how many times longer each cosine is than the one before; the paper also doubles"""
+    clock: Clock = "run"
+
+    def __post_init__(self) -> None:
+        check(self, rate="(0, inf)", end="[0, inf)", period="[1, inf)", growth="[1, inf)")
+
+    def at(self, update: int, total: int) -> float:
+        """The rate of update `update` (from 0) of `total`."""
+        period = self.period
+        if self.growth == 1:
+            update %= period
+        while update >= period:
+            update, period = update - period, period * self.growth
+        return self.end + (self.rate - self.end) * 0.5 * (1 + math.cos(math.pi * update / period))
+
+
+@dataclass(frozen=True)
+class Rewarm:
+    """`rate`, which is raised on demand: `factor` times as high for a while, to learn features anew (after Lyle et al. 2025, arXiv
+    2507.20057).
+
+    From each update of `updates` the factor rises in a line for `warmup` updates and falls back to 1 in half a cosine for `decay`; where
+    two overlap, the higher one counts. By default it is raised at the start of every visit. Only the paper's abstract was at hand: shape
+    and numbers are ours.
+    """
+
+    rate: float = 1e-4
+    updates: tuple[int, ...] = (0,)
+    """where the rate begins to rise"""
+    factor: float = 10.0
+    warmup: int = 1000
+    decay: int = 50_000
+    clock: Clock = "visit"
+
+    def __post_init__(self) -> None:
+        check(self, rate="(0, inf)", factor="[1, inf)", warmup="[0, inf)", decay="[1, inf)")
+        _check_updates(self, self.updates)
+
+    def at(self, update: int, total: int) -> float:
+        """The rate of update `update` (from 0) of `total`."""
+        raised = max(self._raised(update - since) for since in self.updates)
+        return self.rate * (1 + (self.factor - 1) * raised)
+
+    def _raised(self, since: int) -> float:
+        """How far, from 0 to 1, so many updates after the rise began."""
+        if 0 <= since < self.warmup:
+            return since / self.warmup
+        progress = (since - self.warmup) / self.decay
+        return 0.5 * (1 + math.cos(math.pi * progress)) if 0 <= progress < 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """`rate` times factors read off a record: straight lines between `updates`, level before the first and after the last.
+
+    A network that is held at its initial length loses the decay of its effective learning rate that growth would have brought; this puts
+    a recorded one back, as one factor for all layers. With Adam, whose steps do not know how long a weight is, that is the initial length
+    over the length, here of one layer of member 0 in `text`, the metrics.csv of a run without projections:
+
+        rows = [row for row in csv.DictReader(text.splitlines()) if (row["member"], row["name"]) == ("0", "weight_norm/hidden1")]
+        lengths = [float(row["value"]) for row in rows]
+        Recorded(updates=tuple(int(row["updates"]) for row in rows), factors=tuple(lengths[0] / length for length in lengths))
+    """
+
+    rate: float = 1e-3
+    updates: tuple[int, ...] = (0,)
+    factors: tuple[float, ...] = (1.0,)
+    clock: Clock = "run"
+
+    def __post_init__(self) -> None:
+        check(self, rate="(0, inf)")
+        _check_updates(self, self.updates)
+        if len(self.factors) != len(self.updates):
+            raise UsageError(f"Recorded: factors must be as many as updates, {len(self.updates)}, not {len(self.factors)}")
+        if min(self.factors) < 0:
+            raise UsageError(f"Recorded: factors must lie in [0, inf), not {min(self.factors)!r}")
+
+    def at(self, update: int, total: int) -> float:
+        """The rate of update `update` (from 0) of `total`."""
+        after = bisect_right(self.updates, update)
+        if after in (0, len(self.updates)):
+            return self.rate * self.factors[max(after - 1, 0)]
+        (low, high), (first, last) = self.updates[after - 1 : after + 1], self.factors[after - 1 : after + 1]
+        return self.rate * (first + (last - first) * (update - low) / (high - low))
+
+
+def _check_updates(part: Rewarm | Recorded, updates: tuple[int, ...]) -> None:
+    """Raises UsageError where they are none, or do not rise from 0 on."""
+    if not updates or updates[0] < 0 or any(later <= sooner for sooner, later in pairwise(updates)):
+        raise UsageError(f"{type(part).__name__}: updates must be whole numbers that rise, from 0 on, not {updates!r}")

@@ -8,15 +8,49 @@ import torch.nn.functional as F
 
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
+    DASH,
+    FIRE,
+    GELU,
+    L2,
+    BatchMeanNorm,
+    BatchNorm,
+    BornAgain,
+    Churn,
+    ContinualBackprop,
+    CReLU,
     Evidence,
+    FanIn,
+    FeatureNorm,
+    FeatureTrustRegion,
+    Fourier,
+    HareAndTortoise,
+    InFeR,
     Intervention,
     L2Init,
     LayerNorm,
+    Layerwise,
+    LeakyReLU,
+    LowRank,
+    NoisyUpdates,
     NormalizeAndProject,
+    NormConstraint,
+    Orthogonal,
+    Parseval,
+    Powerprop,
     ReDo,
     Refresh,
     Reset,
+    RMSNorm,
+    SafeAdam,
+    SelfNormalizedResets,
     ShrinkAndPerturb,
+    SoftReset,
+    Spectral,
+    SpectralNorm,
+    Tailored,
+    Tanh,
+    Wasserstein,
+    WeightClipping,
     WeightDecay,
     assemble,
 )
@@ -37,8 +71,44 @@ MEMBERS = (
     Reset(part="hidden"),
     Reset(part="heads"),
     Reset(part="optimizer"),
+    Reset(part="last", last=1),
+    SafeAdam(),
     ShrinkAndPerturb(shrink=0.8, perturb=0.4),
     ReDo(tau=0.5),
+    ContinualBackprop(rate=0.15, maturity=0, decay=0.5),
+    SelfNormalizedResets(percentile=0.5, start=1, bins=4, renewal=2),
+    HareAndTortoise(decay=0.5),
+    SoftReset(gamma=0.9),
+    DASH(least=0.2),
+    FIRE(),
+    Layerwise(),
+    NoisyUpdates(sigma=0.01),
+    L2(strength=0.1),
+    Wasserstein(strength=0.1),
+    Spectral(strength=0.1),
+    Parseval(strength=0.1),
+    InFeR(functions=3, beta=2.0),
+    FeatureTrustRegion(coefficient=10.0, every=3),
+    Churn(lag=2),
+    FeatureNorm(strength=0.1, where="all"),
+    BornAgain(loss="mse"),
+    BornAgain(strength=2.0, loss="kl"),
+    WeightClipping(kappa=0.5),
+    NormConstraint(),
+    RMSNorm(),
+    BatchNorm(),
+    BatchMeanNorm(),
+    CReLU(),
+    LeakyReLU(slope=0.2),
+    GELU(),
+    Tanh(),
+    Fourier(),
+    Tailored(eta=0.3),
+    Orthogonal(),
+    LowRank(rank=0.3),
+    FanIn(),
+    SpectralNorm(iterations=3),
+    Powerprop(alpha=1.5),
 )
 OUTPUTS, BATCH, RATE = 3, 4, 1e-2
 
@@ -89,16 +159,22 @@ READERS = {
 """kind -> layer whose units are its own -> who reads them, and in how many columns a unit"""
 HEADS = {"mlp": ("head.",), "nature": ("head.",), "residual": ("head.",), "noisy": ("value.", "advantage.")}
 """kind -> how the names of its heads' parameters begin"""
+LAST = {"mlp": ("hidden2.",), "nature": ("hidden3.",), "residual": ("hidden2.",), "noisy": ("hidden1_value.", "hidden1_advantage.")}
+"""the same of its last hidden layers"""
 
 
-REFUSED: dict[type, tuple[str, ...]] = {}
-"""method -> kinds of network that it refuses, for which a test of its own says why"""
+REFUSED: dict[type | Intervention, tuple[str, ...]] = {
+    BornAgain(strength=2.0, loss="kl"): ("noisy",),
+}
+"""method, or one with certain fields -> kinds of network that it refuses, for which a test of its own says why"""
 
 
 def law(test, over=MEMBERS):
     """A test of every member of the table of contents, on every kind of network that it takes, alone and side by side."""
     kinds = [("mlp", 1), ("mlp", 3), ("nature", 1), ("nature", 3), ("residual", 2), ("noisy", 2)]
-    cases = [(each, kind, members) for each in over for kind, members in kinds if kind not in REFUSED.get(type(each), ())]
+    cases = [
+        (each, kind, members) for each in over for kind, members in kinds if kind not in REFUSED.get(each, REFUSED.get(type(each), ()))
+    ]
     ids = [f"{word(each)}-{kind}-{members}" for each, kind, members in cases]
     return pytest.mark.parametrize(("intervention", "kind", "members"), cases, ids=ids)(test)
 
@@ -126,6 +202,8 @@ def learn(chain: tuple[Intervention, ...], kind: str, members: int, seed: int = 
 
 def loss(network: Network, params: Params, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     drawn = {name: batch[name] for name in ("noise", "fractions", "task") if name in batch}
+    if "noise" in drawn:  # pairs of outputs make readers wider, which take more numbers
+        drawn["noise"] = drawn["noise"].repeat(1, 2)[:, : network.noise]
     logits = network.apply(params, batch["inputs"], **drawn)[0].flatten(0, -2)
     return F.cross_entropy(logits, batch["labels"].repeat_interleave(len(logits) // BATCH)), {}
 
@@ -210,7 +288,8 @@ def named_by_reset(intervention: Reset, net: Net, state: State, features: Params
     params, memory = none_of(net), none_of(net)
     for name in params:
         part = "heads" if name.startswith(HEADS[kind]) else "hidden"
-        params[name][...] = intervention.part in ("everything", "network", part)
+        last = intervention.part == "last" and name.startswith(HEADS[kind] + LAST[kind])
+        params[name][...] = intervention.part in ("everything", "network", part) or last
         memory[name][...] = params[name] | (intervention.part == "optimizer")
     return params, memory
 
@@ -224,7 +303,61 @@ def named_by_redo(intervention: ReDo, net: Net, state: State, features: Params, 
     return params, params
 
 
-NAMED = {Reset: named_by_reset, ShrinkAndPerturb: named_by_shrinking, ReDo: named_by_redo}
+def named_by_birth(intervention: BornAgain, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    everything = {name: torch.ones_like(mask) for name, mask in none_of(net).items()}
+    return everything, everything
+
+
+def named_by_continual_backprop(
+    intervention: ContinualBackprop, net: Net, state: State, features: Params, kind: str
+) -> tuple[Params, Params]:
+    marked = useless_by_loops(intervention, state, kind)
+    params, memory = units_by_hand(net, kind, marked), units_by_hand(net, kind, marked)
+    for layer, units in marked.items():
+        for reader in READERS[kind][layer]:
+            if not multiplied(kind, layer) and any(state[f"{layer}.mean"][:, unit].any() for unit in units):
+                params[f"{reader}.bias"][...] = True
+    return params, memory
+
+
+def named_by_self_normalized_resets(
+    intervention: SelfNormalizedResets, net: Net, state: State, features: Params, kind: str
+) -> tuple[Params, Params]:
+    ages, thresholds = ({layer: state[f"{layer}.{part}"].tolist() for layer in READERS[kind]} for part in ("age", "threshold"))
+    marked = {layer: [u for u, age in enumerate(ages[layer]) if age >= thresholds[layer][u]] for layer in READERS[kind]}
+    params = units_by_hand(net, kind, marked)
+    return params, params
+
+
+def named_by_tortoise(intervention: HareAndTortoise, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return {name: torch.ones_like(mask) for name, mask in none_of(net).items()}, none_of(net)
+
+
+def named_by_dash(intervention: DASH, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return {name: mask | name.endswith((".weight", ".bias")) for name, mask in none_of(net).items()}, none_of(net)
+
+
+def named_by_fire(intervention: FIRE, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return {name: mask | name.endswith(".weight") for name, mask in none_of(net).items()}, none_of(net)
+
+
+def named_by_layerwise(intervention: Layerwise, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    memory = {name: mask | (not name.startswith("hidden0.")) for name, mask in none_of(net).items()}
+    return {name: mask | name.endswith((".weight", ".bias")) for name, mask in memory.items()}, memory
+
+
+NAMED = {
+    BornAgain: named_by_birth,
+    Reset: named_by_reset,
+    ShrinkAndPerturb: named_by_shrinking,
+    ReDo: named_by_redo,
+    ContinualBackprop: named_by_continual_backprop,
+    SelfNormalizedResets: named_by_self_normalized_resets,
+    HareAndTortoise: named_by_tortoise,
+    DASH: named_by_dash,
+    FIRE: named_by_fire,
+    Layerwise: named_by_layerwise,
+}
 """method -> which elements of the parameters, and of the optimizer's memory, a refresh may touch: the method's own words, read plainly"""
 
 
@@ -260,3 +393,19 @@ def columns_by_hand(kind: str, layer: str, unit: int) -> dict[str, list[int]]:
         for reader, positions in READERS[kind][layer].items()
         for weight in weights
     }
+
+
+def useless_by_loops(intervention: ContinualBackprop, state: State, kind: str) -> dict[str, list[int]]:
+    """The units of each layer that continual backprop would replace: of the old ones, those of least utility, as many as are owed."""
+    marked = {}
+    for layer in READERS[kind]:
+        ages, utilities = state[f"{layer}.age"].tolist(), state[f"{layer}.utility"].tolist()
+        old = [u for u, age in enumerate(ages) if age > intervention.maturity]
+        old.sort(key=lambda u: utilities[u] / (1 - intervention.decay ** ages[u]))
+        marked[layer] = old[: int(state[f"{layer}.owed"].item())]
+    return marked
+
+
+def multiplied(kind: str, layer: str) -> bool:
+    """Are its units multiplied with another layer's before they are read?"""
+    return kind == "noisy" and layer in ("hidden0", "quantiles")

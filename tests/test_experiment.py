@@ -127,7 +127,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"benchmark": "cartpole", "agent": "dqn:double=maybe"}, "double"),
     ({"network": "mpl"}, "did you mean mlp?"),
     ({"network": "mlp:width=0"}, "width"),
-    ({"network": "mlp:norm=batch"}, "norm cannot be 'batch'"),
+    ({"network": "mlp:norm=group"}, "norm cannot be 'group'"),
+    (
+        {"benchmark": "cartpole", "network": "mlp:norm=batch"},
+        "DQN acts on other batches than it learns from, and with norm=batch outputs depend on the batch; take layer or rms",
+    ),
+    ({"benchmark": "cartpole", "agent": "ppo", "chain": ["batch-mean-norm"]}, "PPO acts on other batches than it learns from"),
     ({"network": "mlp:width=1e2"}, "width must be a whole number, not '1e2'"),
     ({"optimizer": "adam:beta1=1"}, "beta1 must lie in [0, 1)"),
     ({"optimizer": "adam:epsilon=0"}, "epsilon"),

@@ -139,7 +139,8 @@ def test_a_given_norm_is_taken(norm):
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh"])
 def test_joint_projection_needs_a_homogeneous_activation(activation):
-    with pytest.raises(UsageError, match=rf"joint needs a homogeneous activation \(relu, leaky-relu\), and hidden0 has {activation}"):
+    message = rf"joint needs a homogeneous activation \(relu, leaky-relu, crelu, tailored\), and hidden0 has {activation}"
+    with pytest.raises(UsageError, match=message):
         assemble(MLP(activation=activation), Adam(), (NormalizeAndProject(),), (3,), 2)
     for policy in ("toward_init", "frozen"):
         assemble(MLP(activation=activation), Adam(), (NormalizeAndProject(scale_and_offset=policy),), (3,), 2)

@@ -5,17 +5,25 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Reset
-from tests.learners import RATE, assert_same, batches, copies, learn, loss
+from tests.learners import RATE, assert_same, batches, built, copies, evidence_for, learn, loss, random_net
 
 pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.mark.parametrize(
     ("part", "clears_replay", "syncs_target"),
-    [("everything", True, True), ("network", False, True), ("hidden", False, True), ("heads", False, True), ("optimizer", False, False)],
+    [
+        ("everything", True, True),
+        ("network", False, True),
+        ("hidden", False, True),
+        ("heads", False, True),
+        ("optimizer", False, False),
+        ("last", False, True),
+    ],
 )
 def test_what_a_reset_asks_of_the_agent(part, clears_replay, syncs_target):
-    assert (Reset(part=part).clears_replay, Reset(part=part).syncs_target) == (clears_replay, syncs_target)
+    reset = Reset(part=part, last=2 if part == "last" else None)
+    assert (reset.clears_replay, reset.syncs_target) == (clears_replay, syncs_target)
 
 
 @pytest.mark.parametrize("part", ["everything", "network"])
@@ -52,12 +60,46 @@ def test_a_reset_of_the_optimizer_is_torchs_new_optimizer():
 
 
 @pytest.mark.parametrize(
+    ("kind", "last", "kept"),
+    [
+        ("mlp", 1, ("hidden0", "hidden1")),
+        ("mlp", 2, ("hidden0",)),
+        ("mlp", 3, ()),
+        ("nature", 2, ("hidden0", "hidden1")),
+        ("residual", 1, tuple(f"hidden{block}{branch}" for block in (0, 1) for branch in ("", "_1a", "_1b", "_2a", "_2b"))),
+        ("residual", 6, ("hidden0", "hidden0_1a", "hidden0_1b", "hidden0_2a", "hidden0_2b")),
+        ("noisy", 1, ("hidden0", "quantiles")),
+        ("noisy", 2, ()),
+    ],
+)
+def test_the_last_hidden_layers_are_counted_from_the_heads(kind, last, kept):
+    network = built(kind)
+    net = random_net(network)
+    evidence = evidence_for(network, net)
+    after, _ = Reset(part="last", last=last).refresh(net, {}, evidence, network.layers)
+    for name, old in net.params.items():
+        stays = name.split(".")[0] in kept
+        assert torch.equal(after.params[name], old if stays else evidence.fresh[name]), name
+        for slot, memory in after.slots.items():
+            assert torch.equal(memory[name], net.slots[slot][name] if stays else torch.zeros_like(old))
+
+
+def test_more_last_layers_than_there_are_are_refused():
+    with pytest.raises(UsageError) as raised:
+        learn((Reset(part="last", last=4),), "mlp", 1)
+    assert str(raised.value) == "Reset: last must be at most 3, the network's hidden layers, not 4"
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"part": "head"}, "part cannot be 'head'; did you mean heads?"),
         ({"every": 0}, "every must lie in [1, inf), not 0"),
         ({"every": 2.0}, "every must be a whole number, not 2.0"),
         ({"clock": "updates"}, "clock cannot be 'updates'; did you mean update?"),
+        ({"part": "last"}, "part=last and last, the number of hidden layers, need each other"),
+        ({"part": "heads", "last": 1}, "part=last and last, the number of hidden layers, need each other"),
+        ({"part": "last", "last": 0}, "last must lie in [1, inf), not 0"),
     ],
     ids=str,
 )

@@ -1,12 +1,16 @@
+import csv
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.schedules import Constant, Linear, WarmupCosine
+from plasticity_rl.runs import Metric, write_table
+from plasticity_rl.schedules import Constant, Cyclic, Linear, Recorded, Rewarm, WarmupCosine
 
 rates = st.floats(1e-9, 10.0)
 
@@ -76,6 +80,78 @@ def test_linear_goes_one_way_and_stays_between_its_ends(rate, end, total):
     assert (values[0], values[-1]) == pytest.approx((rate, end))
 
 
+@pytest.mark.parametrize(("period", "growth"), [(7, 1), (5, 2), (1, 1), (2, 3)])
+def test_cyclic_is_that_of_torch(period, growth):
+    weight = torch.nn.Parameter(torch.zeros(()))
+    theirs = torch.optim.SGD([weight], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(theirs, period, growth, eta_min=0.01)
+    ours = Cyclic(rate=0.3, end=0.01, period=period, growth=growth)
+    for update in range(60):
+        assert ours.at(update, 60) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9), update
+        theirs.step()
+        scheduler.step()
+
+
+def test_cyclic_by_hand():
+    schedule = Cyclic(rate=1.0, end=0.2, period=4, growth=2)
+    assert [schedule.at(update, 99) for update in (0, 2, 4, 8, 12, 20)] == pytest.approx([1.0, 0.6, 1.0, 0.6, 1.0, 0.6])
+    assert Cyclic(period=10).at(10**12 + 5, 99) == pytest.approx(5e-4)  # not a loop over periods
+
+
+def test_rewarm_by_hand():
+    schedule = Rewarm(rate=0.5, updates=(10, 30), factor=3.0, warmup=2, decay=8)
+    times = (0, 9, 10, 11, 12, 16, 20, 29, 30, 31, 32, 36, 40, 10**6)
+    factors = [1, 1, 1, 2, 3, 2, 1, 1, 1, 2, 3, 2, 1, 1]
+    assert [schedule.at(update, 99) / 0.5 for update in times] == pytest.approx(factors)
+
+
+def test_of_two_rises_that_overlap_the_higher_counts():
+    schedule, alone = Rewarm(updates=(0, 4), warmup=4, decay=8), Rewarm(updates=(0,), warmup=4, decay=8)
+    later = [Rewarm(updates=(4,), warmup=4, decay=8).at(update, 99) for update in range(20)]
+    assert [schedule.at(u, 99) for u in range(20)] == [max(alone.at(u, 99), later[u]) for u in range(20)]
+    assert schedule.at(8, 99) == pytest.approx(10 * schedule.rate)
+
+
+def test_rewarm_without_a_warmup_is_at_its_peak_at_once():
+    assert [Rewarm(rate=1.0, factor=5.0, warmup=0, decay=2).at(update, 9) for update in range(4)] == pytest.approx([5, 3, 1, 1])
+
+
+def test_by_default_the_rate_is_raised_at_the_start_of_every_visit():
+    schedule = Rewarm()
+    assert (schedule.clock, schedule.at(0, 10**5), schedule.at(1000, 10**5)) == ("visit", 1e-4, 1e-3)
+    assert schedule.at(51_000, 10**5) == 1e-4
+
+
+@settings(deadline=None)
+@given(
+    updates=st.lists(st.integers(0, 100), min_size=1, max_size=6, unique=True).map(sorted),
+    factors=st.lists(st.floats(0, 10), min_size=6, max_size=6),
+    update=st.integers(0, 120),
+)
+def test_recorded_is_numpys_interpolation(updates, factors, update):
+    factors = factors[: len(updates)]
+    ours = Recorded(rate=0.3, updates=tuple(updates), factors=tuple(factors)).at(update, 99)
+    assert ours == pytest.approx(0.3 * np.interp(update, updates, factors), rel=1e-9, abs=1e-12)
+
+
+def test_a_record_is_read_from_a_runs_own_table(tmp_path):
+    # The lines of the docstring, on a table in which the length doubles from update 100 to 200.
+    rows = [
+        Metric(member, 0, "task", 0, 0, updates, updates, name, value * (1 + member))
+        for updates, value in ((100, 2.0), (200, 4.0))
+        for member in range(2)
+        for name in ("weight_norm/hidden0", "weight_norm/hidden1")
+    ]
+    write_table(tmp_path / "metrics.csv", Metric, rows)
+    lines = [line.strip() for line in (Recorded.__doc__ or "").splitlines() if line.startswith("        ")]
+    assert len(lines) == 3
+    scope = {"csv": csv, "Recorded": Recorded, "text": (tmp_path / "metrics.csv").read_text()}
+    exec("\n".join(lines[:2]), scope)
+    schedule = eval(lines[2], scope)
+    assert schedule == Recorded(updates=(100, 200), factors=(1.0, 0.5))
+    assert [schedule.at(update, 999) for update in (0, 150, 500)] == pytest.approx([1e-3, 0.75e-3, 0.5e-3])
+
+
 def test_a_visit_shorter_than_the_warmup_never_leaves_it():
     assert [WarmupCosine(start=0.0, rate=1.0, warmup=10).at(update, 3) for update in range(3)] == pytest.approx([0.0, 0.1, 0.2])
 
@@ -94,6 +170,20 @@ def test_a_visit_shorter_than_the_warmup_never_leaves_it():
         (WarmupCosine, {"end": -1.0}, "end must lie in [0, inf), not -1.0"),
         (WarmupCosine, {"warmup": -1}, "warmup must lie in [0, inf), not -1"),
         (WarmupCosine, {"warmup": 1e3}, "warmup must be a whole number, not 1000.0"),
+        (Cyclic, {"period": 0}, "period must lie in [1, inf), not 0"),
+        (Cyclic, {"growth": 0}, "growth must lie in [1, inf), not 0"),
+        (Cyclic, {"growth": 1.5}, "growth must be a whole number, not 1.5"),
+        (Rewarm, {"factor": 0.5}, "factor must lie in [1, inf), not 0.5"),
+        (Rewarm, {"warmup": -1}, "warmup must lie in [0, inf), not -1"),
+        (Rewarm, {"decay": 0}, "decay must lie in [1, inf), not 0"),
+        (Rewarm, {"updates": ()}, "updates must be whole numbers that rise, from 0 on, not ()"),
+        (Rewarm, {"updates": (5, 5)}, "updates must be whole numbers that rise, from 0 on, not (5, 5)"),
+        (Rewarm, {"updates": (-1,)}, "updates must be whole numbers that rise, from 0 on, not (-1,)"),
+        (Rewarm, {"updates": (1.0,)}, "updates must be a whole number, not 1.0"),
+        (Recorded, {"updates": (3, 2), "factors": (1.0, 1.0)}, "updates must be whole numbers that rise, from 0 on, not (3, 2)"),
+        (Recorded, {"updates": (2, 3)}, "factors must be as many as updates, 2, not 1"),
+        (Recorded, {"factors": (-0.5,)}, "factors must lie in [0, inf), not -0.5"),
+        (Recorded, {"factors": (float("nan"),)}, "factors must be a finite number, not nan"),
         (WarmupCosine, {"clock": "vist"}, "clock cannot be 'vist'; did you mean visit?"),
     ],
     ids=str,

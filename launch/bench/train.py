@@ -53,7 +53,7 @@ def measure(agents: Sequence[str], checkout: Path | None, seconds: float, rounds
         raise UsageError("bench train pauses processes by what Linux says of them in /proc, which this machine has not")
     if checkout and not (checkout / "cleanrl").is_dir():
         raise UsageError(f"{checkout} is no checkout of CleanRL: it holds no folder cleanrl")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     entries = [entry for entry in COMPETITORS if entry.agent in agents and (checkout or entry.who is not cleanrl)]
     minutes = len(entries) * (rounds * seconds * 1.3 + 20) / 60
     left_out = "" if checkout else "; CleanRL is left out: --cleanrl says where a checkout of it is"

@@ -33,7 +33,7 @@ class Evidence(NamedTuple):
     fresh: Params
     """a newly initialised network: the only randomness there is"""
     features: Params
-    """hidden layer -> its units on the batch just learned from, (samples, units)"""
+    """hidden layer -> its units on the batch just learned from, (samples, units); several outputs of a unit are samples, as in apply"""
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,17 @@ def select(layers: Layers, part: Part) -> Layers:
     return tuple(layer for layer in layers if part == "all" or layer.head == (part == "heads"))
 
 
+def own_units(layers: Layers) -> Layers:
+    """Hidden layers whose units are theirs alone."""
+    return tuple(layer for layer in select(layers, "hidden") if not layer.shared)
+
+
+def tops(layers: Layers) -> Layers:
+    """The last hidden layers: those that a head reads."""
+    heads = {layer.name for layer in layers if layer.head}
+    return tuple(layer for layer in layers if heads & set(layer.readers))
+
+
 def overwrite(net: Net, masks: Params, values: Params) -> Net:
     """Take `values` where `masks` hold, and forget the optimizer's memory there. Both map parameter names to tensors of their shape."""
 
@@ -148,5 +159,18 @@ def unit_masks(layer: Layer, layers: Layers, units: Tensor, net: Net) -> tuple[P
         if reader.name in layer.readers:
             for name in reader.weights:
                 weight = net.params[name]
-                columns[name] = units.repeat_interleave(layer.columns).view(1, -1, *(1,) * (weight.ndim - 2)).expand_as(weight)
+                read = units.repeat_interleave(layer.columns).repeat(layer.copies)
+                columns[name] = read.view(1, -1, *(1,) * (weight.ndim - 2)).expand_as(weight)
     return rows, columns
+
+
+def recycle(net: Net, fresh: Params, marked: dict[str, Tensor], layers: Layers) -> Net:
+    """New incoming weights, no bias and no outgoing weights for the marked units (a bool each) of some layers, and no memory of them."""
+    zeros = {name: torch.zeros_like(param) for name, param in net.params.items()}
+    newborn = fresh | {layer.bias: zeros[layer.bias] for layer in layers if layer.bias is not None}
+    masks = [unit_masks(layer, layers, marked[layer.name], net) for layer in layers if layer.name in marked]
+    for rows, _ in masks:  # all of them before any column: a recycled unit must not speak to a recycled reader either
+        net = overwrite(net, rows, newborn)
+    for _, columns in masks:
+        net = overwrite(net, columns, zeros)
+    return net

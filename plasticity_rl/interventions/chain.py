@@ -16,7 +16,8 @@ def assemble(
 ) -> tuple[Network, Optimizer]:
     """The network and the optimizer that a chain makes of a spec, for one example of shape `inputs`; `ends` as for `NetworkSpec.build`.
 
-    Raises UsageError where two want different things of one field, naming both, and where a method's need is not met.
+    Raises UsageError where two want different things of one field, naming both, where a method sets a field that is not there, and where a
+    method's need is not met.
     """
     built = _set(network, [(type(each).__name__, each.build()) for each in chain]).build(inputs, ends)
     for each in chain:
@@ -32,8 +33,11 @@ def _set(part: Any, wishes: list[tuple[str, dict[str, Any]]]) -> Any:
         for field in dataclasses.fields(part)
         if getattr(part, field.name) != getattr(default, field.name)
     }
+    known = {field.name for field in dataclasses.fields(part)}
     for who, fields in wishes:
         for name, value in fields.items():
+            if name not in known:
+                raise UsageError(f"{who} sets {name}, and {type(part).__name__} has no such field")
             other, before = wanted.setdefault(name, (who, value))
             if before != value:
                 raise UsageError(f"{other} and {who} cannot be combined: {name} would be both {before!r} and {value!r}")

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite, select, unit_masks
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, own_units, recycle
 from plasticity_rl.metrics.units import dormant
 from plasticity_rl.optimizers import Net
 
@@ -35,14 +33,5 @@ class ReDo(Refresh):
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         if not evidence.features:  # a task boundary before the first batch
             return net, state
-        own = [layer for layer in select(layers, "hidden") if not layer.shared]
-        marked = {layer.name: dormant(evidence.features[layer.name], self.tau) for layer in own}
-        zeros = {name: torch.zeros_like(param) for name, param in net.params.items()}
-        newborn = evidence.fresh | {layer.bias: zeros[layer.bias] for layer in layers if layer.bias is not None}
-        # All incoming weights first: a recycled unit must not speak to a recycled reader either, so the zeros come last.
-        masks = {layer.name: unit_masks(layer, layers, marked[layer.name], net) for layer in own}
-        for rows, _ in masks.values():
-            net = overwrite(net, rows, newborn)
-        for _, columns in masks.values():
-            net = overwrite(net, columns, zeros)
-        return net, state
+        marked = {layer.name: dormant(evidence.features[layer.name], self.tau) for layer in own_units(layers)}
+        return recycle(net, evidence.fresh, marked, layers), state

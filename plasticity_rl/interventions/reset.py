@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import UsageError, check
 from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite, select
 from plasticity_rl.optimizers import Net
 
@@ -16,18 +16,27 @@ class Reset(Refresh):
 
     `everything` is a new agent: network, optimizer, target network and replay; at every task it is the fresh control, against which
     plasticity is reported. The other parts keep the data, as the paper does: `network` (all layers), `hidden`, `heads`, `optimizer` (its
-    memory alone). The paper's code makes a new SAC agent every 2e5 steps and new heads of SPR every 20,000 updates; there is no common
-    default, so the clock's default is the task.
+    memory alone), and `last`: the heads and as many hidden layers below them as the field `last` says (layers side by side count as one),
+    as where everything behind an encoder is reset. The paper's code makes a new SAC agent every 2e5 steps and new heads of SPR every 20,000
+    updates; there is no common default, so the clock's default is the task.
     """
 
     clock: Literal["update", "task"] = "task"
-    part: Literal["everything", "network", "hidden", "heads", "optimizer"] = "everything"
+    part: Literal["everything", "network", "hidden", "heads", "optimizer", "last"] = "everything"
+    last: int | None = None
+    """hidden layers, for the part of that name"""
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)")
+        check(self, every="[1, inf)", last="[1, inf)")
         self.settle()
+        if (self.part == "last") != (self.last is not None):
+            raise UsageError("Reset: part=last and last, the number of hidden layers, need each other")
+
+    def require(self, layers: Layers) -> None:
+        if self.last is not None and self.last > (deepest := max(_heights(layers).values())):
+            raise UsageError(f"Reset: last must be at most {deepest}, the network's hidden layers, not {self.last}")
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         if self.part == "optimizer":
@@ -35,6 +44,8 @@ class Reset(Refresh):
                 net.params, {slot: {name: torch.zeros_like(m) for name, m in memory.items()} for slot, memory in net.slots.items()}
             ), state
         chosen = select(layers, self.part if self.part in ("hidden", "heads") else "all")
+        if self.last is not None:
+            chosen = tuple(layer for layer in layers if _heights(layers)[layer.name] <= self.last)
         masks = {name: torch.ones_like(net.params[name], dtype=torch.bool) for layer in chosen for name in layer.own}
         return overwrite(net, masks, evidence.fresh), state
 
@@ -45,3 +56,11 @@ class Reset(Refresh):
     @property
     def syncs_target(self) -> bool:
         return self.part != "optimizer"
+
+
+def _heights(layers: Layers) -> dict[str, int]:
+    """How many hidden layers the longest way from a layer to a head has, its own included: 0 for a head."""
+    heights: dict[str, int] = {}
+    for layer in reversed(layers):
+        heights[layer.name] = max((1 + heights[reader] for reader in layer.readers), default=0)
+    return heights

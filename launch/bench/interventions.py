@@ -1,0 +1,164 @@
+"""What each method costs: the time of an update with it over that without, both compiled, in windows that take turns in one process.
+
+`mlp` is the demo's network on batches of 32 digits; `nature` is DQN's network and loss, with a target network, on batches of 32 stacks of
+frames; both under Adam. A method is measured with its defaults. A refresh that is due every so many updates is timed by itself, and its
+share of one update is added; refreshes at task boundaries cost no update anything and are left out.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from agents.dqn import DQN
+from agents.supervised import Supervised
+from launch.interventions import passes_again
+from launch.runner import THREADS
+from launch.words import part_class
+from plasticity_rl.checks import UsageError
+from plasticity_rl.interventions import Intervention, assemble
+from plasticity_rl.learner import Learner
+from plasticity_rl.networks import MLP, Nature
+from plasticity_rl.optimizers import Adam
+
+MEMBERS = (1, 5)
+BATCH, CLASSES, ACTIONS, RATE = 32, 10, 6, 1e-4
+
+
+class Cost(NamedTuple):
+    """Of one method on one network."""
+
+    ratios: tuple[float, ...] = ()
+    """time with it over time without, one for each round"""
+    failure: str = ""
+    """why there are none"""
+
+    def __str__(self) -> str:
+        if self.failure:
+            return "-"
+        return f"{self.median:.2f} [{min(self.ratios):.2f}-{max(self.ratios):.2f}]"
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.ratios)
+
+
+Costs = dict[tuple[str, int], Cost]
+"""network and members -> cost"""
+
+
+def measure(words: Sequence[str], networks: Sequence[str], seconds: float, rounds: int) -> None:
+    """Print the table of these methods on these networks; `seconds` is the length of a window, of which each way has `rounds`."""
+    torch.set_flush_denormal(True)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    cells = [(network, members) for network in networks for members in MEMBERS]
+    minutes = len(cells) * len(words) * (15 + 2 * rounds * seconds) / 60
+    console.print(f"{len(cells) * len(words)} measurements, about {minutes:.0f} minutes", soft_wrap=True)
+    costs: dict[str, Costs] = {word: {} for word in words}
+    done = 0
+    for network, members in cells:
+        torch.set_num_threads(THREADS if {"mlp": MLP(), "nature": Nature()}[network].shares_well(members) else 1)
+        with console.status(f"{network}, {members} members: compiling without a method"):
+            without = Update(network, members, ())
+            without()
+        for word in words:
+            with console.status(f"{network}, {members} members, {word}: compiling and measuring"):
+                costs[word][network, members] = found = _cost(without, word, seconds, rounds)
+            done += 1
+            told = found.failure or str(found)
+            console.print(f"{done}/{len(cells) * len(words)} {network}, S = {members}, {word}: {told}", markup=False, soft_wrap=True)
+    console.print("", table(costs))
+    console.print(
+        f"\nmedians of {rounds} windows of {seconds:g} s with and without, in turn [lowest-highest]; the share of refreshes that are due "
+        f"every so many updates is added, refreshes at tasks are left out; torch {torch.__version__}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+class Update:
+    """One update of S members of a network under a chain, again and again on one batch. Refreshes wait until they are asked for."""
+
+    def __init__(self, network: str, members: int, chain: tuple[Intervention, ...], compile: bool = True) -> None:
+        self.network, self.members = network, members
+        built, optimizer, loss, self.batch = _dense(members, chain) if network == "mlp" else _frames(members, chain)
+        self.learner = Learner(built, loss, optimizer, chain, members, 0, compile=compile)
+        self.extras = [built.cast(self.learner.net.params)] if network == "nature" else []
+        clocks = [each for each in chain if getattr(each, "clock", None) == "update"]
+        self.every = max((getattr(each, "every", 1) for each in clocks), default=1)
+        """updates between two refreshes; 1 too where there are none, or where each update has one"""
+
+    def __call__(self, refresh: bool = False) -> None:
+        """An update alone, or one after which a refresh is due; with `every` 1 both are the same."""
+        self.learner.ticks["update"] = self.every - 1 if refresh else 0
+        self.learner.update(RATE, self.batch, *self.extras)
+
+
+def _cost(without: Update, word: str, seconds: float, rounds: int) -> Cost:
+    """What a method adds to the update `without` it."""
+    try:
+        update = Update(without.network, without.members, (part_class("method", word)(),))
+        update()
+        update(refresh=True)
+        return Cost(tuple(ratio(without, update, update.every, seconds) for _ in range(rounds)))
+    except UsageError as error:
+        return Cost(failure=f"refused: {error}")
+    except Exception as error:  # one that fails must not cost the others' measurements
+        return Cost(failure=f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def ratio(without: Callable[[], object], update: Callable[..., object], every: int, seconds: float) -> float:
+    """One round: time with over time without, with the share of a refresh that comes every so many updates."""
+    before, after = _window(without, seconds), _window(update, seconds)
+    if every > 1:
+        start = time.perf_counter()
+        update(refresh=True)
+        after += max(time.perf_counter() - start - after, 0.0) / every
+    return after / before
+
+
+def _window(update: Callable[[], object], seconds: float) -> float:
+    """Seconds that an update takes."""
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        update()
+        count += 1
+    return (time.perf_counter() - start) / count
+
+
+def table(costs: dict[str, Costs]) -> Table:
+    """A row for each method, and one for the medians over them."""
+    cells = list(dict.fromkeys(cell for each in costs.values() for cell in each))
+    made = Table("method", title="time of an update with a method, over without", title_justify="left", box=None, padding=(0, 2))
+    for network, members in cells:
+        made.add_column(f"{network} S={members}", justify="right")
+    made.add_column("second pass")
+    for word, found in costs.items():
+        made.add_row(word, *(str(found[cell]) for cell in cells), "yes" if passes_again(part_class("method", word)) else "no")
+    medians = [[found[cell].median for found in costs.values() if not found[cell].failure] for cell in cells]
+    made.add_row("median", *(f"{statistics.median(each):.2f}" if each else "-" for each in medians), "", style="bold")
+    return made
+
+
+def _dense(members: int, chain: tuple[Intervention, ...]) -> tuple[Any, Any, Any, dict[str, torch.Tensor]]:
+    """Network, optimizer, loss and batch of supervised learning."""
+    agent = Supervised()
+    network, optimizer = assemble(MLP(), Adam(), chain, (64,), CLASSES)
+    batch = {"inputs": torch.rand(members, BATCH, 64), "labels": torch.randint(CLASSES, (members, BATCH))}
+    return network, optimizer, lambda params, batch: agent.loss(network, params, batch), batch
+
+
+def _frames(members: int, chain: tuple[Intervention, ...]) -> tuple[Any, Any, Any, dict[str, torch.Tensor]]:
+    """Network, optimizer, loss and batch of Q-learning."""
+    agent = DQN()
+    network, optimizer = assemble(Nature(), Adam(), chain, (4, 84, 84), ACTIONS)
+    shape = (members, BATCH)
+    frames = {name: torch.randint(256, (*shape, 4, 84, 84), dtype=torch.uint8) for name in ("inputs", "next_inputs")}
+    ones = {name: torch.ones(shape) for name in ("discounts", "weights")}
+    chosen = {"actions": torch.randint(ACTIONS, shape), "tasks": torch.zeros(shape, dtype=torch.int64), "returns": torch.randn(shape)}
+    return network, optimizer, lambda params, batch, target: agent.loss(network, params, batch, target), frames | ones | chosen

@@ -1,0 +1,235 @@
+"""Is B better than A here, by how much, and how sure is that? One answer in the terminal, for two chains under one setting."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from analysis.comparisons import Lead, lead
+from analysis.consistency import Run, count, numbers
+from analysis.load import load
+from analysis.scores import Setting
+from analysis.sections import section
+from analysis.statistics import Estimate, coverage, estimate, mean
+from analysis.tables import cell, number
+from analysis.verdict import ENOUGH_MEMBERS, first_and_last
+from plasticity_rl.checks import UsageError, choose
+from plasticity_rl.runs import find_runs, read_spec
+
+OWN = ("chain", "seed", "members")
+"""what runs of one setting may differ in"""
+
+
+class Side(NamedTuple):
+    """One of the two, under one setting."""
+
+    name: str
+    """as it was asked for"""
+    setting: Setting
+    missing: tuple[str, ...]
+    banner: str
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return self.setting.runs
+
+    @property
+    def shown(self) -> np.ndarray:
+        """(members, visits)"""
+        return self.setting.shown(self.setting.chains[0].area)
+
+
+class Answer(NamedTuple):
+    """What came out under one setting."""
+
+    a: Side
+    b: Side
+    leads: dict[str, tuple[Estimate, Estimate, Lead]]
+    """which visits -> what A scores, what B scores, how far B lies above A; the first decides"""
+    note: str
+    """what was compared with what"""
+
+    @property
+    def sentence(self) -> str:
+        """Whether B is better, by how much, and how sure that is."""
+        visits, (before, after, found) = next(iter(self.leads.items()))
+        if not found.difference.defined:
+            return f"Cannot be told: {found.difference.note}."
+        ahead, way = found.difference, "more" if found.difference.value >= 0 else "less"
+        scores = f"over {visits} {self.b.name} scores {number(after.value)} where {self.a.name} scores {number(before.value)}"
+        told = f"{scores}, {number(abs(ahead.value))} {way}{_interval(ahead, flip=way == 'less')}"
+        low, high = _limits(ahead)
+        smallest = ahead.runs if found.paired else min(before.runs, after.runs)
+        if smallest < ENOUGH_MEMBERS:
+            return f"Cannot be told from {count(smallest, 'member')}, {ENOUGH_MEMBERS} are the least: {told}."
+        if low > 0:
+            return f"Yes: {told}."
+        return f"No, it is worse: {told}." if high < 0 else f"Cannot be told, the difference can be chance: {told}."
+
+
+def compare(a: str, b: str, folder: Path) -> None:
+    """Print the answer for two runs, or two chains of runs below `folder`. Raises UsageError where they cannot be compared."""
+    console = Console(highlight=False)
+    for index, found in enumerate(answers(a, b, folder)):
+        table = Table(box=None, padding=(0, 2), pad_edge=False)
+        for heading in ("", found.a.name, found.b.name, "difference", "p"):
+            table.add_column(heading, justify="right" if heading else "left")
+        for visits, (before, after, ahead) in found.leads.items():
+            p = "" if np.isnan(ahead.p) else f"{ahead.p:.3f}" if ahead.p >= 0.001 else "< 0.001"
+            table.add_row(visits, *(cell(each)[0] for each in (before, after, ahead.difference)), p)
+        lines: list[Any] = [""] if index else []
+        lines += [f"{found.b.setting.spec.benchmark}: is {found.b.name} better than {found.a.name}?", "", found.sentence, "", table, ""]
+        lines += [found.note, *([found.a.banner] if found.a.banner else [])]
+        missing = dict.fromkeys(found.a.missing + found.b.missing)
+        lines += ["Missing:", *(f"- {line}" for line in missing)] if missing else []
+        for line in lines:
+            console.print(line, markup=False, soft_wrap=isinstance(line, str))
+
+
+def answers(a: str, b: str, folder: Path) -> list[Answer]:
+    """One for each setting that both have."""
+    before, after = _sides(a, folder), _sides(b, folder)
+    same = {run.spec.key for side in before.values() for run in side.runs} & {run.spec.key for side in after.values() for run in side.runs}
+    if same:
+        raise UsageError(f"{a} and {b} have a run in common ({min(same)}): name two different ones")
+    if shared := [key for key in before if key in after]:
+        return [_answer(before[key], after[key]) for key in shared]
+    one, other = next(iter(before.values())), next(iter(after.values()))
+    raise UsageError(f"{a} and {b} cannot be compared: {_differing(one.runs[0], other.runs[0])}")
+
+
+def _sides(word: str, folder: Path) -> dict[str, Side]:
+    """setting -> what one of the two words names: a folder that holds runs of one chain, or a chain's label."""
+    if Path(word).is_dir():
+        folders = [Path(word)]
+    elif "/" in word and not folder.is_dir():
+        raise UsageError(f"no such folder: {word}")
+    else:
+        if not folder.is_dir():
+            raise UsageError(f"{word} is no folder, and there is no folder of runs {folder} in which it could be a chain")
+        labels = {path: read_spec(path).label for path in find_runs(folder)}
+        choose(f"folder or chain of the runs in {folder}", word, set(labels.values()))
+        folders = [path for path, label in labels.items() if label == word]
+    loaded = load(folders)
+    chains = sorted({run.spec.label for run in loaded.runs})
+    if len(chains) > 1:
+        raise UsageError(f"{word} holds {len(chains)} chains ({', '.join(chains)}): name two of them, with --runs {word}")
+    found: dict[str, Side] = {}
+    for key in dict.fromkeys(run.spec.setting for run in loaded.runs):
+        part = section(loaded, key, alone=True)
+        lines = [line.what for line in loaded.missing if line.setting == key and not line.what.startswith("no fresh control")]
+        found[key] = Side(word, part.setting, (*lines, *part.setting.missing), part.banner)
+    return found
+
+
+def _differing(a: Run, b: Run) -> str:
+    """In what the settings of two runs differ."""
+    found: list[str] = []
+    for name in dict.fromkeys([*a.spec.experiment, *b.spec.experiment]):
+        one, other = a.spec.experiment.get(name), b.spec.experiment.get(name)
+        if name in OWN or one == other:
+            continue
+        kinds, ours, theirs = {_word(one), _word(other)}, _fields(one), _fields(other)
+        if len(kinds) == 1 and ours != theirs:
+            names = [each for each in dict.fromkeys([*ours, *theirs]) if ours.get(each) != theirs.get(each)]
+            found += [f"{name}'s {each} is {ours.get(each)} and {theirs.get(each)}" for each in names]
+        else:
+            found.append(f"{name} is {_word(one)} and {_word(other)}")
+    return "; ".join(found) or f"their settings differ ({a.spec.setting} and {b.spec.setting})"
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    """Of a part as spec.json has it, [class, fields]."""
+    return part[1] if isinstance(part, list) and len(part) == 2 and isinstance(part[1], dict) else {}
+
+
+def _word(value: Any) -> str:
+    return value[0].rpartition(".")[2] if isinstance(value, list) and value and isinstance(value[0], str) else str(value)
+
+
+def _answer(a: Side, b: Side) -> Answer:
+    if not a.setting.comparable:
+        raise UsageError(
+            f"{a.name} and {b.name} cannot be compared over visits: their tasks share no scale, as no reference scores are known"
+        )
+    shared, unsure = _counterparts(a, b)
+    paired = len(shared) > 1
+    before, after = a.shown, b.shown
+    if paired:
+        before = before[[a.setting.pairs.index(pair) for pair in shared]]
+        after = after[[b.setting.pairs.index(pair) for pair in shared]]
+    last, every = first_and_last(a.setting)[1], list(range(len(a.setting.tasks)))
+    spans = {numbers("visit", last): last, "all visits": every}
+    if last == every:
+        del spans["all visits"]
+    leads = {
+        name: (
+            estimate(mean, before[:, visits]),
+            estimate(mean, after[:, visits]),
+            lead(b.name, after[:, visits], a.name, before[:, visits], paired),
+        )
+        for name, visits in spans.items()
+    }
+    found = next(iter(leads.values()))
+    return Answer(a, b, leads, _note(a, b, found, len(shared) if paired else 0, unsure))
+
+
+def _counterparts(a: Side, b: Side) -> tuple[list[tuple[int, int]], str]:
+    """(seed, member) of those that met the same data in both; and why others of the same seeds are not known to."""
+    theirs, shared, unsure = {run.spec.seed: run for run in b.runs}, [], ""
+    for run in a.runs:
+        other = theirs.get(run.spec.seed)
+        if other is None:
+            continue
+        if run.spec.members != other.spec.members:
+            unsure = (
+                f"seed {run.spec.seed} has {run.spec.members} and {other.spec.members} members: whether they met the same data is not known"
+            )
+        elif run.spec.fingerprint != other.spec.fingerprint:
+            raise UsageError(
+                f"{run.folder} and {other.folder} claim the same setting and seed but met different data; leave one of them out"
+            )
+        else:
+            shared += run.pairs
+    return shared, unsure
+
+
+def _note(a: Side, b: Side, found: tuple[Estimate, Estimate, Lead], shared: int, unsure: str) -> str:
+    """What was compared with what, and what its interval and its test are worth."""
+    before, after, ahead = found
+    parts: list[str] = []
+    if ahead.paired:
+        members = ahead.difference.runs
+        parts.append(f"Paired: {count(members, 'member')} of the same seeds on the same data")
+        if members:
+            parts[-1] += f"; {100 * ahead.improvement:.0f}% of them score more with {b.name} than with {a.name}"
+        alone = len(a.setting.pairs) + len(b.setting.pairs) - 2 * shared
+        if alone:
+            parts.append(f"Left out: {count(alone, 'member')} without a counterpart")
+        if members > 1:
+            held = coverage(mean, members)
+            parts.append(
+                f"In simulations with {members} members, intervals that are called 95% hold the truth {100 * held:.0f}% of the time"
+            )
+            parts.append(f"p is the chance of such a difference if either sign were as likely, at least {2 / 2**members:.2g} with so many")
+    else:
+        reason = unsure or "no two members of the same seeds"
+        parts.append(f"Unpaired ({reason}): {before.runs} against {count(after.runs, 'member')}, which is less sure than pairs are")
+        if np.isfinite(ahead.improvement):
+            parts.append(f"One with {b.name} scores more than one with {a.name} in {100 * ahead.improvement:.0f}% of all pairs")
+            parts.append("p is the chance of such a difference if it were chance which member is whose")
+    return ". ".join(parts) + "."
+
+
+def _limits(found: Estimate) -> tuple[float, float]:
+    """The interval; of members that do not differ, the value itself."""
+    return (found.value, found.value) if found.low is None or found.high is None else (found.low, found.high)
+
+
+def _interval(found: Estimate, flip: bool) -> str:
+    if found.low is None or found.high is None:
+        return f" ({found.note})"
+    low, high = (-found.high, -found.low) if flip else (found.low, found.high)
+    return f" [{number(low)}, {number(high)}]"

@@ -1,0 +1,133 @@
+"""What methods there are, a line or a page for each, from the classes themselves."""
+
+import ast
+import dataclasses
+import inspect
+import re
+import sys
+import textwrap
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from launch.show import fields_table, words
+from launch.words import part_class
+from plasticity_rl.checks import choose
+
+MOMENTS = ("build", "optimizer", "penalty", "after_step", "refresh", "project")
+WIDTH = 100  # of a page's text, at most
+ARXIV = re.compile(r"arXiv[:\s]+(\d{4}\.\d{4,5})")
+CITATION = re.compile(r"\s*\(([^()]*\b(?:19|20)\d\d\b[^()]*|[^()]*arXiv[^()]*)\)")
+SENTENCE = re.compile(r".+?\.(?=\s+[A-Z`]|$)")
+
+
+class Facts(NamedTuple):
+    """A method in short."""
+
+    word: str
+    name: str
+    """of its class"""
+    moments: tuple[str, ...]
+    """those of an update, and of the building before it, that it uses"""
+    needs: tuple[str, ...]
+    """what it needs besides updates: `task boundaries` to be told, a `second forward pass`"""
+    paper: str
+    """its arXiv number; empty where its docstring has none"""
+    citation: str
+    """what its docstring has in brackets around that number, or the number alone; the first year in brackets where there is none"""
+    idea: str
+    """the docstring's first sentence, without citations"""
+
+
+def facts(word: str) -> Facts:
+    """All that can be seen of a method without using it."""
+    from plasticity_rl.interventions import Intervention
+
+    made = part_class("method", word)
+    moments = [moment for moment in MOMENTS if getattr(made, moment, None) is not getattr(Intervention, moment, None)]
+    needs = {"task boundaries": getattr(made(), "clock", None) == "task", "second forward pass": passes_again(made)}
+    text = " ".join((inspect.getdoc(made) or "").split())
+    found = ARXIV.search(text)
+    paper = found[1] if found else ""
+    cited = [each.strip() for bracket in CITATION.findall(text) for each in bracket.split(";")]
+    citation = next((each for each in cited if paper in each and re.search(r"\d{4}", each)), paper and f"arXiv {paper}")
+    bare = CITATION.sub("", " ".join((inspect.getdoc(made) or "").partition("\n\n")[0].split()))
+    idea = SENTENCE.match(bare)
+    return Facts(
+        word,
+        made.__name__,
+        tuple(moment.replace("_", "-") for moment in moments),
+        tuple(need for need, there in needs.items() if there),
+        paper,
+        citation,
+        idea[0] if idea else bare,
+    )
+
+
+def passes_again(made: type) -> bool:
+    """Does its code, or a function beside it, use `seen.apply`, which costs a further forward pass in every update?"""
+    from plasticity_rl.interventions import Intervention
+
+    owners = [each for each in made.__mro__ if issubclass(each, Intervention) and each.__module__ != Intervention.__module__]
+    nodes: list[ast.AST] = []
+    for module in {each.__module__ for each in owners}:
+        names = {each.__name__ for each in owners if each.__module__ == module}
+        body = ast.parse(inspect.getsource(sys.modules[module])).body
+        nodes += [inner for node in body if not isinstance(node, ast.ClassDef) or node.name in names for inner in ast.walk(node)]
+    return any(isinstance(node, ast.Attribute) and ast.unparse(node) == "seen.apply" for node in nodes)
+
+
+def spec_line(made: Any) -> str:
+    """The settings of a part as words, all of them: what stands behind the colon."""
+    return ",".join(f"{field.name}={_spelt(getattr(made, field.name))}" for field in dataclasses.fields(made))
+
+
+def print_all() -> None:
+    """One line for each method."""
+    found = [facts(word) for word in words("method")]
+    heads = ("word", "moments", "needs", "arXiv")
+    columns = [(each.word, ", ".join(each.moments), ", ".join(each.needs), each.paper) for each in found]
+    widths = [max(map(len, column)) for column in zip(heads, *columns, strict=True)]
+    console = Console()
+    for cells, idea in zip([heads, *columns], ["idea", *(each.idea for each in found)], strict=True):
+        line = "  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), idea])
+        print(line[: console.width - 1] + "…" if console.is_terminal and len(line) > console.width else line)
+
+
+def print_markdown() -> None:
+    """The table of a README."""
+    print("| method | word | moments | needs | paper |\n|---|---|---|---|---|")
+    for each in map(facts, words("method")):
+        print(f"| {each.name} | `{each.word}` | {', '.join(each.moments)} | {', '.join(each.needs)} | {each.citation} |")
+
+
+def print_page(word: str) -> None:
+    """All that is said of a method. Raises UsageError for an unknown word."""
+    found = facts(choose("method", word, words("method")))
+    made = part_class("method", word)
+    console = Console(highlight=False)
+    console.print(f"[bold]{word}[/] - {made.__module__}.{made.__name__}", soft_wrap=True)
+    console.print(f"moments: {', '.join(found.moments) or 'none'}; needs: {', '.join(found.needs) or 'updates alone'}", markup=False)
+    if found.paper:
+        console.print(f"https://arxiv.org/abs/{found.paper}", markup=False)
+    text = _wrapped(inspect.getdoc(made) or "", min(console.width, WIDTH))
+    console.print("", *text, "", sep="\n", markup=False, soft_wrap=True)
+    if settings := spec_line(made()):
+        console.print(fields_table(made), "")
+    console.print(f"--chain {word}{settings and ':'}{settings}", markup=False, soft_wrap=True)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of a text whose paragraphs stand between empty lines, or begin with a hyphen."""
+    lines: list[str] = []
+    for each in re.split(r"\n(?=\n|- )", text):
+        indent = "  " if each.startswith("- ") else ""
+        lines += [""] if each.startswith("\n") else []
+        lines += textwrap.wrap(" ".join(each.split()), width, subsequent_indent=indent)
+    return lines
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "+".join(map(_spelt, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

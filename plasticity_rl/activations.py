@@ -1,0 +1,65 @@
+"""Activations by name, and what a network must know of each."""
+
+from collections.abc import Callable
+from math import acos, pi, sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plasticity_rl.checks import UsageError
+
+Activation = Callable[[Tensor], Tensor]
+
+HOMOGENEOUS = ("relu", "leaky-relu", "crelu", "tailored")  # f(cx) = c f(x) for c > 0
+PAIRED = ("crelu", "fourier")  # two outputs of each unit, side by side in dimension 1
+
+FIXED: dict[str, Activation] = {
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "gelu": F.gelu,
+    "crelu": lambda x: torch.cat([F.relu(x), F.relu(-x)], 1),
+    "fourier": lambda x: torch.cat([torch.sin(x), torch.cos(x)], 1),
+}
+
+
+def activation(name: str, slope: float, eta: float, depth: int) -> Activation:
+    """That activation; `slope` is leaky-relu's, `eta` and the number of hidden layers are for `tailored`. Raises UsageError where no slope
+    is tailored to them."""
+    if name == "leaky-relu":
+        return lambda x: F.leaky_relu(x, slope)
+    if name != "tailored":
+        return FIXED[name]
+    solved = tailored_slope(eta, depth)
+    scale = sqrt(2 / (1 + solved**2))
+    return lambda x: scale * F.leaky_relu(x, solved)
+
+
+def gain(name: str, slope: float) -> float:
+    """What standard normal pre-activations are multiplied with to keep the size of the signal: torch.nn.init.calculate_gain's where that
+    knows the activation. GELU takes ReLU's, which it is near to, and so do pairs, whose outputs' mean square is ReLU's, a half."""
+    if name == "leaky-relu":
+        return sqrt(2 / (1 + slope**2))
+    return {"tanh": 5 / 3, "tailored": 1.0}.get(name, sqrt(2))
+
+
+def tailored_slope(eta: float, depth: int) -> float:
+    """The slope in [0, 1] of a leaky ReLU with which `depth` layers make two orthogonal inputs' cosine eta (Zhang et al. 2022, arXiv
+    2203.08120). Raises UsageError where even ReLU, the slope of 0, stays below."""
+    if (most := _similarity(0.0, depth)) < eta:
+        raise UsageError(
+            f"no leaky ReLU is tailored to eta={eta} with {depth} hidden layers: even ReLU comes to {most:.2f}; take a smaller eta"
+        )
+    low, high = 0.0, 1.0
+    for _ in range(60):  # bisection, down to double precision: the cosine falls as the slope grows, to 0 for the identity
+        middle = (low + high) / 2
+        low, high = (middle, high) if _similarity(middle, depth) > eta else (low, middle)
+    return (low + high) / 2
+
+
+def _similarity(slope: float, depth: int) -> float:
+    """The cosine that infinitely wide layers make of 0: the paper's local C map, again and again."""
+    cosine, bend = 0.0, (1 - slope) ** 2 / (pi * (1 + slope**2))
+    for _ in range(depth):
+        cosine = min(1.0, cosine + bend * (sqrt(1 - cosine**2) - cosine * acos(cosine)))
+    return cosine

@@ -1,0 +1,64 @@
+"""Born-again networks: self-distillation."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plasticity_rl.checks import UsageError, check
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, overwrite, select
+from plasticity_rl.networks import Params
+from plasticity_rl.optimizers import Net
+
+
+@dataclass(frozen=True)
+class BornAgain(Refresh):
+    """At every refresh the network becomes the teacher of a new one (Furlanello et al. 2018, arXiv 1805.04770; a re-initialisation to
+    compare with in Zaidi et al. 2022, arXiv 2206.10011): adds strength * the distance between the two networks' outputs on the batch.
+
+    The student is drawn anew and the optimizer forgets everything; before the first refresh there is no teacher, and nothing is added. `kl`
+    is temperature^2 * KL(teacher || student) between softmaxes of all outputs of an example, which must be one head's logits; `mse` is the
+    mean squared difference, for values. Labels and teacher count alike at strength 1 and temperature 1; the paper's weighting of the two
+    is not confirmed. Zaidi et al. restart several times on the same data, which is clock=update with `every` the length of a stage; at the
+    boundary of a task the teacher knows the last task and not the next. A second and a third forward pass in every update.
+    """
+
+    clock: Literal["update", "task"] = "task"
+    strength: float = 1.0
+    loss: Literal["kl", "mse"] = "kl"
+    temperature: float = 1.0
+    """of both softmaxes, for `kl`"""
+
+    usual: ClassVar[dict[str, int]] = {"task": 1}
+
+    def __post_init__(self) -> None:
+        check(self, every="[1, inf)", strength="(0, inf)", temperature="(0, inf)")
+        self.settle()
+
+    def require(self, layers: Layers) -> None:
+        heads = [layer.name for layer in select(layers, "heads")]
+        if self.loss == "kl" and len(heads) > 1:
+            raise UsageError(f"BornAgain: loss=kl reads all outputs as one head's logits, and there are {', '.join(heads)}; take mse")
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        start = next(iter(params.values()))
+        return {name: param.clone() for name, param in params.items()} | {"taught": start.new_zeros(())}
+
+    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+        student, teacher = seen.apply(params)[0], seen.apply({name: state[name] for name in params})[0]
+        if self.loss == "mse":
+            distance = (student - teacher).square().mean()
+        else:
+            ours, theirs = ((outputs / self.temperature).log_softmax(-1) for outputs in (student, teacher))
+            distance = self.temperature**2 * F.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1).mean()
+        return self.strength * state["taught"] * distance
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        masks = {name: torch.ones_like(param, dtype=torch.bool) for name, param in net.params.items()}
+        return overwrite(net, masks, evidence.fresh), net.params | {"taught": torch.ones_like(state["taught"])}
+
+    @property
+    def syncs_target(self) -> bool:
+        return True

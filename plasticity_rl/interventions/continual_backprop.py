@@ -1,0 +1,118 @@
+"""Continual backpropagation: the least useful units are replaced all the time."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, own_units, recycle
+from plasticity_rl.networks import Layer, Params
+from plasticity_rl.optimizers import Net
+
+TINY = 1e-12  # a unit whose incoming weights are all zero has no length to be divided by
+
+
+@dataclass(frozen=True)
+class ContinualBackprop(Refresh):
+    """Replace a small share of the units, the least useful of those old enough (Dohare et al. 2024, Nature 632, arXiv 2306.13812).
+
+    Utility is a running average (of `decay`, corrected for its start by the unit's age) of mean |h| times the mean of its outgoing
+    |weights|: the contribution. `adaptable_contribution` takes |h - its own running mean| and divides by the mean of the incoming
+    |weights|. In every update each layer owes `rate` x (its units older than `maturity` updates) replacements; at a refresh whole ones are
+    paid and the fraction is kept. A replaced unit has new incoming weights, no bias and no outgoing weights, after what it said on average
+    has moved into its readers' biases; the optimizer, its age and its utility start again. Defaults are of the official code (rate 1e-4,
+    decay 0.99) and of its problems with batches (maturity 100); the paper's PPO has a maturity of 1e4.
+
+    The official code replaces in every update (every=1). Here it is every 100, as a refresh costs a new network, with the same number of
+    replacements; a unit whose turn came may thus live on for 99 updates. Batches of an update are seen through a second forward pass, after
+    the optimizer's step, where the official code takes the one before. The mean cannot be moved where the reader has a norm instead of a
+    bias, nor where it reads products of two layers (IQN): it is dropped there. Where a reader pads its images the mean is exact for the
+    inner positions only, and where parameters stand for other weights (powerprop, spectral norm) not at all. Channels of a residual stream
+    are left alone, as in ReDo. No task boundaries are needed.
+    """
+
+    rate: float = 1e-4
+    """of the old enough units, how many are replaced in an update"""
+    maturity: int = 100
+    """updates for which a new unit is safe"""
+    decay: float = 0.99
+    utility: Literal["contribution", "adaptable_contribution"] = "contribution"
+
+    usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
+
+    def __post_init__(self) -> None:
+        check(self, every="[1, inf)", rate="(0, 1]", maturity="[0, inf)", decay="[0, 1)")
+        self.settle()
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        state = {}
+        for layer in own_units(layers):
+            weight = params[layer.weight]
+            state[f"{layer.name}.age"] = weight.new_zeros(layer.units)
+            state[f"{layer.name}.mean"] = weight.new_zeros(layer.copies, layer.units)
+            state[f"{layer.name}.utility"] = weight.new_zeros(layer.units)
+            state[f"{layer.name}.owed"] = weight.new_zeros(())
+        return state
+
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+        features, state = seen.apply(net.params)[1], dict(state)
+        for layer in own_units(layers):
+            h, age = features[layer.name].reshape(-1, layer.copies, layer.units), state[f"{layer.name}.age"] + 1
+            mean = self.decay * state[f"{layer.name}.mean"] + (1 - self.decay) * h.mean(0)
+            outgoing = _outgoing(net.params, layer, layers)
+            if self.utility == "contribution":
+                new = h.abs().mean(0) * outgoing
+            else:
+                incoming = net.params[layer.weight].abs().flatten(1).mean(1).clamp(min=TINY)
+                new = (h - mean / self._grown(age)).abs().mean(0) * outgoing / incoming
+            state[f"{layer.name}.age"] = age
+            state[f"{layer.name}.mean"] = mean
+            state[f"{layer.name}.utility"] = self.decay * state[f"{layer.name}.utility"] + (1 - self.decay) * new.sum(0)
+            state[f"{layer.name}.owed"] = state[f"{layer.name}.owed"] + self.rate * (age > self.maturity).sum()
+        return net, state
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        state, marked, moved = dict(state), {}, dict(net.params)
+        for layer in own_units(layers):
+            age, owed = state[f"{layer.name}.age"], state[f"{layer.name}.owed"]
+            old, worth = age > self.maturity, state[f"{layer.name}.utility"] / self._grown(age)
+            rank = torch.where(old, worth, torch.inf).argsort(stable=True).argsort(stable=True)
+            replaced = old & (rank < owed.floor())
+            mean = torch.where(replaced, state[f"{layer.name}.mean"] / self._grown(age), 0.0)
+            moved |= _means_in_biases(net.params, moved, layer, layers, mean)
+            for part in ("age", "mean", "utility"):
+                state[f"{layer.name}.{part}"] = torch.where(replaced, 0.0, state[f"{layer.name}.{part}"])
+            state[f"{layer.name}.owed"] = owed - owed.floor()
+            marked[layer.name] = replaced
+        return recycle(net._replace(params=moved), evidence.fresh, marked, layers), state
+
+    def _grown(self, age: Tensor) -> Tensor:
+        """1 - decay^age, what a running average of ones has grown to; 1 for units that are not born yet."""
+        return torch.where(age > 0, 1 - self.decay**age, 1.0)
+
+
+def _readers(layer: Layer, layers: Layers) -> Layers:
+    return tuple(reader for reader in layers if reader.name in layer.readers)
+
+
+def _by_unit(weight: Tensor, layer: Layer) -> Tensor:
+    """A reader's weight as (its units, copies and units of `layer`, what it has for each)."""
+    return weight.reshape(len(weight), layer.copies, layer.units, -1)
+
+
+def _outgoing(params: Params, layer: Layer, layers: Layers) -> Tensor:
+    """The mean |weight| that reads each output, (copies, units), over all readers."""
+    weights = [_by_unit(params[reader.weight], layer).movedim(0, 2).flatten(2) for reader in _readers(layer, layers)]
+    return torch.cat(weights, 2).abs().mean(2)
+
+
+def _means_in_biases(params: Params, moved: Params, layer: Layer, layers: Layers, mean: Tensor) -> Params:
+    """The readers' biases, with what these units say on average added where a bias can take it."""
+    alone = [reader for reader in _readers(layer, layers) if sum(reader.name in other.readers for other in layers) == 1]
+    return {
+        reader.bias: moved[reader.bias] + _by_unit(params[reader.weight], layer).sum(3).flatten(1) @ mean.flatten()
+        for reader in alone
+        if reader.bias is not None
+    }

@@ -1,0 +1,63 @@
+"""Direction-aware shrinking."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State
+from plasticity_rl.networks import Params
+from plasticity_rl.optimizers import Net
+
+TINY = 1e-30  # what is zero points nowhere, and shrinks as far as anything
+
+
+@dataclass(frozen=True)
+class DASH(Refresh):
+    """Weights shrink where they do not point along the negative gradient (Shin et al., NeurIPS 2024, arXiv 2410.23495).
+
+    w <- w * max(least, cos(w, -g)), with g a moving average of the gradients, g <- (1 - alpha) * g + alpha * gradient after every update.
+    As in the official code, a direction is a unit's incoming weights in a dense layer, one kernel (one unit, one channel) in a convolution,
+    and a whole vector of biases; heads are like the others, and scales, offsets and a noisy layer's standard deviations are left alone. 0.3
+    and 0.3 are of its README. It shrinks when new data arrives, after a pass over all data at the weights of that moment; here the
+    gradients are those of the updates, of the whole loss, and the clock's default is the task. The optimizer's memory is kept; chain
+    Reset(part="optimizer") to forget it.
+    """
+
+    clock: Literal["update", "task"] = "task"
+    least: float = 0.3
+    """the smallest factor; the paper's lambda"""
+    alpha: float = 0.3
+    """how much the newest gradient counts in the average"""
+
+    usual: ClassVar[dict[str, int]] = {"task": 1}
+
+    def __post_init__(self) -> None:
+        check(self, every="[1, inf)", least="[0, 1]", alpha="(0, 1]")
+        self.settle()
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        return {name: torch.zeros_like(params[name]) for name in _shrunk(layers)}
+
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+        return net, {name: (1 - self.alpha) * old + self.alpha * grads[name] for name, old in state.items()}
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        shrunk = {name: net.params[name] * _cosine(net.params[name], -state[name]).clamp(min=self.least, max=1.0) for name in state}
+        return net._replace(params=net.params | shrunk), state
+
+
+def _shrunk(layers: Layers) -> tuple[str, ...]:
+    return tuple(name for layer in layers for name in (layer.weight, layer.bias) if name is not None)
+
+
+def _cosine(one: Tensor, other: Tensor) -> Tensor:
+    """Of each direction: a vector, a row of a matrix, or a kernel of a convolution."""
+    dims = (-2, -1) if one.ndim == 4 else -1
+
+    def unit(vectors: Tensor) -> Tensor:
+        return vectors / vectors.square().sum(dims, keepdim=True).sqrt().clamp(min=TINY)
+
+    return (unit(one) * unit(other)).sum(dims, keepdim=True)

@@ -1,0 +1,44 @@
+"""A trust region of features."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention, Layers, Seen, State, tops
+from plasticity_rl.networks import Params
+from plasticity_rl.optimizers import Net
+
+
+@dataclass(frozen=True)
+class FeatureTrustRegion(Intervention):
+    """Holds the last hidden layer's pre-activations near those of a recent network, the anchor (proximal feature optimisation; Moalla et
+    al. 2024, arXiv 2405.00662): adds coefficient * the mean over samples and units of their squared change.
+
+    Coefficient 1, the mean and the pre-activations are the official code's for Atari. Where several layers feed heads, their means are
+    added, as for the paper's separate actor and critic. Pre-activations are what the activation reads, after a norm. The first
+    anchor is the network at birth; every `every` updates the network as the optimizer left it, before any projection or
+    refresh, becomes the anchor. The paper's anchor is the network that gathered the data: for PPO, `every` is epochs x minibatches, 16 by
+    this project's defaults and the paper's smallest setting. A second and a third forward pass in every update.
+    """
+
+    coefficient: float = 1.0
+    every: int = 16
+    """updates between two anchors; with 1 there would be nothing to hold"""
+
+    def __post_init__(self) -> None:
+        check(self, coefficient="(0, inf)", every="[2, inf)")
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        start = next(iter(params.values()))
+        return {name: param.clone() for name, param in params.items()} | {"updates": start.new_zeros((), dtype=torch.int64)}
+
+    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+        now, then = seen.apply(params, raw=True)[1], seen.apply({name: state[name] for name in params}, raw=True)[1]
+        return self.coefficient * torch.stack([(now[layer.name] - then[layer.name]).square().mean() for layer in tops(layers)]).sum()
+
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+        updates = state["updates"] + 1
+        due = updates % self.every == 0
+        return net, {name: torch.where(due, param, state[name]) for name, param in net.params.items()} | {"updates": updates}

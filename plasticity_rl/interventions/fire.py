@@ -1,0 +1,71 @@
+"""Frobenius-isometry re-initialisation."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Evidence, Layers, Part, Refresh, State, select
+from plasticity_rl.optimizers import Net
+
+TINY = 1e-12  # a weight of zeros has no nearest orthogonal one and stays
+
+
+@dataclass(frozen=True)
+class FIRE(Refresh):
+    """Every weight becomes the nearest matrix with equal singular values (Han et al., ICLR 2026, arXiv 2602.08040).
+
+    W (W^T W)^(-1/2), by `iterations` of Newton and Schulz, X <- 1.5 X - 0.5 X X^T X from W / ||W||: large singular values are equal soon,
+    small ones grow by half in each. As in the official code, a convolution is one matrix (units, channels) for each position of its
+    kernel, and 10 iterations are taken. The result is then scaled:
+    - `code`: by sqrt(units / inputs) / positions, the official code's. The paper's W^T W = I has no such factor; the two were not compared.
+    - `kept`: to the Frobenius norm that the weight had. Ours.
+
+    Biases, scales, offsets and a noisy layer's standard deviations stay, and so does the optimizer's memory; chain Reset(part="optimizer")
+    to forget it. The official code orthogonalises heads too; on Atari it treats convolutions alone, gives dense layers and heads new
+    values, and does so once, in target networks too. The clock's default is the task; when else to do it is open.
+    """
+
+    clock: Literal["update", "task"] = "task"
+    part: Part = "all"
+    iterations: int = 10
+    scale: Literal["code", "kept"] = "code"
+
+    usual: ClassVar[dict[str, int]] = {"task": 1}
+
+    def __post_init__(self) -> None:
+        check(self, every="[1, inf)", iterations="[1, 1000]")
+        self.settle()
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        names = [layer.weight for layer in select(layers, self.part)]
+        return net._replace(params=net.params | {name: self._isometric(net.params[name]) for name in names}), state
+
+    @property
+    def syncs_target(self) -> bool:
+        return True
+
+    def _isometric(self, weight: Tensor) -> Tensor:
+        matrices = weight.reshape(*weight.shape[:2], -1).movedim(2, 0)
+        made = newton_schulz(matrices, self.iterations)
+        positions, units, inputs = matrices.shape
+        if self.scale == "code":
+            made = made * ((units / inputs) ** 0.5 / positions)
+        else:
+            made = made * (_length(matrices, (0, 1, 2)) / _length(made, (0, 1, 2)).clamp(min=TINY))
+        return made.movedim(0, 2).reshape(weight.shape)
+
+
+def newton_schulz(matrices: Tensor, iterations: int) -> Tensor:
+    """The polar factor of each of (..., rows, columns), by iterations that need matrix products alone."""
+    wide = matrices.shape[-1] > matrices.shape[-2]
+    x = matrices.mT if wide else matrices
+    x = x / _length(x, (-2, -1)).clamp(min=TINY)
+    for _ in range(iterations):
+        x = 1.5 * x - 0.5 * x @ (x.mT @ x)
+    return x.mT if wide else x
+
+
+def _length(matrices: Tensor, dims: tuple[int, ...]) -> Tensor:
+    return matrices.square().sum(dims, keepdim=True).sqrt()

@@ -1,0 +1,45 @@
+"""Initial feature regularisation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention, Layers, Seen, State, tops
+from plasticity_rl.networks import Params
+
+
+@dataclass(frozen=True)
+class InFeR(Intervention):
+    """Pulls random linear functions of the last hidden units to `beta` times what they were at birth, on the same inputs (Lyle et al. 2022,
+    arXiv 2204.09560): adds alpha * the sum over functions of the mean over samples of (w . phi(theta) - beta * w . phi(theta_0))^2.
+
+    Each last hidden layer has functions of its own, without biases, their weights (functions, units) uniform in +-1/sqrt(units), as a
+    head's; where a unit has several outputs, each counts as a sample. They stay as they are drawn: the paper's auxiliary heads are, as far
+    as can be told, trained along with the network, so that they can grow `beta` times themselves; here the features alone must, and a
+    smaller `beta` is a milder method. 10 functions, beta 100 and alpha 0.1 are remembered, and so is the sum over functions, which a second
+    code shares. theta_0 stays what it was at birth, whatever is refreshed later. A second and a third forward pass in every update.
+    """
+
+    functions: int = 10
+    """of each last hidden layer"""
+    beta: float = 100.0
+    alpha: float = 0.1
+
+    def __post_init__(self) -> None:
+        check(self, functions="[1, 10_000]", alpha="(0, inf)")
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        weights = {
+            layer.name: (torch.rand(self.functions, layer.units, generator=generator) * 2 - 1).to(params[layer.weight]) * layer.units**-0.5
+            for layer in tops(layers)
+        }
+        return {name: param.clone() for name, param in params.items()} | weights
+
+    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+        now, birth = seen.apply(params)[1], seen.apply({name: state[name] for name in params})[1]
+        distances = [
+            ((now[layer.name] - self.beta * birth[layer.name]) @ state[layer.name].T).square().sum(-1).mean() for layer in tops(layers)
+        ]
+        return self.alpha * torch.stack(distances).sum()

@@ -1,0 +1,33 @@
+"""L2 in the loss."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention, Layers, Seen, State
+from plasticity_rl.networks import Params
+
+
+@dataclass(frozen=True)
+class L2(Intervention):
+    """Adds strength * ||w||^2 to the loss (Krogh & Hertz 1991).
+
+    It goes through the optimizer with the gradient: one that divides by the gradient's size, as Adam does, shrinks all weights at about
+    the same pace, however large they are, where WeightDecay shrinks each by the same share (arXiv 1711.05101). The `weight_decay` of
+    torch.optim's SGD or Adam, which is coupled too, is twice this strength. 1e-5 is the L2 of "Disentangling the causes of plasticity
+    loss" (arXiv 2402.18762), which does not say whether its own is coupled; others sweep 1e-5 to 1e-2.
+    """
+
+    strength: float = 1e-5
+    decayed: Literal["weights", "all"] = "weights"
+    """which parameters: weight tensors alone, or all: biases, scales, offsets and a noisy layer's standard deviations too"""
+
+    def __post_init__(self) -> None:
+        check(self, strength="(0, inf)")
+
+    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+        names = params if self.decayed == "all" else [layer.weight for layer in layers]
+        return self.strength * torch.stack([params[name].square().sum() for name in names]).sum()

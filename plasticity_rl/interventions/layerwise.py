@@ -1,0 +1,70 @@
+"""Layerwise re-initialisation, from the bottom up."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite, select
+from plasticity_rl.networks import Layer, Params
+from plasticity_rl.optimizers import Net
+
+TINY = 1e-12  # a weight of zeros cannot be rescaled and stays
+
+
+@dataclass(frozen=True)
+class Layerwise(Refresh):
+    """Keep one layer more at every refresh, and start the ones above anew (Alabdulmohsin et al. 2021, arXiv 2109.00267; one of the
+    methods of Zaidi et al. 2022, arXiv 2206.10011).
+
+    At refresh t, the first k = ceil(t / rounds) hidden layers, in the order of the network's layers, are kept and rescaled to the length
+    that their weights had at birth, their biases by the same factor (a noisy layer's weights and standard deviations together, as in NaP);
+    what is above, heads included, is initialised, and the optimizer forgets it. The last stage keeps all hidden layers; after it everything
+    stays. How the official experiments rescale biases was not read; the normalisation that they insert above the last layer kept is not
+    built; their blocks of layers are single layers here. Zaidi et al.'s number of stages was not read either.
+    """
+
+    clock: Literal["update", "task"] = "task"
+    rounds: int = 1
+    """refreshes of one stage: how often the same layers are started anew"""
+
+    usual: ClassVar[dict[str, int]] = {"task": 1}
+
+    def __post_init__(self) -> None:
+        check(self, every="[1, inf)", rounds="[1, inf)")
+        self.settle()
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        lengths = {layer.weight: _length(params, layer) for layer in select(layers, "hidden")}
+        return lengths | {"refreshes": torch.zeros((), dtype=torch.int64, device=next(iter(params.values())).device)}
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        hidden = select(layers, "hidden")
+        refreshes = state["refreshes"] + 1
+        kept = (refreshes - 1) // self.rounds + 1
+        going_on = kept <= len(hidden)
+        params, masks = dict(net.params), {}
+        for depth, layer in enumerate(hidden):
+            factor = torch.where(going_on, state[layer.weight] / _length(net.params, layer).clamp(min=TINY), 1.0)
+            rescaled = (*layer.weights, layer.bias, layer.bias_noise)
+            params |= {name: net.params[name] * factor for name in rescaled if name is not None}
+            masks |= _all(net.params, layer, going_on & (depth >= kept))
+        for layer in select(layers, "heads"):
+            masks |= _all(net.params, layer, going_on)
+        return overwrite(net._replace(params=params), masks, evidence.fresh), state | {"refreshes": refreshes}
+
+    @property
+    def syncs_target(self) -> bool:
+        return True
+
+
+def _length(params: Params, layer: Layer) -> Tensor:
+    """Of a layer's weights as one vector."""
+    return torch.stack([params[name].square().sum() for name in layer.weights]).sum().sqrt()
+
+
+def _all(params: Params, layer: Layer, chosen: Tensor) -> Params:
+    """Masks of all elements of a layer, or of none."""
+    return {name: chosen.expand_as(params[name]) for name in layer.own}

@@ -1,0 +1,20 @@
+"""Leaky rectified linear units."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Intervention):
+    """A slope below zero too, so that no unit's gradient dies (Maas, Hannun & Ng 2013). The default is theirs, and PyTorch's."""
+
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        check(self, slope="[0, 1]")
+
+    def build(self) -> dict[str, Any]:
+        return {"activation": "leaky-relu", "slope": self.slope}

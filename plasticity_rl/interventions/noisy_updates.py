@@ -1,0 +1,31 @@
+"""Noise in every update."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention, Layers, Part, Seen, State, select
+from plasticity_rl.networks import Params
+from plasticity_rl.optimizers import Net
+
+
+@dataclass(frozen=True)
+class NoisyUpdates(Intervention):
+    """theta <- theta + sigma * normal noise after every update, whatever the learning rate.
+
+    "Noisy updates" are a baseline of the NaP paper (Lyle et al. 2024, arXiv 2407.01800); that they are this, and how strong they are, is
+    not confirmed. 1e-4 is the largest of the noises that Dohare et al. 2024 sweep in their shrink and perturb.
+    """
+
+    noisy: ClassVar[bool] = True
+
+    sigma: float = 1e-4
+    """the standard deviation"""
+    part: Part = "all"
+
+    def __post_init__(self) -> None:
+        check(self, sigma="(0, inf)")
+
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+        names = [name for layer in select(layers, self.part) for name in layer.own]
+        return net._replace(params=net.params | {name: net.params[name] + self.sigma * seen.noise[name] for name in names}), state

@@ -1,0 +1,43 @@
+"""Weights of constant length."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention, Layers, Part, State, select
+from plasticity_rl.networks import Layer, Params
+
+TINY = 1e-12  # a weight of zeros has no direction to be held in and stays
+
+
+@dataclass(frozen=True)
+class NormConstraint(Intervention):
+    """Rescales every hidden weight to its initial Frobenius norm after every update: the hard constraint of "Disentangling the causes of
+    plasticity loss" (Lyle et al. 2024, arXiv 2402.18762), which, a secondary source says, found it to slow learning down.
+
+    One norm per weight tensor; a noisy layer's weights and standard deviations are held together. Biases, scales and offsets are free, and
+    so are heads by default; the paper's choice there, and how often it rescales, are not confirmed. Unlike NormalizeAndProject it builds no
+    norm, so that a rescaling changes what the network computes: where biases are, in shape and not in scale alone.
+    """
+
+    part: Part = "hidden"
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        return {layer.weight: _length(params, layer) for layer in select(layers, self.part)}
+
+    def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
+        held: Params = {}
+        for layer in select(layers, self.part):
+            factor = state[layer.weight] / _length(params, layer).clamp(min=TINY)
+            held |= {name: params[name] * factor for name in layer.weights}
+        return params | held, state
+
+
+def _length(params: Params, layer: Layer) -> Tensor:
+    """Of all that multiplies the layer's inputs, as one vector."""
+    return torch.stack([params[name].square().sum() for name in layer.weights]).sum().sqrt()

@@ -1,0 +1,26 @@
+"""Powerpropagation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention
+
+
+@dataclass(frozen=True)
+class Powerprop(Intervention):
+    """Hidden layers multiply with w |w|^(alpha - 1), so that what is large learns fast (Schwarz et al. 2021, arXiv 2110.00296).
+
+    Parameters start such that these products start as usual. 1 is the usual network; the default of 2 is ours, the smallest of the whole
+    powers that the paper is remembered to have tried. A parameter of exactly 0 has no gradient and stays: what a refresh sets to 0, such
+    as the outgoing weights of a unit that ReDo recycles, is not heard again. Lengths that are measured, decayed or held are the
+    parameters'.
+    """
+
+    alpha: float = 2.0
+
+    def __post_init__(self) -> None:
+        check(self, alpha="[1, 100]")
+
+    def build(self) -> dict[str, Any]:
+        return {"weights": "powerprop", "alpha": self.alpha}

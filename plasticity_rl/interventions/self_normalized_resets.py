@@ -1,0 +1,97 @@
+"""Self-normalized resets: a unit is judged by its own history."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import UsageError, check
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, own_units, recycle
+from plasticity_rl.networks import Params
+from plasticity_rl.optimizers import Net
+
+
+@dataclass(frozen=True)
+class SelfNormalizedResets(Refresh):
+    """Reset the units that are silent for longer than is usual for them (Farias & Jozefiak, ICLR 2025, arXiv 2410.20098).
+
+    A unit's age is the number of updates since it was positive on any example. Whenever it fires again, its age goes into a histogram of
+    its own, (units, `bins`), one bin an update and the last one for all above; ages of 0 do not count. A unit whose age reaches its
+    threshold is re-initialised as by ReDo, and that age counted too. Every `renewal` refreshes the histograms are emptied and each
+    threshold becomes the `percentile` of its histogram where that is below the old one, and twice the old one elsewhere, within 1 and
+    `bins`.
+
+    Read in the official code: all of that, the percentile of 0.99 and the doubling. It counts ages in examples, whole batches at a time,
+    which is the same up to the batch's size; it renews thresholds every 16 tasks, where here no task need be known; and its first threshold
+    and the length of its histograms are set by the experiment. `start`, `bins`, `renewal` and the 100 updates between two refreshes are
+    ours. The paper's own text was not read. Batches are seen through a second forward pass, after the optimizer's step. Channels of a
+    residual stream are left alone; activations that are never silent, all but ReLU, are refused.
+    """
+
+    percentile: float = 0.99
+    start: int = 64
+    """updates, of every unit's first threshold"""
+    bins: int = 256
+    """updates, of the longest age that is told from longer ones"""
+    renewal: int = 10
+    """refreshes between two renewals of the thresholds"""
+
+    usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
+
+    def __post_init__(self) -> None:
+        check(self, every="[1, inf)", percentile="(0, 1)", start="[1, inf)", bins="[1, 65536]", renewal="[1, inf)")
+        self.settle()
+        if self.start > self.bins:
+            raise UsageError(f"SelfNormalizedResets: start must be at most bins, {self.bins}, not {self.start}")
+
+    def require(self, layers: Layers) -> None:
+        for layer in own_units(layers):
+            if layer.activation != "relu":
+                raise UsageError(
+                    f"SelfNormalizedResets waits for silent units, and those of {layer.name} never are, with {layer.activation}: take relu"
+                )
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        state = {}
+        for layer in own_units(layers):
+            weight = params[layer.weight]
+            state[f"{layer.name}.age"] = weight.new_zeros(layer.units)
+            state[f"{layer.name}.counts"] = weight.new_zeros(layer.units, self.bins)
+            state[f"{layer.name}.threshold"] = weight.new_full((layer.units,), self.start)
+            state[f"{layer.name}.refreshes"] = weight.new_zeros(())
+        return state
+
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+        features, state = seen.apply(net.params)[1], dict(state)
+        for layer in own_units(layers):
+            age, fired = state[f"{layer.name}.age"], (features[layer.name] > 0).any(0)
+            state[f"{layer.name}.age"] = torch.where(fired, 0.0, age + 1)
+            state[f"{layer.name}.counts"] = state[f"{layer.name}.counts"] + self._counted(age, fired)
+        return net, state
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        state, marked = dict(state), {}
+        for layer in own_units(layers):
+            age, threshold = state[f"{layer.name}.age"], state[f"{layer.name}.threshold"]
+            silent = age >= threshold
+            counts = state[f"{layer.name}.counts"] + self._counted(age, silent)
+            refreshes = state[f"{layer.name}.refreshes"] + 1
+            renewed = refreshes >= self.renewal
+            state[f"{layer.name}.age"] = torch.where(silent, 0.0, age)
+            state[f"{layer.name}.counts"] = torch.where(renewed, 0.0, counts)
+            state[f"{layer.name}.threshold"] = torch.where(renewed, self._renewed(counts, threshold), threshold)
+            state[f"{layer.name}.refreshes"] = torch.where(renewed, 0.0, refreshes)
+            marked[layer.name] = silent
+        return recycle(net, evidence.fresh, marked, layers), state
+
+    def _counted(self, age: Tensor, which: Tensor) -> Tensor:
+        """Histograms, (units, bins), of the ages of some units, one each; the first bin is an age of 1."""
+        bins = torch.arange(1, self.bins + 1, device=age.device)
+        return ((bins == age.clamp(max=self.bins).unsqueeze(1)) & which.unsqueeze(1)).to(age.dtype)
+
+    def _renewed(self, counts: Tensor, threshold: Tensor) -> Tensor:
+        """The smallest age that `percentile` of the counts lie at or below: 1 where there is nothing to count."""
+        below = counts.cumsum(1) < self.percentile * counts.sum(1, keepdim=True)
+        usual = below.sum(1) + 1
+        return torch.where(usual < threshold, usual, (2 * threshold).clamp(max=self.bins))

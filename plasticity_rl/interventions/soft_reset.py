@@ -1,0 +1,50 @@
+"""Soft resets: a drift toward the initialisation in every update."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention, Layers, Seen, State
+from plasticity_rl.networks import Params
+from plasticity_rl.optimizers import Net
+
+
+@dataclass(frozen=True)
+class SoftReset(Intervention):
+    """theta <- gamma * theta + (1 - gamma) * mu0 + noise * sqrt(1 - gamma^2) * sigma0 * normal noise after every update
+    (Galashov et al. 2024, arXiv 2411.04034).
+
+    The Ornstein-Uhlenbeck process that the paper takes for the drift of what is to be learned; without gradients it ends in the
+    distribution of (mu0, sigma0) from wherever. mu0 is the network's own `start`, or the `average` of each tensor at birth (0 for weights,
+    but for what the draw left, 1 for scales); sigma0 is each tensor's standard deviation at birth: 0 for scales, offsets and a noisy
+    layer's standard deviations, and rough for a bias of a few units.
+
+    The paper estimates gamma online, from how well the drifted network predicts the next batch; that is not built: gamma is a constant
+    here, and its value ours. The paper's own updates take the mean of the drift (noise=0) and lengthen the learning step instead; that
+    lengthening is not built either. Its formulas are remembered, with its abstract and a survey at hand.
+    """
+
+    noisy: ClassVar[bool] = True
+
+    gamma: float = 0.99999
+    noise: float = 1.0
+    """times the process's noise; 0 is its mean"""
+    mean: Literal["start", "average"] = "start"
+
+    def __post_init__(self) -> None:
+        check(self, gamma="[0, 1)", noise="[0, inf)")
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        means = {name: param.clone() if self.mean == "start" else param.mean().expand_as(param).clone() for name, param in params.items()}
+        return means | {f"{name}.spread": param.std(correction=0) for name, param in params.items()}
+
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+        width = self.noise * (1 - self.gamma**2) ** 0.5
+        return net._replace(
+            params={
+                name: self.gamma * param + (1 - self.gamma) * state[name] + width * state[f"{name}.spread"] * seen.noise[name]
+                for name, param in net.params.items()
+            }
+        ), state

@@ -1,0 +1,28 @@
+"""Tailored activation transformation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention
+
+
+@dataclass(frozen=True)
+class Tailored(Intervention):
+    """A leaky ReLU whose slope is solved for the depth (TAT; Zhang, Botev & Martens 2022, arXiv 2203.08120).
+
+    It is scaled by sqrt(2 / (1 + slope^2)), which keeps the mean square of its inputs. In wide layers of such units, two orthogonal inputs
+    come out with a cosine of `eta`: far enough from 1 that a deep network tells inputs apart. The default is the official code's; the
+    paper is remembered, not read. All hidden layers of the torso count as one chain, a residual network's branches too, which the paper
+    treats more finely. Its weights are drawn with standard deviation 1/sqrt(fan in) (chain FanIn, whose gain is then 1) or orthogonal
+    (chain Orthogonal); nothing else of it is built. In a shallow network even ReLU stays below the default (0.60 with 3 hidden layers),
+    and the network is refused: take a smaller `eta`.
+    """
+
+    eta: float = 0.9
+
+    def __post_init__(self) -> None:
+        check(self, eta="(0, 1)")
+
+    def build(self) -> dict[str, Any]:
+        return {"activation": "tailored", "eta": self.eta}

@@ -1,0 +1,32 @@
+"""Weight clipping."""
+
+from dataclasses import dataclass
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Intervention, Layers, State, select
+from plasticity_rl.networks import Params
+
+
+@dataclass(frozen=True)
+class WeightClipping(Intervention):
+    """Clamps every weight to +-kappa / sqrt(fan in) after every update (Elsayed et al. 2024, arXiv 2407.01704).
+
+    A bias has the fan in of its layer's weight. The bound with kappa 1, the official minimal code's default, is that of the initialiser
+    itself; the paper sweeps 1 to 5. Heads are clipped too unless told otherwise, as in that code. A noisy layer's standard deviations have
+    the bounds of what they stand beside. A norm's scale and offset are left alone: that code, which goes by the rank of a tensor, would
+    clamp a scale of 1 to the bound of the layer before, which cannot be meant. The optimizer's memory stays as it is.
+    """
+
+    kappa: float = 1.0
+    heads: bool = True
+    """are heads clipped too?"""
+
+    def __post_init__(self) -> None:
+        check(self, kappa="(0, inf)")
+
+    def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
+        held: Params = {}
+        for layer in select(layers, "all" if self.heads else "hidden"):
+            bound = self.kappa * params[layer.weight][0].numel() ** -0.5
+            held |= {name: params[name].clamp(-bound, bound) for name in layer.own if name not in (layer.scale, layer.offset)}
+        return params | held, state

@@ -1,0 +1,116 @@
+"""What networks are made of: the wiring of one layer, the stages of a torso, and what an agent asks of a network beyond it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+Params = dict[str, Tensor]
+
+
+class Layer(NamedTuple):
+    """The names of one layer's parameters, and how it is wired. Units are a dense layer's outputs or a convolution's channels."""
+
+    name: str
+    weight: str
+    """(units, fan in) or (units, channels, height, width)"""
+    bias: str | None
+    """(units,)"""
+    scale: str | None
+    """(units,), of the norm before the activation"""
+    offset: str | None
+    """(units,)"""
+    units: int
+    readers: tuple[str, ...]
+    """names of the layers that read these units; empty for a head"""
+    columns: int
+    """how many neighbouring inputs of a reader (dimension 1 of its weight) hold one unit: 1, or the positions of a flattened image; of
+    a `shared` layer, whose readers may differ in it, it is not told"""
+    activation: str | None
+    """None for a head, and where the units are first added to others and read without one"""
+    weight_noise: str | None = None
+    """of a noisy layer: the standard deviations beside the weight, of its shape"""
+    bias_noise: str | None = None
+    shared: bool = False
+    """are these units added to a residual stream? Others write and read the same channels, so no unit there is this layer's alone"""
+    copies: int = 1
+    """how many outputs its activation makes of each unit; a reader finds the first of all units, then the second of all"""
+
+    @property
+    def head(self) -> bool:
+        return not self.readers
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """What multiplies the inputs; only all of them together can be rescaled without a trace where a norm follows."""
+        return (self.weight,) if self.weight_noise is None else (self.weight, self.weight_noise)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Its parameters; dimension 0 of each is the units."""
+        names = (self.weight, self.bias, self.scale, self.offset, self.weight_noise, self.bias_noise)
+        return tuple(name for name in names if name is not None)
+
+
+class Dense(NamedTuple):
+    units: int
+
+
+class Conv(NamedTuple):
+    """A convolution without padding."""
+
+    units: int
+    kernel: int
+    stride: int
+
+
+class Block(NamedTuple):
+    """A convolution of 3 x 3, a maximum over 3 x 3 at every second position, and two residual branches activation -> convolution ->
+    activation -> convolution, each added to what it read (Espeholt et al. 2018, arXiv 1802.01561)."""
+
+    units: int
+    pool: bool = True
+    """take that maximum?"""
+
+
+class Group(NamedTuple):
+    """Two residual branches as a Block's, of which the first reads every second position. What they read goes around it through a
+    convolution of 1 x 1, as positions and channels change (He et al. 2016, arXiv 1603.05027). A dense layer after it reads the means over
+    positions."""
+
+    units: int
+
+
+Stage = Dense | Conv | Block | Group
+
+
+class Step(NamedTuple):
+    """How a layer of the torso computes."""
+
+    layer: Layer
+    stride: int = 0
+    """0 for a dense layer"""
+    padding: int = 0
+    pool: bool = False
+    adds: bool = False
+    """to the residual stream"""
+    passes: bool = False
+    """does it begin a residual stream beside what it reads, which the next step reads too?"""
+    averages: bool = False
+    """over positions, after the activation"""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What an agent asks of a network beyond its torso."""
+
+    heads: tuple[tuple[str, int], ...]
+    """name and number of outputs of each linear head; `apply` returns them side by side"""
+    streams: bool = False
+    """give each head a last hidden layer of its own (dueling; Wang et al. 2016, arXiv 1511.06581)"""
+    noise: float | None = None
+    """sigma0 of factorised noise in the last hidden layers and the heads (NoisyNets; Fortunato et al. 2018, arXiv 1706.10295)"""
+    cosines: int = 0
+    """how many cosines of a fraction are embedded and multiplied with what the last hidden layers read (IQN; arXiv 1806.06923)"""
+    tasks: int = 1
+    """how many sets of heads there are, one for each task"""

@@ -1,0 +1,132 @@
+"""Sweeps on a real Ray cluster of this machine: the same scores as here, whoever dies meanwhile."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SWEEP = """EXPERIMENTS = tuple(
+    {"benchmark": "random-labels:tasks=3,updates=UPDATES", "chain": chain, "members": 2, "checkpoint_every": 200, "diagnose_every": 300}
+    for chain in ([], ["redo:every=100"])
+)
+"""
+SHORT, LONG = 200, 1000  # updates of a visit
+
+
+def command(folder: Path, updates: int, *more: str) -> list[str]:
+    sweep = folder / "small.py"
+    sweep.write_text(SWEEP.replace("UPDATES", str(updates)))
+    return [sys.executable, "-m", "launch", "sweep", str(sweep), "--runs", str(folder / "runs"), "--eager", *more]
+
+
+def start(words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(words, cwd=CHECKOUT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def scores(folder: Path) -> dict[str, bytes]:
+    found = {path.parent.name: path.read_bytes() for path in (folder / "runs").glob("small/*/scores.csv")}
+    assert len(found) == 2 and all((folder / "runs" / "small" / key / "DONE").exists() for key in found)
+    return found
+
+
+def wait_for(what: Callable[[], list[int]], seconds: float = 90) -> list[int]:
+    until = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < until, "nothing came"
+        time.sleep(0.1)
+    return found
+
+
+def workers(session: int) -> list[int]:
+    """The processes of a session that carry out a run."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ray::_train" in (entry / "cmdline").read_bytes() and session in ancestors(int(entry.name)):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def ancestors(process: int) -> list[int]:
+    found = []
+    while process > 1:
+        process = int((Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[1])
+        found.append(process)
+    return found
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[str, bytes]]:
+    """The scores of the same sweep in one process."""
+    known: dict[int, dict[str, bytes]] = {}
+
+    def run(updates: int) -> dict[str, bytes]:
+        if updates not in known:
+            folder = tmp_path_factory.mktemp("here")
+            subprocess.run(command(folder, updates), cwd=CHECKOUT, check=True, capture_output=True)
+            known[updates] = scores(folder)
+        return known[updates]
+
+    return run
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+@pytest.mark.timeout(280)
+class TestSweeps:
+    def test_scores_are_those_of_one_process(self, tmp_path: Path, here: Callable[[int], dict[str, bytes]]) -> None:
+        done = subprocess.run(command(tmp_path, SHORT, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert scores(tmp_path) == here(SHORT)
+        assert done.stdout.count(": done") == 2
+        again = subprocess.run(command(tmp_path, SHORT, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
+        assert again.returncode == 0 and again.stdout.count(": skipped") == 2
+
+    def test_a_killed_worker_costs_no_more_than_the_way_from_its_last_checkpoint(self, tmp_path: Path, here) -> None:
+        sweep = start(command(tmp_path, LONG, "--on", "ray"))
+        wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("small/*/checkpoints/0*")])
+        for process in wait_for(lambda: workers(sweep.pid)):
+            os.kill(process, signal.SIGKILL)
+        said, _ = sweep.communicate(timeout=200)
+        assert sweep.returncode == 0, said
+        assert "lost its worker" in said and scores(tmp_path) == here(LONG)
+
+    def test_a_killed_driver_loses_nothing_that_was_written(self, tmp_path: Path, here) -> None:
+        sweep = start(command(tmp_path, LONG, "--on", "ray"))
+        wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("small/*/checkpoints/0*")])
+        os.kill(sweep.pid, signal.SIGKILL)
+        sweep.communicate(timeout=60)
+        done = subprocess.run(command(tmp_path, LONG, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert scores(tmp_path) == here(LONG)
+
+    def test_a_stopped_sweep_goes_on_by_the_same_command(self, tmp_path: Path, here) -> None:
+        sweep = start(command(tmp_path, LONG, "--on", "ray"))
+        wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("small/*/checkpoints/0*")])
+        os.kill(sweep.pid, signal.SIGINT)
+        said, _ = sweep.communicate(timeout=60)
+        assert sweep.returncode == 130 and "the same command goes on" in said, said
+        assert not workers(sweep.pid)
+        subprocess.run(command(tmp_path, LONG), cwd=CHECKOUT, check=True, capture_output=True)  # here, what was begun there
+        assert scores(tmp_path) == here(LONG)
+
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [
+            (("--cpus", "4000"), "a run would take 4000 CPUs, and no node of the cluster has more than"),
+            (("--gpus", "64"), "a run would take 64 GPUs, and no node of the cluster has more than"),
+            (("--cpus", "0"), "cpus must lie in"),
+            (("--address", "127.0.0.1:1"), "no Ray cluster answers at 127.0.0.1:1"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_and_nothing_is_written(self, tmp_path: Path, more: tuple[str, ...], said: str) -> None:
+        done = subprocess.run(command(tmp_path, SHORT, "--on", "ray", *more), cwd=CHECKOUT, capture_output=True, text=True)
+        assert done.returncode == 2 and said in done.stderr, done.stderr
+        assert not (tmp_path / "runs").exists()
