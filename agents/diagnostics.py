@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
+from plasticity_rl.interventions.base import tops
 from plasticity_rl.learner import Learner
 from plasticity_rl.lift import lift
-from plasticity_rl.metrics import norms, units
+from plasticity_rl.metrics import finite, norms, ranks, units
 from plasticity_rl.runs import Metric
 
 
@@ -17,7 +18,7 @@ class Diagnostics:
 
     def __init__(self, learner: Learner, every: int) -> None:
         self._learner, self._every = learner, every
-        self._untrained = learner.fresh("reference")
+        self._untrained, self._birth = learner.fresh("reference"), learner.fresh("birth")
         self._last = time.monotonic(), learner.ticks["update"]
 
     @property
@@ -36,10 +37,19 @@ class Diagnostics:
             "updates_per_second": torch.full_like(self._learner.rate, self._speed()),
         }
         for suffix, of in (("", params), ("_fresh", self._untrained)):
-            for layer, features in self._learner.features(of, inputs).items():
-                values[f"dormant_fraction{suffix}/{layer}"] = lift(units.dormant_fraction)(features)
+            features, raw = self._learner.features(of, inputs), self._learner.features(of, inputs, raw=True)
+            for layer in features:
+                finite(layer, features[layer])
+                values[f"dormant_fraction{suffix}/{layer}"] = lift(units.dormant_fraction)(features[layer])
+                values[f"dead_fraction{suffix}/{layer}"] = lift(units.dead_fraction)(raw[layer])
+                values[f"linearised_fraction{suffix}/{layer}"] = lift(units.linearised_fraction)(raw[layer])
+            for top in tops(layers):  # what the heads read: a decomposition of every layer would take longer than the updates
+                found = lift(ranks.ranks)(features[top.name])
+                values |= {f"{name}{suffix}/{top.name}": rank for name, rank in found.items()}
         lengths = lift(lambda params: norms.weight_norm(params, layers))(params)
         values |= {f"weight_norm/{layer}": value for layer, value in lengths.items()}
+        ways = lift(lambda before, after: norms.distance(before, after, layers))(self._birth, params)
+        values |= {f"distance_from_birth/{layer}": value for layer, value in ways.items()}
         values |= {name: value for name, value in reported.items() if name.startswith("effective_learning_rate/")}
         for name, value in values.items():
             for member, number in enumerate(value.tolist()):

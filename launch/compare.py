@@ -78,7 +78,8 @@ def compare(a: str, b: str, folder: Path) -> None:
             table.add_column(heading, justify="right" if heading else "left")
         for visits, (before, after, ahead) in found.leads.items():
             p = "" if np.isnan(ahead.p) else f"{ahead.p:.3f}" if ahead.p >= 0.001 else "< 0.001"
-            table.add_row(visits, *(cell(each)[0] for each in (before, after, ahead.difference)), p)
+            cells = [cell(each)[0].replace(" [", "\n[").replace(", ", ",") for each in (before, after, ahead.difference)]
+            table.add_row(visits, *cells, p)
         lines: list[Any] = [""] if index else []
         lines += [f"{found.b.setting.spec.benchmark}: is {found.b.name} better than {found.a.name}?", "", found.sentence, "", table, ""]
         lines += [found.note, *([found.a.banner] if found.a.banner else [])]

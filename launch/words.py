@@ -127,7 +127,7 @@ CONTROLLERS: dict[str, dict[str, str]] = {
 # What an experiment on each benchmark is where nothing else is said.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "random-labels": dict(
-        agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=250, checkpoint_every=5_000
+        agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=500, checkpoint_every=5_000
     ),
     "cartpole": CONTROL,
     "acrobot": CONTROL,

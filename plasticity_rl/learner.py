@@ -95,9 +95,9 @@ class Learner:
         return tuple(each for each in refreshes if each.clock == clock and each.due(self.ticks[clock]))
 
     @torch.no_grad()
-    def features(self, params: Params, inputs: Tensor) -> Params:
-        """Each hidden layer's units, (S, samples, units), of `params` on `inputs` (S, batch, ...)."""
-        return lift(lambda params, inputs: self.network.apply(params, inputs)[1])(params, inputs)
+    def features(self, params: Params, inputs: Tensor, raw: bool = False) -> Params:
+        """Each hidden layer's units, (S, samples, units), of `params` on `inputs` (S, batch, ...); `raw` are they before the activation."""
+        return lift(lambda params, inputs: self.network.apply(params, inputs, raw=raw)[1])(params, inputs)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a checkpoint must hold, by name; the learner's own tensors, not copies."""

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from rliable import library, metrics
+from scipy import stats
 
-from analysis.statistics import Estimate, bootstrap, difference, estimate, iqm, limits, mean, mean_ratio
+from analysis.statistics import Estimate, bootstrap, coverage, difference, estimate, iqm, limits, mean, mean_ratio
 
 
 def test_the_interquartile_mean_by_hand() -> None:
@@ -102,3 +103,31 @@ def test_coverage_is_what_the_report_says() -> None:
     assert coverage[5, False] == pytest.approx(0.84, abs=0.05)
     assert coverage[10, False] == pytest.approx(0.89, abs=0.04)
     assert coverage[5, True] == pytest.approx(0.75, abs=0.06)
+
+
+@pytest.mark.parametrize(("runs", "expected"), [(3, 0.76), (5, 0.84), (10, 0.90)])
+def test_simulated_coverage_is_the_normal_distributions(runs: int, expected: float) -> None:
+    """Of a mean, the percentile interval is nearly value +- 1.96 standard errors that divide by n: Student's t says how often it holds."""
+    shrunk = 1.96 * np.sqrt((runs - 1) / runs)
+    theory = 2 * stats.t.cdf(shrunk, runs - 1) - 1
+    found = coverage(mean, runs, trials=4_000)
+    assert found == pytest.approx(theory, abs=0.045 if runs == 3 else 0.025) and found == pytest.approx(expected, abs=0.03)
+    assert found < 0.95
+
+
+def test_coverage_of_other_intervals() -> None:
+    assert coverage(mean, 5, visits=3, between=0.5) == pytest.approx(0.84, abs=0.03)
+    assert coverage(mean, 5, visits=3, between=0.5, by_visit=True) == pytest.approx(0.75, abs=0.04)
+    assert coverage(mean, 10, method="bca") == pytest.approx(0.89, abs=0.03)
+    assert coverage(iqm, 10, visits=4) == pytest.approx(0.92, abs=0.04)
+    assert coverage(mean, 40) == pytest.approx(0.94, abs=0.02)
+
+
+def test_bca_is_scipys() -> None:
+    scores = np.random.default_rng(7).exponential(size=(9, 2))
+    found = estimate(mean, scores, repetitions=100_000, method="bca")
+    theirs = stats.bootstrap((scores.mean(axis=1),), np.mean, n_resamples=100_000, method="BCa", rng=np.random.default_rng(0))
+    low, high = theirs.confidence_interval
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.02 * (high - low))
+    plain = estimate(mean, scores, repetitions=100_000)
+    assert plain.high is not None and found.high is not None and found.high > plain.high + 0.02 * (high - low)

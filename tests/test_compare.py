@@ -154,7 +154,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path, capsys: 
     (tmp_path / "empty").mkdir()
     assert "no run in" in said("none", f"{here}/empty")
     other(tmp_path / "elsewhere", "redo")
-    assert "their settings differ" in said("none", "redo")
+    assert "benchmark's visits is 2 and 3" in said("none", "redo")
 
 
 def test_data_that_differ_under_one_setting_are_refused(tmp_path: Path) -> None:

@@ -82,9 +82,14 @@ def test_diagnostics_stand_beside_an_untrained_networks() -> None:
     found = [event for event in events(experiment(LABELS | {"chain": ["nap"]})) if isinstance(event, Metric)]
     names = {metric.name for metric in found}
     layers = ("hidden0", "hidden1")
-    assert names == {"loss", "learning_rate", "updates_per_second"} | {
-        f"{kind}/{layer}" for kind in ("dormant_fraction", "dormant_fraction_fresh") for layer in layers
-    } | {f"{kind}/{layer}" for kind in ("weight_norm", "effective_learning_rate") for layer in (*layers, "head")}
+    fractions = {f"{kind}_fraction{of}/{layer}" for kind in ("dormant", "dead", "linearised") for of in ("", "_fresh") for layer in layers}
+    ranks = {f"{kind}{of}/hidden1" for kind in ("stable_rank", "effective_rank", "srank", "feature_rank") for of in ("", "_fresh")}
+    lengths = {f"{kind}/{layer}" for kind in ("weight_norm", "distance_from_birth", "effective_learning_rate") for layer in (*layers, "head")}
+    assert names == {"loss", "learning_rate", "updates_per_second"} | fractions | ranks | lengths
+    by_name = {(metric.name, metric.updates): metric.value for metric in found if metric.member == 0}
+    for layer in layers:
+        assert all(by_name[f"dead_fraction/{layer}", at] <= by_name[f"dormant_fraction/{layer}", at] for at in (20, 120))  # of ReLUs
+    assert 1 <= by_name["stable_rank/hidden1", 120] <= by_name["srank/hidden1", 120] <= 8 and by_name["distance_from_birth/head", 20] > 0
     assert {metric.updates for metric in found} == {20, 40, 60, 80, 100, 120}
     for layer in layers:  # what NaP is there for
         held = {round(metric.value, 4) for metric in found if metric.name == f"weight_norm/{layer}" and metric.member == 0}

@@ -1,0 +1,74 @@
+"""How many directions a layer's features span: each function takes a matrix (samples, units), as a layer's units on a batch.
+
+Four answers of one question, which disagree on purpose; name the one that is meant. All come from the singular values of the matrix as it
+is, not centred, in double precision: a singular value decomposition, because the eigenvalues of the Gram matrix, which are their squares,
+lose all that is below 1e-8 of the largest. A matrix of zeros has every rank 0, and one of a single sample every rank 1. No rank exceeds the
+number of samples, so compare only what was measured on equally many; and no rank says what the directions are good for.
+"""
+
+import torch
+from torch import Tensor
+
+
+def singular_values(features: Tensor) -> Tensor:
+    """sigma_1 >= sigma_2 >= ... of (samples, units): (min(samples, units),), double."""
+    return torch.linalg.svdvals(features.double())
+
+
+def stable_rank(features: Tensor) -> Tensor:
+    """||A||_F^2 / ||A||_2^2 = sum of sigma^2 / sigma_1^2, a scalar >= 1: hardly moved by small singular values, which is its point.
+
+    A large mean over the samples, a direction of its own, brings it near 1 by itself. (Some codebases give `srank` under this name.)
+    """
+    return _stable_rank(singular_values(features))
+
+
+def effective_rank(features: Tensor) -> Tensor:
+    """exp(H(p)) with p = sigma / sum of sigma, a scalar between 1 and the rank (Roy & Vetterli 2007): k equal directions count k."""
+    return _effective_rank(singular_values(features))
+
+
+def srank(features: Tensor, delta: float = 0.01) -> Tensor:
+    """The least k whose largest singular values make up 1 - delta of the sum of all: a whole number.
+
+    Kumar et al. 2021, arXiv 2010.14498, with their delta. Many tiny directions count as much as they add up to; it jumps.
+    """
+    return _srank(singular_values(features), delta)
+
+
+def feature_rank(features: Tensor, eps: float = 0.01) -> Tensor:
+    """How many singular values of A / sqrt(samples) exceed `eps`: a whole number. Depends on the features' scale, as no other rank here.
+
+    Lyle et al. 2022, arXiv 2204.09560; formula and eps from memory.
+    """
+    return _feature_rank(singular_values(features), len(features), eps)
+
+
+def ranks(features: Tensor, delta: float = 0.01, eps: float = 0.01) -> dict[str, Tensor]:
+    """All four by name, from one decomposition."""
+    values = singular_values(features)
+    return {
+        "stable_rank": _stable_rank(values),
+        "effective_rank": _effective_rank(values),
+        "srank": _srank(values, delta),
+        "feature_rank": _feature_rank(values, len(features), eps),
+    }
+
+
+def _stable_rank(values: Tensor) -> Tensor:
+    shares = torch.where(values[0] > 0, values / values[0], 0.0)  # before the squares, which might underflow
+    return shares.square().sum()
+
+
+def _effective_rank(values: Tensor) -> Tensor:
+    total = values.sum()
+    return torch.where(total > 0, torch.special.entr(values / total).sum().exp(), 0.0)
+
+
+def _srank(values: Tensor, delta: float) -> Tensor:
+    total = values.sum()
+    return torch.where(total > 0, (values.cumsum(0) < (1 - delta) * total).sum() + 1, 0).to(values.dtype)
+
+
+def _feature_rank(values: Tensor, samples: int, eps: float) -> Tensor:
+    return (values / samples**0.5 > eps).sum().to(values.dtype)
