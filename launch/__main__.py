@@ -167,7 +167,9 @@ def tune(
     file: Path,
     /,
     *,
-    field: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=WORDS", help_behavior_hint="(repeatable)")] = (),
+    field: Annotated[
+        tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=WORDS", help_behavior_hint="(repeatable)")
+    ] = (),
     name: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: the file's)")] = None,
     trials: int = 16,
     seed: int = 0,
@@ -218,7 +220,7 @@ def tune(
             f"not {trials}, {seed}, {grace:g}, {reduction:g}, {best}"
         )
     _allow(plugin)
-    from launch.sweep import prepare_ray
+    from launch.join import prepare_ray
 
     prepare_ray(address)
     from launch import tune
@@ -444,6 +446,20 @@ def bench_interventions(
     return DONE
 
 
+def bench_metrics(*, seconds: float = 2.0) -> int:
+    """Measure what diagnostics cost beside the updates between two of them.
+
+    Args:
+        seconds: time of one measured window
+    """
+    if not 0 < seconds < 3600:
+        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
+    from launch.bench.metrics import measure
+
+    measure(seconds)
+    return DONE
+
+
 def bench_statistics(*, repetitions: int = 50_000, fewer: int = 2_000, rounds: int = 3) -> int:
     """Measure the bootstrap of a benchmark's aggregates beside rliable's: 6 algorithms x 10 runs x 57 tasks.
 
@@ -496,8 +512,16 @@ def cluster() -> int:
     return _call(["cluster"])
 
 
-COMMANDS = {each.__name__: each for each in (demo, run, sweep, tune, report, compare, board, play, show, interventions, doctor, bench, cluster)}
-BENCHES = {"update": bench_update, "train": bench_train, "interventions": bench_interventions, "statistics": bench_statistics}
+COMMANDS = {
+    each.__name__: each for each in (demo, run, sweep, tune, report, compare, board, play, show, interventions, doctor, bench, cluster)
+}
+BENCHES = {
+    "update": bench_update,
+    "train": bench_train,
+    "interventions": bench_interventions,
+    "metrics": bench_metrics,
+    "statistics": bench_statistics,
+}
 GROUPS = {"bench": BENCHES, "cluster": {"check": cluster_check, "token": cluster_token}}
 
 

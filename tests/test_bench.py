@@ -14,7 +14,7 @@ from rich.console import Console
 
 from launch import words
 from launch.__main__ import main
-from launch.bench import environments
+from launch.bench import environments, interventions
 from launch.bench.competitors import COMPETITORS, WARM, Entry
 from launch.bench.peers import ours, rllib, sample_factory, stable_baselines3
 from launch.bench.train import Row, table
@@ -246,3 +246,27 @@ def test_mistakes_are_told_in_one_line(said: list[str], complaint: str, capsys: 
     assert main(["bench", *said]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1 and complaint in captured.err and captured.out == ""
+
+
+def test_the_cost_of_diagnostics_is_told_for_each_network(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from launch.bench import metrics
+
+    seen: list[tuple[str, int]] = []
+
+    def times(network: str, members: int, seconds: float) -> tuple[float, float, int]:
+        seen.append((network, members))
+        return 0.002, 0.05, 41
+
+    monkeypatch.setattr(metrics, "_times", times)
+    assert main(["bench", "metrics", "--seconds", "0.1"]) == 0
+    said = capsys.readouterr().out
+    assert seen == [("mlp", 1), ("mlp", 5), ("nature", 1), ("nature", 5)]
+    assert said.count("5.0%") == said.count("2.00") // 2 == 2 and said.count("2.5%") == 2  # 50 ms over 500 x 2 ms, and over 1,000 x 2 ms
+
+
+def test_the_time_of_an_update_and_of_its_rows_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    from launch.bench import metrics
+
+    monkeypatch.setattr(metrics, "Update", lambda network, members, chain: interventions.Update(network, members, chain, compile=False))
+    update, rows, count = metrics._times("mlp", 2, 0.05)
+    assert 0 < update < 1 and 0 < rows < 5 and count == 2 * 41

@@ -1,0 +1,55 @@
+"""What diagnostics cost: the time of all rows of metrics.csv at one moment, over that of the updates from one such moment to the next."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from agents.diagnostics import Diagnostics
+from launch.bench.interventions import Update
+from launch.runner import THREADS
+from launch.words import DEFAULTS
+from plasticity_rl.networks import MLP, Nature
+
+EVERY = {"mlp": DEFAULTS["random-labels"]["diagnose_every"], "nature": DEFAULTS["atari"]["diagnose_every"]}  # updates
+WHERE = dict(visit=0, task="", cycle=0, frames=0, steps=0, updates=0)
+
+
+def measure(seconds: float) -> None:
+    """Print the table; `seconds` is the length of a window of updates, and of one of diagnostics."""
+    torch.set_flush_denormal(True)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    shown = Table(box=None, padding=(0, 1))
+    for heading in ("network", "members", "update, ms", "rows", "their time, ms", "every", "share"):
+        shown.add_column(heading, justify="left" if heading == "network" else "right")
+    for network in EVERY:
+        for members in (1, 5):
+            with console.status(f"{network}, {members} members: compiling and measuring"):
+                update, rows, count = _times(network, members, seconds)
+            every = EVERY[network]
+            share = f"{rows / (every * update):.1%}"
+            shown.add_row(network, str(members), f"{update * 1e3:.2f}", str(count), f"{rows * 1e3:.1f}", str(every), share)
+    console.print(shown)
+    console.print("\nevery: updates between two diagnostics, the defaults of random-labels and atari; compiled updates, batches of 32")
+
+
+def _times(network: str, members: int, seconds: float) -> tuple[float, float, int]:
+    """Seconds of an update, seconds of a moment's rows, and how many rows those are."""
+    torch.set_num_threads(THREADS if {"mlp": MLP(), "nature": Nature()}[network].shares_well(members) else 1)
+    update = Update(network, members, ())
+    learner = update.learner
+    diagnostics = Diagnostics(learner, 1)
+    reported = learner.update(1e-4, update.batch, *update.extras, measure=True)
+    count = len(list(diagnostics.rows(WHERE, reported)))
+    return _window(update, seconds), _window(lambda: list(diagnostics.rows(WHERE, reported)), seconds), count
+
+
+def _window(what: Callable[[], object], seconds: float) -> float:
+    start, times = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        what()
+        times += 1
+    return (time.perf_counter() - start) / times
