@@ -20,12 +20,34 @@ class Episode(NamedTuple):
     """undiscounted, unclipped"""
 
 
+class Tally:
+    """The returns so far of the episodes that S members x B environments are in."""
+
+    def __init__(self, members: int, environments: int) -> None:
+        self._returns = np.zeros((members, environments))
+
+    def add(self, step: Step) -> list[Episode]:
+        """Count a step's rewards; returns the episodes that ended with it."""
+        self._returns += step.rewards.reshape(self._returns.shape)
+        ended = (step.terminated | step.truncated).reshape(self._returns.shape)
+        episodes = [Episode(int(member), int(column), float(self._returns[member, column])) for member, column in np.argwhere(ended)]
+        self._returns[ended] = 0.0
+        return episodes
+
+    def cut(self, columns: slice = slice(None)) -> list[Episode]:
+        """The episodes in some environments of each member are over before their end."""
+        numbers = range(self._returns.shape[1])[columns]
+        episodes = [Episode(member, column, float(row[column])) for member, row in enumerate(self._returns) for column in numbers]
+        self._returns[:, columns] = 0.0
+        return episodes
+
+
 class Actor:
     """S members x B environments in one pool, on the learner's device. `send`, then learn while the emulator steps, then `receive`."""
 
     def __init__(self, pool: Pool, members: int, stack: int, device: str) -> None:
         self._pool, self._shape, self._stack, self._device = pool, (members, pool.num_envs // members), stack, device
-        self._returns = np.zeros(self._shape)
+        self._tally = Tally(*self._shape)
         step = pool.reset()
         self.frames = self._tensor(step.observations)
         """(S, B, *frame), the newest"""
@@ -49,16 +71,12 @@ class Actor:
         first = self._tensor(step.first)
         self.ages = torch.where(first, 0, (self.ages + 1).clamp(max=self._stack - 1))
         self._stacks = pushed(self._stacks, self.frames, first)
-        self._returns += step.rewards.reshape(self._shape)
-        ended = (step.terminated | step.truncated).reshape(self._shape)
-        episodes = [Episode(int(member), int(column), float(self._returns[member, column])) for member, column in np.argwhere(ended)]
-        self._returns[ended] = 0.0
-        return step, episodes
+        return step, self._tally.add(step)
 
     def close(self) -> list[Episode]:
         """Give up the environments; returns the episodes that this cut, with their returns so far."""
         self._pool.close()
-        return [Episode(member, column, float(score)) for member, row in enumerate(self._returns) for column, score in enumerate(row)]
+        return self._tally.cut()
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device).view(*self._shape, *values.shape[1:])

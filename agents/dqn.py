@@ -34,6 +34,8 @@ class DQN:
     batch: int = 32
     train_every: int = 4
     """steps of a member per update"""
+    unroll: int = 16
+    """steps that a remote actor plays with the same weights; without remote actors the newest are always used"""
     replay: int = 1_000_000
     """steps kept, of each member"""
     min_replay: int = 20_000
@@ -77,7 +79,7 @@ class DQN:
     learns_from: ClassVar[str] = "rewards"
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("batch", "train_every", "replay", "min_replay", "target_every", "steps"), "[1, 100_000_000]")
+        counts = dict.fromkeys(("batch", "train_every", "unroll", "replay", "min_replay", "target_every", "steps"), "[1, 100_000_000]")
         shares = dict.fromkeys(("discount", "final_epsilon", "exploration", "evaluation_epsilon", "correction", "uniform"), "[0, 1]")
         check(
             self,

@@ -7,27 +7,27 @@ an uninterrupted one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from agents.acting import draw, lifted_act, pool_seeds, shared
 from agents.actor import Actor, Episode
 from agents.chance import Chance
 from agents.diagnostics import Diagnostics
+from agents.remote import Crew, Unrolls, Weights, flat
 from agents.rewards import Scale
 from envs.pools import Step
 from envs.sequences import Visit
 from plasticity_rl.checkpoint import Event, Snapshot
-from plasticity_rl.experiment import MAX_SEED, Experiment
+from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.learner import Learner
-from plasticity_rl.lift import compiled, lift, one_by_one, write_
+from plasticity_rl.lift import write_
 from plasticity_rl.networks import Params
 from plasticity_rl.runs import Metric, Score, Tick
-from plasticity_rl.seeds import derive
 
 CONTINUES, TERMINATED, CUT = 0, 1, 2
 """how a step ends: the episode goes on, is over, or stops without an outcome"""
@@ -55,19 +55,16 @@ class Loop(ABC):
             device,
             compile,
         )
-        act = lift(
-            lambda params, observations, drawn, shared: agent.act(network, params, observations, drawn, shared), in_dims=(0, 0, 0, None)
-        )
-        acts = [compiled(act) if compile else act for _ in range(2)]
-        if self.learner.alone:
-            acts = [one_by_one(act, shared=1) for act in acts]
-        self._act, self._act_without_noise = acts
+        self._act, self._act_without_noise = (lifted_act(agent, network, self.learner.alone, compile) for _ in range(2))
         self._copies = None if network.spec.precision == "float32" else network.cast(self.learner.net.params)
         self._copied: dict[str, int] = {}
         self.chance = Chance(experiment.seed, self.members, device)
         self.scale = Scale(self.members, self.environments, agent.discount, device)
         self.diagnostics = Diagnostics(self.learner, experiment.diagnose_every)
         self.losses = torch.zeros(self.members, device=device)
+        self.crew: Crew | None = None
+        """the remote actors, once they are at work"""
+        self._compile, self._deaths = compile, 0
         self.steps = 0
         """of each member, since the run began; a step of the pool that only resets an environment counts, so that members keep in step"""
         self.visit_began = 0
@@ -81,6 +78,11 @@ class Loop(ABC):
     @abstractmethod
     def planned_updates(self, visit: Visit) -> int:
         """How many updates a visit has room for."""
+
+    @property
+    @abstractmethod
+    def bootstraps(self) -> bool:
+        """Does an unroll need what the policy says after its last step?"""
 
     def leg_end(self, start: int, end: int) -> int:
         """Where the leg that begins now ends: at the next checkpoint, or at the end of the visit, whichever comes first."""
@@ -104,8 +106,19 @@ class Loop(ABC):
     def load(self, resume: Snapshot) -> None:  # noqa: B027
         """Take over what `tensors` and `facts` were."""
 
+    def interrupted(self, columns: slice) -> None:
+        """Episodes were cut in mid-leg: the remote actor that played some columns died."""
+        self.scale.cut(columns)
+
     def run(self, resume: Snapshot | None) -> Iterator[Event]:
         """The visits in order, each in legs."""
+        try:
+            yield from self._run(resume)
+        finally:
+            if self.crew:
+                self.crew.close()
+
+    def _run(self, resume: Snapshot | None) -> Iterator[Event]:
         if resume:
             self.learner.load(resume.tensors, resume.facts["ticks"])
             self.scale.load(resume.tensors)
@@ -131,19 +144,39 @@ class Loop(ABC):
                 yield self._snapshot()
             start = end
 
-    def open(self, visit: Visit, columns: slice) -> Actor:
-        """An actor in the environments `columns` of each member, for the leg that begins now."""
+    def open(self, visit: Visit, columns: slice, start: int, end: int, last: int) -> Actor | Unrolls:
+        """An actor in the environments `columns` of each member, for the leg that begins now and lasts until step `last`."""
+        if self.experiment.actors:
+            self.crew = self.crew or Crew.hire(self.experiment, self._compile, self.bootstraps)
+            plan = (visit, start, end, self.steps, last)
+            return Unrolls(self.crew, plan, self.members, self.environments, self.agent.unroll, self._weights, self.device)
         pool = self.benchmark.pool(visit, self._seeds("pool", self.environments)[:, columns], THREADS, self.experiment.seed)
         return Actor(pool, self.members, self.benchmark.stack, self.device)
+
+    def ready(self, visit: Visit, actor: Actor | Unrolls) -> Iterator[Event]:
+        """To be called before a step: where the last unroll of remote actors is used up, wait for the next."""
+        if isinstance(actor, Actor):
+            return
+        for columns in actor.ready():
+            self.interrupted(columns)
+            yield from self.scores(visit, actor.cut(columns), "cut")
+        assert self.crew
+        if self.crew.deaths > self._deaths:
+            self._deaths = self.crew.deaths
+            for member in range(self.members):
+                yield Metric(member=member, **self.where(visit), name="actor_deaths", value=self._deaths)
+
+    def decide(self, visit: Visit, actor: Actor | Unrolls, columns: slice, progress: float) -> dict[str, Tensor]:
+        """What the policy says of what an actor sees, or said where the actor is remote."""
+        return self.choose(visit, actor.observations, columns, progress) if isinstance(actor, Actor) else actor.said
 
     def choose(self, visit: Visit, observations: Tensor, columns: slice, progress: float) -> dict[str, Tensor]:
         """What `agent.act` says of observations (S, columns, ...), `progress` of the visit being over."""
         at = self.steps // self.environments
-        drawn = {"uniform": self.chance.uniform(at, "explore", self.environments, self.agent.draws(self.benchmark.outputs))[:, columns]}
-        if self.network.noise:
-            drawn["noise"] = self.chance.normal(at, "acting noise", self.environments, self.network.noise)[:, columns]
+        drawn = draw(self.chance, self.agent, self.network, self.benchmark.outputs, at, self.environments)
+        common = shared(self.benchmark, visit, self.agent.epsilon(progress), self.device)
         with torch.no_grad():
-            return self._act(self._acting(), observations, drawn, self._shared(visit, self.agent.epsilon(progress)))
+            return self._act(self._acting(), observations, {name: value[:, columns] for name, value in drawn.items()}, common)
 
     def learn(self, visit: Visit, batch: dict[str, Tensor], *extras: Any) -> Generator[Metric, None, dict[str, Tensor]]:
         """One update, at the learning rate that the schedule has for it in the run or in the visit; returns what the loss reported."""
@@ -194,13 +227,13 @@ class Loop(ABC):
         episodes = self.experiment.evaluate
         pool = self.benchmark.pool(visit, self._seeds(f"evaluation {visit.task}", episodes), THREADS, self.experiment.seed)
         actor = Actor(pool, self.members, self.benchmark.stack, self.device)
-        shared = self._shared(visit, self.agent.evaluation_epsilon)
+        common = shared(self.benchmark, visit, self.agent.evaluation_epsilon, self.device)
         chance = Chance(self.experiment.seed, self.members, self.device)  # the blocks that it keeps go with it
         going, step = np.ones((self.members, episodes), dtype=bool), 0
         while going.any():
             drawn = {"uniform": chance.uniform(step, f"evaluation {self.steps}", episodes, self.agent.draws(self.benchmark.outputs))}
             with torch.no_grad():
-                actor.send(self._act_without_noise(self._acting(), actor.observations, drawn, shared)["actions"])
+                actor.send(self._act_without_noise(self._acting(), actor.observations, drawn, common)["actions"])
             for episode in actor.receive()[1]:
                 if going[episode.member, episode.environment]:
                     going[episode.member, episode.environment] = False
@@ -221,17 +254,11 @@ class Loop(ABC):
             self._copied = dict(self.learner.ticks)
         return self._copies
 
-    def _shared(self, visit: Visit, epsilon: float) -> dict[str, Tensor]:
-        return {"epsilon": torch.tensor(epsilon, device=self.device), "task": torch.tensor(self.task(visit), device=self.device)}
+    def _weights(self) -> Weights:
+        return Weights(self.learner.ticks["update"], flat(self.learner.net.params))
 
     def _seeds(self, purpose: str, environments: int) -> np.ndarray:
-        """A seed for each environment that is made now, (S, environments), all different."""
-        seeds: dict[int, None] = {}
-        for member in range(self.members):
-            for environment in range(environments):
-                tries = (derive(self.experiment.seed, member, purpose, environment, self.steps, again) % MAX_SEED for again in count())
-                seeds[next(seed for seed in tries if seed not in seeds)] = None
-        return np.array(list(seeds)).reshape(self.members, environments)
+        return pool_seeds(self.experiment.seed, self.members, environments, self.steps, purpose)
 
     def _columns(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device).view(self.members, -1)

@@ -36,9 +36,10 @@ class ReplayLoop(Loop):
 
     def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
         agent, everywhere = self.agent, slice(None)
-        actor = self.open(visit, everywhere)
+        actor = self.open(visit, everywhere, start, end, last)
         while self.steps < last:
-            actions = self.choose(visit, actor.observations, everywhere, (self.steps - start) / (end - start))["actions"]
+            yield from self.ready(visit, actor)
+            actions = self.decide(visit, actor, everywhere, (self.steps - start) / (end - start))["actions"]
             actor.send(actions)
             self.replay.write_frames(actor.frames, actor.ages, actions, self.task(visit))
             before, self.steps = self.steps, self.steps + self.environments
@@ -56,6 +57,14 @@ class ReplayLoop(Loop):
         """The filling of an empty replay takes none."""
         filling = self.agent.min_replay if visit.index == 0 or self.agent.replay_at_switch == "clear" else 0
         return max((visit.budget // self.benchmark.frame_skip - filling) // self.agent.train_every, 1)
+
+    @property
+    def bootstraps(self) -> bool:
+        return False
+
+    def interrupted(self, columns: slice) -> None:
+        super().interrupted(columns)
+        self.replay.interrupt(columns)
 
     def switch(self) -> None:
         if self.agent.replay_at_switch == "clear":

@@ -10,6 +10,7 @@ from torch import Tensor
 from agents.actor import Actor
 from agents.frames import Frames
 from agents.loop import CONTINUES, TERMINATED, Loop
+from agents.remote import Unrolls
 from envs.pools import Step
 from envs.sequences import Visit
 from plasticity_rl.checkpoint import Event
@@ -25,7 +26,8 @@ class RolloutLoop(Loop):
     """Besides the learner, it holds the frames of one unroll.
 
     An agent that is `queued` learns from an unroll while the next one is played, by whole unrolls of some environments; others learn in
-    between, from steps in random order. The last steps of a visit that fill no unroll are played, not learned from.
+    between, from steps in random order. The last steps of a visit that fill no unroll are played, not learned from. Remote actors play the
+    next unroll while any agent learns, with the weights from before: what is learned from is one unroll old.
     """
 
     def __init__(self, agent: Any, experiment: Experiment, device: str, compile: bool) -> None:
@@ -42,6 +44,11 @@ class RolloutLoop(Loop):
         agent = self.agent
         return max(visit.budget // self.benchmark.frame_skip // (agent.unroll * agent.environments) * agent.epochs * agent.minibatches, 1)
 
+    @property
+    def bootstraps(self) -> bool:
+        """Learners from a queue value the last observation themselves."""
+        return not self.agent.queued
+
     def leg_end(self, start: int, end: int) -> int:
         """A leg holds whole unrolls; only the end of a visit cuts one."""
         every = self.experiment.checkpoint_every
@@ -49,7 +56,7 @@ class RolloutLoop(Loop):
         return min(end, start + -(-(wanted - start) // self._size) * self._size)
 
     def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
-        actors = [self.open(visit, part) for part in self._parts]
+        actors = [self.open(visit, part, start, end, last) for part in self._parts]
         for actor, part in zip(actors, self._parts, strict=True):
             self._frames.write(self._first, part, actor.frames, actor.ages)
         waiting: deque[dict[str, Tensor]] = deque()
@@ -57,10 +64,11 @@ class RolloutLoop(Loop):
             steps = min(self.agent.unroll, (last - self.steps) // self.environments)
             unroll = yield from self._collect(visit, actors, steps, (start, end, last), waiting)
             if steps == self.agent.unroll:
-                if self.agent.queued:
-                    waiting.extend(self._unrolls(visit, unroll))
+                batches = self._unrolls(visit, unroll) if self.agent.queued else self._shuffled(visit, unroll)
+                if self.agent.queued and not self.experiment.actors:
+                    waiting.extend(batches)
                 else:
-                    for batch in self._shuffled(visit, unroll):
+                    for batch in batches:
                         yield from self.learn(visit, batch)
             self._frames.carry_over()
         while waiting:
@@ -70,12 +78,14 @@ class RolloutLoop(Loop):
             yield from self.scores(visit, actor.close(), "cut")
 
     def _collect(
-        self, visit: Visit, actors: list[Actor], steps: int, edges: tuple[int, int, int], waiting: deque[dict[str, Tensor]]
+        self, visit: Visit, actors: list[Actor | Unrolls], steps: int, edges: tuple[int, int, int], waiting: deque[dict[str, Tensor]]
     ) -> Generator[Event, None, Unroll]:
         """Play some steps, each pool stepping while the others are decided for, and learn from what waits meanwhile."""
         start, end, last = edges
         unroll: dict[str, list[Tensor]] = {}
         queue = len(waiting)
+        for actor in actors:
+            yield from self.ready(visit, actor)
         for t in range(steps + 1):
             said: list[dict[str, Tensor]] = []
             came: list[dict[str, Tensor]] = []
@@ -86,7 +96,7 @@ class RolloutLoop(Loop):
                     came.append(self._outcome(step, part))
                     self._frames.write(self._first + t, part, actor.frames, actor.ages)
                 if t < steps or not self.agent.queued:  # the value after the last step is asked for, its action not taken
-                    said.append(self.choose(visit, actor.observations, part, (self.steps - start) / (end - start)))
+                    said.append(self.decide(visit, actor, part, (self.steps - start) / (end - start)))
                 if t < steps:
                     actor.send(said[-1]["actions"])
             for each in (said, came):

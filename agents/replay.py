@@ -87,11 +87,14 @@ class Replay:
 
     def cut(self, frames: Tensor, ages: Tensor) -> None:
         """The environments go away: their last frames (S, B, *frame) end every episode without an outcome."""
-        if self.written:
-            before = (self.written - 1) % self.rows
-            ends = self.data["ends"][before]
-            self.data["ends"][before] = torch.where(ends == CONTINUES, CUT, ends)
+        self.interrupt(slice(None))
         self.write_frames(frames, ages, torch.zeros_like(ages), 0)
+
+    def interrupt(self, columns: slice) -> None:
+        """The episodes in some columns go no further than the newest row; what is written next is the frame that it led to."""
+        if self.written:
+            ends = self.data["ends"][(self.written - 1) % self.rows, :, columns]
+            ends.masked_fill_(ends == CONTINUES, CUT)
 
     def sample(self, uniform: Tensor, steps: int, discount: float, share: float = 1.0, correction: float = 0.0) -> dict[str, Tensor]:
         """A transition for each pair of numbers of `uniform` (S, batch, 2), in [0, 1).

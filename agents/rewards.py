@@ -35,6 +35,10 @@ class Scale:
         """The episodes that the sums belong to are gone."""
         self._sums.zero_()
 
+    def cut(self, columns: slice) -> None:
+        """The episodes in some columns are gone."""
+        self._sums[:, columns] = 0.0
+
     def forget(self) -> None:
         """Start again."""
         self._moments = torch.zeros_like(self._moments)

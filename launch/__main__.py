@@ -109,6 +109,9 @@ def run(
 
     if address and not described.actors:
         raise UsageError("--address is of the Ray cluster that actors run on; --actors says how many")
+    from launch.join import reach
+
+    reach(address)
     train = functools.partial(runner.train_here, address=address)
     folder, outcome = runner.run(described, runs, name, _device(device), not eager, other_code, train)
     print(f"{outcome}: {folder}\npython -m launch report {folder.parent}")
@@ -478,6 +481,27 @@ def bench_statistics(*, repetitions: int = 50_000, fewer: int = 2_000, rounds: i
     return DONE
 
 
+def bench_actors(*, actors: tuple[int, ...] = (1, 2, 4), seconds: float = 10.0, step_time: float = 0.005) -> int:
+    """Measure what remote actors add: steps a second and the learner's use, with EnvPool and with a stub of a fixed step time.
+
+    Args:
+        actors: how many, one measurement after the other
+        seconds: time of each
+        step_time: seconds that a step of the stub takes
+    """
+    if not 0 < seconds < 3600 or not 0 <= step_time < 60:
+        raise UsageError(f"seconds must lie in (0, 3600) and step-time in [0, 60), not {seconds} and {step_time}")
+    if not actors or not all(0 < each <= 256 for each in actors):
+        raise UsageError("actors must name at least one number in [1, 256]")
+    from launch.join import prepare_ray
+
+    prepare_ray(None)
+    from launch.bench.actors import measure
+
+    measure(actors, seconds, step_time)
+    return DONE
+
+
 def bench() -> int:
     """Measure speed: `bench update` beside a plain loop, `bench train` beside the tools that people use, `bench interventions` with each
     method beside none, `bench statistics` beside rliable."""
@@ -518,6 +542,7 @@ COMMANDS = {
 BENCHES = {
     "update": bench_update,
     "train": bench_train,
+    "actors": bench_actors,
     "interventions": bench_interventions,
     "metrics": bench_metrics,
     "statistics": bench_statistics,

@@ -4,13 +4,13 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import grpc
 from rich.console import Console
 from rich.table import Table
 
+from launch.join import token_path
 from plasticity_rl.checks import UsageError
 
 PACKAGES = ("ray", "torch", "envpool")
@@ -20,7 +20,7 @@ PATIENCE = 60.0  # seconds for a node to answer; a worker starts in some
 
 def make_token() -> int:
     """Make the token where there is none, for its owner's eyes alone: a file that Ray makes can be read by everybody."""
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    path = token_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -72,10 +72,23 @@ def examine(address: str, open: bool) -> int:
 
 
 def is_closed(address: str) -> bool:
-    """Is somebody without a token turned away? Raises UsageError where nothing answers."""
+    """Is somebody without a token turned away? Raises UsageError where nothing answers, or where we are turned away with ours, too."""
+    if not _turns_away(address, None):
+        return False
+    path = token_path()
+    token = os.environ.get("RAY_AUTH_TOKEN") or (path.read_text().strip() if path.is_file() else None)
+    if token is None:
+        raise UsageError(f"{address} asks for a token, and {path} is none; copy it from the cluster's head")
+    if _turns_away(address, token):
+        raise UsageError(f"{address} does not take the token in {'RAY_AUTH_TOKEN' if os.environ.get('RAY_AUTH_TOKEN') else path}")
+    return True
+
+
+def _turns_away(address: str, token: str | None) -> bool:
+    shown = (("authorization", f"Bearer {token}"),) if token else ()
     with grpc.insecure_channel(address) as channel:
         try:
-            channel.unary_unary(NODES)(b"", timeout=10.0)
+            channel.unary_unary(NODES)(b"", timeout=10.0, metadata=shown)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:  # type: ignore[attr-defined] - the error is a call, too
                 return True
@@ -128,12 +141,13 @@ def _find(address: str) -> str:
 
 def _look(address: str, closed: bool) -> list[Mapping[str, Any]]:
     """Each node's address, resources and versions; no versions where it does not answer."""
-    if not closed:
-        os.environ["RAY_AUTH_MODE"] = "disabled"  # a token would be shown to whoever is there
+    os.environ["RAY_AUTH_MODE"] = "token" if closed else "disabled"  # an open one is not shown our token
     import ray
+    from ray._raylet import Config  # type: ignore[attr-defined] - compiled
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    Config.initialize("")  # Ray read the mode as it was imported
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (RayError, ConnectionError, ValueError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,13 @@ from typing import Any
 from plasticity_rl.checks import UsageError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+PATIENCE = 10.0  # seconds for a connection
 LEFT_OUT = [".git", ".venv", "runs", "docs", "**/__pycache__", ".pytest_cache", ".ruff_cache"]  # of what a cluster's nodes get
+
+
+def token_path() -> Path:
+    """Where Ray looks for a cluster's token, if RAY_AUTH_TOKEN does not hold it."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
 
 
 def prepare_ray(address: str | None) -> None:
@@ -18,6 +25,19 @@ def prepare_ray(address: str | None) -> None:
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    elif os.environ.get("RAY_AUTH_TOKEN") or token_path().is_file():  # Ray shows it to no cluster that it joins, unless told
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def reach(address: str | None) -> None:
+    """Raises UsageError where nobody listens at HOST:PORT, which takes Ray itself minutes to say."""
+    host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
+    if not colon:  # `auto`, or none
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UsageError(f"no Ray cluster answers at {address}: {error}") from error
 
 
 def connect(address: str | None) -> None:
@@ -30,10 +50,12 @@ def connect(address: str | None) -> None:
         raise UsageError("Ray is not installed here: pip install 'ray>=2.56'") from error
     if ray.is_initialized():
         return
+    reach(address)
     settings: dict[str, Any] = dict(log_to_driver=False, configure_logging=False)
     if address is None:
         path = os.pathsep.join(filter(None, [str(CHECKOUT), *sys.path]))
-        ray.init(include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **settings)
+        # without "local", Ray would join any cluster that was last begun on this machine
+        ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **settings)
         return
     try:
         ray.init(address=address, runtime_env={"working_dir": str(CHECKOUT), "excludes": LEFT_OUT}, **settings)

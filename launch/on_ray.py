@@ -7,8 +7,9 @@ unfinished. Ray's own retries are off: they would carry out a task's first part 
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class Row:
 
     def __init__(self, spec: Spec, console: Console) -> None:
         self.spec, self.state, self.failures = spec, "waits", 0
+        self.ended = False
+        """set by who has seen enough of the run: it is stopped, and its folder kept as it is"""
         self._console, self._scores, self._started = console, {}, None
         self._total = sum(visit["budget"] for visit in spec.visits)
         self.done, self.speed = 0.0, 0.0
@@ -104,9 +107,17 @@ class _Remote:
         parcels = self._parcels(stream)
         where = next(parcels)
         self._row.say(f"runs on {where['node']}")
-        return where, (event for parcel in parcels for event in parcel)
+        return where, self._events(parcels)
 
-    def _parcels(self, stream: Any) -> Iterator[Any]:
+    def _events(self, parcels: Generator[Any, None, None]) -> Iterator[Event]:
+        with closing(parcels):
+            for parcel in parcels:
+                for event in parcel:
+                    if self._row.ended:
+                        raise Stopping
+                    yield event
+
+    def _parcels(self, stream: Any) -> Generator[Any, None, None]:
         """What the task yields; the task is ended when the sweep is being stopped, and when nobody takes any more."""
         try:
             while True:
@@ -135,13 +146,14 @@ def run_sweep(
     cpus: float,
     gpus: float,
     retries: int,
+    make_row: Callable[[Spec, Console], Row] = Row,
 ) -> int:
     """Carry out a sweep; returns the exit code: 0, or that of the last failure. `cpus` and `gpus` are of each run; each is begun again
     `retries` times at most. Raises UsageError where no cluster is at `address` or none of its nodes could ever hold a run, and Stopped."""
     connect(address)
     _refuse_too_much(cpus, gpus)
     console = Console(highlight=False)
-    rows = {each.key: Row(runner.describe(each), console) for each in experiments}
+    rows = {each.key: make_row(runner.describe(each), console) for each in experiments}
     stopping, codes = threading.Event(), []
 
     def carry_out(experiment: Experiment) -> int:
@@ -151,8 +163,8 @@ def run_sweep(
                 remote = _Remote(row, cpus, gpus, stopping)
                 _, outcome = runner.run(experiment, runs, name, "cpu", compile, other_code, remote, row)
             except Stopping:
-                row.say("stopped")
-                return 130
+                row.say("stopped early" if row.ended else "stopped")
+                return 0 if row.ended else 130
             except (FloatingPointError, UsageError) as error:
                 row.say(f"failed: {_last_line(error)}")
                 return 6 if isinstance(error, FloatingPointError) else 2

@@ -55,6 +55,7 @@ PARTS = {
         "nature": "plasticity_rl.networks.Nature",
         "impala-cnn": "plasticity_rl.networks.Impala",
         "resnet18": "plasticity_rl.networks.Resnet18",
+        "transformer": "plasticity_rl.networks.Transformer",
     },
     "optimizer": {
         "sgd": "plasticity_rl.optimizers.SGD",

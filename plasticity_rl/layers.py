@@ -7,6 +7,8 @@ from torch import Tensor
 
 Params = dict[str, Tensor]
 
+GATE = "injection"  # the parameter (1,) that says, of a network that carries what is injected, whether it is: not positive, or 1
+
 
 class Layer(NamedTuple):
     """The names of one layer's parameters, and how it is wired. Units are a dense layer's outputs or a convolution's channels."""
@@ -32,9 +34,12 @@ class Layer(NamedTuple):
     """of a noisy layer: the standard deviations beside the weight, of its shape"""
     bias_noise: str | None = None
     shared: bool = False
-    """are these units added to a residual stream? Others write and read the same channels, so no unit there is this layer's alone"""
+    """are these units added to a residual stream? Others write and read the same channels, so no unit there is this layer's alone. So it is
+    said of queries, keys and values too, which mean something only together"""
     copies: int = 1
     """how many outputs its activation makes of each unit; a reader finds the first of all units, then the second of all"""
+    beside: str | None = None
+    """of a layer that is injected: the name of the one, wired alike, that is frozen then"""
 
     @property
     def head(self) -> bool:
@@ -50,6 +55,11 @@ class Layer(NamedTuple):
         """Its parameters; dimension 0 of each is the units."""
         names = (self.weight, self.bias, self.scale, self.offset, self.weight_noise, self.bias_noise)
         return tuple(name for name in names if name is not None)
+
+    @property
+    def subtracted(self) -> dict[str, str]:
+        """Of a layer that is injected: its `own` parameters -> those of the frozen copy whose outputs are taken away."""
+        return {} if self.beside is None else {name: f"{name}.subtracted" for name in self.own}
 
 
 class Dense(NamedTuple):
@@ -81,7 +91,17 @@ class Group(NamedTuple):
     units: int
 
 
-Stage = Dense | Conv | Block | Group
+class Tokens(NamedTuple):
+    """Patches of an image, or the numbers of a vector, as tokens, and `depth` pairs of residual branches: attention among them, and a dense
+    layer of four times as many units with one that leads back. A dense layer after it reads the mean over tokens."""
+
+    units: int
+    depth: int
+    heads: int
+    patch: int
+
+
+Stage = Dense | Conv | Block | Group | Tokens
 
 
 class Step(NamedTuple):
@@ -97,7 +117,11 @@ class Step(NamedTuple):
     passes: bool = False
     """does it begin a residual stream beside what it reads, which the next step reads too?"""
     averages: bool = False
-    """over positions, after the activation"""
+    """over positions or tokens, after the activation"""
+    places: bool = False
+    """does it tell each position where it is, and make a row of it?"""
+    heads: int = 0
+    """of attention, where it makes queries, keys or values, in this order"""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
 from math import pi, prod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from plasticity_rl.activations import HOMOGENEOUS as HOMOGENEOUS
 from plasticity_rl.activations import activation, gain
-from plasticity_rl.checks import check
+from plasticity_rl.attention import attended
+from plasticity_rl.checks import UsageError, check
+from plasticity_rl.layers import GATE as GATE
 from plasticity_rl.layers import Block as Block
 from plasticity_rl.layers import Conv as Conv
 from plasticity_rl.layers import Dense as Dense
@@ -25,6 +27,7 @@ from plasticity_rl.layers import Layer as Layer
 from plasticity_rl.layers import Params as Params
 from plasticity_rl.layers import Stage as Stage
 from plasticity_rl.layers import Step
+from plasticity_rl.layers import Tokens as Tokens
 from plasticity_rl.torsos import Builder, entries
 from plasticity_rl.weights import drawn, effective, stored
 
@@ -64,6 +67,8 @@ class NetworkSpec(ABC):
     """for `powerprop`"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of what hidden layers multiply; parameters, norms, heads, losses and the optimizer are float32 all the same"""
+    injection: bool = False
+    """carry a second and a third copy of the last hidden layers and heads, for the PlasticityInjection that switches them on"""
 
     def __post_init__(self) -> None:
         check(
@@ -71,6 +76,8 @@ class NetworkSpec(ABC):
             width="[1, 65536]",
             depth="[1, 1000]",
             scale="[1, 64]",
+            heads="[1, 64]",
+            patch="[1, 1000]",
             slope="[0, 1]",
             eta="(0, 1)",
             rank="(0, 1]",
@@ -156,6 +163,49 @@ class Resnet18(NetworkSpec):
         return (Block(64, pool=False), Group(128), Group(256), Group(512), Dense(self.width))
 
 
+@dataclass(frozen=True)
+class Transformer(NetworkSpec):
+    """A small vision transformer with norms before the branches (Dosovitskiy et al. 2020, arXiv 2010.11929; Xiong et al. 2020, arXiv
+    2002.04745). Tokens are an image's patches, of which an incomplete one at the edge is left out, or a vector's numbers.
+
+    Learned positions, no token of its own for the outputs: the dense layer before the heads, the frame's, reads the mean over tokens.
+    Norms are of each token, a layer norm unless another is asked for; as everywhere, one stands before each activation too, which the
+    papers have not. The units of the feed-forward's first layer are its own, and recycled and measured as any dense layer's (a token is a
+    sample). All else, queries, keys and values included, is `shared` and left alone by what acts on units. NormalizeAndProject holds all
+    of it; but queries' and keys' length is a temperature, and values' and what is written to the stream is felt in the sum, so there the
+    projection is a constraint and leaves a trace. Sizes are ours, for small experiments.
+    """
+
+    norm: Literal["none", "layer", "rms", "batch", "batch-mean"] = "layer"
+    width: int = 64
+    """of a token, and of the dense layer"""
+    depth: int = 2
+    """pairs of attention and feed-forward"""
+    heads: int = 4
+    """of attention, which share the width among them"""
+    patch: int = 12
+    """side of a patch: 49 of them in an Atari frame"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            raise UsageError(f"Transformer: width must be a multiple of heads, {self.heads}, not {self.width}")
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Tokens(self.width, self.depth, self.heads, self.patch), Dense(self.width))
+
+
+class End(NamedTuple):
+    """What reads the torso."""
+
+    tops: list[Layer]
+    heads: list[Layer]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return (*self.tops, *self.heads)
+
+
 class Network:
     """Pure functions of one network's parameters. Made by `NetworkSpec.build`."""
 
@@ -170,23 +220,32 @@ class Network:
         names = [f"hidden{i}" for i in range(len(stages) + 1)]
         streams = [f"{names[-1]}_{name}" for name, _ in ends.heads] if ends.streams else [names[-1]] * len(ends.heads)
         tops = tuple(dict.fromkeys(streams))
+        readers = (*tops, *(f"{top}_injected" for top in tops)) if spec.injection else tops
         shape = inputs
         for i, (stage, onward) in enumerate(pairwise((*stages, last))):
-            shape = builder.add(names[i], stage, shape, tops if i == len(stages) - 1 else entries(names[i + 1], onward), onward)
+            shape = builder.add(names[i], stage, shape, readers if i == len(stages) - 1 else entries(names[i + 1], onward), onward)
         self._embedding: Layer | None = None
         if ends.cosines:
-            self._embedding = builder.layer("quantiles", (prod(shape), ends.cosines), tops, gates=True)
-        self._tops = [
-            builder.layer(
-                top, (last.units, prod(shape)), tuple(h for (h, _), s in zip(ends.heads, streams, strict=True) if s == top), noisy=True
-            )
-            for top in tops
-        ]
-        read = last.units * builder.copies
-        self._heads = [builder.layer(name, (outputs * ends.tasks, read), (), noisy=True) for name, outputs in ends.heads]
+            self._embedding = builder.layer("quantiles", (prod(shape), ends.cosines), readers, gates=True)
+
+        def end(suffix: str = "") -> End:
+            def layer(name: str, outputs: int, inputs: int, readers: tuple[str, ...]) -> Layer:
+                made = builder.layer(name + suffix, (outputs, inputs), tuple(reader + suffix for reader in readers), noisy=True)
+                return made._replace(beside=name if suffix else None)
+
+            feeds = list(zip(ends.heads, streams, strict=True))
+            hidden = [layer(top, last.units, prod(shape), tuple(head for (head, _), stream in feeds if stream == top)) for top in tops]
+            return End(hidden, [layer(name, outputs * ends.tasks, last.units * builder.copies, ()) for name, outputs in ends.heads])
+
+        self._end, self._injected = end(), end("_injected") if spec.injection else None
+        if self._injected is not None:
+            for layer in self._injected.layers:
+                self.shapes |= {copy: self.shapes[name] for name, copy in layer.subtracted.items()}
+            self.shapes[GATE] = (1,)
         self._feeds = [tops.index(stream) for stream in streams]
         embedding = () if self._embedding is None else (self._embedding,)
-        self.layers: tuple[Layer, ...] = (*(step.layer for step in self._torso), *embedding, *self._tops, *self._heads)
+        injected = () if self._injected is None else self._injected.layers
+        self.layers: tuple[Layer, ...] = (*(step.layer for step in self._torso), *embedding, *self._end.layers, *injected)
         depth = sum(step.layer.activation is not None for step in self._torso) + 1
         self._activations = {
             name: activation(name, spec.slope, spec.eta, depth) for name in {layer.activation for layer in self.layers} if name is not None
@@ -195,7 +254,9 @@ class Network:
         """how many normal numbers a noisy network takes for one example; 0 for others"""
         self._numbers: dict[str, slice] = {}
         for layer in self.layers:
-            if layer.weight_noise is not None:
+            if layer.beside in self._numbers:
+                self._numbers[layer.name] = self._numbers[layer.beside]
+            elif layer.weight_noise is not None:
                 start, self.noise = self.noise, self.noise + sum(self.shapes[layer.weight])
                 self._numbers[layer.name] = slice(start, self.noise)
 
@@ -220,7 +281,8 @@ class Network:
                     amplitude = 1.0 if layer.activation is None else gain(layer.activation, self.spec.slope)
                     weight = drawn(self.shapes[name], kind, amplitude, self.spec.rank, generator)
                     params[name] = weight if layer.head else stored(weight, self.spec.weights, self.spec.alpha)
-        return params
+            params |= {copy: params[name].clone() for name, copy in layer.subtracted.items()}
+        return params | ({GATE: torch.zeros(1)} if self.spec.injection else {})
 
     def cast(self, params: Params) -> Params:
         """Copies of `params`, of what `apply` multiplies with in its own precision: the same outputs, without a conversion each time."""
@@ -249,11 +311,22 @@ class Network:
         says whose heads answer; without it, task 0's.
         """
         x = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
-        total = x  # of a residual stream
+        total, asked = x, []  # of a residual stream; queries, keys and values
         features: Params = {}
         for step in self._torso:
             layer = step.layer
-            y = self._linear(params, layer, x, step=step)
+            if step.stride and x.ndim == 2:
+                x = x[:, None, :, None]
+            if step.places:
+                places = self._linear(params, layer, torch.eye(self.shapes[layer.weight][1], dtype=x.dtype, device=x.device))
+                y = (x.flatten(2).mT + places).flatten(0, 1)
+            else:
+                y = self._linear(params, layer, x, step=step)
+            if step.heads:
+                asked.append(y)
+                if len(asked) == 3:
+                    x, asked = attended(*asked, batch=len(inputs), heads=step.heads), []
+                continue
             if step.pool:
                 y = F.max_pool2d(y, 3, 2, padding=1)
             y = total + y if step.adds else y
@@ -262,19 +335,30 @@ class Network:
             if not step.passes:
                 x = self._activate(params, layer, y, features, raw)
             if step.averages:
-                x = x.mean((2, 3))
+                x = x.mean((2, 3)) if x.ndim == 4 else x.unflatten(0, (len(inputs), -1)).mean(1)
         x, batch = x.flatten(1), len(inputs)
         if self._embedding is not None:
             x = self._embed(params, x, fractions, features, raw)
         rows = len(x) // batch  # of one example: its fractions
         if noise is not None and len(noise) > 1:
             noise = noise.repeat_interleave(rows, 0)
-        tops = [self._activate(params, layer, self._linear(params, layer, x, noise), features, raw) for layer in self._tops]
         task = None if task is None else task.expand(batch).repeat_interleave(rows, 0)
-        outputs = [
-            self._of_task(self._linear(params, layer, tops[top], noise), task) for layer, top in zip(self._heads, self._feeds, strict=True)
-        ]
-        result = torch.cat(outputs, -1)
+
+        def read(end: End, params: Params, x: Tensor, features: Params) -> Tensor:
+            tops = [self._activate(params, layer, self._linear(params, layer, x, noise), features, raw) for layer in end.tops]
+            pairs = zip(end.heads, self._feeds, strict=True)
+            return torch.cat([self._of_task(self._linear(params, layer, tops[top], noise), task) for layer, top in pairs], -1)
+
+        if self._injected is None:
+            result = read(self._end, params, x, features)
+        else:
+            on, layers = params[GATE] > 0, self._injected.layers
+            learned = {name: torch.where(on, params[name].detach(), params[name]) for layer in self._end.layers for name in layer.own}
+            new = {name: torch.where(on, params[name], params[name].detach()) for layer in layers for name in layer.own}
+            born = {name: params[copy].detach() for layer in layers for name, copy in layer.subtracted.items()}
+            heard = torch.where(on, x, x.detach())
+            result = read(self._end, learned, x, features)
+            result = torch.where(on, result + (read(self._injected, new, heard, features) - read(self._injected, born, heard, {})), result)
         return (result if self._embedding is None else result.view(batch, rows, -1)), features
 
     def _linear(self, params: Params, layer: Layer, x: Tensor, noise: Tensor | None = None, step: Step | None = None) -> Tensor:
@@ -297,11 +381,11 @@ class Network:
 
     def _activate(self, params: Params, layer: Layer, x: Tensor, features: Params, raw: bool) -> Tensor:
         """Norm and activation; the units, after or before it, go into `features`."""
-        if layer.activation is None:
-            return x
         if layer.scale is not None and layer.offset is not None:
             shape = (-1, *(1,) * (x.ndim - 2))
             x = self._normalize(x.to(params[layer.scale].dtype)) * params[layer.scale].view(shape) + params[layer.offset].view(shape)
+        if layer.activation is None:
+            return x
         before, x = x, self._activations[layer.activation](x)
         features[layer.name] = (before if raw else x).movedim(1, -1).reshape(-1, layer.units).to(params[layer.weight].dtype)
         return x

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from plasticity_rl.activations import PAIRED
 from plasticity_rl.checks import UsageError
-from plasticity_rl.layers import Block, Conv, Dense, Group, Layer, Stage, Step
+from plasticity_rl.layers import Block, Conv, Dense, Group, Layer, Stage, Step, Tokens
 
 if TYPE_CHECKING:
     from plasticity_rl.networks import NetworkSpec
@@ -32,6 +32,8 @@ class Builder:
         if isinstance(stage, Dense):
             self.steps.append(Step(self.layer(name, (stage.units, prod(shape)), readers)))
             return (stage.units * self.copies,)
+        if isinstance(stage, Tokens):
+            return self._tokens(name, stage, shape, readers)
         kernel = stage.kernel if isinstance(stage, Conv) else 1 if isinstance(stage, Group) else 3
         if len(shape) != 3 or min(shape[1:]) < kernel:
             torso = type(self.spec).__name__
@@ -67,6 +69,33 @@ class Builder:
         positions = tuple((side + 1) // 2 for side in shape[1:]) if halved else shape[1:]
         return (stage.units * (1 if summed else self.copies), *(() if averaged else positions))
 
+    def _tokens(self, name: str, stage: Tokens, shape: Shape, readers: tuple[str, ...]) -> Shape:
+        """A stream of tokens that embedding and positions begin, and two branches for each of its depth."""
+        kernel = stage.patch if len(shape) == 3 else 1
+        if len(shape) not in (1, 3) or min(shape[1:], default=1) < kernel:
+            allowed = f"vectors, and images of {stage.patch} x {stage.patch} or more"
+            raise UsageError(f"{type(self.spec).__name__} cannot read inputs of shape {self.inputs}: {name} reads {allowed}")
+        channels, tokens = (shape[0], prod(side // kernel for side in shape[1:])) if len(shape) == 3 else (1, shape[0])
+        blocks = [f"{name}_{i + 1}" for i in range(stage.depth)]
+        branches = [entry for block in blocks for entry in ((f"{block}query", f"{block}key", f"{block}value"), (f"{block}up",))]
+
+        def after(branch: int) -> tuple[str, ...]:
+            return (*(reader for entry in branches[branch:] for reader in entry), *readers)
+
+        square, wide = (stage.units, stage.units), 4 * stage.units
+        patches = self.layer(name, (stage.units, channels, kernel, kernel), after(0), shared=True, bare=True)
+        self.steps.append(Step(patches, kernel))
+        self.steps.append(Step(self.layer(f"{name}_positions", (stage.units, tokens), after(0), shared=True, linear=True), places=True))
+        for i, block in enumerate(blocks):
+            for part in branches[2 * i]:
+                self.steps.append(Step(self.layer(part, square, (f"{block}out",), shared=True, bare=True), heads=stage.heads))
+            out = self.layer(f"{block}out", square, after(2 * i + 1), shared=True, linear=True)
+            self.steps.append(Step(out, adds=True))
+            self.steps.append(Step(self.layer(f"{block}up", (wide, stage.units), (f"{block}down",))))
+            down = self.layer(f"{block}down", (stage.units, wide * self.copies), after(2 * i + 2), shared=True, linear=True)
+            self.steps.append(Step(down, adds=True, averages=i == stage.depth - 1))
+        return (stage.units,)
+
     def layer(
         self,
         name: str,
@@ -77,8 +106,10 @@ class Builder:
         shared: bool = False,
         bare: bool = False,
         gates: bool = False,
+        linear: bool = False,
     ) -> Layer:
-        """A layer of the next parameters. `bare` has neither norm nor activation, what `gates` others one output a unit."""
+        """A layer of the next parameters. `bare` has neither norm nor activation, `linear` no activation, what `gates` others one output a
+        unit."""
         bare, noisy = bare or not readers, noisy and self.noisy
         normed = not bare and self.spec.norm != "none"
         layer = Layer(
@@ -90,11 +121,11 @@ class Builder:
             units=weight[0],
             readers=readers,
             columns=columns,
-            activation=None if bare else "relu" if gates and self.copies > 1 else self.spec.activation,
+            activation=None if bare or linear else "relu" if gates and self.copies > 1 else self.spec.activation,
             weight_noise=f"{name}.weight_noise" if noisy else None,
             bias_noise=f"{name}.bias_noise" if noisy and not normed else None,
             shared=shared,
-            copies=1 if bare or gates else self.copies,
+            copies=1 if bare or linear or gates else self.copies,
         )
         self.shapes |= dict.fromkeys(layer.own, (layer.units,)) | dict.fromkeys(layer.weights, weight)
         return layer

@@ -36,6 +36,7 @@ from plasticity_rl.interventions import (
     NormConstraint,
     Orthogonal,
     Parseval,
+    PlasticityInjection,
     Powerprop,
     ReDo,
     Refresh,
@@ -109,6 +110,7 @@ MEMBERS = (
     FanIn(),
     SpectralNorm(iterations=3),
     Powerprop(alpha=1.5),
+    PlasticityInjection(),
 )
 OUTPUTS, BATCH, RATE = 3, 4, 1e-2
 
@@ -194,8 +196,10 @@ def built(kind: str, **fields) -> Network:
     return dataclasses.replace(spec, **fields).build(inputs, ends)
 
 
-def learn(chain: tuple[Intervention, ...], kind: str, members: int, seed: int = 0, optimizer=None) -> Learner:
+def learn(chain: tuple[Intervention, ...], kind: str, members: int, seed: int = 0, optimizer=None, **fields) -> Learner:
+    """A learner of that kind of network, with these fields of its spec."""
     spec, inputs, ends = SPECS[kind]
+    spec = dataclasses.replace(spec, **fields)
     network, optimizer = assemble(spec, optimizer or Adam(), chain, inputs, ends)
     return Learner(network, lambda params, batch: loss(network, params, batch), optimizer, chain, members, seed, compile=False)
 
@@ -303,6 +307,19 @@ def named_by_redo(intervention: ReDo, net: Net, state: State, features: Params, 
     return params, params
 
 
+def named_by_injection(intervention: PlasticityInjection, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    params, memory = none_of(net), none_of(net)
+    for name in params:
+        params[name][...] = name == "injection" or "_injected." in name
+        memory[name][...] = params[name] | name.startswith(HEADS[kind] + LAST[kind])
+    return params, memory
+
+
+def frozen_by_injection(name: str, kind: str) -> bool:
+    """Does a parameter not train any more once plasticity was injected?"""
+    return name == "injection" or name.endswith(".subtracted") or name.startswith(HEADS[kind] + LAST[kind])
+
+
 def named_by_birth(intervention: BornAgain, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
     everything = {name: torch.ones_like(mask) for name, mask in none_of(net).items()}
     return everything, everything
@@ -357,6 +374,7 @@ NAMED = {
     DASH: named_by_dash,
     FIRE: named_by_fire,
     Layerwise: named_by_layerwise,
+    PlasticityInjection: named_by_injection,
 }
 """method -> which elements of the parameters, and of the optimizer's memory, a refresh may touch: the method's own words, read plainly"""
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import LayerNorm, NormalizeAndProject, ReDo, Reset, ShrinkAndPerturb, WeightDecay, assemble
+from plasticity_rl.interventions import CReLU, LayerNorm, NormalizeAndProject, ReDo, Reset, ShrinkAndPerturb, WeightDecay, assemble
 from plasticity_rl.interventions.base import overwrite, select
 from plasticity_rl.networks import MLP
 from plasticity_rl.optimizers import Adam, Net, RMSprop
@@ -109,3 +109,9 @@ def test_overwrite_takes_values_and_forgets_memory_where_the_mask_holds():
     after = overwrite(net, {"a": torch.tensor([False, True])}, {"a": torch.tensor([7.0, 8.0])})
     assert {name: param.tolist() for name, param in after.params.items()} == {"a": [1.0, 8.0], "b": [3.0]}
     assert {name: memory.tolist() for name, memory in after.slots["mean"].items()} == {"a": [4.0, 0.0], "b": [6.0]}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_norm_and_pairs_of_outputs_are_both_built(order):
+    network, _ = assemble(MLP(), Adam(), (LayerNorm(), CReLU())[::order], (3,), 2)
+    assert [(layer.activation, layer.scale is not None) for layer in select(network.layers, "hidden")] == [("crelu", True)] * 3

@@ -9,6 +9,7 @@ import torch
 from agents.dqn import DQN
 from agents.loop import Loop
 from agents.off_policy import ReplayLoop
+from envs.control import CartPole
 from launch.words import experiment
 from plasticity_rl.checkpoint import Snapshot
 from plasticity_rl.networks import MLP
@@ -73,7 +74,7 @@ def test_acting_is_greedy_but_for_epsilon() -> None:
     assert DQN().act(network, linear([[1.0, 0.0], [0.0, 1.0]]), observations, drawn, shared)["actions"].tolist() == [1, 0, 0]
 
 
-@pytest.mark.parametrize("chain", [[], ["nap", "redo:every=7"], ["reset"]], ids=" + ".join)
+@pytest.mark.parametrize("chain", [[], ["nap", "redo:every=7"], ["reset"], ["plasticity-injection"]], ids=" + ".join)
 def test_a_resumed_run_is_one_that_was_never_stopped_on_cartpole(chain: list[str]) -> None:
     resumed_is_never_stopped(CARTPOLE | {"chain": chain})
 
@@ -120,6 +121,19 @@ def test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike
     one, two, three = chosen.values()
     np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(one, three)
+
+
+def test_no_two_visits_meet_environments_of_the_same_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[list[int]] = []
+    pool = CartPole.pool
+
+    def watched(self: CartPole, visit: Any, seeds: np.ndarray, *given: Any) -> Any:
+        made.append(seeds.flatten().tolist())
+        return pool(self, visit, seeds, *given)
+
+    monkeypatch.setattr(CartPole, "pool", watched)
+    events(experiment(CARTPOLE))
+    assert len(made) >= 2 and len({seed for seeds in made for seed in seeds}) == sum(map(len, made))
 
 
 def test_exploration_starts_again_at_every_visit() -> None:

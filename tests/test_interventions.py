@@ -13,7 +13,7 @@ import torch
 
 from plasticity_rl import interventions
 from plasticity_rl.checkpoint import Snapshot, load_latest, save
-from plasticity_rl.interventions import Evidence, Intervention, NormalizeAndProject, ReDo, Refresh, Reset
+from plasticity_rl.interventions import Evidence, Intervention, NormalizeAndProject, PlasticityInjection, ReDo, Refresh, Reset
 from plasticity_rl.interventions.base import select
 from plasticity_rl.lift import lift, stack
 from plasticity_rl.networks import HOMOGENEOUS
@@ -27,6 +27,7 @@ from tests.learners import (
     copies,
     due,
     evidence_for,
+    frozen_by_injection,
     generator,
     law,
     learn,
@@ -69,7 +70,7 @@ def test_lifted_is_a_loop_over_members(intervention, kind, members):
             leaves = {name: param.clone().requires_grad_() for name, param in ones[m].params.items()}
             around = seen(network, mine, learner.draw(m, "noise", count - 1) if intervention.noisy else None)
             total = loss(network, leaves, mine)[0] + intervention.penalty(leaves, states[m], network.layers, around)
-            grads = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
+            grads = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()), materialize_grads=True), strict=True))
             net = optimizer.update(ones[m], grads, torch.tensor(RATE), network.layers)
             net, states[m] = intervention.after_step(net, states[m], grads, network.layers, around)
             params, states[m] = intervention.project(net.params, states[m], network.layers)
@@ -97,7 +98,7 @@ def test_nothing_changes_when_not_due(intervention, kind, members, clock):
         assert_same(copies(learner), before)
         assert learner.due("update") == learner.due("task") == ()
         return
-    with_it, without = learn((due(intervention, clock, 3),), kind, members), learn((), kind, members)
+    with_it, without = learn((due(intervention, clock, 3),), kind, members), learn((), kind, members, **intervention.build())
     data = batches(kind, members, 4)
     for learner in (with_it, without):
         learner.update(RATE, data[0])
@@ -126,6 +127,9 @@ def test_storage_is_kept_and_every_parameter_still_trains(intervention, kind, me
     assert {name: (tensor.data_ptr(), tensor.shape) for name, tensor in learner.tensors().items() if name != "inputs"} == places
     held = {"scale", "offset"} if getattr(intervention, "scale_and_offset", None) == "frozen" else set()
     for name, param in learner.net.params.items():
+        if isinstance(intervention, PlasticityInjection) and frozen_by_injection(name, kind):
+            assert torch.equal(param, before[f"params/{name}"])
+            continue
         for slot, memory in learner.net.slots.items():
             assert memory[name].shape == param.shape
             moved = (memory[name] != before[f"slots/{slot}/{name}"]).flatten(1).any(1)

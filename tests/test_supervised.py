@@ -84,7 +84,9 @@ def test_diagnostics_stand_beside_an_untrained_networks() -> None:
     layers = ("hidden0", "hidden1")
     fractions = {f"{kind}_fraction{of}/{layer}" for kind in ("dormant", "dead", "linearised") for of in ("", "_fresh") for layer in layers}
     ranks = {f"{kind}{of}/hidden1" for kind in ("stable_rank", "effective_rank", "srank", "feature_rank") for of in ("", "_fresh")}
-    lengths = {f"{kind}/{layer}" for kind in ("weight_norm", "distance_from_birth", "effective_learning_rate") for layer in (*layers, "head")}
+    lengths = {
+        f"{kind}/{layer}" for kind in ("weight_norm", "distance_from_birth", "effective_learning_rate") for layer in (*layers, "head")
+    }
     assert names == {"loss", "learning_rate", "updates_per_second"} | fractions | ranks | lengths
     by_name = {(metric.name, metric.updates): metric.value for metric in found if metric.member == 0}
     for layer in layers:

@@ -30,6 +30,7 @@ from plasticity_rl.interventions.noisy_updates import NoisyUpdates as NoisyUpdat
 from plasticity_rl.interventions.norm_constraint import NormConstraint as NormConstraint
 from plasticity_rl.interventions.orthogonal import Orthogonal as Orthogonal
 from plasticity_rl.interventions.parseval import Parseval as Parseval
+from plasticity_rl.interventions.plasticity_injection import PlasticityInjection as PlasticityInjection
 from plasticity_rl.interventions.powerprop import Powerprop as Powerprop
 from plasticity_rl.interventions.redo import ReDo as ReDo
 from plasticity_rl.interventions.reset import Reset as Reset

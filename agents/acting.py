@@ -1,0 +1,46 @@
+"""What acting takes besides environments and a policy's parameters, the same in the learner's process and in a remote actor's."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.chance import Chance
+from envs.sequences import Visit
+from plasticity_rl.experiment import MAX_SEED
+from plasticity_rl.lift import compiled, lift, one_by_one
+from plasticity_rl.networks import Network
+from plasticity_rl.seeds import derive
+
+
+def lifted_act(agent: Any, network: Network, alone: bool, compile: bool) -> Callable[..., dict[str, Tensor]]:
+    """`agent.act` of all members: (params, observations, drawn, shared) -> what it says. `alone`: one member after the other."""
+    act = lift(lambda params, observations, drawn, shared: agent.act(network, params, observations, drawn, shared), in_dims=(0, 0, 0, None))
+    act = compiled(act) if compile else act
+    return one_by_one(act, shared=1) if alone else act
+
+
+def draw(chance: Chance, agent: Any, network: Network, outputs: int, at: int, environments: int, suffix: str = "") -> dict[str, Tensor]:
+    """The random numbers of decision `at` among so many `outputs`, (S, environments, ...) each; a `suffix` names streams of one's own."""
+    drawn = {"uniform": chance.uniform(at, f"explore{suffix}", environments, agent.draws(outputs))}
+    if network.noise:
+        drawn["noise"] = chance.normal(at, f"acting noise{suffix}", environments, network.noise)
+    return drawn
+
+
+def shared(benchmark: Any, visit: Visit, epsilon: float, device: str) -> dict[str, Tensor]:
+    """What all members' decisions have in common: the chance of a random action, and which task it is."""
+    return {"epsilon": torch.tensor(epsilon, device=device), "task": torch.tensor(benchmark.names.index(visit.task), device=device)}
+
+
+def pool_seeds(seed: int, members: int, environments: int, step: int, purpose: str) -> np.ndarray:
+    """A seed for each environment that is made at a step of the run, (S, environments), all different."""
+    seeds: dict[int, None] = {}
+    for member in range(members):
+        for environment in range(environments):
+            tries = (derive(seed, member, purpose, environment, step, again) % MAX_SEED for again in count())
+            seeds[next(each for each in tries if each not in seeds)] = None
+    return np.array(list(seeds)).reshape(members, environments)

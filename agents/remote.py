@@ -1,0 +1,288 @@
+"""Remote actors: N processes that play unrolls of all members, and one learner that is fed by them.
+
+The environments of each member are divided equally. An actor has a pool, a copy of the policy and random streams of its own; it is asked
+for one unroll at a time, with the weights and all numbers that it needs. As soon as an unroll of everybody is there, the next is asked
+for, with the weights from before the learner learns from it: a fixed lag of one unroll, so that nobody's speed, nor the order in which
+unrolls arrive, changes what is learned. At a checkpoint and at the end of a visit nothing is under way and all pools are given up.
+
+An actor that dies is replaced by one of the next incarnation, with new seeds and streams. The part of an unroll that it had played is
+lost, its episodes are cut where the unroll before ended, and the new one plays the unroll again: its first step only opens the new
+episodes. Ray is imported where it is used; nothing here starts a cluster.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.actor import Episode, Tally
+from agents.player import ENDS, Order, Player, Tag, Unroll
+from envs.pools import Step
+from envs.sequences import Visit
+from plasticity_rl.checks import UsageError
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks import Params
+
+DEATHS = 5  # of an actor without forgiveness, after which the run is given up
+FORGIVEN = 0.25  # of a death, by every unroll that the actor delivers
+LENGTH = 160  # characters of what Ray has to say of a death
+PATIENCE = 1.0  # seconds of waiting after which Python looks whether a signal came
+
+
+class ActorsLost(RuntimeError):
+    """The run cannot go on: an actor dies again and again, or fails in a way that would come again."""
+
+
+class Weights(NamedTuple):
+    """All members' parameters."""
+
+    version: int
+    """updates that they have seen"""
+    values: np.ndarray
+    """one after the other, in the order of their names"""
+
+
+class Died(NamedTuple):
+    """An actor is gone."""
+
+    actor: int
+    incarnation: int
+    reason: str
+
+
+def flat(params: Params) -> np.ndarray:
+    """One array of all parameters."""
+    return torch.cat([params[name].detach().reshape(-1) for name in sorted(params)]).cpu().numpy()
+
+
+class Stage(Protocol):
+    """Where actors live."""
+
+    def start(self, actor: int, incarnation: int) -> None:
+        """Begin one; whoever had its place is ended."""
+        ...
+
+    def publish(self, weights: np.ndarray) -> Any:
+        """Put weights where all can read them; returns what `ask` is given."""
+        ...
+
+    def ask(self, weights: Any, order: Order) -> None:
+        """Let an actor play."""
+        ...
+
+    def next(self) -> Unroll | Died:
+        """Wait for what comes next of all that was asked for."""
+        ...
+
+    def close(self) -> None:
+        """End all."""
+        ...
+
+
+class Crew:
+    """All actors of a run, those that died replaced."""
+
+    def __init__(self, stage: Stage, actors: int) -> None:
+        self.size, self.deaths, self.waited = actors, 0, 0.0
+        """actors; how many died; seconds that the learner waited for them"""
+        self._stage = stage
+        self._incarnations, self._debts = [0] * actors, [0.0] * actors
+        self._weights: Any = None
+        self._orders: dict[int, Order] = {}
+        self._came: dict[int, Unroll] = {}
+        for actor in range(actors):
+            stage.start(actor, 0)
+
+    @classmethod
+    def hire(cls, experiment: Experiment, compile: bool, bootstraps: bool) -> "Crew":
+        """On the Ray cluster that this process has joined. Raises UsageError where it has not."""
+        return cls(OnRay(experiment, compile, bootstraps), experiment.actors)
+
+    def ask(self, weights: Weights, order: Order) -> None:
+        """Let everybody play `order`."""
+        self._weights, self._came = self._stage.publish(weights.values), {}
+        for actor, incarnation in enumerate(self._incarnations):
+            tag = Tag(actor, incarnation, order.tag.sequence, weights.version)
+            self._orders[actor] = order._replace(tag=tag)
+            self._stage.ask(self._weights, self._orders[actor])
+
+    def gather(self) -> list[Unroll]:
+        """What was asked for, one of each actor. Raises ActorsLost where one dies too often."""
+        began = time.monotonic()
+        while len(self._came) < self.size:
+            came = self._stage.next()
+            if isinstance(came, Died):
+                self._replace(came)
+            elif came.tag == self._orders[came.tag.actor].tag and came.tag.actor not in self._came:  # else it came before, or too late
+                self._came[came.tag.actor] = came
+                self._debts[came.tag.actor] = max(self._debts[came.tag.actor] - FORGIVEN, 0.0)
+        self.waited += time.monotonic() - began
+        return [self._came[actor] for actor in range(self.size)]
+
+    def close(self) -> None:
+        """End all of them."""
+        self._stage.close()
+
+    def _replace(self, died: Died) -> None:
+        actor = died.actor
+        if died.incarnation != self._incarnations[actor]:
+            return
+        self.deaths += 1
+        self._debts[actor] += 1
+        if self._debts[actor] > DEATHS:
+            raise ActorsLost(f"actor {actor} died again and again, {self.deaths} deaths of actors in all; the last: {died.reason}")
+        self._incarnations[actor] += 1
+        self._stage.start(actor, self._incarnations[actor])
+        if actor not in self._came:
+            order = self._orders[actor]
+            self._orders[actor] = order._replace(tag=order.tag._replace(incarnation=self._incarnations[actor]))
+            self._stage.ask(self._weights, self._orders[actor])
+
+
+class Unrolls:
+    """A leg that remote actors play, step by step in the place of an `Actor` whose pool is here."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        plan: tuple[Visit, int, int, int, int],
+        members: int,
+        environments: int,
+        unroll: int,
+        weights: Callable[[], Weights],
+        device: str,
+    ) -> None:
+        """`plan`: the visit, and the steps of the run at which it begins and ends, and at which the leg does. `unroll` is in pool steps."""
+        self._crew, self._unroll, self._weights, self._device = crew, unroll, weights, device
+        self._visit, self._start, self._end, self._leg, last = plan
+        self._members, self._environments = members, environments
+        self._asked, self._last = self._leg // environments, -(-last // environments)  # in pool steps
+        self._tally = Tally(members, environments)
+        self._incarnations: list[int] = []
+        self._t = 0
+        self._ask()
+        self._fetch()
+
+    @property
+    def said(self) -> dict[str, Tensor]:
+        """What the policy said of the step that is next, (S, B) each."""
+        return {name: values[self._t] for name, values in self._said.items()}
+
+    def ready(self) -> list[slice]:
+        """Where the unroll is used up, wait for the next; returns the columns whose episodes were cut, as their actor had died."""
+        return self._fetch() if self._t == len(self._rewards) else []
+
+    def send(self, actions: Tensor) -> None:
+        """Nothing: they were taken."""
+
+    def receive(self) -> tuple[Step, list[Episode]]:
+        """What came of it, and the episodes that ended."""
+        ends, rewards = self._ends[self._t].reshape(-1), self._rewards[self._t].reshape(-1)
+        self._t += 1
+        self.frames, self.ages = self._frames[self._t], self._ages[self._t]
+        flags = {name: (ends >> bit & 1).astype(bool) for bit, name in enumerate(ENDS)}
+        step = Step(self._observations[self._t].reshape(len(rewards), *self._observations.shape[3:]), rewards, **flags)
+        return step, self._tally.add(step)
+
+    def cut(self, columns: slice) -> list[Episode]:
+        """The episodes in some columns are over before their end."""
+        return self._tally.cut(columns)
+
+    def close(self) -> list[Episode]:
+        """The leg is over, and the actors have given up their pools; returns the episodes that this cut."""
+        return self._tally.cut()
+
+    def _ask(self) -> None:
+        steps, first = min(self._unroll, self._last - self._asked), self._leg // self._environments
+        if steps > 0:
+            last, tag = self._asked + steps == self._last, Tag(0, 0, self._asked, 0)
+            self._crew.ask(self._weights(), Order(tag, self._visit, self._start, self._end, self._leg, steps, self._asked > first, last))
+            self._asked += steps
+
+    def _fetch(self) -> list[slice]:
+        came = self._crew.gather()
+        self._ask()  # for what is played while the learner learns from this
+        frames, ages, self._rewards, self._ends = (
+            np.concatenate([getattr(each, name) for each in came], 2) for name in ("frames", "ages", "rewards", "ends")
+        )
+        said = {name: np.concatenate([each.said[name] for each in came], 2) for name in came[0].said}
+        self._observations, self._frames, self._ages = frames, self._tensor(frames), self._tensor(ages)
+        self._said = {name: self._tensor(values) for name, values in said.items()}
+        before, self._incarnations = self._incarnations, [each.tag.incarnation for each in came]
+        width = self._environments // len(came)
+        if not before:
+            self.frames, self.ages = self._frames[0], self._ages[0]
+        self._t = 0
+        replaced = [actor for actor, incarnation in enumerate(before) if incarnation != self._incarnations[actor]]
+        return [slice(width * actor, width * (actor + 1)) for actor in replaced]
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self._device)
+
+
+class OnRay:
+    """Actors that are Ray's: each a process somewhere on the cluster that this one has joined."""
+
+    def __init__(self, experiment: Experiment, compile: bool, bootstraps: bool) -> None:
+        import ray
+
+        if not ray.is_initialized():
+            raise UsageError("remote actors need a Ray cluster, and this process has joined none: ray.init() comes first")
+        self._ray: Any = ray
+        self._about = (experiment, compile, bootstraps)
+        # They share processors where the cluster has fewer than they are; without a processor of its own, one is never waited for.
+        processors = 1 if ray.cluster_resources().get("CPU", 0) >= experiment.actors else 0
+        self._class = self._ray.remote(num_cpus=processors, max_restarts=0, max_task_retries=0)(RayPlayer)
+        self._actors: dict[int, tuple[int, Any]] = {}
+        self._asked: dict[Any, tuple[int, int]] = {}
+
+    def start(self, actor: int, incarnation: int) -> None:
+        self._end(actor)
+        self._asked = {reference: who for reference, who in self._asked.items() if who[0] != actor}
+        self._actors[actor] = incarnation, self._class.remote(self._about, actor, incarnation)
+
+    def publish(self, weights: np.ndarray) -> Any:
+        return self._ray.put(weights)
+
+    def ask(self, weights: Any, order: Order) -> None:
+        incarnation, handle = self._actors[order.tag.actor]
+        self._asked[handle.unroll.remote(weights, order)] = order.tag.actor, incarnation
+
+    def next(self) -> Unroll | Died:
+        found: list[Any] = []
+        while not found:
+            found, _ = self._ray.wait(list(self._asked), timeout=PATIENCE)
+        actor, incarnation = self._asked.pop(found[0])
+        try:
+            return self._ray.get(found[0])
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, UsageError):
+                raise UsageError(str(error.cause)) from error
+            raise ActorsLost(f"actor {actor} failed: {type(error.cause).__name__}: {error.cause}") from error
+        except self._ray.exceptions.RayError as error:
+            said = " ".join(str(error).split())
+            return Died(actor, incarnation, said[max(said.find("The actor is dead"), 0) :][:LENGTH] or type(error).__name__)
+
+    def close(self) -> None:
+        for actor in list(self._actors):
+            self._end(actor)
+
+    def _end(self, actor: int) -> None:
+        if actor in self._actors:
+            self._ray.kill(self._actors.pop(actor)[1])
+
+
+class RayPlayer:
+    """A Player as Ray calls it."""
+
+    def __init__(self, about: tuple[Experiment, bool, bool], actor: int, incarnation: int) -> None:
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)  # as where the learner is
+        experiment, compile, bootstraps = about
+        self._player = Player(experiment, actor, incarnation, compile, bootstraps)
+
+    def unroll(self, weights: np.ndarray, order: Order) -> Unroll:
+        return self._player.unroll(weights, order)

@@ -1,0 +1,135 @@
+"""What remote actors add: steps a second and how much of the time the learner learns, with one, two and four of them.
+
+IMPALA with a Nature CNN on frames of Atari, eight environments an actor and an update for each actor's unroll, so that every actor brings
+as many steps and as much to learn. The emulator is Breakout, or a stub whose steps take a fixed time and no processor, as those of actors
+on other machines do not take the learner's. Nobody is compiled: what is compared is what waits for whom.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from agents.impala import IMPALA
+from agents.on_policy import RolloutLoop
+from envs.atari import Atari
+from envs.pools import Step
+from envs.sequences import Visit, sequence
+from launch.join import connect
+from launch.runner import prepare
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks import Nature
+from plasticity_rl.optimizers import RMSprop
+from plasticity_rl.runs import Tick
+from plasticity_rl.schedules import Constant
+
+ENVIRONMENTS = 8  # of each actor
+WARM = 4  # updates for each actor's unrolls before the clock starts
+FRAMES = 4_000_000_000  # never over
+
+
+@dataclass(frozen=True)
+class Stub:
+    """Frames of noise whose steps take `seconds`, asleep."""
+
+    seconds: float = 0.005
+    teaches: ClassVar[str] = "rewards"
+    unit: ClassVar[str] = "frames"
+    frame: ClassVar[tuple[int, ...]] = (84, 84)
+    dtype: ClassVar[str] = "uint8"
+    stack: ClassVar[int] = 4
+    frame_skip: ClassVar[int] = 4
+    names: ClassVar[tuple[str, ...]] = ("Stub",)
+    heads: ClassVar[str] = "shared"
+    inputs: ClassVar[tuple[int, ...]] = (4, 84, 84)
+    outputs: ClassVar[int] = 4
+    life_loss: ClassVar[bool] = False
+
+    def visits(self) -> tuple[Visit, ...]:
+        return sequence(self.names, FRAMES)
+
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> "StubPool":
+        return StubPool(seeds.size, self.seconds)
+
+
+class StubPool:
+    """What an Actor asks of a pool."""
+
+    def __init__(self, num_envs: int, seconds: float) -> None:
+        self.num_envs, self._seconds, self._due = num_envs, seconds, 0.0
+        self._frames = np.random.default_rng(0).integers(256, size=(num_envs, 84, 84), dtype=np.uint8)
+
+    def reset(self) -> Step:
+        return self._step(first=True)
+
+    def send(self, actions: np.ndarray) -> None:
+        self._due = time.monotonic() + self._seconds
+
+    def recv(self) -> Step:
+        time.sleep(max(self._due - time.monotonic(), 0.0))
+        return self._step(first=False)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _step(self, first: bool) -> Step:
+        nothing = np.zeros(self.num_envs, bool)
+        return Step(self._frames, np.zeros(self.num_envs, np.float32), nothing, nothing, nothing, np.full(self.num_envs, first))
+
+
+class Found(NamedTuple):
+    """Of one measurement."""
+
+    speed: float
+    """steps a second"""
+    learning: float | None
+    """share of the time in which the learner did not wait for unrolls; None without remote actors"""
+
+
+def measure(counts: Sequence[int], seconds: float, step_time: float) -> None:
+    """Print a table; 0 actors is the learner's own process, with as many environments as one actor has."""
+    console = Console(highlight=False)
+    connect(None)
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("", no_wrap=True)
+    for heading in ("actors", "SPS", "learner use"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    atari = Atari(games=("Breakout",), frames=FRAMES, sticky=0.0)
+    for name, benchmark in (("Breakout", atari), (f"stub, {1000 * step_time:g} ms a step", Stub(step_time))):
+        for count in (0, *counts):
+            found = run(benchmark, count, seconds)
+            table.add_row(name, str(count or "none"), f"{found.speed:,.0f}", "" if found.learning is None else f"{found.learning:.0%}")
+    console.print(table)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    console.print(f"\nSPS: agent steps a second, {ENVIRONMENTS} environments an actor; windows of {seconds:g} s; {device}", soft_wrap=True)
+
+
+def run(benchmark: Any, actors: int, seconds: float) -> Found:
+    """One measurement, from a steady state."""
+    share = max(actors, 1)
+    agent = IMPALA(environments=ENVIRONMENTS * share, minibatches=share)
+    experiment = Experiment(
+        benchmark, agent, Nature(), RMSprop(), Constant(), members=1, diagnose_every=10**9, checkpoint_every=10**9, actors=actors
+    )
+    prepare(experiment)
+    loop = RolloutLoop(agent, experiment, "cuda" if torch.cuda.is_available() else "cpu", False)
+    began, steps, waited = 0.0, 0, 0.0
+    events = loop.run(None)
+    try:
+        for event in events:
+            if not isinstance(event, Tick):
+                continue
+            now = time.monotonic()
+            if not began and event.updates >= WARM * share:
+                began, steps, waited = now, event.steps, loop.crew.waited if loop.crew else 0.0
+            elif began and now - began >= seconds:
+                learning = 1 - (loop.crew.waited - waited) / (now - began) if loop.crew else None
+                return Found((event.steps - steps) / (now - began), learning)
+    finally:
+        events.close()  # type: ignore[attr-defined]
+    raise RuntimeError("the run ended before it was measured")

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# A Ray cluster of this machine alone: a head that carries out no runs, and workers that do, all on 127.0.0.1 and behind a token.
+#
+#     launch/cluster/up.sh [WORKERS] [CPUS_OF_EACH]
+#     python -m launch cluster check
+#     python -m launch sweep FILE --on ray --address auto
+#     launch/cluster/down.sh
+#
+# PORT=6379 is the cluster's; several ports, several clusters. The first worker takes the machine's GPUs. Linux only, as Ray's workers are.
+set -euo pipefail
+umask 077
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+port=${PORT:-6379}
+workers=${1:-2}
+processors=$(nproc)
+each=${2:-$((processors > workers ? processors / workers : 1))}
+state=$HOME/.ray/up-$port
+
+fail() {
+    echo "error: $1" >&2
+    exit 2
+}
+
+[[ $workers =~ ^[1-9][0-9]{0,2}$ && $each =~ ^[1-9][0-9]{0,3}$ ]] || fail "WORKERS and CPUS_OF_EACH are whole numbers from 1, not $workers and $each"
+[[ $port =~ ^[1-9][0-9]{3,4}$ ]] || fail "PORT must be a number from 1000, not $port"
+[[ ! -e $state ]] || fail "a cluster is up at port $port, or was left there: launch/cluster/down.sh"
+
+if [[ -x $checkout/.venv/bin/ray ]]; then PATH=$checkout/.venv/bin:$PATH; fi
+command -v ray >/dev/null || fail "no ray: make, or pip install '.[testbed]'"
+unset RAY_ADDRESS
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+(cd "$checkout" && python -m launch cluster token)
+
+mkdir -p "$state"
+folder=$(mktemp -d /tmp/ray-XXXXXX) # short: sockets' paths have 107 characters. Ray opens its own folder to all, so it lies in this one
+echo "$folder" >"$state/folder"
+memory=$(awk -v nodes=$((workers + 1)) '/^MemTotal/ { printf "%d", $2 * 1024 * 0.3 / nodes }' /proc/meminfo) # Ray gives each node 0.3 of all
+
+begin() { # name, then options of `ray start`
+    local log=$state/$1.log
+    shift
+    setsid ray start --node-ip-address=127.0.0.1 --object-store-memory="$memory" --min-worker-port=0 --max-worker-port=0 \
+        --disable-usage-stats --block "$@" </dev/null >"$log" 2>&1 &
+    echo $! >>"$state/processes"
+}
+
+await() { # name, process
+    for _ in $(seq 240); do
+        if grep -q "block forever" "$state/$1.log"; then return; fi
+        if ! kill -0 "$2" 2>/dev/null; then break; fi
+        sleep 0.25
+    done
+    tail -n 20 "$state/$1.log" >&2
+    PORT=$port "$checkout/launch/cluster/down.sh" >&2 || true
+    fail "$1 did not start"
+}
+
+begin head --head --port="$port" --num-cpus=0 --num-gpus=0 --temp-dir="$folder/ray" --dashboard-host=127.0.0.1 --ray-client-server-port=$((port + 1))
+await head "$(tail -n 1 "$state/processes")"
+for ((number = 1; number <= workers; number++)); do # one after the other: two that start at once can choose the same sockets
+    if ((number == 1)); then gpus=(); else gpus=(--num-gpus=0); fi
+    begin "worker$number" --address="127.0.0.1:$port" --num-cpus="$each" "${gpus[@]}"
+    await "worker$number" "$(tail -n 1 "$state/processes")"
+done
+echo "up: $workers workers of $each CPUs at 127.0.0.1:$port; logs in $state"
+echo "export RAY_ADDRESS=127.0.0.1:$port"

@@ -1,0 +1,72 @@
+"""Plasticity injection."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from plasticity_rl.checks import check
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite
+from plasticity_rl.networks import GATE, Params
+from plasticity_rl.optimizers import Net
+
+
+@dataclass(frozen=True)
+class PlasticityInjection(Refresh):
+    """Freeze the head, and let a new one learn what is added to it (Nikishin et al. 2023, arXiv 2305.15555).
+
+    From the injection on, outputs are h(x) + h1(x) - h2(x) of what the encoder makes, x, which goes on learning: h is frozen, h1 is new and
+    learns, h2 is a frozen copy of h1 at birth, so the injection itself changes no output. A head is here the last hidden layers with the
+    linear heads above them, all streams; on the Nature torso that is all that is dense. As a diagnostic: where it helps, plasticity was
+    lost. h1 and h2 are there from birth, held and without effect, and make these layers three times as large and as slow.
+
+    The first refresh injects, later ones do nothing: one injection a run. It also makes the optimizer forget what it knows of h, h1 and h2.
+    What is frozen stays so whatever else is in the chain, of which this is best the last: a Reset after the injection reaches the encoder
+    and h1, and units of the encoder that are recycled are still read by h and h2. In noisy layers all three take the same noise.
+
+    The formula is by a survey's words, and who is frozen by a figure's caption. The paper's time of injection on Atari (50 of 200 million
+    frames, as remembered) and what it does with the optimizer's memory are not confirmed; the default is the first task boundary.
+    """
+
+    clock: Literal["update", "task"] = "task"
+
+    usual: ClassVar[dict[str, int]] = {"task": 1}
+
+    def __post_init__(self) -> None:
+        check(self, every="[1, inf)")
+        self.settle()
+
+    def build(self) -> dict[str, Any]:
+        return {"injection": True}
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        learned, new = _parts(layers)
+        return {"injected": torch.zeros(())} | {name: params[name].clone() for name in (*learned, *new)}
+
+    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+        learned, new = _parts(layers)
+        first = state["injected"] == 0
+        values = net.params | _at_birth(state, new) | {GATE: torch.ones_like(net.params[GATE])}
+        masks = {name: first.expand_as(net.params[name]) for name in (*learned, *new, *new.values(), GATE)}
+        frozen = {name: torch.where(first, net.params[name], state[name]) for name in learned}
+        return overwrite(net, masks, values), state | frozen | {"injected": torch.ones_like(state["injected"])}
+
+    def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
+        learned, new = _parts(layers)
+        injected = state["injected"] > 0
+        held = _at_birth(state, new) | {GATE: state["injected"].to(params[GATE]).expand_as(params[GATE])}
+        held |= {name: torch.where(injected, state[name], params[name]) for name in learned}
+        held |= {name: torch.where(injected, params[name], state[name]) for name in new}
+        return params | held, state
+
+
+def _parts(layers: Layers) -> tuple[list[str], dict[str, str]]:
+    """The parameters that learn until the injection, and those that learn from then on, each with its copy that never does."""
+    injected = [layer for layer in layers if layer.beside is not None]
+    beside = {layer.beside for layer in injected}
+    learned = [name for layer in layers if layer.name in beside for name in layer.own]
+    return learned, {name: copy for layer in injected for name, copy in layer.subtracted.items()}
+
+
+def _at_birth(state: State, new: dict[str, str]) -> Params:
+    return {each: state[name] for name, copy in new.items() for each in (name, copy)}
