@@ -14,3 +14,9 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def gradual_underflow() -> None:
+    """Small numbers are kept, whatever the run of a test before this one has set for its process."""
+    torch.set_flush_denormal(False)
