@@ -376,8 +376,7 @@ def bench_update(*, seconds: float = 2.0) -> int:
     Args:
         seconds: time of one measured window
     """
-    if not 0 < seconds < 3600:
-        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
+    _check_seconds(seconds)
     from launch.bench.update import measure
 
     measure(seconds)
@@ -403,8 +402,7 @@ def bench_train(
         rounds: windows of each
         peers: folder of the others' environments, a few GB
     """
-    if not 0 < seconds < 3600:
-        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
+    _check_seconds(seconds)
     if not 0 < rounds <= 1000:
         raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
     if not agents or len(set(agents)) < len(agents):
@@ -432,8 +430,7 @@ def bench_interventions(
         rounds: windows of each, with and without the method in turn
         plugin: a module with methods of your own
     """
-    if not 0 < seconds < 3600:
-        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
+    _check_seconds(seconds)
     if not 0 < rounds <= 1000:
         raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
     if not networks or len(set(networks)) < len(networks) or len(set(only)) < len(only):
@@ -455,8 +452,7 @@ def bench_metrics(*, seconds: float = 2.0) -> int:
     Args:
         seconds: time of one measured window
     """
-    if not 0 < seconds < 3600:
-        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
+    _check_seconds(seconds)
     from launch.bench.metrics import measure
 
     measure(seconds)
@@ -553,7 +549,7 @@ GROUPS = {"bench": BENCHES, "cluster": {"check": cluster_check, "token": cluster
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code. A person's mistake is one line on stderr."""
     # Read when torch starts. Threads that wait look again for microseconds, not for the milliseconds that OpenMP's GNU library takes from a
-    # busy machine's processors; a fifth faster than to sleep at once.
+    # busy machine's processors; faster than to sleep at once.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -637,6 +633,12 @@ def _one_line(complaint: str) -> str:
 def _fail(code: int, error: object) -> int:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return code
+
+
+def _check_seconds(seconds: float) -> None:
+    """Of a measured window."""
+    if not 0 < seconds < 3600:
+        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
 
 
 def _allow(modules: Sequence[str]) -> None:

@@ -154,7 +154,7 @@ def run_sweep(
     _refuse_too_much(cpus, gpus)
     console = Console(highlight=False)
     rows = {each.key: make_row(runner.describe(each), console) for each in experiments}
-    stopping, codes = threading.Event(), []
+    stopping = threading.Event()
 
     def carry_out(experiment: Experiment) -> int:
         row = rows[experiment.key]

@@ -77,7 +77,7 @@ PARTS = {
     },
 }
 
-# Rewards are scaled: clipped ones, of which hundreds are summed, make values that a DQN on CartPole does not hold (200 instead of 500).
+# Rewards are scaled: clipped ones, of which hundreds are summed, make values that a DQN on CartPole does not hold.
 CONTROL: dict[str, Any] = dict(
     agent="dqn:environments=8,batch=32,replay=50000,min_replay=1000,target_every=250,exploration=0.2,final_epsilon=0.05,double=true,"
     "rewards=scale",

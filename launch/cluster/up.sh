@@ -32,7 +32,7 @@ export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 (cd "$checkout" && python -m launch cluster token)
 
 mkdir -p "$state"
-folder=$(mktemp -d /tmp/ray-XXXXXX) # short: sockets' paths have 107 characters. Ray opens its own folder to all, so it lies in this one
+folder=$(mktemp -d -t ray-XXXXXX) # short: sockets' paths have 107 characters. Ray opens its own folder to all, so it lies in this one
 echo "$folder" >"$state/folder"
 memory=$(awk -v nodes=$((workers + 1)) '/^MemTotal/ { printf "%d", $2 * 1024 * 0.3 / nodes }' /proc/meminfo) # Ray gives each node 0.3 of all
 
