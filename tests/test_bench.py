@@ -103,7 +103,7 @@ def test_nobody_runs_while_another_does(tmp_path: Path) -> None:
         before, began = one.run_until(steps=10), time.monotonic()
         other.run_until(ran=other.last.ran + 0.3)
         after = one.run_until(steps=before.steps + 1)
-        assert after.ran - before.ran < time.monotonic() - began - 0.3
+        assert after.ran - before.ran < time.monotonic() - began - 0.15  # half of what the other ran: reports are not of one moment
         assert after.steps - before.steps <= 1000 * (after.ran - before.ran) + 1
     finally:
         one.stop()

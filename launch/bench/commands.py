@@ -1,0 +1,153 @@
+"""The commands of `python -m launch bench`: each measures one thing and prints a table. What is heavy is imported inside it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from launch.commands import DONE, Plugins, allow
+from plasticity_rl.checks import UsageError, choose
+
+
+def bench_update(*, seconds: float = 2.0) -> int:
+    """Measure ms per update for S members, eager and compiled, beside a plain loop, interleaved in the same process.
+
+    Args:
+        seconds: time of one measured window
+    """
+    _check_seconds(seconds)
+    from launch.bench.update import measure
+
+    measure(seconds)
+    return DONE
+
+
+def bench_train(
+    *,
+    agents: tuple[Literal["ppo", "pqn", "dqn", "rainbow"], ...] = ("ppo", "pqn", "dqn", "rainbow"),
+    cleanrl: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: leave it out)")] = None,
+    seconds: float = 10.0,
+    rounds: int = 5,
+    peers: Path = Path("~/.cache/plasticity-rl/peers"),
+) -> int:
+    """Measure agent steps a second on Breakout beside Stable-Baselines3, RLlib, Sample Factory and CleanRL, in windows that take turns.
+
+    Each of them is installed with pip, once, into an environment of its own.
+
+    Args:
+        agents: which to compare
+        cleanrl: a checkout of CleanRL
+        seconds: least time of one measured window
+        rounds: windows of each
+        peers: folder of the others' environments, a few GB
+    """
+    _check_seconds(seconds)
+    if not 0 < rounds <= 1000:
+        raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
+    if not agents or len(set(agents)) < len(agents):
+        raise UsageError("agents must name at least one, each once")
+    from launch.bench.train import measure
+
+    measure(agents, cleanrl and cleanrl.expanduser().resolve(), seconds, rounds, peers.expanduser().resolve())
+    return DONE
+
+
+def bench_interventions(
+    *,
+    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[METHOD ...]", help_behavior_hint="(default: all)")] = (),
+    networks: tuple[Literal["mlp", "nature"], ...] = ("mlp", "nature"),
+    seconds: float = 1.0,
+    rounds: int = 5,
+    plugin: Plugins = (),
+) -> int:
+    """Measure what each method costs: the time of an update with it over that without, for one member and for five, compiled.
+
+    Args:
+        only: methods to measure, with their defaults
+        networks: dense layers on digits, and a Q-network on frames of Atari
+        seconds: time of one measured window
+        rounds: windows of each, with and without the method in turn
+        plugin: a module with methods of your own
+    """
+    _check_seconds(seconds)
+    if not 0 < rounds <= 1000:
+        raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
+    if not networks or len(set(networks)) < len(networks) or len(set(only)) < len(only):
+        raise UsageError("networks must name at least one, and each network and method once")
+    allow(plugin)
+    from launch.show import words
+
+    known = words("method")
+    chosen = [choose("method", word, known) for word in only]
+    from launch.bench.interventions import measure
+
+    measure(chosen or known, networks, seconds, rounds)
+    return DONE
+
+
+def bench_metrics(*, seconds: float = 2.0) -> int:
+    """Measure what diagnostics cost beside the updates between two of them.
+
+    Args:
+        seconds: time of one measured window
+    """
+    _check_seconds(seconds)
+    from launch.bench.metrics import measure
+
+    measure(seconds)
+    return DONE
+
+
+def bench_statistics(*, repetitions: int = 50_000, fewer: int = 2_000, rounds: int = 3) -> int:
+    """Measure the bootstrap of a benchmark's aggregates beside rliable's: 6 algorithms x 10 runs x 57 tasks.
+
+    Args:
+        repetitions: resamples
+        fewer: of rliable's, whose time is scaled up
+        rounds: measurements of each, in turn
+    """
+    if not 100 <= fewer <= repetitions <= 1_000_000:
+        raise UsageError(f"fewer and repetitions must lie in [100, 1000000], the latter no smaller; not {fewer} and {repetitions}")
+    if not 0 < rounds <= 1000:
+        raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
+    from launch.bench.statistics import measure
+
+    measure(repetitions, fewer, rounds)
+    return DONE
+
+
+def bench_actors(*, actors: tuple[int, ...] = (1, 2, 4), seconds: float = 10.0, step_time: float = 0.005) -> int:
+    """Measure what remote actors add: steps a second and the learner's use, with EnvPool and with a stub of a fixed step time.
+
+    Args:
+        actors: how many, one measurement after the other
+        seconds: time of each
+        step_time: seconds that a step of the stub takes
+    """
+    if not 0 < seconds < 3600 or not 0 <= step_time < 60:
+        raise UsageError(f"seconds must lie in (0, 3600) and step-time in [0, 60), not {seconds} and {step_time}")
+    if not actors or not all(0 < each <= 256 for each in actors):
+        raise UsageError("actors must name at least one number in [1, 256]")
+    from launch.join import prepare_ray
+
+    prepare_ray(None)
+    from launch.bench.actors import measure
+
+    measure(actors, seconds, step_time)
+    return DONE
+
+
+BENCHES = {
+    "update": bench_update,
+    "train": bench_train,
+    "actors": bench_actors,
+    "interventions": bench_interventions,
+    "metrics": bench_metrics,
+    "statistics": bench_statistics,
+}
+
+
+def _check_seconds(seconds: float) -> None:
+    """Of a measured window."""
+    if not 0 < seconds < 3600:
+        raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")
