@@ -16,6 +16,7 @@ from plasticity_rl.interventions import assemble
 from plasticity_rl.learner import Learner
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.runs import Score, Tick
+from plasticity_rl.seeds import members_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Supervised:
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
         """The run, as what it reports. Raises FloatingPointError at the first row whose loss is not finite."""
         benchmark, seed, members = experiment.benchmark, experiment.seed, experiment.members
-        stream = benchmark.open(seed, members, self.batch, device)
+        stream = benchmark.open(members_of(seed, members), self.batch, device)
         network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, self.ends(benchmark))
         learner = Learner(
             network, lambda params, batch: self.loss(network, params, batch), optimizer, experiment.chain, members, seed, device, compile

@@ -1,6 +1,7 @@
 """Nonstationary supervised streams: what each task is, as a function of (stream, seed, member, index) alone."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from envs import datasets
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import check
-from plasticity_rl.seeds import derive
+from plasticity_rl.seeds import Member, derive
 
 BLOCK = 256  # updates whose batches are drawn at a time
 
@@ -78,16 +79,16 @@ class RandomLabels:
         """Which images each of a block's updates sees, (BLOCK, batch): uniform, with replacement."""
         return np.random.default_rng(derive(seed, member, "batches", visit, block)).integers(self.images, size=(BLOCK, batch))
 
-    def open(self, seed: int, members: int, batch: int, device: str) -> "Stream":
-        """The stream of `members` members on `device`."""
-        return Stream(self, seed, members, batch, device)
+    def open(self, members: Sequence[Member], batch: int, device: str) -> "Stream":
+        """The stream of those members on `device`."""
+        return Stream(self, members, batch, device)
 
 
 class Stream:
-    """Batches of all members at once."""
+    """Batches of all members at once, whatever their seeds."""
 
-    def __init__(self, benchmark: RandomLabels, seed: int, members: int, batch: int, device: str) -> None:
-        self._benchmark, self._seed, self._members, self._batch, self._device = benchmark, seed, members, batch, device
+    def __init__(self, benchmark: RandomLabels, members: Sequence[Member], batch: int, device: str) -> None:
+        self._benchmark, self._members, self._batch, self._device = benchmark, members, batch, device
         self._images = torch.from_numpy(datasets.load(benchmark.dataset, benchmark.images)[0]).to(device)
         self._labels = self._draws = torch.empty(0)
         self._visit = self._block = -1
@@ -95,13 +96,13 @@ class Stream:
     def batch(self, visit: int, update: int) -> dict[str, Tensor]:
         """Update `update` (from 0) of a visit: inputs (S, batch, *shape) float32, labels (S, batch) int64."""
         if visit != self._visit:
-            self._labels = self._gather(lambda member: self._benchmark.labels(self._seed, member, visit))
+            self._labels = self._gather(lambda seed, member: self._benchmark.labels(seed, member, visit))
             self._visit, self._block = visit, -1
         if update // BLOCK != self._block:
             self._block = update // BLOCK
-            self._draws = self._gather(lambda member: self._benchmark.draws(self._seed, member, visit, self._block, self._batch))
+            self._draws = self._gather(lambda seed, member: self._benchmark.draws(seed, member, visit, self._block, self._batch))
         chosen = self._draws[:, update % BLOCK]
         return {"inputs": self._images[chosen], "labels": self._labels.gather(1, chosen)}
 
-    def _gather(self, of_member) -> Tensor:
-        return torch.from_numpy(np.stack([of_member(member) for member in range(self._members)])).to(self._device)
+    def _gather(self, of_member: Callable[[int, int], np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack([of_member(*member) for member in self._members])).to(self._device)

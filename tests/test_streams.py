@@ -7,6 +7,7 @@ import torch
 from envs import datasets
 from envs.streams import BLOCK, RandomLabels
 from plasticity_rl.checks import UsageError
+from plasticity_rl.seeds import members_of
 
 
 def test_digits_are_scikit_learns_standardised() -> None:
@@ -80,7 +81,7 @@ def test_the_fraction_is_what_is_drawn_anew(fraction: float) -> None:
 def test_batches_are_the_images_with_their_labels_whoever_asks() -> None:
     stream = RandomLabels(images=50, tasks=2)
     images, labels = datasets.load("digits", 50)[0], [stream.labels(0, member, 1) for member in range(3)]
-    opened, alone = stream.open(0, 3, 8, "cpu"), stream.open(0, 1, 8, "cpu")
+    opened, alone = stream.open(members_of(0, 3), 8, "cpu"), stream.open(members_of(0, 1), 8, "cpu")
     for update in (0, 1, BLOCK - 1, BLOCK, 5):
         batch = opened.batch(1, update)
         assert batch["inputs"].shape == (3, 8, 64) and batch["labels"].shape == (3, 8)
@@ -92,6 +93,13 @@ def test_batches_are_the_images_with_their_labels_whoever_asks() -> None:
             np.testing.assert_array_equal(batch["labels"][member], labels[member][chosen])
     assert not torch.equal(opened.batch(1, 0)["inputs"][0], opened.batch(1, 0)["inputs"][1])
     assert not torch.equal(opened.batch(1, 0)["inputs"], opened.batch(0, 0)["inputs"])
+
+
+def test_members_of_several_seeds_are_in_one_stream_what_they_are_in_their_own() -> None:
+    stream = RandomLabels(images=50, tasks=2)
+    mixed, own = stream.open([(7, 2), (0, 1)], 8, "cpu"), [stream.open(members_of(seed, 3), 8, "cpu") for seed in (7, 0)]
+    for name, values in mixed.batch(1, 3).items():
+        assert torch.equal(values, torch.stack([own[0].batch(1, 3)[name][2], own[1].batch(1, 3)[name][1]]))
 
 
 def test_fingerprints_tell_streams_apart() -> None:

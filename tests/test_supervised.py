@@ -29,7 +29,7 @@ def test_a_resumed_run_is_one_that_was_never_stopped(chain: list[str]) -> None:
 def test_scores_are_a_plain_loops_online_accuracies() -> None:
     made = experiment(LABELS | {"members": 1})
     scores = [event for event in events(made) if isinstance(event, Score)]
-    stream = made.benchmark.open(made.seed, 1, made.agent.batch, "cpu")
+    stream = made.benchmark.open([(made.seed, 0)], made.agent.batch, "cpu")
     network = made.network.build(made.benchmark.inputs, made.benchmark.outputs)
     born = Learner(network, lambda *_: (torch.zeros(()), {}), made.optimizer, (), 1, made.seed, compile=False).one(0)
     plain = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 10))
