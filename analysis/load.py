@@ -6,6 +6,7 @@ A run whose rows contradict its own description is left out whole, by name. Rows
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,16 @@ from analysis.consistency import Missing, Run, count, numbers, refuse_mixtures, 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Metric, Score, Spec, find_runs, is_done, read_rows, read_spec
 
-KINDS = ("online", "return", "cut", "evaluation")
+MEASURED = ("online",)
+"""kinds that are means over an interval of learning: one row of a member at any count"""
+KINDS = (*MEASURED, "return", "cut", "evaluation")
+Columns = dict[str, np.ndarray]
+"""a run's rows: name -> (rows,)"""
 LEADING = ("run", "setting", "benchmark", "label", "seed")
 """of the run that a row is of: its key, and what its spec.json says"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loaded:
     """What was found."""
 
@@ -33,6 +38,18 @@ class Loaded:
     """columns LEADING and those of runs.Metric; finite values"""
     missing: tuple[Missing, ...]
 
+    @cached_property
+    def spans(self) -> dict[str, slice]:
+        """key of a run -> its rows in `scores`, which are in the order of `runs`."""
+        keys = self.scores.run.to_numpy(dtype=object)
+        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.array([], dtype=int)
+        stops = [*starts[1:].tolist(), len(keys)]
+        return {str(keys[start]): slice(start, stop) for start, stop in zip(starts.tolist(), stops, strict=True)}
+
+    def of(self, run: Run) -> pd.DataFrame:
+        """The rows of one run's scores."""
+        return self.scores.iloc[self.spans.get(run.spec.key, slice(0))]
+
 
 def load(folders: Sequence[Path]) -> Loaded:
     """Read every run at or below `folders`.
@@ -42,26 +59,25 @@ def load(folders: Sequence[Path]) -> Loaded:
     runs = _find(folders)
     refuse_mixtures(runs)
     missing = unequal(runs)
-    scores: list[pd.DataFrame] = []
-    metrics: list[pd.DataFrame] = []
+    scores: list[Columns] = []
+    metrics: list[Columns] = []
     first_problem = ""
     for run in runs:
         rows, torn = read_rows(run.folder / "scores.csv", Score)
-        table, problems = _scores(run, rows)
-        scores.append(table)
+        columns, problems = _scores(run, rows)
+        scores.append(columns)
         if not run.done:
-            reached = f": in visit {table.visit.max()} of 0-{len(run.spec.visits) - 1}" if len(table) else ""
+            reached = f": in visit {columns['visit'].max()} of 0-{len(run.spec.visits) - 1}" if len(columns["visit"]) else ""
             problems.append(f"not finished{reached}")
         problems = torn + problems
-        if len(table):
-            diagnostics, more = _metrics(run)
-            metrics.append(diagnostics)
-            problems += more
+        diagnostics, more = _metrics(run) if len(columns["visit"]) else (_columns([], Metric), [])
+        metrics.append(diagnostics)
+        problems += more
         missing += [Missing(run.spec.setting, f"{run.name}: {problem}") for problem in problems]
         first_problem = first_problem or f"{run.folder}: {problems[0] if problems else 'no rows'}"
-    if not any(map(len, scores)):
+    if not any(len(columns["visit"]) for columns in scores):
         raise UsageError(f"no scores to report in any of the runs found ({len(runs)}); the first: {first_problem}")
-    return Loaded(tuple(runs), _stack(scores, Score), _stack(metrics, Metric), tuple(missing))
+    return Loaded(tuple(runs), _stack(runs, scores), _stack(runs, metrics), tuple(missing))
 
 
 def _find(folders: Sequence[Path]) -> list[Run]:
@@ -97,50 +113,64 @@ def _context(folder: Path) -> dict[str, Any]:
     return context if isinstance(context, dict) else {}
 
 
-def _table(run: Run, rows: list[Any], row: type[Score] | type[Metric]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=pd.Index(row._fields))
-    for position, (name, value) in enumerate(zip(LEADING, (run.spec.key, *run.spec[1:4], run.spec.seed), strict=True)):
-        table.insert(position, name, value)
-    return table
+def _columns(rows: Sequence[Any], row: type[Score] | type[Metric]) -> Columns:
+    """Rows as columns: whole numbers, text and numbers as the row's fields have them."""
+    kinds = {int: np.int64, float: np.float64, str: object}
+    values = zip(*rows, strict=True) if rows else ([] for _ in row._fields)
+    return {name: np.array(column, dtype=kinds[row.__annotations__[name]]) for name, column in zip(row._fields, values, strict=True)}
 
 
-def _stack(tables: list[pd.DataFrame], row: type[Score] | type[Metric]) -> pd.DataFrame:
-    tables = [table for table in tables if len(table)]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=pd.Index([*LEADING, *row._fields]))
+def _only(columns: Columns, rows: np.ndarray) -> Columns:
+    return {name: column[rows] for name, column in columns.items()}
 
 
-def _scores(run: Run, rows: list[Score]) -> tuple[pd.DataFrame, list[str]]:
+def _stack(runs: Sequence[Run], tables: Sequence[Columns]) -> pd.DataFrame:
+    """The columns of all runs, with LEADING before them."""
+    counts = [len(columns["visit"]) for columns in tables]
+    leading = zip(*((run.spec.key, *run.spec[1:4], run.spec.seed) for run in runs), strict=True)
+    made = {
+        name: np.repeat(np.array(of, dtype=object if name != "seed" else np.int64), counts)
+        for name, of in zip(LEADING, leading, strict=True)
+    }
+    return pd.DataFrame(made | {name: np.concatenate([columns[name] for columns in tables]) for name in tables[0]})
+
+
+def _scores(run: Run, rows: list[Score]) -> tuple[Columns, list[str]]:
     """The run's scores, and one line for each thing that is wrong with them."""
-    table = _table(run, rows, Score)
-    problems = []
-    online = (table.kind == "online").to_numpy()
-    repeated = online & table.duplicated().to_numpy()
-    if repeated.any():
-        problems.append(f"scores.csv: {count(repeated.sum(), 'row')} more than once; counted once")
-        table = table.loc[~repeated]
-    contradiction = _contradiction(run.spec, table, evaluated=(table.kind == "evaluation").to_numpy()) or _disorder(run.spec, table)
+    columns, problems = _columns(rows, Score), []
+    if len(first := _first_of_each(rows)) < len(rows):
+        problems.append(f"scores.csv: {count(len(rows) - len(first), 'row')} more than once; counted once")
+        columns = _only(columns, first)
+    kind = columns["kind"]
+    contradiction = _contradiction(run.spec, columns, evaluated=kind == "evaluation") or _disorder(run.spec, columns)
     if contradiction:
-        return table.iloc[:0], [f"left out whole: scores.csv contradicts spec.json: {contradiction}"]
-    broken = ~np.isfinite(table.score.to_numpy(dtype=float))
+        return _columns([], Score), [f"left out whole: scores.csv contradicts spec.json: {contradiction}"]
+    broken = ~np.isfinite(columns["score"])
     if broken.any():
-        where = sorted(set(zip(table.member[broken], table.visit[broken], strict=True)))
+        where = sorted(set(zip(columns["member"][broken].tolist(), columns["visit"][broken].tolist(), strict=True)))
         problems.append("scores.csv: no number in " + "; ".join(f"member {member}, visit {visit}" for member, visit in where[:5]))
         problems[-1] += f" and {len(where) - 5} more" if len(where) > 5 else ""
-        table = table.assign(score=table.score.where(~broken, np.nan))
-    if (table.kind == "evaluation").all():
-        problems.append("scores.csv: no rows" + (" but evaluations" if len(table) else ""))
-    return table, problems
+        columns["score"] = np.where(broken, np.nan, columns["score"])
+    if (kind == "evaluation").all():
+        problems.append("scores.csv: no rows" + (" but evaluations" if len(kind) else ""))
+    return columns, problems
 
 
-def _contradiction(spec: Spec, table: pd.DataFrame, evaluated: np.ndarray) -> str:
+def _first_of_each(rows: Sequence[Score]) -> np.ndarray:
+    """Positions of the rows, without those measured over an interval that are the same as one before: two episodes may be alike."""
+    first: dict[Score, int] = {}
+    return np.array([at for at, row in enumerate(rows) if row.kind not in MEASURED or first.setdefault(row, at) == at], dtype=int)
+
+
+def _contradiction(spec: Spec, columns: Columns, evaluated: np.ndarray) -> str:
     """Why these rows cannot be of the run that spec.json describes; empty if they can. `evaluated` (rows,): may be of another task."""
-    if not table.member.between(0, spec.members - 1).all():
-        return f"{numbers('member', table.member[~table.member.between(0, spec.members - 1)])} of {spec.members} members"
-    if not table.visit.between(0, len(spec.visits) - 1).all():
-        return f"{numbers('visit', table.visit[~table.visit.between(0, len(spec.visits) - 1)])} of {len(spec.visits)} visits"
+    for name, number, many in (("member", spec.members, "members"), ("visit", len(spec.visits), "visits")):
+        outside = columns[name][(columns[name] < 0) | (columns[name] >= number)]
+        if len(outside):
+            return f"{numbers(name, outside.tolist())} of {number} {many}"
     tasks = [visit["task"] for visit in spec.visits]
-    where = table[["visit", "task", "cycle"]].assign(evaluated=evaluated).drop_duplicates()
-    for visit, task, cycle, other in where.itertuples(index=False):
+    where = zip(*(columns[name].tolist() for name in ("visit", "task", "cycle")), evaluated.tolist(), strict=True)
+    for visit, task, cycle, other in dict.fromkeys(where):
         if cycle != spec.visits[visit]["cycle"] or (task != tasks[visit] and not other):
             return f"visit {visit} is called {task}, cycle {cycle}"
         if task not in tasks:
@@ -150,31 +180,34 @@ def _contradiction(spec: Spec, table: pd.DataFrame, evaluated: np.ndarray) -> st
     return ""
 
 
-def _disorder(spec: Spec, table: pd.DataFrame) -> str:
+def _disorder(spec: Spec, columns: Columns) -> str:
     """Why these rows cannot be one run's in the order written; empty if they can."""
-    kinds = set(table.kind)
+    kinds = set(columns["kind"].tolist())
     if not kinds <= set(KINDS):
         return f"unknown kind of score {min(kinds - set(KINDS))!r}"
-    if "online" in kinds and kinds & {"return", "evaluation"}:
+    if kinds & set(MEASURED) and kinds & {"return", "evaluation"}:
         return "scores of two kinds"
-    for member, rows in table.groupby("member"):
-        steps = np.diff(rows[["visit", spec.unit]].to_numpy(dtype=float), axis=0)
-        if (steps < 0).any():
+    for member in np.unique(columns["member"]).tolist():
+        own = columns["member"] == member
+        visits, counts = columns["visit"][own], columns[spec.unit][own]
+        if (np.diff(visits) < 0).any() or (np.diff(counts) < 0).any():
             return f"visits or {spec.unit} of member {member} run backwards"
-        if rows.loc[rows.kind == "online", spec.unit].duplicated().any():
-            return f"member {member} has two different scores after the same {spec.unit}"
+        for kind in kinds & set(MEASURED):
+            at = counts[columns["kind"][own] == kind]
+            if len(np.unique(at)) < len(at):
+                return f"member {member} has two different scores after the same {spec.unit}"
     return ""
 
 
-def _metrics(run: Run) -> tuple[pd.DataFrame, list[str]]:
+def _metrics(run: Run) -> tuple[Columns, list[str]]:
     """The run's diagnostics, and one line for each thing that is wrong with them."""
     rows, problems = read_rows(run.folder / "metrics.csv", Metric)
-    table = _table(run, rows, Metric)
-    broken = ~np.isfinite(table.value.to_numpy(dtype=float))
+    columns = _columns(rows, Metric)
+    broken = ~np.isfinite(columns["value"])
     if broken.any():
         problems.append(f"metrics.csv: {count(broken.sum(), 'value')} left out: no number")
-        table = table.loc[~broken]
-    contradiction = _contradiction(run.spec, table, evaluated=np.zeros(len(table), dtype=bool))
+        columns = _only(columns, ~broken)
+    contradiction = _contradiction(run.spec, columns, evaluated=np.zeros(len(columns["visit"]), dtype=bool))
     if contradiction:
-        return table.iloc[:0], [*problems, f"metrics.csv was left out: it contradicts spec.json: {contradiction}"]
-    return table, problems
+        return _columns([], Metric), [*problems, f"metrics.csv was left out: it contradicts spec.json: {contradiction}"]
+    return columns, problems

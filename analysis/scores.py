@@ -124,8 +124,9 @@ def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
     """
     runs = tuple(run for run in loaded.runs if run.spec.setting == setting)
     spec = runs[0].spec
-    scores = loaded.scores.loc[(loaded.scores.setting == setting) & (loaded.scores.kind != "evaluation")]
-    kinds = sorted(set(scores.kind) - {"cut"}) or ["return"]
+    tables = {run.spec.key: loaded.of(run) for run in runs}
+    tables = {key: table.loc[(table["kind"] != "evaluation").to_numpy()] for key, table in tables.items()}
+    kinds = sorted({kind for table in tables.values() for kind in table["kind"].unique()} - {"cut"}) or ["return"]
     if len(kinds) > 1:
         raise UsageError(f"runs of setting {setting} report scores of different kinds: {', '.join(kinds)}")
     pairs = tuple(sorted({pair for run in runs for pair in run.pairs}))
@@ -136,8 +137,7 @@ def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
         curve = np.full((len(pairs), len(spec.visits), windows), np.nan)
         members = [run for run in runs if run.spec.label == label]
         for run in members:
-            table = scores.loc[scores.run == run.spec.key]
-            if len(table):
+            if len(table := tables[run.spec.key]):
                 curve[[pairs.index(pair) for pair in run.pairs]], lacking = _curves(run, table, kinds[0], edges, windows)
                 missing += [f"{run.name}: {line}" for line in lacking]
         chains.append(Chain(label, members[0].spec.fresh_control, curve))
@@ -158,35 +158,43 @@ def _curves(run: Run, table: pd.DataFrame, kind: str, edges: np.ndarray, windows
     """One run's curves (members, visits, windows), and one line for each group of cells that is missing."""
     spec = run.spec
     curves = np.full((spec.members, len(spec.visits), windows), np.nan)
-    own = table.groupby(["member", "visit"])[spec.unit].max().to_dict()
-    anyone = table.groupby("visit")[spec.unit].max().to_dict()  # members keep in step
-    last_visit = int(table.visit.max())
-    rows = dict(list(table.loc[table.kind == kind].groupby(["member", "visit"])))
+    members, visits, counts = (table[name].to_numpy() for name in ("member", "visit", spec.unit))
+    own = np.full(curves.shape[:2], -1)
+    np.maximum.at(own, (members, visits), counts)
+    anyone, last_visit = own.max(axis=0), int(visits.max())  # members keep in step
+    scored = (table["kind"] == kind).to_numpy()
+    rows = _cells(members[scored] * len(spec.visits) + visits[scored])
+    ends, values = counts[scored], table["score"].to_numpy()[scored]
     lacking: list[tuple[str, int, int]] = []
     carried = 0
-    for member in range(spec.members):
-        for visit in range(len(spec.visits)):
-            start, stop = int(edges[visit]), int(edges[visit + 1])
-            there = own.get((member, visit), start) if kind == "online" else anyone.get(visit, start)
-            over = there >= stop or (kind == "return" and visit < last_visit)
-            group = rows.get((member, visit))
-            if not over:
-                why = f"{there - start:,} of {stop - start:,} {spec.unit}" if there > start else "not begun"
-            elif group is None:
-                why = "no finished episode" if kind == "return" else "no rows"
-            elif not np.isfinite(group.score).all():
-                why = "a score that is no number"
-            else:
-                ends, values = np.array(group[spec.unit]), np.array(group.score, dtype=float)
-                curve = online_curve if kind == "online" else return_curve
-                curves[member, visit] = curve(ends, values, start, stop, windows)
-                carried += 0 if kind == "online" else empty_windows(ends, start, stop, windows)
-                continue
-            lacking.append((why, member, visit))
+    for member, visit in np.ndindex(*own.shape):
+        start, stop = int(edges[visit]), int(edges[visit + 1])
+        there = max(start, int(own[member, visit] if kind == "online" else anyone[visit]))
+        over = there >= stop or (kind == "return" and visit < last_visit)
+        cell = rows.get(member * len(spec.visits) + visit)
+        if not over:
+            why = f"{there - start:,} of {stop - start:,} {spec.unit}" if there > start else "not begun"
+        elif cell is None:
+            why = "no finished episode" if kind == "return" else "no rows"
+        elif not np.isfinite(values[cell]).all():
+            why = "a score that is no number"
+        else:
+            curve = online_curve if kind == "online" else return_curve
+            curves[member, visit] = curve(ends[cell], values[cell], start, stop, windows)
+            carried += 0 if kind == "online" else empty_windows(ends[cell], start, stop, windows)
+            continue
+        lacking.append((why, member, visit))
     lines = _summary(lacking)
     if carried:
         lines.append(f"no episode ended in {carried} of {curves.size} windows: missing, or the score before was carried forward")
     return curves, lines
+
+
+def _cells(codes: np.ndarray) -> dict[int, np.ndarray]:
+    """code -> positions of the rows that have it, in their order."""
+    order = np.argsort(codes, kind="stable")
+    found, starts = np.unique(codes[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))  # of no rows, one empty part
 
 
 def _summary(lacking: list[tuple[str, int, int]]) -> list[str]:
