@@ -1,19 +1,22 @@
 """The update of S networks at once: loss, penalties, gradient, optimizer and projections as ONE compiled function; refreshes when due."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import grad_and_value
+from torch.utils._pytree import tree_map
 
-from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
+from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
 from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.lift import Captured, compiled, copied, lift, one_by_one, stack, write_
 from plasticity_rl.metrics.norms import effective_learning_rate
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.optimizers import Net, Optimizer
-from plasticity_rl.seeds import derive
+from plasticity_rl.population import Cell, Hyper, differing, fits, vary
+from plasticity_rl.seeds import derive, members_of
 
 Batch = dict[str, Tensor]
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
@@ -25,6 +28,9 @@ class Learner:
     `loss(params, batch, *extras)` is a function of ONE network that returns a scalar and a dict of things to report; `batch["inputs"]` is
     what the network sees. `network` and `optimizer` are what `interventions.assemble` made of the chain. The tensors in `net` and
     `states` are allocated here and written in place ever after, so they may be shared.
+
+    `others` are cells that are updated along: further members, with a seed and with numbers in the optimizer and the chain of their own
+    (see population.py). They come after the first `members`, cell by cell. Raises ValueError where one differs in more.
     """
 
     def __init__(
@@ -37,23 +43,33 @@ class Learner:
         seed: int,
         device: str = "cpu",
         compile: bool = True,
+        others: Sequence[Cell] = (),
     ) -> None:
-        self.network, self.loss, self.optimizer, self.chain = network, loss, optimizer, chain
-        self.members, self.seed, self.device = members, seed, device
-        self.rate = torch.zeros(members, device=device)
+        self.network, self.loss, self.optimizer, self.chain, self.device = network, loss, optimizer, chain, device
+        self.cells = (Cell(optimizer, chain, members, seed), *others)
+        self.members = sum(cell.members for cell in self.cells)
+        self._who = [member for cell in self.cells for member in members_of(cell.seed, cell.members)]
+        if not all(fits(self.cells[0], cell) for cell in others):
+            raise ValueError("cells of one learner differ in their seeds and numbers alone")
+        self._hyper = tree_map(lambda tensor: tensor.to(device), Hyper(torch.zeros(self.members), *differing(self.cells)))
         params = self.fresh("birth")
         self.net = Net(params, optimizer.init(params))
-        self.states: list[State] = [self._born(index, each) for index, each in enumerate(chain)]
+        self.states: list[State] = [self._born(index) for index in range(len(chain))]
         self._noisy = optimizer.noisy or any(each.noisy for each in chain)
         self.ticks = {"update": 0, "task": 0}
-        self.inputs: Tensor | None = None
-        """the batch last learned from: what refreshes take their evidence from"""
+        self._last: dict[str, Tensor] = {}
+        self._rows = slice(None)
         update = compiled(self._step) if compile else self._step
         self.alone = device == "cpu" and network.spec.convolves
         """are members updated one after the other?"""
         self._update = one_by_one(update) if self.alone else update
         if compile and device.startswith("cuda"):
             self._update = Captured(update, varying=(3, 4))  # noise and batch; parameters, rate and an agent's target stay where they are
+
+    @property
+    def inputs(self) -> Tensor | None:
+        """The batch last learned from, (S, batch, ...): what refreshes take their evidence from."""
+        return self._last["inputs"][self._rows] if self._last else None
 
     def one(self, member: int) -> Params:
         """One member's parameters."""
@@ -66,18 +82,40 @@ class Learner:
 
     def draw(self, member: int, *purpose: int | str) -> torch.Generator:
         """Where random numbers for that purpose of a member come from; on the CPU, whatever the device."""
-        return torch.Generator().manual_seed(derive(self.seed, member, *purpose))
+        return torch.Generator().manual_seed(derive(*self._who[member], *purpose))
+
+    @property
+    def rate(self) -> Tensor:
+        """The learning rate of each member's last update, (S,)."""
+        return self._hyper.rate
+
+    def rows(self, cell: int) -> slice:
+        """Which members are a cell's."""
+        start = sum(each.members for each in self.cells[:cell])
+        return slice(start, start + self.cells[cell].members)
+
+    def part(self, cell: int) -> "Learner":
+        """The learner of one cell, to look at: its tensors are a part of this one's, and change with them."""
+        if len(self.cells) == 1:
+            return self
+        part, rows = copy(self), self.rows(cell)
+        part.cells, part._who = (self.cells[cell],), self._who[rows]
+        part.optimizer, part.chain, part.members, _ = self.cells[cell]
+        part.net, part.states, part._hyper = tree_map(lambda tensor: tensor[rows], (self.net, self.states, self._hyper))
+        part._rows = rows
+        return part
 
     @torch.no_grad()
-    def update(self, rate: float, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
-        """One update of every member at learning rate `rate`, and the refreshes that are due. Returns what the loss reported, (S,) each.
+    def update(self, rate: float | Tensor, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
+        """One update of every member at learning rate `rate`, one for all or (S,), and the refreshes that are due. Returns what the loss
+        reported, (S,) each.
 
         With `measure`, each layer's effective learning rate too: of the update alone, before anything is refreshed.
         """
-        self.rate.fill_(rate)
-        self.inputs = batch["inputs"]
+        self.rate.copy_(rate) if isinstance(rate, Tensor) else self.rate.fill_(rate)
+        self._last["inputs"] = batch["inputs"]
         before = {name: param.clone() for name, param in self.net.params.items()} if measure else {}
-        reported = self._update(self.net, self.states, self.rate, self._noise(), batch, *extras)
+        reported = self._update(self.net, self.states, self._hyper, self._noise(), batch, *extras)
         if measure:
             rates = lift(lambda one, other: effective_learning_rate(one, other, self.network.layers))(before, self.net.params)
             reported |= {f"effective_learning_rate/{layer}": rate for layer, rate in rates.items()}
@@ -113,15 +151,17 @@ class Learner:
         for name, tensor in self.tensors().items():
             if name != "inputs" and tensors[name].shape != tensor.shape:  # copy_ would broadcast one member to all
                 raise RuntimeError(f"{name} has the shape {tuple(tensor.shape)} here, and {tuple(tensors[name].shape)} in what is loaded")
-        self.inputs = tensors["inputs"].to(self.device) if "inputs" in tensors else None
+        self._last.clear()
+        self._last.update({"inputs": tensors["inputs"].to(self.device)} if "inputs" in tensors else {})
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
-        self.ticks = dict(ticks)
+        self.ticks.update(ticks)
 
     def _one(
-        self, net: Net, states: list[State], rate: Tensor, noise: Params, batch: Batch, *extras: Any
+        self, net: Net, states: list[State], hyper: Hyper, noise: Params, batch: Batch, *extras: Any
     ) -> tuple[Net, list[State], dict[str, Tensor]]:
         """The whole update of ONE network."""
+        optimizer, chain = vary(self.optimizer, hyper.optimizer), self._chain(hyper)
         task = batch.get("task", batch.get("tasks"))
         layers = self.network.layers
         seen = Seen(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), noise)
@@ -129,32 +169,37 @@ class Learner:
         def objective(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
             loss, reported = self.loss(params, batch, *extras)
             total = loss
-            for each, state in zip(self.chain, states, strict=True):
+            for each, state in zip(chain, states, strict=True):
                 total = total + each.penalty(params, state, layers, seen)
             return total, {"loss": loss} | reported
 
         grads, (_, reported) = grad_and_value(objective, has_aux=True)(net.params)
-        net, states = self.optimizer.update(net, grads, rate, layers, noise), list(states)
-        for index, each in enumerate(self.chain):
+        net, states = optimizer.update(net, grads, hyper.rate, layers, noise), list(states)
+        for index, each in enumerate(chain):
             net, states[index] = each.after_step(net, states[index], grads, layers, seen)
-        return *self._project(net, states), reported
+        return *self._project(net, states, hyper), reported
 
-    def _project(self, net: Net, states: list[State]) -> tuple[Net, list[State]]:
+    def _chain(self, hyper: Hyper) -> Chain:
+        """The chain of ONE network."""
+        return tuple(vary(each, numbers) for each, numbers in zip(self.chain, hyper.chain, strict=True))
+
+    def _project(self, net: Net, states: list[State], hyper: Hyper) -> tuple[Net, list[State]]:
         states = list(states)
-        for index, each in enumerate(self.chain):
+        for index, each in enumerate(self._chain(hyper)):
             params, states[index] = each.project(net.params, states[index], self.network.layers)
             net = net._replace(params=params)
         return net, states
 
-    def _step(self, net: Net, states: list[State], rate: Tensor, noise: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
-        new_net, new_states, reported = lift(self._one)(net, states, rate, noise, batch, *extras)
+    def _step(self, net: Net, states: list[State], hyper: Hyper, noise: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
+        new_net, new_states, reported = lift(self._one)(net, states, hyper, noise, batch, *extras)
         write_((net, states), (new_net, new_states))
         return reported
 
-    def _born(self, index: int, each: Intervention) -> State:
+    def _born(self, index: int) -> State:
         """The state of a method of the chain at birth."""
-        layers, purpose = self.network.layers, ("state", type(each).__name__, self._occurrence(index))
-        return stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member in range(self.members)])
+        layers, purpose = self.network.layers, ("state", type(self.chain[index]).__name__, self._occurrence(index))
+        methods = [cell.chain[index] for cell in self.cells for _ in range(cell.members)]
+        return stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
 
     def _noise(self) -> Params:
         """Standard normal numbers of the parameters' shapes for this update, where somebody asks for them."""
@@ -176,11 +221,12 @@ class Learner:
             if isinstance(each, Refresh) and each in due:
                 self._refresh(index, each)
         if due:
-            write_((self.net, self.states), copied(lift(self._project)(self.net, self.states)))
+            write_((self.net, self.states), copied(lift(self._project)(self.net, self.states, self._hyper)))
 
     def _refresh(self, index: int, each: Refresh) -> None:
         fresh = self.fresh(type(each).__name__, self._occurrence(index), each.clock, self.ticks[each.clock])
         features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
-        lifted = lift(lambda net, state, evidence: each.refresh(net, state, evidence, self.network.layers))
+        lifted = lift(lambda net, state, evidence, numbers: vary(each, numbers).refresh(net, state, evidence, self.network.layers))
+        made = lifted(self.net, self.states[index], Evidence(fresh, features), self._hyper.chain[index])
         # Copied before anything is written: a new state may be made of the parameters that are overwritten.
-        write_((self.net, self.states[index]), copied(lifted(self.net, self.states[index], Evidence(fresh, features))))
+        write_((self.net, self.states[index]), copied(made))

@@ -87,7 +87,7 @@ class Optimizer(ABC):
 
     def decay_added(self, step: Params, params: Params, layers: tuple[Layer, ...]) -> Params:
         """`step` and the weight decay."""
-        if not self.weight_decay:
+        if not isinstance(self.weight_decay, Tensor) and not self.weight_decay:  # a tensor where members have each their own
             return step
         decayed = params.keys() if self.decayed == "all" else {layer.weight for layer in layers}
         return {name: s + self.weight_decay * params[name] if name in decayed else s for name, s in step.items()}
@@ -97,8 +97,10 @@ def _averaged(memory: Params, keep: float, new: Callable[[str], Tensor | float])
     return {name: keep * old + (1 - keep) * new(name) for name, old in memory.items()}
 
 
-def _grown(keep: float, count: Tensor) -> Tensor:
+def _grown(keep: float | Tensor, count: Tensor) -> Tensor:
     """1 - keep^count, what a running average of ones has grown to, without cancellation."""
+    if isinstance(keep, Tensor):
+        return -torch.expm1(count * keep.log())
     return -torch.expm1(count * (math.log(keep) if keep else -math.inf))
 
 

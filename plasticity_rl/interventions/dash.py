@@ -45,7 +45,8 @@ class DASH(Refresh):
         return net, {name: (1 - self.alpha) * old + self.alpha * grads[name] for name, old in state.items()}
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
-        shrunk = {name: net.params[name] * _cosine(net.params[name], -state[name]).clamp(min=self.least, max=1.0) for name in state}
+        cosines = {name: _cosine(net.params[name], -gradient) for name, gradient in state.items()}
+        shrunk = {name: net.params[name] * cosine.clamp(min=self.least).clamp(max=1.0) for name, cosine in cosines.items()}
         return net._replace(params=net.params | shrunk), state
 
 
