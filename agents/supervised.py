@@ -1,6 +1,6 @@
 """Supervised learning on a stream of labelled tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from agents import together
 from agents.diagnostics import Diagnostics
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.interventions import assemble
 from plasticity_rl.learner import Learner
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.runs import Score, Tick
@@ -47,45 +47,70 @@ class Supervised:
 
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
         """The run, as what it reports. Raises FloatingPointError at the first row whose loss is not finite."""
-        benchmark, seed, members = experiment.benchmark, experiment.seed, experiment.members
-        stream = benchmark.open(members_of(seed, members), self.batch, device)
-        network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, self.ends(benchmark))
-        learner = Learner(
-            network, lambda params, batch: self.loss(network, params, batch), optimizer, experiment.chain, members, seed, device, compile
-        )
-        window = torch.zeros(2, members, device=device)  # sums of accuracy and loss since the last row
-        if resume:
+        for _, event in self.train_together((experiment,), device, compile, resume and (resume,)):
+            if isinstance(event, FloatingPointError):
+                raise event
+            yield event
+
+    def train_together(
+        self, experiments: Sequence[Experiment], device: str, compile: bool, resumes: Sequence[Snapshot] | None
+    ) -> Iterator[tuple[int, Event | FloatingPointError]]:
+        """Experiments of one `together.kind`, resumed from the same update, as one learner: the place of each, and what it reports.
+
+        A FloatingPointError, at the first row whose loss is not finite, ends what is reported of its experiment; the others go on.
+        """
+        benchmark, every = experiments[0].benchmark, experiments[0].checkpoint_every
+        network, (first, *others) = together.cell(experiments[0])[0], [together.cell(each)[1] for each in experiments]
+        learner = Learner(network, lambda params, batch: self.loss(network, params, batch), *first, device, compile, others)
+        stream = benchmark.open([member for each in experiments for member in members_of(each.seed, each.members)], self.batch, device)
+        counts = torch.tensor([each.members for each in experiments])
+        window = torch.zeros(learner.members, 2, device=device)  # sums of accuracy and loss since the last row
+        if resumes:
+            resume = together.joined(resumes)
             learner.load(resume.tensors, resume.facts["ticks"])
             window.copy_(resume.tensors["window"])
-        diagnostics = Diagnostics(learner, experiment.diagnose_every)
+        diagnostics = [Diagnostics(learner.part(place), each.diagnose_every) for place, each in enumerate(experiments)]
+        going = list(range(len(experiments)))
         visits, total = benchmark.visits(), sum(visit.budget for visit in benchmark.visits())
         start = 0
         for visit in visits:
             end = start + visit.budget
             if visit.index > learner.ticks["task"]:
                 learner.task_boundary()
-            while (done := learner.ticks["update"]) < end:
+            while going and (done := learner.ticks["update"]) < end:
                 batch = stream.batch(visit.index, done - start)
-                progress = (done, total) if experiment.schedule.clock == "run" else (done - start, visit.budget)
-                measured = diagnostics.due
-                reported = learner.update(experiment.schedule.at(*progress), batch, measure=measured)
-                window += torch.stack([reported["accuracy"], reported["loss"]])
+                clocks = {"run": (done, total), "visit": (done - start, visit.budget)}
+                rates = torch.tensor([each.schedule.at(*clocks[each.schedule.clock]) for each in experiments])
+                measured = diagnostics[0].due
+                reported = learner.update(rates.repeat_interleave(counts), batch, measure=measured)
+                window += torch.stack([reported["accuracy"], reported["loss"]], 1)
                 done += 1
                 where = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=done, updates=done)
-                if measured:
-                    yield from diagnostics.rows(where, reported)
                 since = (done - start) % self.record_every
-                if since == 0 or done == end:
-                    yield from self._scores(where, window / (since or self.record_every))
+                recorded = since == 0 or done == end
+                for place in tuple(going) if measured or recorded else ():
+                    rows = learner.rows(place)
+                    try:
+                        if measured:
+                            found = {name: values[rows] for name, values in reported.items()}
+                            yield from ((place, row) for row in diagnostics[place].rows(where, found))
+                        if recorded:
+                            yield from ((place, row) for row in self._scores(where, window[rows] / (since or self.record_every)))
+                            yield place, Tick(**where)
+                    except FloatingPointError as error:
+                        going.remove(place)
+                        yield place, error
+                if recorded:
                     window.zero_()
-                    yield Tick(**where)
-                if done % experiment.checkpoint_every == 0 or done == total:
-                    yield Snapshot(learner.tensors() | {"window": window}, {"number": done, "ticks": learner.ticks})
+                if done % every == 0 or done == total:
+                    tensors = learner.tensors() | {"window": window}
+                    for place in going:
+                        own = {name: tensor[learner.rows(place)] for name, tensor in tensors.items()}
+                        yield place, Snapshot(own, {"number": done, "ticks": learner.ticks})
             start = end
 
     def _scores(self, where: dict, means: Tensor) -> Iterator[Score]:
-        accuracies, losses = means.tolist()
-        for member, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True)):
+        for member, (accuracy, loss) in enumerate(means.tolist()):
             if loss - loss != 0:  # inf or NaN
                 raise FloatingPointError(f"the loss of member {member} is {loss} after {where['updates']} updates")
             yield Score(member=member, **where, kind="online", score=accuracy)
