@@ -1,8 +1,8 @@
-"""Supervised learning on a stream of labelled tasks."""
+"""Supervised learning on a stream of labelled tasks: of classes by cross-entropy, of numbers by squared error or as distributions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +10,13 @@ from torch import Tensor
 
 from agents import together
 from agents.diagnostics import Diagnostics
+from agents.value_heads import Categorical
+from envs.batches import Stream
 from plasticity_rl.checkpoint import Event, Snapshot
-from plasticity_rl.checks import check
+from plasticity_rl.checks import UsageError, check
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.learner import Learner
+from plasticity_rl.lift import lift
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.runs import Score, Tick
 from plasticity_rl.seeds import members_of
@@ -21,29 +24,82 @@ from plasticity_rl.seeds import members_of
 
 @dataclass(frozen=True)
 class Supervised:
-    """Cross-entropy on the stream as it comes; the score is online accuracy, measured on each batch before it is learned from."""
+    """Learn the stream as it comes; the score is how well each batch was predicted before it was learned from.
+
+    Of classes that is the accuracy; of numbers the explained variance, 1 - squared error / variance of the task's numbers, or 0 where it is
+    negative: 1 is perfect, and 0 is what the best constant reaches, so that higher is better and what was not learned counts for nothing.
+    """
 
     batch: int = 32
     """examples of one update, of each member"""
     record_every: int = 50
-    """updates whose mean accuracy makes a row of scores"""
+    """updates whose mean score makes a row of scores"""
+    objective: Literal["cross-entropy", "mse", "two-hot", "hl-gauss"] = "cross-entropy"
+    """cross-entropy is for classes, the others are for numbers: squared error, or cross-entropy with the number as probabilities of atoms
+    from low to high, shared by the two atoms around it (two-hot, as in Lyle et al. 2024, arXiv 2402.18762) or as a normal distribution's
+    (HL-Gauss, of deviation 0.75 atoms' distance; Farebrother et al. 2024, arXiv 2403.03950)"""
+    atoms: int = 101
+    """of two-hot and hl-gauss; our choice"""
+    low: float = -10.0
+    """the first atom"""
+    high: float = 10.0
+    """the last; all the benchmark's numbers must lie between"""
 
     learns_from: ClassVar[str] = "labels"
 
     def __post_init__(self) -> None:
-        check(self, batch="[1, inf)", record_every="[1, inf)")
+        check(self, batch="[1, inf)", record_every="[1, inf)", atoms="[2, 10_000]", high=f"({self.low}, inf)")
 
     def fit(self, benchmark: Any) -> None:
-        """Every stream fits."""
+        """Raises UsageError where the loss is not for what the benchmark's labels are, or its numbers lie outside the atoms."""
+        name = type(benchmark).__name__
+        if (self.objective == "cross-entropy") != (benchmark.predicts == "classes"):
+            fitting = "cross-entropy" if benchmark.predicts == "classes" else "mse, two-hot or hl-gauss"
+            raise UsageError(f"{name} has {benchmark.predicts} to predict: objective must be {fitting}, not {self.objective}")
+        if self.objective in ("two-hot", "hl-gauss") and not (self.low <= benchmark.span[0] and benchmark.span[1] <= self.high):
+            raise UsageError(
+                f"the numbers of {name} lie between {benchmark.span[0]:g} and {benchmark.span[1]:g}: low and high must hold them"
+            )
 
     def ends(self, benchmark: Any) -> int:
-        """One head, of a number for each class."""
-        return benchmark.outputs
+        """One head: of a number for each class, of the number predicted, or of one for each atom."""
+        return self.atoms if self.objective in ("two-hot", "hl-gauss") else benchmark.outputs
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Of ONE network: inputs (batch, *shape), labels (batch,)."""
-        logits, _ = network.apply(params, batch["inputs"])
-        return F.cross_entropy(logits, batch["labels"]), {"accuracy": (logits.argmax(-1) == batch["labels"]).float().mean()}
+        outputs, labels = network.apply(params, batch["inputs"])[0], batch["labels"]
+        if self.objective == "cross-entropy":
+            loss = F.cross_entropy(outputs, labels)
+        elif self.objective == "mse":
+            loss = F.mse_loss(outputs[:, 0], labels)
+        else:
+            loss = -(self._shares(labels) * outputs.log_softmax(-1)).sum(-1).mean()
+        return loss, {"measured": self.measure(outputs, labels).mean()}
+
+    def measure(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """How well outputs (batch, ends) predict labels (batch,): 1 or 0 for classes, the squared error of numbers. (batch,)."""
+        if self.objective == "cross-entropy":
+            return (outputs.argmax(-1) == labels).float()
+        predicted = outputs[:, 0] if self.objective == "mse" else outputs.softmax(-1) @ self._places(outputs)
+        return (predicted - labels) ** 2
+
+    def score(self, measured: Tensor, variance: Tensor) -> Tensor:
+        """The score, from the mean of what `measure` says and the variance of the numbers, (S,) each."""
+        return measured if self.objective == "cross-entropy" else (1 - measured / variance).clamp(min=0)
+
+    def _places(self, like: Tensor) -> Tensor:
+        return torch.linspace(self.low, self.high, self.atoms, device=like.device, dtype=like.dtype)
+
+    def _shares(self, numbers: Tensor) -> Tensor:
+        """Numbers (batch,) as probabilities of the atoms, (batch, atoms)."""
+        middle, limit = (self.high + self.low) / 2, (self.high - self.low) / 2
+        if self.objective == "two-hot":
+            near = (numbers - middle)[:, None]
+            return Categorical(self.atoms, limit, whole=False).project(near, torch.ones_like(near))
+        width = 2 * limit / (self.atoms - 1)
+        edges = torch.linspace(self.low - width / 2, self.high + width / 2, self.atoms + 1, device=numbers.device)
+        below = torch.special.ndtr((edges - numbers[:, None]) / (0.75 * width))
+        return below.diff() / (below[:, -1:] - below[:, :1])
 
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
         """The run, as what it reports. Raises FloatingPointError at the first row whose loss is not finite."""
@@ -64,7 +120,7 @@ class Supervised:
         learner = Learner(network, lambda params, batch: self.loss(network, params, batch), *first, device, compile, others)
         stream = benchmark.open([member for each in experiments for member in members_of(each.seed, each.members)], self.batch, device)
         counts = torch.tensor([each.members for each in experiments])
-        window = torch.zeros(learner.members, 2, device=device)  # sums of accuracy and loss since the last row
+        window = torch.zeros(learner.members, 2, device=device)  # sums of what is measured and of the loss since the last row
         if resumes:
             resume = together.joined(resumes)
             learner.load(resume.tensors, resume.facts["ticks"])
@@ -83,24 +139,29 @@ class Supervised:
                 rates = torch.tensor([each.schedule.at(*clocks[each.schedule.clock]) for each in experiments])
                 measured = diagnostics[0].due
                 reported = learner.update(rates.repeat_interleave(counts), batch, measure=measured)
-                window += torch.stack([reported["accuracy"], reported["loss"]], 1)
+                window += torch.stack([reported["measured"], reported["loss"]], 1)
                 done += 1
                 where = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=done, updates=done)
                 since = (done - start) % self.record_every
-                recorded = since == 0 or done == end
-                for place in tuple(going) if measured or recorded else ():
+                scores: dict[str, Tensor] = {}  # kind -> (S,)
+                if since == 0 or done == end:
+                    scores["online"] = self.score(window[:, 0] / (since or self.record_every), stream.variance(visit.index))
+                if done == end:
+                    scores |= self._tested(network, learner, stream, visit.index)
+                for place in tuple(going) if measured or scores else ():
                     rows = learner.rows(place)
                     try:
                         if measured:
                             found = {name: values[rows] for name, values in reported.items()}
                             yield from ((place, row) for row in diagnostics[place].rows(where, found))
-                        if recorded:
-                            yield from ((place, row) for row in self._scores(where, window[rows] / (since or self.record_every)))
+                        if scores:
+                            own = {kind: values[rows] for kind, values in scores.items()}
+                            yield from ((place, row) for row in self._scores(where, own, window[rows, 1]))
                             yield place, Tick(**where)
                     except FloatingPointError as error:
                         going.remove(place)
                         yield place, error
-                if recorded:
+                if scores:
                     window.zero_()
                 if done % every == 0 or done == total:
                     tensors = learner.tensors() | {"window": window}
@@ -109,8 +170,19 @@ class Supervised:
                         yield place, Snapshot(own, {"number": done, "ticks": learner.ticks})
             start = end
 
-    def _scores(self, where: dict, means: Tensor) -> Iterator[Score]:
-        for member, (accuracy, loss) in enumerate(means.tolist()):
+    def _scores(self, where: dict, scores: dict[str, Tensor], losses: Tensor) -> Iterator[Score]:
+        for member, loss in enumerate(losses.tolist()):
             if loss - loss != 0:  # inf or NaN
                 raise FloatingPointError(f"the loss of member {member} is {loss} after {where['updates']} updates")
-            yield Score(member=member, **where, kind="online", score=accuracy)
+        for kind, values in scores.items():
+            yield from (Score(member=member, **where, kind=kind, score=score) for member, score in enumerate(values.tolist()))
+
+    @torch.no_grad()
+    def _tested(self, network: Network, learner: Learner, stream: Stream, visit: int) -> dict[str, Tensor]:
+        """`test` -> the score of each member on the examples that were held out, (S,); nothing where none were."""
+        total = weight = torch.zeros(learner.members, device=learner.device)
+        for part in stream.tests(visit):
+            outputs = lift(lambda params, inputs: network.apply(params, inputs)[0])(learner.net.params, part["inputs"])
+            total = total + (lift(self.measure)(outputs, part["labels"]) * part["weights"]).sum(1)
+            weight = weight + part["weights"].sum(1)
+        return {"test": self.score(total / weight, stream.variance(visit))} if weight.any() else {}

@@ -34,8 +34,8 @@ MOST_TASKS = 12
 
 def score_name(setting: Setting) -> str:
     """What an axis of scores is called."""
-    if setting.kind == "online":
-        return "online accuracy"
+    if setting.kind != "return":
+        return f"{setting.kind} {setting.quantity}"
     return "human-normalised return" if setting.normalised else "return"
 
 

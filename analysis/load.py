@@ -17,8 +17,8 @@ from analysis.consistency import Missing, Run, count, numbers, refuse_mixtures, 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Metric, Score, Spec, find_runs, is_done, read_rows, read_spec
 
-MEASURED = ("online",)
-"""kinds that are means over an interval of learning: one row of a member at any count"""
+MEASURED = ("online", "test")
+"""kinds that are measured over an interval of learning or at its end: one row of a member at any count"""
 KINDS = (*MEASURED, "return", "cut", "evaluation")
 Columns = dict[str, np.ndarray]
 """a run's rows: name -> (rows,)"""

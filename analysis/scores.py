@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.consistency import Run, numbers
 from analysis.curves import empty_windows, online_curve, return_curve
-from analysis.load import Loaded
+from analysis.load import MEASURED, Loaded
 from analysis.statistics import Estimate, estimate, mean, mean_ratio
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Spec
@@ -48,7 +48,7 @@ class Setting:
     """of its first run, for what all its runs share: visits, unit, references, benchmark"""
     runs: tuple[Run, ...]
     kind: str
-    """`online` or `return`"""
+    """`online`, `test` or `return`"""
     pairs: tuple[tuple[int, int], ...]
     """(seed, member) of each row of every chain's matrices"""
     chains: tuple[Chain, ...]
@@ -72,6 +72,12 @@ class Setting:
         return [visit["task"] for visit in self.spec.visits]
 
     @property
+    def quantity(self) -> str:
+        """What a score of `online` or `test` is a mean of."""
+        _, agent = self.spec.experiment.get("agent", ["", {}])
+        return "accuracy" if agent.get("objective", "cross-entropy") == "cross-entropy" else "explained variance"
+
+    @property
     def normalised(self) -> bool:
         """Are scores shown as fractions of the way from random to human? Returns are, where both are known for every task."""
         return self.kind == "return" and bool(np.isfinite(self.span).all())
@@ -81,7 +87,7 @@ class Setting:
         """Do different visits' scores share a scale, so that they can be averaged? They do where tasks have the same references, too."""
         references = {repr(sorted(self.spec.references[task].items())) for task in self.tasks if task in self.spec.references}
         alike = set(self.tasks) <= set(self.spec.references) and len(references) == 1
-        return self.kind == "online" or self.normalised or alike or len(set(self.tasks)) == 1
+        return self.kind in MEASURED or self.normalised or alike or len(set(self.tasks)) == 1
 
     @cached_property
     def no_ratio(self) -> list[str]:
@@ -120,6 +126,8 @@ def settings(loaded: Loaded) -> list[str]:
 def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
     """The curves of all members of all chains under one setting, and by name what they lack.
 
+    Where members were tested on held-out examples that is what is scored: a visit's one test, after its last update, is its whole curve.
+
     Raises UsageError where some runs report episodes and others online scores.
     """
     runs = tuple(run for run in loaded.runs if run.spec.setting == setting)
@@ -127,6 +135,7 @@ def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
     tables = {run.spec.key: loaded.of(run) for run in runs}
     tables = {key: table.loc[(table["kind"] != "evaluation").to_numpy()] for key, table in tables.items()}
     kinds = sorted({kind for table in tables.values() for kind in table["kind"].unique()} - {"cut"}) or ["return"]
+    kinds = ["test"] if "test" in kinds else kinds
     if len(kinds) > 1:
         raise UsageError(f"runs of setting {setting} report scores of different kinds: {', '.join(kinds)}")
     pairs = tuple(sorted({pair for run in runs for pair in run.pairs}))
@@ -169,7 +178,7 @@ def _curves(run: Run, table: pd.DataFrame, kind: str, edges: np.ndarray, windows
     carried = 0
     for member, visit in np.ndindex(*own.shape):
         start, stop = int(edges[visit]), int(edges[visit + 1])
-        there = max(start, int(own[member, visit] if kind == "online" else anyone[visit]))
+        there = max(start, int(own[member, visit] if kind in MEASURED else anyone[visit]))
         over = there >= stop or (kind == "return" and visit < last_visit)
         cell = rows.get(member * len(spec.visits) + visit)
         if not over:
@@ -179,9 +188,9 @@ def _curves(run: Run, table: pd.DataFrame, kind: str, edges: np.ndarray, windows
         elif not np.isfinite(values[cell]).all():
             why = "a score that is no number"
         else:
-            curve = online_curve if kind == "online" else return_curve
+            curve = online_curve if kind in MEASURED else return_curve
             curves[member, visit] = curve(ends[cell], values[cell], start, stop, windows)
-            carried += 0 if kind == "online" else empty_windows(ends[cell], start, stop, windows)
+            carried += 0 if kind in MEASURED else empty_windows(ends[cell], start, stop, windows)
             continue
         lacking.append((why, member, visit))
     lines = _summary(lacking)

@@ -82,8 +82,12 @@ def _banner(setting: Setting) -> str:
 
 def scale(section: Section) -> str:
     """What the numbers of the table are."""
-    unit = {"online": "Online accuracy", "return": "Human-normalised returns" if section.setting.normalised else "Returns"}
-    return f"{unit[section.setting.kind]}, means over visits and members with {LEVEL:.0%} intervals."
+    setting = section.setting
+    if setting.kind != "return":
+        unit = f"{setting.kind.capitalize()} {setting.quantity}"
+    else:
+        unit = "Human-normalised returns" if setting.normalised else "Returns"
+    return f"{unit}, means over visits and members with {LEVEL:.0%} intervals."
 
 
 def sequence_scale(section: Section) -> str:
@@ -148,10 +152,13 @@ def methods(section: Section) -> list[tuple[str, str]]:
 
 
 def _score_method(setting: Setting) -> str:
+    told = "" if setting.quantity == "accuracy" else " Explained variance is 1 - squared error / variance, or 0 where that is negative."
+    if setting.kind == "test":
+        return f"The {setting.quantity} on examples that were held out, after the last update of the visit.{told}"
     if setting.kind == "online":
         return (
-            "Area under the visit's curve: the mean of the online accuracy over all updates of the visit. "
-            "Accuracy is measured on each batch before it is learned from."
+            f"Area under the visit's curve: the mean of the online {setting.quantity} over all updates of the visit. "
+            f"It is measured on each batch before it is learned from.{told}"
         )
     scale = ", shown as the fraction of the way from the random to the human score" if setting.normalised else ""
     return (

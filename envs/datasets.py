@@ -1,12 +1,19 @@
-"""Images with labels, small enough to sit in memory. Imports no torch."""
+"""Images with labels, small enough to sit in memory. Imports no torch.
 
-from typing import Literal, NamedTuple
+A dataset is a word. Five are fixed; `gaussian` and `clusters` are generated, of any size: `gaussian-3x32x32`, `clusters-256-100-7` is
+256 numbers an example, 100 classes, from seed 7.
+"""
+
+import re
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
-from plasticity_rl.checks import UsageError
+from plasticity_rl.checks import UsageError, choose
 
-Name = Literal["digits", "mnist", "cifar10", "gaussian"]
+LARGEST = 2**32  # bytes of the images in memory
 
 
 class Shape(NamedTuple):
@@ -16,44 +23,91 @@ class Shape(NamedTuple):
     inputs: tuple[int, ...]
     """of one image"""
     classes: int
-    openml: str | None
+    openml: str | None = None
     """its name on openml.org; None where nothing need be fetched"""
+    seed: int | None = None
+    """of what is generated; None where nothing is"""
 
 
 SHAPES: dict[str, Shape] = {
-    "digits": Shape(1797, (64,), 10, None),  # bundled with scikit-learn: 8 x 8 handwritten digits, real
-    "gaussian": Shape(10_000, (64,), 10, None),  # independent normal pixels: nothing to generalise, only to memorise
+    "digits": Shape(1797, (64,), 10),  # bundled with scikit-learn: 8 x 8 handwritten digits, real
     "mnist": Shape(70_000, (784,), 10, "mnist_784"),
     "cifar10": Shape(60_000, (3, 32, 32), 10, "CIFAR_10"),
+    "cifar100": Shape(60_000, (3, 32, 32), 100, "CIFAR-100"),
 }
+GENERATED = ("gaussian", "clusters")
+MOST = 10_000_000  # images of a generated dataset
+SPREAD = 4.0  # of the centres of clusters
 
 
+def shape(name: str) -> Shape:
+    """What a word stands for. Raises UsageError for an unknown word, and for a size that is none."""
+    if name in SHAPES:
+        return SHAPES[name]
+    kind, _, size = name.partition("-")
+    if kind not in GENERATED:
+        choose("dataset", name, [*SHAPES, *GENERATED])
+    found = re.fullmatch(r"([1-9]\d*(?:x[1-9]\d*){0,2})(?:-([1-9]\d*))?(?:-(\d+))?", size or "64")
+    if not found:
+        raise UsageError(f"{name}: after {kind}- comes a size such as 784 or 3x32x32, then -classes, then -seed, whole numbers all of them")
+    inputs = tuple(int(side) for side in found[1].split("x"))
+    classes = int(found[2] or 10)
+    if prod(inputs) > 1_000_000 or classes > 10_000:
+        raise UsageError(f"{name}: an example has at most 1000000 numbers, and there are at most 10000 classes")
+    return Shape(MOST, inputs, classes, seed=int(found[3] or 0))
+
+
+@lru_cache(maxsize=4)
 def load(name: str, images: int) -> tuple[np.ndarray, np.ndarray]:
     """The first `images` of a dataset: inputs (images, *shape) float32 with mean 0 and standard deviation 1 over all pixels, and the true
-    labels (images,) int64. MNIST and CIFAR-10 are fetched once and kept in scikit-learn's data folder.
+    labels (images,) int64; neither may be written to. What is fetched is kept in scikit-learn's data folder.
 
-    Raises UsageError where there are fewer images, or where they cannot be fetched.
+    Raises UsageError where there are fewer images, where they would not fit in memory, or where they cannot be fetched whole.
     """
-    shape = SHAPES[name]
-    if images > shape.images:
-        raise UsageError(f"{name} has {shape.images} images, not {images}")
-    inputs, labels = _read(name, shape)
-    inputs = inputs[:images].reshape(images, *shape.inputs).astype(np.float32)
-    return (inputs - inputs.mean()) / inputs.std(), labels[:images].astype(np.int64)
+    known = shape(name)
+    if images > known.images:
+        raise UsageError(f"{name} has {known.images} images, not {images}")
+    if images > (most := LARGEST // 4 // prod(known.inputs)):
+        raise UsageError(f"{name}: {images} images would take more than {LARGEST // 2**30} GiB; {most} is the most")
+    inputs, labels = _read(name, known, images)
+    inputs = inputs[:images].reshape(images, *known.inputs).astype(np.float32)
+    deviation = inputs.std() or 1.0  # a single pixel has none
+    inputs, labels = (inputs - inputs.mean()) / deviation, labels[:images].astype(np.int64)
+    inputs.flags.writeable = labels.flags.writeable = False
+    return inputs, labels
 
 
-def _read(name: str, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def _read(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]:
     from sklearn import datasets
 
-    if name == "gaussian":
-        random = np.random.default_rng(0)
-        return random.standard_normal((shape.images, *shape.inputs)), random.integers(shape.classes, size=shape.images)
+    if known.seed is not None:
+        return _generate(name, known, images)
     if name == "digits":
         inputs, labels = datasets.load_digits(return_X_y=True)
         return np.asarray(inputs), np.asarray(labels)
-    try:
-        inputs, labels = datasets.fetch_openml(shape.openml, version=1, as_frame=False, parser="liac-arff", return_X_y=True)
-    except OSError as error:
-        bundled = ", ".join(other for other, known in SHAPES.items() if known.openml is None)
-        raise UsageError(f"{name} could not be fetched from openml.org ({error}); without a network there are: {bundled}") from error
-    return np.asarray(inputs), np.asarray(labels)
+    try:  # fetch_openml checks what came against the MD5 that openml.org publishes with it
+        inputs, labels = datasets.fetch_openml(known.openml, version=1, as_frame=False, parser="liac-arff", return_X_y=True)
+    except (OSError, ValueError) as error:
+        bundled = ", ".join([*(other for other, shape in SHAPES.items() if shape.openml is None), *GENERATED])
+        why = str(error).partition("\n")[0]
+        raise UsageError(f"{name} could not be fetched from openml.org ({why}); without a network there are: {bundled}") from error
+    inputs, labels = np.asarray(inputs), np.asarray(labels)
+    if inputs.shape != (known.images, prod(known.inputs)) or len(np.unique(labels)) != known.classes:
+        raise UsageError(f"what openml.org sent as {name} has shape {inputs.shape} and {len(np.unique(labels))} classes")
+    return inputs, labels
+
+
+def _generate(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels from the dataset's seed; the first are the same however many there are.
+
+    `gaussian`: independent normal pixels and labels: nothing to generalise, only to memorise. `clusters`: each class is a normal cloud of
+    deviation 1 about a centre of its own, drawn with deviation SPREAD / sqrt(pixels), so that two centres lie about sqrt(2) SPREAD apart
+    whatever the size; of ten classes, the nearest centre is the right one in some 98 of 100 images. The spread is our choice.
+    """
+    of_labels, of_centres, of_images = np.random.default_rng(known.seed).spawn(3)
+    labels = of_labels.integers(known.classes, size=images)
+    inputs = of_images.standard_normal((images, prod(known.inputs)), dtype=np.float32)
+    if name.startswith("clusters"):
+        centres = of_centres.standard_normal((known.classes, prod(known.inputs)), dtype=np.float32)
+        inputs += centres[labels] * (SPREAD / np.sqrt(prod(known.inputs)))
+    return inputs, labels

@@ -32,6 +32,10 @@ PRESETS: dict[str, dict[str, str]] = {
 PARTS = {
     "benchmark": {
         "random-labels": "envs.streams.RandomLabels",
+        "permuted-labels": "envs.streams.PermutedLabels",
+        "noisy-labels": "envs.streams.NoisyLabels",
+        "permuted-inputs": "envs.inputs.PermutedInputs",
+        "drifting-inputs": "envs.inputs.DriftingInputs",
         "cartpole": "envs.control.CartPole",
         "acrobot": "envs.control.Acrobot",
         "lunarlander": "envs.control.LunarLander",
@@ -125,11 +129,12 @@ CONTROLLERS: dict[str, dict[str, str]] = {
         schedule="linear:rate=2e-3,clock=visit",
     ),
 }
+CLASSES: dict[str, Any] = dict(
+    agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=500, checkpoint_every=5_000
+)
 # What an experiment on each benchmark is where nothing else is said.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "random-labels": dict(
-        agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=500, checkpoint_every=5_000
-    ),
+    **dict.fromkeys(("random-labels", "permuted-labels", "noisy-labels", "permuted-inputs", "drifting-inputs"), CLASSES),
     "cartpole": CONTROL,
     "acrobot": CONTROL,
     "lunarlander": CONTROL,

@@ -37,7 +37,8 @@ class Score(NamedTuple):
     updates: int
     """optimizer steps"""
     kind: str
-    """`online`: mean accuracy over the updates since the row before. `return`: undiscounted return of an episode that ended here.
+    """`online`: mean accuracy over the updates since the row before, of each batch before it is learned from; of numbers, the explained
+    variance. `test`: the same of held-out examples, after a visit's last update. `return`: undiscounted return of an episode that ended.
     `cut`: return so far of an episode that a checkpoint or a change of task ended; never part of a score.
     `evaluation`: undiscounted return of one whole episode played without exploration and without learning; its visit, cycle and counts are
     those of the visit that was going on, its task the one that was played, which can be any met so far; never part of a training curve."""

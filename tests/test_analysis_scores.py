@@ -86,6 +86,18 @@ def test_areas_of_members_over_seeds_stand_in_one_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(chain(setting, "none").area, [[np.nan] * 2, [np.nan] * 2, [0.9, 0.9], [0.8, 0.8]])
 
 
+def test_where_there_are_tests_they_are_the_score(tmp_path: Path) -> None:
+    described = spec("none", 0, ("a", "b"), budget=100, members=2)
+    rows = online_rows(described, np.array([[0.5, 0.6], [0.7, 0.8]]))
+    ends = {(row.member, row.visit): place for place, row in enumerate(rows)}
+    for (member, visit), place in sorted(ends.items(), key=lambda item: -item[1]):
+        rows.insert(place + 1, rows[place]._replace(kind="test", score=(1 + member + 2 * visit) / 10))
+    write_run(tmp_path, described, rows)
+    setting = only(tmp_path)
+    assert setting.kind == "test" and setting.comparable and not setting.missing
+    np.testing.assert_allclose(setting.chains[0].area, [[0.1, 0.3], [0.2, 0.4]])
+
+
 def test_cut_episodes_are_never_scored(tmp_path: Path) -> None:
     described = spec("none", 0, ("pong", "boxing"), budget=1000, unit="frames", members=2)
     levels = np.array([[1.0, 2.0], [3.0, 4.0]])

@@ -7,9 +7,10 @@ from torch import nn
 
 from agents.supervised import Supervised
 from launch.words import experiment
+from plasticity_rl.checkpoint import Snapshot
 from plasticity_rl.learner import Learner
 from plasticity_rl.runs import Metric, Score, Tick
-from tests.training import LABELS, events, resumed_is_never_stopped
+from tests.training import LABELS, events, resumed_is_never_stopped, scores
 
 CHAINS = [
     [],
@@ -100,6 +101,21 @@ def test_diagnostics_stand_beside_an_untrained_networks() -> None:
     assert len(set(grown)) == len(grown)
 
 
+def test_tests_are_accuracies_on_what_was_held_out_after_the_last_update() -> None:
+    made = experiment(LABELS | {"benchmark": "permuted-labels:images=60,tasks=2,updates=40,held_out=600", "checkpoint_every": 40})
+    found = events(made)
+    tests = scores(found, "test")
+    assert [(score.member, score.visit, score.updates) for score in tests] == [(0, 0, 40), (1, 0, 40), (0, 1, 80), (1, 1, 80)]
+    network = made.network.build(made.benchmark.inputs, made.benchmark.outputs)
+    saved = [event for event in found if isinstance(event, Snapshot)]
+    inputs = torch.tensor(made.benchmark.load()[0])
+    for score in tests:
+        params = {name.removeprefix("params/"): of[score.member] for name, of in saved[score.visit].tensors.items() if "params/" in name}
+        right = network.apply(params, inputs[60:])[0].argmax(-1).numpy() == made.benchmark.task(0, score.member, score.visit).labels[60:]
+        assert score.score == pytest.approx(right.mean(), abs=1e-6)
+    assert tests[0].score > 0.2  # twice as often as by chance
+
+
 def test_an_exploding_loss_ends_the_run_before_a_score_is_written() -> None:
     made = experiment(LABELS | {"optimizer": "sgd", "schedule": "constant:rate=1e30"})
     seen: list[object] = []
@@ -115,4 +131,4 @@ def test_the_loss_is_cross_entropy() -> None:
     loss, reported = Supervised().loss(network, params, batch)
     probabilities = network.apply(params, batch["inputs"])[0].softmax(-1)
     assert loss.item() == pytest.approx(-probabilities[range(4), batch["labels"]].log().mean().item(), rel=1e-5)
-    assert reported["accuracy"].item() == (probabilities.argmax(-1) == batch["labels"]).float().mean().item()
+    assert reported["measured"].item() == (probabilities.argmax(-1) == batch["labels"]).float().mean().item()
