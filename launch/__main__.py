@@ -35,6 +35,7 @@ COMMANDS = {
             commands.demo,
             commands.run,
             commands.sweep,
+            commands.claims,
             commands.tune,
             commands.report,
             commands.compare,

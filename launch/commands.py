@@ -161,6 +161,40 @@ def sweep(
     return run_sweep(experiments, runs, name or file.stem, _device(device), not eager, other_code)
 
 
+def claims(
+    numbers: tuple[int, ...] = (),
+    /,
+    *,
+    scale: Literal["small", "paper"] = "small",
+    dry_run: bool = False,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: with the runs)")] = None,
+    runs: Path = Path("runs"),
+    device: Device = "auto",
+    eager: bool = False,
+    other_code: bool = False,
+) -> int:
+    """Try claims of papers: choose settings on the first tenth of the tasks, train ten other members an arm, write a page with verdicts.
+
+    Runs go to runs/claims-SCALE; done ones are skipped, unfinished ones resumed. The page holds every claim that has run so far.
+
+    Args:
+        numbers: of the claims; all without one
+        scale: small is for two processor cores, paper has the papers' settings
+        dry_run: say what would run, and write nothing
+        out: folder of claims.md and its figures
+        runs: folder of all runs
+        device: auto takes a GPU where there is one
+        eager: do not compile the updates
+        other_code: go on with runs that other code began
+    """
+    from launch.claims import print_claims, run_claims
+
+    if dry_run:
+        print_claims(numbers, scale, runs)
+        return DONE
+    return run_claims(numbers, scale, runs, out, _device(device), not eager, other_code)
+
+
 def tune(
     file: Path,
     /,

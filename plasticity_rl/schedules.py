@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from plasticity_rl.checks import UsageError, check
 
@@ -118,7 +118,7 @@ class Rewarm:
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)", factor="[1, inf)", warmup="[0, inf)", decay="[1, inf)")
-        _check_updates(self, self.updates)
+        check_updates(self, self.updates)
 
     def at(self, update: int, total: int) -> float:
         """The rate of update `update` (from 0) of `total`."""
@@ -153,7 +153,7 @@ class Recorded:
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)")
-        _check_updates(self, self.updates)
+        check_updates(self, self.updates)
         if len(self.factors) != len(self.updates):
             raise UsageError(f"Recorded: factors must be as many as updates, {len(self.updates)}, not {len(self.factors)}")
         if min(self.factors) < 0:
@@ -168,7 +168,7 @@ class Recorded:
         return self.rate * (first + (last - first) * (update - low) / (high - low))
 
 
-def _check_updates(part: Rewarm | Recorded, updates: tuple[int, ...]) -> None:
+def check_updates(part: Any, updates: tuple[int, ...]) -> None:
     """Raises UsageError where they are none, or do not rise from 0 on."""
     if not updates or updates[0] < 0 or any(later <= sooner for sooner, later in pairwise(updates)):
         raise UsageError(f"{type(part).__name__}: updates must be whole numbers that rise, from 0 on, not {updates!r}")

@@ -22,6 +22,7 @@ from plasticity_rl.interventions.infer import InFeR as InFeR
 from plasticity_rl.interventions.l2 import L2 as L2
 from plasticity_rl.interventions.l2_init import L2Init as L2Init
 from plasticity_rl.interventions.layer_norm import LayerNorm as LayerNorm
+from plasticity_rl.interventions.layer_rates import LayerRates as LayerRates
 from plasticity_rl.interventions.layerwise import Layerwise as Layerwise
 from plasticity_rl.interventions.leaky_relu import LeakyReLU as LeakyReLU
 from plasticity_rl.interventions.low_rank import LowRank as LowRank

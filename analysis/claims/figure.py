@@ -1,0 +1,73 @@
+"""The figure of one claim: a column for each panel of arms, a row for each thing that is shown, visit by visit."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from analysis.claims.results import Result
+from analysis.drawing import Look, Picture, canvas, legend, looks, picture, style
+from analysis.statistics import estimate, mean
+
+FRESH = "fresh control"
+LABELS = {
+    "score": "score",
+    "dead_fraction": "dead units",
+    "weight_norm": "length of\nhidden weights",
+    "effective_learning_rate": "effective\nlearning rate",
+}
+
+
+def figure(number: int, arms: Mapping[str, tuple[str, str]], results: Mapping[str, Result], shows: Sequence[str], score: str) -> Picture:
+    """`arms`: key -> panel and name. `score` is what the axis of scores is called. Bands are 95% intervals over members."""
+    panels = list(dict.fromkeys(panel for panel, _ in arms.values()))
+    names = list(dict.fromkeys(name for _, name in arms.values()))
+    look = looks(names, FRESH if FRESH in names else None)
+    look = {name: look[name] for name in names}
+    with style():
+        height = 0.75 + 2.3 * len(shows) + 0.17 * len(names)
+        drawn, axes = canvas(height, rows=len(shows), columns=len(panels), sharex=True, sharey="row")
+        for row, shown in enumerate(shows):
+            for column, panel in enumerate(panels):
+                here = axes[row * len(panels) + column]
+                for key, (of, name) in arms.items():
+                    if of == panel:
+                        _line(here, *_series(results[key], shown), look[name])
+                here.grid(False, axis="x")
+                here.yaxis.set_major_locator(MaxNLocator(5))
+                if row == 0 and panel:
+                    here.set_title(panel, fontsize=9)
+                if column == 0:
+                    here.set_ylabel(score if shown == "score" else LABELS[shown])
+                if row == len(shows) - 1:
+                    _visits(here, next(iter(results.values())))
+        legend(drawn, look)
+        return picture(f"claim{number}", f"Claim {number}: {', '.join(shows)} by visit for {', '.join(names)}", drawn)
+
+
+def _series(result: Result, shown: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where on the axis, and the values (members, points): of visits, or of the tenths of a single one."""
+    visits, windows = result.curve.shape[1:]
+    if visits > 1:
+        return np.arange(visits), result.area if shown == "score" else result.measures[shown]
+    if shown == "score":
+        return (np.arange(windows) + 1) * result.updates / windows, result.curve[:, 0]
+    return result.series[shown]
+
+
+def _visits(axes: Axes, result: Result) -> None:
+    if result.curve.shape[1] > 1:
+        axes.xaxis.set_major_locator(MaxNLocator(11, integer=True))
+        axes.set_xlabel("visit")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_xlabel("updates")
+
+
+def _line(axes: Axes, x: np.ndarray, values: np.ndarray, look: Look) -> None:
+    found = [estimate(mean, column[:, None]) for column in values.T]
+    low, high = ([np.nan if each is None else each for each in (getattr(one, side) for one in found)] for side in ("low", "high"))
+    axes.fill_between(x, low, high, color=look.color, alpha=0.16, linewidth=0)
+    axes.plot(x, [each.value for each in found], color=look.color, linestyle=look.linestyle)

@@ -1,0 +1,148 @@
+"""The page of claims: for each a verdict with its predicate, a figure, a table of arms, and how it came about. Markdown."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analysis.claims.figure import figure
+from analysis.claims.predicates import Any, Finding, Predicate, outcome
+from analysis.claims.results import Result
+from analysis.claims.verdicts import VERDICTS, first, last
+from analysis.statistics import estimate, mean
+from analysis.tables import cell
+
+INTRODUCTION = (
+    "# Claims of papers, tried here",
+    "",
+    "Written by `python -m launch claims` from its run folders (`make claims`): what follows is what came out. Every arm of a claim has "
+    "the same updates. Learning rate and each method's own strength are those with the best mean score on the first tenth of the tasks, "
+    "of members whose seeds are not reported; the whole grid and what was chosen stand with each claim. A verdict is a function of the "
+    "reported members' scores (analysis/claims/verdicts.py): every part of its predicate is a number with a paired 95% bootstrap "
+    "interval over members, which holds where the whole interval lies on the claimed side of 0, is contradicted where it lies on the "
+    "other, and is open otherwise.",
+    "",
+    "Times are of the wall clock, compilation included; the load is how many processes wanted a processor in the last 15 minutes. Runs "
+    "that an earlier claim has in common with a later one were trained once and are counted there.",
+)
+MARKS = {True: "holds", False: "contradicted", None: "open"}
+MOST = 8
+"""alternatives that are all listed"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for an arm."""
+
+    values: Mapping[str, str]
+    """placeholder -> value"""
+    scores: Mapping[str, float]
+    """each cell of the grid, in words -> its mean score; -inf where its loss was no number; empty where nothing was searched"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One claim."""
+
+    number: int
+    title: str
+    says: str
+    paper: str
+    notes: str
+    shows: tuple[str, ...]
+    score: str
+    """what a score is"""
+    arms: Mapping[str, tuple[str, str]]
+    """key -> panel and name"""
+    results: Mapping[str, Result] = field(default_factory=dict)
+    """empty where it has not run"""
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    members: int = 0
+    selectors: str = ""
+    """what chose, in words"""
+    took: str = ""
+    """how long it took, and where"""
+    missing: str = ""
+    """why there are no results"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What was written."""
+
+    path: Path
+    verdicts: dict[int, str]
+
+
+def write_page(entries: Sequence[Entry], folder: Path, scale: str) -> Page:
+    """Write the page, and its figures in a folder of the same name."""
+    name = "claims" if scale == "small" else f"claims-{scale}"
+    pictures = folder / name
+    pictures.mkdir(parents=True, exist_ok=True)
+    found = {entry.number: VERDICTS[entry.number](entry.results) if entry.results else None for entry in entries}
+    verdicts = {number: "not run" if predicate is None else outcome(predicate) for number, predicate in found.items()}
+    lines = [*INTRODUCTION, "", "| claim | verdict | time |", "|---|---|---|"]
+    lines += [f"| [{each.number}. {each.title}](#claim-{each.number}) | {verdicts[each.number]} | {each.took or '-'} |" for each in entries]
+    for each in entries:
+        predicate = found[each.number]
+        lines += ["", f'<a id="claim-{each.number}"></a>', "", f"## {each.number}. {each.title}", "", f"> {each.says} ({each.paper})", ""]
+        lines += [each.notes, "", f"**{verdicts[each.number].capitalize()}.**" + (f" {each.missing}" if each.missing else "")]
+        if predicate is None:
+            continue
+        drawn = figure(each.number, each.arms, each.results, each.shows, each.score)
+        (pictures / f"{drawn.name}.png").write_bytes(drawn.png)
+        lines += ["", *_said(predicate), "", f"![{drawn.alt}]({name}/{drawn.name}.png)", "", *_table(each), "", *_account(each, scale)]
+    path = folder / f"{name}.md"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Page(path, verdicts)
+
+
+def _said(predicate: Predicate, depth: int = 0) -> Iterator[str]:
+    """The predicate as a nested list: what each part says, whether it holds, and the number behind it."""
+    indent = "  " * depth
+    if isinstance(predicate, Finding):
+        value, note = cell(predicate.found)
+        yield f"{indent}- {predicate.words}: {value}{f' ({note})' if note else ''}, **{MARKS[predicate.holds]}**"
+        return
+    yield f"{indent}- {predicate.words} **{MARKS[predicate.holds]}**"
+    shown = predicate.parts
+    if isinstance(predicate, Any) and len(shown) > MOST:
+        held = tuple(part for part in shown if part.holds)
+        contradicted = sum(part.holds is False for part in shown)
+        yield f"{indent}  - {len(held)} hold, {contradicted} are contradicted, {len(shown) - len(held) - contradicted} are open"
+        shown = held[:MOST]
+    for part in shown:
+        yield from _said(part, depth + 1)
+
+
+def _table(entry: Entry) -> Iterator[str]:
+    """A row for each arm. Scores are means over members, with 95% intervals."""
+    visits = next(iter(entry.results.values())).curve.shape[1]
+    early, late = ("first visits", "last visits") if visits > 1 else ("first tenth", "last tenth")
+    yield f"| arm | {early} | {late} | all | chosen |"
+    yield "|---|---|---|---|---|"
+    for key, result in entry.results.items():
+        scores = result.area if visits > 1 else result.curve[:, 0]
+        ends = (first(scores), last(scores)) if visits > 1 else (scores[:, :1], scores[:, -1:])
+        shown = [cell(estimate(mean, each))[0] for each in (*ends, scores)]
+        chosen = ", ".join(f"{name} {value}" for name, value in entry.choices[key].values.items())
+        yield f"| {key} | {' | '.join(shown)} | {chosen or '-'} |"
+
+
+def _account(entry: Entry, scale: str) -> Iterator[str]:
+    """How it came about: the command, the time, and every cell of the grid."""
+    yield f"`python -m launch claims {entry.number}{'' if scale == 'small' else f' --scale {scale}'}`: {entry.took}. "
+    yield f"Reported: {entry.members} members an arm. {entry.selectors}"
+    searched = {key: choice for key, choice in entry.choices.items() if choice.scores}
+    if searched:
+        yield ""
+        yield "<details><summary>The grid: mean score of every cell while choosing</summary>"
+        yield ""
+        yield "| arm | cells |"
+        yield "|---|---|"
+        for key, choice in searched.items():
+            cells = "; ".join(
+                f"{words}: {score:.3f}" if score > float("-inf") else f"{words}: diverged" for words, score in choice.scores.items()
+            )
+            yield f"| {key} ({', '.join(choice.values)}) | {cells} |"
+        yield ""
+        yield "</details>"

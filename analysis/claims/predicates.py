@@ -1,0 +1,104 @@
+"""Predicates in words and numbers, and what they come to: reproduced, not reproduced, not decided at this scale.
+
+A `Finding` says that a number lies above 0, or below it. It holds where the whole 95% interval does, is contradicted where the whole
+interval lies on the other side, and is open otherwise. `All` and `Any` join them as in Kleene's three-valued logic: `All` is contradicted
+by one that is contradicted, and open where nothing contradicts it and something is open; `Any` the other way round.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from analysis.statistics import Estimate, Statistic, bootstrap, estimate
+
+Outcome = Literal["reproduced", "not reproduced", "not decided at this scale"]
+OUTCOMES: dict[bool | None, Outcome] = {True: "reproduced", False: "not reproduced", None: "not decided at this scale"}
+REPETITIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A number that should lie on one side of 0."""
+
+    words: str
+    """what is claimed of it"""
+    found: Estimate
+    above: bool
+    """should it lie above 0?"""
+
+    @property
+    def holds(self) -> bool | None:
+        """True, False where the opposite holds, None where the interval does not say."""
+        if not self.found.defined:
+            return None
+        sides = self.found.exceeds(0.0), _negative(self.found).exceeds(0.0)
+        claimed, opposite = sides if self.above else sides[::-1]
+        return True if claimed else False if opposite else None
+
+
+@dataclass(frozen=True)
+class All:
+    """Every one of some predicates."""
+
+    words: str
+    parts: tuple["Predicate", ...]
+
+    @property
+    def holds(self) -> bool | None:
+        return _all([part.holds for part in self.parts])
+
+
+@dataclass(frozen=True)
+class Any:
+    """One of some predicates at least."""
+
+    words: str
+    parts: tuple["Predicate", ...]
+
+    @property
+    def holds(self) -> bool | None:
+        found = _all([None if part.holds is None else not part.holds for part in self.parts])
+        return None if found is None else not found
+
+
+Predicate = Finding | All | Any
+
+
+def outcome(predicate: Predicate) -> Outcome:
+    """What a claim comes to."""
+    return OUTCOMES[predicate.holds]
+
+
+def above(words: str, statistic: Statistic, *scores: np.ndarray, comparisons: int = 1) -> Finding:
+    """That a statistic of paired matrices (members, columns) lies above 0.
+
+    `comparisons` widens the interval to what Bonferroni asks for where the test is one of so many.
+    """
+    return Finding(words, _estimate(statistic, scores, comparisons), above=True)
+
+
+def below(words: str, statistic: Statistic, *scores: np.ndarray) -> Finding:
+    """That a statistic of paired matrices (members, columns) lies below 0."""
+    return Finding(words, _estimate(statistic, scores, 1), above=False)
+
+
+def _estimate(statistic: Statistic, scores: Sequence[np.ndarray], comparisons: int) -> Estimate:
+    found = estimate(statistic, *scores, repetitions=REPETITIONS)
+    if comparisons == 1 or found.low is None:
+        return found
+    whole = np.all([np.isfinite(matrix).all(axis=1) for matrix in scores], axis=0)
+    samples = bootstrap(statistic, *(matrix[whole] for matrix in scores), repetitions=REPETITIONS)
+    tail = 0.05 / comparisons / 2
+    low, high = np.quantile(samples, [tail, 1 - tail])
+    return Estimate(found.value, float(low), float(high), found.runs, found.of, found.note)
+
+
+def _negative(found: Estimate) -> Estimate:
+    low, high = (None, None) if found.low is None or found.high is None else (-found.high, -found.low)
+    return Estimate(-found.value, low, high, found.runs, found.of, found.note)
+
+
+def _all(held: Sequence[bool | None]) -> bool | None:
+    return False if False in held else None if None in held else True

@@ -1,0 +1,1 @@
+"""Claims of papers, one file each, as data: `python -m launch claims`."""

@@ -1,0 +1,63 @@
+"""A learning-rate schedule of each hidden layer's own, read off a record."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import UsageError, check
+from plasticity_rl.interventions.base import Intervention, Layers, Seen, State, select
+from plasticity_rl.networks import Params
+from plasticity_rl.optimizers import Net
+from plasticity_rl.schedules import check_updates
+
+
+@dataclass(frozen=True)
+class LayerRates(Intervention):
+    """Multiplies the step of every hidden layer's weight by factors of that layer's own: straight lines between `updates`, level before the
+    first and after the last. Biases, scales, offsets and heads take whole steps.
+
+    With NormalizeAndProject before it, factors of initial over recorded length give each layer the effective learning rate that it had in
+    the run that the record is of; one for all layers, schedules.Recorded, only comes close (Lyle et al. 2024, arXiv 2407.01800, by a
+    secondary source; that this is how they rescale is deduced). It steps from where the methods before it have projected the weights to,
+    so it comes last in a chain.
+    """
+
+    updates: tuple[int, ...] = (0,)
+    factors: tuple[float, ...] = (1.0,)
+    """at these updates, of one hidden layer after the other in the network's order; or, as many as updates, of all of them"""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_updates(self, self.updates)
+        if min(self.factors, default=0.0) < 0:
+            raise UsageError(f"LayerRates: factors must lie in [0, inf), not {min(self.factors)!r}")
+
+    def require(self, layers: Layers) -> None:
+        counts = len(self.updates), len(self.updates) * len(select(layers, "hidden"))
+        if len(self.factors) not in counts:
+            raise UsageError(
+                f"LayerRates: factors must be {counts[0]}, or {counts[1]} for each hidden layer its own, not {len(self.factors)}"
+            )
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        held = {name: params[name].clone() for layer in select(layers, "hidden") for name in layer.weights}
+        return held | {"update": torch.zeros((), device=next(iter(params.values())).device)}
+
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+        hidden, count, stepped = select(layers, "hidden"), len(self.updates), {}
+        for index, layer in enumerate(hidden):
+            own = self.factors[index * count : (index + 1) * count] if len(self.factors) > count else self.factors
+            factor = self._at(state["update"], own)
+            stepped |= {name: state[name] + factor * (net.params[name] - state[name]) for name in layer.weights}
+        return net._replace(params=net.params | stepped), state | {"update": state["update"] + 1}
+
+    def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
+        return params, state | {name: params[name] for layer in select(layers, "hidden") for name in layer.weights}
+
+    def _at(self, update: Tensor, factors: tuple[float, ...]) -> Tensor:
+        """The factor at an update: every piece adds its slope times how far into it that is."""
+        starts, factor = update.new_tensor(self.updates), update.new_tensor(factors)
+        lengths = starts.diff()
+        into = torch.minimum((update - starts[:-1]).clamp(min=0), lengths)
+        return factor[0] + (factor.diff() / lengths * into).sum()
