@@ -4,13 +4,15 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 from launch import claims
 from launch.__main__ import main
 from launch.claim import Arm, Claim, Scale, cells, fill, placeholders
 from launch.words import experiment
 from plasticity_rl.interventions import assemble
-from plasticity_rl.runs import find_runs, read_spec
+from plasticity_rl.runs import Metric, find_runs, read_rows, read_spec
+from plasticity_rl.seeds import derive
 
 TINY = Claim(
     title="A tiny one",
@@ -47,13 +49,14 @@ def test_a_claim_is_tried_from_the_grid_to_the_page(tmp_path: Path, monkeypatch:
     assert main(words) == 0
     (trial,) = claims.trials((4,), "small", tmp_path)
     chosen = trial.choices()
-    assert {key: choice.values for key, choice in chosen.items()} == dict.fromkeys((arm.key for arm in TINY.arms), {"rate": "1e-2"})
+    assert {key: choice.values for key, choice in chosen.items()} == {arm.key: {"rate": "1e-2"} for arm in TINY.arms}
     scores = chosen["adam"].scores
     assert scores["1e-2"] > scores["1e-30"] > 0 and scores["1e30"] == -float("inf")
     specs = [read_spec(run) for run in find_runs(tmp_path)]
     assert {(spec.seed, spec.members, len(spec.visits)) for spec in specs} == {(1, 3, 1), (0, 2, 3)}
     assert [spec.seed for spec in specs].count(0) == 3
     results = trial.results(chosen)
+    _record_is_of_its_run(trial, chosen)
     assert list(results) == [arm.key for arm in TINY.arms] and results["adam"].area.shape == (2, 3)
     page = (tmp_path / "claims-small" / "claims.md").read_text()
     assert "| [4. A tiny one](#claim-4) | reproduced |" in page and "1e30: diverged" in page
@@ -63,6 +66,19 @@ def test_a_claim_is_tried_from_the_grid_to_the_page(tmp_path: Path, monkeypatch:
     assert "skipped" in capsys.readouterr().out
     assert main(["claims", "7", "--runs", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "error: unknown claim '7'; one of: 4\n"
+
+
+def _record_is_of_its_run(trial: claims.Trial, chosen) -> None:
+    """What the follower's rate is multiplied with: 1 at birth, then initial over later length in the run that it follows."""
+    said = trial.reported(chosen)
+    recorded, original = experiment(said["follower"]).schedule, experiment(said["adam"])
+    rows, _ = read_rows(trial.place(original) / "metrics.csv", Metric)
+    lengths = [[row.value for row in rows if (row.name, row.updates) == ("weight_norm/hidden0", updates)] for updates in range(30, 181, 30)]
+    network = original.network.build((64,), 10)
+    births = [network.init(torch.Generator().manual_seed(derive(0, member, "network", "birth"))) for member in range(2)]
+    born = sum(float(params["hidden0.weight"].norm()) for params in births) / 2
+    assert recorded.updates == (0, *range(30, 181, 30)) and recorded.rate == 1e-2
+    assert recorded.factors == pytest.approx([1.0, *(born / (sum(each) / 2) for each in lengths)], rel=1e-4)
 
 
 def _adam_learns(results):
@@ -75,7 +91,7 @@ def _adam_learns(results):
 
 @pytest.mark.parametrize(("number", "scale"), [(number, scale) for number, claim in claims.load_claims().items() for scale in claim.scales])
 def test_every_claim_is_made_of_experiments(number: int, scale: str) -> None:
-    """At every scale: all cells and reported runs can be said and their parts fit, arms have keys of their own, and choosing takes a tenth."""
+    """All cells and reported runs can be said and their parts fit, arms have keys of their own, and choosing takes a tenth."""
     claim = claims.load_claims()[number]
     size = claim.scales[scale]
     assert len({arm.key for arm in claim.arms}) == len(claim.arms)
