@@ -15,7 +15,7 @@ CLAIM = Claim(
     ),
     scales={
         "small": Scale(
-            words={"benchmark": "random-labels:tasks={tasks},updates=1000", "schedule": "constant:rate={rate}", "chain": []},
+            words={"benchmark": "random-labels:images=600,tasks={tasks},updates=500", "schedule": "constant:rate={rate}", "chain": []},
             reported={"tasks": "20"},
             selected={"tasks": "2"},
         ),
