@@ -25,8 +25,6 @@ from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.learner import Learner
-from plasticity_rl.lift import write_
-from plasticity_rl.networks import Params
 from plasticity_rl.runs import Metric, Score, Tick
 
 CONTINUES, TERMINATED, CUT = 0, 1, 2
@@ -56,8 +54,6 @@ class Loop(ABC):
             compile,
         )
         self._act, self._act_without_noise = (lifted_act(agent, network, self.learner.alone, compile) for _ in range(2))
-        self._copies = None if network.spec.precision == "float32" else network.cast(self.learner.net.params)
-        self._copied: dict[str, int] = {}
         self.chance = Chance(experiment.seed, self.members, device)
         self.scale = Scale(self.members, self.environments, agent.discount, device)
         self.diagnostics = Diagnostics(self.learner, experiment.diagnose_every)
@@ -176,7 +172,7 @@ class Loop(ABC):
         drawn = draw(self.chance, self.agent, self.network, self.benchmark.outputs, at, self.environments)
         common = shared(self.benchmark, visit, self.agent.epsilon(progress), self.device)
         with torch.no_grad():
-            return self._act(self._acting(), observations, {name: value[:, columns] for name, value in drawn.items()}, common)
+            return self._act(self.learner.acting, observations, {name: value[:, columns] for name, value in drawn.items()}, common)
 
     def learn(self, visit: Visit, batch: dict[str, Tensor], *extras: Any) -> Generator[Metric, None, dict[str, Tensor]]:
         """One update, at the learning rate that the schedule has for it in the run or in the visit; returns what the loss reported."""
@@ -233,7 +229,7 @@ class Loop(ABC):
         while going.any():
             drawn = {"uniform": chance.uniform(step, f"evaluation {self.steps}", episodes, self.agent.draws(self.benchmark.outputs))}
             with torch.no_grad():
-                actor.send(self._act_without_noise(self._acting(), actor.observations, drawn, common)["actions"])
+                actor.send(self._act_without_noise(self.learner.acting, actor.observations, drawn, common)["actions"])
             for episode in actor.receive()[1]:
                 if going[episode.member, episode.environment]:
                     going[episode.member, episode.environment] = False
@@ -243,16 +239,6 @@ class Loop(ABC):
             if step % TICK == 0:
                 yield Tick(**self.where(now))
         actor.close()
-
-    def _acting(self) -> Params:
-        """The learner's parameters as acting multiplies with them: converted once after a change, not at every step."""
-        params = self.learner.net.params
-        if self._copies is None:
-            return params
-        if self._copied != self.learner.ticks:
-            write_(self._copies, params)
-            self._copied = dict(self.learner.ticks)
-        return self._copies
 
     def _weights(self) -> Weights:
         return Weights(self.learner.ticks["update"], flat(self.learner.net.params))

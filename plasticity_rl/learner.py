@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value
+from torch.func import grad, grad_and_value
 from torch.utils._pytree import tree_map
 
-from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
-from plasticity_rl.interventions.chain import Chain
+from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
+from plasticity_rl.interventions.chain import Chain, forgets_parts
 from plasticity_rl.lift import Captured, compiled, copied, lift, one_by_one, stack, write_
 from plasticity_rl.metrics.norms import effective_learning_rate
 from plasticity_rl.networks import Network, Params
@@ -53,7 +53,9 @@ class Learner:
             raise ValueError("cells of one learner differ in their seeds and numbers alone")
         self._hyper = tree_map(lambda tensor: tensor.to(device), Hyper(torch.zeros(self.members), *differing(self.cells)))
         params = self.fresh("birth")
-        self.net = Net(params, optimizer.init(params))
+        self.net = Net(params, lift(lambda params: optimizer.init(params, whole=not forgets_parts(chain)))(params))
+        self.low = network.low(params)
+        """the parameters that are multiplied in low precision, rounded: what the loss and acting read in their stead"""
         self.states: list[State] = [self._born(index) for index in range(len(chain))]
         self._noisy = optimizer.noisy or any(each.noisy for each in chain)
         self.ticks = {"update": 0, "task": 0}
@@ -64,7 +66,12 @@ class Learner:
         """are members updated one after the other?"""
         self._update = one_by_one(update) if self.alone else update
         if compile and device.startswith("cuda"):
-            self._update = Captured(update, varying=(3, 4))  # noise and batch; parameters, rate and an agent's target stay where they are
+            self._update = Captured(update, varying=(4, 5))  # noise and batch; parameters, rate and an agent's target stay where they are
+
+    @property
+    def acting(self) -> Params:
+        """The parameters as a forward pass is fastest with; tensors that later updates write in."""
+        return self.net.params | self.low
 
     @property
     def inputs(self) -> Tensor | None:
@@ -101,7 +108,8 @@ class Learner:
         part, rows = copy(self), self.rows(cell)
         part.cells, part._who = (self.cells[cell],), self._who[rows]
         part.optimizer, part.chain, part.members, _ = self.cells[cell]
-        part.net, part.states, part._hyper = tree_map(lambda tensor: tensor[rows], (self.net, self.states, self._hyper))
+        held = (self.net, self.low, self.states, self._hyper)
+        part.net, part.low, part.states, part._hyper = tree_map(lambda tensor: tensor[rows], held)
         part._rows = rows
         return part
 
@@ -115,7 +123,7 @@ class Learner:
         self.rate.copy_(rate) if isinstance(rate, Tensor) else self.rate.fill_(rate)
         self._last["inputs"] = batch["inputs"]
         before = {name: param.clone() for name, param in self.net.params.items()} if measure else {}
-        reported = self._update(self.net, self.states, self._hyper, self._noise(), batch, *extras)
+        reported = self._update(self.net, self.states, self.low, self._hyper, self._noise(), batch, *extras)
         if measure:
             rates = lift(lambda one, other: effective_learning_rate(one, other, self.network.layers))(before, self.net.params)
             reported |= {f"effective_learning_rate/{layer}": rate for layer, rate in rates.items()}
@@ -155,10 +163,11 @@ class Learner:
         self._last.update({"inputs": tensors["inputs"].to(self.device)} if "inputs" in tensors else {})
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
+        write_(self.low, self.network.low(self.net.params))
         self.ticks.update(ticks)
 
     def _one(
-        self, net: Net, states: list[State], hyper: Hyper, noise: Params, batch: Batch, *extras: Any
+        self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: Params, batch: Batch, *extras: Any
     ) -> tuple[Net, list[State], dict[str, Tensor]]:
         """The whole update of ONE network."""
         optimizer, chain = vary(self.optimizer, hyper.optimizer), self._chain(hyper)
@@ -166,18 +175,16 @@ class Learner:
         layers = self.network.layers
         seen = Seen(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), noise)
 
-        def objective(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
-            loss, reported = self.loss(params, batch, *extras)
-            total = loss
-            for each, state in zip(chain, states, strict=True):
-                total = total + each.penalty(params, state, layers, seen)
-            return total, {"loss": loss} | reported
-
-        grads, (_, reported) = grad_and_value(objective, has_aux=True)(net.params)
+        grads, (loss, reported) = grad_and_value(lambda params: self.loss(params, batch, *extras), has_aux=True)(net.params | low)
+        grads = {name: each.to(net.params[name].dtype) for name, each in grads.items()}
+        penalised = [index for index, each in enumerate(chain) if type(each).penalty is not Intervention.penalty]
+        if penalised:
+            added = grad(lambda params: sum(chain[i].penalty(params, states[i], layers, seen) for i in penalised))(net.params)
+            grads = {name: each + added[name] for name, each in grads.items()}
         net, states = optimizer.update(net, grads, hyper.rate, layers, noise), list(states)
         for index, each in enumerate(chain):
             net, states[index] = each.after_step(net, states[index], grads, layers, seen)
-        return *self._project(net, states, hyper), reported
+        return *self._project(net, states, hyper), {"loss": loss} | reported
 
     def _chain(self, hyper: Hyper) -> Chain:
         """The chain of ONE network."""
@@ -190,9 +197,11 @@ class Learner:
             net = net._replace(params=params)
         return net, states
 
-    def _step(self, net: Net, states: list[State], hyper: Hyper, noise: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
-        new_net, new_states, reported = lift(self._one)(net, states, hyper, noise, batch, *extras)
-        write_((net, states), (new_net, new_states))
+    def _step(
+        self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: Params, batch: Batch, *extras: Any
+    ) -> dict[str, Tensor]:
+        new_net, new_states, reported = lift(self._one)(net, states, low, hyper, noise, batch, *extras)
+        write_((net, states, low), (new_net, new_states, self.network.low(new_net.params)))
         return reported
 
     def _born(self, index: int) -> State:
@@ -222,6 +231,7 @@ class Learner:
                 self._refresh(index, each)
         if due:
             write_((self.net, self.states), copied(lift(self._project)(self.net, self.states, self._hyper)))
+            write_(self.low, self.network.low(self.net.params))
 
     def _refresh(self, index: int, each: Refresh) -> None:
         fresh = self.fresh(type(each).__name__, self._occurrence(index), each.clock, self.ticks[each.clock])

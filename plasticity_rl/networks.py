@@ -284,13 +284,18 @@ class Network:
             params |= {copy: params[name].clone() for name, copy in layer.subtracted.items()}
         return params | ({GATE: torch.zeros(1)} if self.spec.injection else {})
 
-    def cast(self, params: Params) -> Params:
-        """Copies of `params`, of what `apply` multiplies with in its own precision: the same outputs, without a conversion each time."""
+    def low(self, params: Params) -> Params:
+        """Those of `params` that `apply` rounds before it multiplies with them, rounded; none in float32. Given these in their stead, `apply`
+        says the same, without a conversion each time."""
         hidden = {name for layer in self.layers if not layer.head for name in layer.weights}
         if self.spec.weights != "plain":  # what they stand for is worked out in full precision
             hidden -= {layer.weight for layer in self.layers}
-        low = hidden if self.spec.precision == "bfloat16" else ()
-        return {name: param.bfloat16() if name in low else param.clone() for name, param in params.items()}
+        return {name: params[name].bfloat16() for name in sorted(hidden)} if self.spec.precision == "bfloat16" else {}
+
+    def cast(self, params: Params) -> Params:
+        """Copies of `params`, with those that are `low`."""
+        low = self.low(params)
+        return {name: param.clone() for name, param in params.items() if name not in low} | low
 
     def apply(
         self,

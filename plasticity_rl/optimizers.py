@@ -60,9 +60,17 @@ class Optimizer(ABC):
     def slots(self) -> tuple[str, ...]:
         """The names of what it remembers of each parameter."""
 
-    def init(self, params: Params) -> dict[str, Params]:
-        """The memory of an optimizer that has seen nothing: zeros."""
-        return {slot: {name: torch.zeros_like(param) for name, param in params.items()} for slot in self.slots}
+    ages: ClassVar[tuple[str, ...]] = ()
+    """the slots that say no more than how often an element was updated"""
+
+    def init(self, params: Params, whole: bool = False) -> dict[str, Params]:
+        """The memory of an optimizer that has seen nothing: zeros. With `whole`, all elements of a tensor are and will be of one age, which
+        is kept once, as (1, ..., 1): a third less to read and write in every update of Adam's."""
+
+        def zeros(slot: str, param: Tensor) -> Tensor:
+            return torch.zeros_like(param[(slice(1),) * param.ndim] if whole and slot in self.ages else param)
+
+        return {slot: {name: zeros(slot, param) for name, param in params.items()} for slot in self.slots}
 
     noisy: ClassVar[bool] = False
     """does it take noise?"""
@@ -137,6 +145,8 @@ class RMSprop(Optimizer):
     """correct the average square's start from zero, so that a newborn weight's first step is one learning rate and not torch.optim's ten.
     The mean to centre on is left to grow from zero: the variance of a single gradient is nil, and would be divided by"""
 
+    ages: ClassVar[tuple[str, ...]] = ("seen",)
+
     @property
     def slots(self) -> tuple[str, ...]:
         return ("square", "seen", "mean") if self.centered else ("square", "seen")
@@ -168,6 +178,8 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
 
+    ages: ClassVar[tuple[str, ...]] = ("seen1", "seen2")
+
     @property
     def slots(self) -> tuple[str, ...]:
         return ("mean", "square", "seen1", "seen2")
@@ -191,6 +203,8 @@ class RAdam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+
+    ages: ClassVar[tuple[str, ...]] = ("seen",)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -336,6 +350,8 @@ class UPGD(Optimizer):
     """standard deviation of the noise"""
 
     noisy: ClassVar[bool] = True
+
+    ages: ClassVar[tuple[str, ...]] = ("seen",)
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -47,6 +47,9 @@ class Intervention:
 
     noisy: ClassVar[bool] = False
     """does its `after_step` take noise?"""
+    whole: ClassVar[bool] = False
+    """where it makes the optimizer forget, does it forget whole tensors? One age is then kept of a tensor, not of each weight; what is said
+    of a method counts where it refreshes or has an `after_step`"""
 
     def build(self) -> dict[str, Any]:
         """Fields of the NetworkSpec that it sets."""
@@ -139,14 +142,16 @@ def tops(layers: Layers) -> Layers:
 
 def overwrite(net: Net, masks: Params, values: Params) -> Net:
     """Take `values` where `masks` hold, and forget the optimizer's memory there. Both map parameter names to tensors of their shape."""
+    params = {name: torch.where(masks[name], values[name], old) if name in masks else old for name, old in net.params.items()}
 
-    def chosen(old: Params, new: Callable[[str], Tensor]) -> Params:
-        return {name: torch.where(masks[name], new(name), tensor) if name in masks else tensor for name, tensor in old.items()}
+    def forgotten(name: str, memory: Tensor) -> Tensor:
+        mask = masks[name] if memory.shape == masks[name].shape else masks[name].all()  # one age of all, from a method that is `whole`
+        return memory.masked_fill(mask, 0.0)
 
-    params = chosen(net.params, values.__getitem__)
-    return Net(
-        params, {slot: chosen(memory, lambda name, memory=memory: torch.zeros_like(memory[name])) for slot, memory in net.slots.items()}
-    )
+    slots = {
+        slot: {name: forgotten(name, old) if name in masks else old for name, old in memory.items()} for slot, memory in net.slots.items()
+    }
+    return Net(params, slots)
 
 
 def unit_masks(layer: Layer, layers: Layers, units: Tensor, net: Net) -> tuple[Params, Params]:

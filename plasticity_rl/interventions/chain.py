@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions.base import Intervention
+from plasticity_rl.interventions.base import Intervention, Refresh
 from plasticity_rl.networks import Ends, Network, NetworkSpec
 from plasticity_rl.optimizers import Optimizer
 
@@ -23,6 +23,12 @@ def assemble(
     for each in chain:
         each.require(built.layers)
     return built, _set(optimizer, [(type(each).__name__, each.optimizer()) for each in chain])
+
+
+def forgets_parts(chain: Chain) -> bool:
+    """May one of them forget the optimizer's memory of some of a tensor's weights, so that they are not all of one age?"""
+    able = (each for each in chain if isinstance(each, Refresh) or type(each).after_step is not Intervention.after_step)
+    return not all(each.whole for each in able)
 
 
 def _set(part: Any, wishes: list[tuple[str, dict[str, Any]]]) -> Any:

@@ -27,6 +27,7 @@ class Reset(Refresh):
     """hidden layers, for the part of that name"""
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, every="[1, inf)", last="[1, inf)")
