@@ -285,8 +285,10 @@ class Network:
         return params | ({GATE: torch.zeros(1)} if self.spec.injection else {})
 
     def low(self, params: Params) -> Params:
-        """Those of `params` that `apply` rounds before it multiplies with them, rounded; none in float32. Given these in their stead, `apply`
-        says the same, without a conversion each time."""
+        """Those of `params` that `apply` rounds before it multiplies with them, rounded; none in float32.
+
+        Given these in their stead, `apply` says the same, without a conversion each time.
+        """
         hidden = {name for layer in self.layers if not layer.head for name in layer.weights}
         if self.spec.weights != "plain":  # what they stand for is worked out in full precision
             hidden -= {layer.weight for layer in self.layers}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
+    ContinualBackprop,
     Evidence,
     L2Init,
     LayerNorm,
@@ -18,14 +19,16 @@ from plasticity_rl.interventions import (
     ReDo,
     Refresh,
     Reset,
+    SelfNormalizedResets,
     ShrinkAndPerturb,
     assemble,
 )
 from plasticity_rl.interventions.base import Layers, State
+from plasticity_rl.interventions.chain import forgets_parts
 from plasticity_rl.learner import Learner
 from plasticity_rl.lift import can_compile
 from plasticity_rl.networks import MLP, Nature, Network, Params
-from plasticity_rl.optimizers import SGD, Adam, Net
+from plasticity_rl.optimizers import SGD, UPGD, Adam, Muon, Net, RAdam, RMSprop
 from tests.learners import MEMBERS, assert_same, due
 
 OUTPUTS = 3
@@ -396,3 +399,59 @@ def test_the_rate_is_each_updates_own():
     for name, start in before.items():
         if name.startswith("params/"):
             torch.testing.assert_close(large.tensors()[name] - start, 2 * (small.tensors()[name] - start), rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("chain", [(), (L2Init(), NormalizeAndProject()), (Reset(clock="update", every=2),)])
+def test_rounded_parameters_are_the_parameters_rounded_whatever_changes_them(chain):
+    learner = learn(chain, Nature(width=16, precision="bfloat16"), (4, 44, 44))
+    hidden = {layer.weight for layer in learner.network.layers if not layer.head}
+
+    def check() -> None:
+        assert learner.low.keys() == hidden and learner.acting.keys() == learner.net.params.keys()
+        for name, rounded in learner.low.items():
+            assert torch.equal(rounded, learner.net.params[name].bfloat16()) and learner.acting[name] is rounded
+
+    check()
+    held = [tensor.data_ptr() for tensor in learner.low.values()]
+    for batch in batches(learner, 2):
+        learner.update(0.01, batch)
+        check()
+    learner.load(learn(chain, Nature(width=16, precision="bfloat16"), (4, 44, 44), seed=1).tensors(), learner.ticks)
+    check()
+    assert held == [tensor.data_ptr() for tensor in learner.low.values()]
+
+
+def test_learning_from_rounded_parameters_is_rounding_in_every_update(monkeypatch):
+    spec = Nature(width=16, precision="bfloat16")
+    rounded = learn((L2Init(), NormalizeAndProject()), spec, (4, 44, 44))
+    monkeypatch.setattr(Network, "low", lambda self, params: {})
+    rounding = learn((L2Init(), NormalizeAndProject()), spec, (4, 44, 44))
+    monkeypatch.undo()
+    for batch in batches(rounded, 3):
+        rounded.update(0.01, batch)
+        with monkeypatch.context() as patch:
+            patch.setattr(Network, "low", lambda self, params: {})
+            rounding.update(0.01, batch)
+    assert not rounding.low
+    assert_same(rounded.net.params, rounding.net.params)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), RAdam(), RMSprop(), UPGD(), Muon()], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("part", ["network", "heads", "optimizer"])
+def test_one_age_a_tensor_is_the_age_of_each_of_its_weights(optimizer, part):
+    reset = Reset(clock="update", every=3, part=part)
+    whole, each = learn((reset,), optimizer=optimizer), learn((reset, ReDo(every=1000)), optimizer=optimizer)
+    assert not forgets_parts(whole.chain) and forgets_parts(each.chain)
+    for batch in batches(whole, 5):
+        for learner in (whole, each):
+            learner.update(0.01, batch)
+    assert_same(whole.net.params, each.net.params)
+    for slot, memory in whole.net.slots.items():
+        for name, tensor in memory.items():
+            assert torch.equal(tensor.expand_as(each.net.slots[slot][name]), each.net.slots[slot][name])
+            assert (tensor.numel() == 2) == (slot in optimizer.ages or each.net.slots[slot][name].numel() == 2)
+
+
+def test_methods_that_could_forget_single_weights_keep_each_ones_age():
+    assert not any(forgets_parts((each,)) for each in (L2Init(), NormalizeAndProject(), LayerNorm(), Reset()))
+    assert all(forgets_parts((Reset(), each)) for each in (ReDo(every=1), ContinualBackprop(), ShrinkAndPerturb(), SelfNormalizedResets()))
