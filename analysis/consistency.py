@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Spec
 
+OWN = ("chain", "seed", "members")
+"""what runs of one setting may differ in"""
+
 
 class Run(NamedTuple):
     """One run folder."""
@@ -135,6 +138,31 @@ def _refuse_pairs(runs: Sequence[Run], same: Any, differing: Any, problem: str) 
 def _by_setting(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
     ordered = sorted(runs, key=lambda run: run.spec.setting)
     return [(setting, list(members)) for setting, members in groupby(ordered, key=lambda run: run.spec.setting)]
+
+
+def differing(one: Spec, other: Spec) -> str:
+    """In what two settings differ, part by part."""
+    found: list[str] = []
+    for name in dict.fromkeys([*one.experiment, *other.experiment]):
+        ours, theirs = one.experiment.get(name), other.experiment.get(name)
+        if name in OWN or ours == theirs:
+            continue
+        kinds, our, their = {_word(ours), _word(theirs)}, part_fields(ours), part_fields(theirs)
+        if len(kinds) == 1 and our != their:
+            names = [each for each in dict.fromkeys([*our, *their]) if our.get(each) != their.get(each)]
+            found += [f"{name}'s {each} is {our.get(each)} and {their.get(each)}" for each in names]
+        else:
+            found.append(f"{name} is {_word(ours)} and {_word(theirs)}")
+    return "; ".join(found) or f"their settings differ ({one.setting} and {other.setting})"
+
+
+def part_fields(part: Any) -> dict[str, Any]:
+    """Of a part as spec.json has it, [class, fields]."""
+    return part[1] if isinstance(part, list) and len(part) == 2 and isinstance(part[1], dict) else {}
+
+
+def _word(value: Any) -> str:
+    return value[0].rpartition(".")[2] if isinstance(value, list) and value and isinstance(value[0], str) else str(value)
 
 
 def unequal(runs: Sequence[Run]) -> list[Missing]:

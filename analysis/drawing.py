@@ -1,7 +1,7 @@
 """How figures look: one style, a fixed colour for each chain, and bytes that depend on nothing but what is drawn.
 
-Matplotlib's Figure is used directly, without pyplot and its global state. The SVG that a report holds is drawn once; its dark twin has the
-colours of text, lines and the fresh control exchanged.
+Matplotlib's Figure is used directly, without pyplot and its global state. The SVG that a report holds is drawn once: on a dark page it
+exchanges the colours of text, lines and the fresh control by itself.
 """
 
 import io
@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+from analysis.statistics import Estimate
 
 INK, FAINT, CONTROL = "#24292f", "#d3d9e0", "#4c4f56"
 DARK = {INK: "#dfe5ec", FAINT: "#3a424c", CONTROL: "#b4bac2", "#0072b2": "#5b8dff", "#56b4e9": "#8fd6ff"}
@@ -43,8 +45,14 @@ class Picture(NamedTuple):
     alt: str
     """what it shows, for those who do not see it"""
     svg: bytes
-    dark: bytes
+    """in the colours of the page it stands on"""
     png: bytes
+    pdf: bytes
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Name of a file -> what it holds."""
+        return {f"{self.name}.png": self.png, f"{self.name}.pdf": self.pdf}
 
 
 def looks(labels: Iterable[str], control: str | None) -> dict[str, Look]:
@@ -114,15 +122,39 @@ def legend(figure: Figure, chains: dict[str, Look]) -> None:
     figure.legend(handles, list(chains), loc="outside lower center", ncols=columns, handlelength=2.4, columnspacing=1.6, fontsize=8.5)
 
 
+def whisker(axes: Axes, height: float, found: Estimate, look: Look, hollow: bool = False) -> None:
+    """A point with its interval, lying."""
+    if not found.defined:
+        return
+    if found.low is not None and found.high is not None:
+        axes.hlines(height, found.low, found.high, color=look.color, linewidth=2.2, alpha=0.55)
+    axes.plot(
+        found.value, height, marker="o", markersize=6, color=look.color, markerfacecolor="none" if hollow else look.color, linestyle=""
+    )
+
+
 def picture(name: str, alt: str, figure: Figure) -> Picture:
     """The figure's files. Nothing in them tells when they were made."""
-    vector, pixels = io.BytesIO(), io.BytesIO()
+    vector, pixels, print_ = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # found once, for all three
         figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(pixels, format="png", dpi=150, facecolor="white", metadata={"Software": None})
-    svg = vector.getvalue()
-    dark = svg
-    for colour, exchanged in DARK.items():
-        dark = dark.replace(colour.encode(), exchanged.encode())
-    return Picture(name, alt, svg, dark, pixels.getvalue())
+        figure.savefig(print_, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return Picture(name, alt, adaptive(vector.getvalue()), pixels.getvalue(), print_.getvalue())
+
+
+def adaptive(svg: bytes) -> bytes:
+    """The same picture, with colours that follow the reader's choice of a light or a dark page."""
+    start = svg.index(b">", svg.index(b"<svg")) + 1
+    named = {colour: f"--c{number}" for number, colour in enumerate(DARK)}
+    body = svg[start:]
+    for colour, name in named.items():
+        body = body.replace(colour.encode(), f"var({name})".encode())
+    light, dark = (
+        "".join(f"{name}:{colour[which]};" for colour, name in zip(DARK.items(), named.values(), strict=True)) for which in (0, 1)
+    )
+    sheet = f"<style>svg{{{light}}}@media (prefers-color-scheme: dark){{svg{{{dark}}}}}</style>"
+    return svg[:start] + sheet.encode() + body

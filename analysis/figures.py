@@ -16,7 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from analysis.drawing import CONTROL, FAINT, INK, Look, canvas, legend
+from analysis.drawing import CONTROL, FAINT, INK, Look, canvas, legend, whisker
 from analysis.evaluations import Evaluations
 from analysis.scores import Setting, ratio
 from analysis.sequential import SequenceRow
@@ -32,13 +32,6 @@ MOST_TASKS = 12
 """that get a panel each"""
 
 
-def score_name(setting: Setting) -> str:
-    """What an axis of scores is called."""
-    if setting.kind != "return":
-        return f"{setting.kind} {setting.quantity}"
-    return "human-normalised return" if setting.normalised else "return"
-
-
 def scores_by_visit(setting: Setting, looks: Looks) -> Figure | None:
     """(a) The area of each visit, for all chains."""
     if not any(np.isfinite(chain.area).any() for chain in setting.chains):
@@ -48,7 +41,7 @@ def scores_by_visit(setting: Setting, looks: Looks) -> Figure | None:
         shown = setting.shown(chain.area)
         _line(axes, np.arange(shown.shape[1]), _columns(shown), looks[chain.label], markers=shown.shape[1] <= MOST_VISITS)
     _visit_axis(axes, setting)
-    axes.set_ylabel(f"{score_name(setting)},\nmean over the visit")
+    axes.set_ylabel(f"{setting.scale},\nmean over the visit")
     legend(figure, _named(setting, looks))
     return figure
 
@@ -86,7 +79,7 @@ def learning_curves(setting: Setting, looks: Looks) -> Figure | None:
     else:
         panels[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         panels[-1].set_xlabel(f"{setting.spec.unit} of a member; a line at each change of task")
-    figure.supylabel(score_name(setting), fontsize=9)
+    figure.supylabel(setting.scale, fontsize=9)
     return figure
 
 
@@ -110,8 +103,8 @@ def plasticity_by_visit(setting: Setting, looks: Looks) -> Figure | None:
 def aggregates(setting: Setting, rows: list[Verdict], looks: Looks) -> Figure | None:
     """(d) First against last visits, the interquartile mean over all visits, and the plasticity ratio at the end."""
     panels = [
-        (f"{score_name(setting)}:\nfirst visits (hollow), last visits", [(row.first, row.last) for row in rows]),
-        (f"{score_name(setting)}:\ninterquartile mean, all visits", [(row.overall,) for row in rows]),
+        (f"{setting.scale}:\nfirst visits (hollow), last visits", [(row.first, row.last) for row in rows]),
+        (f"{setting.scale}:\ninterquartile mean, all visits", [(row.overall,) for row in rows]),
         ("plasticity ratio,\nlast visits", [(row.plasticity,) for row in rows]),
     ]
     panels = [(title, column) for title, column in panels if any(found.defined for cell in column for found in cell)]
@@ -123,7 +116,7 @@ def aggregates(setting: Setting, rows: list[Verdict], looks: Looks) -> Figure | 
         for height, (row, cell) in enumerate(zip(rows, column, strict=True)):
             for number, found in enumerate(cell):
                 offset = 0.14 * (1 - 2 * number) if len(cell) > 1 else 0.0
-                _whisker(axes, height - offset, found, looks[row.label], hollow=len(cell) > 1 and number == 0)
+                whisker(axes, height - offset, found, looks[row.label], hollow=len(cell) > 1 and number == 0)
         if title.startswith("plasticity"):
             axes.axvline(1.0, color=CONTROL, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1)
         axes.set_title(title, fontsize=8.5)
@@ -199,35 +192,45 @@ def evaluation_curves(setting: Setting, found: Evaluations | None, looks: Looks)
     panels[0].set_xlim(0, 1.02 * setting.edges[-1])  # so that the last marker is whole
     if len(tasks) < len(found.tasks):
         figure.suptitle(f"The first {len(tasks)} of {len(found.tasks)} tasks", fontsize=9)
-    figure.supylabel(f"{score_name(setting)}, evaluated", fontsize=9)
+    figure.supylabel(f"{setting.scale}, evaluated", fontsize=9)
     legend(figure, _named(setting, looks))
     return figure
 
 
+MECHANISMS = (
+    ("dormant units, mean over layers", "dormant_fraction", "mean"),
+    ("dead units, mean over layers", "dead_fraction", "mean"),
+    ("effective rank of the features", "effective_rank", "mean"),
+    ("weight norm, all layers together", "weight_norm", "norm"),
+    ("distance from birth, all layers", "distance_from_birth", "norm"),
+    ("effective learning rate, mean over layers", "effective_learning_rate", "mean"),
+)
+"""title, name in metrics.csv before the layer's, and how layers become one"""
+
+
 def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure | None:
-    """(g) Dormant units beside an untrained network's, the norm of all weights, and the effective learning rate, over updates."""
-    metrics = metrics.loc[metrics.setting == setting.spec.setting]
-    family = metrics.name.map(lambda name: name.partition("/")[0])
-    panels = [
-        ("dormant units, mean over layers;\ndotted: an untrained network's", "dormant_fraction", "mean"),
-        ("weight norm,\nall layers together", "weight_norm", "norm"),
-        ("effective learning rate,\nmean over layers", "effective_learning_rate", "mean"),
-    ]
-    panels = [panel for panel in panels if (family == panel[1]).any()]
+    """(g) The mechanisms that are suspected, over updates; dotted, an untrained network of the same chain on the same inputs."""
+    metrics = metrics.loc[(metrics.setting == setting.spec.setting).to_numpy()]
+    family = metrics.name.str.partition("/")[0].to_numpy() if len(metrics) else np.array([])
+    panels = [panel for panel in MECHANISMS if (family == panel[1]).any()]
     if not panels:
         return None
-    figure, drawn = canvas(3.1, columns=len(panels))
-    for axes, (title, name, over) in zip(drawn, panels, strict=True):
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure, drawn = canvas(0.8 + 1.9 * rows, rows=rows, columns=columns)
+    for axes in drawn[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (title, name, over) in zip(drawn, panels, strict=False):
         for label, look in _named(setting, looks).items():
-            here = metrics.label == label
+            here = (metrics.label == label).to_numpy()
             dotted = look._replace(linestyle=(0, (1, 1.4)))
-            for rows, drawing, width in ((family == name, look, 1.5), (family == name + "_fresh", dotted, 1.0)):
-                series = _over_layers(metrics.loc[here & rows], over)
+            for suffix, drawing, width in (("", look, 1.5), ("_fresh", dotted, 1.0)):
+                series = _over_layers(metrics.loc[here & (family == name + suffix)], over)
                 axes.plot(series.index, series, color=drawing.color, linestyle=drawing.linestyle, linewidth=width)
-        axes.set_title(title, fontsize=8.5)
-        axes.set_xlabel("updates")
+        axes.set_title(title, fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.tick_params(labelsize=7)
         if name == "effective_learning_rate" and (metrics.value[family == name] > 0).all():
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
@@ -235,6 +238,7 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
             axes.yaxis.set_minor_locator(NullLocator())
         elif name != "effective_learning_rate":
             axes.set_ylim(bottom=0)
+    figure.supxlabel("updates; dotted: an untrained network", fontsize=9)
     legend(figure, _named(setting, looks))
     return figure
 
@@ -274,16 +278,6 @@ def _visits(axes: Axes, x: np.ndarray, row: list[Estimate], look: Look, windows:
     """A line for each visit: what happens between two tasks is not drawn as if it were learning."""
     for start in range(0, len(x), windows):
         _line(axes, x[start : start + windows], row[start : start + windows], look, markers=windows == 1)
-
-
-def _whisker(axes: Axes, height: float, found: Estimate, look: Look, hollow: bool) -> None:
-    if not found.defined:
-        return
-    if found.low is not None and found.high is not None:
-        axes.hlines(height, found.low, found.high, color=look.color, linewidth=2.2, alpha=0.55)
-    axes.plot(
-        found.value, height, marker="o", markersize=6, color=look.color, markerfacecolor="none" if hollow else look.color, linestyle=""
-    )
 
 
 def _visit_axis(axes: Axes, setting: Setting) -> None:

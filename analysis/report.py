@@ -1,23 +1,50 @@
-"""The report of a set of runs: one self-contained page, CSV files and the figures. The same runs give the same bytes.
+"""The report of a set of runs: one self-contained page, a summary in Markdown, tables and figures. The same runs give the same bytes.
 
-A section for each setting, opened by its verdict and closed by what is missing. Nothing is written where the input is wrong.
+A part for each setting, or for a suite of settings that differ in their tasks alone; each is opened by its verdict and closed by what is
+missing. Nothing is written where the input is wrong.
 """
 
 import base64
 from collections.abc import Sequence
+from itertools import chain, groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Group
 
-from analysis import tables
+from analysis import grids, markdown, terminal
 from analysis.consistency import count
 from analysis.drawing import Picture, looks
+from analysis.grids import Grid
 from analysis.load import load
+from analysis.methods import Lines, methods, suite_methods
+from analysis.pictures import draw, draw_suite
+from analysis.provenance import Origin, origins
 from analysis.scores import settings
-from analysis.sections import Section, draw, methods, scale, section, sequence_scale
+from analysis.sections import Section, SuiteSection, section, suite_section
+from analysis.suites import apart, group, suite
+from analysis.tables import tables
+from analysis.theirs import read_theirs
 from plasticity_rl.checks import UsageError
+
+FEW = 4
+"""settings of a suite that have parts of their own beside it"""
+
+
+class Part(NamedTuple):
+    """What the page says of one setting or suite."""
+
+    name: str
+    reading: str
+    banner: str
+    grids: tuple[Grid, ...]
+    """the verdict first"""
+    pictures: tuple[Picture, ...]
+    methods: Lines
+    hashes: tuple[tuple[str, str], ...]
+    """(chain, `seed digest, seed digest, ...`)"""
+    missing: tuple[str, ...]
 
 
 class Report(NamedTuple):
@@ -25,55 +52,101 @@ class Report(NamedTuple):
 
     page: Path
     sections: tuple[Section, ...]
+    """of all settings, those of suites too"""
+    suites: tuple[SuiteSection, ...]
+    parts: tuple[Part, ...]
 
 
-def write_report(folders: Sequence[Path], out: Path) -> Report:
-    """Read all runs at or below `folders`; write report.html, scores.csv, summary.csv and the figures into `out`;
-    and sequence.csv, where there is a sequence of games whose tasks are evaluated after they were left, or met again.
+def write_report(folders: Sequence[Path], out: Path, theirs: Path | None = None) -> Report:
+    """Read all runs at or below `folders`, and other people's scores (theirs.py); write into `out` report.html, report.md, the tables of
+    tables.py as .csv and .parquet, and the figures as .png and .pdf.
 
-    Raises UsageError for runs that cannot be reported (load.py), and for an `out` that is no folder or cannot be written to.
+    Raises UsageError for runs and scores that cannot be reported (load.py, theirs.py), and for an `out` that is no folder or cannot be
+    written to.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is not a folder: name a new one for the report")
     loaded = load([Path(folder) for folder in folders])
+    others = read_theirs(theirs) if theirs else ()
+    keys, grouped = settings(loaded), group(loaded.runs)
     benchmarks = [run.spec.benchmark for run in {run.spec.setting: run for run in loaded.runs}.values()]
     found = {run.spec.setting: run.spec.benchmark for run in loaded.runs}
-    sections = tuple(section(loaded, key, alone=benchmarks.count(found[key]) == 1) for key in settings(loaded))
+    elsewhere = dict(apart(loaded.runs))
+    sections = {key: section(loaded, key, benchmarks.count(found[key]) == 1, elsewhere.get(key, ""), others) for key in keys}
+    suites = tuple(
+        suite_section(loaded, suite([sections[key].setting for key in some], field), [sections[key] for key in some], others)
+        for field, some in grouped
+    )
+    if others and not any(part.theirs for part in (*suites, *sections.values())):
+        raise UsageError(f"{theirs}: none of its tasks is one of the runs'")
+    hidden = {key for _, some in grouped if len(some) > FEW for key in some}
     control = next((run.spec.label for run in loaded.runs if run.spec.fresh_control), None)
     drawn = looks((run.spec.label for run in loaded.runs), control)
-    pictures = [draw(part, loaded, drawn, number) for number, part in enumerate(sections, start=1)]
-    files = {
-        "report.html": _page(sections, pictures).encode(),
-        "scores.csv": tables.scores_csv(sections).encode(),
-        "summary.csv": tables.summary_csv(sections).encode(),
-        **({"sequence.csv": tables.sequence_csv(sections).encode()} if any(part.sequence for part in sections) else {}),
-        **{one.name: one.png for some in pictures for one in some},
-    }
+    read = origins(loaded.runs)
+    shown = [part for key, part in sections.items() if key not in hidden]
+    parts = [
+        _part(part, number, grids.suite_grids(part), draw_suite(part, drawn, number), suite_methods(part), read)
+        for number, part in enumerate(suites, start=1)
+    ]
+    parts += [
+        _part(part, number, grids.grids(part), draw(part, loaded, drawn, number), methods(part), read)
+        for number, part in enumerate(shown, start=len(suites) + 1)
+    ]
+    files = {"report.html": _page(parts).encode(), "report.md": _summary(parts).encode()}
+    for name, table in tables(list(sections.values()), suites, read).items():
+        files |= {f"{name}.csv": table.csv(), f"{name}.parquet": table.parquet()}
+    files |= dict(chain.from_iterable(picture.files.items() for part in parts for picture in part.pictures))
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (out / name).write_bytes(content)
     except OSError as error:
         raise UsageError(f"cannot write the report to {out}: {error.strerror}") from error
-    return Report(out / "report.html", sections)
+    return Report(out / "report.html", tuple(sections.values()), suites, tuple(parts))
+
+
+def _part(
+    part: Section | SuiteSection, number: int, made: Sequence[Grid], pictures: Sequence[Picture], told: Lines, read: Sequence[Origin]
+) -> Part:
+    own = {run.spec.key for run in part.runs}
+    ordered = sorted((origin for origin in read if origin.run.spec.key in own), key=lambda origin: origin.run.spec.label)
+    hashes = tuple(
+        (label, ", ".join(f"{origin.run.spec.key}: {origin.digest[:16]}" for origin in some))
+        for label, some in groupby(ordered, key=lambda origin: origin.run.spec.label)
+    )
+    return Part(part.name, part.reading, part.banner, tuple(made), tuple(pictures), told, hashes, part.missing)
 
 
 def terminal_table(report: Report) -> Group:
     """The verdict tables for a terminal: `rich.print(terminal_table(report))`."""
-    return tables.terminal(report.sections)
+    return Group(*(terminal.verdict(part.name, part.grids[0], part.reading, part.banner, part.missing) for part in report.parts))
 
 
-def _page(sections: Sequence[Section], pictures: Sequence[Sequence[Picture]]) -> str:
+def _page(parts: Sequence[Part]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(cell=tables.cell, headings=tables.headings, methods=methods, scale=scale, count=count, inline=_inline)
-    environment.globals.update(
-        sequence_scale=sequence_scale, sequence_cell=tables.sequence_cell, sequence_headings=tables.sequence_headings
-    )
-    return environment.get_template("report.html").render(parts=list(zip(sections, pictures, strict=True)))
+    environment.globals.update(count=count, inline=_inline)
+    return environment.get_template("report.html").render(parts=parts)
 
 
 def _inline(svg: bytes) -> str:
     """A picture as an address that holds it."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+
+
+def _summary(parts: Sequence[Part]) -> str:
+    lines = markdown.heading("Plasticity report", 1)
+    for part in parts:
+        lines += markdown.heading(part.name, 2)
+        lines += [f"**{markdown.escape(part.banner)}**", ""] if part.banner else []
+        lines += [markdown.escape(part.reading), ""]
+        for grid in part.grids:
+            lines += markdown.table(grid, 3)
+        for picture in part.pictures:
+            lines += [f"![{markdown.escape(picture.alt)}]({picture.name}.png)", ""]
+        lines += [*markdown.heading("Methods", 3), *markdown.listed(part.methods)]
+        lines += [*markdown.heading("Runs", 3), "SHA-256 of each run's files, the first 16 digits; all in runs.csv.", ""]
+        lines += markdown.listed(part.hashes)
+        lines += [*markdown.heading("What is missing", 3), *markdown.listed(part.missing or ["Nothing."])]
+    return "\n".join(lines).rstrip() + "\n"

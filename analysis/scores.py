@@ -20,6 +20,8 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Spec
 
 WINDOWS = 10
+ENOUGH_VISITS = 3
+"""for a trend"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,13 @@ class Setting:
         references = {repr(sorted(self.spec.references[task].items())) for task in self.tasks if task in self.spec.references}
         alike = set(self.tasks) <= set(self.spec.references) and len(references) == 1
         return self.kind in MEASURED or self.normalised or alike or len(set(self.tasks)) == 1
+
+    @property
+    def scale(self) -> str:
+        """What scores are called where they are shown."""
+        if self.kind in MEASURED:
+            return f"{self.kind} {self.quantity}"
+        return "human-normalised return" if self.normalised else "return"
 
     @cached_property
     def no_ratio(self) -> list[str]:
@@ -236,6 +245,28 @@ def ratio(setting: Setting, chain: Chain, visits: list[int]) -> Estimate:
     if len(defined) == len(visits):
         return found
     return replace(found, note="; ".join(filter(None, [f"over {len(defined)} of {len(visits)} visits", found.note])))
+
+
+def trend(setting: Setting, chain: Chain) -> Estimate:
+    """Change of the plasticity ratio a visit: the slope of the least-squares line through the ratios of all visits that have one.
+
+    Each visit's ratio is one of means over members, as in `ratio`; members are resampled with all their visits.
+    """
+    reasons, control, of = setting.no_ratio, setting.control, len(setting.pairs)
+    defined = [visit for visit, reason in enumerate(reasons) if not reason]
+    if control is None or not defined:
+        return Estimate(np.nan, of=of, note=reasons[-1])
+    if chain.fresh_control:
+        return Estimate(0.0, runs=int(np.isfinite(chain.area[:, defined]).all(axis=1).sum()), of=of, note="the reference")
+    if len(defined) < ENOUGH_VISITS:
+        return Estimate(np.nan, of=of, note=f"fewer than {ENOUGH_VISITS} visits with a ratio")
+    floor, steps = setting.floor[defined], np.array(defined) - np.mean(defined)
+
+    def slope(mine: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+        ratios = (mine.mean(axis=-2) - floor) / (fresh.mean(axis=-2) - floor)
+        return ratios @ steps / (steps @ steps)
+
+    return estimate(slope, chain.area[:, defined], control.area[:, defined])
 
 
 def member_ratios(setting: Setting, chain: Chain) -> np.ndarray:

@@ -5,10 +5,13 @@
 - **Re-learning time** of a visit to a task met before: the frames until a member's training curve first reaches the level that the same
   member had in the last window of the visit before, over the frames that it took to first reach it there. Below 1: faster.
 - **Later over first**: the area of a visit to a task met before over that of the task's first visit, both measured from the random score.
+- **Transfer** to a task that is met for the first time, after others: its area less the fresh control's at the same visit, on the scale
+  that scores are shown on (forward transfer, as in Wolczyk et al. 2021, arXiv 2105.10919, without the division by what is left to gain, as
+  returns have no bound). Above 0: what was learned before helps.
 
-Each is a `Comparison` of two matrices (runs, columns); a column is a task at a visit. All are ratios of means over members, which are
-resampled together (`mean_ratio`), and none is defined where the earlier visit taught nothing: where the interval of its score is not
-above the random score. A chain's number is the mean over its columns that are defined.
+Each is a `Comparison` of two matrices (runs, columns); a column is a task at a visit. All but transfer are ratios of means over members,
+which are resampled together (`mean_ratio`), and none is defined where the earlier visit taught nothing: where the interval of its score is
+not above the random score. A chain's number is the mean over its columns that are defined.
 
 A member that does not reach its level within the budget is counted, and enters with the whole budget: the means are restricted means. All
 curves end at the same budget, so nothing has to be estimated, and where nothing changes from visit to visit the ratio is 1, because the
@@ -25,8 +28,8 @@ import numpy as np
 
 from analysis.consistency import numbers
 from analysis.evaluations import Evaluations
-from analysis.scores import Setting
-from analysis.statistics import Estimate, estimate, mean, mean_ratio
+from analysis.scores import Chain, Setting
+from analysis.statistics import Estimate, difference, estimate, mean, mean_ratio
 
 NO_EVALUATION, NO_SCORE = "no evaluation", "no score"
 
@@ -49,6 +52,8 @@ class Comparison:
     """(runs, columns), of times: was the level reached within the budget?"""
     noun: str = "visits"
     """what the columns are called"""
+    subtracted: bool = False
+    """is it the difference of the two, rather than their ratio above the floor?"""
 
     @cached_property
     def each(self) -> tuple[Estimate, ...]:
@@ -84,7 +89,8 @@ class Comparison:
         return np.all(np.isfinite(self.later[:, columns]) & np.isfinite(self.earlier[:, columns]), axis=1)
 
     def _over(self, columns: list[int]) -> Estimate:
-        return estimate(mean_ratio(self.floor[columns]), self.later[:, columns], self.earlier[:, columns])
+        statistic = difference if self.subtracted else mean_ratio(self.floor[columns])
+        return estimate(statistic, self.later[:, columns], self.earlier[:, columns])
 
 
 def left(tasks: Sequence[str]) -> list[tuple[int, int]]:
@@ -154,6 +160,25 @@ def later_over_first(area: np.ndarray, tasks: Sequence[str], floor: np.ndarray, 
     return Comparison(tuple((tasks[visit], visit) for visit, *_ in visits), later, first, base, reasons)
 
 
+def transfer(setting: Setting, chain: Chain) -> Comparison:
+    """First visits to tasks, but the run's first, beside the fresh control's. The control's own is 0 and no measurement."""
+    visits = [visit for visit, task in enumerate(setting.tasks) if visit and task not in setting.tasks[:visit]]
+    control = setting.control
+    later = setting.shown(chain.area)[:, visits]
+    earlier = np.full(later.shape, np.nan) if control is None else setting.shown(control.area)[:, visits]
+    if control is None or chain is control or not setting.comparable:
+        why = (
+            "no fresh control" if control is None else "the reference" if chain is control else "tasks share no scale: no reference scores"
+        )
+        reasons = (why,) * len(visits)
+    else:
+        there = np.any(np.isfinite(later) & np.isfinite(earlier), axis=0)
+        reasons = tuple("" if known else NO_SCORE for known in there.tolist())
+    return Comparison(
+        tuple((setting.tasks[visit], visit) for visit in visits), later, earlier, np.zeros(len(visits)), reasons, subtracted=True
+    )
+
+
 def _columns(columns: list[np.ndarray], runs: int) -> np.ndarray:
     return np.stack(columns, axis=1) if columns else np.zeros((runs, 0))
 
@@ -187,6 +212,7 @@ class SequenceRow:
     retention: Comparison | None
     relearning_time: Comparison | None
     later_over_first: Comparison | None
+    transfer: Comparison | None
 
     @property
     def measures(self) -> dict[str, Comparison]:
@@ -194,7 +220,12 @@ class SequenceRow:
         return {name: compared for name in MEASURES if (compared := getattr(self, name)) is not None}
 
 
-MEASURES = {"retention": "Retention", "relearning_time": "Re-learning time", "later_over_first": "Later over first visits"}
+MEASURES = {
+    "retention": "Retention",
+    "relearning_time": "Re-learning time",
+    "later_over_first": "Later over first visits",
+    "transfer": "Transfer",
+}
 """name -> what a reader calls it"""
 
 
@@ -211,6 +242,7 @@ def sequence_rows(setting: Setting, found: Evaluations | None) -> tuple[Sequence
             retention(found.at_end[chain.label], tasks, floor) if found and left(tasks) else None,
             relearning_time(chain.curve, tasks, floor, budgets) if again(tasks) else None,
             later_over_first(chain.area, tasks, floor, budgets) if again(tasks) else None,
+            transfer(setting, chain) if len(set(tasks)) > 1 else None,
         )
         for chain in setting.chains
     )
@@ -221,7 +253,7 @@ def undefined(rows: Sequence[SequenceRow]) -> list[str]:
     lines: list[str] = []
     for row in rows:
         for name, compared in row.measures.items():
-            for reason in sorted(set(compared.reasons) - {"", NO_EVALUATION, NO_SCORE}):
+            for reason in sorted(set(compared.reasons) - {"", NO_EVALUATION, NO_SCORE, "the reference", "no fresh control"}):
                 visits: dict[str, list[int]] = {}
                 for (task, visit), found in zip(compared.at, compared.reasons, strict=True):
                     if found == reason:

@@ -1,162 +1,175 @@
-"""Numbers as people and programs read them: cells of tables, the CSV files, and the verdict in a terminal."""
+"""The report's files of numbers: each table as CSV for people and as Parquet for programs; missing numbers are empty cells, and null."""
 
 import csv
 import io
+import json
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from rich import box
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
+import pyarrow as pa
+from pyarrow import parquet
 
-from analysis.consistency import count
-from analysis.scores import member_ratios
-from analysis.sections import Section
-from analysis.sequential import MEASURES, Comparison
+from analysis.panels import Panel
+from analysis.provenance import Origin, boundaries
+from analysis.scores import Setting, member_ratios
+from analysis.sections import Section, SuiteSection
 from analysis.statistics import Estimate
 
-
-def number(value: float) -> str:
-    """Three significant decimals for fractions, fewer the larger it is."""
-    if abs(value) >= 99.95:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.3f}"
+Part = Section | SuiteSection
+WHICH = ["setting", "benchmark", "chain", "fresh_control"]
+INTERVAL = ["value", "low", "high", "runs", "of", "note"]
 
 
-def cell(found: Estimate) -> tuple[str, str]:
-    """A value with its interval, and the small print: how many members, and why something is not there."""
-    if not found.defined:
-        return "not defined", found.note
-    interval = "" if found.low is None or found.high is None else f" [{number(found.low)}, {number(found.high)}]"
-    members = f"{found.runs} of {found.of} members" if found.runs < found.of else ""
-    return number(found.value) + interval, "; ".join(filter(None, [members, found.note]))
+class Table(NamedTuple):
+    """Columns and rows; a cell is text, a number, a truth, or None."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+
+    def csv(self) -> bytes:
+        """Numbers with ten significant digits."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([f"{each:.10g}" if isinstance(each, float) else "" if each is None else each for each in row] for row in self.rows)
+        return text.getvalue().encode()
+
+    def parquet(self) -> bytes:
+        """The same numbers, whole."""
+        cells = zip(*self.rows, strict=True) if self.rows else ([] for _ in self.columns)
+        sink = io.BytesIO()
+        parquet.write_table(pa.table(dict(zip(self.columns, map(list, cells), strict=True))), sink)
+        return sink.getvalue()
 
 
-def headings(section: Section) -> list[tuple[str, str]]:
-    """Of the verdict table: what a column shows, and of which visits."""
-    first, last = section.spans
-    return [
-        ("Chain", ""),
-        ("Members", "complete"),
-        ("First visits", f"mean of {first}"),
-        ("Last visits", f"mean of {last}"),
-        ("IQM", "all visits"),
-        ("Plasticity ratio", f"visits {last}" if "-" in last else f"visit {last}"),
-    ]
+def tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins: Sequence[Origin]) -> dict[str, Table]:
+    """name of a file -> table. `sequence` is there where there is a sequence of games."""
+    made = {
+        "scores": Table(SCORES, [row for part in sections for row in _scores(part.setting)]),
+        "summary": _summary(sections),
+        "aggregates": Table(AGGREGATES, [row for part in (*suites, *sections) for row in _aggregates(part)]),
+        "comparisons": Table(COMPARISONS, [row for part in (*suites, *sections) for row in _comparisons(part)]),
+        "costs": Table(COSTS, [row for part in sections for row in _costs(part)]),
+        "runs": _runs(origins),
+    }
+    if any(part.sequence for part in sections):
+        made["sequence"] = Table(SEQUENCE, [row for part in sections for row in _sequence(part)])
+    return made
 
 
-def sequence_headings(section: Section) -> list[tuple[str, str]]:
-    """Of the sequence's table: what a column shows, and of how much."""
-    small = {"retention": "{} of task and later visit", "relearning_time": "{}, over the visit before", "later_over_first": "{}, by area"}
-    measures = section.sequence[0].measures
-    return [("Chain", "")] + [
-        (MEASURES[name], small[name].format(count(len(compared.at), compared.noun.removesuffix("s"))))
-        for name, compared in measures.items()
-    ]
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
-def sequence_cell(compared: Comparison) -> tuple[str, str]:
-    """The mean over all columns with its interval, a dash where it is not defined; and the small print."""
-    value, note = cell(compared.overall)
-    reached = compared.counts() if compared.overall.defined else None
-    small = [f"{reached[0]} of {reached[1]} reached it" if reached else "", note]
-    return value if compared.overall.defined else "\N{EN DASH}", "; ".join(filter(None, small))
+def _interval(found: Estimate) -> list[Any]:
+    return [_finite(found.value), _finite(found.low), _finite(found.high), found.runs, found.of, found.note]
 
 
-def terminal(sections: Sequence[Section]) -> Group:
-    """The verdict tables for a terminal of 80 columns or more: `rich.print(terminal(report.sections))`."""
-    parts: list[Any] = []
-    for section in sections:
-        table = Table(title=Text(section.name), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-        for number, (heading, visits) in enumerate(headings(section)):
-            text = Text(f"{heading}\n{visits}".strip())
-            table.add_column(text, justify="right" if number else "left", overflow="fold", min_width=13 if number > 1 else None)
-        reasons: list[str] = []
-        for row in section.rows:
-            found = (row.first, row.last, row.overall, row.plasticity)
-            name = Text(row.label, style="bold" if row.best else "") + Text(" (best)" if row.best else "")
-            table.add_row(name, f"{row.members} of {row.of}", *map(_lines, found))
-            reasons += [f"not defined: {one.note}" for one in found if not one.defined]
-        parts += [table, *(Text(reason, style="dim") for reason in dict.fromkeys(reasons)), Text(section.reading)]
-        parts += [Text(section.banner, style="bold red")] if section.banner else []
-        parts += [Text("Missing: nothing" if not section.missing else "Missing:\n" + "\n".join(f"- {line}" for line in section.missing))]
-    return Group(*parts)
+SCORES = [*WHICH, "seed", "member", "visit", "task", "cycle", "kind", "area", "human_normalised_area", "ratio", "no_ratio"]
+"""of each member and visit; `no_ratio` says why there is no ratio"""
 
 
-def _lines(found: Estimate) -> Text:
-    """A cell, its interval below the value; why something is not defined stands below the table."""
-    value, note = cell(found)
-    return Text(value.replace(" [", "\n[").replace(", ", ",")) + Text(f"\n{note}" if note and found.defined else "", style="dim")
+def _scores(setting: Setting) -> Iterator[list[Any]]:
+    spec = setting.spec
+    for chain in setting.chains:
+        ratios, shown = member_ratios(setting, chain), setting.shown(chain.area)
+        for run, (seed, member) in enumerate(setting.pairs):
+            for visit, described in enumerate(spec.visits):
+                where = [spec.setting, spec.benchmark, chain.label, chain.fresh_control, seed, member, visit]
+                where += [described["task"], described["cycle"], setting.kind]
+                normalised = shown[run, visit] if setting.normalised else None
+                numbers = [_finite(value) for value in (chain.area[run, visit], normalised, ratios[run, visit])]
+                yield [*where, *numbers, setting.no_ratio[visit]]
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _plain(value: float | None) -> str:
-    """A number as a cell; empty where there is none."""
-    return "" if value is None or not math.isfinite(value) else f"{value:.10g}"
-
-
-def scores_csv(sections: Sequence[Section]) -> str:
-    """A row for each setting, chain, seed, member and visit. Empty cells are missing scores; `no_ratio` says why there is no ratio."""
-    header = ["setting", "benchmark", "chain", "fresh_control", "seed", "member", "visit", "task", "cycle", "kind"]
-    rows: list[list[Any]] = []
-    for setting in (section.setting for section in sections):
-        spec = setting.spec
-        for chain in setting.chains:
-            ratios, shown = member_ratios(setting, chain), setting.shown(chain.area)
-            for run, (seed, member) in enumerate(setting.pairs):
-                for visit, described in enumerate(spec.visits):
-                    where = [spec.setting, spec.benchmark, chain.label, chain.fresh_control, seed, member, visit]
-                    where += [described["task"], described["cycle"], setting.kind]
-                    normalised = shown[run, visit] if setting.normalised else None
-                    numbers = [_plain(value) for value in (chain.area[run, visit], normalised, ratios[run, visit])]
-                    rows.append([*where, *numbers, setting.no_ratio[visit]])
-    return _csv([*header, "area", "human_normalised_area", "ratio", "no_ratio"], rows)
-
-
-def summary_csv(sections: Sequence[Section]) -> str:
-    """The verdict table: a row for each setting and chain; each estimate with its interval, its members, and its note."""
-    header = ["setting", "benchmark", "chain", "fresh_control", "best", "members", "of", "first_visits", "last_visits"]
-    estimates = ("first", "last", "kept", "overall", "plasticity")
-    for name in ("first", "last", "last_over_first", "iqm", "plasticity_ratio"):
-        header += [name, f"{name}_low", f"{name}_high", f"{name}_members", f"{name}_note"]
+def _summary(sections: Sequence[Section]) -> Table:
+    """The verdict table of each setting: each estimate with its interval, its members, and its note."""
+    names = {
+        "first": "first",
+        "last": "last",
+        "kept": "last_over_first",
+        "overall": "iqm",
+        "plasticity": "plasticity_ratio",
+        "trend": "plasticity_ratio_trend",
+    }
+    columns = [*WHICH, "best", "members", "of", "first_visits", "last_visits"]
+    for name in names.values():
+        columns += [name, f"{name}_low", f"{name}_high", f"{name}_members", f"{name}_note"]
     rows: list[list[Any]] = []
     for section in sections:
         spec = section.setting.spec
         for row in section.rows:
             line: list[Any] = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.best, row.members, row.of, *section.spans]
-            for found in (getattr(row, name) for name in estimates):
-                line += [_plain(found.value), _plain(found.low), _plain(found.high), found.runs, found.note]
+            for found in (getattr(row, name) for name in names):
+                line += [_finite(found.value), _finite(found.low), _finite(found.high), found.runs, found.note]
             rows.append(line)
-    return _csv(header, rows)
+    return Table(columns, rows)
 
 
-def sequence_csv(sections: Sequence[Section]) -> str:
-    """A row for each setting, chain, measure, task and visit; and one without task and visit, the mean over those that are defined.
+AGGREGATES = ["section", "over", "tasks", "chain", "fresh_control", "normalised", "aggregate", *INTERVAL]
+"""rliable's, over visits or tasks; `normalised` by what"""
 
-    The measures are those of sequential.py. `reached` of `attempts`: in how many visits of members the level was reached.
-    """
-    header = ["setting", "benchmark", "chain", "fresh_control", "measure", "task", "visit"]
-    header += ["value", "low", "high", "members", "of", "reached", "attempts", "note"]
+
+def _aggregates(part: Part) -> Iterator[list[Any]]:
+    panel: Panel = part.panel
+    for row in panel.rows:
+        for normalised, found in ((panel.scale, panel.scores), ("plasticity, fresh-normalised", panel.plasticity)):
+            for name, each in found.get(row.label, {}).items():
+                where = [part.name, panel.noun, len(panel.tasks), row.label, row.fresh_control, normalised, name]
+                yield [*where, *_interval(each)]
+
+
+COMPARISONS = ["section", "of", "chain", "reference", "paired", "difference", "low", "high", "members", "improvement", "p", "p_holm"]
+"""over the last visits of a setting, or over a suite's tasks"""
+
+
+def _comparisons(part: Part) -> Iterator[list[Any]]:
+    suite = isinstance(part, SuiteSection)
+    for lead in part.panel.leads if isinstance(part, SuiteSection) else part.leads:
+        found = lead.difference
+        where = [part.name, "mean over tasks" if suite else "mean over the last visits", lead.label, lead.reference, lead.paired]
+        numbers = [_finite(each) for each in (found.value, found.low, found.high)]
+        yield [*where, *numbers, found.runs, *map(_finite, (lead.improvement, lead.p, lead.corrected))]
+
+
+COSTS = [*WHICH, "told_of_task_boundaries", "updates_per_second", "times_none", "memory_mb"]
+"""medians of a member's updates a second; how many times longer one takes than without intervention; the most memory that was seen"""
+
+
+def _costs(section: Section) -> Iterator[list[Any]]:
+    spec, runs = section.setting.spec, {run.spec.label: run for run in section.runs}
+    for cost in section.costs:
+        run = runs[cost.label]
+        where = [spec.setting, spec.benchmark, cost.label, run.spec.fresh_control, bool(boundaries(run))]
+        yield [*where, _finite(cost.speed), _finite(cost.relative), _finite(cost.memory)]
+
+
+SEQUENCE = [*WHICH, "measure", "task", "visit", *INTERVAL[:-1], "reached", "attempts", "note"]
+"""of each measure of sequential.py, and of its mean over the columns that are defined, which has no task and no visit. `reached` of
+`attempts`: in how many visits of members the level was reached"""
+
+
+def _sequence(section: Section) -> Iterator[list[Any]]:
+    spec = section.setting.spec
+    for row in section.sequence:
+        for name, compared in row.measures.items():
+            cells: list[Any] = [((None, None), compared.overall, compared.counts())]
+            cells += [
+                (at, found, compared.counts(column)) for column, (at, found) in enumerate(zip(compared.at, compared.each, strict=True))
+            ]
+            for at, found, reached in cells:
+                line = [spec.setting, spec.benchmark, row.label, row.fresh_control, name, *at]
+                yield [*line, *_interval(found)[:-1], *(reached or (None, None)), found.note]
+
+
+def _runs(origins: Sequence[Origin]) -> Table:
+    """Every run that was read: what it is, what code made it, and the hash of its files."""
+    columns = ["key", *WHICH, "seed", "members", "finished", "commit", "dirty", "code", "sha256", "experiment"]
     rows: list[list[Any]] = []
-    for section in sections:
-        spec = section.setting.spec
-        for row in section.sequence:
-            for name, compared in row.measures.items():
-                cells = [(("", ""), compared.overall, compared.counts())]
-                cells += [
-                    (at, found, compared.counts(column)) for column, (at, found) in enumerate(zip(compared.at, compared.each, strict=True))
-                ]
-                for at, found, reached in cells:
-                    line = [spec.setting, spec.benchmark, row.label, row.fresh_control, name, *at]
-                    line += [_plain(found.value), _plain(found.low), _plain(found.high), found.runs, found.of]
-                    rows.append([*line, *(reached or ("", "")), found.note])
-    return _csv(header, rows)
+    for run, digest in origins:
+        spec, context = run.spec, run.context
+        made = [None if context.get(name) is None else str(context[name]) for name in ("commit", "dirty", "code")]
+        where = [spec.key, spec.setting, spec.benchmark, spec.label, spec.fresh_control, spec.seed, spec.members, run.done]
+        rows.append([*where, *made, digest, json.dumps(spec.experiment, sort_keys=True)])
+    return Table(columns, rows)

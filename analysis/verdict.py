@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.scores import Chain, Setting, ratio
+from analysis.panels import Panel
+from analysis.scores import Chain, Setting, ratio, trend
 from analysis.statistics import Estimate, Statistic, difference, estimate, iqm, mean
 
 FIRST_AND_LAST = 3
@@ -35,6 +36,8 @@ class Verdict:
     """interquartile mean over all visits"""
     plasticity: Estimate
     """ratio to the fresh control over the last visits"""
+    trend: Estimate
+    """change of that ratio a visit, over all visits"""
     best: bool = False
     """its last visits beat those of every other chain but the control: each paired difference has an interval above 0"""
 
@@ -92,6 +95,7 @@ def _verdict(setting: Setting, chain: Chain, first: list[int], last: list[int], 
         kept=change,
         overall=over(iqm, area),
         plasticity=ratio(setting, chain, last),
+        trend=trend(setting, chain),
         best=best,
     )
 
@@ -144,6 +148,39 @@ def reading(setting: Setting, rows: list[Verdict]) -> str:
         reasons = sorted({row.plasticity.note for row in rows if row.plasticity.note and not row.plasticity.defined})
         clauses = ["nothing can be said yet" + (f": {'; '.join(reasons)}" if reasons else "")]
     return _opening(clauses)
+
+
+def suite_reading(panel: Panel) -> str:
+    """What the aggregates over a suite's tasks say, in one sentence of plain words."""
+    clauses: list[str] = []
+    best, over = panel.best, f"over {len(panel.tasks)} tasks"
+    rivals = [row for row in panel.rows if not row.fresh_control and not panel.lacking(row)]
+    if best is not None:
+        beside = [
+            f"{row.label} {number}" for row in rivals if row.label == "none" and row is not best for number in [_number(panel, row.label)]
+        ]
+        clauses.append(
+            f"{best.label} scores more than every other chain {over}: {_number(panel, best.label)}" + f", where {beside[0]}" * bool(beside)
+        )
+    elif len(rivals) > 1:
+        clauses.append(f"no chain scores more than all others {over}")
+    ratios = {label: found["iqm"] for label, found in panel.plasticity.items() if found["iqm"].defined}
+    if ratios:
+        shares = [f"{label} {_percent(found)}" for label, found in sorted(ratios.items(), key=lambda each: each[1].value)]
+        clauses.append(f"at the end, as a share of the fresh control: {', '.join(shares)}")
+    return _opening(
+        clauses
+        or [
+            "nothing can be said yet: "
+            + "; ".join(sorted({panel.lacking(row) for row in panel.rows} - {""}) or ["no chain to compare with"])
+        ]
+    )
+
+
+def _number(panel: Panel, label: str) -> str:
+    found = panel.scores[label]["iqm"]
+    interval = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
+    return f"{found.value:.2f}{interval}"
 
 
 def _opening(clauses: list[str]) -> str:

@@ -272,12 +272,14 @@ def report(
     /,
     *,
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: report/ in the first folder)")] = None,
+    theirs: Annotated[Path | None, tyro.conf.arg(metavar="CSV", help_behavior_hint="(optional)")] = None,
 ) -> int:
     """Write report.html, with its tables and figures, of all runs below some folders, and print its verdicts.
 
     Args:
         folders: folders of runs
         out: where to write
+        theirs: other people's scores to stand beside, a file of columns source, label, measure, task, run, score
     """
     from rich.console import Console
 
@@ -286,7 +288,7 @@ def report(
     if not folders:
         raise UsageError("report needs a folder of runs")
     target = out or folders[0] / "report"
-    written = write_report(folders, target)
+    written = write_report(folders, target, theirs)
     Console().print(terminal_table(written))
     print(f"\n{target / 'report.html'}")
     return DONE

@@ -8,18 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.comparisons import Lead, lead
-from analysis.consistency import Run, count, numbers
+from analysis.consistency import Run, count, differing, numbers
+from analysis.grids import cell, number
 from analysis.load import load
 from analysis.scores import Setting
 from analysis.sections import section
 from analysis.statistics import Estimate, coverage, estimate, mean
-from analysis.tables import cell, number
 from analysis.verdict import ENOUGH_MEMBERS, first_and_last
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.runs import find_runs, read_spec
-
-OWN = ("chain", "seed", "members")
-"""what runs of one setting may differ in"""
 
 
 class Side(NamedTuple):
@@ -78,8 +75,8 @@ def compare(a: str, b: str, folder: Path) -> None:
             table.add_column(heading, justify="right" if heading else "left")
         for visits, (before, after, ahead) in found.leads.items():
             p = "" if np.isnan(ahead.p) else f"{ahead.p:.3f}" if ahead.p >= 0.001 else "< 0.001"
-            cells = [cell(each)[0].replace(" [", "\n[").replace(", ", ",") for each in (before, after, ahead.difference)]
-            table.add_row(visits, *cells, p)
+            cells = [cell(each) for each in (before, after, ahead.difference)]
+            table.add_row(visits, *(f"{each.value}\n{each.interval.replace(', ', ',')}".strip() for each in cells), p)
         lines: list[Any] = [""] if index else []
         lines += [f"{found.b.setting.spec.benchmark}: is {found.b.name} better than {found.a.name}?", "", found.sentence, "", table, ""]
         lines += [found.note, *([found.a.banner] if found.a.banner else [])]
@@ -98,7 +95,7 @@ def answers(a: str, b: str, folder: Path) -> list[Answer]:
     if shared := [key for key in before if key in after]:
         return [_answer(before[key], after[key]) for key in shared]
     one, other = next(iter(before.values())), next(iter(after.values()))
-    raise UsageError(f"{a} and {b} cannot be compared: {_differing(one.runs[0], other.runs[0])}")
+    raise UsageError(f"{a} and {b} cannot be compared: {differing(one.runs[0].spec, other.runs[0].spec)}")
 
 
 def _sides(word: str, folder: Path) -> dict[str, Side]:
@@ -123,31 +120,6 @@ def _sides(word: str, folder: Path) -> dict[str, Side]:
         lines = [line.what for line in loaded.missing if line.setting == key and not line.what.startswith("no fresh control")]
         found[key] = Side(word, part.setting, (*lines, *part.setting.missing), part.banner)
     return found
-
-
-def _differing(a: Run, b: Run) -> str:
-    """In what the settings of two runs differ."""
-    found: list[str] = []
-    for name in dict.fromkeys([*a.spec.experiment, *b.spec.experiment]):
-        one, other = a.spec.experiment.get(name), b.spec.experiment.get(name)
-        if name in OWN or one == other:
-            continue
-        kinds, ours, theirs = {_word(one), _word(other)}, _fields(one), _fields(other)
-        if len(kinds) == 1 and ours != theirs:
-            names = [each for each in dict.fromkeys([*ours, *theirs]) if ours.get(each) != theirs.get(each)]
-            found += [f"{name}'s {each} is {ours.get(each)} and {theirs.get(each)}" for each in names]
-        else:
-            found.append(f"{name} is {_word(one)} and {_word(other)}")
-    return "; ".join(found) or f"their settings differ ({a.spec.setting} and {b.spec.setting})"
-
-
-def _fields(part: Any) -> dict[str, Any]:
-    """Of a part as spec.json has it, [class, fields]."""
-    return part[1] if isinstance(part, list) and len(part) == 2 and isinstance(part[1], dict) else {}
-
-
-def _word(value: Any) -> str:
-    return value[0].rpartition(".")[2] if isinstance(value, list) and value and isinstance(value[0], str) else str(value)
 
 
 def _answer(a: Side, b: Side) -> Answer:

@@ -181,3 +181,48 @@ def forgetful(root: Path, label: str, lost: float, kept: float, seed: int = 0, c
         evaluated[:, visit, game] = floor[game] + left
     references = {game: {"random": 10.0 * number, "human": 100.0 * number} for number, game in enumerate(games, start=1)}
     return sequence(root, label, curves, tasks, evaluated, seed, references=references, **({"budget": 1_000_000} | changed))
+
+
+def atari(
+    root: Path,
+    levels: dict[str, np.ndarray],
+    runs: int,
+    noise: float = 0.1,
+    budget: int = 1_000_000,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Chains on games, a run folder for each chain, game and seed: what a comparison of algorithms on the Arcade Learning Environment is.
+
+    `levels` (games, visits) of each chain are the means of normal distributions that human-normalised scores of visits are drawn from, with
+    the standard deviation `noise`: the truth. Random and human scores are those of a game that is far from every other's scale. Within a
+    visit, scores rise from 0 to twice the level. Returns what was drawn: chain -> (runs, games, visits).
+    """
+    drawn: dict[str, np.ndarray] = {}
+    shape = (np.arange(10) + 0.5) / 5
+    for label, level in levels.items():
+        random = np.random.default_rng([seed, *label.encode()])
+        drawn[label] = level + noise * random.normal(size=(runs, *level.shape))
+        for run, (game, scores) in product(range(runs), enumerate(drawn[label].swapaxes(0, 1))):
+            name, low = f"Game{game:02d}", 10.0 * game - 50
+            references = {name: {"random": low, "human": low + 1.5 ** (game % 12) * 20}}
+            described = spec(
+                label,
+                run,
+                [name] * level.shape[1],
+                budget,
+                key=f"{label}-{name}-{run}",
+                setting=f"{game:016x}",
+                benchmark="Atari",
+                unit="frames",
+                members=1,
+                references=references,
+            )
+            benchmark = ["atari.Atari", {"games": [name], "frames": budget, "cycles": level.shape[1], "sticky": 0.25}]
+            described = described._replace(experiment=described.experiment | {"benchmark": benchmark, "members": 1})
+            curve = low + (references[name]["human"] - low) * scores[run][:, None] * shape
+            speeds = [
+                Metric(0, visit, name, visit, (visit + 1) * budget, 0, (visit + 1) * budget // 16, "updates_per_second", 100.0 + len(label))
+                for visit in range(level.shape[1])
+            ]
+            write_run(root / label.replace(" ", ""), described, episode_rows(described, curve[None], budget // 10), speeds)
+    return drawn
