@@ -155,7 +155,7 @@ def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
     headings = (("Chain", ""), *((AGGREGATES[name], "lower is better" if name == "optimality_gap" else "") for name in AGGREGATES))
     names, noun = tuple(AGGREGATES), "scores"
     lines = [_aggregates(row.label, row.fresh_control, panel.scores[row.label], panel.names, noun) for row in panel.rows]
-    lines += [_theirs(each.label, found, panel, 0) for each, found in theirs]
+    lines += [Line(each.label, tuple(cell(found[name], "scores") for name in panel.names), "theirs") for each, found in theirs]
     drawn = "whole members are" if panel.whole else f"runs of every {panel.noun.removesuffix('s')} are"
     over = f"{len(panel.tasks)} {panel.noun}"
     scores = Grid(
@@ -175,11 +175,6 @@ def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
         f"{panel.noun} a ratio of means; the aggregates are of these ratios. 1 is the fresh control.",
     )
     return [scores, plasticity]
-
-
-def _theirs(label: str, found: dict[str, Estimate], panel: Panel, more: int) -> Line:
-    """Other people's scores; `more` columns are not theirs to fill."""
-    return Line(label, (*(cell(found[name], "scores") for name in panel.names), *[Cell("")] * more), "theirs")
 
 
 def _aggregates(label: str, control: bool, found: dict[str, Estimate], names: Iterable[str], noun: str) -> Line:
@@ -220,7 +215,7 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
     for cost in costs:
         parts = boundaries(runs[cost.label])
         told = Cell("yes", "", ", ".join(name.rpartition(".")[2] for name in parts)) if parts else Cell("no")
-        speed = Cell(number(cost.speed), "", f"{cost.relative:.2f} x none's time" if cost.relative == cost.relative else "")
+        speed = Cell(number(cost.speed), "", f"{cost.relative:.2f} x the time of none" if cost.relative == cost.relative else "")
         memory = f"{cost.memory:,.0f} MB" if cost.memory == cost.memory else "not recorded"
         lines.append(
             Line(
@@ -246,27 +241,27 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
 def suite_verdict(section: SuiteSection) -> Grid:
     """One row a chain: aggregates over all tasks."""
     panel = section.suite.panel
-    headings = (
-        ("Chain", ""),
-        *((AGGREGATES[name], "lower is better" if name == "optimality_gap" else "all visits") for name in panel.names),
-        ("Plasticity ratio", "IQM, last visits"),
-    )
+    columns = {name: (AGGREGATES[name], "lower is better" if name == "optimality_gap" else "all visits") for name in panel.names}
+    place = 3  # of the plasticity ratio, within what a terminal shows
+    headings = [("Chain", ""), *columns.values()]
+    headings.insert(place + 1, ("Plasticity ratio", "IQM, last visits"))
     lines = []
     for row in panel.rows:
-        ratio = (
-            Estimate(1.0, note="the reference")
-            if row.fresh_control
-            else panel.plasticity.get(row.label, {}).get("iqm", Estimate(float("nan"), note="no fresh control"))
-        )
-        cells = tuple(cell(found, "runs") for found in (*panel.scores[row.label].values(), ratio))
-        lines.append(Line(row.label, cells, "best" if row is panel.best else "", row.fresh_control))
-    lines += [_theirs(each.label, found, panel, 1) for each, found in section.theirs]
+        found = panel.plasticity.get(row.label, {}).get("iqm", Estimate(float("nan"), note="no fresh control"))
+        ratio = Estimate(1.0, note="the reference") if row.fresh_control else found
+        cells = [cell(each, "runs") for each in panel.scores[row.label].values()]
+        cells.insert(place, cell(ratio, "runs"))
+        lines.append(Line(row.label, tuple(cells), "best" if row is panel.best else "", row.fresh_control))
+    for each, found in section.theirs:
+        cells = [cell(found[name], "scores") for name in columns]
+        cells.insert(place, Cell(""))
+        lines.append(Line(each.label, tuple(cells), "theirs"))
     runs, share = panel.coverage
     caption = (
         f"{panel.scale[0].upper()}{panel.scale[1:]}s over {len(panel.tasks)} tasks, means over visits, with {LEVEL:.0%} intervals; "
         f"plasticity is fresh-normalised.{held(runs, share, 'runs of each task')}"
     )
-    return Grid("", headings, tuple(lines), caption)
+    return Grid("", tuple(headings), tuple(lines), caption)
 
 
 def each_task(section: SuiteSection) -> Grid:

@@ -164,8 +164,8 @@ def transfer(setting: Setting, chain: Chain) -> Comparison:
     """First visits to tasks, but the run's first, beside the fresh control's. The control's own is 0 and no measurement."""
     visits = [visit for visit, task in enumerate(setting.tasks) if visit and task not in setting.tasks[:visit]]
     control = setting.control
-    later = setting.shown(chain.area)[:, visits]
-    earlier = np.full(later.shape, np.nan) if control is None else setting.shown(control.area)[:, visits]
+    assert control is not None
+    later, earlier = (setting.shown(each.area)[:, visits] for each in (chain, control))
     if control is None or chain is control or not setting.comparable:
         why = (
             "no fresh control" if control is None else "the reference" if chain is control else "tasks share no scale: no reference scores"
@@ -230,10 +230,11 @@ MEASURES = {
 
 
 def sequence_rows(setting: Setting, found: Evaluations | None) -> tuple[SequenceRow, ...]:
-    """A row for each chain, in the setting's order; none unless this is a sequence of games with evaluations or with tasks met again."""
+    """A row for each chain, in the setting's order; none unless this is a sequence of games with evaluations, tasks met again, or a control."""
     tasks, floor = setting.tasks, setting.floor
     budgets = [visit["budget"] for visit in setting.spec.visits]
-    if setting.kind != "return" or len(tasks) == 1 or not (found or again(tasks)):
+    beside = setting.control is not None and len(set(tasks)) > 1
+    if setting.kind != "return" or len(tasks) == 1 or not (found or again(tasks) or beside):
         return ()
     return tuple(
         SequenceRow(
@@ -242,7 +243,7 @@ def sequence_rows(setting: Setting, found: Evaluations | None) -> tuple[Sequence
             retention(found.at_end[chain.label], tasks, floor) if found and left(tasks) else None,
             relearning_time(chain.curve, tasks, floor, budgets) if again(tasks) else None,
             later_over_first(chain.area, tasks, floor, budgets) if again(tasks) else None,
-            transfer(setting, chain) if len(set(tasks)) > 1 else None,
+            transfer(setting, chain) if beside else None,
         )
         for chain in setting.chains
     )
@@ -253,7 +254,7 @@ def undefined(rows: Sequence[SequenceRow]) -> list[str]:
     lines: list[str] = []
     for row in rows:
         for name, compared in row.measures.items():
-            for reason in sorted(set(compared.reasons) - {"", NO_EVALUATION, NO_SCORE, "the reference", "no fresh control"}):
+            for reason in sorted(set(compared.reasons) - {"", NO_EVALUATION, NO_SCORE, "the reference"}):
                 visits: dict[str, list[int]] = {}
                 for (task, visit), found in zip(compared.at, compared.reasons, strict=True):
                     if found == reason:

@@ -156,14 +156,11 @@ def suite_reading(panel: Panel) -> str:
     best, over = panel.best, f"over {len(panel.tasks)} tasks"
     rivals = [row for row in panel.rows if not row.fresh_control and not panel.lacking(row)]
     if best is not None:
-        beside = [
-            f"{row.label} {number}" for row in rivals if row.label == "none" and row is not best for number in [_number(panel, row.label)]
-        ]
-        clauses.append(
-            f"{best.label} scores more than every other chain {over}: {_number(panel, best.label)}" + f", where {beside[0]}" * bool(beside)
-        )
+        clauses.append(f"{over} {best.label} scores more than every other chain: {_number(panel, best.label)}")
+        if any(row.label == "none" for row in rivals) and best.label != "none":
+            clauses[-1] += f", where none scores {_number(panel, 'none')}"
     elif len(rivals) > 1:
-        clauses.append(f"no chain scores more than all others {over}")
+        clauses.append(f"{over} no chain scores more than all others")
     ratios = {label: found["iqm"] for label, found in panel.plasticity.items() if found["iqm"].defined}
     if ratios:
         shares = [f"{label} {_percent(found)}" for label, found in sorted(ratios.items(), key=lambda each: each[1].value)]

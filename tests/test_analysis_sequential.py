@@ -186,6 +186,18 @@ def test_a_run_of_games_in_cycles_has_all_three(tmp_path: Path) -> None:
     assert undefined([row]) == []
 
 
+def test_transfer_is_the_lead_over_the_control_at_first_visits(tmp_path: Path) -> None:
+    curve = np.ones((2, 4, 10)) + np.array([0.0, 1.0])[:, None, None]
+    references = {"a": {"random": 1.0, "human": 3.0}, "b": {"random": 0.0, "human": 4.0}, "c": {"random": 0.0, "human": 10.0}}
+    sequence(tmp_path, "none", curve * np.array([2.0, 3.0, 9.0, 5.0])[:, None], ["a", "b", "a", "c"], references=references)
+    sequence(tmp_path, "fresh", curve, ["a", "b", "a", "c"], references=references)
+    none, fresh = rows(tmp_path)
+    assert none.transfer is not None and none.transfer.at == (("b", 1), ("c", 3))
+    assert [each.value for each in none.transfer.each] == pytest.approx([1.5 * 2 / 4, 1.5 * 4 / 10])  # members score 1 and 2 from scratch
+    assert none.transfer.overall.value == pytest.approx((0.75 + 0.6) / 2)
+    assert fresh.transfer is not None and fresh.transfer.overall.note == "the reference"
+
+
 def test_only_what_a_sequence_has_is_shown(tmp_path: Path) -> None:
     curves, means = np.full((2, 2, 10), 5.0), np.full((2, 2, 2), 5.0)
     sequence(tmp_path / "cycles", "none", curves, ["a", "a"])
