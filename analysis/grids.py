@@ -26,6 +26,11 @@ class Cell(NamedTuple):
     note: str = ""
     """the small print: how many members, and why something is not there"""
 
+    @property
+    def text(self) -> str:
+        """The value with its interval, in one line."""
+        return f"{self.value} {self.interval}".strip()
+
 
 class Line(NamedTuple):
     """One row."""

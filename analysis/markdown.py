@@ -24,7 +24,7 @@ def table(grid: Grid, level: int) -> list[str]:
 
 def _cell(cell: Cell) -> str:
     note = f"({cell.note})" if cell.note else ""
-    return escape(" ".join(filter(None, [cell.value, cell.interval, note])))
+    return escape(f"{cell.text} {note}".strip())
 
 
 def listed(lines: Iterable[tuple[str, str]] | Sequence[str]) -> list[str]:

@@ -230,7 +230,7 @@ MEASURES = {
 
 
 def sequence_rows(setting: Setting, found: Evaluations | None) -> tuple[SequenceRow, ...]:
-    """A row for each chain, in the setting's order; none unless this is a sequence of games with evaluations, tasks met again, or a control."""
+    """A row for each chain, in the setting's order; none unless games follow each other with evaluations, tasks met again, or a control."""
     tasks, floor = setting.tasks, setting.floor
     budgets = [visit["budget"] for visit in setting.spec.visits]
     beside = setting.control is not None and len(set(tasks)) > 1

@@ -8,8 +8,8 @@ from analysis.claims.figure import figure
 from analysis.claims.predicates import Any, Finding, Predicate, outcome
 from analysis.claims.results import Result
 from analysis.claims.verdicts import VERDICTS, first, last
+from analysis.grids import cell
 from analysis.statistics import estimate, mean
-from analysis.tables import cell
 
 INTRODUCTION = (
     "# Claims of papers, tried here",
@@ -100,8 +100,8 @@ def _said(predicate: Predicate, depth: int = 0) -> Iterator[str]:
     """The predicate as a nested list: what each part says, whether it holds, and the number behind it."""
     indent = "  " * depth
     if isinstance(predicate, Finding):
-        value, note = cell(predicate.found)
-        yield f"{indent}- {predicate.words}: {value}{f' ({note})' if note else ''}, **{MARKS[predicate.holds]}**"
+        found = cell(predicate.found)
+        yield f"{indent}- {predicate.words}: {found.text}{f' ({found.note})' if found.note else ''}, **{MARKS[predicate.holds]}**"
         return
     yield f"{indent}- {predicate.words} **{MARKS[predicate.holds]}**"
     shown = predicate.parts
@@ -123,7 +123,7 @@ def _table(entry: Entry) -> Iterator[str]:
     for key, result in entry.results.items():
         scores = result.area if visits > 1 else result.curve[:, 0]
         ends = (first(scores), last(scores)) if visits > 1 else (scores[:, :1], scores[:, -1:])
-        shown = [cell(estimate(mean, each))[0] for each in (*ends, scores)]
+        shown = [cell(estimate(mean, each)).text for each in (*ends, scores)]
         chosen = ", ".join(f"{name} {value}" for name, value in entry.choices[key].values.items())
         yield f"| {key} | {' | '.join(shown)} | {chosen or '-'} |"
 
