@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -124,7 +124,7 @@ def run(
     folder = place(root, name, spec.key)
     if is_done(folder):
         return folder, "skipped"
-    context = _context(spec, compile) | refuse_to_resume(folder, spec, other_code)
+    context = made_by(spec, compile) | refuse_to_resume(folder, spec, other_code)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
@@ -134,9 +134,10 @@ def run(
     return folder, "done"
 
 
-def prepare(experiment: Experiment, threads: int = THREADS) -> None:
-    """Give this process the threads, so many at most, and the arithmetic that the experiment's updates are fastest with."""
-    torch.set_num_threads(threads if experiment.network.shares_well(experiment.members) else 1)
+def prepare(experiment: Experiment, threads: int = THREADS, members: int | None = None) -> None:
+    """Give this process the threads, so many at most, and the arithmetic that the experiment's updates are fastest with; `members` are
+    those of all runs that share an update with it."""
+    torch.set_num_threads(threads if experiment.network.shares_well(members or experiment.members) else 1)
     torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, and slow
 
 
@@ -150,6 +151,51 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
+class Recorder:
+    """The folder of one run while it is written: rows, TensorBoard's view, checkpoints. Whoever writes it holds its lock."""
+
+    def __init__(self, folder: Path, spec: Spec) -> None:
+        """Everything as it was at the last checkpoint, which is `resume`. Raises UsageError where there are only broken ones."""
+        self.folder, self._spec = folder, spec
+        if not (folder / "spec.json").exists():
+            write_json(folder / "spec.json", spec._asdict())
+        self.resume, problems = checkpoint.load_latest(folder / "checkpoints")
+        if problems and self.resume is None:
+            raise UsageError(f"{folder} cannot be resumed: {'; '.join(problems)}; remove its checkpoints to start it again")
+        for problem in problems:
+            print(f"{problem}; the one before it is used", file=sys.stderr)
+        for table in TABLES:
+            if self.resume:
+                truncate(folder / table, self.resume.facts["lengths"][table])
+            else:
+                (folder / table).unlink(missing_ok=True)
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Recorder":
+        self._tables = {kind: self._open.enter_context(closing(Table(self.folder / table, kind))) for table, kind in TABLES.items()}
+        self._board = self._open.enter_context(Board(self.folder, self._spec))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def take(self, event: Event) -> None:
+        """Write down what a run reports. Raises FloatingPointError for a number that is none."""
+        if isinstance(event, Score | Metric):
+            self._tables[type(event)].append(event)
+            self._board.add(event)
+        elif isinstance(event, Snapshot):
+            lengths = {table: self._tables[kind].sync() for table, kind in TABLES.items()}
+            saved = event._replace(facts=event.facts | {"lengths": lengths})
+            checkpoint.save(self.folder / "checkpoints", event.facts["number"], saved)
+
+    def finish(self) -> None:
+        """The run has reached its end."""
+        self._open.close()
+        (self.folder / "DONE").touch()
+        sync_folder(self.folder)
+
+
 def _carry_out(
     experiment: Experiment,
     spec: Spec,
@@ -160,45 +206,22 @@ def _carry_out(
     train: Train,
     view: View | None,
 ) -> None:
-    if not (folder / "spec.json").exists():
-        write_json(folder / "spec.json", spec._asdict())
-    resume, problems = checkpoint.load_latest(folder / "checkpoints")
-    if problems and resume is None:
-        raise UsageError(f"{folder} cannot be resumed: {'; '.join(problems)}; remove its checkpoints to start it again")
-    for problem in problems:
-        print(f"{problem}; the one before it is used", file=sys.stderr)
-    for table in TABLES:
-        if resume:
-            truncate(folder / table, resume.facts["lengths"][table])
-        else:
-            (folder / table).unlink(missing_ok=True)
-    where, events = train(experiment, device, compile, resume)
+    recorder = Recorder(folder, spec)
+    where, events = train(experiment, device, compile, recorder.resume)
     write_json(folder / "context.json", context | where)
-    tables = {kind: Table(folder / table, kind) for table, kind in TABLES.items()}
-    try:
-        with Signals() as signals, Board(folder, spec) as board, nullcontext(view) if view else Display(spec) as display:
-            for event in events:
-                if isinstance(event, Score | Metric):
-                    tables[type(event)].append(event)
-                    board.add(event)
-                    if isinstance(event, Score):
-                        display.score(event)
-                elif isinstance(event, Tick):
-                    display.tick(event)
-                elif isinstance(event, Snapshot):
-                    lengths = {table: tables[kind].sync() for table, kind in TABLES.items()}
-                    saved = event._replace(facts=event.facts | {"lengths": lengths})
-                    checkpoint.save(folder / "checkpoints", event.facts["number"], saved)
-                if signals.caught:
-                    raise Stopped(signals.caught, f"stopped; the same command resumes {folder} from its last checkpoint")
-    finally:
-        for table in tables.values():
-            table.close()
-    (folder / "DONE").touch()
-    sync_folder(folder)
+    with Signals() as signals, recorder, nullcontext(view) if view else Display(spec) as display:
+        for event in events:
+            recorder.take(event)
+            if isinstance(event, Score):
+                display.score(event)
+            elif isinstance(event, Tick):
+                display.tick(event)
+            if signals.caught:
+                raise Stopped(signals.caught, f"stopped; the same command resumes {folder} from its last checkpoint")
+    recorder.finish()
 
 
-def _context(spec: Spec, compile: bool) -> dict[str, Any]:
+def made_by(spec: Spec, compile: bool) -> dict[str, Any]:
     """What code the run is made by."""
     git = [_git(*words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))]
     return {"code": code_hash(spec), "commit": git[0], "dirty": bool(git[1]), "compiled": compile}

@@ -50,18 +50,23 @@ def build(said: Sequence[Said]) -> list[Experiment]:
     return list(experiments.values())
 
 
-def print_sweep(said: Sequence[Said], runs: Path, name: str) -> None:
-    """What a sweep would do."""
+def print_sweep(said: Sequence[Said], runs: Path, name: str, at_once: int = 256) -> None:
+    """What a sweep would do. Runs with one number in the column `as one` are trained as one."""
+    from launch import population
     from launch.runner import describe, place
 
+    experiments = build(said)
+    left = [each for each in experiments if not is_done(place(runs, name, each.key))]
+    groups = [group for group in population.groups(left, runs, name, at_once) if len(group) > 1]
+    numbers = {each.key: str(number) for number, group in enumerate(groups, start=1) for each in group}
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for heading in ("chain", "benchmark", "members", "each", "state", "key"):
+    for heading in ("chain", "benchmark", "members", "each", "as one", "state", "key"):
         table.add_column(heading, no_wrap=heading != "chain")
-    for each in build(said):
+    for each in experiments:
         spec, folder = describe(each), place(runs, name, each.key)
         state = "done: skipped" if is_done(folder) else "unfinished: resumed" if folder.exists() else "new"
         budget = sum(visit["budget"] for visit in spec.visits)
-        table.add_row(spec.label, spec.benchmark, str(spec.members), f"{budget:,} {spec.unit}", state, spec.key)
+        table.add_row(spec.label, spec.benchmark, str(spec.members), f"{budget:,} {spec.unit}", numbers.get(each.key, ""), state, spec.key)
     Console().print(table)
 
 
@@ -86,26 +91,56 @@ def run_sweep_on_ray(
     return on_ray.run_sweep(experiments, runs, name, compile, other_code, address, cpus, gpus, retries)
 
 
-def run_sweep(said: Sequence[Said], runs: Path, name: str, device: str, compile: bool, other_code: bool = False) -> int:
-    """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure."""
-    from agents.remote import ActorsLost
-    from launch import runner
+def run_sweep(said: Sequence[Said], runs: Path, name: str, device: str, compile: bool, other_code: bool = False, at_once: int = 256) -> int:
+    """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure.
+
+    Runs that can be trained as one are, `at_once` members at most (see `launch.population`).
+    """
+    from launch import population
 
     experiments = _refuse_first(build(said), runs, name, other_code)
-    console, failure = Console(highlight=False), 0
-    for number, each in enumerate(experiments, start=1):
-        began = time.monotonic()
-        try:
-            folder, outcome = runner.run(each, runs, name, device, compile, other_code)
-        except (FloatingPointError, ActorsLost) as error:
-            print(f"error: {each.label}: {error}", file=sys.stderr)
-            failure = 6 if isinstance(error, FloatingPointError) else 4
-            continue
-        took = f" in {time.monotonic() - began:.0f} s" if outcome == "done" else ""
-        console.print(
-            f"{number}/{len(experiments)} {each.label} on {type(each.benchmark).__name__}: {outcome}{took} ({folder})", soft_wrap=True
-        )
+    console, failure, told = Console(highlight=False), 0, 0
+
+    def tell(each: Experiment, folder: Path, outcome: str) -> None:
+        nonlocal told
+        told += 1
+        what = f"{each.label} on {type(each.benchmark).__name__}, seed {each.seed}"
+        console.print(f"{told}/{len(experiments)} {what}: {outcome} ({folder})", soft_wrap=True)
+
+    left = []
+    for each in experiments:
+        folder = runs / name / each.key
+        if is_done(folder):
+            tell(each, folder, "skipped")
+        else:
+            left.append(each)
+    for group in population.groups(left, runs, name, at_once):
+        began, ends = time.monotonic(), _carry_out(group, runs, name, device, compile, other_code)
+        along = f" with {len(group) - 1} more" if len(group) > 1 else ""
+        for each, (folder, error) in zip(group, ends, strict=True):
+            if error is None:
+                tell(each, folder, f"done{along} in {time.monotonic() - began:.0f} s")
+            else:
+                told += 1
+                print(f"error: {each.label}: {error}", file=sys.stderr)
+                failure = 6 if isinstance(error, FloatingPointError) else 4
     return failure
+
+
+def _carry_out(
+    group: Sequence[Experiment], runs: Path, name: str, device: str, compile: bool, other_code: bool
+) -> Sequence[tuple[Path, Exception | None]]:
+    """The folder of each run of a group, and what ended it too soon."""
+    from agents.remote import ActorsLost
+    from launch import population, runner
+
+    if len(group) > 1:
+        return population.run_together(group, runs, name, device, compile, other_code)
+    try:
+        folder, _ = runner.run(group[0], runs, name, device, compile, other_code)
+    except (FloatingPointError, ActorsLost) as error:
+        return [(runs / name / group[0].key, error)]
+    return [(folder, None)]
 
 
 def _refuse_first(experiments: list[Experiment], runs: Path, name: str, other_code: bool) -> list[Experiment]:

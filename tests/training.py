@@ -106,7 +106,7 @@ def events(made: Experiment, resume: Snapshot | None = None, legs: int | None = 
     run = made.agent.train(made, "cpu", compile, resume)
     for event in run:
         if isinstance(event, Snapshot):
-            event = _copied(event)
+            event = copied(event)
             legs = None if legs is None else legs - 1
         kept.append(event)
         if legs == 0:
@@ -119,7 +119,7 @@ def scores(found: list[Event], kind: str) -> list[Score]:
     return [event for event in found if isinstance(event, Score) and event.kind == kind]
 
 
-def _copied(snapshot: Snapshot) -> Snapshot:
+def copied(snapshot: Snapshot) -> Snapshot:
     facts = {name: dict(value) if isinstance(value, dict) else value for name, value in snapshot.facts.items()}
     return Snapshot({name: tensor.clone() for name, tensor in snapshot.tensors.items()}, facts)
 
@@ -151,5 +151,5 @@ def resumed_is_never_stopped(said: dict[str, Any]) -> list[Event]:
         snapshot, rest = whole[place], number == len(places) // 2 - 1
         assert isinstance(snapshot, Snapshot)
         expected = whole[place + 1 :] if rest else whole[place + 1 : after + 1]
-        assert comparable(events(made, _copied(snapshot), None if rest else 1)) == comparable(expected)
+        assert comparable(events(made, copied(snapshot), None if rest else 1)) == comparable(expected)
     return whole
