@@ -11,6 +11,8 @@ from analysis.drawing import Look, Picture, canvas, legend, looks, picture, styl
 from analysis.statistics import estimate, mean
 
 FRESH = "fresh control"
+FEW = 3
+"""visits that are drawn by the tenth of each, not as one point"""
 LABELS = {
     "score": "score",
     "dead_fraction": "dead units",
@@ -41,23 +43,23 @@ def figure(number: int, arms: Mapping[str, tuple[str, str]], results: Mapping[st
                 if column == 0:
                     here.set_ylabel(score if shown == "score" else LABELS[shown])
                 if row == len(shows) - 1:
-                    _visits(here, next(iter(results.values())))
+                    _axis(here, next(iter(results.values())))
         legend(drawn, look)
         return picture(f"claim{number}", f"Claim {number}: {', '.join(shows)} by visit for {', '.join(names)}", drawn)
 
 
 def _series(result: Result, shown: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where on the axis, and the values (members, points): of visits, or of the tenths of a single one."""
-    visits, windows = result.curve.shape[1:]
-    if visits > 1:
+    """Where on the axis, and the values (members, points): of visits, or, of a few of them, over updates."""
+    members, visits, windows = result.curve.shape
+    if visits > FEW:
         return np.arange(visits), result.area if shown == "score" else result.measures[shown]
     if shown == "score":
-        return (np.arange(windows) + 1) * result.updates / windows, result.curve[:, 0]
+        return np.arange(1, visits * windows + 1) * result.updates / (visits * windows), result.curve.reshape(members, -1)
     return result.series[shown]
 
 
-def _visits(axes: Axes, result: Result) -> None:
-    if result.curve.shape[1] > 1:
+def _axis(axes: Axes, result: Result) -> None:
+    if result.curve.shape[1] > FEW:
         axes.xaxis.set_major_locator(MaxNLocator(11, integer=True))
         axes.set_xlabel("visit")
     else:
