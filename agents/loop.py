@@ -17,6 +17,7 @@ from agents.acting import draw, lifted_act, pool_seeds, shared
 from agents.actor import Actor, Episode
 from agents.chance import Chance
 from agents.diagnostics import Diagnostics
+from agents.probing import Probing
 from agents.remote import Crew, Unrolls, Weights, flat
 from agents.rewards import Scale
 from envs.pools import Step
@@ -57,6 +58,7 @@ class Loop(ABC):
         self.chance = Chance(experiment.seed, self.members, device)
         self.scale = Scale(self.members, self.environments, agent.discount, device)
         self.diagnostics = Diagnostics(self.learner, experiment.diagnose_every)
+        self.probing = Probing(self.learner, experiment, experiment.probe_updates, compile=compile)
         self.losses = torch.zeros(self.members, device=device)
         self.crew: Crew | None = None
         """the remote actors, once they are at work"""
@@ -84,6 +86,11 @@ class Loop(ABC):
         """Where the leg that begins now ends: at the next checkpoint, or at the end of the visit, whichever comes first."""
         every = self.experiment.checkpoint_every
         return min(end, (self.steps // every + 1) * every)
+
+    def observations(self) -> Tensor:
+        """The latest that the agent has, (S, n, *shape)."""
+        assert self.learner.inputs is not None
+        return self.learner.inputs
 
     def switch(self) -> None:  # noqa: B027 - nothing to do, unless a loop keeps data
         """The task changes; the chain has been told."""
@@ -184,6 +191,8 @@ class Loop(ABC):
         self.refreshed("update")
         if measured:
             yield from self.diagnostics.rows(self.where(visit), reported)
+        if self.experiment.probe_every and (done + 1) % self.experiment.probe_every == 0:
+            yield from self.probing.rows(self.where(visit), self.observations())
         return reported
 
     def outcome(self, step: Step, columns: slice) -> tuple[Tensor, Tensor, Tensor]:

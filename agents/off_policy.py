@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from agents.loop import Loop
+from agents.probing import seen_of_replay
 from agents.replay import Replay
 from envs.sequences import Visit
 from plasticity_rl.checkpoint import Event, Snapshot
@@ -61,6 +62,10 @@ class ReplayLoop(Loop):
     @property
     def bootstraps(self) -> bool:
         return False
+
+    def observations(self) -> Tensor:
+        """Drawn from the replay, unless it was just cleared."""
+        return seen_of_replay(self.replay, self.chance, self.learner.ticks["update"]) if self.replay.size else super().observations()
 
     def interrupted(self, columns: slice) -> None:
         super().interrupted(columns)

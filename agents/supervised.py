@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agents import together
 from agents.diagnostics import Diagnostics
+from agents.probing import Probing, seen_of_stream
 from agents.value_heads import Categorical
 from envs.batches import Stream
 from plasticity_rl.checkpoint import Event, Snapshot
@@ -127,6 +128,7 @@ class Supervised:
             window.copy_(resume.tensors["window"])
         diagnostics = [Diagnostics(learner.part(place), each.diagnose_every) for place, each in enumerate(experiments)]
         going = list(range(len(experiments)))
+        probing = [Probing(learner.part(place), each, each.probe_updates, compile=compile) for place, each in enumerate(experiments)]
         visits, total = benchmark.visits(), sum(visit.budget for visit in benchmark.visits())
         start = 0
         for visit in visits:
@@ -142,18 +144,22 @@ class Supervised:
                 window += torch.stack([reported["measured"], reported["loss"]], 1)
                 done += 1
                 where = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=done, updates=done)
+                probed = bool(experiments[0].probe_every) and done % experiments[0].probe_every == 0
                 since = (done - start) % self.record_every
                 scores: dict[str, Tensor] = {}  # kind -> (S,)
                 if since == 0 or done == end:
                     scores["online"] = self.score(window[:, 0] / (since or self.record_every), stream.variance(visit.index))
                 if done == end:
                     scores |= self._tested(network, learner, stream, visit.index)
-                for place in tuple(going) if measured or scores else ():
+                for place in tuple(going) if measured or probed or scores else ():
                     rows = learner.rows(place)
                     try:
                         if measured:
                             found = {name: values[rows] for name, values in reported.items()}
                             yield from ((place, row) for row in diagnostics[place].rows(where, found))
+                        if probed:
+                            seen = seen_of_stream(experiments[place], device, visit.index, done - start)
+                            yield from ((place, row) for row in probing[place].rows(where, seen))
                         if scores:
                             own = {kind: values[rows] for kind, values in scores.items()}
                             yield from ((place, row) for row in self._scores(where, own, window[rows, 1]))

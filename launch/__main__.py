@@ -41,6 +41,7 @@ COMMANDS = {
             commands.compare,
             commands.board,
             commands.play,
+            commands.probe,
             commands.show,
             commands.interventions,
             commands.doctor,

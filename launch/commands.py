@@ -43,6 +43,8 @@ def run(
     members: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 5)")] = None,
     seed: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     diagnose_every: Count = None,
+    probe_every: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
+    probe_updates: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 2000)")] = None,
     checkpoint_every: Count = None,
     evaluate: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     actors: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
@@ -69,6 +71,8 @@ def run(
         members: independent networks trained side by side
         seed: 0 to 2147483647; members, data and environments derive theirs from it
         diagnose_every: updates between two rows of diagnostics
+        probe_every: updates between two probes, which train copies of the networks beside untrained ones; 0 is never
+        probe_updates: updates of a probe
         checkpoint_every: agent steps of one member between two checkpoints
         evaluate: whole episodes without learning at every checkpoint, of each member
         actors: processes on a Ray cluster that act for the learner; 0 acts in this one
@@ -94,6 +98,8 @@ def run(
         members=members,
         seed=seed,
         diagnose_every=diagnose_every,
+        probe_every=probe_every,
+        probe_updates=probe_updates,
         checkpoint_every=checkpoint_every,
         evaluate=evaluate,
         actors=actors,
@@ -359,6 +365,40 @@ def play(
 
     allow(plugin)
     play(run, member, task, episodes, checkpoint, video, steps, seed)
+    return DONE
+
+
+def probe(
+    run: Path,
+    /,
+    *,
+    checkpoint: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the newest)")] = None,
+    targets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TARGET ...]", help_behavior_hint="(default: all that there are)")] = (),
+    updates: int = 2000,
+    functions: int = 10,
+    plugin: Plugins = (),
+    device: Device = "auto",
+    eager: bool = False,
+) -> int:
+    """How trainable is a checkpoint? Copies of its networks learn something new beside untrained ones, by the run's own rule.
+
+    Targets are random functions, a teacher network and targets with a large offset, all on recent observations, and on streams the next
+    and the first task. The table goes to RUN/probes as a CSV file too; the run itself is left as it is. See docs/probes.md.
+
+    Args:
+        run: a run's folder, runs/NAME/KEY
+        checkpoint: number of one in RUN/checkpoints
+        targets: what is learned: random, teacher, offset, next, first
+        updates: of each copy
+        functions: how many are drawn of random, teacher and offset each
+        plugin: a module with methods of your own that the run has
+        device: auto takes a GPU where there is one
+        eager: do not compile the updates
+    """
+    from launch.probe import probe
+
+    allow(plugin)
+    probe(run, checkpoint, targets, updates, functions, _device(device), not eager)
     return DONE
 
 

@@ -120,7 +120,7 @@ def find_checkpoint(run: Path, number: int | None) -> Path:
         for line in problems:
             print(f"{line}; the one before it is used", file=sys.stderr)
         return found[each]
-    raise UsageError(f"{run} cannot be played: {'; '.join(problems)}")
+    raise UsageError(f"no checkpoint of {run} is whole: {'; '.join(problems)}")
 
 
 def read_params(place: Path, member: int) -> Params:

@@ -184,7 +184,7 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
         settings = AGENT_PRESETS.get(word, {}) | settings if kind == "agent" else settings
         made[kind] = _build(kind, word, default_settings | settings if word == default_word else settings)
     made["chain"] = tuple(_build("method", word, settings) for word, settings in chain)
-    for name in ("members", "seed", "diagnose_every", "checkpoint_every", "evaluate", "actors"):
+    for name in ("members", "seed", "diagnose_every", "probe_every", "probe_updates", "checkpoint_every", "evaluate", "actors"):
         if (value := said.get(name, defaults.get(name))) is not None:
             made[name] = _value(name, value, int) if isinstance(value, str) else value
     return Experiment(**made)

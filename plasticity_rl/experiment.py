@@ -43,6 +43,11 @@ class Experiment:
     seed: int = 0
     diagnose_every: int = 500
     """updates between two rows of diagnostics"""
+    probe_every: int = 0
+    """updates between two probes, which train copies of the networks beside untrained ones, and take longer than as many updates of the run
+    itself; 0 is never"""
+    probe_updates: int = 2_000
+    """updates of a probe, of each copy; Lyle et al. 2023 (arXiv 2303.01486), by a secondary source"""
     checkpoint_every: int = 10_000
     """agent steps (of one member) between two checkpoints; each closes a leg, and an interrupted run resumes from the last"""
     evaluate: int = 0
@@ -53,8 +58,10 @@ class Experiment:
     unroll old; 0 acts in the learner's own process"""
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("diagnose_every", "checkpoint_every"), "[1, inf)")
-        check(self, **counts, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", evaluate="[0, 1000]", actors="[0, 4096]")
+        counts = dict.fromkeys(("diagnose_every", "probe_updates", "checkpoint_every"), "[1, inf)")
+        check(
+            self, **counts, probe_every="[0, inf)", members="[1, 4096]", seed=f"[0, {MAX_SEED}]", evaluate="[0, 1000]", actors="[0, 4096]"
+        )
         if self.agent.learns_from != self.benchmark.teaches:
             raise UsageError(
                 f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "

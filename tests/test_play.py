@@ -219,8 +219,8 @@ def test_what_cannot_be_played_is_one_line(poles: Path, tmp_path: Path, capsys: 
     assert "other code wrote it" in complaint(run)
     for path in checkpoint.checkpoints(run / "checkpoints"):
         (path / "manifest.json").unlink()
-    assert "cannot be played: checkpoint 400: it cannot be read" in complaint(run)
-    assert "cannot be played: checkpoint 200" in complaint(run, "--checkpoint", "200")
+    assert "is whole: checkpoint 400: it cannot be read" in complaint(run)
+    assert "is whole: checkpoint 200" in complaint(run, "--checkpoint", "200")
     shutil.rmtree(run / "checkpoints")
     assert "has no checkpoint" in complaint(run)
     assert "where there is nothing to play" in complaint(trained(tmp_path, LABELS))
