@@ -82,6 +82,16 @@ def zeros(learner: Learner) -> dict[str, torch.Tensor]:
     return {name: torch.zeros_like(tensor) for name, tensor in learner.tensors().items() if name.startswith("slots/")}
 
 
+def test_experiments_that_are_trained_as_one_are_probed_as_alone() -> None:
+    said = LABELS | {"probe_every": 120, "probe_updates": 3, "members": 1}
+    made = [experiment(said | own) for own in ({}, {"seed": 4, "optimizer": "adam:beta2=0.9"})]
+    both = [event for place, event in made[0].agent.train_together(made, "cpu", False, None) if place == 1]
+    alone, together = probes(events(made[1])), probes(both)
+    assert [row[:-1] for row in alone] == [row[:-1] for row in together] and len(alone) == 16
+    for one, other in zip(alone, together, strict=True):
+        assert one.value == pytest.approx(other.value, rel=2e-2)  # sin(1e5 f) makes roundings visible
+
+
 def test_the_latest_observations_of_a_stream_are_those_of_the_visit() -> None:
     made = experiment(LABELS)
     stream = made.benchmark.open([(made.seed, member) for member in range(2)], 8, "cpu")
