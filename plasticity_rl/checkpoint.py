@@ -1,9 +1,10 @@
 """Checkpoints: a folder each, whole or absent, hashed, no pickle.
 
 checkpoints/000012000/
-  tensors.safetensors    every tensor by name
+  tensors.safetensors    every tensor by name, but for large ones
+  3f2a...safetensors     a piece of a large one, as a replay's; one that has not changed is the file of the checkpoint before, linked
   facts.json             the counters that go with them
-  manifest.json          the sha256 of the two
+  manifest.json          the sha256 of all these, and which pieces make which tensor
 """
 
 import errno
@@ -11,9 +12,11 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,6 +25,8 @@ from plasticity_rl.runs import Metric, Score, Tick, sync_folder
 
 FILES = ("tensors.safetensors", "facts.json")
 UNFINISHED = ".unfinished-"
+PIECE = 2**26
+"""bytes; a larger tensor is cut along axis 0"""
 
 
 class Snapshot(NamedTuple):
@@ -39,17 +44,36 @@ Event = Score | Metric | Tick | Snapshot
 def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
     """Write checkpoint `number` (a count of updates or steps, growing) and, once it is read back whole, drop all but the last `keep`.
 
-    A crash at any moment leaves the checkpoints before it as they were. Raises OSError where the disk refuses.
+    A crash at any moment leaves the checkpoints before it as they were. Checkpoints share the pieces of large tensors that did not change: a
+    disk that damages one damages it in all of them. Raises OSError where the disk refuses.
     """
     folder.mkdir(parents=True, exist_ok=True)
     clean(folder)
+    place = _write(folder, number, snapshot, *checkpoints(folder)[-1:])
+    if problem(place):  # a piece that it shares with the one before has decayed there
+        _write(folder, number, snapshot)
+    if not problem(place):
+        for old in checkpoints(folder)[:-keep]:
+            shutil.rmtree(old)
+    return place
+
+
+def _write(folder: Path, number: int, snapshot: Snapshot, before: Path | None = None) -> Path:
+    """One checkpoint, whole or absent. Pieces that the one `before` has are linked to, not written again."""
     beside, place = folder / f"{UNFINISHED}{number:012d}", folder / f"{number:012d}"
     beside.mkdir()
     try:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
-        save_file(tensors, beside / FILES[0])
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
+        large = {name: whole.pop(name) for name in [name for name, tensor in whole.items() if tensor.nbytes > PIECE and len(tensor) > 1]}
+        save_file(whole, beside / FILES[0])
         (beside / FILES[1]).write_text(json.dumps(snapshot.facts, allow_nan=False), encoding="utf-8")
-        manifest = {name: _sha256(beside / name) for name in FILES}
+        known = {}  # what a linked piece was when it was written
+        if before is not None:
+            with suppress(OSError, ValueError, KeyError):
+                known = _manifest(before)["files"]
+        pieces = {name: [_piece(piece, beside, before, known) for piece in _cut(tensor)] for name, tensor in large.items()}
+        hashes = {path.name: known[path.name] if path.stat().st_nlink > 1 else _sha256(path) for path in sorted(beside.iterdir())}
+        manifest = {"files": hashes, "pieces": pieces}
         (beside / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         for path in beside.iterdir():
             with open(path, "rb") as file:
@@ -63,10 +87,25 @@ def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
         raise OSError(errno.EIO, f"cannot write a checkpoint: {error}", str(place)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    if not problem(place):
-        for old in checkpoints(folder)[:-keep]:
-            shutil.rmtree(old)
     return place
+
+
+def _cut(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Along axis 0, always at the same rows, so that what a ring has not overwritten stays in pieces of its own."""
+    return tensor.split(max(PIECE * len(tensor) // tensor.nbytes, 1))
+
+
+def _piece(piece: Tensor, beside: Path, before: Path | None, known: dict[str, str]) -> str:
+    """Its file's name, which is made of its content; linked to where the checkpoint `before` has it, and written where not."""
+    digest = hashlib.sha256(f"{piece.dtype} {tuple(piece.shape)}".encode())
+    digest.update(piece.reshape(-1).view(torch.uint8).numpy())
+    name = f"{digest.hexdigest()}.safetensors"
+    if before is not None and name in known and not (beside / name).exists():
+        with suppress(OSError):  # gone, or on a file system without links
+            os.link(before / name, beside / name)
+    if not (beside / name).exists():
+        save_file({"piece": piece}, beside / name)
+    return name
 
 
 def load_latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
@@ -76,7 +115,9 @@ def load_latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
         if found := problem(path):
             problems.append(f"checkpoint {path.name}: {found}")
         else:
-            return Snapshot(load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text(encoding="utf-8"))), problems
+            pieces = _manifest(path)["pieces"]
+            large = {name: torch.cat([load_file(path / file)["piece"] for file in files]) for name, files in pieces.items()}
+            return Snapshot(load_file(path / FILES[0]) | large, json.loads((path / FILES[1]).read_text(encoding="utf-8"))), problems
     return None, problems
 
 
@@ -88,11 +129,13 @@ def checkpoints(folder: Path) -> list[Path]:
 def problem(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None if it is byte for byte what was written."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        for name in FILES:
-            if manifest[name] != _sha256(path / name):
+        manifest = _manifest(path)
+        if not manifest["files"].keys() >= {*FILES, *(file for files in manifest["pieces"].values() for file in files)}:
+            return "manifest.json is not what was written"
+        for name, expected in manifest["files"].items():
+            if expected != _sha256(path / name):
                 return f"{name} is not what was written"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"it cannot be read ({type(error).__name__})"
     return None
 
@@ -101,6 +144,10 @@ def clean(folder: Path) -> None:
     """Remove what a crash left half-written."""
     for path in folder.glob(UNFINISHED + "*"):
         shutil.rmtree(path)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    return json.loads((path / "manifest.json").read_text(encoding="utf-8"))
 
 
 def _sha256(path: Path) -> str:

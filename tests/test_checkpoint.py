@@ -75,6 +75,55 @@ def test_a_missing_file_is_detected(tmp_path: Path) -> None:
     assert problems == ["checkpoint 000000000002: it cannot be read (FileNotFoundError)"]
 
 
+def ring(rows: int, changed: tuple[int, ...] = (), by: float = 0.0) -> Snapshot:
+    """A tensor of rows of 40 bytes, some of them changed, beside small ones."""
+    tensor = torch.arange(rows * 10.0).view(rows, 10)
+    tensor[list(changed)] += by
+    return Snapshot(snapshot(0).tensors | {"ring": tensor}, {"rows": rows})
+
+
+def pieces(path: Path) -> dict[str, int]:
+    """The inode of each piece."""
+    return {file.name: file.stat().st_ino for file in path.glob("*.safetensors") if file.name != "tensors.safetensors"}
+
+
+def test_of_a_large_tensor_what_changed_is_written_and_the_rest_is_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "PIECE", 80)  # two rows
+    first = pieces(checkpoint.save(tmp_path, 1, ring(7)))
+    assert len(first) == 4  # rows 0-1, 2-3, 4-5, 6
+    second = pieces(checkpoint.save(tmp_path, 2, ring(8, changed=(2,), by=0.5)))
+    assert len(second) == 4 and len(set(first.values()) & set(second.values())) == 2  # row 2 changed, row 7 is new
+    loaded, problems = checkpoint.load_latest(tmp_path)
+    assert loaded and same(loaded, ring(8, changed=(2,), by=0.5)) and not problems
+    for number in (3, 4, 5):
+        checkpoint.save(tmp_path, number, ring(8))
+    loaded, _ = checkpoint.load_latest(tmp_path)  # the files outlive the folders that they were written for
+    assert loaded and same(loaded, ring(8)) and {path.name[-1] for path in checkpoint.checkpoints(tmp_path)} == {"3", "4", "5"}
+
+
+def test_equal_pieces_of_other_kinds_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "PIECE", 8)
+    kinds = {str(dtype): torch.zeros(6, 4, dtype=dtype) for dtype in (torch.float32, torch.int32, torch.uint8, torch.bfloat16)}
+    checkpoint.save(tmp_path, 1, Snapshot(kinds, {}))
+    loaded, _ = checkpoint.load_latest(tmp_path)
+    assert loaded and same(loaded, Snapshot(kinds, {})) and all(loaded.tensors[name].dtype == each.dtype for name, each in kinds.items())
+
+
+def test_a_piece_that_decayed_is_detected_and_not_linked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "PIECE", 80)
+    first = checkpoint.save(tmp_path, 1, ring(8))
+    decayed = next(iter(pieces(first)))
+    (first / decayed).write_bytes(b"\0" + (first / decayed).read_bytes()[1:])
+    assert checkpoint.load_latest(tmp_path) == (None, [f"checkpoint 000000000001: {decayed} is not what was written"])
+    second = checkpoint.save(tmp_path, 2, ring(8))
+    loaded, problems = checkpoint.load_latest(tmp_path)
+    assert loaded and same(loaded, ring(8)) and not problems
+    assert not set(pieces(first).values()) & set(pieces(second).values())
+    (second / "manifest.json").write_text("{}")
+    third = checkpoint.save(tmp_path, 3, ring(8))  # nothing is known of what could be linked to
+    assert checkpoint.problem(third) is None and not set(pieces(second).values()) & set(pieces(third).values())
+
+
 @pytest.mark.parametrize("moment", ["open", "fsync", "rename"])
 def test_a_full_disk_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     checkpoint.save(tmp_path, 1, snapshot(1))
