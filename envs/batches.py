@@ -105,9 +105,9 @@ class Tasks(ABC):
         return {}
 
     def fingerprint(self, seed: int, members: int) -> str:
-        """16 hexadecimal digits: the hash of the examples, of every member's tasks, and of its first batches."""
+        """16 hexadecimal digits: the hash of the examples, their order, every member's tasks and first draws."""
         digest = hashlib.sha256(repr((type(self).__name__, sorted(asdict(self).items()))).encode())
-        for array in self.load():
+        for array in (*self.load(), np.array(self.order())):
             digest.update(array.tobytes())
         for member in range(members):
             digest.update(self.draws(seed, member, 0, 0, 1, self.examples).tobytes())

@@ -36,6 +36,14 @@ PARTS = {
         "noisy-labels": "envs.streams.NoisyLabels",
         "permuted-inputs": "envs.inputs.PermutedInputs",
         "drifting-inputs": "envs.inputs.DriftingInputs",
+        "growing-data": "envs.growing.GrowingData",
+        "class-incremental": "envs.growing.ClassIncremental",
+        "recurring": "envs.growing.Recurring",
+        "large-mean": "envs.regression.LargeMean",
+        "teachers": "envs.regression.Teachers",
+        "slow-bits": "envs.regression.SlowBits",
+        "composite": "envs.composite.Composite",
+        "bandit": "envs.bandit.Bandit",
         "cartpole": "envs.control.CartPole",
         "acrobot": "envs.control.Acrobot",
         "lunarlander": "envs.control.LunarLander",
@@ -132,9 +140,27 @@ CONTROLLERS: dict[str, dict[str, str]] = {
 CLASSES: dict[str, Any] = dict(
     agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=500, checkpoint_every=5_000
 )
+NUMBERS: dict[str, Any] = CLASSES | dict(agent="supervised:objective=mse")
+STREAMS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("random-labels", "permuted-labels", "noisy-labels", "permuted-inputs", "drifting-inputs"), CLASSES),
+    **dict.fromkeys(("growing-data", "class-incremental", "recurring"), CLASSES),
+    **dict.fromkeys(("large-mean", "teachers", "composite"), NUMBERS),
+    # The learner and its single examples are Dohare et al.'s; the rate is our choice.
+    "slow-bits": NUMBERS
+    | dict(
+        agent="supervised:objective=mse,batch=1,record_every=1000",
+        network="mlp:depth=1,width=5",
+        optimizer="sgd",
+        schedule="constant:rate=0.01",
+        diagnose_every=5_000,
+        checkpoint_every=50_000,
+    ),
+}
 # What an experiment on each benchmark is where nothing else is said.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("random-labels", "permuted-labels", "noisy-labels", "permuted-inputs", "drifting-inputs"), CLASSES),
+    **STREAMS,
+    # Rewards, 0 or 1, stay as they are: how large the values grow is what is studied.
+    "bandit": CONTROL | dict(agent=CONTROL["agent"].replace("rewards=scale", "rewards=clip").replace("50000", "20000")),
     "cartpole": CONTROL,
     "acrobot": CONTROL,
     "lunarlander": CONTROL,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from envs.atari import Atari
+from envs.bandit import Bandit
 from envs.control import Acrobot, CartPole, Catch, LunarLander
 from envs.games import Dtype, Games, Heads
 from envs.pools import Pool, Step
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, Games] = {
     "acrobot": Acrobot(tasks=3, heads="per-task"),
     "lunarlander": LunarLander(tasks=3),
     "catch": Catch(tasks=3),
+    "bandit": Bandit(tasks=3, cycles=2, heads="per-task"),
 }
 SEEDS = np.array([[3], [5]])
 
@@ -74,7 +76,7 @@ def test_pools_answer_as_announced(benchmark):
 def test_pictures_go_through_the_same_trajectory(benchmark):
     pictures = made(benchmark.pictures, benchmark)
     if pictures is None:
-        assert isinstance(benchmark, CartPole | Acrobot | LunarLander | Catch)
+        assert isinstance(benchmark, CartPole | Acrobot | LunarLander | Catch | Bandit)
         return
     pool = made(benchmark.pool, benchmark)
     assert pool is not None and pictures.actions == pool.actions
@@ -88,7 +90,7 @@ def test_pictures_go_through_the_same_trajectory(benchmark):
         np.testing.assert_array_equal(np.moveaxis(seen.observations, -1, 2), steps.observations)
 
 
-@pytest.mark.parametrize("word", [word for word in words.PARTS["benchmark"] if word != "random-labels"])
+@pytest.mark.parametrize("word", [word for word in words.PARTS["benchmark"] if words.part_class("benchmark", word).teaches == "rewards"])
 def test_every_word_makes_an_experiment_of_games(word):
     experiment = words.experiment({"benchmark": word})
     benchmark: Games = experiment.benchmark

@@ -8,9 +8,12 @@ import torch
 
 from envs import datasets
 from envs.batches import BLOCK, ImageTasks, Tasks
+from envs.composite import Composite
+from envs.growing import ClassIncremental, GrowingData, Recurring
 from envs.inputs import DriftingInputs, PermutedInputs
+from envs.regression import LargeMean, SlowBits, Teachers
 from envs.streams import NoisyLabels, PermutedLabels, RandomLabels
-from launch.words import PARTS, experiment
+from launch.words import PARTS, experiment, part_class
 from plasticity_rl.checks import UsageError
 from plasticity_rl.seeds import members_of
 
@@ -20,6 +23,13 @@ STREAMS: dict[str, Tasks] = {
     "noisy-labels": NoisyLabels(images=60, tasks=3, updates=20, held_out=30),
     "permuted-inputs": PermutedInputs(images=60, tasks=3, updates=20, held_out=30, draw="passes"),
     "drifting-inputs": DriftingInputs(images=60, tasks=3, updates=20, held_out=30, brightness=1.0),
+    "growing-data": GrowingData(images=60, tasks=3, updates=20, held_out=30, noise=0.2),
+    "class-incremental": ClassIncremental(images=60, tasks=3, updates=20, held_out=30),
+    "recurring": Recurring(images=60, tasks=3, updates=20, held_out=30, length=4),
+    "large-mean": LargeMean(images=60, tasks=3, updates=20),
+    "teachers": Teachers(images=60, tasks=3, updates=20, held_out=30, function="sine", scale=2.0),
+    "slow-bits": SlowBits(tasks=3, updates=20, slow=4, fast=3, hidden=10),
+    "composite": Composite(images=60, tasks=3, updates=20, held_out=30, fraction=0.5),
 }
 """word -> a small one"""
 ALIKE = ("drifting-inputs",)
@@ -37,7 +47,7 @@ def as_text(stream: Tasks, seed: int, member: int, index: int) -> list[str]:
 
 
 def test_every_stream_is_under_these_laws() -> None:
-    words = {word for word, path in PARTS["benchmark"].items() if path.split(".")[1] not in ("atari", "procgen", "control")}
+    words = {word for word in PARTS["benchmark"] if part_class("benchmark", word).teaches == "labels"}
     assert words == set(STREAMS)
 
 
