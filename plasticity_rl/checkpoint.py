@@ -44,8 +44,8 @@ Event = Score | Metric | Tick | Snapshot
 def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
     """Write checkpoint `number` (a count of updates or steps, growing) and, once it is read back whole, drop all but the last `keep`.
 
-    A crash at any moment leaves the checkpoints before it as they were. Checkpoints share the pieces of large tensors that did not change: a
-    disk that damages one damages it in all of them. Raises OSError where the disk refuses.
+    A crash at any moment leaves the checkpoints before it as they were. Checkpoints share those pieces of large tensors that did not
+    change: a disk that damages one damages it in all of them. Raises OSError where the disk refuses.
     """
     folder.mkdir(parents=True, exist_ok=True)
     clean(folder)
@@ -98,7 +98,7 @@ def _cut(tensor: Tensor) -> tuple[Tensor, ...]:
 def _piece(piece: Tensor, beside: Path, before: Path | None, known: dict[str, str]) -> str:
     """Its file's name, which is made of its content; linked to where the checkpoint `before` has it, and written where not."""
     digest = hashlib.sha256(f"{piece.dtype} {tuple(piece.shape)}".encode())
-    digest.update(piece.reshape(-1).view(torch.uint8).numpy())
+    digest.update(piece.reshape(-1).view(torch.uint8).numpy().data)
     name = f"{digest.hexdigest()}.safetensors"
     if before is not None and name in known and not (beside / name).exists():
         with suppress(OSError):  # gone, or on a file system without links
