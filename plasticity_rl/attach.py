@@ -14,6 +14,7 @@ from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.lift import copied
 from plasticity_rl.memory import SLOTS, Memory
 from plasticity_rl.networks import Params
+from plasticity_rl.noise import key, normals
 from plasticity_rl.optimizers import Net
 from plasticity_rl.seeds import derive
 from plasticity_rl.wiring import Watch, Wiring, check_layers, flat, run, trace
@@ -116,7 +117,7 @@ class Plan:
         total = torch.zeros((), device=self._device)
         for each, state in zip(self.chain, self.states, strict=True):
             if _overrides(each, "penalty"):
-                total = total + each.penalty(dict(self.params), state, self.layers, self._seen())
+                total = total + each.penalty(dict(self.params), state, self.layers, Seen(self._look, {}))
         return total
 
     @torch.no_grad()
@@ -124,7 +125,7 @@ class Plan:
         """To be called after every step of the optimizer, before gradients are set to zero. Returns the interventions that refreshed."""
         for index, each in enumerate(self.chain):
             if _overrides(each, "after_step"):
-                net, seen = self._net(), self._seen()
+                net, seen = self._net(), Seen(self._look, self._noise(index) if each.noisy else {})
                 self._write(index, net, *each.after_step(net, self.states[index], self._grads(), self.layers, seen))
         self._project()
         return self._tick("update")
@@ -231,12 +232,11 @@ class Plan:
     def _weight(self, layer: str) -> str:
         return next(each.weight for each in self.layers if each.name == layer)
 
-    def _seen(self) -> Seen:
-        noise: Params = {}
-        if any(each.noisy for each in self.chain):
-            draw = self._draw("noise", self.ticks["update"])
-            noise = {name: torch.randn(param.shape, generator=draw).to(param) for name, param in self.params.items()}
-        return Seen(self._look, noise)
+    def _noise(self, index: int) -> Params:
+        """Normal numbers for a method of the chain in this update."""
+        seed = derive(self.seed, 0, "noise", type(self.chain[index]).__name__, self._occurrence(index), self.ticks["update"])
+        numbers = normals(key([seed])[0], {name: tuple(param.shape) for name, param in self.params.items()})
+        return {name: each.to(self.params[name]) for name, each in numbers.items()}
 
     def _grads(self) -> Params:
         if all(param.grad is None for param in self.params.values()):

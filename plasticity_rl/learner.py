@@ -14,6 +14,7 @@ from plasticity_rl.interventions.chain import Chain, forgets_parts
 from plasticity_rl.lift import Captured, compiled, copied, lift, one_by_one, stack, write_
 from plasticity_rl.metrics.norms import effective_learning_rate
 from plasticity_rl.networks import Network, Params
+from plasticity_rl.noise import key, normals
 from plasticity_rl.optimizers import Net, Optimizer
 from plasticity_rl.population import Cell, Hyper, differing, fits, vary
 from plasticity_rl.seeds import derive, members_of
@@ -57,7 +58,8 @@ class Learner:
         self.low = network.low(params)
         """the parameters that are multiplied in low precision, rounded: what the loss and acting read in their stead"""
         self.states: list[State] = [self._born(index) for index in range(len(chain))]
-        self._noisy = optimizer.noisy or any(each.noisy for each in chain)
+        self._noisy = {"optimizer": ("optimizer",)} if optimizer.noisy else {}
+        self._noisy |= {str(index): self._purpose(index) for index, each in enumerate(chain) if each.noisy}
         self.ticks = {"update": 0, "task": 0}
         self._last: dict[str, Tensor] = {}
         self._rows = slice(None)
@@ -167,13 +169,14 @@ class Learner:
         self.ticks.update(ticks)
 
     def _one(
-        self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: Params, batch: Batch, *extras: Any
+        self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: dict[str, Tensor], batch: Batch, *extras: Any
     ) -> tuple[Net, list[State], dict[str, Tensor]]:
         """The whole update of ONE network."""
         optimizer, chain = vary(self.optimizer, hyper.optimizer), self._chain(hyper)
         task = batch.get("task", batch.get("tasks"))
         layers = self.network.layers
-        seen = Seen(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), noise)
+        numbers = {who: normals(key, self.network.shapes) for who, key in noise.items()}
+        seen = Seen(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), {})
 
         grads, (loss, reported) = grad_and_value(lambda params: self.loss(params, batch, *extras), has_aux=True)(net.params | low)
         grads = {name: each.to(net.params[name].dtype) for name, each in grads.items()}
@@ -181,9 +184,10 @@ class Learner:
         if penalised:
             added = grad(lambda params: sum(chain[i].penalty(params, states[i], layers, seen) for i in penalised))(net.params)
             grads = {name: each + added[name] for name, each in grads.items()}
-        net, states = optimizer.update(net, grads, hyper.rate, layers, noise), list(states)
+        net, states = optimizer.update(net, grads, hyper.rate, layers, numbers.get("optimizer")), list(states)
         for index, each in enumerate(chain):
-            net, states[index] = each.after_step(net, states[index], grads, layers, seen)
+            around = seen._replace(noise=numbers.get(str(index), {}))
+            net, states[index] = each.after_step(net, states[index], grads, layers, around)
         return *self._project(net, states, hyper), {"loss": loss} | reported
 
     def _chain(self, hyper: Hyper) -> Chain:
@@ -198,7 +202,7 @@ class Learner:
         return net, states
 
     def _step(
-        self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: Params, batch: Batch, *extras: Any
+        self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: dict[str, Tensor], batch: Batch, *extras: Any
     ) -> dict[str, Tensor]:
         new_net, new_states, reported = lift(self._one)(net, states, low, hyper, noise, batch, *extras)
         write_((net, states, low), (new_net, new_states, self.network.low(new_net.params)))
@@ -206,18 +210,21 @@ class Learner:
 
     def _born(self, index: int) -> State:
         """The state of a method of the chain at birth."""
-        layers, purpose = self.network.layers, ("state", type(self.chain[index]).__name__, self._occurrence(index))
+        layers, purpose = self.network.layers, ("state", *self._purpose(index))
         methods = [cell.chain[index] for cell in self.cells for _ in range(cell.members)]
         return stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
 
-    def _noise(self) -> Params:
-        """Standard normal numbers of the parameters' shapes for this update, where somebody asks for them."""
-        if not self._noisy:
-            return {}
-        draws = [self.draw(member, "noise", self.ticks["update"]) for member in range(self.members)]
-        shapes = self.network.shapes
-        noise = stack([{name: torch.randn(shape, generator=draw) for name, shape in shapes.items()} for draw in draws])
-        return {name: numbers.to(self.device) for name, numbers in noise.items()}
+    def _noise(self) -> dict[str, Tensor]:
+        """Who needs normal numbers in this update -> each member's key to them, (S, 2)."""
+
+        def keys(purpose: tuple[int | str, ...]) -> Tensor:
+            return key([derive(*who, "noise", *purpose, self.ticks["update"]) for who in self._who]).to(self.device)
+
+        return {who: keys(purpose) for who, purpose in self._noisy.items()}
+
+    def _purpose(self, index: int) -> tuple[int | str, ...]:
+        """What a method of the chain calls its random numbers."""
+        return type(self.chain[index]).__name__, self._occurrence(index)
 
     def _occurrence(self, index: int) -> int:
         """How many methods of its kind come before it in the chain."""
@@ -234,7 +241,7 @@ class Learner:
             write_(self.low, self.network.low(self.net.params))
 
     def _refresh(self, index: int, each: Refresh) -> None:
-        fresh = self.fresh(type(each).__name__, self._occurrence(index), each.clock, self.ticks[each.clock])
+        fresh = self.fresh(*self._purpose(index), each.clock, self.ticks[each.clock])
         features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
         lifted = lift(lambda net, state, evidence, numbers: vary(each, numbers).refresh(net, state, evidence, self.network.layers))
         made = lifted(self.net, self.states[index], Evidence(fresh, features), self._hyper.chain[index])

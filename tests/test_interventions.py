@@ -17,7 +17,9 @@ from plasticity_rl.interventions import Evidence, Intervention, NormalizeAndProj
 from plasticity_rl.interventions.base import select
 from plasticity_rl.lift import lift, stack
 from plasticity_rl.networks import HOMOGENEOUS
+from plasticity_rl.noise import key, normals
 from plasticity_rl.optimizers import Net
+from plasticity_rl.seeds import derive
 from tests.learners import (
     MEMBERS,
     NAMED,
@@ -68,7 +70,9 @@ def test_lifted_is_a_loop_over_members(intervention, kind, members):
         for m in range(members):
             mine = {name: tensor[m] for name, tensor in batch.items()}
             leaves = {name: param.clone().requires_grad_() for name, param in ones[m].params.items()}
-            around = seen(network, mine, learner.draw(m, "noise", count - 1) if intervention.noisy else None)
+            number = derive(0, m, "noise", type(intervention).__name__, 0, count - 1)
+            noise = normals(key([number])[0], network.shapes) if intervention.noisy else {}
+            around = seen(network, mine)._replace(noise=noise)
             total = loss(network, leaves, mine)[0] + intervention.penalty(leaves, states[m], network.layers, around)
             grads = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()), materialize_grads=True), strict=True))
             net = optimizer.update(ones[m], grads, torch.tensor(RATE), network.layers)

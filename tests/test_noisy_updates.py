@@ -5,6 +5,7 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import NoisyUpdates
+from plasticity_rl.optimizers import SGD
 from tests.learners import HEADS, SPECS, batches, built, learn, random_net, seen
 from tests.learners import generator as draw
 
@@ -33,6 +34,19 @@ def test_every_update_and_member_has_noise_of_its_own_that_no_learning_rate_scal
         steps += [*(learner.net.params["hidden1.weight"] - before["hidden1.weight"])]
     assert torch.stack(steps).flatten(1).std(1).tolist() == pytest.approx([0.1] * 6, rel=0.3)
     assert len({tuple(step.flatten().tolist()) for step in steps}) == 6
+
+
+def test_two_methods_of_a_chain_have_numbers_of_their_own():
+    def moved(*chain):
+        learner = learn(chain, "mlp", 1, optimizer=SGD())
+        before = learner.one(0)["hidden1.weight"].clone()
+        learner.update(0.0, batches("mlp", 1, 1)[0])
+        return learner.one(0)["hidden1.weight"] - before
+
+    one, both = moved(NoisyUpdates(sigma=0.1)), moved(NoisyUpdates(sigma=0.1), NoisyUpdates(sigma=0.1))
+    other = both - one  # of the second, as the first has the same numbers in either
+    assert one.std().item() == pytest.approx(0.1, rel=0.3) and other.std().item() == pytest.approx(0.1, rel=0.3)
+    assert abs(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1].item()) < 0.5
 
 
 @pytest.mark.parametrize(

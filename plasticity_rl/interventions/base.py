@@ -24,7 +24,7 @@ class Seen(NamedTuple):
     """(params, raw=False) -> outputs, and the hidden layers' units, on the inputs of the batch: as Network.apply. Each call is a forward
     pass of its own, and its cost shows"""
     noise: Params
-    """standard normal numbers of the parameters' shapes, new in every update; empty unless the chain or the optimizer is `noisy`"""
+    """standard normal numbers of the parameters' shapes, its own and new in every update; empty unless the method is `noisy`"""
 
 
 class Evidence(NamedTuple):
