@@ -77,6 +77,7 @@ class DQN:
     """sigma0 of noisy last hidden layers and heads; 0.5 in Fortunato et al., 0.1 in DQN Zoo's Rainbow, with no epsilon beside it"""
 
     learns_from: ClassVar[str] = "rewards"
+    samples: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("batch", "train_every", "unroll", "replay", "min_replay", "target_every", "steps"), "[1, 100_000_000]")
@@ -124,7 +125,10 @@ class DQN:
 
     def outputs(self, network: Network, params: Params, inputs: Tensor, given: dict[str, Tensor]) -> Tensor:
         """Of ONE network: (batch, actions, outputs of the head), or (batch, K, actions, 1) of quantiles; `given` as for Network.apply."""
-        found = network.apply(params, inputs, given.get("noise"), given.get("fractions"), given.get("task"))[0]
+        return self.of_actions(network.apply(params, inputs, given.get("noise"), given.get("fractions"), given.get("task"))[0])
+
+    def of_actions(self, found: Tensor) -> Tensor:
+        """The same of what the network said."""
         size = self.head.outputs
         if not self.dueling:
             return found.unflatten(-1, (-1, size))
@@ -155,6 +159,16 @@ class DQN:
         values = self.head.expected(self.outputs(network, params, observations, {"task": shared["task"]} | drawn))
         explore, which = drawn["uniform"].unbind(-1)
         return {"actions": torch.where(explore < shared["epsilon"], (which * values.shape[-1]).long(), values.argmax(-1))}
+
+    def judge(self, outputs: Tensor) -> dict[str, Tensor]:
+        """What ONE network's outputs say of n inputs: `preferences` (n, actions), which are expected values, and the largest, `values`."""
+        values = self.head.expected(self.of_actions(outputs))
+        return {"preferences": values, "values": values.max(-1).values}
+
+    @property
+    def separable(self) -> bool:
+        """Is the loss a mean of losses of single examples, each with its own part of the batch?"""
+        return self.noise is None and self.value != "iqn"
 
     def draws(self, actions: int) -> int:
         """How many uniform numbers a decision among so many actions takes."""

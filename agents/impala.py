@@ -43,6 +43,8 @@ class IMPALA:
 
     learns_from: ClassVar[str] = "rewards"
     queued: ClassVar[bool] = True
+    samples: ClassVar[bool] = True
+    separable: ClassVar[bool] = False  # examples are steps of unrolls, which need each other
     epochs: ClassVar[int] = 1
     evaluation_epsilon: ClassVar[float] = 0.0
 
@@ -84,6 +86,10 @@ class IMPALA:
         logits = network.apply(params, observations, task=shared["task"])[0][:, :-1]
         actions = sample(logits, drawn["uniform"])
         return {"actions": actions, "log_probabilities": log_probability(logits, actions)}
+
+    def judge(self, outputs: Tensor) -> dict[str, Tensor]:
+        """What ONE network's outputs say of n inputs: `preferences` (n, actions), the logits, and `values` (n,)."""
+        return {"preferences": outputs[:, :-1], "values": outputs[:, -1]}
 
     def draws(self, actions: int) -> int:
         """How many uniform numbers a decision among so many actions takes."""

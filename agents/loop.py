@@ -57,7 +57,7 @@ class Loop(ABC):
         self._act, self._act_without_noise = (lifted_act(agent, network, self.learner.alone, compile) for _ in range(2))
         self.chance = Chance(experiment.seed, self.members, device)
         self.scale = Scale(self.members, self.environments, agent.discount, device)
-        self.diagnostics = Diagnostics(self.learner, experiment.diagnose_every)
+        self.diagnostics = Diagnostics(self.learner, experiment)
         self.probing = Probing(self.learner, experiment, experiment.probe_updates, compile=compile)
         self.losses = torch.zeros(self.members, device=device)
         self.crew: Crew | None = None
@@ -125,6 +125,7 @@ class Loop(ABC):
         if resume:
             self.learner.load(resume.tensors, resume.facts["ticks"])
             self.scale.load(resume.tensors)
+            self.diagnostics.load(resume.tensors)
             self.steps, self.visit_began = resume.facts["number"], resume.facts["visit_began"]
             self.load(resume)
         start, met = 0, {}
@@ -137,6 +138,7 @@ class Loop(ABC):
                 if self.agent.rewards == "scale-per-visit":
                     self.scale.forget()
                 self.visit_began = self.learner.ticks["update"]
+                self.diagnostics.begin(self.task(visit))
             met[visit.task] = visit
             while self.steps < end:
                 self.scale.begin_leg()
@@ -185,12 +187,12 @@ class Loop(ABC):
         """One update, at the learning rate that the schedule has for it in the run or in the visit; returns what the loss reported."""
         schedule, done = self.experiment.schedule, self.learner.ticks["update"]
         progress = (done, self._planned) if schedule.clock == "run" else (done - self.visit_began, self.planned_updates(visit))
-        measured = self.diagnostics.due
-        reported = self.learner.update(schedule.at(*progress), batch, *extras, measure=measured)
+        if self.diagnostics.looks:
+            self.diagnostics.look(batch["inputs"])
+        reported = self.learner.update(schedule.at(*progress), batch, *extras, measure=self.diagnostics.due)
         self.losses += reported["loss"]
         self.refreshed("update")
-        if measured:
-            yield from self.diagnostics.rows(self.where(visit), reported)
+        yield from self.diagnostics.rows(self.where(visit), reported, batch, *extras)
         if self.experiment.probe_every and (done + 1) % self.experiment.probe_every == 0:
             yield from self.probing.rows(self.where(visit), self.observations())
         return reported
@@ -260,4 +262,4 @@ class Loop(ABC):
 
     def _snapshot(self) -> Snapshot:
         facts = {"number": self.steps, "visit_began": self.visit_began, "ticks": self.learner.ticks}
-        return Snapshot(self.learner.tensors() | self.scale.tensors() | self.tensors(), facts | self.facts())
+        return Snapshot(self.learner.tensors() | self.diagnostics.tensors() | self.scale.tensors() | self.tensors(), facts | self.facts())

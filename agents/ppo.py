@@ -49,6 +49,8 @@ class PPO:
 
     learns_from: ClassVar[str] = "rewards"
     queued: ClassVar[bool] = False
+    samples: ClassVar[bool] = True
+    separable: ClassVar[bool] = False  # advantages are centred over the minibatch
     evaluation_epsilon: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
@@ -91,6 +93,10 @@ class PPO:
         logits, values = _heads(network, params, observations, shared["task"])
         actions = sample(logits, drawn["uniform"])
         return {"actions": actions, "log_probabilities": log_probability(logits, actions), "values": values}
+
+    def judge(self, outputs: Tensor) -> dict[str, Tensor]:
+        """What ONE network's outputs say of n inputs: `preferences` (n, actions), the logits, and `values` (n,)."""
+        return {"preferences": outputs[:, :-1], "values": outputs[:, -1]}
 
     def draws(self, actions: int) -> int:
         """How many uniform numbers a decision among so many actions takes."""

@@ -48,6 +48,8 @@ class PQN:
 
     learns_from: ClassVar[str] = "rewards"
     queued: ClassVar[bool] = False
+    samples: ClassVar[bool] = False
+    separable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("environments", "unroll", "epochs", "minibatches", "pools"), "[1, 100_000]")
@@ -80,6 +82,10 @@ class PQN:
         values, greedy = network.apply(params, observations, task=shared["task"])[0].max(-1)
         explore, which = drawn["uniform"].unbind(-1)
         return {"actions": torch.where(explore < shared["epsilon"], (which * network.outputs).long(), greedy), "values": values}
+
+    def judge(self, outputs: Tensor) -> dict[str, Tensor]:
+        """What ONE network's outputs say of n inputs: `preferences` (n, actions), which are values, and the largest, `values` (n,)."""
+        return {"preferences": outputs, "values": outputs.max(-1).values}
 
     def draws(self, actions: int) -> int:
         """How many uniform numbers a decision among so many actions takes."""

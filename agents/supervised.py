@@ -47,6 +47,8 @@ class Supervised:
     """the last; all the benchmark's numbers must lie between"""
 
     learns_from: ClassVar[str] = "labels"
+    separable: ClassVar[bool] = True
+    """is the loss a mean of losses of single examples?"""
 
     def __post_init__(self) -> None:
         check(self, batch="[1, inf)", record_every="[1, inf)", atoms="[2, 10_000]", high=f"({self.low}, inf)")
@@ -83,6 +85,10 @@ class Supervised:
             return (outputs.argmax(-1) == labels).float()
         predicted = outputs[:, 0] if self.objective == "mse" else outputs.softmax(-1) @ self._places(outputs)
         return (predicted - labels) ** 2
+
+    def judge(self, outputs: Tensor) -> dict[str, Tensor]:
+        """What ONE network's outputs say of n inputs: `preferences` (n, ends), all of them."""
+        return {"preferences": outputs}
 
     def score(self, measured: Tensor, variance: Tensor) -> Tensor:
         """The score, from the mean of what `measure` says and the variance of the numbers, (S,) each."""
@@ -126,7 +132,9 @@ class Supervised:
             resume = together.joined(resumes)
             learner.load(resume.tensors, resume.facts["ticks"])
             window.copy_(resume.tensors["window"])
-        diagnostics = [Diagnostics(learner.part(place), each.diagnose_every) for place, each in enumerate(experiments)]
+        diagnostics = [Diagnostics(learner.part(place), each) for place, each in enumerate(experiments)]
+        for each, own in zip(diagnostics, resumes or (), strict=bool(resumes)):
+            each.load(own.tensors)
         going = list(range(len(experiments)))
         probing = [Probing(learner.part(place), each, each.probe_updates, compile=compile) for place, each in enumerate(experiments)]
         visits, total = benchmark.visits(), sum(visit.budget for visit in benchmark.visits())
@@ -135,12 +143,16 @@ class Supervised:
             end = start + visit.budget
             if visit.index > learner.ticks["task"]:
                 learner.task_boundary()
+                for each in diagnostics:
+                    each.begin()
             while going and (done := learner.ticks["update"]) < end:
                 batch = stream.batch(visit.index, done - start)
                 clocks = {"run": (done, total), "visit": (done - start, visit.budget)}
                 rates = torch.tensor([each.schedule.at(*clocks[each.schedule.clock]) for each in experiments])
-                measured = diagnostics[0].due
-                reported = learner.update(rates.repeat_interleave(counts), batch, measure=measured)
+                if diagnostics[going[0]].looks:
+                    for place in going:
+                        diagnostics[place].look(batch["inputs"][learner.rows(place)])
+                reported = learner.update(rates.repeat_interleave(counts), batch, measure=diagnostics[going[0]].due)
                 window += torch.stack([reported["measured"], reported["loss"]], 1)
                 done += 1
                 where = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=done, updates=done)
@@ -151,12 +163,13 @@ class Supervised:
                     scores["online"] = self.score(window[:, 0] / (since or self.record_every), stream.variance(visit.index))
                 if done == end:
                     scores |= self._tested(network, learner, stream, visit.index)
+                measured = diagnostics[going[0]].measured
                 for place in tuple(going) if measured or probed or scores else ():
                     rows = learner.rows(place)
                     try:
                         if measured:
-                            found = {name: values[rows] for name, values in reported.items()}
-                            yield from ((place, row) for row in diagnostics[place].rows(where, found))
+                            found, given = ({name: values[rows] for name, values in each.items()} for each in (reported, batch))
+                            yield from ((place, row) for row in diagnostics[place].rows(where, found, given))
                         if probed:
                             seen = seen_of_stream(experiments[place], device, visit.index, done - start)
                             yield from ((place, row) for row in probing[place].rows(where, seen))
@@ -173,7 +186,7 @@ class Supervised:
                     tensors = learner.tensors() | {"window": window}
                     for place in going:
                         own = {name: tensor[learner.rows(place)] for name, tensor in tensors.items()}
-                        yield place, Snapshot(own, {"number": done, "ticks": learner.ticks})
+                        yield place, Snapshot(own | diagnostics[place].tensors(), {"number": done, "ticks": learner.ticks})
             start = end
 
     def _scores(self, where: dict, scores: dict[str, Tensor], losses: Tensor) -> Iterator[Score]:

@@ -43,6 +43,7 @@ def run(
     members: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 5)")] = None,
     seed: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     diagnose_every: Count = None,
+    curvature_every: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     probe_every: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     probe_updates: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 2000)")] = None,
     checkpoint_every: Count = None,
@@ -71,6 +72,7 @@ def run(
         members: independent networks trained side by side
         seed: 0 to 2147483647; members, data and environments derive theirs from it
         diagnose_every: updates between two rows of diagnostics
+        curvature_every: updates between two rows of curvature and other costly ones, as long as hundreds of updates; 0 is none
         probe_every: updates between two probes, which train copies of the networks beside untrained ones; 0 is never
         probe_updates: updates of a probe
         checkpoint_every: agent steps of one member between two checkpoints
@@ -98,6 +100,7 @@ def run(
         members=members,
         seed=seed,
         diagnose_every=diagnose_every,
+        curvature_every=curvature_every,
         probe_every=probe_every,
         probe_updates=probe_updates,
         checkpoint_every=checkpoint_every,

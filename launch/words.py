@@ -96,7 +96,7 @@ CONTROL: dict[str, Any] = dict(
     network="mlp:depth=2,width=128",
     optimizer="adam",
     schedule="constant:rate=5e-4",
-    diagnose_every=500,
+    diagnose_every=1000,
     checkpoint_every=50_000,
 )
 # DQN Zoo's Rainbow; `rainbow-sequential` differs in its schedule alone.
@@ -138,7 +138,7 @@ CONTROLLERS: dict[str, dict[str, str]] = {
     ),
 }
 CLASSES: dict[str, Any] = dict(
-    agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=500, checkpoint_every=5_000
+    agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=2000, checkpoint_every=5_000
 )
 NUMBERS: dict[str, Any] = CLASSES | dict(agent="supervised:objective=mse")
 STREAMS: dict[str, dict[str, Any]] = {
@@ -210,7 +210,8 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
         settings = AGENT_PRESETS.get(word, {}) | settings if kind == "agent" else settings
         made[kind] = _build(kind, word, default_settings | settings if word == default_word else settings)
     made["chain"] = tuple(_build("method", word, settings) for word, settings in chain)
-    for name in ("members", "seed", "diagnose_every", "probe_every", "probe_updates", "checkpoint_every", "evaluate", "actors"):
+    counts = ("diagnose_every", "curvature_every", "probe_every", "probe_updates", "checkpoint_every")
+    for name in ("members", "seed", *counts, "evaluate", "actors"):
         if (value := said.get(name, defaults.get(name))) is not None:
             made[name] = _value(name, value, int) if isinstance(value, str) else value
     return Experiment(**made)

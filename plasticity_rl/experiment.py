@@ -43,6 +43,8 @@ class Experiment:
     seed: int = 0
     diagnose_every: int = 500
     """updates between two rows of diagnostics"""
+    curvature_every: int = 0
+    """updates between two rows of curvature and other costly diagnostics, which take as long as hundreds of updates; 0 is none"""
     probe_every: int = 0
     """updates between two probes, which train copies of the networks beside untrained ones, and take longer than as many updates of the run
     itself; 0 is never"""
@@ -59,9 +61,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("diagnose_every", "probe_updates", "checkpoint_every"), "[1, inf)")
-        check(
-            self, **counts, probe_every="[0, inf)", members="[1, 4096]", seed=f"[0, {MAX_SEED}]", evaluate="[0, 1000]", actors="[0, 4096]"
-        )
+        counts |= dict.fromkeys(("curvature_every", "probe_every"), "[0, inf)")
+        check(self, **counts, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", evaluate="[0, 1000]", actors="[0, 4096]")
         if self.agent.learns_from != self.benchmark.teaches:
             raise UsageError(
                 f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "

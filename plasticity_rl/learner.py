@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
 from plasticity_rl.interventions.chain import Chain, forgets_parts
 from plasticity_rl.lift import Captured, compiled, copied, lift, one_by_one, stack, write_
-from plasticity_rl.metrics.norms import effective_learning_rate
+from plasticity_rl.metrics import norms, work
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.noise import key, normals
 from plasticity_rl.optimizers import Net, Optimizer
@@ -58,6 +58,14 @@ class Learner:
         self.low = network.low(params)
         """the parameters that are multiplied in low precision, rounded: what the loss and acting read in their stead"""
         self.states: list[State] = [self._born(index) for index in range(len(chain))]
+        self._names = tuple(self._name(index) for index in range(len(chain)))
+        self.work = {
+            f"{kind}/{name}": torch.zeros(self.members, dtype=torch.double, device=device)
+            for name, each in zip(self._names, chain, strict=True)
+            if isinstance(each, Refresh)
+            for kind in ("weights_refreshed", "units_recycled")
+        }
+        """what refreshes have done, (S,) each, since who reads it set it to zero: no part of what is learned, and not of `tensors`"""
         self._noisy = {"optimizer": ("optimizer",)} if optimizer.noisy else {}
         self._noisy |= {str(index): self._purpose(index) for index, each in enumerate(chain) if each.noisy}
         self.ticks = {"update": 0, "task": 0}
@@ -66,7 +74,9 @@ class Learner:
         update = compiled(self._step) if compile else self._step
         self.alone = device == "cpu" and network.spec.convolves
         """are members updated one after the other?"""
+        measure = lift(lambda *given: self._one(*given, measure=True)[2])
         self._update = one_by_one(update) if self.alone else update
+        self._measure = one_by_one(measure) if self.alone else measure
         if compile and device.startswith("cuda"):
             self._update = Captured(update, varying=(4, 5))  # noise and batch; parameters, rate and an agent's target stay where they are
 
@@ -110,8 +120,8 @@ class Learner:
         part, rows = copy(self), self.rows(cell)
         part.cells, part._who = (self.cells[cell],), self._who[rows]
         part.optimizer, part.chain, part.members, _ = self.cells[cell]
-        held = (self.net, self.low, self.states, self._hyper)
-        part.net, part.low, part.states, part._hyper = tree_map(lambda tensor: tensor[rows], held)
+        held = (self.net, self.low, self.states, self._hyper, self.work)
+        part.net, part.low, part.states, part._hyper, part.work = tree_map(lambda tensor: tensor[rows], held)
         part._rows = rows
         return part
 
@@ -120,15 +130,17 @@ class Learner:
         """One update of every member at learning rate `rate`, one for all or (S,), and the refreshes that are due. Returns what the loss
         reported, (S,) each.
 
-        With `measure`, each layer's effective learning rate too: of the update alone, before anything is refreshed.
+        With `measure`, the sizes of gradient and step by layer and what each method did, too: of the update alone, before anything is
+        refreshed. The update is then worked out a second time, uncompiled, for what happens inside of it.
         """
         self.rate.copy_(rate) if isinstance(rate, Tensor) else self.rate.fill_(rate)
         self._last["inputs"] = batch["inputs"]
-        before = {name: param.clone() for name, param in self.net.params.items()} if measure else {}
-        reported = self._update(self.net, self.states, self.low, self._hyper, self._noise(), batch, *extras)
+        given = (self.net, self.states, self.low, self._hyper, self._noise(), batch, *extras)
+        before, found = (copied(self.net.params), self._measure(*given)) if measure else ({}, {})
+        reported = self._update(*given)
         if measure:
-            rates = lift(lambda one, other: effective_learning_rate(one, other, self.network.layers))(before, self.net.params)
-            reported |= {f"effective_learning_rate/{layer}": rate for layer, rate in rates.items()}
+            steps = lift(lambda one, other: _sizes(norms.STEP, one, other, self.network.layers))(before, self.net.params)
+            reported |= {name: value for name, value in found.items() if "/" in name} | steps
         self._tick("update")
         return reported
 
@@ -169,9 +181,17 @@ class Learner:
         self.ticks.update(ticks)
 
     def _one(
-        self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: dict[str, Tensor], batch: Batch, *extras: Any
+        self,
+        net: Net,
+        states: list[State],
+        low: Params,
+        hyper: Hyper,
+        noise: dict[str, Tensor],
+        batch: Batch,
+        *extras: Any,
+        measure: bool = False,
     ) -> tuple[Net, list[State], dict[str, Tensor]]:
-        """The whole update of ONE network."""
+        """The whole update of ONE network; to `measure` adds, to what the loss reports, names with a slash, and may end early."""
         optimizer, chain = vary(self.optimizer, hyper.optimizer), self._chain(hyper)
         task = batch.get("task", batch.get("tasks"))
         layers = self.network.layers
@@ -180,24 +200,36 @@ class Learner:
 
         grads, (loss, reported) = grad_and_value(lambda params: self.loss(params, batch, *extras), has_aux=True)(net.params | low)
         grads = {name: each.to(net.params[name].dtype) for name, each in grads.items()}
-        penalised = [index for index, each in enumerate(chain) if type(each).penalty is not Intervention.penalty]
+        penalised = [index for index, each in enumerate(chain) if _does(each, "penalty")]
         if penalised:
             added = grad(lambda params: sum(chain[i].penalty(params, states[i], layers, seen) for i in penalised))(net.params)
             grads = {name: each + added[name] for name, each in grads.items()}
+        if measure:
+            sizes = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
+            reported |= {f"penalty_over_loss/{name}": work.penalty_over_loss(size, loss) for name, size in sizes.items()}
+            reported |= _sizes(norms.GRADIENT, grads, layers)
+            if not any(_does(each, moment) for each in chain for moment in ("after_step", "project")):
+                return net, states, reported  # the rest takes longer than all that is measured
         net, states = optimizer.update(net, grads, hyper.rate, layers, numbers.get("optimizer")), list(states)
         for index, each in enumerate(chain):
             around = seen._replace(noise=numbers.get(str(index), {}))
-            net, states[index] = each.after_step(net, states[index], grads, layers, around)
-        return *self._project(net, states, hyper), {"loss": loss} | reported
+            before, (net, states[index]) = net, each.after_step(net, states[index], grads, layers, around)
+            if measure and _does(each, "after_step"):
+                reported[f"step_change/{self._names[index]}"] = work.change(before.params, net.params)
+        return *self._project(net, states, hyper, reported if measure else None), {"loss": loss} | reported
 
     def _chain(self, hyper: Hyper) -> Chain:
         """The chain of ONE network."""
         return tuple(vary(each, numbers) for each, numbers in zip(self.chain, hyper.chain, strict=True))
 
-    def _project(self, net: Net, states: list[State], hyper: Hyper) -> tuple[Net, list[State]]:
+    def _project(self, net: Net, states: list[State], hyper: Hyper, found: dict[str, Tensor] | None = None) -> tuple[Net, list[State]]:
+        """What the methods did is put into `found`."""
         states = list(states)
         for index, each in enumerate(self._chain(hyper)):
             params, states[index] = each.project(net.params, states[index], self.network.layers)
+            if found is not None and _does(each, "project"):
+                found[f"projection_factor/{self._names[index]}"] = work.factor(net.params, params)
+                found[f"projection_change/{self._names[index]}"] = work.change(net.params, params)
             net = net._replace(params=params)
         return net, states
 
@@ -226,6 +258,11 @@ class Learner:
         """What a method of the chain calls its random numbers."""
         return type(self.chain[index]).__name__, self._occurrence(index)
 
+    def _name(self, index: int) -> str:
+        """What a method of the chain is called in metrics: `ReDo`, and `ReDo-2` where it comes a second time."""
+        before = self._occurrence(index)
+        return type(self.chain[index]).__name__ + (f"-{before + 1}" if before else "")
+
     def _occurrence(self, index: int) -> int:
         """How many methods of its kind come before it in the chain."""
         return sum(type(other) is type(self.chain[index]) for other in self.chain[:index])
@@ -246,4 +283,18 @@ class Learner:
         lifted = lift(lambda net, state, evidence, numbers: vary(each, numbers).refresh(net, state, evidence, self.network.layers))
         made = lifted(self.net, self.states[index], Evidence(fresh, features), self._hyper.chain[index])
         # Copied before anything is written: a new state may be made of the parameters that are overwritten.
-        write_((self.net, self.states[index]), copied(made))
+        net, state = copied(made)
+        found = lift(lambda before, after: work.refreshed(before, after, self.network.layers))(self.net.params, net.params)
+        for kind, count in found.items():
+            self.work[f"{kind}/{self._names[index]}"] += count
+        write_((self.net, self.states[index]), (net, state))
+
+
+def _does(each: Intervention, moment: str) -> bool:
+    """Has the method that moment?"""
+    return getattr(type(each), moment) is not getattr(Intervention, moment)
+
+
+def _sizes(measures: dict[str, Callable[..., Params]], *given: Any) -> dict[str, Tensor]:
+    """Each measure of each layer, by `measure/layer`."""
+    return {f"{name}/{layer}": value for name, measure in measures.items() for layer, value in measure(*given).items()}

@@ -368,6 +368,12 @@ class Network:
             result = torch.where(on, result + (read(self._injected, new, heard, features) - read(self._injected, born, heard, {})), result)
         return (result if self._embedding is None else result.view(batch, rows, -1)), features
 
+    def activated(self, raw: Params) -> Params:
+        """Hidden layers' units after the activation, of those before it: of what `apply` finds where units are to be `raw`."""
+        named = {layer.name: layer for layer in self.layers}
+        found = {name: self._activations[named[name].activation or ""](x) for name, x in raw.items()}
+        return {name: x.reshape(-1, named[name].units) for name, x in found.items()}
+
     def _linear(self, params: Params, layer: Layer, x: Tensor, noise: Tensor | None = None, step: Step | None = None) -> Tensor:
         """The layer's weights on `x`, hidden ones in the spec's precision."""
         kind = torch.bfloat16 if self.spec.precision == "bfloat16" and not layer.head else params[layer.weight].dtype

@@ -140,11 +140,13 @@ def test_what_is_measured_is_the_update_alone_and_measuring_changes_nothing(doub
     refreshed, plain, unmeasured = (learn(chain) for chain in ((Reset(clock="update", every=1, part="network"),), (), ()))
     before, (batch,) = copies(plain), batches(plain, 1)
     reported = [refreshed.update(1e-2, batch, measure=True), plain.update(1e-2, batch, measure=True)]
-    names = ["effective_learning_rate/hidden0", "effective_learning_rate/hidden1", "effective_learning_rate/head"]
-    assert list(unmeasured.update(1e-2, batch)) == [name for name in reported[1] if name not in names] == ["loss", "accuracy"]
+    layers = ("hidden0", "hidden1", "head")
+    kinds = ("gradient_l0", "gradient_l1", "gradient_l2", "update_norm", "effective_learning_rate")
+    assert list(reported[1]) == ["loss", "accuracy", *(f"{kind}/{layer}" for kind in kinds for layer in layers)]
+    assert list(unmeasured.update(1e-2, batch)) == ["loss", "accuracy"]
     assert_same(copies(plain), copies(unmeasured))
-    for name in names:
-        weight = f"params/{name.partition('/')[2]}.weight"
+    for layer in layers:
+        name, weight = f"effective_learning_rate/{layer}", f"params/{layer}.weight"
         for member in range(2):
             old, new = (tensors[weight][member].flatten().tolist() for tensors in (before, copies(plain)))
             by_hand = sum((n - o) ** 2 for n, o in zip(new, old, strict=True)) ** 0.5 / sum(o**2 for o in old) ** 0.5

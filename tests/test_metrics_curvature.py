@@ -198,6 +198,16 @@ def test_ranks_and_interference_of_cosines_by_hand():
     assert curvature.gradient_rank(torch.tensor([[1.0, 0.5], [0.5, 1.0]])).item() == pytest.approx(expected)
 
 
+def test_the_rank_of_gradients_covariance_by_hand():
+    # Around their mean, (1, 1, 0), they are (3, 0), (-3, 0), (0, 3) and (0, -3): two directions of equal length.
+    gradients = torch.tensor([[4.0, 1.0, 0.0], [-2.0, 1.0, 0.0], [1.0, 4.0, 0.0], [1.0, -2.0, 0.0]])
+    assert curvature.covariance_rank(gradients).item() == pytest.approx(2.0)
+    # Eigenvalues of the covariance 18 and 2: p is 0.9 and 0.1.
+    gradients = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    assert curvature.covariance_rank(gradients).item() == pytest.approx(0.9**-0.9 * 0.1**-0.1)
+    assert curvature.covariance_rank(torch.ones(5, 3)).item() == curvature.covariance_rank(torch.ones(1, 3)).item() == 0.0
+
+
 def test_examples_may_be_trees():
     examples = {"inputs": INPUTS, "labels": LABELS}
 

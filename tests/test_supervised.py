@@ -83,12 +83,17 @@ def test_diagnostics_stand_beside_an_untrained_networks() -> None:
     found = [event for event in events(experiment(LABELS | {"chain": ["nap"]})) if isinstance(event, Metric)]
     names = {metric.name for metric in found}
     layers = ("hidden0", "hidden1")
-    fractions = {f"{kind}_fraction{of}/{layer}" for kind in ("dormant", "dead", "linearised") for of in ("", "_fresh") for layer in layers}
+    both = [
+        f"{name}{of}" for name in ("dormant_fraction", "dead_fraction", "linearised_fraction", "zero_fraction") for of in ("", "_fresh")
+    ]
+    both += [f"{name}{of}" for name in ("sign_entropy", "preactivation_mean", "preactivation_variance") for of in ("", "_fresh")]
+    units = {f"{kind}/{layer}" for kind in (*both, "preactivation_shift") for layer in layers}
     ranks = {f"{kind}{of}/hidden1" for kind in ("stable_rank", "effective_rank", "srank", "feature_rank") for of in ("", "_fresh")}
-    lengths = {
-        f"{kind}/{layer}" for kind in ("weight_norm", "distance_from_birth", "effective_learning_rate") for layer in (*layers, "head")
-    }
-    assert names == {"loss", "learning_rate", "updates_per_second"} | fractions | ranks | lengths
+    kinds = ("weight_norm", "weight_norm_fresh", "distance_from_birth", "effective_learning_rate", "update_norm")
+    lengths = {f"{kind}/{layer}" for kind in (*kinds, "gradient_l0", "gradient_l1", "gradient_l2") for layer in (*layers, "head")}
+    held = {"cka_to_start/hidden1", "churn", "policy_churn"}
+    work = {f"projection_{kind}/NormalizeAndProject" for kind in ("factor", "change")}
+    assert names == {"loss", "learning_rate", "updates_per_second"} | units | ranks | lengths | held | work
     by_name = {(metric.name, metric.updates): metric.value for metric in found if metric.member == 0}
     for layer in layers:
         assert all(by_name[f"dead_fraction/{layer}", at] <= by_name[f"dormant_fraction/{layer}", at] for at in (20, 120))  # of ReLUs

@@ -1,4 +1,5 @@
-"""What diagnostics cost: the time of all rows of metrics.csv at one moment, over that of the updates from one such moment to the next."""
+"""What diagnostics cost: the time that an update takes longer when all rows of metrics.csv are made of it, over that of the updates from
+one such moment to the next."""
 
 import sys
 import time
@@ -8,13 +9,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from agents.diagnostics import Diagnostics
+from agents.diagnostics import HELD, Diagnostics
 from launch.bench.interventions import Update
 from launch.runner import THREADS
-from launch.words import DEFAULTS
+from launch.words import DEFAULTS, experiment
 from plasticity_rl.networks import MLP, Nature
+from plasticity_rl.runs import Metric
 
-EVERY = {"mlp": DEFAULTS["random-labels"]["diagnose_every"], "nature": DEFAULTS["atari"]["diagnose_every"]}  # updates
+BENCHMARKS = {"mlp": "random-labels", "nature": "atari"}
+EVERY = {network: DEFAULTS[benchmark]["diagnose_every"] for network, benchmark in BENCHMARKS.items()}  # updates
 WHERE = dict(visit=0, task="", cycle=0, frames=0, steps=0, updates=0)
 
 
@@ -37,14 +40,21 @@ def measure(seconds: float) -> None:
 
 
 def _times(network: str, members: int, seconds: float) -> tuple[float, float, int]:
-    """Seconds of an update, seconds of a moment's rows, and how many rows those are."""
+    """Seconds of an update, seconds that a measured one takes longer, and how many rows it makes."""
     torch.set_num_threads(THREADS if {"mlp": MLP(), "nature": Nature()}[network].shares_well(members) else 1)
     update = Update(network, members, ())
-    learner = update.learner
-    diagnostics = Diagnostics(learner, 1)
-    reported = learner.update(1e-4, update.batch, *update.extras, measure=True)
-    count = len(list(diagnostics.rows(WHERE, reported)))
-    return _window(update, seconds), _window(lambda: list(diagnostics.rows(WHERE, reported)), seconds), count
+    diagnostics = Diagnostics(update.learner, experiment({"benchmark": BENCHMARKS[network], "diagnose_every": 1}))
+
+    def measured() -> list[Metric]:
+        diagnostics.look(update.batch["inputs"])
+        reported = update.learner.update(1e-4, update.batch, *update.extras, measure=True)
+        return list(diagnostics.rows(WHERE, reported, update.batch, *update.extras))
+
+    for _ in range(HELD // update.batch["inputs"].shape[1]):
+        measured()
+    count = len(measured())
+    plain, longer = _window(update, seconds), _window(measured, seconds)
+    return plain, max(longer - plain, 0.0), count
 
 
 def _window(what: Callable[[], object], seconds: float) -> float:

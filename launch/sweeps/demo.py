@@ -3,7 +3,7 @@
 FRESH = ["reset:clock=task,part=everything"]
 
 LABELS = [
-    {"benchmark": "random-labels", "chain": chain}
+    {"benchmark": "random-labels", "chain": chain, "diagnose_every": 1000}
     for chain in ([], ["layer-norm", "weight-decay"], ["l2-init"], ["nap"], ["redo"], ["nap", "redo"], FRESH)
 ]
 

@@ -102,10 +102,25 @@ def condition_number(kernel: Tensor) -> Tensor:
 def gradient_cosines(loss: Callable[[Params, Any], Tensor], params: Params, examples: Any) -> Tensor:
     """cos(grad l_i, grad l_j) between `examples` of which `loss` (params, example) is a scalar: (n, n), double (Lyle et al. 2023, arXiv
     2303.01486). 0 in the row of an example without a gradient, on the diagonal too. n backward passes; batch norms make it meaningless."""
-    gradients = example_gradients(loss, params, examples).double()
+    return cosines(example_gradients(loss, params, examples))
+
+
+def cosines(gradients: Tensor) -> Tensor:
+    """The same of the gradients (n, parameters) themselves."""
+    gradients = gradients.double()
     lengths = gradients.norm(dim=1, keepdim=True)
     directions = torch.where(lengths > 0, gradients / lengths, 0.0)
     return directions @ directions.T
+
+
+def covariance_rank(gradients: Tensor) -> Tensor:
+    """The effective rank of the covariance of examples' gradients (n, parameters), a scalar between 0 and n - 1: in how many directions
+    they differ, the longest counting most. 0 where all are equal, one example among them.
+
+    Its eigenvalues are those of the Gram matrix of the centred gradients. Which rank is taken of it is ours, as with `gradient_rank`.
+    """
+    centred = gradients.double() - gradients.double().mean(0)
+    return effective_rank(centred @ centred.T)
 
 
 def gradient_rank(cosines: Tensor) -> Tensor:

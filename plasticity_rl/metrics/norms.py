@@ -56,6 +56,12 @@ def gradient_l2(grads: Params, layers: tuple[Layer, ...]) -> dict[str, Tensor]:
     return {name: gradient.norm() for name, gradient in _by_layer(grads, layers).items()}
 
 
+GRADIENT = {"gradient_l0": gradient_l0, "gradient_l1": gradient_l1, "gradient_l2": gradient_l2}
+"""name -> what is measured of a gradient: (grads, layers)"""
+STEP = {"update_norm": distance, "effective_learning_rate": effective_learning_rate}
+"""name -> what is measured of one update: (before, after, layers)"""
+
+
 def jacobian_norm(apply: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """||d outputs / d inputs||_F of an example, averaged over the batch: a scalar, in units of output over units of input.
 
