@@ -116,7 +116,7 @@ def recorded(made: Experiment, run: Path) -> Values:
     """The initial lengths of a run's hidden weights over their lengths, as words: by layer, and their geometric mean."""
     updates, lengths = record(run)
     born = born_lengths(made)
-    factors = {layer: [1.0, *(born[layer] / length for length in each)] for layer, each in lengths.items()}
+    factors = {layer: [1.0, *(length / each for each in lengths[layer])] for layer, length in born.items() if layer in lengths}
     common = np.exp(np.mean([np.log(each) for each in factors.values()], axis=0))
     return {
         "moments": "+".join(map(str, [0, *updates])),
@@ -150,7 +150,7 @@ def carry_out(trial: Trial, device: str, compile: bool, other_code: bool) -> int
     choices = trial.choices()
     failed = 0
     for _ in range(2):  # the second time with those that follow a record
-        failed = failed or sweep(list(trial.reported(choices).values()))
+        failed = sweep(list(trial.reported(choices).values())) or failed
     earlier = json.loads(trial.spent.read_text("utf-8"))["seconds"] if trial.spent.exists() else 0.0
     spent = {"seconds": earlier + time.monotonic() - began, "machine": machine(device)["machine"], "load": os.getloadavg()[2]}
     write_json(trial.spent, spent)
