@@ -6,6 +6,7 @@ missing. Nothing is written where the input is wrong.
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from analysis.pictures import draw, draw_suite
 from analysis.provenance import Origin, origins
 from analysis.scores import settings
 from analysis.sections import Section, SuiteSection, section, suite_section
-from analysis.suites import apart, group, suite
+from analysis.suites import apart, group, suite, task_name
 from analysis.tables import tables
 from analysis.theirs import read_theirs
 from plasticity_rl.checks import UsageError
@@ -73,6 +74,8 @@ def write_report(folders: Sequence[Path], out: Path, theirs: Path | None = None)
     found = {run.spec.setting: run.spec.benchmark for run in loaded.runs}
     elsewhere = dict(apart(loaded.runs))
     sections = {key: section(loaded, key, benchmarks.count(found[key]) == 1, elsewhere.get(key, ""), others) for key in keys}
+    for key in chain.from_iterable(some for _, some in grouped):
+        sections[key] = replace(sections[key], name=f"{found[key]}: {task_name(sections[key].setting)}")
     suites = tuple(
         suite_section(loaded, suite([sections[key].setting for key in some], field), [sections[key] for key in some], others)
         for field, some in grouped

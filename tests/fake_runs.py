@@ -1,5 +1,9 @@
-"""Run folders with a known answer, written as real runs write them."""
+"""Run folders with a known answer, written as real runs write them.
 
+`python -m tests.fake_runs FOLDER` writes a comparison of six chains on 57 games with ten runs of each, for reports of that size.
+"""
+
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
@@ -226,3 +230,21 @@ def atari(
             ]
             write_run(root / label.replace(" ", ""), described, episode_rows(described, curve[None], budget // 10), speeds)
     return drawn
+
+
+def write_comparison(root: Path) -> None:
+    """Six chains, 57 games, ten runs of two visits each."""
+    base = np.exp(np.random.default_rng(0).normal(-0.2, 0.7, size=(57, 1)))
+    factors = {
+        "none": (1.0, 0.5),
+        "layer-norm": (1.1, 0.7),
+        "redo": (1.0, 0.8),
+        "nap": (1.1, 1.0),
+        "nap + redo": (1.2, 1.2),
+        "fresh": (1.0, 1.0),
+    }
+    atari(root, {label: base * factor for label, factor in factors.items()}, runs=10)
+
+
+if __name__ == "__main__":
+    write_comparison(Path(sys.argv[1]))
