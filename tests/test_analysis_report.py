@@ -1,21 +1,31 @@
 """The report as a reader and a program meet it."""
 
 import csv
+import hashlib
+import html
 import io
+import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 from rich.console import Console
 
-from analysis import report
+from analysis import markdown, report
 from analysis.grids import Cell, cell, number
+from analysis.load import load
 from analysis.methods import methods
 from analysis.report import Report, terminal_table, write_report
+from analysis.scores import settings
+from analysis.sections import section
 from analysis.statistics import Estimate
 from plasticity_rl.checks import UsageError
-from tests.fake_runs import diagnostic_rows, forgetful, games, online, online_rows, spec, supervised, write_run
+from plasticity_rl.runs import Metric
+from tests.fake_runs import atari, diagnostic_rows, forgetful, games, online, online_rows, spec, supervised, write_run
 
 SPREAD = np.linspace(-0.01, 0.01, 5)[:, None]
 ATARI = {"pong": {"random": -20.0, "human": 20.0}, "boxing": {"random": 0.0, "human": 10.0}}
@@ -320,3 +330,190 @@ def test_a_setting_without_any_score_has_its_section_all_the_same(tmp_path: Path
     assert "none, seed 0: scores.csv: no rows" in empty.missing and "none, seed 0: not finished" in empty.missing
     assert (empty.rows[0].members, empty.rows[0].of) == (0, 3) and not empty.rows[0].last.defined
     assert sorted(path.name for path in (tmp_path / "out").glob("1-*")) == []
+
+
+def renamed(root: Path, **changed: object) -> None:
+    """Two games; the second with other settings of the benchmark."""
+    atari(root, {"none": np.full((2, 1), 0.5), "fresh": np.full((2, 1), 0.6)}, 2)
+    for path in root.rglob("*Game01*/spec.json"):
+        described = json.loads(path.read_text())
+        described["experiment"]["benchmark"][1] |= changed
+        path.write_text(json.dumps(described))
+
+
+def without(root: Path, pattern: str) -> None:
+    """A comparison of two games that lacks some of its runs."""
+    atari(root, {label: np.full((2, 1), 0.5) for label in ("none", "nap", "fresh")}, 3)
+    for path in root.rglob(pattern):
+        shutil.rmtree(path)
+
+
+def referenced(root: Path, references: dict[str, dict[str, float]]) -> None:
+    for label in ("none", "fresh"):
+        games(root, label, np.array([[1.0, 2.0], [3.0, 4.0]]), ["pong", "boxing"], references=references)
+
+
+FLAGGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a game is missing": (lambda root: without(root, "nap-Game01-*"), "nap: no run of Game01, which other chains have"),
+    "a run of a game is missing": (
+        lambda root: without(root, "nap-Game01-2"),
+        "nap: fewer runs than the 3 runs of other tasks: Game01 (2)",
+    ),
+    "a seed of a game is missing": (
+        lambda root: without(root, "nap-Game01-2"),
+        "Game01: nap: no member 0 of seed 2, which other chains have",
+    ),
+    "few runs": (lambda root: without(root, "nothing"), "fewer than 5 runs of some task: no chain is called best"),
+    "the control of a game is missing": (
+        lambda root: without(root, "fresh-Game01-*"),
+        "Game01: no fresh control: plasticity ratios are not defined",
+    ),
+    "mixed sticky actions": (
+        lambda root: renamed(root, sticky=0.0),
+        "reported apart from Atari (00000000): benchmark's games is ['Game00'] and ['Game01']; benchmark's sticky is 0.25 and 0.0",
+    ),
+    "mixed action sets": (lambda root: renamed(root, full_actions=False), "benchmark's full_actions is None and False"),
+    "mixed budgets": (
+        lambda root: [
+            atari(root / "a", {"none": np.full((1, 1), 0.5)}, 2),
+            games(
+                root / "b",
+                "none",
+                [[1.0], [2.0]],
+                ["Game01"],
+                setting="f" * 16,
+                experiment={"benchmark": ["atari.Atari", {"games": ["Game01"]}]},
+            ),
+        ],
+        "benchmark's frames is 1000000 and None",
+    ),
+    "mixed agents": (
+        lambda root: [
+            online(root / "a", "none", [[0.1], [0.2]]),
+            online(
+                root / "b",
+                "none",
+                [[0.1], [0.2]],
+                setting="f" * 16,
+                key="b",
+                experiment=spec().experiment | {"agent": ["supervised.Supervised", {}]},
+            ),
+        ],
+        "agent is None and Supervised",
+    ),
+    "no normaliser": (lambda root: referenced(root, {}), "no random score is known for boxing, pong: ratios are measured from 0 there"),
+    "a normaliser of one game alone": (
+        lambda root: referenced(root, {"pong": {"random": 0.0, "human": 9.0}}),
+        "no random score is known for boxing: ratios are measured from 0 there",
+    ),
+    "one member": (lambda root: online(root, "none", [[0.4, 0.3]]), "none: no interval: one member"),
+    "members that do not differ": (lambda root: online(root, "none", [[0.4, 0.3]] * 3), "none: no interval: members do not differ"),
+    "a control that did not learn": (
+        lambda root: [online(root, "none", [[0.4], [0.3]]), online(root, "fresh", [[0.0], [0.0]])],
+        "no plasticity ratio at visit 0: the fresh control did not learn in this budget",
+    ),
+    "HTML in a name": (
+        lambda root: online(root, "<img src=x>", [[0.4], [0.3]], key="html"),
+        "no fresh control: plasticity ratios are not defined",
+    ),
+}
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("case", FLAGGED)
+def test_what_weakens_a_report_is_named_on_its_page(tmp_path: Path, case: str) -> None:
+    spoil, line = FLAGGED[case]
+    spoil(tmp_path / "runs")
+    written = write_report([tmp_path / "runs"], tmp_path / "out")
+    assert any(line in found for part in written.parts for found in part.missing)
+    assert html.escape(line, quote=False).replace("'", "&#39;") in written.page.read_text() and "<img src=x" not in written.page.read_text()
+
+
+def test_tables_are_the_same_in_both_formats(forgotten: tuple[Path, Report]) -> None:
+    out = forgotten[0] / "out"
+    names = {path.stem for path in out.glob("*.csv")}
+    assert (
+        names
+        == {path.stem for path in out.glob("*.parquet")}
+        == {"aggregates", "comparisons", "costs", "runs", "scores", "sequence", "summary"}
+    )
+    for name in names:
+        read, found = table(out / f"{name}.csv"), parquet.read_table(out / f"{name}.parquet").to_pylist()
+        assert len(read) == len(found) > 0 and all(list(one) == list(other) for one, other in zip(read, found, strict=True))
+        for one, other in zip(read, found, strict=True):
+            for column, value in other.items():
+                same = one[column] == ("" if value is None else str(value))
+                assert same or float(one[column]) == pytest.approx(value, rel=1e-9), (name, column)
+
+
+def test_every_run_has_the_hash_of_its_files(forgotten: tuple[Path, Report]) -> None:
+    root, written = forgotten
+    rows = table(root / "out" / "runs.csv")
+    assert [row["key"] for row in rows] == ["fresh-0", "nap-0", "none-0"] and len({row["sha256"] for row in rows}) == 3
+    for row in rows:
+        digest = hashlib.sha256()
+        for name in ("spec.json", "context.json", "scores.csv", "metrics.csv"):
+            content = (root / "runs" / row["key"] / name).read_bytes()
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+        assert row["sha256"] == digest.hexdigest() and f"{row['key']}: {row['sha256'][:16]}" in written.page.read_text()
+        assert (row["code"], row["dirty"], row["finished"]) == ("c0ffee", "False", "True")
+
+
+def test_the_summary_in_markdown_has_the_same_tables(forgotten: tuple[Path, Report]) -> None:
+    root, written = forgotten
+    text = (root / "out" / "report.md").read_text()
+    for made in written.parts[0].grids:
+        assert not made.title or f"### {made.title}\n" in text
+        for line in made.lines:
+            cells = [markdown.escape(f"{cell.value} {cell.interval}".strip()) for cell in line.cells]
+            assert any(
+                all(cell in row for cell in cells)
+                for row in text.splitlines()
+                if row.startswith(f"| {line.label} ") or f"**{line.label}" in row
+            )
+    assert markdown.escape("a|b <i>*_") == "a\\|b \\<i\\>\\*\\_"
+    assert all(f"({picture.name}.png)" in text and (root / "out" / f"{picture.name}.png").exists() for picture in written.parts[0].pictures)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
+    for label, speed, clock in (("none", 200.0, "update"), ("redo", 100.0, "update"), ("shrink", 160.0, "task")):
+        described = spec(label, 0, "ab", members=2)
+        described = described._replace(
+            experiment=described.experiment
+            | {"chain": [["redo.ReDo", {"clock": clock}]], "agent": ["dqn.DQN", {"replay_at_switch": "clear"}]}
+        )
+        where = (0, 0, "a", 0, 0, 50)
+        rows = [
+            Metric(*where, 50 + at, "updates_per_second", value) for at, value in enumerate((1.0, speed, speed + 1))
+        ]  # the first compiled
+        rows += [Metric(*where, 50, "memory_mb", speed * 2), Metric(*where, 51, "memory_mb", speed)] if label == "none" else []
+        write_run(tmp_path / "runs", described, online_rows(described, np.array([[0.4, 0.5], [0.5, 0.7]])), rows)
+    (tmp_path / "runs" / "hyperparameters.txt").write_text("Each by a grid\nof its own.\n")
+    written = write_report([tmp_path / "runs"], tmp_path / "out")
+    needs = written.parts[0].grids[-1]
+    assert [(line.label, *(cell.value for cell in line.cells)) for line in needs.lines] == [
+        ("none", "no", "200", "400 MB"),
+        ("redo", "no", "100", "not recorded"),
+        ("shrink", "yes", "160", "not recorded"),
+    ]
+    assert needs.lines[1].cells[1].note == "2.00 x the time of none" and needs.lines[2].cells[0].note == "ReDo"
+    told = dict(written.parts[0].methods)
+    assert told["Hyper-parameters"] == "How they were chosen: Each by a grid of its own."
+    assert told["Task boundaries"] == "told to shrink (ReDo); in all chains, the replay is cleared at a change of task"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_trends_by_hand(tmp_path: Path) -> None:
+    online(tmp_path / "runs", "none", [[0.5, 0.4, 0.3, 0.2], [0.7, 0.6, 0.5, 0.4]])
+    online(tmp_path / "runs", "fresh", [[0.4] * 4, [0.6] * 4])
+    none, fresh = write_report([tmp_path / "runs"], tmp_path / "out").sections[0].rows
+    assert none.trend.value == pytest.approx(-0.1 / 0.5) and fresh.trend.note == "the reference"
+    assert none.trend.low == pytest.approx(-0.1 / 0.4) and none.trend.high == pytest.approx(-0.1 / 0.6)  # both the one, both the other
+
+
+def test_published_scores_stand_with_their_source(tmp_path: Path) -> None:
+    references = {"pong": {"random": -20.7, "human": 14.6}}
+    games(tmp_path / "runs", "none", [[1.0], [2.0]], ["pong"], references=references)
+    told = dict(methods(section(loaded := load([tmp_path / "runs"]), settings(loaded)[0], alone=True)))
+    assert told["Reference scores"].endswith("pong random -20.7, human 14.6") and "Wang et al. 2016" in told["Reference scores"]
