@@ -14,6 +14,8 @@ from analysis.statistics import LEVEL, Estimate
 
 AGGREGATES = {"iqm": "IQM", "median": "Median", "mean": "Mean", "optimality_gap": "Optimality gap"}
 """name -> what a reader calls it"""
+ENOUGH_FOR_TESTS = 8
+"""members above which the least p of an exact test, 2 / 2**members, is under 0.01"""
 UNDEFINED = "\N{EN DASH}"
 
 
@@ -112,18 +114,18 @@ def verdict(section: Section) -> Grid:
         ("Last visits", f"mean of {last}"),
         ("IQM", "all visits"),
         ("Plasticity ratio", f"visits {last}" if "-" in last else f"visit {last}"),
-        ("Last over first", "both above the floor"),
         ("Its trend", "change a visit"),
+        ("Last over first", "both above the floor"),
     )
     lines = []
     for row in section.rows:
-        found = (row.first, row.last, row.overall, row.plasticity, row.kept, row.trend)
+        found = (row.first, row.last, row.overall, row.plasticity, row.trend, row.kept)
         label = row.label
         lines.append(Line(label, (*map(cell, found),), "best" if row.best else "", row.fresh_control))
     complete = {f"{row.members} of {row.of}" for row in section.rows}
     alike = f"{complete.pop()} members of each chain are complete." if len(complete) == 1 else ""
     members = alike or "Complete members: " + ", ".join(f"{row.label} {row.members} of {row.of}" for row in section.rows) + "."
-    scale = f"{section.setting.scale[0].upper()}{section.setting.scale[1:]}s, means over visits and members with {LEVEL:.0%} intervals;"
+    scale = f"Scores are the {section.setting.scale}, means over visits and members with {LEVEL:.0%} intervals;"
     says = f"{scale} plasticity is fresh-normalised. {members} Visits are counted from 0.{held(*section.coverage)}"
     return Grid("", (("Chain", ""), *headings[1:]), tuple(lines), says)
 
@@ -142,9 +144,11 @@ def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Grid:
             lead = found.get((label, reference))
             cells += _lead(lead) if lead else [Cell("")] * 3
         lines.append(Line(label, tuple(cells)))
+    members = max((lead.difference.runs for lead in leads if lead.paired), default=0)
+    least = f" With {members} members none can be below {2 / 2**members:.2g} before that." if 1 < members <= ENOUGH_FOR_TESTS else ""
     caption = (
         f"Differences of the {scale}, paired: the same seeds on the same data. The interval is the one to decide from; p is of an exact "
-        f"test by flips of sign, corrected for all {len(leads)} comparisons of this table (Holm 1979)."
+        f"test by flips of sign, corrected for all {len(leads)} comparisons of this table (Holm 1979).{least}"
     )
     return Grid("Comparisons", tuple(headings), tuple(lines), caption)
 
@@ -167,7 +171,7 @@ def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
         f"Scores over {over}",
         headings if panel.bounded else headings[:-1],
         tuple(lines),
-        f"{panel.scale[0].upper()}{panel.scale[1:]}s; {drawn} resampled, for all chains the same.{held(*panel.coverage, 'runs')}",
+        f"Scores are the {panel.scale}; {drawn} resampled, for all chains the same.{held(*panel.coverage, 'runs')}",
     )
     if not panel.plasticity:
         return [scores]
@@ -220,7 +224,7 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
     for cost in costs:
         parts = boundaries(runs[cost.label])
         told = Cell("yes", "", ", ".join(name.rpartition(".")[2] for name in parts)) if parts else Cell("no")
-        speed = Cell(number(cost.speed), "", f"{cost.relative:.2f} x the time of none" if cost.relative == cost.relative else "")
+        speed = Cell(number(cost.speed), "", f"{cost.relative:.2f} x none" if cost.relative == cost.relative else "")
         memory = f"{cost.memory:,.0f} MB" if cost.memory == cost.memory else "not recorded"
         lines.append(
             Line(
@@ -239,7 +243,8 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
         "What each chain needs",
         headings,
         tuple(lines),
-        "Measured while the runs trained, on what Methods names; diagnostics and checkpoints included.",
+        "Measured while the runs trained, on what Methods names, with diagnostics and checkpoints. Below a speed: how many times longer an "
+        "update takes than without intervention.",
     )
 
 
@@ -263,7 +268,7 @@ def suite_verdict(section: SuiteSection) -> Grid:
         lines.append(Line(each.label, tuple(cells), "theirs"))
     runs, share = panel.coverage
     caption = (
-        f"{panel.scale[0].upper()}{panel.scale[1:]}s over {len(panel.tasks)} tasks, means over visits, with {LEVEL:.0%} intervals; "
+        f"Scores are the {panel.scale}, means over visits, with {LEVEL:.0%} intervals; "
         f"plasticity is fresh-normalised.{held(runs, share, 'runs of each task')}"
     )
     return Grid("", tuple(headings), tuple(lines), caption)

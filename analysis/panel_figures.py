@@ -87,6 +87,7 @@ def improvement(panel: Panel, looks: Looks) -> Figure | None:
         _whiskers(axes, found, looks, labels=True)
         axes.axvline(0.5, color=CONTROL, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1)
         axes.set_xlim(-0.04, 1.04)
+        axes.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_title(f"P(chain > {reference}), {panel.scale}", fontsize=8.5)
     return figure

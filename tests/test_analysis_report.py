@@ -497,7 +497,7 @@ def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
         ("redo", "no", "100", "not recorded"),
         ("shrink", "yes", "160", "not recorded"),
     ]
-    assert needs.lines[1].cells[1].note == "2.00 x the time of none" and needs.lines[2].cells[0].note == "ReDo"
+    assert needs.lines[1].cells[1].note == "2.00 x none" and needs.lines[2].cells[0].note == "ReDo"
     told = dict(written.parts[0].methods)
     assert told["Hyper-parameters"] == "How they were chosen: Each by a grid of its own."
     assert told["Task boundaries"] == "told to shrink (ReDo); in all chains, the replay is cleared at a change of task"
