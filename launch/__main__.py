@@ -38,6 +38,7 @@ COMMANDS = {
             commands.claims,
             commands.tune,
             commands.report,
+            commands.mechanisms,
             commands.compare,
             commands.board,
             commands.play,

@@ -310,6 +310,36 @@ def report(
     return DONE
 
 
+def mechanisms(
+    folders: tuple[Path, ...],
+    /,
+    *,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: mechanisms/ in the first folder)")] = None,
+) -> int:
+    """What moved inside the networks before their score fell? Units, norms, values, curvature and probes over visits, as a page.
+
+    Each stands beside the fresh control's and an untrained network's, as far as metrics.csv reports it. See docs/mechanisms.md.
+
+    Args:
+        folders: folders of runs; the fresh control's run should be among them
+        out: where to write
+    """
+    from rich.console import Console
+
+    from analysis.mechanism_page import write_page
+
+    if not folders:
+        raise UsageError("mechanisms needs a folder of runs")
+    page, parts = write_page(folders, out or folders[0] / "mechanisms")
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(f"[bold]{part.name}[/]")
+        for line in (*part.readings, *(f"missing: {line}" for line in part.missing)):
+            console.print(line, markup=False)
+    print(f"\n{page}")
+    return DONE
+
+
 def compare(a: str, b: str, /, *, runs: Path = Path("runs")) -> int:
     """Is B better than A, by how much, and how sure is that? Paired where both have members of the same seeds on the same data.
 
