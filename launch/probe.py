@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from safetensors.torch import load_file
 
 from agents.chance import Chance
 from agents.probing import FUNCTIONS, TARGETS, TASKS, Batches, Probing, seen_of_replay, seen_of_stream
@@ -50,7 +48,7 @@ def probe(
     place = find_checkpoint(run, number)
     torch.set_num_threads(THREADS)  # dozens of networks are enough to share
     torch.set_flush_denormal(True)  # as in the run
-    snapshot = Snapshot(load_file(place / checkpoint.FILES[0]), json.loads((place / checkpoint.FILES[1]).read_text(encoding="utf-8")))
+    snapshot = checkpoint.read(place)
     learner = read_learner(experiment, snapshot, device)
     visit = learner.ticks["task"]
     chosen = targets or TARGETS

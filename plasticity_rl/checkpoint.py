@@ -115,10 +115,15 @@ def load_latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
         if found := problem(path):
             problems.append(f"checkpoint {path.name}: {found}")
         else:
-            pieces = _manifest(path)["pieces"]
-            large = {name: torch.cat([load_file(path / file)["piece"] for file in files]) for name, files in pieces.items()}
-            return Snapshot(load_file(path / FILES[0]) | large, json.loads((path / FILES[1]).read_text(encoding="utf-8"))), problems
+            return read(path), problems
     return None, problems
+
+
+def read(path: Path) -> Snapshot:
+    """What a checkpoint holds; `problem` says whether it is whole."""
+    pieces = _manifest(path)["pieces"]
+    large = {name: torch.cat([load_file(path / file)["piece"] for file in files]) for name, files in pieces.items()}
+    return Snapshot(load_file(path / FILES[0]) | large, json.loads((path / FILES[1]).read_text(encoding="utf-8")))
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -1,0 +1,27 @@
+"""Layer norm x weight decay x target scale x optimizer, all combinations: which mechanism is held by which, and does one suffice?
+
+The target scale is the mean of the first task's numbers, and that of all others. Rates are not tuned. SGD's
+gradients are clipped to a length of 1: at a mean of 100 its loss is no number within 50 updates otherwise, at rates of 1e-3 too.
+"""
+
+from itertools import product
+
+NORMS = ([], ["layer-norm"])
+DECAYS = ([], ["weight-decay"])
+MEANS = ("0", "100")
+OPTIMIZERS = {"adam": "constant:rate=1e-3", "sgd:clip_norm=1": "constant:rate=1e-2"}
+
+CHAINS = [*([*norm, *decay] for norm, decay in product(NORMS, DECAYS)), ["reset"]]
+
+EXPERIMENTS = tuple(
+    {
+        "benchmark": f"large-mean:tasks=10,updates=1000,images=600,function=sine,offset={mean},later={mean}",
+        "agent": "supervised:objective=mse",
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "chain": chain,
+        "diagnose_every": 500,
+        "curvature_every": 1000,
+    }
+    for (optimizer, schedule), mean, chain in product(OPTIMIZERS.items(), MEANS, CHAINS)
+)
