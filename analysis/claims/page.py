@@ -124,7 +124,7 @@ def _table(entry: Entry) -> Iterator[str]:
         scores = result.area if visits > 1 else result.curve[:, 0]
         ends = (first(scores), last(scores)) if visits > 1 else (scores[:, :1], scores[:, -1:])
         shown = [cell(estimate(mean, each)).text for each in (*ends, scores)]
-        chosen = ", ".join(f"{name} {value}" for name, value in entry.choices[key].values.items())
+        chosen = ", ".join(value if "=" in value else f"{name} {value}" for name, value in entry.choices[key].values.items())
         yield f"| {key} | {' | '.join(shown)} | {chosen or '-'} |"
 
 

@@ -25,7 +25,11 @@ CLAIM = Claim(
     ),
     scales={
         "small": Scale(
-            words={"benchmark": "random-labels:images=600,tasks={tasks},updates=500", "schedule": "constant:rate={rate}"},
+            words={
+                "benchmark": "random-labels:images=600,tasks={tasks},updates=500",
+                "schedule": "constant:rate={rate}",
+                "diagnose_every": 500,
+            },
             reported={"tasks": "20"},
             selected={"tasks": "2"},
         ),

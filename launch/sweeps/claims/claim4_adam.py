@@ -15,7 +15,12 @@ CLAIM = Claim(
     ),
     scales={
         "small": Scale(
-            words={"benchmark": "random-labels:images=600,tasks={tasks},updates=500", "schedule": "constant:rate={rate}", "chain": []},
+            words={
+                "benchmark": "random-labels:images=600,tasks={tasks},updates=500",
+                "schedule": "constant:rate={rate}",
+                "diagnose_every": 500,
+                "chain": [],
+            },
             reported={"tasks": "20"},
             selected={"tasks": "2"},
         ),

@@ -42,7 +42,7 @@ CLAIM = Claim(
     ),
     scales={
         "small": Scale(
-            words={"benchmark": "random-labels:images=600,tasks={tasks},updates=500"},
+            words={"benchmark": "random-labels:images=600,tasks={tasks},updates=500", "diagnose_every": 500},
             reported={"tasks": "20"},
             selected={"tasks": "2"},
         ),
