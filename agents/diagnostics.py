@@ -1,8 +1,10 @@
 """What a run reports of its networks besides scores: rows of metrics.csv, all members at once, outside the update."""
 
+import resource
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from plasticity_rl.metrics.units import moments
 from plasticity_rl.networks import Params
 from plasticity_rl.runs import Metric
 
+COSTS = ("updates_per_second", "memory_mb")  # what no two runs share
 HELD = 256  # examples by which a network is compared with the one that its visit began with; ours
 
 
@@ -112,7 +115,7 @@ class Diagnostics:
     def _default(self, inputs: Tensor, reported: dict[str, Tensor]) -> dict[str, Tensor]:
         learner, params = self._learner, self._learner.net.params
         found = {"loss": reported["loss"], "learning_rate": learner.rate}
-        found["updates_per_second"] = torch.full_like(learner.rate, self._speed())
+        found |= {name: torch.full_like(learner.rate, value) for name, value in zip(COSTS, (self._speed(), self._memory()), strict=True)}
         for suffix, of in (("", params), ("_fresh", self._untrained)):
             outputs, raw = self._seen(of, inputs)
             rows = lift(self._of_batch)(of, outputs, raw)
@@ -154,6 +157,15 @@ class Diagnostics:
     def _preferences(self, params: Params, held: Tensor, task: Tensor) -> Tensor:
         """Of ONE network."""
         return self._agent.judge(self._learner.network.apply(params, held, task=task)[0])["preferences"]
+
+    def _memory(self) -> float:
+        """MB that the process has in memory, all its runs together; on a GPU, the most that its tensors took there."""
+        if self._learner.device == "cuda":
+            return torch.cuda.max_memory_allocated(self._learner.device) / 1e6
+        resident = Path("/proc/self/statm")
+        if resident.exists():
+            return int(resident.read_text().split()[1]) * resource.getpagesize() / 1e6
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes; the most so far
 
     def _speed(self) -> float:
         now, updates = time.monotonic(), self._learner.ticks["update"]

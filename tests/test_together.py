@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from agents.diagnostics import COSTS
 from agents.together import kind
 from launch.words import experiment
 from plasticity_rl.checkpoint import Event, Snapshot
@@ -38,7 +39,7 @@ def assert_close(found: list[Event | FloatingPointError], expected: list[Event])
     for one, other in zip(found, expected, strict=True):
         if isinstance(other, Score | Metric):
             assert isinstance(one, Score | Metric) and one[:-1] == other[:-1]
-            assert one[-1] == pytest.approx(other[-1], rel=1e-3, abs=1e-4) or getattr(other, "name", "") == "updates_per_second"
+            assert one[-1] == pytest.approx(other[-1], rel=1e-3, abs=1e-4) or getattr(other, "name", "") in COSTS
         elif isinstance(other, Snapshot):
             assert isinstance(one, Snapshot) and one.facts == other.facts
             torch.testing.assert_close(one.tensors, other.tensors, rtol=1e-3, atol=1e-4)

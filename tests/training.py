@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from agents.diagnostics import COSTS
 from envs.pools import Step
 from envs.sequences import Visit, sequence
 from launch.words import experiment
@@ -131,7 +132,7 @@ def comparable(found: list[Event]) -> list[Any]:
         if isinstance(event, Snapshot):
             hashes = {name: hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest() for name, tensor in event.tensors.items()}
             plain.append((hashes, event.facts))
-        elif getattr(event, "name", "") != "updates_per_second":
+        elif getattr(event, "name", "") not in COSTS:
             plain.append(event)
     return plain
 
