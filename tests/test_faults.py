@@ -50,7 +50,7 @@ FAULTS = {
     ),
     "a stream is drawn from a generator without a seed, and two methods meet different tasks": (
         "test_supervised.py::test_two_chains_with_one_seed_meet_the_same_data",
-        "test_streams.py::test_labels_are_a_function_of_seed_member_and_task_alone",
+        "test_streams.py::test_a_task_is_a_function_of_seed_member_and_index_alone",
         "test_dqn.py::test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike",
         "test_control.py::test_tasks_differ_and_depend_on_seed_member_and_position_alone",
     ),
