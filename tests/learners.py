@@ -365,7 +365,12 @@ def named_by_layerwise(intervention: Layerwise, net: Net, state: State, features
     return {name: mask | name.endswith((".weight", ".bias")) for name, mask in memory.items()}, memory
 
 
+def named_by_ranks(intervention: Wasserstein, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return none_of(net), none_of(net)
+
+
 NAMED = {
+    Wasserstein: named_by_ranks,
     BornAgain: named_by_birth,
     Reset: named_by_reset,
     ShrinkAndPerturb: named_by_shrinking,

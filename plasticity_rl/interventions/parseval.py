@@ -19,6 +19,9 @@ class Parseval(Intervention):
     are made orthogonal instead, W^T W: its rows cannot be. Heads, biases, norms and a noisy layer's standard deviations are left alone.
     Strength 1e-3 and s = 1 are the Plasticine library's, not confirmed in the papers. The papers start from orthogonal weights, where this
     penalty begins at 0; the default initialiser's do not.
+
+    An update costs two products more of each weight with a matrix of its smaller side, for the products of its rows and for their gradient:
+    beside the batches of 32 of a Nature CNN, whose dense layer has 512 rows of 3,136, about as much again as all the rest.
     """
 
     strength: float = 1e-3
@@ -32,6 +35,10 @@ class Parseval(Intervention):
         return self.strength * torch.stack([self._distance(params[layer.weight].flatten(1)) for layer in select(layers, "hidden")]).sum()
 
     def _distance(self, matrix: Tensor) -> Tensor:
+        """Its value, and the gradient 4 (W W^T - s I) W, for which automatic differentiation would take one product more: it does not know
+        that W W^T is symmetric."""
         rows, columns = matrix.shape
-        products = matrix @ matrix.T if rows <= columns else matrix.T @ matrix
-        return (products - self.scale * torch.eye(min(rows, columns), dtype=matrix.dtype, device=matrix.device)).square().sum()
+        wide = matrix if rows <= columns else matrix.T
+        still = wide.detach()
+        off = still @ still.T - self.scale * torch.eye(len(still), dtype=matrix.dtype, device=matrix.device)
+        return off.square().sum() + 4 * ((off @ still) * (wide - still)).sum()
