@@ -240,7 +240,14 @@ def seen(network: Network, batch: dict[str, torch.Tensor] | None = None, draw: t
 
 
 def copies(learner: Learner) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in learner.tensors().items() if name != "inputs"}
+    """All that it holds but the batch; where one age is kept of a tensor, each element's."""
+    params = learner.net.params
+
+    def copied(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        kind, _, rest = name.partition("/")
+        return (tensor.expand_as(params[rest.partition("/")[2]]) if kind == "slots" else tensor).clone()
+
+    return {name: copied(name, tensor) for name, tensor in learner.tensors().items() if name != "inputs"}
 
 
 def random_like(params: Params, seed: int) -> Params:
