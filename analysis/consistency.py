@@ -60,7 +60,7 @@ def refuse_spec(run: Run) -> None:
     elif not _are_visits(spec.visits):
         wrong = "its visits must be numbered from 0, each with a task, a cycle and a budget above 0"
     elif not _are_references(spec.references):
-        wrong = "its references must give each task a random score and a different human one"
+        wrong = "its references must give each task a random score and a different human one, and no other normaliser"
     if wrong:
         raise UsageError(f"{run.folder / 'spec.json'} is not a run's description: {wrong}")
 
@@ -87,6 +87,7 @@ def _are_visits(visits: Any) -> bool:
 def _are_references(references: Any) -> bool:
     return isinstance(references, dict) and all(
         isinstance(scores, dict)
+        and set(scores) <= {"random", "human"}
         and all(isinstance(score, int | float) and abs(score) < float("inf") for score in scores.values())
         and ("random" not in scores or scores["random"] != scores.get("human"))
         for scores in references.values()

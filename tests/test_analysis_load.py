@@ -276,6 +276,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "members by truth": (lambda root: respec(root / NONE, members=True), "members must be a whole number above 0"),
     "a fresh control by word": (lambda root: respec(root / NONE, fresh_control="no"), "fresh_control true or false"),
     "references that are no numbers": (lambda root: respec(root / NONE, references={"a": {"random": float("nan")}}), "its references must"),
+    "an unknown normaliser": (
+        lambda root: respec(root / NONE, references={"a": {"random": 1.0, "record": 9.0}}),
+        "its references must give each task a random score and a different human one, and no other normaliser",
+    ),
     "references without a scale": (
         lambda root: respec(root / NONE, references={"a": {"random": 1.0, "human": 1.0}}),
         "its references must give each task a random score and a different human one",
