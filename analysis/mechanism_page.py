@@ -89,7 +89,7 @@ def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], number: int)
     for each in found:
         lacking.setdefault(", ".join(mechanism.title for mechanism in each.missing), []).append(each.chain.label)
     for titles, labels in lacking.items():
-        missing += [f"not reported by {', '.join(labels)}: {titles}"] if titles else []
+        missing += [f"not reported in the first visit by {', '.join(labels)}: {titles}"] if titles else []
     if not found:
         missing.append("no chain but the fresh control")
     with style():

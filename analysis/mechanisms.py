@@ -83,7 +83,7 @@ class Findings:
     """the visit, or None where the score did not fall"""
     courses: tuple[Course, ...]
     missing: tuple[Mechanism, ...]
-    """not in the rows of this chain"""
+    """without a row in the first visit of this chain"""
 
     @property
     def before(self) -> list[Course]:
@@ -122,7 +122,7 @@ def findings(loaded: Loaded, setting: Setting) -> list[Findings]:
         courses, missing = list[Course](), list[Mechanism]()
         for mechanism in MECHANISMS:
             values = levels(metrics, setting, chain.label, mechanism.name, mechanism.over)
-            if not np.isfinite(values).any():
+            if not np.isfinite(values[:, 0]).any():
                 missing.append(mechanism)
                 continue
             fresh = levels(metrics, setting, control.label, mechanism.name, mechanism.over) if control else None

@@ -33,6 +33,8 @@ def rows(described: Spec, quantities: dict[str, np.ndarray]) -> list[Metric]:
             at = 100 * visit["index"] + half
             for name, values in quantities.items():
                 for member, value in enumerate(values[:, visit["index"]]):
+                    if np.isnan(value):
+                        continue
                     found.append(Metric(member, visit["index"], visit["task"], 0, 0, at, at, name, float(value * (1 + 0.1 * sign))))
     return found
 
@@ -60,6 +62,7 @@ def runs(tmp_path: Path) -> Path:
         "linearised_fraction/hidden0": step(6, 0.3, 0.1),
         "feature_rank/hidden1": step(9, 0.0) + bumps,
         "preactivation_mean/hidden0": blip,
+        "preactivation_variance/hidden0": np.where(np.arange(VISITS) > 0, step(2, 5.0), np.nan),  # nothing to compare with
         "loss": step(2, 1.0),
     }
     still = {name: step(9, 0.0, values[0, 0]) for name, values in moving.items()} | {"feature_rank/hidden1": step(9, 0.0) * 2 + bumps}
@@ -187,7 +190,7 @@ def test_the_page_says_it_all(runs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert str(page) in told and "none: the score fell in visit 4 beside the fresh control." in told
     text = page.read_text()
     assert text.count("<img ") == 1 and "http" not in text.replace("http-equiv", "")
-    assert "score (fell in visit 4)" in text and "not reported by none: pre-activation shift within the visit" in text
+    assert "score (fell in visit 4)" in text and "not reported in the first visit by none: pre-activation shift within the visit" in text
     table = text[text.index("<tbody>") :]
     assert [cell in table for cell in ("visit 1, up", "visit 4, down", "visit 6, up")] == [True] * 3
     assert table.count('class="before"') == 2
