@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agents import measures
 from agents.curvature import Curvature
+from agents.pictures import pictures
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions.base import tops
 from plasticity_rl.learner import Batch, Learner
@@ -19,7 +20,7 @@ from plasticity_rl.lift import copied, lift, one_by_one
 from plasticity_rl.metrics import finite
 from plasticity_rl.metrics.units import moments
 from plasticity_rl.networks import Params
-from plasticity_rl.runs import Metric
+from plasticity_rl.runs import Metric, Picture
 
 COSTS = ("updates_per_second", "memory_mb")  # what no two runs share
 HELD = 256  # examples by which a network is compared with the one that its visit began with; ours
@@ -95,6 +96,10 @@ class Diagnostics:
         for member, row in enumerate(numbers):
             for name, number in zip(found, row, strict=True):
                 yield Metric(member=member, **where, name=name, value=number)
+
+    def pictures(self, where: dict[str, Any]) -> Iterator[Picture]:
+        """What TensorBoard shows besides curves."""
+        return pictures(self._learner, self._untrained, where)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint holds: a visit's start survives."""

@@ -146,6 +146,7 @@ class Loop(ABC):
                 if self.experiment.evaluate:
                     for task in met.values() if self.steps >= end else [visit]:
                         yield from self._evaluate(visit, task)
+                yield from self.diagnostics.pictures(self.where(visit))
                 yield self._snapshot()
             start = end
 

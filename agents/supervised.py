@@ -185,6 +185,7 @@ class Supervised:
                 if done % every == 0 or done == total:
                     tensors = learner.tensors() | {"window": window}
                     for place in going:
+                        yield from ((place, picture) for picture in diagnostics[place].pictures(where))
                         own = {name: tensor[learner.rows(place)] for name, tensor in tensors.items()}
                         yield place, Snapshot(own | diagnostics[place].tensors(), {"number": done, "ticks": learner.ticks})
             start = end

@@ -41,6 +41,7 @@ COMMANDS = {
             commands.mechanisms,
             commands.compare,
             commands.board,
+            commands.watch,
             commands.play,
             commands.probe,
             commands.show,
@@ -48,6 +49,7 @@ COMMANDS = {
             commands.doctor,
         )
     },
+    "rebuild-board": commands.rebuild_board,
     "bench": bench,
     "cluster": cluster,
 }

@@ -1,4 +1,4 @@
-"""TensorBoard's view of a run: made of the rows of the two CSV files; `launch.video` adds the folder `videos` to it."""
+"""TensorBoard's view of a run: curves of the rows of the two CSV files, and pictures; `launch.video` adds the folder `videos` to it."""
 
 import statistics
 import subprocess
@@ -6,16 +6,23 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
+from typing import Any
 
+from launch.images import drawn, tiled
+from launch.layout import description, layout
 from plasticity_rl.checks import UsageError
-from plasticity_rl.runs import Metric, Score, Spec, find_runs, read_rows, read_spec
+from plasticity_rl.runs import Metric, Picture, Score, Spec, find_runs, read_rows, read_spec
 
 SHOWN = 10  # members whose scores have a curve of their own
+LAYERS = 6  # of which each has a curve; those of a deeper network share their mean's
+EVALUATED = 30  # curves of evaluations by member, or they are means over members
+TAGS = 190  # curves and pictures of a run; what else there is stays under 200
 IMAGES = 100  # the most that TensorBoard shows of one tag: videos of as many checkpoints
 
 
 class Board:
-    """Writes `tb/` from rows as they come; what the CSV files already hold is written first, so a resumed run has one unbroken curve."""
+    """Writes `tb/` from rows and pictures as they come; what the CSV files already hold is written first, so a resumed run has one unbroken
+    curve, and so are the pictures that were there."""
 
     def __init__(self, run: Path, spec: Spec) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -24,10 +31,16 @@ class Board:
         self._spec = spec
         self._at = 0
         self._values: dict[str, list[float]] = {}
-        for path in (run / "tb").glob("events.*"):
+        self._tags: set[str] = set()
+        self._left: set[str] = set()
+        self._tasks = len({visit["task"] for visit in spec.visits})
+        old = sorted((run / "tb").glob("events.*"))
+        shown = [event for path in old for event in _pictures(path)]
+        for path in old:
             path.unlink()
         self._writer = SummaryWriter(str(run / "tb"))
-        self._writer.add_text("run", f"**{spec.label}** on {spec.benchmark}: {spec.members} members, seed {spec.seed}, key `{spec.key}`")
+        self._writer.add_text("run", description(spec))
+        self._writer.add_custom_scalars(layout(spec))
         settings = {"chain": spec.label, "benchmark": spec.benchmark, "seed": spec.seed, "members": spec.members}
         for kind in ("agent", "network", "optimizer", "schedule"):
             name, fields = spec.experiment[kind]
@@ -35,6 +48,12 @@ class Board:
         for summary in hparams(settings, {}):  # in this writer, because add_hparams would make a run of its own
             assert self._writer.file_writer is not None
             self._writer.file_writer.add_summary(summary)
+        self.seen = {(value.tag, event.step) for event in shown for value in event.summary.value}
+        """pictures that are there: tag and step"""
+        assert self._writer.file_writer is not None
+        for event in shown:
+            self._tags |= {value.tag for value in event.summary.value}
+            self._writer.file_writer.add_event(event, event.step, event.wall_time)
         for kind, name in ((Score, "scores.csv"), (Metric, "metrics.csv")):
             for row in read_rows(run / name, kind)[0]:
                 self.add(row)
@@ -49,22 +68,68 @@ class Board:
             self._at = at
         if isinstance(row, Metric):
             self._values.setdefault(row.name if "/" in row.name else f"training/{row.name}", []).append(row.value)
-        elif row.kind == "evaluation" and row.member < SHOWN:
-            self._values.setdefault(f"evaluation/{row.task}/member{row.member}", []).append(row.score)
-        elif row.kind not in ("cut", "evaluation") and row.member < SHOWN:
-            self._writer.add_scalar(f"score/{row.kind}/member{row.member}", row.score, at)
+        elif row.kind == "evaluation":
+            by_member = self._tasks * min(self._spec.members, SHOWN) <= EVALUATED
+            if row.member < SHOWN or not by_member:
+                self._values.setdefault(f"evaluation/{row.task}" + by_member * f"/member{row.member}", []).append(row.score)
+        elif row.kind != "cut" and row.member < SHOWN:
+            self._scalar(f"score/{row.kind}/member{row.member}", row.score, at)
+
+    def show(self, picture: Picture) -> None:
+        """A histogram, or an image, where it is not there already."""
+        at = picture.updates if self._spec.unit == "updates" else picture.frames
+        if (picture.name, at) in self.seen or not self._has_room(picture.name):
+            return
+        if picture.kind == "histogram":
+            self._writer.add_histogram(picture.name, picture.values, at)
+        else:
+            image = tiled(picture.values) if picture.kind == "image" else drawn(picture.values)
+            self._writer.add_image(picture.name, image, at, dataformats="HWC")
 
     def _flush(self) -> None:
-        for curve, values in self._values.items():
-            self._writer.add_scalar(curve, statistics.fmean(values), self._at)
+        for curve, values in _merged(self._values).items():
+            self._scalar(curve, statistics.fmean(values), self._at)
         self._values = {}
+
+    def _scalar(self, tag: str, value: float, at: int) -> None:
+        if self._has_room(tag):
+            self._writer.add_scalar(tag, value, at)
+
+    def _has_room(self, tag: str) -> bool:
+        """Is it one of the first so many tags?"""
+        if tag not in self._tags and len(self._tags) >= TAGS:
+            self._left.add(tag)
+            return False
+        self._tags.add(tag)
+        return True
 
     def __enter__(self) -> "Board":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._flush()
+        if self._left:
+            self._writer.add_text("left out", f"More than {TAGS} curves: metrics.csv alone has {', '.join(sorted(self._left))}")
         self._writer.close()
+
+
+def rebuild(run: Path) -> None:
+    """Make `tb/` anew from the CSV files, and say what became of the pictures, which these do not hold.
+
+    Raises UsageError where `run` is no run, and FolderTaken where one is being written.
+    """
+    from filelock import FileLock, Timeout
+
+    from launch.runner import FolderTaken
+
+    spec = read_spec(run)
+    try:
+        with FileLock(run / ".lock", timeout=0), Board(run, spec) as board:
+            kept = len(board.seen)
+    except Timeout as error:
+        raise FolderTaken(f"{run} is being written by another process") from error
+    pictures = f"{kept} histograms and images were kept" if kept else "histograms and images are absent: only a run itself makes them"
+    print(f"{run / 'tb'}: made anew of scores.csv and metrics.csv; {pictures}")
 
 
 def serve(folder: Path, port: int) -> int:
@@ -86,6 +151,28 @@ def serve(folder: Path, port: int) -> int:
             return subprocess.run(command, check=False).returncode
         except KeyboardInterrupt:
             return 0
+
+
+def _pictures(path: Path) -> list[Any]:
+    """The events of a file that hold a histogram or an image; a torn one ends the reading."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    events = LegacyEventFileLoader(str(path)).Load()
+    return [event for event in events if any(value.HasField("histo") or value.HasField("image") for value in event.summary.value)]
+
+
+def _merged(curves: dict[str, list[float]]) -> dict[str, list[float]]:
+    """The curves of one moment, those of a kind that has more than `LAYERS` layers as one."""
+    kinds: dict[str, list[str]] = {}
+    for curve in curves:
+        kinds.setdefault(curve.partition("/")[0], []).append(curve)
+    merged: dict[str, list[float]] = {}
+    for kind, of_kind in kinds.items():
+        if len(of_kind) > LAYERS and kind not in ("training", "evaluation"):
+            merged[f"{kind}/mean over layers"] = [value for curve in of_kind for value in curves[curve]]
+        else:
+            merged |= {curve: curves[curve] for curve in of_kind}
+    return merged
 
 
 def _plain(value: object) -> object:

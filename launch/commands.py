@@ -366,6 +366,34 @@ def board(folder: Path, /, *, port: int = 6006) -> int:
     return serve(folder, port)
 
 
+def rebuild_board(run: Path, /) -> int:
+    """Make TensorBoard's view of a run anew from its CSV files, where it was lost or is broken.
+
+    Args:
+        run: a run's folder, runs/NAME/KEY
+    """
+    from launch.board import rebuild
+
+    rebuild(run)
+    return DONE
+
+
+def watch(folder: Path, /, *, once: bool = False, every: float = 2.0) -> int:
+    """Watch the runs below a folder from their files alone, wherever they are carried out: state, progress, score, speed, time left.
+
+    Args:
+        folder: folder of runs
+        once: print how they are now, and stop
+        every: seconds between two looks
+    """
+    if not 0.1 <= every <= 3600:
+        raise UsageError(f"every must lie in [0.1, 3600], not {every:g}")
+    from launch.watch import watch
+
+    watch(folder, once, every)
+    return DONE
+
+
 def play(
     run: Path,
     /,

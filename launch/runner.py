@@ -25,7 +25,7 @@ from plasticity_rl import checkpoint, plugins
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.runs import Metric, Score, Spec, Table, Tick, check_name, is_done, read_spec, sync_folder, truncate, write_json
+from plasticity_rl.runs import Metric, Picture, Score, Spec, Table, Tick, check_name, is_done, read_spec, sync_folder, truncate, write_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CODE = ("plasticity_rl", "envs", "agents")  # what a run's numbers depend on
@@ -184,6 +184,8 @@ class Recorder:
         if isinstance(event, Score | Metric):
             self._tables[type(event)].append(event)
             self._board.add(event)
+        elif isinstance(event, Picture):
+            self._board.show(event)
         elif isinstance(event, Snapshot):
             lengths = {table: self._tables[kind].sync() for table, kind in TABLES.items()}
             saved = event._replace(facts=event.facts | {"lengths": lengths})

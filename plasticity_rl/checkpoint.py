@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from plasticity_rl.runs import Metric, Score, Tick, sync_folder
+from plasticity_rl.runs import Metric, Picture, Score, Tick, sync_folder
 
 FILES = ("tensors.safetensors", "facts.json")
 UNFINISHED = ".unfinished-"
@@ -37,7 +37,7 @@ class Snapshot(NamedTuple):
     """JSON; what the run counts"""
 
 
-Event = Score | Metric | Tick | Snapshot
+Event = Score | Metric | Picture | Tick | Snapshot
 """What a run reports, one after the other."""
 
 

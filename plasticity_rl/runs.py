@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from plasticity_rl.checks import UsageError
 
@@ -69,6 +69,21 @@ class Tick(NamedTuple):
     frames: int
     steps: int
     updates: int
+
+
+class Picture(NamedTuple):
+    """What only people look at. Written in no table: TensorBoard's view alone has it."""
+
+    visit: int
+    task: str
+    cycle: int
+    frames: int
+    steps: int
+    updates: int
+    name: str
+    kind: Literal["histogram", "image", "spectrum"]
+    values: Any
+    """a numpy array: numbers (n,); inputs of a network (examples, *shape); or singular values (2, k), an untrained network's second"""
 
 
 class Spec(NamedTuple):

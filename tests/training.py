@@ -14,7 +14,7 @@ from envs.sequences import Visit, sequence
 from launch.words import experiment
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.runs import Score
+from plasticity_rl.runs import Picture, Score
 
 LABELS: dict[str, Any] = {
     "benchmark": "random-labels:images=60,tasks=3,updates=40",
@@ -132,6 +132,8 @@ def comparable(found: list[Event]) -> list[Any]:
         if isinstance(event, Snapshot):
             hashes = {name: hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest() for name, tensor in event.tensors.items()}
             plain.append((hashes, event.facts))
+        elif isinstance(event, Picture):
+            plain.append((event[:-1], event.values.tobytes()))
         elif getattr(event, "name", "") not in COSTS:
             plain.append(event)
     return plain
