@@ -192,15 +192,16 @@ def entry(trial: Trial) -> Entry:
     except UsageError as error:
         return replace(said, missing=f"{error}.")
     spent = json.loads(trial.spent.read_text("utf-8"))
-    took = f"{spent['seconds']:,.0f} s on {spent['machine']}, load {spent['load']:.1f}"
-    return replace(said, results=results, choices=choices, members=trial.scale.members, selectors=_selectors(trial), took=took)
+    where = f"{spent['machine']}, load {spent['load']:.1f}"
+    shown = dict(members=trial.scale.members, selectors=_selectors(trial), seconds=spent["seconds"], where=where)
+    return replace(said, results=results, choices=choices, **shown)
 
 
 def _selectors(trial: Trial) -> str:
     runs = {experiment(said).key for each in trial.searched().values() for _, said in each}
-    chose = ", ".join(f"{value} {name}" for name, value in trial.scale.selected.items())
-    of = ", ".join(f"{value} {name}" for name, value in trial.scale.reported.items())
-    return f"Chosen by {len(runs)} runs of {SELECTORS} other members on {chose} of {of}." if runs else "Nothing was chosen."
+    reported, selected = trial.scale.reported, trial.scale.selected
+    part = " and ".join(f"{value} of {reported[name]} {name}" for name, value in selected.items() if value != reported[name])
+    return f"Chosen by {len(runs)} runs of {SELECTORS} other members on {part}." if runs else "Nothing was chosen."
 
 
 def print_claims(numbers: Sequence[int], scale: str, runs: Path) -> None:

@@ -30,12 +30,24 @@ def test_what_a_claim_came_to(tmp_path: Path) -> None:
     choices = {ADAM: Choice({"rate": "1e-3"}, {"1e-3": 0.4, "1": -np.inf}), FIXED: Choice({}, {})}
     arms = {key: ("", key) for key in results}
     whole = entry(
-        4, shows=("score", "dead_fraction"), arms=arms, results=results, choices=choices, members=10, took="7 s", selectors="Chosen."
+        4,
+        shows=("score", "dead_fraction"),
+        arms=arms,
+        results=results,
+        choices=choices,
+        members=10,
+        seconds=7.0,
+        where="a machine",
+        selectors="Chosen.",
     )
     page = write_page([entry(1), whole, entry(7, missing="A run is missing.")], tmp_path, "small")
     assert page.verdicts == {1: "not run", 4: "not reproduced", 7: "not run"}
     text = page.path.read_text()
-    assert "| [1. Claim 1](#claim-1) | not run | - |" in text and "| [4. Claim 4](#claim-4) | not reproduced | 7 s |" in text
+    assert (
+        "| [1. Claim 1](#claim-1) | not run | - |" in text
+        and "Together 0 minutes." in text
+        and "| [4. Claim 4](#claim-4) | not reproduced | 7 s |" in text
+    )
     assert "**Not run.** A run is missing." in text and "> It is so (A paper)" in text
     lines = text.splitlines()
     (all_of,) = (line for line in lines if line.startswith("- all of:"))
@@ -45,7 +57,7 @@ def test_what_a_claim_came_to(tmp_path: Path) -> None:
     assert "less 0.1, lies below 0: 0.050 [0.04" in parts[1] and parts[1].endswith("**contradicted**")  # 0.25 - 0.1 - 0.1
     (row,) = (line for line in lines if line.startswith("| adam |"))
     assert row.startswith("| adam | 0.350 [0.34") and "| 0.150 [0.14" in row and "| 0.250 [0.24" in row and row.endswith("| rate 1e-3 |")
-    assert "`python -m launch claims 4`: 7 s." in text and "| adam (rate) | 1e-3: 0.400; 1: diverged |" in text
+    assert "`python -m launch claims 4`: 7 s on a machine." in text and "| adam (rate) | 1e-3: 0.400; 1: diverged |" in text
     assert "![Claim 4: score, dead_fraction by visit for adam, adam, beta2 = 0.9, epsilon = 1e-3](claims/claim4.png)" in text
     assert (tmp_path / "claims" / "claim4.png").read_bytes().startswith(b"\x89PNG")
 

@@ -59,8 +59,10 @@ class Entry:
     members: int = 0
     selectors: str = ""
     """what chose, in words"""
-    took: str = ""
-    """how long it took, and where"""
+    seconds: float = 0.0
+    """that it took"""
+    where: str = ""
+    """on what machine"""
     missing: str = ""
     """why there are no results"""
 
@@ -81,7 +83,12 @@ def write_page(entries: Sequence[Entry], folder: Path, scale: str) -> Page:
     found = {entry.number: VERDICTS[entry.number](entry.results) if entry.results else None for entry in entries}
     verdicts = {number: "not run" if predicate is None else outcome(predicate) for number, predicate in found.items()}
     lines = [*INTRODUCTION, "", "| claim | verdict | time |", "|---|---|---|"]
-    lines += [f"| [{each.number}. {each.title}](#claim-{each.number}) | {verdicts[each.number]} | {each.took or '-'} |" for each in entries]
+    lines += [
+        f"| [{each.number}. {each.title}](#claim-{each.number}) | {verdicts[each.number]} | "
+        + (f"{each.seconds:,.0f} s |" if each.results else "- |")
+        for each in entries
+    ]
+    lines += ["", f"Together {sum(each.seconds for each in entries) / 60:.0f} minutes."]
     for each in entries:
         predicate = found[each.number]
         lines += ["", f'<a id="claim-{each.number}"></a>', "", f"## {each.number}. {each.title}", "", f"> {each.says} ({each.paper})", ""]
@@ -130,8 +137,8 @@ def _table(entry: Entry) -> Iterator[str]:
 
 def _account(entry: Entry, scale: str) -> Iterator[str]:
     """How it came about: the command, the time, and every cell of the grid."""
-    yield f"`python -m launch claims {entry.number}{'' if scale == 'small' else f' --scale {scale}'}`: {entry.took}. "
-    yield f"Reported: {entry.members} members an arm. {entry.selectors}"
+    command = f"python -m launch claims {entry.number}" + ("" if scale == "small" else f" --scale {scale}")
+    yield f"`{command}`: {entry.seconds:,.0f} s on {entry.where}. Reported: {entry.members} members an arm. {entry.selectors}"
     searched = {key: choice for key, choice in entry.choices.items() if choice.scores}
     if searched:
         yield ""

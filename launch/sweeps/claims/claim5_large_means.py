@@ -13,20 +13,20 @@ CLAIM = Claim(
     "chosen on the first tenth of the updates of each.",
     grid={"rate": ("3e-4", "1e-3", "3e-3")},
     arms=tuple(
-        Arm(f"mean {mean}", {"benchmark": "large-mean:{size},function=sine,offset=" + mean, "agent": agent}, panel)
+        Arm(f"mean {mean}", {"benchmark": "large-mean:{data},updates={updates},function=sine,offset=" + mean, "agent": agent}, panel)
         for panel, agent, means in (("squared error", "supervised:objective=mse", ("0", "10", "100")), ("two-hot", TWO_HOT, ("0", "100")))
         for mean in means
     ),
     scales={
         "small": Scale(
             words={"schedule": "constant:rate={rate}"},
-            reported={"size": "images=600,updates=5000"},
-            selected={"size": "images=600,updates=500"},
+            reported={"data": "images=600", "updates": "5000"},
+            selected={"data": "images=600", "updates": "500"},
         ),
         "paper": Scale(
             words={"schedule": "constant:rate={rate}"},
-            reported={"size": "dataset=cifar10,images=50000,updates=100_000"},
-            selected={"size": "dataset=cifar10,images=50000,updates=10_000"},
+            reported={"data": "dataset=cifar10,images=50000", "updates": "100_000"},
+            selected={"data": "dataset=cifar10,images=50000", "updates": "10_000"},
             grid={"rate": ("1e-4", "1e-3")},
         ),
     },

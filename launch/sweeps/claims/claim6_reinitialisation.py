@@ -24,20 +24,28 @@ CLAIM = Claim(
         "shrink": ("shrink=0.8,perturb=0.2", "shrink=0.5,perturb=0.5", "shrink=0.2,perturb=0.8"),
     },
     arms=tuple(
-        Arm(name, {"benchmark": "noisy-labels:{stages},noise=" + noise + ",final=" + noise, "chain": chain + method, **schedule}, panel)
+        Arm(
+            name,
+            {
+                "benchmark": "noisy-labels:{data},tasks=1,cycles={stages},noise=" + noise + ",final=" + noise,
+                "chain": chain + method,
+                **schedule,
+            },
+            panel,
+        )
         for panel, (schedule, chain, noise) in PANELS.items()
         for name, method in METHODS.items()
     ),
     scales={
         "small": Scale(
             words={},
-            reported={"stages": "images=300,held_out=1000,tasks=1,updates=500,cycles=20", "noise": "0.4"},
-            selected={"stages": "images=300,held_out=1000,tasks=1,updates=500,cycles=2", "noise": "0.4"},
+            reported={"data": "images=300,held_out=1000,updates=500", "stages": "20", "noise": "0.4"},
+            selected={"data": "images=300,held_out=1000,updates=500", "stages": "2", "noise": "0.4"},
         ),
         "paper": Scale(
             words={"network": "resnet18"},
-            reported={"stages": "dataset=cifar100,images=50000,held_out=10000,tasks=1,updates=7800,cycles=10", "noise": "0.4"},
-            selected={"stages": "dataset=cifar100,images=50000,held_out=10000,tasks=1,updates=7800,cycles=1", "noise": "0.4"},
+            reported={"data": "dataset=cifar100,images=50000,held_out=10000,updates=7800", "stages": "10", "noise": "0.4"},
+            selected={"data": "dataset=cifar100,images=50000,held_out=10000,updates=7800", "stages": "1", "noise": "0.4"},
         ),
     },
     score="test accuracy",
