@@ -117,7 +117,7 @@ def run(
 
     reach(address)
     train = functools.partial(runner.train_here, address=address)
-    folder, outcome = runner.run(described, runs, name, _device(device), not eager, other_code, train)
+    folder, outcome = runner.run(described, runs, name, pick(device), not eager, other_code, train)
     print(f"{outcome}: {folder}\npython -m launch report {folder.parent}")
     return DONE
 
@@ -174,7 +174,7 @@ def sweep(
         if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
             raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
         return run_sweep_on_ray(experiments, runs, name or file.stem, not eager, other_code, address, cpus, gpus, retries)
-    return run_sweep(experiments, runs, name or file.stem, _device(device), not eager, other_code, at_once)
+    return run_sweep(experiments, runs, name or file.stem, pick(device), not eager, other_code, at_once)
 
 
 def claims(
@@ -208,7 +208,7 @@ def claims(
     if dry_run:
         print_claims(numbers, scale, runs)
         return DONE
-    return run_claims(numbers, scale, runs, out, _device(device), not eager, other_code)
+    return run_claims(numbers, scale, runs, out, pick(device), not eager, other_code)
 
 
 def tune(
@@ -459,7 +459,7 @@ def probe(
     from launch.probe import probe
 
     allow(plugin)
-    probe(run, checkpoint, targets, updates, functions, _device(device), not eager)
+    probe(run, checkpoint, targets, updates, functions, pick(device), not eager)
     return DONE
 
 
@@ -538,7 +538,8 @@ def allow(modules: Sequence[str]) -> None:
     plugins.allow(modules)
 
 
-def _device(wanted: Device) -> str:
+def pick(wanted: Device) -> str:
+    """The device that is meant. Raises UsageError where it is not there."""
     import torch
 
     if wanted == "cuda" and not torch.cuda.is_available():

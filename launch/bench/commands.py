@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from launch.commands import DONE, Plugins, allow
+from launch.commands import DONE, Device, Plugins, allow, pick
 from plasticity_rl.checks import UsageError, choose
 
 
@@ -19,6 +19,31 @@ def bench_update(*, seconds: float = 2.0) -> int:
     from launch.bench.update import measure
 
     measure(seconds)
+    return DONE
+
+
+def bench_population(
+    *,
+    members: Annotated[
+        tuple[int, ...], tyro.conf.arg(metavar="[INT ...]", help_behavior_hint="(default: 1 5 32 128, and 256 1024 on a GPU)")
+    ] = (),
+    seconds: float = 2.0,
+    device: Device = "auto",
+) -> int:
+    """Measure networks trained a second, S in one update, beside plain loops: one, and one in each of as many processes as processors.
+
+    Args:
+        members: how many in one update, one measurement after the other
+        seconds: time of one measured window
+        device: auto takes a GPU where there is one
+    """
+    _check_seconds(seconds)
+    if not all(0 < each <= 4096 for each in members) or len(set(members)) < len(members):
+        raise UsageError("members must lie in [1, 4096], each named once")
+    from launch.bench.population import measure
+
+    chosen = pick(device)
+    measure(members or (1, 5, 32, 128, *((256, 1024) if chosen == "cuda" else ())), seconds, chosen)
     return DONE
 
 
@@ -139,6 +164,7 @@ def bench_actors(*, actors: tuple[int, ...] = (1, 2, 4), seconds: float = 10.0, 
 
 BENCHES = {
     "update": bench_update,
+    "population": bench_population,
     "train": bench_train,
     "actors": bench_actors,
     "interventions": bench_interventions,

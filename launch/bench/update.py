@@ -34,13 +34,13 @@ def measure(seconds: float) -> None:
     table = Table(title="ms per update, and times faster per member than the plain loop", title_justify="left", box=None, padding=(0, 2))
     for heading in ("members", "threads", "chain", "plain", "eager", "compiled", "eager, x", "compiled, x"):
         table.add_column(heading, justify="right")
-    plain = _plain()
+    loop_of_one = plain()
     for members in MEMBERS:
         threads = THREADS if MLP().shares_well(members) else 1
         for name, chain in (("none", ()), ("nap", (NormalizeAndProject(),))):
             with console.status(f"{members} members, {name}: compiling and measuring"):
                 torch.set_num_threads(threads)  # which a compiled update is made for
-                ways = [(plain, 1), (_ours(members, chain, False), threads), (_ours(members, chain, True), threads)]
+                ways = [(loop_of_one, 1), (ours(members, chain, False), threads), (ours(members, chain, True), threads)]
                 windows = [[_window(way, on, seconds) for way, on in ways] for _ in range(ROUNDS)]
                 loop, eager, compiled = (statistics.median(times) * 1e3 for times in zip(*windows, strict=True))
             table.add_row(
@@ -66,13 +66,14 @@ def _window(update: Callable[[], object], threads: int, seconds: float) -> float
     return (time.perf_counter() - start) / count
 
 
-def _plain() -> Callable[[], object]:
+def plain(device: str = "cpu") -> Callable[[], object]:
+    """One update of a plain PyTorch loop."""
     layers: list[nn.Module] = []
     for width in (64, 100, 100):
         layers += [nn.Linear(width, 100), nn.ReLU()]
-    network = nn.Sequential(*layers, nn.Linear(100, 10))
+    network = nn.Sequential(*layers, nn.Linear(100, 10)).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    inputs, labels = torch.randn(32, 64), torch.randint(10, (32,))
+    inputs, labels = torch.randn(32, 64, device=device), torch.randint(10, (32,), device=device)
 
     def update() -> None:
         loss = F.cross_entropy(network(inputs), labels)
@@ -83,10 +84,11 @@ def _plain() -> Callable[[], object]:
     return update
 
 
-def _ours(members: int, chain: tuple, compile: bool) -> Callable[[], object]:
+def ours(members: int, chain: tuple, compile: bool, device: str = "cpu") -> Callable[[], object]:
+    """One update of so many members."""
     agent = Supervised()
     network, optimizer = assemble(MLP(), Adam(), chain, (64,), 10)
-    learner = Learner(network, lambda params, batch: agent.loss(network, params, batch), optimizer, chain, members, 0, compile=compile)
-    batch = {"inputs": torch.randn(members, 32, 64), "labels": torch.randint(10, (members, 32))}
+    learner = Learner(network, lambda params, batch: agent.loss(network, params, batch), optimizer, chain, members, 0, device, compile)
+    batch = {"inputs": torch.randn(members, 32, 64, device=device), "labels": torch.randint(10, (members, 32), device=device)}
     learner.update(1e-3, batch)  # compiles
     return lambda: learner.update(1e-3, batch)
