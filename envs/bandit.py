@@ -16,12 +16,12 @@ from plasticity_rl.seeds import derive
 
 @dataclass(frozen=True)
 class Bandit:
-    """See an image, take one of as many actions as there are classes: 1 for the right one, 0 for any other, and the next image is drawn
-    whatever was done (the contextual bandit of Lyle et al. 2024, arXiv 2402.18762: CIFAR-10, DQN with target network and replay).
+    """See an image, take the right action of as many as there are classes: +1; nothing else matters (Lyle et al. 2024, arXiv 2402.18762).
 
-    Nothing that is done has consequences, so `dqn:discount=0` has everything to win; with 0.99 the values that are learned have a mean of
-    up to 100 and differ by 1 at most. Which action is right for an image changes at every task, and is each member's own. An episode is
-    `length` images; its return is how many were right. Dataset, length and budget are our choice.
+    The paper's contextual bandit, there of CIFAR-10 with DQN, target network and replay. The next image is drawn whatever was done.
+    Nothing that is done has consequences, so `dqn:discount=0` has everything to win; with 0.99 the values that are learned have a mean
+    of up to 100 and differ by 1 at most. Which action is right for an image changes at every task, and is each member's own. An episode
+    is `length` images; its return is how many were right. Dataset, length and budget are our choice.
     """
 
     dataset: str = "digits"

@@ -11,11 +11,11 @@ from envs.regression import REACH
 
 @dataclass(frozen=True)
 class Composite(ImageTasks):
-    """Predict random numbers of images while inputs drift, numbers are drawn anew and their size grows: what happens to a value function,
-    all at once (input shift + label reset + target growth; the composite of Lyle et al. 2024, arXiv 2402.18762).
+    """Inputs drift, the numbers to predict are drawn anew, and their size grows, all at once (Lyle et al. 2024, arXiv 2402.18762).
 
-    Set one of the changes and leave the others at 1, 0 or nearly 0 to take it alone. What the paper shifts and by how much is not known:
-    the amounts are our choice. Numbers are normal, cut at 4 deviations; each member has its own.
+    The paper's composite of input shift, label reset and target growth: what a value function is learned from. Set one of the changes
+    and leave the others at 1, 0 or nearly 0 to take it alone. What the paper shifts and by how much is not known: the amounts are our
+    choice. Numbers are normal, cut at 4 deviations; each member has its own.
     """
 
     input_scale: float = 3.0

@@ -14,7 +14,7 @@ from plasticity_rl.seeds import derive
 
 @dataclass(frozen=True)
 class GrowingData(ImageTasks):
-    """Stages of one problem: train on a part of the images, then on more of them, until all are there. Is a warm start worth a fresh one?
+    """Stages of one problem: train on a part of the images, then on more, then on all. Is a warm start worth a fresh one?
 
     Two stages, the first with half of the images, are the warm start of Ash & Adams 2020 (arXiv 1910.08475), who train each stage until
     99% of its images are learned; here both have the same budget. With `first=1` all stages have all images, and what happens between them
@@ -45,10 +45,10 @@ class GrowingData(ImageTasks):
 
 @dataclass(frozen=True)
 class ClassIncremental(ImageTasks):
-    """Classes come a few at a time, in an order of each member's own; those met stay (Dohare et al. 2024, Nature 632, with ResNet-18 on
-    CIFAR-100, five at a time).
+    """Classes come a few at a time, in an order of each member's own, and those met stay (Dohare et al. 2024, Nature 632).
 
-    One head for all classes. Members are tested on held-out images of the classes met so far. The defaults are our choice.
+    The paper's are CIFAR-100's, five at a time, with a ResNet-18. One head for all classes. Members are tested on held-out images of
+    the classes met so far. The defaults are our choice.
     """
 
     tasks: int = 5
@@ -79,8 +79,7 @@ class ClassIncremental(ImageTasks):
 
 @dataclass(frozen=True)
 class Recurring(ImageTasks):
-    """Tasks of a few classes each come back at random: does knowledge accumulate over many sparse returns (SCoLe; Lesort et al. 2023,
-    arXiv 2207.04543)?
+    """Tasks of a few classes each come back at random: does knowledge accumulate (SCoLe; Lesort et al. 2023, arXiv 2207.04543)?
 
     The order of visits is drawn once for all members and seeds; which classes a task has is each member's own. Members are tested on
     held-out images of all classes. The paper's settings are from memory, the defaults our choice.

@@ -23,7 +23,7 @@ class PermutedInputs(ImageTasks):
 
 @dataclass(frozen=True)
 class DriftingInputs(ImageTasks):
-    """The same images and labels, multiplied and brightened a little more at every task: what is to be learned stays, its scale does not.
+    """The same images and labels, multiplied and brightened a little more at every task.
 
     One of the non-stationarities of inputs in Lyle et al. 2024 (arXiv 2402.18762), whose amounts are not known: these are our choice. All
     members drift alike.

@@ -44,8 +44,7 @@ class Teachers(ImageTasks):
 
 @dataclass(frozen=True)
 class LargeMean(ImageTasks):
-    """Pre-train on c + eps(x), fine-tune on other functions without c: does a large mean alone cost plasticity (Lyle et al. 2024,
-    arXiv 2402.18762)?
+    """Pre-train on c + eps(x), then fine-tune: does a large mean alone cost plasticity (Lyle et al. 2024, arXiv 2402.18762)?
 
     eps is a random function of deviation 1, as in `Teachers`; other ones at every task. Only the first task has the mean c, so the tasks
     that plasticity is read from are the same whatever c was. The paper's budgets are not known: the defaults are our choice, and so is it
@@ -88,13 +87,12 @@ def random_function(inputs: np.ndarray, function: Function, random: np.random.Ge
 
 @dataclass(frozen=True)
 class SlowBits(Tasks):
-    """Slowly-changing regression: predict a random threshold network's answer to bits, most of which stand still and flip one at a time
-    (Dohare et al. 2024, Nature 632, arXiv 2306.13812).
+    """Predict a random threshold network's answer to bits that flip one at a time (slowly-changing regression; Dohare et al. 2024).
 
-    At every task one of the `slow` bits flips; the others are random in every example. The target has `hidden` units with weights and
-    biases of +-1 that say 1 where their input is above `beta` of its range, added with weights of +-1: the official code's values and
-    formulas. It stays the same; only inputs change. The paper's learner has 5 hidden units; 10,000 updates of one example each, 1,000
-    times over, in 100 runs. The default of 100 tasks is our choice.
+    Nature 632, arXiv 2306.13812. At every task one of the `slow` bits flips; the others are random in every example. The target has
+    `hidden` units with weights and biases of +-1 that say 1 where their input is above `beta` of its range, added with weights of +-1:
+    the official code's values and formulas. It stays the same; only inputs change. The paper's learner has 5 hidden units; 10,000
+    updates of one example each, 1,000 times over, in 100 runs. The default of 100 tasks is our choice.
     """
 
     tasks: int = 100

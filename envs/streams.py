@@ -53,7 +53,7 @@ class PermutedLabels(ImageTasks):
 
 @dataclass(frozen=True)
 class NoisyLabels(ImageTasks):
-    """The true labels, a share of them replaced by random classes, others at each task: fixed, or decaying to `final` at the last task.
+    """The true labels, a share of them replaced by random classes, others at each task: of one size, or decaying.
 
     Held-out labels are clean. Noise is uniform over all classes, the right one too, as in Zaidi et al. 2022 (arXiv 2206.10011; from memory,
     to be confirmed). The defaults are our choice.

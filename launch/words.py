@@ -15,6 +15,7 @@ from typing import Any
 
 import plasticity_rl
 from envs import atari
+from launch.papers import PRESETS as PAPERS
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError, choose, nearest
 from plasticity_rl.experiment import Experiment
@@ -29,7 +30,7 @@ PRESETS: dict[str, dict[str, str]] = {
     "atari-57": {"games": "+".join(atari.ATARI_57)},
 }
 
-PARTS = {
+PARTS: dict[str, dict[str, str]] = {
     "benchmark": {
         "random-labels": "envs.streams.RandomLabels",
         "permuted-labels": "envs.streams.PermutedLabels",
@@ -88,6 +89,8 @@ PARTS = {
         "recorded": "plasticity_rl.schedules.Recorded",
     },
 }
+
+PARTS["benchmark"] |= {word: PARTS["benchmark"][paper.of] for word, paper in PAPERS.items()}
 
 # Rewards are scaled: clipped ones, of which hundreds are summed, make values that a DQN on CartPole does not hold.
 CONTROL: dict[str, Any] = dict(
@@ -185,6 +188,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     ),
 }
 
+DEFAULTS |= {word: DEFAULTS[paper.of] | paper.defaults for word, paper in PAPERS.items()}
+
 
 def experiment(said: Mapping[str, Any]) -> Experiment:
     """The experiment that a table of words describes, such as {"benchmark": "atari:games=Pong", "chain": ["nap"], "members": 3}.
@@ -201,13 +206,13 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
     chain = [_split("method", text, _known_methods(str(text))) for text in said.get("chain", [])]
     word, settings = _split("benchmark", said.get("benchmark", "random-labels"), PARTS["benchmark"])
     defaults = DEFAULTS["atari" if word in PRESETS else word]
-    made: dict[str, Any] = {"benchmark": _build("benchmark", word, PRESETS.get(word, {}) | settings)}
+    made: dict[str, Any] = {"benchmark": _build("benchmark", word, preset("benchmark", word) | settings)}
     agent, _ = _split("agent", said.get("agent", defaults["agent"]), PARTS["agent"])
     defaults = defaults | (CONTROLLERS if defaults["network"] == CONTROL["network"] else GAMES).get(agent, {})
     for kind in ("agent", "network", "optimizer", "schedule"):
         default_word, default_settings = _split(kind, defaults[kind], PARTS[kind])
         word, settings = _split(kind, said.get(kind, default_word), PARTS[kind])
-        settings = AGENT_PRESETS.get(word, {}) | settings if kind == "agent" else settings
+        settings = preset(kind, word) | settings
         made[kind] = _build(kind, word, default_settings | settings if word == default_word else settings)
     made["chain"] = tuple(_build("method", word, settings) for word, settings in chain)
     counts = ("diagnose_every", "curvature_every", "probe_every", "probe_updates", "checkpoint_every")
@@ -231,6 +236,13 @@ def methods() -> list[str]:
     """The words of all interventions of ours: the files of `plasticity_rl/interventions` less what they share."""
     folder = Path(plasticity_rl.__path__[0]) / "interventions"
     return sorted(path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "chain"))
+
+
+def preset(kind: str, word: str) -> dict[str, str]:
+    """The settings that a word brings with it; none where it is a class's own."""
+    if kind == "benchmark":
+        return PAPERS[word].settings if word in PAPERS else PRESETS.get(word, {})
+    return AGENT_PRESETS.get(word, {}) if kind == "agent" else {}
 
 
 def part_class(kind: str, word: str) -> type:
