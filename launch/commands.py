@@ -178,7 +178,7 @@ def sweep(
 
 
 def claims(
-    numbers: tuple[int, ...] = (),
+    numbers: Annotated[tuple[int, ...], tyro.conf.arg(metavar="[N ...]", help_behavior_hint="(default: all)")] = (),
     /,
     *,
     scale: Literal["small", "paper"] = "small",
@@ -194,8 +194,8 @@ def claims(
     Runs go to runs/claims-SCALE; done ones are skipped, unfinished ones resumed. The page holds every claim that has run so far.
 
     Args:
-        numbers: of the claims; all without one
-        scale: small is for two processor cores, paper has the papers' settings
+        numbers: of the claims
+        scale: small is for two processor cores, paper has the papers' settings as far as they are known
         dry_run: say what would run, and write nothing
         out: folder of claims.md and its figures
         runs: folder of all runs

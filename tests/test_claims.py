@@ -89,6 +89,14 @@ def _adam_learns(results):
     return All("all of:", (above("the third visit less a tenth lies above 0", difference, area[:, 2:], 0 * area[:, 2:] + 0.1),))
 
 
+def test_a_dry_run_says_what_would_run_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(claims, "load_claims", lambda: {4: TINY})
+    assert main(["claims", "--dry-run", "--runs", str(tmp_path / "runs")]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row == ["4", "A", "tiny", "one", "3", "6", "x", "3", "0", "3", "x", "2", "180"]  # 2 arms x 3 rates; 3 tasks of 60 updates
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(("number", "scale"), [(number, scale) for number, claim in claims.load_claims().items() for scale in claim.scales])
 def test_every_claim_is_made_of_experiments(number: int, scale: str) -> None:
     """All cells and reported runs can be said and their parts fit, arms have keys of their own, and choosing takes a tenth."""
