@@ -175,7 +175,7 @@ REFUSED: dict[type | Intervention, tuple[str, ...]] = {
 
 def law(test, over=MEMBERS):
     """A test of every member of the table of contents, on every kind of network that it takes, alone and side by side."""
-    kinds = [("mlp", 1), ("mlp", 3), ("nature", 1), ("nature", 3), ("residual", 2), ("noisy", 2)]
+    kinds = [("mlp", 1), ("mlp", 3), ("nature", 1), ("nature", 3), ("residual", 1), ("residual", 3), ("noisy", 2)]
     cases = [
         (each, kind, members) for each in over for kind, members in kinds if kind not in REFUSED.get(each, REFUSED.get(type(each), ()))
     ]
