@@ -11,16 +11,17 @@ from torch import Tensor
 from agents.chance import Chance
 from envs.sequences import Visit
 from plasticity_rl.experiment import MAX_SEED
-from plasticity_rl.lift import compiled, lift, one_by_one
+from plasticity_rl.lift import compiled, in_turn, lift
 from plasticity_rl.networks import Network
 from plasticity_rl.seeds import derive
 
 
-def lifted_act(agent: Any, network: Network, alone: bool, compile: bool) -> Callable[..., dict[str, Tensor]]:
-    """`agent.act` of all members: (params, observations, drawn, shared) -> what it says. `alone`: one member after the other."""
+def lifted_act(agent: Any, network: Network, at_once: int, compile: bool) -> Callable[..., dict[str, Tensor]]:
+    """`agent.act` of all members: (params, observations, drawn, shared) -> what it says. `at_once`: how many of
+    them by one call."""
     act = lift(lambda params, observations, drawn, shared: agent.act(network, params, observations, drawn, shared), in_dims=(0, 0, 0, None))
     act = compiled(act) if compile else act
-    return one_by_one(act, shared=1) if alone else act
+    return in_turn(act, at_once, shared=1)
 
 
 def draw(chance: Chance, agent: Any, network: Network, outputs: int, at: int, environments: int, suffix: str = "") -> dict[str, Tensor]:

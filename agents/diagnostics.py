@@ -16,7 +16,7 @@ from agents.pictures import pictures
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions.base import tops
 from plasticity_rl.learner import Batch, Learner
-from plasticity_rl.lift import copied, lift, one_by_one
+from plasticity_rl.lift import copied, in_turn, lift
 from plasticity_rl.metrics import finite
 from plasticity_rl.metrics.units import moments
 from plasticity_rl.networks import Params
@@ -142,7 +142,7 @@ class Diagnostics:
     def _seen(self, params: Params, inputs: Tensor) -> tuple[Tensor, Params]:
         """Outputs, and units before their activation, all of them numbers."""
         apply = lift(lambda params, inputs, task: self._learner.network.apply(params, inputs, task=task, raw=True))
-        outputs, raw = (one_by_one(apply) if self._learner.alone else apply)(params, inputs, self._task)
+        outputs, raw = in_turn(apply, self._learner.at_once)(params, inputs, self._task)
         for layer, units in raw.items():
             finite(layer, units)
         return outputs, raw

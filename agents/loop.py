@@ -54,7 +54,7 @@ class Loop(ABC):
             device,
             compile,
         )
-        self._act, self._act_without_noise = (lifted_act(agent, network, self.learner.alone, compile) for _ in range(2))
+        self._act, self._act_without_noise = (lifted_act(agent, network, self.learner.at_once, compile) for _ in range(2))
         self.chance = Chance(experiment.seed, self.members, device)
         self.scale = Scale(self.members, self.environments, agent.discount, device)
         self.diagnostics = Diagnostics(self.learner, experiment)

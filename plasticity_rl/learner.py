@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
 from plasticity_rl.interventions.chain import Chain, forgets_parts
-from plasticity_rl.lift import Captured, compiled, copied, lift, one_by_one, stack, write_
+from plasticity_rl.lift import Captured, at_once, compiled, copied, in_turn, lift, stack, write_
 from plasticity_rl.metrics import norms, work
 from plasticity_rl.networks import Network, Params
 from plasticity_rl.noise import key, normals
@@ -72,11 +72,10 @@ class Learner:
         self._last: dict[str, Tensor] = {}
         self._rows = slice(None)
         update = compiled(self._step) if compile else self._step
-        self.alone = device == "cpu" and network.spec.convolves
-        """are members updated one after the other?"""
+        self.at_once = at_once(self.members, device, network.spec.convolves)
+        """how many members are updated by one call"""
         measure = lift(lambda *given: self._one(*given, measure=True)[2])
-        self._update = one_by_one(update) if self.alone else update
-        self._measure = one_by_one(measure) if self.alone else measure
+        self._update, self._measure = (in_turn(function, self.at_once) for function in (update, measure))
         if compile and device.startswith("cuda"):
             self._update = Captured(update, varying=(4, 5))  # noise and batch; parameters, rate and an agent's target stay where they are
 

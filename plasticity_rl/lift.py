@@ -35,23 +35,35 @@ def lift(function: Callable[..., Any], in_dims: int | tuple[int | None, ...] = 0
     return lifted
 
 
-def one_by_one(function: Callable[..., Any], shared: int = 0) -> Callable[..., Any]:
-    """`function` of S members as S calls of one, whose results are put together. What it writes in place is written to all.
+def in_turn(function: Callable[..., Any], size: int, shared: int = 0) -> Callable[..., Any]:
+    """`function` of S members as calls of `size` members, one after the other, whose results are put together; S is a multiple of it. What
+    it writes in place is written to all.
 
     The last `shared` arguments are the same for all members.
-
-    On a processor, convolutions of many networks at once (grouped ones) cost up to twice as much as one network's after the other.
     """
 
     def called(*given: Any) -> Any:
         members = len(tree_leaves(given)[0])
-        if members == 1:
+        if members == size:
             return function(*given)
         own, common = given[: len(given) - shared], given[len(given) - shared :]
-        each = [function(*tree_map(lambda tensor, m=m: tensor[m : m + 1], own), *common) for m in range(members)]
+        each = [function(*tree_map(lambda tensor, m=m: tensor[m : m + size], own), *common) for m in range(0, members, size)]
         return tree_map(lambda *tensors: torch.cat(tensors), *each)
 
     return called
+
+
+def at_once(members: int, device: str, convolves: bool) -> int:
+    """How many of the members are best updated in one call: a whole share of them.
+
+    On a processor, convolutions of many networks at once (grouped ones) cost up to twice as much as one network's after the other, and what
+    more than 32 small networks remember of an update no longer fits the caches.
+    """
+    if device != "cpu":
+        return members
+    if convolves:
+        return 1
+    return next((size for size in range(min(members, 32), 7, -1) if members % size == 0), members)
 
 
 def _first(tensor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.func import grad, vmap
 
 from plasticity_rl.interventions import assemble
 from plasticity_rl.learner import Learner
-from plasticity_rl.lift import Captured, can_compile, compiled, lift, one_by_one, stack, write_
+from plasticity_rl.lift import Captured, at_once, can_compile, compiled, in_turn, lift, stack, write_
 from plasticity_rl.networks import MLP, Ends, Impala, Nature, Params
 from plasticity_rl.optimizers import Adam, Net
 from tests.modules import generator, random_params
@@ -83,8 +83,8 @@ def test_trees_come_back_as_they_went_in(count):
         assert torch.equal(after.params[name], param)
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_one_by_one_is_all_at_once_and_writes_to_all(count):
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (3, 1), (6, 2), (4, 4)])
+def test_in_turn_is_all_at_once_and_writes_to_all(count, size):
     def step(params: Params, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         new, reported = lift(lambda params, batch: ({"w": params["w"] * batch["x"].sum()}, {"loss": params["w"].sum()}))(params, batch)
         write_(params, new)
@@ -93,11 +93,17 @@ def test_one_by_one_is_all_at_once_and_writes_to_all(count):
     batch = {"x": torch.arange(2.0 * count).view(count, 2)}
     separate, together = ({"w": torch.arange(1.0, 3 * count + 1).view(count, 3)} for _ in range(2))
     place = separate["w"].data_ptr()
-    losses = [one_by_one(step)(separate, batch)["loss"].tolist(), step(together, batch)["loss"].tolist()]
+    losses = [in_turn(step, size)(separate, batch)["loss"].tolist(), step(together, batch)["loss"].tolist()]
     assert losses[0] == losses[1] == [sum((3 * m + 1, 3 * m + 2, 3 * m + 3)) for m in range(count)]
     assert separate["w"].tolist() == together["w"].tolist()
     assert separate["w"].tolist() == [[(4 * m + 1) * (3 * m + i) for i in (1, 2, 3)] for m in range(count)]
     assert separate["w"].data_ptr() == place
+
+
+def test_members_are_shared_out_equally():
+    dense = {members: at_once(members, "cpu", convolves=False) for members in (1, 5, 32, 33, 37, 64, 100, 128)}
+    assert dense == {1: 1, 5: 5, 32: 32, 33: 11, 37: 37, 64: 32, 100: 25, 128: 32}
+    assert [at_once(5, device, convolves=True) for device in ("cpu", "cuda")] == [1, 5]
 
 
 def test_writing_keeps_the_place():
