@@ -55,7 +55,7 @@ class Trial:
 
     @property
     def spent(self) -> Path:
-        """Where the time is noted that it took; there as soon as all of it has run."""
+        """Where the time is noted that it took; there as soon as any of it has run."""
         return self.folder / f"claim{self.number}.json"
 
     def place(self, made: Experiment) -> Path:
@@ -146,15 +146,23 @@ def carry_out(trial: Trial, device: str, compile: bool, other_code: bool) -> int
         different = list({experiment(each).key: each for each in said}.values())
         return run_sweep(different, trial.folder.parent, trial.folder.name, device, compile, other_code)
 
-    sweep([said for each in trial.searched().values() for _, said in each])  # a cell whose loss is no number is out of the race
-    choices = trial.choices()
-    failed = 0
-    for _ in range(2):  # the second time with those that follow a record
-        failed = sweep(list(trial.reported(choices).values())) or failed
-    earlier = json.loads(trial.spent.read_text("utf-8"))["seconds"] if trial.spent.exists() else 0.0
-    spent = {"seconds": earlier + time.monotonic() - began, "machine": machine(device)["machine"], "load": os.getloadavg()[2]}
-    write_json(trial.spent, spent)
+    try:
+        sweep([said for each in trial.searched().values() for _, said in each])  # a cell whose loss is no number is out of the race
+        choices = trial.choices()
+        failed = 0
+        for _ in range(2):  # the second time with those that follow a record
+            failed = sweep(list(trial.reported(choices).values())) or failed
+    finally:
+        if trial.folder.exists():
+            _note_time(trial, time.monotonic() - began, device)
     return failed
+
+
+def _note_time(trial: Trial, seconds: float, device: str) -> None:
+    """Add what a sitting took to what was noted before."""
+    earlier = json.loads(trial.spent.read_text("utf-8"))["seconds"] if trial.spent.exists() else 0.0
+    spent = {"seconds": earlier + seconds, "machine": machine(device)["machine"], "load": os.getloadavg()[2]}
+    write_json(trial.spent, spent)
 
 
 def trials(numbers: Sequence[int], scale: str, runs: Path) -> list[Trial]:
