@@ -1,6 +1,6 @@
 """TensorBoard's view of a run: curves of the rows of the two CSV files, and pictures; `launch.video` adds the folder `videos` to it."""
 
-import statistics
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +8,12 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
+from launch.curves import Curves
 from launch.images import drawn, tiled
-from launch.layout import description, layout
+from launch.layout import Layout, description, layout
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Metric, Picture, Score, Spec, find_runs, read_rows, read_spec
 
-SHOWN = 10  # members whose scores have a curve of their own
-LAYERS = 6  # of which each has a curve; those of a deeper network share their mean's
-EVALUATED = 30  # curves of evaluations by member, or they are means over members
 TAGS = 190  # curves and pictures of a run; what else there is stays under 200
 IMAGES = 100  # the most that TensorBoard shows of one tag: videos of as many checkpoints
 
@@ -28,24 +26,24 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
 
-        self._spec = spec
-        self._at = 0
-        self._values: dict[str, list[float]] = {}
+        self._curves = Curves(spec, self._draw)
         self._tags: set[str] = set()
         self._left: set[str] = set()
-        self._tasks = len({visit["task"] for visit in spec.visits})
+        self._charts: Layout = {}
+        self._laid_out = 0  # tags that the charts are of
         old = sorted((run / "tb").glob("events.*"))
         shown = [event for path in old for event in _pictures(path)]
         for path in old:
             path.unlink()
         self._writer = SummaryWriter(str(run / "tb"))
         self._writer.add_text("run", description(spec))
-        self._writer.add_custom_scalars(layout(spec))
         settings = {"chain": spec.label, "benchmark": spec.benchmark, "seed": spec.seed, "members": spec.members}
         for kind in ("agent", "network", "optimizer", "schedule"):
             name, fields = spec.experiment[kind]
             settings |= {kind: name} | {f"{kind}.{field}": _plain(value) for field, value in fields.items()}
-        for summary in hparams(settings, {}):  # in this writer, because add_hparams would make a run of its own
+        score = "score/online/member0" if spec.unit == "updates" else "score/return/member0"
+        # The table shows that curve's last value. In this writer, because add_hparams would make a run of its own.
+        for summary in hparams(settings, {score: 0.0}):
             assert self._writer.file_writer is not None
             self._writer.file_writer.add_summary(summary)
         self.seen = {(value.tag, event.step) for event in shown for value in event.summary.value}
@@ -59,25 +57,13 @@ class Board:
                 self.add(row)
 
     def add(self, row: Score | Metric) -> None:
-        """Training scores get a curve a member; evaluations one a task and member, the mean over its episodes; diagnostics one, the mean
-        over members.
-        """
-        at = row.updates if self._spec.unit == "updates" else row.frames
-        if at != self._at:
-            self._flush()
-            self._at = at
-        if isinstance(row, Metric):
-            self._values.setdefault(row.name if "/" in row.name else f"training/{row.name}", []).append(row.value)
-        elif row.kind == "evaluation":
-            by_member = self._tasks * min(self._spec.members, SHOWN) <= EVALUATED
-            if row.member < SHOWN or not by_member:
-                self._values.setdefault(f"evaluation/{row.task}" + by_member * f"/member{row.member}", []).append(row.score)
-        elif row.kind != "cut" and row.member < SHOWN:
-            self._scalar(f"score/{row.kind}/member{row.member}", row.score, at)
+        """A row of a table."""
+        self._curves.add(row)
+        self._lay_out()
 
     def show(self, picture: Picture) -> None:
         """A histogram, or an image, where it is not there already."""
-        at = picture.updates if self._spec.unit == "updates" else picture.frames
+        at = self._curves.reach(picture)
         if (picture.name, at) in self.seen or not self._has_room(picture.name):
             return
         if picture.kind == "histogram":
@@ -86,14 +72,17 @@ class Board:
             image = tiled(picture.values) if picture.kind == "image" else drawn(picture.values)
             self._writer.add_image(picture.name, image, at, dataformats="HWC")
 
-    def _flush(self) -> None:
-        for curve, values in _merged(self._values).items():
-            self._scalar(curve, statistics.fmean(values), self._at)
-        self._values = {}
-
-    def _scalar(self, tag: str, value: float, at: int) -> None:
+    def _draw(self, tag: str, value: float, at: int) -> None:
         if self._has_room(tag):
             self._writer.add_scalar(tag, value, at)
+
+    def _lay_out(self) -> None:
+        """Group the curves that there are by now: TensorBoard takes the newest layout, and would show charts without curves."""
+        if len(self._tags) != self._laid_out:
+            self._laid_out = len(self._tags)
+            if (charts := layout(self._tags)) != self._charts:
+                self._charts = charts
+                self._writer.add_custom_scalars(charts)
 
     def _has_room(self, tag: str) -> bool:
         """Is it one of the first so many tags?"""
@@ -107,7 +96,8 @@ class Board:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._flush()
+        self._curves.flush()
+        self._lay_out()
         if self._left:
             self._writer.add_text("left out", f"More than {TAGS} curves: metrics.csv alone has {', '.join(sorted(self._left))}")
         self._writer.close()
@@ -147,6 +137,7 @@ def serve(folder: Path, port: int) -> int:
             place.symlink_to((run / "tb").resolve())
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", names, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--samples_per_plugin", f"images={IMAGES}"]
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # or TensorBoard would outlive this process
         try:
             return subprocess.run(command, check=False).returncode
         except KeyboardInterrupt:
@@ -159,20 +150,6 @@ def _pictures(path: Path) -> list[Any]:
 
     events = LegacyEventFileLoader(str(path)).Load()
     return [event for event in events if any(value.HasField("histo") or value.HasField("image") for value in event.summary.value)]
-
-
-def _merged(curves: dict[str, list[float]]) -> dict[str, list[float]]:
-    """The curves of one moment, those of a kind that has more than `LAYERS` layers as one."""
-    kinds: dict[str, list[str]] = {}
-    for curve in curves:
-        kinds.setdefault(curve.partition("/")[0], []).append(curve)
-    merged: dict[str, list[float]] = {}
-    for kind, of_kind in kinds.items():
-        if len(of_kind) > LAYERS and kind not in ("training", "evaluation"):
-            merged[f"{kind}/mean over layers"] = [value for curve in of_kind for value in curves[curve]]
-        else:
-            merged |= {curve: curves[curve] for curve in of_kind}
-    return merged
 
 
 def _plain(value: object) -> object:

@@ -4,20 +4,25 @@ from io import BytesIO
 
 import numpy as np
 
-SCALE = 2  # pixels for one of an observation, either way
+WIDTH = 512  # pixels, about, of a row of observations
+ROW = 4  # images side by side
+BAR = 24  # pixels: height of a vector
 
 
 def tiled(inputs: np.ndarray) -> np.ndarray:
-    """Inputs of a network (examples, *shape) side by side: images of 3 channels in colour, the newest of other stacks in grey, and
-    vectors below each other as bars, between the smallest and the largest number of all."""
-    if inputs.ndim != 4:
-        inputs = inputs.reshape(1, 1, len(inputs), -1).repeat(8, 3)
-    shown = inputs if inputs.shape[1] == 3 else inputs[:, -1:].repeat(3, 1)
+    """Inputs of a network (examples, *shape) as one picture: images four to a row, those of 3 channels in colour, of other stacks the
+    newest frame in grey; vectors below each other, a cell for each number, between the smallest and the largest of all."""
+    images = inputs.ndim == 4
+    shown = inputs if images else inputs.reshape(len(inputs), 1, 1, -1)
+    shown = shown if shown.shape[1] == 3 else shown[:, -1:].repeat(3, 1)
     if shown.dtype != np.uint8:
         low, high = shown.min(), shown.max()
         shown = ((shown - low) / (high - low if high > low else 1) * 255).astype(np.uint8)
-    row = np.concatenate(list(shown.transpose(0, 2, 3, 1)), axis=1)
-    return row.repeat(SCALE, 0).repeat(SCALE, 1)
+    across = ROW if images else 1
+    shown = np.concatenate([shown, np.zeros_like(shown[: -len(shown) % across])]).transpose(0, 2, 3, 1)
+    rows = [np.concatenate(list(shown[first : first + across]), axis=1) for first in range(0, len(shown), across)]
+    scale = max(WIDTH // rows[0].shape[1], 1)
+    return np.concatenate(rows).repeat(scale if images else BAR, 0).repeat(scale, 1)
 
 
 def drawn(spectra: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """How TensorBoard groups a run's curves under Custom Scalars, and what its text panel says of the run."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from plasticity_rl.runs import Spec
@@ -14,7 +16,7 @@ CHARTS: dict[str, dict[str, list[str]]] = {
         "moved since the visit began": [r"preactivation_shift/"],
         "likeness to the visit's start": [r"(cka|pwcca)_to_start/"],
         "churn of one update": [r"training/(policy_)?churn$"],
-        "probes": [r"probe"],
+        "probes": [r"probe_"],
         "what penalties weigh": [r"penalty_over_loss/"],
         "what projections do": [r"projection_(factor|change)/"],
         "what steps of methods do": [r"step_change/"],
@@ -31,7 +33,7 @@ CHARTS: dict[str, dict[str, list[str]]] = {
         "mean before the activation": [rf"preactivation_mean{BOTH}"],
         "variance before the activation": [rf"preactivation_variance{BOTH}"],
     },
-    "ranks": {name.replace("_", " "): [rf"^{name}{BOTH}"] for name in ("stable_rank", "effective_rank", "srank", "feature_rank")},
+    "ranks": {name.replace("_", " "): [rf"{name}{BOTH}"] for name in ("stable_rank", "effective_rank", "srank", "feature_rank")},
     "norms": {
         "weights": [rf"weight_norm{BOTH}"],
         "distance from birth": [r"distance_from_birth/"],
@@ -41,16 +43,16 @@ CHARTS: dict[str, dict[str, list[str]]] = {
         "gradients, L1": [r"gradient_l1/"],
         "gradients, L2": [r"gradient_l2/"],
     },
-    "speed": {"updates a second": [r"training/updates_per_second"], "learning rate": [r"training/learning_rate"]},
-}
-GAMES = {
+    "speed": {
+        "updates a second": [r"training/updates_per_second"],
+        "memory, MB": [r"training/memory_mb"],
+        "learning rate": [r"training/learning_rate"],
+    },
     "policy and values": {
         "entropy": [r"training/policy_entropy"],
         "variance": [r"training/policy_variance"],
         "values": [r"training/value_scale"],
-    }
-}
-CURVATURE = {
+    },
     "curvature": {
         "Hessian": [rf"hessian_eigenvalue{BOTH}"],
         "tangent kernel's rank": [r"training/ntk_rank"],
@@ -58,17 +60,19 @@ CURVATURE = {
         "gradients": [r"training/gradient_"],
         "Jacobian": [r"training/jacobian_norm"],
         "reliance on units": [rf"reliance_(mean|max){BOTH}"],
-    }
+    },
+    "Ray": {"actors that died": [r"training/actor_deaths"]},
 }
-RAY = {"Ray": {"actors that died": [r"training/actor_deaths"]}}
 
 
-def layout(spec: Spec) -> Layout:
-    """Categories of charts, each chart the curves whose tags match."""
-    chosen = CHARTS | (GAMES if spec.unit == "frames" else {})
-    chosen |= CURVATURE if spec.experiment.get("curvature_every") else {}
-    chosen |= RAY if spec.experiment.get("actors") else {}
-    return {category: {chart: ["Multiline", tags] for chart, tags in charts.items()} for category, charts in chosen.items()}
+def layout(tags: Iterable[str]) -> Layout:
+    """Categories of charts that have curves, each chart the curves whose tags begin as one of its patterns says."""
+    tags, categories = list(tags), Layout()
+    for category, charts in CHARTS.items():
+        shown = {chart: patterns for chart, patterns in charts.items() if any(re.match("|".join(patterns), tag) for tag in tags)}
+        if shown:
+            categories[category] = {chart: ["Multiline", patterns] for chart, patterns in shown.items()}
+    return categories
 
 
 def description(spec: Spec) -> str:
@@ -81,14 +85,14 @@ def description(spec: Spec) -> str:
         "",
         f"{len(spec.visits)} visits, {budget:,} {spec.unit} for each member: {named}",
         "",
-        "| part | settings |",
-        "|---|---|",
+        "| part | name | settings |",
+        "|---|---|---|",
     ]
     parts = [
         (kind, spec.experiment[kind]) for kind in ("benchmark", "agent", "network", "optimizer", "schedule") if kind in spec.experiment
     ]
     parts += [("method", each) for each in spec.experiment.get("chain", [])]
-    lines += [f"| {kind} {name} | {', '.join(f'{field} {value}' for field, value in fields.items())} |" for kind, (name, fields) in parts]
+    lines += [f"| {kind} | {name} | {', '.join(f'{field} {value}' for field, value in fields.items())} |" for kind, (name, fields) in parts]
     lines += [
         "",
         "Curves are means over members but for scores, and `_fresh` is an untrained network of the same kind; docs/metrics.md defines",

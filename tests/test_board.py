@@ -3,13 +3,17 @@
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from filelock import FileLock
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from launch.board import Board
+from launch.board import TAGS, Board, rebuild
+from launch.curves import LAYERS
 from launch.progress import Display
-from plasticity_rl.runs import Metric, Score, Spec, Tick
+from launch.runner import FolderTaken
+from plasticity_rl.runs import Metric, Picture, Score, Spec, Tick
 from tests.fake_runs import spec, write_run
 
 GAMES = {"benchmark": "Atari", "unit": "frames", "members": 12}
@@ -81,6 +85,69 @@ def test_the_board_is_made_anew_without_what_others_put_beside_it(tmp_path: Path
         with Board(run, described()):
             pass
     assert len(list((run / "tb").glob("events.*"))) == 1 and (run / "tb" / "videos" / "events.of.videos").exists()
+
+
+def test_layers_beyond_the_limit_share_their_mean(tmp_path: Path) -> None:
+    run = write_run(tmp_path, described(), [])
+    with Board(run, described()) as board:
+        for layer in range(LAYERS + 1):
+            for member in (0, 1):
+                board.add(metric(member, 80, f"norm/hidden{layer}", layer + 0.5 * member))
+        for layer in range(LAYERS):
+            board.add(metric(0, 80, f"dead_fraction/hidden{layer}", layer))
+        for number in range(LAYERS + 1):
+            board.add(metric(0, 80, f"quantity{number}", number))  # no layers, though as many
+    found = curves(run)
+    assert found["norm/mean over layers"] == [(80, LAYERS / 2 + 0.25)] and "norm/hidden0" not in found
+    assert [found[f"dead_fraction/hidden{layer}"] for layer in range(LAYERS)] == [[(80, layer)] for layer in range(LAYERS)]
+    assert [found[f"training/quantity{number}"] for number in range(LAYERS + 1)] == [[(80, number)] for number in range(LAYERS + 1)]
+
+
+def test_what_comes_after_so_many_tags_is_left_out_and_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path, described(), [])
+    with Board(run, described()) as board:
+        for frames in (80, 160):
+            for number in range(TAGS + 2):
+                board.add(metric(0, frames, f"quantity{number:03}", number))
+        board.show(histogram(160))
+    events = EventAccumulator(str(run / "tb")).Reload()
+    tags = events.Tags()
+    assert sum(len(tags[kind]) for kind in ("scalars", "images", "histograms", "tensors")) <= 200 and tags["histograms"] == []
+    assert [len(events.Scalars(tag)) for tag in tags["scalars"]] == [2] * TAGS
+    (said,) = events.Tensors("left out/text_summary")
+    text = said.tensor_proto.string_val[0].decode()
+    assert all(name in text for name in (f"quantity{TAGS:03}", f"quantity{TAGS + 1:03}", "preactivations/hidden0"))
+    assert f"quantity{TAGS - 1:03}" not in text
+
+
+def histogram(frames: int) -> Picture:
+    return Picture(1, "Boxing", 0, frames, frames // 4, frames // 16, "preactivations/hidden0", "histogram", np.arange(100.0))
+
+
+def test_rebuilding_has_the_curves_of_the_tables_and_keeps_pictures_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path, described(), ROWS, [metric(0, 80, "loss", 2.0)])
+    rebuild(run)
+    assert curves(run) == SCORES | {"training/loss": [(80, 2.0)]}
+    assert "histograms and images are absent: only a run itself makes them" in capsys.readouterr().out
+    with Board(run, described()) as board:
+        board.show(histogram(160))
+        board.show(histogram(160)._replace(name="observations", kind="image", values=np.zeros((8, 4))))
+    for _ in range(2):
+        rebuild(run)
+        assert "2 histograms and images were kept" in capsys.readouterr().out
+    events = EventAccumulator(str(run / "tb")).Reload()
+    (kept,) = events.Histograms("preactivations/hidden0")
+    assert (kept.step, kept.histogram_value.num, kept.histogram_value.sum) == (160, 100, 4950.0)
+    assert [image.step for image in events.Images("observations")] == [160] and curves(run)["training/loss"] == [(80, 2.0)]
+
+
+def test_a_run_that_is_being_written_is_not_rebuilt(tmp_path: Path) -> None:
+    run = write_run(tmp_path, described(), ROWS)
+    with FileLock(run / ".lock"), pytest.raises(FolderTaken):
+        rebuild(run)
+    assert not (run / "tb").exists()
 
 
 def test_the_score_shown_is_that_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
