@@ -14,6 +14,7 @@ DONE = 0
 Device = Literal["auto", "cpu", "cuda"]
 Words = Annotated[str | None, tyro.conf.arg(metavar="WORD[:FIELD=VALUE,...]", help_behavior_hint="(default: the benchmark's)")]
 Count = Annotated[str | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the benchmark's)")]
+Project = Annotated[str | None, tyro.conf.arg(metavar="PROJECT", help_behavior_hint="(optional)")]
 Plugins = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="MODULE", help_behavior_hint="(repeatable)")]
 
 
@@ -53,6 +54,7 @@ def run(
     file: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")] = None,
     plugin: Plugins = (),
     runs: Path = Path("runs"),
+    wandb: Project = None,
     device: Device = "auto",
     eager: bool = False,
     other_code: bool = False,
@@ -81,6 +83,7 @@ def run(
         address: of the Ray cluster whose processors the actors take; `auto` finds one on this machine
         file: a TOML file with any of the fields above; what the command line says counts more
         plugin: a module with methods of your own, which the chain names as MODULE.CLASS
+        wandb: a project of Weights & Biases that the run is logged to as well
         runs: folder of all runs
         device: auto takes a GPU where there is one
         eager: do not compile the update
@@ -107,6 +110,7 @@ def run(
         evaluate=evaluate,
         actors=actors,
     )
+    _refuse_without_wandb(wandb)
     described = experiment(said | {field: value for field, value in given.items() if value is not None})
 
     from launch import runner
@@ -117,7 +121,7 @@ def run(
 
     reach(address)
     train = functools.partial(runner.train_here, address=address)
-    folder, outcome = runner.run(described, runs, name, pick(device), not eager, other_code, train)
+    folder, outcome = runner.run(described, runs, name, pick(device), not eager, other_code, train, wandb=wandb)
     print(f"{outcome}: {folder}\npython -m launch report {folder.parent}")
     return DONE
 
@@ -130,6 +134,7 @@ def sweep(
     dry_run: bool = False,
     plugin: Plugins = (),
     runs: Path = Path("runs"),
+    wandb: Project = None,
     device: Device = "auto",
     eager: bool = False,
     at_once: int = 256,
@@ -151,6 +156,7 @@ def sweep(
         dry_run: print what would run, and write nothing
         plugin: a module with methods of your own
         runs: folder of all runs
+        wandb: a project of Weights & Biases that the runs are logged to as well
         device: auto takes a GPU where there is one
         eager: do not compile the updates
         at_once: about how many members are trained as one in this process; 1 trains every run by itself
@@ -170,11 +176,12 @@ def sweep(
     if dry_run:
         print_sweep(experiments, runs, name or file.stem, at_once)
         return DONE
+    _refuse_without_wandb(wandb)
     if on == "ray":
         if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
             raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
-        return run_sweep_on_ray(experiments, runs, name or file.stem, not eager, other_code, address, cpus, gpus, retries)
-    return run_sweep(experiments, runs, name or file.stem, pick(device), not eager, other_code, at_once)
+        return run_sweep_on_ray(experiments, runs, name or file.stem, not eager, other_code, address, cpus, gpus, retries, wandb)
+    return run_sweep(experiments, runs, name or file.stem, pick(device), not eager, other_code, at_once, wandb)
 
 
 def claims(
@@ -530,6 +537,13 @@ def cluster_token() -> int:
     from launch.cluster_check import make_token
 
     return make_token()
+
+
+def _refuse_without_wandb(project: str | None) -> None:
+    if project is not None:
+        from launch.weights_and_biases import package
+
+        package()
 
 
 def allow(modules: Sequence[str]) -> None:

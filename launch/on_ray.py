@@ -147,6 +147,7 @@ def run_sweep(
     gpus: float,
     retries: int,
     make_row: Callable[[Spec, Console], Row] = Row,
+    wandb: str | None = None,
 ) -> int:
     """Carry out a sweep; returns the exit code: 0, or that of the last failure. `cpus` and `gpus` are of each run; each is begun again
     `retries` times at most. Raises UsageError where no cluster is at `address` or none of its nodes could ever hold a run, and Stopped."""
@@ -161,7 +162,7 @@ def run_sweep(
         while True:
             try:
                 remote = _Remote(row, cpus, gpus, stopping)
-                _, outcome = runner.run(experiment, runs, name, "cpu", compile, other_code, remote, row)
+                _, outcome = runner.run(experiment, runs, name, "cpu", compile, other_code, remote, row, wandb)
             except Stopping:
                 row.say("stopped early" if row.ended else "stopped")
                 return 0 if row.ended else 130

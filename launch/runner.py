@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from launch.board import Board
 from launch.join import connect
 from launch.progress import Display
+from launch.weights_and_biases import WeightsAndBiases
 from plasticity_rl import checkpoint, plugins
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
@@ -113,9 +114,10 @@ def run(
     other_code: bool = False,
     train: Train = train_here,
     view: View | None = None,
+    wandb: str | None = None,
 ) -> tuple[Path, str]:
     """Carry out an experiment in `root/name/key`: `done`, or `skipped` where it was done before. An interrupted run goes on from its last
-    checkpoint. Whoever trains, this process alone writes; without a `view`, it shows the progress itself.
+    checkpoint. Whoever trains, this process alone writes; without a `view`, it shows the progress itself. `wandb` is a project to log to.
 
     Raises UsageError (nothing was written), FolderTaken, Stopped, FloatingPointError (a loss that is no number), OSError (the disk), and
     what `train` raises.
@@ -128,7 +130,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            _carry_out(experiment, spec, context, folder, device, compile, train, view)
+            _carry_out(experiment, spec, context, folder, device, compile, train, view, wandb)
     except Timeout as error:
         raise FolderTaken(f"{folder} is being written by another process") from error
     return folder, "done"
@@ -154,9 +156,9 @@ def machine(device: str) -> dict[str, Any]:
 class Recorder:
     """The folder of one run while it is written: rows, TensorBoard's view, checkpoints. Whoever writes it holds its lock."""
 
-    def __init__(self, folder: Path, spec: Spec) -> None:
+    def __init__(self, folder: Path, spec: Spec, wandb: str | None = None) -> None:
         """Everything as it was at the last checkpoint, which is `resume`. Raises UsageError where there are only broken ones."""
-        self.folder, self._spec = folder, spec
+        self.folder, self._spec, self._project = folder, spec, wandb
         if not (folder / "spec.json").exists():
             write_json(folder / "spec.json", spec._asdict())
         self.resume, problems = checkpoint.load_latest(folder / "checkpoints")
@@ -164,6 +166,7 @@ class Recorder:
             raise UsageError(f"{folder} cannot be resumed: {'; '.join(problems)}; remove its checkpoints to start it again")
         for problem in problems:
             print(f"{problem}; the one before it is used", file=sys.stderr)
+        (folder / "FAILED").unlink(missing_ok=True)
         for table in TABLES:
             if self.resume:
                 truncate(folder / table, self.resume.facts["lengths"][table])
@@ -173,23 +176,32 @@ class Recorder:
 
     def __enter__(self) -> "Recorder":
         self._tables = {kind: self._open.enter_context(closing(Table(self.folder / table, kind))) for table, kind in TABLES.items()}
-        self._board = self._open.enter_context(Board(self.folder, self._spec))
+        self._boards: list[Board | WeightsAndBiases] = [self._open.enter_context(Board(self.folder, self._spec))]
+        if self._project:
+            self._boards.append(self._open.enter_context(WeightsAndBiases(self.folder, self._spec, self._project)))
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._open.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.__exit__(kind, error, trace)
 
     def take(self, event: Event) -> None:
         """Write down what a run reports. Raises FloatingPointError for a number that is none."""
         if isinstance(event, Score | Metric):
             self._tables[type(event)].append(event)
-            self._board.add(event)
+            for board in self._boards:
+                board.add(event)
         elif isinstance(event, Picture):
-            self._board.show(event)
+            for board in self._boards:
+                board.show(event)
         elif isinstance(event, Snapshot):
             lengths = {table: self._tables[kind].sync() for table, kind in TABLES.items()}
             saved = event._replace(facts=event.facts | {"lengths": lengths})
             checkpoint.save(self.folder / "checkpoints", event.facts["number"], saved)
+
+    def fail(self, error: FloatingPointError) -> None:
+        """The run cannot go on: say why, for those who look at its folder. Nothing more is taken."""
+        self.__exit__(type(error), error, None)
+        (self.folder / "FAILED").write_text(f"{error}\n", encoding="utf-8")
 
     def finish(self) -> None:
         """The run has reached its end."""
@@ -207,19 +219,24 @@ def _carry_out(
     compile: bool,
     train: Train,
     view: View | None,
+    wandb: str | None,
 ) -> None:
-    recorder = Recorder(folder, spec)
+    recorder = Recorder(folder, spec, wandb)
     where, events = train(experiment, device, compile, recorder.resume)
     write_json(folder / "context.json", context | where)
-    with Signals() as signals, recorder, nullcontext(view) if view else Display(spec) as display:
-        for event in events:
-            recorder.take(event)
-            if isinstance(event, Score):
-                display.score(event)
-            elif isinstance(event, Tick):
-                display.tick(event)
-            if signals.caught:
-                raise Stopped(signals.caught, f"stopped; the same command resumes {folder} from its last checkpoint")
+    try:
+        with Signals() as signals, recorder, nullcontext(view) if view else Display(spec) as display:
+            for event in events:
+                recorder.take(event)
+                if isinstance(event, Score):
+                    display.score(event)
+                elif isinstance(event, Tick):
+                    display.tick(event)
+                if signals.caught:
+                    raise Stopped(signals.caught, f"stopped; the same command resumes {folder} from its last checkpoint")
+    except FloatingPointError as error:
+        recorder.fail(error)
+        raise
     recorder.finish()
 
 

@@ -80,6 +80,7 @@ def run_sweep_on_ray(
     cpus: float,
     gpus: float,
     retries: int,
+    wandb: str | None = None,
 ) -> int:
     """The same on a Ray cluster: see `launch.on_ray`."""
     prepare_ray(address)
@@ -88,10 +89,19 @@ def run_sweep_on_ray(
     experiments = _refuse_first(build(said), runs, name, other_code)
     if any(each.actors for each in experiments):
         raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
-    return on_ray.run_sweep(experiments, runs, name, compile, other_code, address, cpus, gpus, retries)
+    return on_ray.run_sweep(experiments, runs, name, compile, other_code, address, cpus, gpus, retries, wandb=wandb)
 
 
-def run_sweep(said: Sequence[Said], runs: Path, name: str, device: str, compile: bool, other_code: bool = False, at_once: int = 256) -> int:
+def run_sweep(
+    said: Sequence[Said],
+    runs: Path,
+    name: str,
+    device: str,
+    compile: bool,
+    other_code: bool = False,
+    at_once: int = 256,
+    wandb: str | None = None,
+) -> int:
     """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure.
 
     Runs that can be trained as one are, `at_once` members at most (see `launch.population`).
@@ -115,7 +125,7 @@ def run_sweep(said: Sequence[Said], runs: Path, name: str, device: str, compile:
         else:
             left.append(each)
     for group in population.groups(left, runs, name, at_once):
-        began, ends = time.monotonic(), _carry_out(group, runs, name, device, compile, other_code)
+        began, ends = time.monotonic(), _carry_out(group, runs, name, device, compile, other_code, wandb)
         along = f" with {len(group) - 1} more" if len(group) > 1 else ""
         for each, (folder, error) in zip(group, ends, strict=True):
             if error is None:
@@ -128,16 +138,16 @@ def run_sweep(said: Sequence[Said], runs: Path, name: str, device: str, compile:
 
 
 def _carry_out(
-    group: Sequence[Experiment], runs: Path, name: str, device: str, compile: bool, other_code: bool
+    group: Sequence[Experiment], runs: Path, name: str, device: str, compile: bool, other_code: bool, wandb: str | None
 ) -> Sequence[tuple[Path, Exception | None]]:
     """The folder of each run of a group, and what ended it too soon."""
     from agents.remote import ActorsLost
     from launch import population, runner
 
     if len(group) > 1:
-        return population.run_together(group, runs, name, device, compile, other_code)
+        return population.run_together(group, runs, name, device, compile, other_code, wandb)
     try:
-        folder, _ = runner.run(group[0], runs, name, device, compile, other_code)
+        folder, _ = runner.run(group[0], runs, name, device, compile, other_code, wandb=wandb)
     except (FloatingPointError, ActorsLost) as error:
         return [(runs / name / group[0].key, error)]
     return [(folder, None)]

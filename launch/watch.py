@@ -9,11 +9,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.runs import Score, Spec, find_runs, is_done, read_spec
+from plasticity_rl.runs import Score, Spec, failure, find_runs, is_done, read_spec
 
 TAIL = 1 << 16  # bytes of a table's end that are read
+ENDED = ("done", "failed")
 STILL = 300.0  # seconds without a new row, after which a run counts as still: a leg of evaluations may take as long
 
 
@@ -21,7 +23,7 @@ class Seen(NamedTuple):
     """A run at one moment."""
 
     state: str
-    """waits, runs, still or done"""
+    """waits, runs, still, failed or done"""
     done: float
     """share of its budget"""
     score: float | None
@@ -30,6 +32,8 @@ class Seen(NamedTuple):
     """updates of one member so far, as scores.csv has it"""
     at: float
     """time of the newest row"""
+    why: str | None = None
+    """it failed"""
 
 
 def look(run: Path, spec: Spec, now: float) -> Seen:
@@ -42,8 +46,14 @@ def look(run: Path, spec: Spec, now: float) -> Seen:
     total = sum(visit["budget"] for visit in spec.visits)
     count = rows[-1].updates if rows else 0
     done = (rows[-1].updates if spec.unit == "updates" else rows[-1].frames) / total if rows else 0.0
-    state = "done" if is_done(run) else "waits" if not rows else "runs" if now - at < STILL else "still"
-    return Seen(state, 1.0 if state == "done" else min(done, 1.0), score, count, at)
+    why = failure(run)
+    if is_done(run):
+        state = "done"
+    elif why is not None:
+        state = "failed"
+    else:
+        state = "waits" if not rows else "runs" if now - at < STILL else "still"
+    return Seen(state, 1.0 if state == "done" else min(done, 1.0), score, count, at, why)
 
 
 def _last_rows(path: Path) -> list[Score]:
@@ -102,25 +112,26 @@ class Watch:
             shown.add_row(*cells, "" if left is None else str(timedelta(seconds=round(left))))
         states = [each.state for each in seen.values()]
         told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-        shown.caption, shown.caption_justify = f"{len(states)} runs: {told}", "left"
+        reasons = [f"{run.name} failed: {each.why}" for run, each in seen.items() if each.state == "failed"]
+        shown.caption, shown.caption_justify = Text("\n".join([f"{len(states)} runs: {told}", *reasons])), "left"
         return shown
 
 
 def watch(folder: Path, once: bool, every: float, console: Console | None = None) -> None:
-    """Show them until all are done, or it is stopped: a live table on a terminal, elsewhere a table whenever a state changes."""
+    """Show them until all have ended, or it is stopped: a live table on a terminal, elsewhere a table whenever a state changes."""
     console, watched = console or Console(highlight=False), Watch(folder)
     seen = watched.look(time.time())
     if once or not console.is_terminal:
         console.print(watched.table(seen))
         states = [each.state for each in seen.values()]
-        while not once and any(state != "done" for state in states):
+        while not once and any(state not in ENDED for state in states):
             time.sleep(every)
             seen = watched.look(time.time())
             if states != (states := [each.state for each in seen.values()]):
                 console.print(watched.table(seen))
         return
-    with Live(watched.table(seen), console=console, refresh_per_second=4) as live:
-        while any(each.state != "done" for each in seen.values()):
+    with Live(watched.table(seen), console=console, auto_refresh=False) as live:
+        while any(each.state not in ENDED for each in seen.values()):
             time.sleep(every)
             seen = watched.look(time.time())
-            live.update(watched.table(seen))
+            live.update(watched.table(seen), refresh=True)

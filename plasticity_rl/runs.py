@@ -8,6 +8,7 @@
       tb/               a view for people, rebuilt from the two CSVs
       checkpoints/      the last few, each whole or absent
       DONE              written last
+      FAILED            in its place: a line that says which number was none; gone when the run goes on
 
 Counts (frames, steps, updates) are of one member, since the start of the run, at the end of what the row reports.
 """
@@ -154,6 +155,14 @@ def find_runs(folder: Path) -> list[Path]:
 def is_done(run: Path) -> bool:
     """Has the run reached its end?"""
     return (run / "DONE").exists()
+
+
+def failure(run: Path) -> str | None:
+    """Why the run ended before its end, where numbers that are none ended it."""
+    try:
+        return (run / "FAILED").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
 
 
 class Table:

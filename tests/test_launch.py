@@ -16,7 +16,7 @@ from launch.__main__ import main
 from launch.show import KINDS, words
 from launch.words import part_class
 from plasticity_rl import checkpoint
-from plasticity_rl.runs import Metric, Score, find_runs, is_done, read_rows, read_spec
+from plasticity_rl.runs import Metric, Score, failure, find_runs, is_done, read_rows, read_spec
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--benchmark", "random-labels:images=60,tasks=3,updates=40", "--network", "mlp:width=12,depth=2", "--members", "2", "--eager"]
@@ -267,6 +267,15 @@ def test_a_loss_that_is_no_number_ends_with_code_6_and_no_score(tmp_path: Path, 
     (folder,) = find_runs(tmp_path)
     assert "the loss of member 0 is" in capsys.readouterr().err
     assert read_rows(folder / "scores.csv", Score) == ([], []) and not is_done(folder)
+    assert failure(folder) == "the loss of member 0 is nan after 15 updates"
+
+
+def test_a_run_that_goes_on_has_not_failed(tmp_path: Path) -> None:
+    assert run(tmp_path) == 0
+    (folder,) = find_runs(tmp_path)
+    (folder / "DONE").unlink()
+    (folder / "FAILED").write_text("the loss of member 0 is nan after 15 updates\n")
+    assert run(tmp_path) == 0 and is_done(folder) and failure(folder) is None
 
 
 def test_a_full_disk_ends_with_code_5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

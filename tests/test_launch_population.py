@@ -13,7 +13,7 @@ from launch import runner
 from launch.population import groups, run_together
 from launch.sweep import build, print_sweep, run_sweep
 from plasticity_rl.checkpoint import Snapshot, load_latest
-from plasticity_rl.runs import Metric, Score, is_done, read_rows
+from plasticity_rl.runs import Metric, Score, failure, is_done, read_rows
 from tests.training import CARTPOLE, LABELS
 
 SAID: list[dict[str, Any]] = [
@@ -105,6 +105,7 @@ def test_a_run_whose_numbers_fail_ends_alone(tmp_path: Path, capsys: pytest.Capt
     assert is_done(fine) and not is_done(failed)
     assert capsys.readouterr().err == "error: none: the loss of member 0 is nan after 15 updates\n"
     assert read_rows(failed / "scores.csv", Score) == ([], [])
+    assert failure(failed) == "the loss of member 0 is nan after 15 updates" and failure(fine) is None
     assert sweep(said, tmp_path) == 6
 
 
