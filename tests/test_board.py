@@ -1,5 +1,7 @@
 """What people see of a run while it goes: TensorBoard's curves and the terminal's line."""
 
+import os
+import signal
 from io import StringIO
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from filelock import FileLock
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from launch.board import TAGS, Board, rebuild
+from launch.board import TAGS, Board, rebuild, serve
 from launch.curves import LAYERS
 from launch.progress import Display
 from launch.runner import FolderTaken
@@ -148,6 +150,24 @@ def test_a_run_that_is_being_written_is_not_rebuilt(tmp_path: Path) -> None:
     with FileLock(run / ".lock"), pytest.raises(FolderTaken):
         rebuild(run)
     assert not (run / "tb").exists()
+
+
+def test_tensorboard_ends_with_the_signal_that_ends_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path, described(), [])
+    served: list[Path] = []
+
+    def signalled(command: list[str], check: bool) -> None:
+        served.append(Path(command[command.index("--logdir") + 1]))
+        assert served[0].exists() and command[command.index("--host") + 1] == "127.0.0.1"
+        os.kill(os.getpid(), signal.SIGTERM)  # raises here, where subprocess.run kills what it began
+
+    monkeypatch.setattr("launch.board.subprocess.run", signalled)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert serve(tmp_path, 0) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not served[0].exists()
 
 
 def test_the_score_shown_is_that_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
