@@ -25,8 +25,8 @@ def package() -> Any:
 class WeightsAndBiases:
     """Logs what `Board` shows, over updates or frames, to `project`; WANDB_MODE=offline keeps it in the run's folder until `wandb sync`.
 
-    A run that goes on, goes on under the same id. What it does again since its last checkpoint is the same and has been logged: the server
-    takes no step a second time.
+    A run that goes on, goes on under the same id. What it does again since its last checkpoint is the same once more, and wandb ignores
+    steps that lie behind the last one; that it does so across two offline parts of a run was not tried on a server.
     """
 
     def __init__(self, run: Path, spec: Spec, project: str) -> None:
