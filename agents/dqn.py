@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from agents.off_policy import ReplayLoop
+from agents.replay import CONTINUES, TERMINATED
 from agents.rewards import Rewards
 from agents.value_heads import Categorical, Quantiles, Scalar, ValueHead
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import Ends, Network, Params
+from plasticity_rl.networks import Ends, Network, Params, midpoints
 
 COSINES = 64  # of IQN's embedding, the paper's
 
@@ -78,6 +79,7 @@ class DQN:
 
     learns_from: ClassVar[str] = "rewards"
     samples: ClassVar[bool] = False
+    bears_lag: ClassVar[bool] = True  # replay holds what older policies did anyway
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("batch", "train_every", "unroll", "replay", "min_replay", "target_every", "steps"), "[1, 100_000_000]")
@@ -155,10 +157,40 @@ class DQN:
         return (batch["weights"] * losses).mean(), {"value": value.detach(), "errors": losses.detach()}
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
-        """Of ONE network: `actions` (B,), greedy for `observations` (B, ...), or any where `drawn["uniform"]` (B, 2) says so."""
-        values = self.head.expected(self.outputs(network, params, observations, {"task": shared["task"]} | drawn))
+        """Of ONE network: `actions` (B,), greedy for `observations` (B, ...), or any where `drawn["uniform"]` (B, 2) says so; and, where
+        replay is prioritised, the `outputs` that they were chosen by."""
+        outputs = self.outputs(network, params, observations, {"task": shared["task"]} | drawn)
+        values = self.head.expected(outputs)
         explore, which = drawn["uniform"].unbind(-1)
-        return {"actions": torch.where(explore < shared["epsilon"], (which * values.shape[-1]).long(), values.argmax(-1))}
+        said = {"actions": torch.where(explore < shared["epsilon"], (which * values.shape[-1]).long(), values.argmax(-1))}
+        return said | {"outputs": outputs} if self.priority else said
+
+    def first_errors(self, outputs: Tensor, actions: Tensor, rewards: Tensor, ends: Tensor) -> Tensor:
+        """Of ONE network: the loss of each step of an unroll, (T, B), by what the network said as it played: a remote actor's first
+        priorities, so that a new transition need not wait for the learner to be weighed (Ape-X; Horgan et al. 2018, arXiv 1803.00933).
+
+        `outputs` (T + 1, B, ...) and `actions` (T, B) are what `act` said, `rewards` and `ends` (T, B) what came of it. The last n-step
+        returns reach no further than the unroll. There is no target network: the one that acts stands for both, as in Ape-X.
+        """
+        steps, width = actions.shape
+        columns = torch.arange(width, device=actions.device).expand(steps, width)
+        reached = torch.arange(steps, device=actions.device)[:, None].expand(steps, width)
+        returns, discounts, alive = torch.zeros_like(rewards), torch.ones_like(rewards), torch.ones_like(rewards)
+        for _ in range(self.steps):
+            at = reached.clamp(max=steps - 1), columns
+            alive = alive * (reached < steps)
+            returns = returns + alive * discounts * rewards[at]
+            discounts = torch.where(alive > 0, discounts * self.discount * (ends[at] != TERMINATED), discounts)
+            reached = torch.where(alive > 0, reached + 1, reached)
+            alive = alive * (ends[at] == CONTINUES)
+        later = outputs[reached, columns].flatten(0, 1)
+        after = _at(later, self.head.expected(later).argmax(-1))
+        chosen = _at(outputs[:-1].flatten(0, 1), actions.flatten())
+        asked, fractions = self.head.fractions, None
+        if asked:  # who acts asks at fewer fractions, over which the loss is a sum
+            fractions = midpoints(chosen.shape[1], chosen).expand(len(chosen), -1)
+        losses = self.head.losses(chosen, after, returns.flatten(), discounts.flatten(), fractions)
+        return (losses * (asked / chosen.shape[1]) if asked else losses).view(steps, width)
 
     def judge(self, outputs: Tensor) -> dict[str, Tensor]:
         """What ONE network's outputs say of n inputs: `preferences` (n, actions), which are expected values, and the largest, `values`."""

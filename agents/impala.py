@@ -42,6 +42,7 @@ class IMPALA:
     """weight of half the value's squared error"""
 
     learns_from: ClassVar[str] = "rewards"
+    bears_lag: ClassVar[bool] = True  # V-trace corrects for it
     queued: ClassVar[bool] = True
     samples: ClassVar[bool] = True
     separable: ClassVar[bool] = False  # examples are steps of unrolls, which need each other

@@ -62,7 +62,7 @@ class Loop(ABC):
         self.losses = torch.zeros(self.members, device=device)
         self.crew: Crew | None = None
         """the remote actors, once they are at work"""
-        self._compile, self._deaths = compile, 0
+        self._compile, self._deaths, self._lags_due = compile, 0, 0
         self.steps = 0
         """of each member, since the run began; a step of the pool that only resets an environment counts, so that members keep in step"""
         self.visit_began = 0
@@ -155,7 +155,8 @@ class Loop(ABC):
         if self.experiment.actors:
             self.crew = self.crew or Crew.hire(self.experiment, self._compile, self.bootstraps)
             plan = (visit, start, end, self.steps, last)
-            return Unrolls(self.crew, plan, self.members, self.environments, self.agent.unroll, self._weights, self.device)
+            ahead = 2 if self.experiment.free_running else 1
+            return Unrolls(self.crew, plan, self.members, self.environments, self.agent.unroll, self._weights, self.device, ahead)
         pool = self.benchmark.pool(visit, self._seeds("pool", self.environments)[:, columns], THREADS, self.experiment.seed)
         return Actor(pool, self.members, self.benchmark.stack, self.device)
 
@@ -167,10 +168,16 @@ class Loop(ABC):
             self.interrupted(columns)
             yield from self.scores(visit, actor.cut(columns), "cut")
         assert self.crew
+        found = {}
         if self.crew.deaths > self._deaths:
-            self._deaths = self.crew.deaths
+            found["actor_deaths"] = self._deaths = self.crew.deaths
+        if self.experiment.free_running and actor.lags and self.learner.ticks["update"] >= self._lags_due:
+            self._lags_due = self.learner.ticks["update"] + self.experiment.diagnose_every
+            found |= {"policy_lag": float(np.mean(actor.lags)), "policy_lag_highest": max(actor.lags)}
+            actor.lags.clear()
+        for name, value in found.items():
             for member in range(self.members):
-                yield Metric(member=member, **self.where(visit), name="actor_deaths", value=self._deaths)
+                yield Metric(member=member, **self.where(visit), name=name, value=value)
 
     def decide(self, visit: Visit, actor: Actor | Unrolls, columns: slice, progress: float) -> dict[str, Tensor]:
         """What the policy says of what an actor sees, or said where the actor is remote."""
@@ -253,7 +260,7 @@ class Loop(ABC):
         actor.close()
 
     def _weights(self) -> Weights:
-        return Weights(self.learner.ticks["update"], flat(self.learner.net.params))
+        return Weights(self.learner.ticks["update"], flat(self.learner.net.params), self.scale.deviation.cpu().numpy())
 
     def _seeds(self, purpose: str, environments: int) -> np.ndarray:
         return pool_seeds(self.experiment.seed, self.members, environments, self.steps, purpose)

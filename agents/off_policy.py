@@ -40,15 +40,15 @@ class ReplayLoop(Loop):
         actor = self.open(visit, everywhere, start, end, last)
         while self.steps < last:
             yield from self.ready(visit, actor)
-            actions = self.decide(visit, actor, everywhere, (self.steps - start) / (end - start))["actions"]
-            actor.send(actions)
-            self.replay.write_frames(actor.frames, actor.ages, actions, self.task(visit))
+            said = self.decide(visit, actor, everywhere, (self.steps - start) / (end - start))
+            actor.send(said["actions"])
+            self.replay.write_frames(actor.frames, actor.ages, said["actions"], self.task(visit))
             before, self.steps = self.steps, self.steps + self.environments
             for _ in range(self.steps // agent.train_every - before // agent.train_every):
                 if self.replay.size >= agent.min_replay:
                     yield from self._update(visit)
             step, episodes = actor.receive()
-            self.replay.write_outcome(*self.outcome(step, everywhere))
+            self.replay.write_outcome(*self.outcome(step, everywhere), self._priorities(said["errors"]) if "errors" in said else None)
             yield from self.scores(visit, episodes, "return")
             yield from self.tick(visit, last)
         self.replay.cut(actor.frames, actor.ages)
@@ -61,7 +61,8 @@ class ReplayLoop(Loop):
 
     @property
     def bootstraps(self) -> bool:
-        return False
+        """For the first priorities of the unroll's steps."""
+        return self.agent.priority > 0
 
     def observations(self) -> Tensor:
         """Drawn from the replay, unless it was just cleared."""
@@ -94,6 +95,9 @@ class ReplayLoop(Loop):
         self.replay.load(resume.tensors, resume.facts["written"])
         write_(self.target, {name: resume.tensors[f"target/{name}"] for name in self.target})
 
+    def _priorities(self, errors: Tensor) -> Tensor:
+        return errors.clamp(max=HIGHEST) ** self.agent.priority
+
     def _update(self, visit: Visit) -> Iterator[Metric]:
         agent, done = self.agent, self.learner.ticks["update"]
         correction = agent.correction + (1 - agent.correction) * min(self.steps / self._total, 1.0)
@@ -106,6 +110,6 @@ class ReplayLoop(Loop):
             batch["fractions"] = self.chance.uniform(done, "fractions", 3, agent.batch, agent.head.fractions)
         reported = yield from self.learn(visit, batch, self.target)
         if agent.priority and self.replay.written:
-            self.replay.prioritise(index, reported["errors"].clamp(max=HIGHEST) ** agent.priority)
+            self.replay.prioritise(index, self._priorities(reported["errors"]))
         if self.learner.ticks["update"] % agent.target_every == 0:
             write_(self.target, self.learner.net.params)

@@ -9,10 +9,11 @@ from torch import Tensor
 from agents.acting import draw, lifted_act, pool_seeds, shared
 from agents.actor import Actor
 from agents.chance import Chance
+from agents.replay import CONTINUES, CUT, TERMINATED
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
-from plasticity_rl.lift import at_once, write_
+from plasticity_rl.lift import at_once, lift, write_
 
 ENDS = ("terminated", "truncated", "lost_life", "first")  # of a Step, a bit each
 
@@ -46,6 +47,8 @@ class Order(NamedTuple):
     """did an unroll of the leg come before it?"""
     last: bool
     """of the leg"""
+    scale: np.ndarray
+    """(S,): what rewards are divided by where the agent scales them, as far as the learner knew"""
 
 
 class Unroll(NamedTuple):
@@ -57,7 +60,8 @@ class Unroll(NamedTuple):
     ages: np.ndarray
     """(T + 1, S, b)"""
     said: dict[str, np.ndarray]
-    """what `act` returned, (T, S, b) each, or (T + 1, S, b) for a loop that bootstraps"""
+    """what `act` returned, (T, S, b) each, or (T + 1, S, b) for a loop that bootstraps; of an agent that judges `errors` (T, S, b), by its
+    own weights, and no `outputs`"""
     rewards: np.ndarray
     """(T, S, b) float32, the game's own"""
     ends: np.ndarray
@@ -77,6 +81,7 @@ class Player:
         self._params = {name: torch.zeros(self._members, *shape) for name, shape in sorted(self._network.shapes.items())}
         self._copies = None if self._network.spec.precision == "float32" else self._network.cast(self._params)
         self._act = lifted_act(self._agent, self._network, at_once(self._members, "cpu", self._network.spec.convolves), compile)
+        self._first = lift(self._agent.first_errors) if hasattr(self._agent, "first_errors") else None
         self._chance = Chance(experiment.seed, self._members, "cpu")
         self._suffix = f" of actor {number}.{incarnation}"
         self._actor: Actor | None = None
@@ -90,13 +95,13 @@ class Player:
         after = (order.steps + 1, *shape[1:])
         frames = np.empty((*after, *self._benchmark.frame), dtype=self._benchmark.dtype)
         ages, rewards, ends = np.empty(after, np.int64), np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
-        said: dict[str, list[np.ndarray]] = {}
+        said: dict[str, list[Tensor]] = {}
         for t in range(order.steps + 1):
             frames[t], ages[t] = actor.frames.numpy(), actor.ages.numpy()
             if t < order.steps or self._bootstraps:
                 decided = self._decide(actor, order, t)
                 for name, values in decided.items():
-                    said.setdefault(name, []).append(values.numpy())
+                    said.setdefault(name, []).append(values)
                 if t == 0 and joins:
                     ends[t] = 1 << ENDS.index("first")
                 elif t < order.steps:
@@ -108,7 +113,23 @@ class Player:
         if order.last:
             actor.close()
             self._actor = None
-        return Unroll(order.tag, frames, ages, {name: np.stack(values) for name, values in said.items()}, rewards, ends)
+        whole = {name: torch.stack(values) for name, values in said.items()}
+        if "outputs" in whole:
+            whole["errors"] = self._errors(whole.pop("outputs"), whole["actions"][:-1], rewards, ends, order.scale)
+        return Unroll(order.tag, frames, ages, {name: values.numpy() for name, values in whole.items()}, rewards, ends)
+
+    def _errors(self, outputs: Tensor, actions: Tensor, rewards: np.ndarray, ends: np.ndarray, scale: np.ndarray) -> Tensor:
+        """What the agent makes of its own steps, (T, S, b), from the rewards that the learner will learn from."""
+        assert self._first
+        terminated, truncated, lost_life = (ends >> bit & 1 for bit in range(3))
+        outcomes = np.where(terminated | lost_life & self._benchmark.life_loss, TERMINATED, np.where(truncated, CUT, CONTINUES))
+        if self._agent.rewards == "clip":
+            rewards = rewards.clip(-1, 1)
+        elif self._agent.rewards.startswith("scale"):
+            rewards = rewards / scale[:, None]
+        given = outputs, actions, torch.from_numpy(rewards), torch.from_numpy(outcomes)
+        with torch.no_grad():
+            return self._first(*(each.movedim(1, 0) for each in given)).movedim(0, 1)
 
     def _open(self, order: Order) -> Actor:
         purpose = f"pool of incarnation {self._incarnation}" if self._incarnation else "pool"

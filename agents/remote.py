@@ -5,12 +5,16 @@ for one unroll at a time, with the weights and all numbers that it needs. As soo
 for, with the weights from before the learner learns from it: a fixed lag of one unroll, so that nobody's speed, nor the order in which
 unrolls arrive, changes what is learned. At a checkpoint and at the end of a visit nothing is under way and all pools are given up.
 
+Free-running actors have two unrolls ahead of them instead of one, and begin each with the newest weights that have arrived by then. They
+need not wait for the slowest, nor for the learner, until they are two ahead; how old their weights are depends on who is how fast.
+
 An actor that dies is replaced by one of the next incarnation, with new seeds and streams. The part of an unroll that it had played is
 lost, its episodes are cut where the unroll before ended, and the new one plays the unroll again: its first step only opens the new
 episodes. Ray is imported where it is used; nothing here starts a cluster.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -29,6 +33,7 @@ from plasticity_rl.networks import Params
 DEATHS = 5  # of an actor without forgiveness, after which the run is given up
 FORGIVEN = 0.25  # of a death, by every unroll that the actor delivers
 LENGTH = 160  # characters of what Ray has to say of a death
+NEWS = "news"  # the concurrency group by which weights come to a free-running actor
 PATIENCE = 1.0  # seconds of waiting after which Python looks whether a signal came
 
 
@@ -43,6 +48,8 @@ class Weights(NamedTuple):
     """updates that they have seen"""
     values: np.ndarray
     """one after the other, in the order of their names"""
+    scale: np.ndarray
+    """of each member: what its rewards are divided by"""
 
 
 class Died(NamedTuple):
@@ -63,6 +70,10 @@ class Stage(Protocol):
 
     def start(self, actor: int, incarnation: int) -> None:
         """Begin one; whoever had its place is ended."""
+        ...
+
+    def cramped(self) -> list[int]:
+        """Those that share a processor, and would each find one of its own now."""
         ...
 
     def publish(self, weights: np.ndarray) -> Any:
@@ -90,9 +101,9 @@ class Crew:
         """actors; how many died; seconds that the learner waited for them"""
         self._stage = stage
         self._incarnations, self._debts = [0] * actors, [0.0] * actors
-        self._weights: Any = None
-        self._orders: dict[int, Order] = {}
-        self._came: dict[int, Unroll] = {}
+        self._sequences: deque[int] = deque()  # that were asked for, and not given out yet
+        self._orders: list[dict[int, tuple[Any, Order]]] = [{} for _ in range(actors)]  # of each actor, by sequence: weights, and the rest
+        self._came: dict[tuple[int, int], Unroll] = {}
         for actor in range(actors):
             stage.start(actor, 0)
 
@@ -103,24 +114,37 @@ class Crew:
 
     def ask(self, weights: Weights, order: Order) -> None:
         """Let everybody play `order`."""
-        self._weights, self._came = self._stage.publish(weights.values), {}
+        published, sequence = self._stage.publish(weights.values), order.tag.sequence
+        self._sequences.append(sequence)
         for actor, incarnation in enumerate(self._incarnations):
-            tag = Tag(actor, incarnation, order.tag.sequence, weights.version)
-            self._orders[actor] = order._replace(tag=tag)
-            self._stage.ask(self._weights, self._orders[actor])
+            theirs = order._replace(tag=Tag(actor, incarnation, sequence, weights.version))
+            self._orders[actor][sequence] = published, theirs
+            self._stage.ask(published, theirs)
+
+    def settle(self) -> None:
+        """To be called where nothing is asked for: whoever had to share a processor moves to one that has come meanwhile."""
+        for actor in self._stage.cramped():
+            self._incarnations[actor] += 1
+            self._stage.start(actor, self._incarnations[actor])
 
     def gather(self) -> list[Unroll]:
-        """What was asked for, one of each actor. Raises ActorsLost where one dies too often."""
-        began = time.monotonic()
-        while len(self._came) < self.size:
+        """What was asked for first, one of each actor. Raises ActorsLost where one dies too often."""
+        began, sequence = time.monotonic(), self._sequences.popleft()
+        while any(sequence in orders for orders in self._orders):
             came = self._stage.next()
             if isinstance(came, Died):
                 self._replace(came)
-            elif came.tag == self._orders[came.tag.actor].tag and came.tag.actor not in self._came:  # else it came before, or too late
-                self._came[came.tag.actor] = came
-                self._debts[came.tag.actor] = max(self._debts[came.tag.actor] - FORGIVEN, 0.0)
+                continue
+            actor, incarnation, which, version = came.tag
+            if which not in self._orders[actor]:  # it came before
+                continue
+            wanted = self._orders[actor][which][1].tag
+            if incarnation == wanted.incarnation and version >= wanted.version:  # else it came too late
+                del self._orders[actor][which]
+                self._came[actor, which] = came
+                self._debts[actor] = max(self._debts[actor] - FORGIVEN, 0.0)
         self.waited += time.monotonic() - began
-        return [self._came[actor] for actor in range(self.size)]
+        return [self._came.pop((actor, sequence)) for actor in range(self.size)]
 
     def close(self) -> None:
         """End all of them."""
@@ -136,10 +160,10 @@ class Crew:
             raise ActorsLost(f"actor {actor} died again and again, {self.deaths} deaths of actors in all; the last: {died.reason}")
         self._incarnations[actor] += 1
         self._stage.start(actor, self._incarnations[actor])
-        if actor not in self._came:
-            order = self._orders[actor]
-            self._orders[actor] = order._replace(tag=order.tag._replace(incarnation=self._incarnations[actor]))
-            self._stage.ask(self._weights, self._orders[actor])
+        for sequence, (weights, order) in sorted(self._orders[actor].items()):
+            again = order._replace(tag=order.tag._replace(incarnation=self._incarnations[actor]))
+            self._orders[actor][sequence] = weights, again
+            self._stage.ask(weights, again)
 
 
 class Unrolls:
@@ -154,8 +178,10 @@ class Unrolls:
         unroll: int,
         weights: Callable[[], Weights],
         device: str,
+        ahead: int = 1,
     ) -> None:
-        """`plan`: the visit, and the steps of the run at which it begins and ends, and at which the leg does. `unroll` is in pool steps."""
+        """`plan`: the visit, and the steps of the run at which it begins and ends, and at which the leg does. `unroll` is in pool steps;
+        so many of them are `ahead`, asked for and not learned from."""
         self._crew, self._unroll, self._weights, self._device = crew, unroll, weights, device
         self._visit, self._start, self._end, self._leg, last = plan
         self._members, self._environments = members, environments
@@ -163,7 +189,11 @@ class Unrolls:
         self._tally = Tally(members, environments)
         self._incarnations: list[int] = []
         self._t = 0
-        self._ask()
+        self.lags: list[float] = []
+        """of unrolls that came: updates between the weights that played them, mean over actors, and those that learn from them"""
+        crew.settle()
+        for _ in range(ahead):
+            self._ask()
         self._fetch()
 
     @property
@@ -199,11 +229,14 @@ class Unrolls:
         steps, first = min(self._unroll, self._last - self._asked), self._leg // self._environments
         if steps > 0:
             last, tag = self._asked + steps == self._last, Tag(0, 0, self._asked, 0)
-            self._crew.ask(self._weights(), Order(tag, self._visit, self._start, self._end, self._leg, steps, self._asked > first, last))
+            weights = self._weights()
+            edges = self._start, self._end, self._leg, steps
+            self._crew.ask(weights, Order(tag, self._visit, *edges, self._asked > first, last, weights.scale))
             self._asked += steps
 
     def _fetch(self) -> list[slice]:
         came = self._crew.gather()
+        self.lags.append(self._weights().version - sum(each.tag.version for each in came) / len(came))
         self._ask()  # for what is played while the learner learns from this
         frames, ages, self._rewards, self._ends = (
             np.concatenate([getattr(each, name) for each in came], 2) for name in ("frames", "ages", "rewards", "ends")
@@ -233,22 +266,33 @@ class OnRay:
             raise UsageError("remote actors need a Ray cluster, and this process has joined none: ray.init() comes first")
         self._ray: Any = ray
         self._about = (experiment, compile, bootstraps)
-        # They share processors where the cluster has fewer than they are; without a processor of its own, one is never waited for.
-        processors = 1 if ray.cluster_resources().get("CPU", 0) >= experiment.actors else 0
-        self._class = self._ray.remote(num_cpus=processors, max_restarts=0, max_task_retries=0)(RayPlayer)
+        self._count, self._sharing = experiment.actors, set[int]()
+        self._free = experiment.free_running
+        groups = {"concurrency_groups": {NEWS: 1}} if self._free else {}  # weights arrive while an unroll is played
+        self._class = self._ray.remote(max_restarts=0, max_task_retries=0, **groups)(RayPlayer)
         self._actors: dict[int, tuple[int, Any]] = {}
         self._asked: dict[Any, tuple[int, int]] = {}
 
     def start(self, actor: int, incarnation: int) -> None:
         self._end(actor)
         self._asked = {reference: who for reference, who in self._asked.items() if who[0] != actor}
-        self._actors[actor] = incarnation, self._class.remote(self._about, actor, incarnation)
+        # They share processors where the cluster has fewer than they are; without a processor of its own, one is never waited for.
+        self._sharing.discard(actor)
+        if not self._roomy():
+            self._sharing.add(actor)
+        made = self._class.options(num_cpus=0 if actor in self._sharing else 1, scheduling_strategy="SPREAD")
+        self._actors[actor] = incarnation, made.remote(self._about, actor, incarnation)
+
+    def cramped(self) -> list[int]:
+        return sorted(self._sharing) if self._sharing and self._roomy() else []
 
     def publish(self, weights: np.ndarray) -> Any:
         return self._ray.put(weights)
 
     def ask(self, weights: Any, order: Order) -> None:
         incarnation, handle = self._actors[order.tag.actor]
+        if self._free:
+            handle.take.options(concurrency_group=NEWS).remote(weights, order.tag.version)
         self._asked[handle.unroll.remote(weights, order)] = order.tag.actor, incarnation
 
     def next(self) -> Unroll | Died:
@@ -270,6 +314,9 @@ class OnRay:
         for actor in list(self._actors):
             self._end(actor)
 
+    def _roomy(self) -> bool:
+        return self._ray.cluster_resources().get("CPU", 0) >= self._count
+
     def _end(self, actor: int) -> None:
         if actor in self._actors:
             self._ray.kill(self._actors.pop(actor)[1])
@@ -279,10 +326,17 @@ class RayPlayer:
     """A Player as Ray calls it."""
 
     def __init__(self, about: tuple[Experiment, bool, bool], actor: int, incarnation: int) -> None:
-        torch.set_num_threads(1)
-        torch.set_flush_denormal(True)  # as where the learner is
         experiment, compile, bootstraps = about
         self._player = Player(experiment, actor, incarnation, compile, bootstraps)
+        self._newest: tuple[np.ndarray, int] | None = None
 
     def unroll(self, weights: np.ndarray, order: Order) -> Unroll:
+        torch.set_num_threads(1)  # of each thread its own, and free-running actors play in another one than they are made in
+        torch.set_flush_denormal(True)  # as where the learner is
+        if (newest := self._newest) and newest[1] > order.tag.version:
+            weights, order = newest[0], order._replace(tag=order.tag._replace(version=newest[1]))
         return self._player.unroll(weights, order)
+
+    def take(self, weights: np.ndarray, version: int) -> None:
+        """Weights for the unroll that begins next."""
+        self._newest = weights, version

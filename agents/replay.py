@@ -77,13 +77,14 @@ class Replay:
         self._write_priorities(index, torch.zeros(index.shape, device=frames.device))
         self.written += 1
 
-    def write_outcome(self, rewards: Tensor, ends: Tensor, real: Tensor) -> None:
-        """What came of the newest row, (S, B) each: rewards, CONTINUES / TERMINATED / CUT, and whether the action was heeded at all."""
+    def write_outcome(self, rewards: Tensor, ends: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
+        """What came of the newest row, (S, B) each: rewards, CONTINUES / TERMINATED / CUT, whether the action was heeded at all, and its
+        first priorities, the highest so far where there are none."""
         if self.written == 0:  # cleared since
             return
         row = (self.written - 1) % self.rows
         self.data["rewards"][row], self.data["ends"][row] = rewards, ends
-        self._write_priorities(self._index(row, self._columns).expand(real.shape), real.float())
+        self._write_priorities(self._index(row, self._columns).expand(real.shape), real.float(), priorities)
 
     def cut(self, frames: Tensor, ages: Tensor) -> None:
         """The environments go away: their last frames (S, B, *frame) end every episode without an outcome."""
@@ -130,7 +131,7 @@ class Replay:
         }
 
     def prioritise(self, index: Tensor, priorities: Tensor) -> None:
-        """New priorities (S, batch) of transitions that were sampled; new ones come in with the highest so far."""
+        """New priorities (S, batch) of transitions that were sampled."""
         if self.priorities is not None:
             self._highest = torch.maximum(self._highest, priorities.amax(-1, keepdim=True))
             self.priorities.write(index, priorities * self.real.values.gather(1, index))
@@ -156,10 +157,10 @@ class Replay:
     def _index(self, row: Tensor | int, column: Tensor) -> Tensor:
         return row * self.environments + column
 
-    def _write_priorities(self, index: Tensor, real: Tensor) -> None:
+    def _write_priorities(self, index: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
         self.real.write(index, real)
         if self.priorities is not None:
-            self.priorities.write(index, real * self._highest)
+            self.priorities.write(index, real * (self._highest if priorities is None else priorities))
 
     def _draw(self, uniform: Tensor, share: float, correction: float) -> tuple[Tensor, Tensor]:
         """Indices and importance weights, (S, batch) each."""

@@ -28,8 +28,14 @@ class Scale:
         squares = squares + (sums - sums.mean(1, keepdim=True)).square().sum(1) + gap.square() * count * new / total
         self._moments = torch.stack([total, mean + gap * new / total, squares])
         self._sums[:, columns] = sums * ~over
-        deviation = (squares / total).sqrt()
-        return rewards / torch.where(deviation > 0, deviation, 1.0)[:, None]
+        return rewards / self.deviation[:, None]
+
+    @property
+    def deviation(self) -> Tensor:
+        """What rewards are divided by now, (S,); 1 where nothing is known."""
+        count, _, squares = self._moments
+        deviation = (squares / count.clamp(min=1.0)).sqrt()
+        return torch.where(deviation > 0, deviation, 1.0)
 
     def begin_leg(self) -> None:
         """The episodes that the sums belong to are gone."""

@@ -50,6 +50,7 @@ def run(
     checkpoint_every: Count = None,
     evaluate: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     actors: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
+    free_running: bool = False,
     address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None,
     file: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")] = None,
     plugin: Plugins = (),
@@ -80,6 +81,7 @@ def run(
         checkpoint_every: agent steps of one member between two checkpoints
         evaluate: whole episodes without learning at every checkpoint, of each member
         actors: processes on a Ray cluster that act for the learner; 0 acts in this one
+        free_running: actors do not wait for each other or the learner; runs are then not repeatable
         address: of the Ray cluster whose processors the actors take; `auto` finds one on this machine
         file: a TOML file with any of the fields above; what the command line says counts more
         plugin: a module with methods of your own, which the chain names as MODULE.CLASS
@@ -109,6 +111,7 @@ def run(
         checkpoint_every=checkpoint_every,
         evaluate=evaluate,
         actors=actors,
+        free_running=free_running or None,
     )
     _refuse_without_wandb(wandb)
     described = experiment(said | {field: value for field, value in given.items() if value is not None})

@@ -191,10 +191,13 @@ def run_sweep(
         else open(os.devnull),
     ):
         waiting = [pool.submit(carry_out, each) for each in experiments]
-        while any(not each.done() for each in waiting):
-            time.sleep(0.2)
-            if signals.caught:
-                stopping.set()
+        try:
+            while any(not each.done() for each in waiting):
+                time.sleep(0.2)
+                if signals.caught:
+                    stopping.set()
+        finally:  # a second signal leaves by an exception, and the pool then waits for its threads
+            stopping.set()
         codes = [each.result() for each in waiting]
     console.print(table(list(rows.values())))
     if signals.caught:

@@ -7,6 +7,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
@@ -32,6 +33,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 CODE = ("plasticity_rl", "envs", "agents")  # what a run's numbers depend on
 PACKAGES = ("torch", "numpy", "envpool", "ale-py", "gymnasium", "rliable", "tensorboard", "ray")
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+TWICE = 1.0  # seconds in which a signal that comes again is the same
 TABLES: dict[str, type[Score] | type[Metric]] = {"scores.csv": Score, "metrics.csv": Metric}
 
 
@@ -295,10 +297,11 @@ def code_hash(spec: Spec) -> str:
 
 
 class Signals:
-    """Between enter and exit, SIGINT and SIGTERM are noted instead of acted on; a second one acts at once."""
+    """Between enter and exit, SIGINT and SIGTERM are noted instead of acted on; a second one acts at once, unless it is the same again
+    within a second: timeout(1) sends one to the process and one to its group."""
 
     def __init__(self) -> None:
-        self.caught = 0
+        self.caught, self._when = 0, 0.0
 
     def __enter__(self) -> "Signals":
         try:
@@ -308,9 +311,11 @@ class Signals:
         return self
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self.caught == number and time.monotonic() - self._when < TWICE:
+            return
         if self.caught:
             raise Stopped(number, "stopped at once")
-        self.caught = number
+        self.caught, self._when = number, time.monotonic()
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():

@@ -219,6 +219,8 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
     for name in ("members", "seed", *counts, "evaluate", "actors"):
         if (value := said.get(name, defaults.get(name))) is not None:
             made[name] = _value(name, value, int) if isinstance(value, str) else value
+    if "free_running" in said:
+        made["free_running"] = said["free_running"]
     return Experiment(**made)
 
 

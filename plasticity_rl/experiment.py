@@ -58,6 +58,9 @@ class Experiment:
     actors: int = 0
     """processes on a Ray cluster that act for the learner, each in an equal share of every member's environments, with weights that are one
     unroll old; 0 acts in the learner's own process"""
+    free_running: bool = False
+    """actors play on without waiting for each other or the learner, two unrolls ahead at most; runs are then not repeatable, and the lag of
+    their weights is logged"""
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("diagnose_every", "probe_updates", "checkpoint_every"), "[1, inf)")
@@ -80,12 +83,16 @@ class Experiment:
     def _fit_actors(self) -> None:
         """Raises UsageError where the environments cannot be shared by the remote actors."""
         if not self.actors:
+            if self.free_running:
+                raise UsageError("free_running is of remote actors, and actors is 0")
             return
         name = type(self.agent).__name__
         if self.agent.learns_from != "rewards":
             raise UsageError(f"{name} does not act, and has no use for actors")
         if self.agent.environments % self.actors:
             raise UsageError(f"{name}: {self.agent.environments} environments cannot be shared equally by {self.actors} actors")
+        if self.free_running and not getattr(self.agent, "bears_lag", False):
+            raise UsageError(f"{name} corrects for no lag of its actors: free_running is for dqn and impala")
         if getattr(self.agent, "pools", 1) > 1:
             raise UsageError(f"{name}: pools divide the environments of the learner's own process; with actors, pools must be 1")
 

@@ -195,6 +195,11 @@ class Transformer(NetworkSpec):
         return (Tokens(self.width, self.depth, self.heads, self.patch), Dense(self.width))
 
 
+def midpoints(count: int, like: Tensor) -> Tensor:
+    """The middles of `count` equal parts of [0, 1]: the quantile fractions that are asked at where none are drawn."""
+    return (torch.arange(count, device=like.device) + 0.5) / count
+
+
 class End(NamedTuple):
     """What reads the torso."""
 
@@ -418,7 +423,7 @@ class Network:
         """Each example's units (batch, units) times the embedding of each of its fractions: (batch x K, units)."""
         assert self._embedding is not None
         if fractions is None:
-            fractions = ((torch.arange(8, device=x.device) + 0.5) / 8).expand(len(x), 8)
+            fractions = midpoints(8, x).expand(len(x), -1)
         cosines = torch.cos(pi * torch.arange(self.ends.cosines, device=x.device) * fractions.reshape(-1, 1))
         embedded = self._activate(params, self._embedding, self._linear(params, self._embedding, cosines), features, raw)
         return x.repeat_interleave(fractions.shape[1], 0) * embedded

@@ -11,12 +11,13 @@ import torch
 from agents import remote
 from agents.dqn import DQN
 from agents.impala import IMPALA
-from agents.off_policy import ReplayLoop
+from agents.off_policy import HIGHEST, ReplayLoop
 from agents.on_policy import RolloutLoop
 from agents.player import Order, Player, Tag, Unroll
 from agents.policies import log_probability
 from agents.ppo import PPO
 from agents.remote import DEATHS, FORGIVEN, ActorsLost, Crew, Died, flat
+from agents.replay import CONTINUES, CUT, TERMINATED, Replay
 from envs.sequences import Visit, sequence
 from launch.__main__ import main
 from launch.bench.actors import ENVIRONMENTS as ENVIRONMENTS_OF_BENCH
@@ -24,6 +25,7 @@ from launch.bench.actors import Stub, run
 from launch.words import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.interventions import assemble
 from plasticity_rl.networks import MLP
 from plasticity_rl.optimizers import Adam
 from plasticity_rl.runs import Metric
@@ -51,11 +53,16 @@ class Here:
         self._again: list[Unroll] = []
         self.weights: dict[Tag, np.ndarray] = {}
         self.started: list[tuple[int, int]] = []
+        self.cramps: list[int] = []
         self.closed = False
 
     def start(self, actor: int, incarnation: int) -> None:
         self.started.append((actor, incarnation))
         self._players[actor] = Player(self._made, actor, incarnation, False, self._bootstraps)
+
+    def cramped(self) -> list[int]:
+        found, self.cramps = self.cramps, []
+        return found
 
     def publish(self, weights: np.ndarray) -> np.ndarray:
         weights = weights.copy()
@@ -337,7 +344,7 @@ def test_no_frame_of_a_task_is_stored_under_another_and_pools_end_with_a_visit()
 def test_actors_have_streams_and_environments_of_their_own() -> None:
     what = experiment(CARTPOLE | {"agent": "ppo:environments=4,unroll=8,epochs=1,minibatches=2", "actors": 2})
     visit = what.benchmark.visits()[0]
-    order = Order(Tag(0, 0, 0, 0), visit, 0, 200, 0, 8, False, False)
+    order = Order(Tag(0, 0, 0, 0), visit, 0, 200, 0, 8, False, False, np.ones(2, np.float32))
     played = {}
     for actor, incarnation in ((0, 0), (0, 1), (1, 0), (0, 0)):
         player = Player(what, actor, incarnation, False, True)
@@ -381,3 +388,145 @@ def test_actors_are_part_of_what_a_run_is() -> None:
     two = experiment({"benchmark": "cartpole", "actors": 2})
     assert one.key != two.key and one.setting != two.setting and two == replace(one, actors=2)
     assert Experiment.from_json(two.to_json()) == two
+
+
+class TestFirstPriorities:
+    """What a remote actor makes of its own steps, before the learner has seen them (Ape-X)."""
+
+    @pytest.mark.parametrize("value", ["scalar", "c51", "two-hot", "iqn"])
+    @pytest.mark.parametrize("steps", [1, 3])
+    def test_they_are_the_losses_of_an_update_that_looked_at_the_same(self, value: Any, steps: int) -> None:
+        """Against `DQN.loss` on transitions that a plain loop finds, the acting network being its own target."""
+        agent = DQN(environments=2, replay=100, min_replay=8, value=value, atoms=7, fractions=8, steps=steps, discount=0.9, priority=1.0)
+        what = made(DQN(environments=6, replay=100, min_replay=8), 240)
+        network, _ = assemble(what.network, what.optimizer, (), what.benchmark.inputs, agent.ends(what.benchmark))
+        draw = torch.Generator().manual_seed(0)
+        params = network.init(draw)
+        length, width = 9, 2
+        seen = torch.randn(length + 1, width, 4, 1, generator=draw)
+        shared = {"epsilon": torch.tensor(0.5), "task": torch.tensor(0)}
+        said = [agent.act(network, params, each, {"uniform": torch.rand(width, 2, generator=draw)}, shared) for each in seen]
+        actions, outputs = (torch.stack([each[name] for each in said]) for name in ("actions", "outputs"))
+        rewards = torch.randn(length, width, generator=draw)
+        ends = torch.zeros(length, width, dtype=torch.int64)
+        ends[2, 0], ends[4, 1], ends[7, 1] = TERMINATED, CUT, TERMINATED
+        rows = []
+        for t in range(length):
+            for column in range(width):
+                total, power, at = 0.0, 1.0, t
+                for _ in range(steps):
+                    if at == length:
+                        break
+                    total += power * float(rewards[at, column])
+                    power *= 0.9 * (ends[at, column] != TERMINATED)
+                    at += 1
+                    if ends[at - 1, column] != CONTINUES:
+                        break
+                rows.append((seen[t, column], actions[t, column], total, float(power), seen[at, column]))
+        inputs, taken, returns, discounts, after = zip(*rows, strict=True)
+        batch = {
+            "inputs": torch.stack(inputs),
+            "actions": torch.stack(taken),
+            "returns": torch.tensor(returns),
+            "discounts": torch.tensor(discounts),
+            "next_inputs": torch.stack(after),
+            "weights": torch.ones(len(rows)),
+            "tasks": torch.zeros(len(rows), dtype=torch.int64),
+        }
+        if value == "iqn":
+            batch["fractions"] = ((torch.arange(8) + 0.5) / 8).expand(3, len(rows), 8)
+        expected = agent.loss(network, params, batch, params)[1]["errors"].view(length, width)
+        torch.testing.assert_close(agent.first_errors(outputs, actions[:-1], rewards, ends), expected)
+        if value == "iqn":  # a learner that asks at twice as many fractions sums over twice as many
+            wider = replace(agent, fractions=16)
+            torch.testing.assert_close(wider.first_errors(outputs, actions[:-1], rewards, ends), 2 * expected)
+
+    def test_they_stand_in_the_replay_until_a_step_is_replayed(self) -> None:
+        loop, _, _ = replay_loop(set(), priority=1.0, limit=1e4)
+        known = loop.replay.priorities
+        assert known is not None
+        real = loop.replay.real.values > 0
+        assert (known.values[~real] == 0).all()
+        found = known.values[real]
+        assert found.max() <= HIGHEST and found.unique().numel() > 20  # without actors' losses all that were not replayed would be alike
+        fresh = Replay(1, 2, 20, (1,), "float32", 1, True, "cpu")
+        nothing = torch.zeros(1, 2, dtype=torch.int64)
+        fresh.write_frames(torch.zeros(1, 2, 1), nothing, nothing, 0)
+        fresh.write_outcome(nothing.float(), nothing, torch.tensor([[True, False]]), torch.tensor([[0.25, 7.0]]))
+        assert fresh.priorities is not None and fresh.priorities.values[0, :2].tolist() == [0.25, 0.0]
+
+    def test_rewards_are_judged_as_the_learner_will_learn_from_them(self) -> None:
+        """A network of zeros expects nothing, so the loss of a step is that of its reward."""
+        for rewards, scale, expected in (("raw", 1.0, [1.5, 2.5]), ("clip", 1.0, [0.5, 0.5]), ("scale", 2.0, [0.5, 1.0])):
+            what = made(DQN(environments=6, replay=100, min_replay=8, priority=1.0, rewards=rewards), 240)  # type: ignore[arg-type]
+            player = Player(what, 0, 0, False, True)
+            weights = np.zeros(sum(param.numel() for param in player._params.values()), np.float32)
+            scales = np.full(MEMBERS, scale, np.float32)
+            tag = Tag(0, 0, 0, 0)
+            unroll = player.unroll(weights, Order(tag, what.benchmark.visits()[0], 0, 240, 0, 5, False, False, scales))
+            # rewards are 1, 2, ...; the second and the third step's Huber losses: half a square up to 1, then the number less a half
+            assert "outputs" not in unroll.said
+            assert unroll.said["errors"][1:3, 0, 0].tolist() == pytest.approx(expected)
+
+
+class InTurn(Here):
+    """A stage whose actors play what they were asked for in order; what a dead one was asked for is gone with it."""
+
+    def start(self, actor: int, incarnation: int) -> None:
+        super().start(actor, incarnation)
+        self._asked = [each for each in self._asked if each[1].tag.actor != actor]
+
+    def ask(self, weights: np.ndarray, order: Order) -> None:
+        assert len([each for _, each in self._asked if each.tag.actor == order.tag.actor]) < 2
+        self._asked.insert(0, (weights, order))
+
+
+class TestFreeRunning:
+    def loop(self, dies: set[tuple[int, int, int]]) -> tuple[ReplayLoop, InTurn, list]:
+        agent = DQN(environments=ENVIRONMENTS, batch=4, replay=600, min_replay=30, unroll=UNROLL, rewards="raw", final_epsilon=1.0)
+        what = made(agent, 240, checkpoint_every=120, diagnose_every=10, free_running=True)
+        loop = ReplayLoop(agent, what, "cpu", False)
+        stage = InTurn(what, False, dies)
+        loop.crew = Crew(stage, ACTORS)
+        return loop, stage, list(loop.run(None))
+
+    def test_two_unrolls_are_ahead_and_their_lag_is_told(self) -> None:
+        loop, stage, found = self.loop(set())
+        done = {}
+        for step in range(ENVIRONMENTS, 240 + 1, ENVIRONMENTS):
+            rows = step // ENVIRONMENTS
+            due = step // 4 - (step - ENVIRONMENTS) // 4
+            done[rows] = done.get(rows - 1, 0) + due * ((rows - 1 + (step > 120)) * ENVIRONMENTS >= 30)
+        legs = (0, 20)
+        expected = {}
+        for leg in legs:  # the first two of a leg are asked for at its start; then one as each is taken
+            for place in range(4):
+                expected[leg + place * UNROLL] = (
+                    done.get(leg + max(place - 2, 0) * UNROLL, 0) if leg else done.get(max(place - 2, 0) * UNROLL, 0)
+                )
+        versions = {tag.sequence: tag.version for tag in stage.weights}
+        assert versions == expected
+        lags = [event.value for event in found if isinstance(event, Metric) and event.name == "policy_lag_highest" and event.member == 0]
+        assert max(lags) == max(done[sequence] - version for sequence, version in versions.items() if sequence) and len(lags) > 1
+        assert loop.replay.written == 240 // ENVIRONMENTS + 2  # every step once, and the last frames of two legs
+
+    def test_all_that_a_dead_actor_had_before_it_is_played_by_the_next(self) -> None:
+        loop, stage, found = self.loop({(1, 5, 0)})
+        assert stage.started[ACTORS:] == [(1, 1)]
+        assert sorted(tag[:3] for tag in stage.weights) == sorted(
+            (actor, int(actor == 1 and sequence >= 5), sequence) for actor in range(ACTORS) for sequence in range(0, 40, UNROLL)
+        )
+        assert loop.replay.written == 240 // ENVIRONMENTS + 2
+        assert len([row for row in scores(found, "cut") if row.steps == 5 * ENVIRONMENTS]) == MEMBERS * WIDTH
+
+    @pytest.mark.parametrize(
+        ("said", "wrong"),
+        [
+            ({"agent": "ppo", "actors": 2}, "PPO corrects for no lag of its actors: free_running is for dqn and impala"),
+            ({"agent": "dqn"}, "free_running is of remote actors, and actors is 0"),
+            ({"agent": "dqn", "actors": 2, "free_running": "yes"}, "free_running"),
+        ],
+    )
+    def test_what_cannot_run_freely_is_refused(self, said: dict[str, Any], wrong: str) -> None:
+        with pytest.raises(UsageError, match=wrong):
+            experiment({"benchmark": "cartpole", "free_running": True} | said)
