@@ -193,7 +193,7 @@ class Unrolls:
         """of unrolls that came: updates between the weights that played them, mean over actors, and those that learn from them"""
         crew.settle()
         for _ in range(ahead):
-            self._ask()
+            self._ask(weights())
         self._fetch()
 
     @property
@@ -225,19 +225,19 @@ class Unrolls:
         """The leg is over, and the actors have given up their pools; returns the episodes that this cut."""
         return self._tally.cut()
 
-    def _ask(self) -> None:
+    def _ask(self, weights: Weights) -> None:
         steps, first = min(self._unroll, self._last - self._asked), self._leg // self._environments
         if steps > 0:
             last, tag = self._asked + steps == self._last, Tag(0, 0, self._asked, 0)
-            weights = self._weights()
             edges = self._start, self._end, self._leg, steps
             self._crew.ask(weights, Order(tag, self._visit, *edges, self._asked > first, last, weights.scale))
             self._asked += steps
 
     def _fetch(self) -> list[slice]:
         came = self._crew.gather()
-        self.lags.append(self._weights().version - sum(each.tag.version for each in came) / len(came))
-        self._ask()  # for what is played while the learner learns from this
+        weights = self._weights()
+        self.lags.append(weights.version - sum(each.tag.version for each in came) / len(came))
+        self._ask(weights)  # for what is played while the learner learns from this
         frames, ages, self._rewards, self._ends = (
             np.concatenate([getattr(each, name) for each in came], 2) for name in ("frames", "ages", "rewards", "ends")
         )
@@ -318,8 +318,9 @@ class OnRay:
         return self._ray.cluster_resources().get("CPU", 0) >= self._count
 
     def _end(self, actor: int) -> None:
-        if actor in self._actors:
-            self._ray.kill(self._actors.pop(actor)[1])
+        _, handle = self._actors.pop(actor, (0, None))
+        if handle and self._ray.is_initialized():  # else they are gone with it, and Ray would join another cluster to end them
+            self._ray.kill(handle)
 
 
 class RayPlayer:

@@ -22,6 +22,7 @@ def token_path() -> Path:
 def prepare_ray(address: str | None) -> None:
     """To be called before Ray is imported, which reads this then: it listens on all interfaces even for a cluster of one."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a call after the end would join whatever cluster was here last, and wait if that is gone
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

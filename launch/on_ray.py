@@ -133,7 +133,8 @@ class _Remote:
                     return
                 yield ray.get(reference)
         finally:
-            ray.cancel(stream, force=True)
+            if ray.is_initialized():  # else it is gone, and Ray would join another cluster to end it
+                ray.cancel(stream, force=True)
 
 
 def run_sweep(
@@ -190,8 +191,8 @@ def run_sweep(
         if console.is_terminal
         else open(os.devnull),
     ):
-        waiting = [pool.submit(carry_out, each) for each in experiments]
         try:
+            waiting = [pool.submit(carry_out, each) for each in experiments]
             while any(not each.done() for each in waiting):
                 time.sleep(0.2)
                 if signals.caught:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from filelock import FileLock, Timeout
@@ -227,7 +227,7 @@ def _carry_out(
     where, events = train(experiment, device, compile, recorder.resume)
     write_json(folder / "context.json", context | where)
     try:
-        with Signals() as signals, recorder, nullcontext(view) if view else Display(spec) as display:
+        with Signals() as signals, recorder, closing(cast(Any, events)), nullcontext(view) if view else Display(spec) as display:
             for event in events:
                 recorder.take(event)
                 if isinstance(event, Score):

@@ -5,10 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from launch import on_ray, runner
+from launch.words import experiment
+from plasticity_rl.runs import Tick
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SWEEP = """EXPERIMENTS = tuple(
@@ -130,3 +136,58 @@ class TestSweeps:
         done = subprocess.run(command(tmp_path, SHORT, "--on", "ray", *more), cwd=CHECKOUT, capture_output=True, text=True)
         assert done.returncode == 2 and said in done.stderr, done.stderr
         assert not (tmp_path / "runs").exists()
+
+
+def test_a_second_signal_tells_the_threads_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves by an exception before the first was looked at; threads that knew of neither would be waited for until their runs end."""
+    told = []
+
+    def busy(*arguments: Any) -> None:
+        told.append(arguments[6]._stopping.wait(20))
+        raise on_ray.Stopping
+
+    def twice(_: float) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(on_ray, "connect", lambda _: None)
+    monkeypatch.setattr(on_ray, "_refuse_too_much", lambda *_: None)
+    monkeypatch.setattr(runner, "run", busy)
+    monkeypatch.setattr(on_ray, "time", SimpleNamespace(sleep=twice, monotonic=time.monotonic))
+    with pytest.raises(runner.Stopped, match="at once"):
+        on_ray.run_sweep([experiment({"seed": seed}) for seed in (0, 1)], tmp_path, "stopped", False, False, None, 1.0, 0.0, 3)
+    assert told == [True, True]
+
+
+def test_a_signal_that_comes_twice_at_once_is_one() -> None:
+    """As timeout(1) sends it, to the process and to its group; another, or the same later, acts at once."""
+    with runner.Signals() as signals:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.caught == signal.SIGTERM
+        with pytest.raises(runner.Stopped):
+            signal.raise_signal(signal.SIGINT)
+    with runner.Signals() as signals, pytest.raises(runner.Stopped):
+        signal.raise_signal(signal.SIGTERM)
+        signals._when -= runner.TWICE
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_what_trains_is_closed_where_a_run_is_stopped(tmp_path: Path) -> None:
+    """Left to the interpreter's end, remote actors would be ended when Ray is gone already."""
+    made, kept, closed = experiment({"seed": 0}), [], []
+
+    def training() -> Iterator[Any]:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            yield Tick(0, 0, 0, 0, 1, 1)
+        finally:
+            closed.append(True)
+
+    def train(*_: Any) -> tuple[dict[str, Any], Iterator[Any]]:
+        kept.append(training())
+        return {}, kept[0]
+
+    with pytest.raises(runner.Stopped):
+        runner.run(made, tmp_path, "stopped", train=train)
+    assert closed == [True]
