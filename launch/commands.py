@@ -156,7 +156,7 @@ def sweep(
     Args:
         file: Python with EXPERIMENTS, a sequence of tables of words, or TOML with [[experiments]]
         name: folder below the folder of runs
-        dry_run: print what would run, and write nothing
+        dry_run: print what would run, how many frames, hours and bytes that takes, and write nothing; hours by playing some seconds
         plugin: a module with methods of your own
         runs: folder of all runs
         wandb: a project of Weights & Biases that the runs are logged to as well
@@ -177,7 +177,7 @@ def sweep(
     allow(plugin)
     experiments = read_sweep(file)
     if dry_run:
-        print_sweep(experiments, runs, name or file.stem, at_once)
+        print_sweep(experiments, runs, name or file.stem, at_once, pick(device), gpus)
         return DONE
     _refuse_without_wandb(wandb)
     if on == "ray":

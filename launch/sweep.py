@@ -50,9 +50,11 @@ def build(said: Sequence[Said]) -> list[Experiment]:
     return list(experiments.values())
 
 
-def print_sweep(said: Sequence[Said], runs: Path, name: str, at_once: int = 256) -> None:
-    """What a sweep would do. Runs with one number in the column `as one` are trained as one."""
+def print_sweep(said: Sequence[Said], runs: Path, name: str, at_once: int = 256, device: str = "cpu", gpus: float = 0.0) -> None:
+    """What a sweep would do, and take: see `launch.estimate`. Runs with one number in the column `as one` are trained as one; `gpus` are
+    of each run on Ray."""
     from launch import population
+    from launch.estimate import SECONDS, costs
     from launch.runner import describe, place
 
     experiments = build(said)
@@ -67,7 +69,23 @@ def print_sweep(said: Sequence[Said], runs: Path, name: str, at_once: int = 256)
         state = "done: skipped" if is_done(folder) else "unfinished: resumed" if folder.exists() else "new"
         budget = sum(visit["budget"] for visit in spec.visits)
         table.add_row(spec.label, spec.benchmark, str(spec.members), f"{budget:,} {spec.unit}", numbers.get(each.key, ""), state, spec.key)
-    Console().print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    found = costs(left, device)
+    hours = sum(each.hours for each in found)
+    console.print(
+        f"\n{len(left)} runs to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
+        f"{_hours(hours)} one after the other; {_hours(sum(each.processors for each in found))} of processors, "
+        f"{_hours((gpus or float(device == 'cuda')) * hours)} of GPUs\n"
+        f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most\n"
+        f"hours are of this machine ({device}), measured in {SECONDS:g} uncompiled seconds of one run of a kind, whatever its chain "
+        "and rates, each by itself: runs that are trained as one take less; unfinished runs count whole",
+        soft_wrap=True,
+    )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:,.1f} min"
 
 
 def run_sweep_on_ray(

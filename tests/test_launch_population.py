@@ -128,5 +128,5 @@ def test_groups_share_members_equally(tmp_path: Path) -> None:
 
 def test_a_dry_run_shows_what_is_trained_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_sweep(SAID, tmp_path, "s")
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    rows = [line.split() for line in capsys.readouterr().out.partition("\n\n")[0].splitlines()[1:]]
     assert [row[-3] for row in rows] == ["1", "updates", "1", "1"] and not list(tmp_path.iterdir())

@@ -162,11 +162,32 @@ def bench_actors(*, actors: tuple[int, ...] = (1, 2, 4), seconds: float = 10.0, 
     return DONE
 
 
+def bench_path(*, actors: int = 2, receivers: int = 64, seconds: float = 5.0) -> int:
+    """Measure what Ray itself carries: single frames a second from stub actors into a replay, and weights to many stub actors.
+
+    Args:
+        actors: that bring frames
+        receivers: actors that take weights, a process each; 0 leaves them out
+        seconds: time in which frames are counted
+    """
+    _check_seconds(seconds)
+    if not 1 <= actors <= 256 or not 0 <= receivers <= 1024:
+        raise UsageError(f"actors must lie in [1, 256] and receivers in [0, 1024], not {actors} and {receivers}")
+    from launch.join import prepare_ray
+
+    prepare_ray(None)
+    from launch.bench.path import measure
+
+    measure(actors, receivers, seconds)
+    return DONE
+
+
 BENCHES = {
     "update": bench_update,
     "population": bench_population,
     "train": bench_train,
     "actors": bench_actors,
+    "path": bench_path,
     "interventions": bench_interventions,
     "metrics": bench_metrics,
     "statistics": bench_statistics,

@@ -1,0 +1,160 @@
+"""What Ray itself can carry: unrolls of single frames from stub actors into a replay, and weights to many stub actors.
+
+A stub plays nothing and has no network: it hands out the same frames again and again. What is left is what the learner's process and Ray
+do with them - the object store, the tags, the parts of several actors put side by side, the rows of the replay.
+"""
+
+import time
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from agents.actor import Actor
+from agents.off_policy import ReplayLoop
+from agents.remote import Crew, OnRay
+from launch.bench.actors import FRAMES, Stub
+from launch.join import connect
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks import Nature
+from plasticity_rl.optimizers import Adam
+from plasticity_rl.schedules import Constant
+
+ENVIRONMENTS, UNROLL, CAPACITY = 16, 32, 20_000  # environments of each actor, steps of an unroll, rows x environments of the replay
+WARM = 4  # unrolls before the clock starts
+TIMES = 20  # weights are sent
+WAIT = 600.0  # seconds for actors to begin
+
+
+class Found(NamedTuple):
+    """What was measured."""
+
+    frames: float
+    """single frames a second that reach the replay"""
+    weights: float | None
+    """seconds until the last actor has new weights, median"""
+    update: float | None
+    """seconds of an update of the network that the weights are of, median"""
+
+
+def stub_player() -> type:
+    """The class of actors that have no network and play nothing. It travels as code."""
+    width = ENVIRONMENTS
+
+    class StubPlayer:
+        def __init__(self, about: Any, actor: int, incarnation: int) -> None:
+            self.made: dict[int, Any] = {}
+
+        def unroll(self, weights: Any, order: Any) -> Any:
+            import numpy as np
+
+            from agents.player import Unroll
+
+            if order.steps not in self.made:
+                draw = np.random.default_rng(0)
+                shape = order.steps, 1, width
+                frames = draw.integers(256, size=(order.steps + 1, *shape[1:], 84, 84), dtype=np.uint8)
+                ages = np.full((order.steps + 1, *shape[1:]), 3)
+                said = {"actions": np.zeros(shape, np.int64)}
+                self.made[order.steps] = frames, ages, said, np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+            return Unroll(order.tag, *self.made[order.steps])
+
+        def take(self, weights: Any, version: int) -> int:
+            return version
+
+    return StubPlayer
+
+
+class StubStage(OnRay):
+    """Actors on Ray that are stubs."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment, False, False)
+        self._class = self._ray.remote(max_restarts=0, max_task_retries=0)(stub_player())
+
+
+def measure(actors: int, receivers: int, seconds: float) -> None:
+    """Print what was found."""
+    connect(None)
+    found = Found(carried(actors, seconds), *(sent(receivers) if receivers else (None, None)))
+    console = Console(highlight=False)
+    console.print(f"{found.frames:,.0f} single frames a second from {actors} stub actors through Ray into the replay", soft_wrap=True)
+    if found.weights is not None and found.update is not None:
+        console.print(
+            f"{1000 * found.weights:.1f} ms until {receivers} stub actors have new weights of a Nature CNN, whose update takes "
+            f"{1000 * found.update:.1f} ms (batch of 32, uncompiled)",
+            soft_wrap=True,
+        )
+
+
+def carried(actors: int, seconds: float) -> float:
+    """Single frames a second that `actors` stubs bring into a replay."""
+    loop = _loop(actors, CAPACITY)
+    loop.crew = Crew(StubStage(loop.experiment), actors)
+    visit = loop.benchmark.visits()[0]
+    try:
+        steps = loop.environments * 10**9
+        unrolls = loop.open(visit, slice(None), 0, steps, steps)
+        assert not isinstance(unrolls, Actor)
+        rows, began = 0, 0.0
+        while True:
+            if rows % UNROLL == 0:
+                if rows == WARM * UNROLL:
+                    began = time.monotonic()
+                elif began and time.monotonic() - began >= seconds:
+                    return (rows - WARM * UNROLL) * loop.environments / (time.monotonic() - began)
+            unrolls.ready()
+            loop.replay.write_frames(unrolls.frames, unrolls.ages, unrolls.said["actions"], 0)
+            step, _ = unrolls.receive()
+            loop.replay.write_outcome(*loop.outcome(step, slice(None)))
+            rows += 1
+    finally:
+        loop.crew.close()
+
+
+def sent(receivers: int) -> tuple[float, float]:
+    """Seconds until so many actors have taken a Nature CNN's weights out of the store, and of an update of that network."""
+    import ray
+
+    loop = _loop(1, 1000)
+    weights = np.concatenate([param.numpy().reshape(-1) for _, param in sorted(loop.learner.net.params.items())])
+    made: Any = ray.remote(num_cpus=0, max_restarts=0)(stub_player())
+    handles = [made.remote(None, actor, 0) for actor in range(receivers)]
+    ray.get([handle.take.remote(0, 0) for handle in handles], timeout=WAIT)
+    times = []
+    for version in range(TIMES):
+        began = time.monotonic()
+        reference = ray.put(weights + version)
+        assert ray.get([handle.take.remote(reference, version) for handle in handles], timeout=WAIT) == [version] * receivers
+        times.append(time.monotonic() - began)
+    for handle in handles:
+        ray.kill(handle)
+    return median(times), _update(loop)
+
+
+def _update(loop: ReplayLoop) -> float:
+    import torch
+
+    shape = 1, 32, *loop.benchmark.inputs
+    batch = {
+        "inputs": torch.zeros(shape, dtype=torch.uint8),
+        "next_inputs": torch.zeros(shape, dtype=torch.uint8),
+        "actions": torch.zeros(1, 32, dtype=torch.int64),
+        "tasks": torch.zeros(1, 32, dtype=torch.int64),
+        **{name: torch.ones(1, 32) for name in ("returns", "discounts", "weights")},
+    }
+    times = []
+    for _ in range(TIMES):
+        began = time.monotonic()
+        loop.learner.update(1e-4, batch, loop.target)
+        times.append(time.monotonic() - began)
+    return median(times)
+
+
+def _loop(actors: int, capacity: int) -> ReplayLoop:
+    from agents.dqn import DQN
+
+    agent = DQN(environments=ENVIRONMENTS * actors, replay=capacity * actors, min_replay=100, unroll=UNROLL, rewards="clip")
+    more: dict[str, Any] = dict(members=1, actors=actors, diagnose_every=FRAMES, checkpoint_every=FRAMES)
+    return ReplayLoop(agent, Experiment(Stub(0.0), agent, Nature(), Adam(), Constant(), **more), "cpu", False)
