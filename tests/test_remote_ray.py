@@ -140,3 +140,34 @@ def test_an_address_without_a_cluster_and_one_without_actors_are_refused(tmp_pat
         done = subprocess.run(run(tmp_path, *words, *more), cwd=CHECKOUT, capture_output=True, text=True)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and wrong in done.stderr, done.stderr
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_an_actor_killed_every_five_seconds_for_two_minutes(tmp_path: Path) -> None:
+    """The run goes on: each killed actor is replaced within ten seconds, and every step is stored once."""
+    words = ["--benchmark", "cartpole:tasks=1,frames=100000000", "--agent", AGENTS["dqn"] + ",train_every=20", "--checkpoint-every", "5000"]
+    going = start(run(tmp_path, *words, "--actors", "2"))
+    wait_for(lambda: list(tmp_path.glob("first/*/checkpoints/0*")))  # type: ignore[arg-type]
+    killed, took, until = set[int](), [], time.monotonic() + 120
+    while (began := time.monotonic()) < until:
+        alive = sorted(set(actors(going.pid)) - killed)
+        os.kill(alive[len(took) % 2], signal.SIGKILL)
+        killed.add(alive[len(took) % 2])
+        wait_for(lambda: [1] if len(set(actors(going.pid)) - killed) == 2 or going.poll() is not None else [])
+        took.append(time.monotonic() - began)
+        assert going.poll() is None, going.communicate()
+        time.sleep(max(began + 5 - time.monotonic(), 0))
+    os.kill(going.pid, signal.SIGINT)
+    said, _ = going.communicate(timeout=120)
+    assert going.returncode == 130 and max(took) < 10, said
+    (folder,) = find_runs(tmp_path)
+    facts = json.loads(max(folder.glob("checkpoints/0*")).joinpath("facts.json").read_text())
+    assert facts["written"] == facts["number"] // 8 + facts["number"] // 5000 and facts["number"] > 5000  # the last frames of each leg
+    rows, problems = read_rows(folder / "scores.csv", Score)
+    assert not problems
+    cuts = [row.steps for row in rows if row.kind == "cut" and row.steps <= facts["number"]]
+    assert all(cuts.count(leg) == 8 for leg in range(5000, facts["number"] + 1, 5000))
+    deaths = max(row.value for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "actor_deaths")
+    assert 0 <= len(took) - deaths <= 3  # but for those after the last row
+    print(f"{len(took)} kills, {facts['number']:,} steps, a new actor after {max(took):.1f} s at most")
