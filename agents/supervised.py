@@ -8,19 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agents import together
-from agents.diagnostics import Diagnostics
-from agents.probing import Probing, seen_of_stream
+from agents.stream_loop import Reported, StreamLoop
 from agents.value_heads import Categorical
-from envs.batches import Stream
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.learner import Learner
-from plasticity_rl.lift import lift
 from plasticity_rl.networks import Network, Params
-from plasticity_rl.runs import Score, Tick
-from plasticity_rl.seeds import members_of
 
 
 @dataclass(frozen=True)
@@ -117,92 +110,9 @@ class Supervised:
 
     def train_together(
         self, experiments: Sequence[Experiment], device: str, compile: bool, resumes: Sequence[Snapshot] | None
-    ) -> Iterator[tuple[int, Event | FloatingPointError]]:
+    ) -> Iterator[Reported]:
         """Experiments of one `together.kind`, resumed from the same update, as one learner: the place of each, and what it reports.
 
         A FloatingPointError, at the first row whose loss is not finite, ends what is reported of its experiment; the others go on.
         """
-        benchmark, every = experiments[0].benchmark, experiments[0].checkpoint_every
-        network, (first, *others) = together.cell(experiments[0])[0], [together.cell(each)[1] for each in experiments]
-        learner = Learner(network, lambda params, batch: self.loss(network, params, batch), *first, device, compile, others)
-        stream = benchmark.open([member for each in experiments for member in members_of(each.seed, each.members)], self.batch, device)
-        counts = torch.tensor([each.members for each in experiments])
-        window = torch.zeros(learner.members, 2, device=device)  # sums of what is measured and of the loss since the last row
-        if resumes:
-            resume = together.joined(resumes)
-            learner.load(resume.tensors, resume.facts["ticks"])
-            window.copy_(resume.tensors["window"])
-        diagnostics = [Diagnostics(learner.part(place), each) for place, each in enumerate(experiments)]
-        for each, own in zip(diagnostics, resumes or (), strict=bool(resumes)):
-            each.load(own.tensors)
-        going = list(range(len(experiments)))
-        probing = [Probing(learner.part(place), each, each.probe_updates, compile=compile) for place, each in enumerate(experiments)]
-        visits, total = benchmark.visits(), sum(visit.budget for visit in benchmark.visits())
-        start = 0
-        for visit in visits:
-            end = start + visit.budget
-            if visit.index > learner.ticks["task"]:
-                learner.task_boundary()
-                for each in diagnostics:
-                    each.begin()
-            while going and (done := learner.ticks["update"]) < end:
-                batch = stream.batch(visit.index, done - start)
-                clocks = {"run": (done, total), "visit": (done - start, visit.budget)}
-                rates = torch.tensor([each.schedule.at(*clocks[each.schedule.clock]) for each in experiments])
-                if diagnostics[going[0]].looks:
-                    for place in going:
-                        diagnostics[place].look(batch["inputs"][learner.rows(place)])
-                reported = learner.update(rates.repeat_interleave(counts), batch, measure=diagnostics[going[0]].due)
-                window += torch.stack([reported["measured"], reported["loss"]], 1)
-                done += 1
-                where = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=done, updates=done)
-                probed = bool(experiments[0].probe_every) and done % experiments[0].probe_every == 0
-                since = (done - start) % self.record_every
-                scores: dict[str, Tensor] = {}  # kind -> (S,)
-                if since == 0 or done == end:
-                    scores["online"] = self.score(window[:, 0] / (since or self.record_every), stream.variance(visit.index))
-                if done == end:
-                    scores |= self._tested(network, learner, stream, visit.index)
-                measured = diagnostics[going[0]].measured
-                for place in tuple(going) if measured or probed or scores else ():
-                    rows = learner.rows(place)
-                    try:
-                        if measured:
-                            found, given = ({name: values[rows] for name, values in each.items()} for each in (reported, batch))
-                            yield from ((place, row) for row in diagnostics[place].rows(where, found, given))
-                        if probed:
-                            seen = seen_of_stream(experiments[place], device, visit.index, done - start)
-                            yield from ((place, row) for row in probing[place].rows(where, seen))
-                        if scores:
-                            own = {kind: values[rows] for kind, values in scores.items()}
-                            yield from ((place, row) for row in self._scores(where, own, window[rows, 1]))
-                            yield place, Tick(**where)
-                    except FloatingPointError as error:
-                        going.remove(place)
-                        yield place, error
-                if scores:
-                    window.zero_()
-                if done % every == 0 or done == total:
-                    tensors = learner.tensors() | {"window": window}
-                    for place in going:
-                        yield from ((place, picture) for picture in diagnostics[place].pictures(where))
-                        own = {name: tensor[learner.rows(place)] for name, tensor in tensors.items()}
-                        yield place, Snapshot(own | diagnostics[place].tensors(), {"number": done, "ticks": learner.ticks})
-            start = end
-
-    def _scores(self, where: dict, scores: dict[str, Tensor], losses: Tensor) -> Iterator[Score]:
-        for member, loss in enumerate(losses.tolist()):
-            if loss - loss != 0:  # inf or NaN
-                raise FloatingPointError(f"the loss of member {member} is {loss} after {where['updates']} updates")
-        for kind, values in scores.items():
-            yield from (Score(member=member, **where, kind=kind, score=score) for member, score in enumerate(values.tolist()))
-
-    @torch.no_grad()
-    def _tested(self, network: Network, learner: Learner, stream: Stream, visit: int) -> dict[str, Tensor]:
-        """`test` -> the score of each member on the examples that were held out, (S,); nothing where none were."""
-        total = weight = torch.zeros(learner.members, device=learner.device)
-        for part in stream.tests(visit):
-            outputs = lift(lambda params, inputs: network.apply(params, inputs)[0])(learner.net.params, part["inputs"])
-            total = total + (lift(self.measure)(outputs, part["labels"]) * part["weights"]).sum(1)
-            weight = weight + part["weights"].sum(1)
-        return {"test": self.score(total / weight, stream.variance(visit))} if weight.any() else {}
+        return StreamLoop(self, experiments, device, compile).run(resumes)
