@@ -27,8 +27,7 @@ Reported = tuple[int, Event | FloatingPointError]
 
 
 class StreamLoop:
-    """Experiments of one `together.kind` as cells of one learner; a run alone is one of them. What their learner, stream and clocks share is
-    read off the first."""
+    """Experiments of one `together.kind` as cells of one learner; a run alone is one of them. What they share is read off the first."""
 
     def __init__(self, agent: Supervised, experiments: Sequence[Experiment], device: str, compile: bool) -> None:
         self.agent, self.experiments, self.device = agent, experiments, device
@@ -80,7 +79,7 @@ class StreamLoop:
     def _report(self, visit: Visit, done: int, batch: Batch, reported: dict[str, Tensor]) -> Iterator[Reported]:
         """What there is to say of the update just made, the visit's `done`-th."""
         updates = self.learner.ticks["update"]
-        where = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=updates, updates=updates)
+        where: dict[str, Any] = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=updates, updates=updates)
         scores = self._scores(visit, done)
         for place in tuple(self.going):
             try:

@@ -10,8 +10,10 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import overwrite
 from plasticity_rl.lift import lift, stack
 from plasticity_rl.networks import MLP
+from plasticity_rl.noise import key, normals
 from plasticity_rl.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Net, Optimizer, RAdam, RMSprop
-from tests.learners import batches, learn, loss, seen
+from plasticity_rl.seeds import derive
+from tests.learners import batches, learn, loss
 
 STEPS = 20
 ALONE = [
@@ -313,7 +315,7 @@ def test_on_every_kind_of_network_lifted_is_a_loop(optimizer, kind):
             mine = {name: tensor[m] for name, tensor in batch.items()}
             leaves = {name: param.clone().requires_grad_() for name, param in ones[m].params.items()}
             grads = torch.autograd.grad(loss(network, leaves, mine)[0], list(leaves.values()))
-            noise = seen(network, draw=learner.draw(m, "noise", count)).noise
+            noise = normals(key([derive(0, m, "noise", "optimizer", count)])[0], network.shapes)
             ones[m] = optimizer.update(ones[m], dict(zip(leaves, grads, strict=True)), torch.tensor(0.01), network.layers, noise)
     for m in range(2):
         torch.testing.assert_close(learner.one(m), ones[m].params, rtol=1e-6, atol=1e-9)

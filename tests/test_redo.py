@@ -8,6 +8,7 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Evidence, ReDo
+from plasticity_rl.learner import Learner
 from plasticity_rl.networks import MLP
 from plasticity_rl.optimizers import Net
 from tests.learners import (
@@ -155,6 +156,12 @@ def test_a_sample_without_any_response_changes_nothing():
     assert not torch.equal(one.params["hidden0.weight"], net.params["hidden0.weight"])
 
 
+def ages_of_each(learner: Learner, member: int) -> dict[str, dict[str, torch.Tensor]]:
+    """The optimizer's memory of one member, element by element where one age is kept of a tensor."""
+    params = learner.net.params
+    return {slot: {n: t.expand_as(params[n])[member] for n, t in memory.items()} for slot, memory in learner.net.slots.items()}
+
+
 def test_redo_finds_its_units_on_the_batch_just_learned_from():
     learner = learn((ReDo(every=2, tau=0.4),), "mlp", 2)
     plain = learn((), "mlp", 2)
@@ -163,7 +170,10 @@ def test_redo_finds_its_units_on_the_batch_just_learned_from():
         learner.update(RATE, batch)
         plain.update(RATE, batch)
     for m in range(2):
-        net = Net(plain.one(m), {slot: {n: t[m] for n, t in memory.items()} for slot, memory in plain.net.slots.items()})
+        net = Net(
+            plain.one(m),
+            ages_of_each(plain, m),
+        )
         features = plain.network.apply(net.params, data[-1]["inputs"][m])[1]
         fresh = {name: param[m] for name, param in learner.fresh("ReDo", 0, "update", 2).items()}
         expected = redo_by_loops("mlp", net, Evidence(fresh, features), 0.4)

@@ -35,7 +35,7 @@ def test_after_a_reset_of_everything_it_is_a_new_network_with_a_new_optimizer(pa
     learner.task_boundary()
     newborn = learn((), "mlp", 3)
     fresh = {f"params/{name}": param for name, param in learner.fresh("Reset", 0, "task", 1).items()}
-    newborn.load(copies(newborn) | fresh, newborn.ticks)
+    newborn.load({name: tensor.clone() for name, tensor in newborn.tensors().items()} | fresh, newborn.ticks)
     for batch in data[3:]:
         learner.update(RATE, batch)
         newborn.update(RATE, batch)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from launch.words import experiment
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.learner import Learner
-from plasticity_rl.runs import Metric, Score
+from plasticity_rl.runs import Metric, Picture, Score
 from tests.training import CARTPOLE, LABELS, comparable, copied, events
 
 LONG = LABELS | {"benchmark": "random-labels:images=60,tasks=3,updates=70", "checkpoint_every": 80, "diagnose_every": 70}
@@ -43,6 +44,9 @@ def assert_close(found: list[Event | FloatingPointError], expected: list[Event])
         elif isinstance(other, Snapshot):
             assert isinstance(one, Snapshot) and one.facts == other.facts
             torch.testing.assert_close(one.tensors, other.tensors, rtol=1e-3, atol=1e-4)
+        elif isinstance(other, Picture):
+            assert isinstance(one, Picture) and one[:-1] == other[:-1]
+            np.testing.assert_allclose(one.values, other.values, rtol=1e-3, atol=1e-4)
         else:
             assert one == other
 

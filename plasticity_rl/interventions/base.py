@@ -49,7 +49,7 @@ class Intervention:
     """does its `after_step` take noise?"""
     whole: ClassVar[bool] = False
     """where it makes the optimizer forget, does it forget whole tensors? One age is then kept of a tensor, not of each weight; what is said
-    of a method counts where it refreshes or has an `after_step`"""
+    of a method counts where it refreshes or has an `after_step`; one that leaves the memory alone is whole"""
 
     def build(self) -> dict[str, Any]:
         """Fields of the NetworkSpec that it sets."""

@@ -1,6 +1,7 @@
 """Reducing churn."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Churn(Intervention):
     strength: float = 50.0
     lag: int = 1
     """updates between the two; 1 is the official code's index 2, which counts the present network too"""
+
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, strength="(0, inf)", lag="[1, 100]")

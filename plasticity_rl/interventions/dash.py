@@ -33,6 +33,7 @@ class DASH(Refresh):
     """how much the newest gradient counts in the average"""
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, every="[1, inf)", least="[0, 1]", alpha="(0, 1]")

@@ -1,6 +1,7 @@
 """A trust region of features."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class FeatureTrustRegion(Intervention):
     coefficient: float = 1.0
     every: int = 16
     """updates between two anchors; with 1 there would be nothing to hold"""
+
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, coefficient="(0, inf)", every="[2, inf)")

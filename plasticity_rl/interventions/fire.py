@@ -33,6 +33,7 @@ class FIRE(Refresh):
     scale: Literal["code", "kept"] = "code"
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, every="[1, inf)", iterations="[1, 1000]")

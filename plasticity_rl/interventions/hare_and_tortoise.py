@@ -25,6 +25,7 @@ class HareAndTortoise(Refresh):
     decay: float = 0.999
 
     usual: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, every="[1, inf)", decay="[0, 1)")

@@ -1,6 +1,7 @@
 """A learning-rate schedule of each hidden layer's own, read off a record."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class LayerRates(Intervention):
     updates: tuple[int, ...] = (0,)
     factors: tuple[float, ...] = (1.0,)
     """at these updates, of one hidden layer after the other in the network's order; or, as many as updates, of all of them"""
+
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)

@@ -18,6 +18,7 @@ class NoisyUpdates(Intervention):
     """
 
     noisy: ClassVar[bool] = True
+    whole: ClassVar[bool] = True
 
     sigma: float = 1e-4
     """the standard deviation"""

@@ -23,6 +23,7 @@ class ShrinkAndPerturb(Refresh):
     part: Part = "all"
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, every="[1, inf)", shrink="[0, 1]", perturb="[0, inf)")

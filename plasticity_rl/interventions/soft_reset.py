@@ -27,6 +27,7 @@ class SoftReset(Intervention):
     """
 
     noisy: ClassVar[bool] = True
+    whole: ClassVar[bool] = True
 
     gamma: float = 0.99999
     noise: float = 1.0

@@ -1,6 +1,7 @@
 """Spectral regularisation: every layer's largest singular value near one."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,8 @@ class Spectral(Intervention):
     """k"""
     iterations: int = 1
     """of power iteration, after every update"""
+
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, strength="(0, inf)", exponent="[1, inf)", iterations="[1, 1000]")
