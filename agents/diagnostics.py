@@ -13,7 +13,7 @@ from torch import Tensor
 from agents import measures
 from agents.curvature import Curvature
 from agents.pictures import pictures
-from plasticity_rl.experiment import Experiment
+from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions.base import tops
 from plasticity_rl.learner import Batch, Learner
 from plasticity_rl.lift import copied, in_turn, lift
@@ -59,6 +59,14 @@ class Diagnostics:
     def due(self) -> bool:
         """Is the next update one after which there are diagnostics, and the learner to measure it?"""
         return (self._learner.ticks["update"] + 1) % self._experiment.diagnose_every == 0
+
+    @property
+    def ahead(self) -> int:
+        """How many updates can be made before the next that must be looked at, or after which there are rows."""
+        if self.looks:
+            return 1
+        updates, experiment = self._learner.ticks["update"], self._experiment
+        return min(until(updates, experiment.diagnose_every) - 1, until(updates, experiment.curvature_every))
 
     @property
     def measured(self) -> bool:

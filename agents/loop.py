@@ -6,7 +6,7 @@ an uninterrupted one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,9 @@ from agents.rewards import Scale
 from envs.pools import Step
 from envs.sequences import Visit
 from plasticity_rl.checkpoint import Event, Snapshot
-from plasticity_rl.experiment import Experiment
+from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions import assemble
-from plasticity_rl.learner import Learner
+from plasticity_rl.learner import Batch, Learner
 from plasticity_rl.runs import Metric, Score, Tick
 
 CONTINUES, TERMINATED, CUT = 0, 1, 2
@@ -191,19 +191,31 @@ class Loop(ABC):
         with torch.no_grad():
             return self._act(self.learner.acting, observations, {name: value[:, columns] for name, value in drawn.items()}, common)
 
-    def learn(self, visit: Visit, batch: dict[str, Tensor], *extras: Any) -> Generator[Metric, None, dict[str, Tensor]]:
-        """One update, at the learning rate that the schedule has for it in the run or in the visit; returns what the loss reported."""
-        schedule, done = self.experiment.schedule, self.learner.ticks["update"]
-        progress = (done, self._planned) if schedule.clock == "run" else (done - self.visit_began, self.planned_updates(visit))
+    @property
+    def ahead(self) -> int:
+        """How many updates `learn` can make before there is something to say."""
+        return min(self.learner.ahead, self.diagnostics.ahead, until(self.learner.ticks["update"], self.experiment.probe_every))
+
+    def learn(self, visit: Visit, batches: Sequence[Batch], *extras: Any) -> Generator[Metric, None, list[dict[str, Tensor]]]:
+        """An update on each batch, `ahead` of them at most, at the learning rate that the schedule has for it in the run or in the visit;
+        returns what the loss reported."""
+        done = self.learner.ticks["update"]
+        rates = [self._rate(visit, done + place) for place in range(len(batches))]
         if self.diagnostics.looks:
-            self.diagnostics.look(batch["inputs"])
-        reported = self.learner.update(schedule.at(*progress), batch, *extras, measure=self.diagnostics.due)
-        self.losses += reported["loss"]
+            self.diagnostics.look(batches[0]["inputs"])
+        reported = self.learner.updates(rates, batches, *extras, measure=self.diagnostics.due)
+        for each in reported:
+            self.losses += each["loss"]
         self.refreshed("update")
-        yield from self.diagnostics.rows(self.where(visit), reported, batch, *extras)
-        if self.experiment.probe_every and (done + 1) % self.experiment.probe_every == 0:
+        yield from self.diagnostics.rows(self.where(visit), reported[-1], batches[-1], *extras)
+        if until(done + len(batches) - 1, self.experiment.probe_every) == 1:
             yield from self.probing.rows(self.where(visit), self.observations())
         return reported
+
+    def _rate(self, visit: Visit, update: int) -> float:
+        schedule = self.experiment.schedule
+        run = schedule.clock == "run"
+        return schedule.at(*((update, self._planned) if run else (update - self.visit_began, self.planned_updates(visit))))
 
     def outcome(self, step: Step, columns: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Of a step of the environments `columns` of each member, (S, columns) each: rewards to learn from; CONTINUES, TERMINATED or CUT;

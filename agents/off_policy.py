@@ -12,7 +12,7 @@ from agents.probing import seen_of_replay
 from agents.replay import Replay
 from envs.sequences import Visit
 from plasticity_rl.checkpoint import Event, Snapshot
-from plasticity_rl.experiment import Experiment
+from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.lift import write_
 from plasticity_rl.runs import Metric
 
@@ -44,9 +44,7 @@ class ReplayLoop(Loop):
             actor.send(said["actions"])
             self.replay.write_frames(actor.frames, actor.ages, said["actions"], self.task(visit))
             before, self.steps = self.steps, self.steps + self.environments
-            for _ in range(self.steps // agent.train_every - before // agent.train_every):
-                if self.replay.size >= agent.min_replay:
-                    yield from self._update(visit)
+            yield from self._learn(visit, self.steps // agent.train_every - before // agent.train_every)
             step, episodes = actor.receive()
             self.replay.write_outcome(*self.outcome(step, everywhere), self._priorities(said["errors"]) if "errors" in said else None)
             yield from self.scores(visit, episodes, "return")
@@ -98,18 +96,33 @@ class ReplayLoop(Loop):
     def _priorities(self, errors: Tensor) -> Tensor:
         return errors.clamp(max=HIGHEST) ** self.agent.priority
 
-    def _update(self, visit: Visit) -> Iterator[Metric]:
+    def _learn(self, visit: Visit, updates: int) -> Iterator[Metric]:
+        """So many updates, once the replay holds enough."""
+        end = self.learner.ticks["update"] + updates
+        while self.replay.size >= self.agent.min_replay and (done := self.learner.ticks["update"]) < end:
+            row = min(end - done, self.ahead, until(done, self.agent.target_every))
+            yield from self._update(visit, 1 if self.agent.priority else row)  # what is drawn next depends on the errors of what was drawn
+
+    def _update(self, visit: Visit, row: int) -> Iterator[Metric]:
+        """So many updates in a row, and what is due after them."""
         agent, done = self.agent, self.learner.ticks["update"]
-        correction = agent.correction + (1 - agent.correction) * min(self.steps / self._total, 1.0)
-        share = agent.uniform if agent.priority else 1.0
-        batch = self.replay.sample(self.chance.uniform(done, "replay", agent.batch, 2), agent.steps, agent.discount, share, correction)
-        index = batch.pop("index")
-        if self.network.noise:
-            batch["noise"] = self.chance.normal(done, "learning noise", 3, 1, self.network.noise)
-        if agent.head.fractions:
-            batch["fractions"] = self.chance.uniform(done, "fractions", 3, agent.batch, agent.head.fractions)
-        reported = yield from self.learn(visit, batch, self.target)
+        batches = [self._batch(done + place) for place in range(row)]
+        index = [batch.pop("index") for batch in batches]
+        reported = yield from self.learn(visit, batches, self.target)
         if agent.priority and self.replay.written:
-            self.replay.prioritise(index, self._priorities(reported["errors"]))
+            self.replay.prioritise(index[0], self._priorities(reported[0]["errors"]))
         if self.learner.ticks["update"] % agent.target_every == 0:
             write_(self.target, self.learner.net.params)
+
+    def _batch(self, update: int) -> dict[str, Tensor]:
+        """What is drawn for an update, and the `index` of where it came from."""
+        agent = self.agent
+        correction = agent.correction + (1 - agent.correction) * min(self.steps / self._total, 1.0)
+        share = agent.uniform if agent.priority else 1.0
+        drawn = self.chance.uniform(update, "replay", agent.batch, 2)
+        batch = self.replay.sample(drawn, agent.steps, agent.discount, share, correction)
+        if self.network.noise:
+            batch["noise"] = self.chance.normal(update, "learning noise", 3, 1, self.network.noise)
+        if agent.head.fractions:
+            batch["fractions"] = self.chance.uniform(update, "fractions", 3, agent.batch, agent.head.fractions)
+        return batch

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Generator, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -68,11 +69,11 @@ class RolloutLoop(Loop):
                 if self.agent.queued and not self.experiment.actors:
                     waiting.extend(batches)
                 else:
-                    for batch in batches:
-                        yield from self.learn(visit, batch)
+                    while row := list(islice(batches, self.ahead)):
+                        yield from self.learn(visit, row)
             self._frames.carry_over()
         while waiting:
-            yield from self.learn(visit, waiting.popleft())
+            yield from self.learn(visit, [waiting.popleft()])
         yield from self.tick(visit, last)
         for actor in actors:
             yield from self.scores(visit, actor.close(), "cut")
@@ -106,7 +107,7 @@ class RolloutLoop(Loop):
                 self.steps += self.environments
                 yield from self.tick(visit, last)
                 while len(waiting) > queue * (steps - 1 - t) // steps:
-                    yield from self.learn(visit, waiting.popleft())
+                    yield from self.learn(visit, [waiting.popleft()])
         return {name: torch.stack(values[: steps + (name == "values")]) for name, values in unroll.items()}
 
     def _outcome(self, step: Step, part: slice) -> dict[str, Tensor]:

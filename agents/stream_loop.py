@@ -13,7 +13,7 @@ from agents.diagnostics import Diagnostics
 from agents.probing import Probing, seen_of_stream
 from envs.sequences import Visit
 from plasticity_rl.checkpoint import Event, Snapshot
-from plasticity_rl.experiment import Experiment
+from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.learner import Batch, Learner
 from plasticity_rl.lift import lift
 from plasticity_rl.runs import Metric, Score, Tick
@@ -59,22 +59,34 @@ class StreamLoop:
                 for each in self.diagnostics:
                     each.begin()
             while self.going and (done := self.learner.ticks["update"] - start) < visit.budget:
-                batch = self.stream.batch(visit.index, done)
-                reported = self._update(visit, done, batch)
-                yield from self._report(visit, done + 1, batch, reported)
+                places = range(done, done + self._ahead(visit, done))
+                batches = [self.stream.batch(visit.index, place) for place in places]
+                reported = self._updates(visit, places, batches)
+                yield from self._report(visit, places[-1] + 1, batches[-1], reported)
             start = end
 
-    def _update(self, visit: Visit, done: int, batch: Batch) -> dict[str, Tensor]:
-        """One update of all, after `done` in the visit."""
-        clocks = {"run": (self.learner.ticks["update"], self._total), "visit": (done, visit.budget)}
-        rates = torch.tensor([each.schedule.at(*clocks[each.schedule.clock]) for each in self.experiments])
-        watching = self.diagnostics[self.going[0]]
+    def _ahead(self, visit: Visit, done: int) -> int:
+        """How many updates can be made before there is something to say, after `done` in the visit."""
+        first, updates = self.experiments[0], self.learner.ticks["update"]
+        left = min(visit.budget - done, until(done, self.agent.record_every), until(updates, first.checkpoint_every))
+        return min(left, until(updates, first.probe_every), self.diagnostics[self.going[0]].ahead, self.learner.ahead)
+
+    def _updates(self, visit: Visit, places: range, batches: list[Batch]) -> dict[str, Tensor]:
+        """Updates of all, the visit's `places`; what was reported of the last."""
+        watching, ticks = self.diagnostics[self.going[0]], self.learner.ticks["update"]
         if watching.looks:
             for place in self.going:
-                self.diagnostics[place].look(batch["inputs"][self.learner.rows(place)])
-        reported = self.learner.update(rates.repeat_interleave(self._counts), batch, measure=watching.due)
-        self.window += torch.stack([reported["measured"], reported["loss"]], 1)
-        return reported
+                self.diagnostics[place].look(batches[0]["inputs"][self.learner.rows(place)])
+        rates = [self._rates({"run": (ticks + ahead, self._total), "visit": (at, visit.budget)}) for ahead, at in enumerate(places)]
+        reported = self.learner.updates(rates, batches, measure=watching.due)
+        for each in reported:
+            self.window += torch.stack([each["measured"], each["loss"]], 1)
+        return reported[-1]
+
+    def _rates(self, clocks: dict[str, tuple[int, int]]) -> Tensor:
+        """The learning rate of each member, where each clock stands so."""
+        rates = torch.tensor([each.schedule.at(*clocks[each.schedule.clock]) for each in self.experiments])
+        return rates.repeat_interleave(self._counts)
 
     def _report(self, visit: Visit, done: int, batch: Batch, reported: dict[str, Tensor]) -> Iterator[Reported]:
         """What there is to say of the update just made, the visit's `done`-th."""

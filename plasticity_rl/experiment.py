@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +141,11 @@ class Experiment:
     def label(self) -> str:
         """The chain in words: `none`, `fresh`, `nap + redo:tau=0.1`."""
         return "fresh" if self.fresh_control else " + ".join(map(word, self.chain)) or "none"
+
+
+def until(done: int, every: int) -> int:
+    """How many more make a whole number of `every`, from 1; of 0, which is never, more than are ever made."""
+    return every - done % every if every else sys.maxsize
 
 
 def word(part: Any) -> str:

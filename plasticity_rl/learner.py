@@ -21,6 +21,7 @@ from plasticity_rl.seeds import derive, members_of
 
 Batch = dict[str, Tensor]
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
+AHEAD = 10  # updates that are made by one call at most
 
 
 class Learner:
@@ -71,13 +72,13 @@ class Learner:
         self.ticks = {"update": 0, "task": 0}
         self._last: dict[str, Tensor] = {}
         self._rows = slice(None)
-        update = compiled(self._step) if compile else self._step
+        self._step = compiled(self._write_step) if compile else self._write_step
         self.at_once = at_once(self.members, device, network.spec.convolves)
         """how many members are updated by one call"""
-        measure = lift(lambda *given: self._one(*given, measure=True)[2])
-        self._update, self._measure = (in_turn(function, self.at_once) for function in (update, measure))
+        self._measure = in_turn(lift(lambda *given: self._one(*given, measure=True)[2]), self.at_once)
+        self._in_turn = in_turn(self._in_a_row, self.at_once)
         if compile and device.startswith("cuda"):
-            self._update = Captured(update, varying=(4, 5))  # noise and batch; parameters, rate and an agent's target stay where they are
+            self._in_turn = Captured(self._in_a_row, varying=(4, 5, 6))  # parameters and an agent's target stay where they are
 
     @property
     def acting(self) -> Params:
@@ -124,7 +125,13 @@ class Learner:
         part._rows = rows
         return part
 
-    @torch.no_grad()
+    @property
+    def ahead(self) -> int:
+        """How many updates `updates` can make: until the next refresh, AHEAD at most."""
+        refreshes = [each for each in self.chain if isinstance(each, Refresh) and each.clock == "update"]
+        done = self.ticks["update"]
+        return next((n for n in range(1, AHEAD) if any(each.due(done + n) for each in refreshes)), AHEAD)
+
     def update(self, rate: float | Tensor, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
         """One update of every member at learning rate `rate`, one for all or (S,), and the refreshes that are due. Returns what the loss
         reported, (S,) each.
@@ -132,15 +139,29 @@ class Learner:
         With `measure`, the sizes of gradient and step by layer and what each method did, too: of the update alone, before anything is
         refreshed. The update is then worked out a second time, uncompiled, for what happens inside of it.
         """
-        self.rate.copy_(rate) if isinstance(rate, Tensor) else self.rate.fill_(rate)
-        self._last["inputs"] = batch["inputs"]
-        given = (self.net, self.states, self.low, self._hyper, self._noise(), batch, *extras)
-        before, found = (copied(self.net.params), self._measure(*given)) if measure else ({}, {})
-        reported = self._update(*given)
+        return self.updates([rate], [batch], *extras, measure=measure)[0]
+
+    @torch.no_grad()
+    def updates(
+        self, rates: Sequence[float | Tensor], batches: Sequence[Batch], *extras: Any, measure: bool = False
+    ) -> list[dict[str, Tensor]]:
+        """Updates in a row, `ahead` of them at most, or one to `measure`, with the results that `update` has: some members make all of
+        them before the others begin, and find their networks in a processor's caches; a GPU makes them as one graph."""
+        assert len(batches) <= (1 if measure else self.ahead), "a refresh is due in between"
+        self._last["inputs"] = batches[-1]["inputs"]
+        at = [rate.to(self.rate) if isinstance(rate, Tensor) else torch.full_like(self.rate, rate) for rate in rates]
+        noise = [self._noise(self.ticks["update"] + place) for place in range(len(batches))]
+        now = (self.net, self.states, self.low, self._hyper)
+        before, found = {}, {}
+        if measure:
+            self.rate.copy_(at[0])
+            before, found = copied(self.net.params), self._measure(*now, noise[0], batches[0], *extras)
+        reported = self._in_turn(*now, at, noise, list(batches), *extras)
         if measure:
             steps = lift(lambda one, other: _sizes(norms.STEP, one, other, self.network.layers))(before, self.net.params)
-            reported |= {name: value for name, value in found.items() if "/" in name} | steps
-        self._tick("update")
+            reported[0] |= {name: value for name, value in found.items() if "/" in name} | steps
+        for _ in batches:
+            self._tick("update")
         return reported
 
     @torch.no_grad()
@@ -232,7 +253,24 @@ class Learner:
             net = net._replace(params=params)
         return net, states
 
-    def _step(
+    def _in_a_row(
+        self,
+        net: Net,
+        states: list[State],
+        low: Params,
+        hyper: Hyper,
+        rates: list[Tensor],
+        noise: list[dict[str, Tensor]],
+        batches: list[Batch],
+        *extras: Any,
+    ) -> list[dict[str, Tensor]]:
+        reported = []
+        for rate, numbers, batch in zip(rates, noise, batches, strict=True):
+            hyper.rate.copy_(rate)
+            reported.append(self._step(net, states, low, hyper, numbers, batch, *extras))
+        return reported
+
+    def _write_step(
         self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: dict[str, Tensor], batch: Batch, *extras: Any
     ) -> dict[str, Tensor]:
         new_net, new_states, reported = lift(self._one)(net, states, low, hyper, noise, batch, *extras)
@@ -245,11 +283,11 @@ class Learner:
         methods = [cell.chain[index] for cell in self.cells for _ in range(cell.members)]
         return stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
 
-    def _noise(self) -> dict[str, Tensor]:
-        """Who needs normal numbers in this update -> each member's key to them, (S, 2)."""
+    def _noise(self, update: int) -> dict[str, Tensor]:
+        """Who needs normal numbers in an update -> each member's key to them, (S, 2)."""
 
         def keys(purpose: tuple[int | str, ...]) -> Tensor:
-            return key([derive(*who, "noise", *purpose, self.ticks["update"]) for who in self._who]).to(self.device)
+            return key([derive(*who, "noise", *purpose, update) for who in self._who]).to(self.device)
 
         return {who: keys(purpose) for who, purpose in self._noisy.items()}
 

@@ -22,7 +22,7 @@ def test_speeds_are_medians_beside_a_loop_and_beside_processes() -> None:
     assert rows[2] == ["32", "members", "2", "800", "600-900", "144", "8.00", "4.00"]
 
 
-def test_a_window_counts_the_updates_of_every_member() -> None:
+def test_a_window_counts_every_update_of_a_call() -> None:
     calls: list[int] = []
-    speed = timed(lambda: calls.append(1), members=7, threads=1, device="cpu")(0.01)
+    speed = timed(lambda: calls.append(1), updates=7, threads=1, device="cpu")(0.01)
     assert 0 < speed <= 7 * len(calls) / 0.01

@@ -14,7 +14,7 @@ from launch.words import experiment
 from plasticity_rl.checkpoint import Snapshot
 from plasticity_rl.networks import MLP
 from plasticity_rl.runs import Metric, Tick
-from tests.training import ATARI, CARTPOLE, events, resumed_is_never_stopped, scores
+from tests.training import ATARI, CARTPOLE, events, one_by_one_is_in_a_row, resumed_is_never_stopped, scores
 
 
 def linear(weight: list[list[float]]) -> dict[str, torch.Tensor]:
@@ -25,6 +25,12 @@ def linear(weight: list[list[float]]) -> dict[str, torch.Tensor]:
         "head.weight": torch.tensor(weight),
         "head.bias": torch.zeros(len(weight)),
     }
+
+
+def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four updates a step of the pool, in rows of three at most between two copies to the target network."""
+    agent = "dqn:environments=4,batch=8,replay=160,min_replay=40,target_every=3,train_every=1,noise=0.1"
+    one_by_one_is_in_a_row(CARTPOLE | {"agent": agent, "chain": ["reset:clock=update,every=31"]}, monkeypatch)
 
 
 @pytest.mark.parametrize(("double", "after"), [(False, 7.0), (True, 5.0)])
@@ -226,14 +232,14 @@ def test_a_replay_that_is_kept_teaches_each_task_its_own_heads() -> None:
 
     learn = training.learn
 
-    def learning(visit: Any, batch: dict[str, torch.Tensor], *extras: Any) -> Any:
-        params, (target,) = training.learner.one(0), extras
+    def learning(visit: Any, batches: list[dict[str, torch.Tensor]], *extras: Any) -> Any:
+        params, (target,), (batch,) = training.learner.one(0), extras, batches
         mine = {name: values[0] for name, values in batch.items()}
         grads, _ = torch.func.grad_and_value(watched, has_aux=True)(params, mine, {name: each[0] for name, each in target.items()})
         taught = grads["head.bias"].unflatten(0, (2, -1)).any(1)
         met.append((visit.index, set(mine["tasks"].tolist())))
         assert set(taught.nonzero()[:, 0].tolist()) <= met[-1][1]
-        return learn(visit, batch, *extras)
+        return learn(visit, batches, *extras)
 
     training.learn = learning
     for _ in training.run(None):

@@ -15,6 +15,7 @@ from plasticity_rl.interventions import (
     Evidence,
     L2Init,
     LayerNorm,
+    NoisyUpdates,
     NormalizeAndProject,
     ReDo,
     Refresh,
@@ -25,7 +26,7 @@ from plasticity_rl.interventions import (
 )
 from plasticity_rl.interventions.base import Layers, State
 from plasticity_rl.interventions.chain import forgets_parts
-from plasticity_rl.learner import Learner
+from plasticity_rl.learner import AHEAD, Learner
 from plasticity_rl.lift import can_compile
 from plasticity_rl.networks import MLP, Nature, Network, Params
 from plasticity_rl.optimizers import SGD, UPGD, Adam, Muon, Net, RAdam, RMSprop
@@ -457,3 +458,27 @@ def test_one_age_a_tensor_is_the_age_of_each_of_its_weights(optimizer, part):
 def test_methods_that_could_forget_single_weights_keep_each_ones_age():
     assert not any(forgets_parts((each,)) for each in (L2Init(), NormalizeAndProject(), LayerNorm(), Reset(), ShrinkAndPerturb()))
     assert all(forgets_parts((Reset(), each)) for each in (ReDo(every=1), ContinualBackprop(), SelfNormalizedResets(), Witness(every=1)))
+
+
+@pytest.mark.parametrize("members", [1, 3, 64])
+def test_updates_in_a_row_are_those_made_one_by_one(members: int) -> None:
+    """64 members are two blocks, each of which makes the whole row before the other begins."""
+    chain = (NoisyUpdates(), L2Init(), SelfNormalizedResets(every=4))
+    one, other = (learn(chain, members=members) for _ in range(2))
+    given, rates = batches(one, 8), [1e-2 * (place + 1) for place in range(8)]
+    singly = [one.update(rate, batch) for rate, batch in zip(rates, given, strict=True)]
+    assert other.ahead == 4
+    in_rows = [reported for at in (0, 4) for reported in other.updates(rates[at : at + 4], given[at : at + 4])]
+    assert_same(one.tensors(), other.tensors())
+    assert one.ticks == other.ticks and torch.equal(one.rate, other.rate)
+    for mine, theirs in zip(singly, in_rows, strict=True):
+        assert_same(mine, theirs)
+
+
+def test_a_row_ends_at_the_next_refresh() -> None:
+    learner = learn((ReDo(every=3), Reset(clock="task", every=1)))
+    learner.update(1e-3, batches(learner, 1)[0])
+    assert learner.ahead == 2
+    with pytest.raises(AssertionError, match="in between"):
+        learner.updates([1e-3] * 3, batches(learner, 3))
+    assert learn((L2Init(),)).ahead == AHEAD

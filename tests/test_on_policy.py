@@ -23,7 +23,7 @@ from plasticity_rl.optimizers import Adam
 from plasticity_rl.runs import Score, Tick
 from plasticity_rl.schedules import Constant
 from tests.test_returns import Column, vtrace_advantage, vtrace_target
-from tests.training import ATARI, CARTPOLE, Counted, events, resumed_is_never_stopped
+from tests.training import ATARI, CARTPOLE, Counted, events, one_by_one_is_in_a_row, resumed_is_never_stopped
 
 # Unrolls of 32 steps: 6 in a visit of 200, and 8 steps more. Legs end at 96, 192, 200, 296, 360, 400.
 WORDS = {
@@ -45,6 +45,10 @@ def test_a_resumed_run_is_one_that_was_never_stopped(agent: str) -> None:
     each = 1 if agent == "impala" else 2
     assert [fact["number"] for fact in facts] == [96, 192, 200, 296, 360, 400]
     assert [fact["ticks"]["update"] for fact in facts] == [2 * each * unrolls for unrolls in (3, 6, 6, 9, 11, 12)]
+
+
+def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_by_one_is_in_a_row(CARTPOLE | {"agent": WORDS["ppo"], "chain": ["redo:every=7"], "probe_every": 9, "probe_updates": 4}, monkeypatch)
 
 
 def test_a_resumed_run_is_one_that_was_never_stopped_on_atari() -> None:
@@ -82,9 +86,9 @@ class Watched(RolloutLoop):
 
         self._act = watch
 
-    def learn(self, visit: Any, batch: dict[str, torch.Tensor], *extras: Any) -> Iterator[Any]:  # type: ignore[override]
-        self.learned.append((self.steps, batch))
-        self.learner.ticks["update"] += 1
+    def learn(self, visit: Any, batches: Any, *extras: Any) -> Iterator[Any]:  # type: ignore[override]
+        self.learned.extend((self.steps, batch) for batch in batches)
+        self.learner.ticks["update"] += len(batches)
         yield from ()
 
 

@@ -163,11 +163,11 @@ class Watched(RolloutLoop):
         self.learned: list[dict[str, torch.Tensor]] = []
         self.found = list(self.run(None))
 
-    def learn(self, visit: Any, batch: dict[str, torch.Tensor], *extras: Any) -> Iterator[Any]:  # type: ignore[override]
-        self.learned.append(batch)
-        self.learner.ticks["update"] += 1
+    def learn(self, visit: Any, batches: list[dict[str, torch.Tensor]], *extras: Any) -> Iterator[Any]:  # type: ignore[override]
+        self.learned.extend(batches)
+        self.learner.ticks["update"] += len(batches)
         for param in self.learner.net.params.values():
-            param.add_(1e-3)
+            param.add_(1e-3 * len(batches))
         yield from ()
 
 

@@ -1,5 +1,7 @@
 """The supervised agent: what it scores, that it resumes, and that chains meet the same data."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ from launch.words import experiment
 from plasticity_rl.checkpoint import Snapshot
 from plasticity_rl.learner import Learner
 from plasticity_rl.runs import Metric, Score, Tick
-from tests.training import LABELS, events, resumed_is_never_stopped, scores
+from tests.training import LABELS, events, one_by_one_is_in_a_row, resumed_is_never_stopped, scores
 
 CHAINS = [
     [],
@@ -25,6 +27,11 @@ CHAINS = [
 @pytest.mark.parametrize("chain", CHAINS, ids=" + ".join)
 def test_a_resumed_run_is_one_that_was_never_stopped(chain: list[str]) -> None:
     resumed_is_never_stopped(LABELS | {"chain": chain})
+
+
+def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"curvature_every": 30, "probe_every": 35, "probe_updates": 4, "schedule": "linear:clock=visit"}
+    one_by_one_is_in_a_row(LABELS | rows | {"chain": ["noisy-updates", "redo:every=7"]}, monkeypatch)
 
 
 def test_scores_are_a_plain_loops_online_accuracies() -> None:
@@ -57,13 +64,13 @@ def test_scores_are_a_plain_loops_online_accuracies() -> None:
 
 def test_two_chains_with_one_seed_meet_the_same_data(monkeypatch: pytest.MonkeyPatch) -> None:
     met: dict[str, list[torch.Tensor]] = {}
-    update = Learner.update
+    updates = Learner.updates
 
-    def watched(self: Learner, rate: float, batch: dict[str, torch.Tensor], measure: bool) -> dict[str, torch.Tensor]:
-        met.setdefault(made.label, []).extend([batch["inputs"], batch["labels"]])
-        return update(self, rate, batch, measure=measure)
+    def watched(self: Learner, rates: Any, batches: list[dict[str, torch.Tensor]], measure: bool) -> list[dict[str, torch.Tensor]]:
+        met.setdefault(made.label, []).extend(batch[name] for batch in batches for name in ("inputs", "labels"))
+        return updates(self, rates, batches, measure=measure)
 
-    monkeypatch.setattr(Learner, "update", watched)
+    monkeypatch.setattr(Learner, "updates", watched)
     for chain in ([], ["nap", "redo:every=10"], ["reset"]):
         made = experiment(LABELS | {"chain": chain})
         events(made)

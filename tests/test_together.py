@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,15 +71,15 @@ def test_each_reports_what_it_reports_alone(apart: list[list[Event]], as_one: li
 
 def test_data_and_first_weights_are_the_same_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[tuple[Learner, list[torch.Tensor]]] = []
-    update = Learner.update
+    updates = Learner.updates
 
-    def watched(self: Learner, rate: torch.Tensor, batch: dict[str, torch.Tensor], measure: bool) -> dict[str, torch.Tensor]:
+    def watched(self: Learner, rates: Any, batches: list[dict[str, torch.Tensor]], measure: bool) -> list[dict[str, torch.Tensor]]:
         if self.ticks["update"] == 0:
             met.append((self, [param.clone() for param in self.net.params.values()]))
-        met[-1][1].extend(batch.values())
-        return update(self, rate, batch, measure=measure)
+        met[-1][1].extend(tensor for batch in batches for tensor in batch.values())
+        return updates(self, rates, batches, measure=measure)
 
-    monkeypatch.setattr(Learner, "update", watched)
+    monkeypatch.setattr(Learner, "updates", watched)
     cells = [dataclasses.replace(each, benchmark=dataclasses.replace(each.benchmark, updates=10)) for each in CELLS]
     together(cells)
     for each in cells:

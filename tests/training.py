@@ -6,14 +6,17 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 import torch
 
 from agents.diagnostics import COSTS
 from envs.pools import Step
 from envs.sequences import Visit, sequence
 from launch.words import experiment
+from plasticity_rl import learner
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.learner import Learner
 from plasticity_rl.runs import Picture, Score
 
 LABELS: dict[str, Any] = {
@@ -156,3 +159,22 @@ def resumed_is_never_stopped(said: dict[str, Any]) -> list[Event]:
         expected = whole[place + 1 :] if rest else whole[place + 1 : after + 1]
         assert comparable(events(made, copied(snapshot), None if rest else 1)) == comparable(expected)
     return whole
+
+
+def one_by_one_is_in_a_row(said: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose updates are made in rows reports, bit for bit, what it does when they are made one by one; and rows there are."""
+    made, rows = experiment(said), []
+    make = Learner.updates
+
+    def counted(self: Learner, rates: Any, batches: Any, *extras: Any, **options: Any) -> Any:
+        rows.append(len(batches))
+        return make(self, rates, batches, *extras, **options)
+
+    monkeypatch.setattr(Learner, "updates", counted)
+    together = comparable(events(made))
+    assert max(rows) > 1
+    updates = sum(rows)
+    rows.clear()
+    monkeypatch.setattr(learner, "AHEAD", 1)
+    assert comparable(events(made)) == together
+    assert rows == [1] * updates

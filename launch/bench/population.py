@@ -1,7 +1,8 @@
 """Networks trained a second: S members of one compiled update, beside plain PyTorch loops, one alone and one on every processor at a time.
 
 The network is the demo's: 64 -> 100 -> 100 -> 100 -> 10, ReLU, Adam, batches of 32, no chain. A plain loop is `nn.Sequential` and
-`torch.optim.Adam` on one thread, its best; separate processes run as many of them at once as there are processors, or one on a GPU.
+`torch.optim.Adam` on one thread, its best, and sees one batch again and again; members see another in each update of a row. Separate
+processes run as many plain loops at once as there are processors, or one on a GPU.
 """
 
 import multiprocessing
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from launch.bench.update import ours, plain
 from launch.runner import THREADS, machine
+from plasticity_rl.learner import AHEAD
 from plasticity_rl.networks import MLP
 
 ROUNDS = 5
@@ -37,7 +39,8 @@ def measure(sizes: Sequence[int], seconds: float, device: str) -> None:
             threads = THREADS if MLP().shares_well(size) else 1
             with console.status(f"{size} members: compiling"):
                 torch.set_num_threads(threads)  # which a compiled update is made for
-                ways[f"{size} members"] = timed(ours(size, (), True, device), size, threads, device), threads
+                row = ours(size, (), True, device, AHEAD)
+                ways[f"{size} members"] = timed(row, size * AHEAD, threads, device), threads
         speeds: dict[str, list[float]] = {way: [] for way in ways}
         for turn in range(ROUNDS):
             for way, (window, _) in ways.items():
@@ -65,8 +68,8 @@ def table(measured: dict[str, tuple[int, list[float]]]) -> Table:
     return shown
 
 
-def timed(update: Callable[[], object], members: int, threads: int, device: str) -> Window:
-    """A window of calls of `update`, which updates so many networks each time."""
+def timed(update: Callable[[], object], updates: int, threads: int, device: str) -> Window:
+    """A window of calls of `update`, which makes so many updates of networks each time."""
 
     def window(seconds: float) -> float:
         torch.set_num_threads(threads)
@@ -78,7 +81,7 @@ def timed(update: Callable[[], object], members: int, threads: int, device: str)
             if count % 100 == 0:
                 _wait(device)  # a GPU is told more than it has done
         _wait(device)
-        return count * members / (time.perf_counter() - start)
+        return count * updates / (time.perf_counter() - start)
 
     return window
 

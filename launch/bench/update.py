@@ -84,11 +84,12 @@ def plain(device: str = "cpu") -> Callable[[], object]:
     return update
 
 
-def ours(members: int, chain: tuple, compile: bool, device: str = "cpu") -> Callable[[], object]:
-    """One update of so many members."""
+def ours(members: int, chain: tuple, compile: bool, device: str = "cpu", row: int = 1) -> Callable[[], object]:
+    """A row of so many updates of so many members, each with a batch of its own."""
     agent = Supervised()
     network, optimizer = assemble(MLP(), Adam(), chain, (64,), 10)
     learner = Learner(network, lambda params, batch: agent.loss(network, params, batch), optimizer, chain, members, 0, device, compile)
-    batch = {"inputs": torch.randn(members, 32, 64, device=device), "labels": torch.randint(10, (members, 32), device=device)}
-    learner.update(1e-3, batch)  # compiles
-    return lambda: learner.update(1e-3, batch)
+    shape = (members, 32)
+    batches = [{"inputs": torch.randn(*shape, 64, device=device), "labels": torch.randint(10, shape, device=device)} for _ in range(row)]
+    learner.update(1e-3, batches[0])  # compiles
+    return lambda: learner.updates([1e-3] * row, batches)
