@@ -1,5 +1,6 @@
 """Carry out one experiment: the record of truth, the board, the display and the checkpoints, all fed by the agent's stream of events."""
 
+import ctypes
 import hashlib
 import json
 import os
@@ -143,6 +144,15 @@ def prepare(experiment: Experiment, threads: int = THREADS, members: int | None 
     those of all runs that share an update with it."""
     torch.set_num_threads(threads if experiment.network.shares_well(members or experiment.members) else 1)
     torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, and slow
+    _keep_memory()
+
+
+def _keep_memory() -> None:
+    """What an update frees stays with the process for the next one, where the C library is GNU's; else each asks for its pages anew."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: free bytes at the end of the heap that are kept
+        mallopt(-3, 32 * 1024**2)  # M_MMAP_THRESHOLD: bytes from which a block comes from the system each time; the most that it takes
 
 
 def machine(device: str) -> dict[str, Any]:

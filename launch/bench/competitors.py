@@ -43,9 +43,10 @@ GAME = "atari:games=Breakout,frames=4_000_000_000,sticky=0,full_actions=false,li
 PLAYED = {"benchmark": GAME, "diagnose_every": 10**9, "checkpoint_every": 10**9}  # that is never: nobody else does either
 
 
-def _ours(agent: str, words: str, every: int, members: int = 1, precision: str = "bfloat16") -> Entry:
+def _ours(agent: str, words: str, every: int, members: int = 1, precision: str = "bfloat16", norm: str = "none") -> Entry:
     """8 environments a member, and a report after every so many steps of a member."""
-    said = PLAYED | {"agent": f"{agent}:environments=8,{words}", "network": f"nature:precision={precision}", "members": members}
+    network = f"nature:precision={precision},norm={norm}"
+    said = PLAYED | {"agent": f"{agent}:environments=8,{words}", "network": network, "members": members}
     detail = f"{members} member{'s' * (members > 1)}, {precision}"
     return Entry(agent, ours, ("train", str(every), json.dumps(said)), detail, 8 * members)
 
@@ -98,8 +99,8 @@ COMPETITORS = (
     _sample_factory("ppo", "synchronous", f"{APPO} --async_rl=False --num_workers=8 --num_envs_per_worker=1"),
     _sample_factory("ppo", "asynchronous", f"{APPO} --async_rl=True --num_workers=2 --num_envs_per_worker=4 --worker_num_splits=2"),
     _ceiling("ppo"),
-    _ours("pqn", UNROLLS, every=1024),
-    _ours("pqn", UNROLLS, every=1024, precision="float32"),
+    _ours("pqn", UNROLLS, every=1024, norm="layer"),
+    _ours("pqn", UNROLLS, every=1024, precision="float32", norm="layer"),
     _cleanrl("pqn", "pqn_atari_envpool.py", 1024, CLEANRL_UNROLLS),
     _ceiling("pqn"),
     _ours("dqn", f"{REPLAY},{GREEDY}", every=200),
