@@ -12,14 +12,21 @@ from agents.chance import Chance
 from envs.sequences import Visit
 from plasticity_rl.experiment import MAX_SEED
 from plasticity_rl.lift import compiled, in_turn, lift
-from plasticity_rl.networks import Network
+from plasticity_rl.networks import Network, Params
 from plasticity_rl.seeds import derive
 
 
-def lifted_act(agent: Any, network: Network, at_once: int, compile: bool) -> Callable[..., dict[str, Tensor]]:
-    """`agent.act` of all members: (params, observations, drawn, shared) -> what it says. `at_once`: how many of
-    them by one call."""
-    act = lift(lambda params, observations, drawn, shared: agent.act(network, params, observations, drawn, shared), in_dims=(0, 0, 0, None))
+def lifted_act(agent: Any, network: Network, at_once: int, compile: bool, judged: bool = False) -> Callable[..., dict[str, Tensor]]:
+    """`agent.act` of all members: (params, observations, drawn, shared) -> what it says, and where it is `judged` the `values` of what is
+    observed. `at_once`: how many of them by one call."""
+
+    def one(params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[str, Tensor]:
+        said = agent.act(network, params, observations, drawn, shared)
+        if not judged or "values" in said:
+            return said
+        return said | {"values": agent.judge(network.apply(params, observations, task=shared["task"])[0])["values"]}
+
+    act = lift(one, in_dims=(0, 0, 0, None))
     act = compiled(act) if compile else act
     return in_turn(act, at_once, shared=1)
 

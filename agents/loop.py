@@ -15,6 +15,7 @@ from torch import Tensor
 
 from agents.acting import draw, lifted_act, pool_seeds, shared
 from agents.actor import Actor, Episode
+from agents.bias import Bias
 from agents.chance import Chance
 from agents.diagnostics import Diagnostics
 from agents.probing import Probing
@@ -54,7 +55,9 @@ class Loop(ABC):
             device,
             compile,
         )
-        self._act, self._act_without_noise = (lifted_act(agent, network, self.learner.at_once, compile) for _ in range(2))
+        self._act, self._act_without_noise = (
+            lifted_act(agent, network, self.learner.at_once, compile, judged=evaluates) for evaluates in (False, True)
+        )
         self.chance = Chance(experiment.seed, self.members, device)
         self.scale = Scale(self.members, self.environments, agent.discount, device)
         self.diagnostics = Diagnostics(self.learner, experiment)
@@ -220,12 +223,16 @@ class Loop(ABC):
     def outcome(self, step: Step, columns: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Of a step of the environments `columns` of each member, (S, columns) each: rewards to learn from; CONTINUES, TERMINATED or CUT;
         and whether the action was heeded at all."""
-        terminated = step.terminated | (step.lost_life & self.benchmark.life_loss)
-        ends = np.where(terminated, TERMINATED, np.where(step.truncated, CUT, CONTINUES))
-        rewards = self._columns(step.clipped if self.agent.rewards == "clip" else step.rewards)
+        rewards, ends = self._came(step)
         if self.agent.rewards.startswith("scale"):
             rewards = self.scale.apply(rewards, self._columns(step.terminated | step.truncated), columns)
-        return rewards, self._columns(ends), self._columns(~step.first)
+        return rewards, ends, self._columns(~step.first)
+
+    def _came(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Rewards before they are scaled, and how the step ends."""
+        terminated = step.terminated | (step.lost_life & self.benchmark.life_loss)
+        ends = np.where(terminated, TERMINATED, np.where(step.truncated, CUT, CONTINUES))
+        return self._columns(step.clipped if self.agent.rewards == "clip" else step.rewards), self._columns(ends)
 
     def scores(self, visit: Visit, episodes: list[Episode], kind: str) -> Iterator[Score]:
         """Rows for episodes that ended now."""
@@ -249,19 +256,34 @@ class Loop(ABC):
         """Which task a visit is to."""
         return self.benchmark.names.index(visit.task)
 
-    def _evaluate(self, now: Visit, visit: Visit) -> Iterator[Score | Tick]:
-        """Each member plays `experiment.evaluate` whole episodes of the task of `visit`, without learning; rows say that it is `now`."""
+    def _evaluate(self, now: Visit, visit: Visit) -> Iterator[Event]:
+        """Each member plays `experiment.evaluate` whole episodes of the task of `visit`, without learning; rows say that it is `now`.
+
+        How far values are above the returns that come of them is reported of the task that is learned now.
+        """
         episodes = self.experiment.evaluate
         pool = self.benchmark.pool(visit, self._seeds(f"evaluation {visit.task}", episodes), THREADS, self.experiment.seed)
         actor = Actor(pool, self.members, self.benchmark.stack, self.device)
+        going, step = np.ones((self.members, episodes), dtype=bool), 0
+        bias, cut = Bias(self.members, episodes, self.device), self._columns(~going)
         common = shared(self.benchmark, visit, self.agent.evaluation_epsilon, self.device)
         chance = Chance(self.experiment.seed, self.members, self.device)  # the blocks that it keeps go with it
-        going, step = np.ones((self.members, episodes), dtype=bool), 0
-        while going.any():
+
+        def decide() -> dict[str, Tensor]:
             drawn = {"uniform": chance.uniform(step, f"evaluation {self.steps}", episodes, self.agent.draws(self.benchmark.outputs))}
             with torch.no_grad():
-                actor.send(self._act_without_noise(self.learner.acting, actor.observations, drawn, common)["actions"])
-            for episode in actor.receive()[1]:
+                said = self._act_without_noise(self.learner.acting, actor.observations, drawn, common)
+            bias.bootstrap(said["values"], cut)
+            return said
+
+        while going.any():
+            said, counted = decide(), self._columns(going.copy())
+            actor.send(said["actions"])
+            bias.act(said["values"], counted)
+            came, ended = actor.receive()
+            bias.receive(*self._worth(came), counted)
+            cut = counted & self._columns(came.truncated)
+            for episode in ended:
                 if going[episode.member, episode.environment]:
                     going[episode.member, episode.environment] = False
                     where = {**self.where(now), "task": visit.task}
@@ -269,7 +291,19 @@ class Loop(ABC):
             step += 1
             if step % TICK == 0:
                 yield Tick(**self.where(now))
+        decide()
         actor.close()
+        if visit is now:
+            for member, value in enumerate(bias.mean.tolist()):
+                yield Metric(member=member, **self.where(now), name="overestimation", value=value)
+
+    def _worth(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Of a step of an evaluation, (S, episodes) each: rewards as they would be learned from, their scale as it stands, and the
+        discounts of what follows."""
+        rewards, ends = self._came(step)
+        if self.agent.rewards.startswith("scale"):
+            rewards = rewards / self.scale.deviation[:, None]
+        return rewards, self.agent.discount * (ends != TERMINATED)
 
     def _weights(self) -> Weights:
         return Weights(self.learner.ticks["update"], flat(self.learner.net.params), self.scale.deviation.cpu().numpy())

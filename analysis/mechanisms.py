@@ -52,6 +52,7 @@ MECHANISMS = (
     Mechanism(NORMS, "weight norm", "weight_norm", "norm"),
     Mechanism(NORMS, "effective learning rate", "effective_learning_rate"),
     Mechanism("target scale", "scale of values", "value_scale"),
+    Mechanism("target scale", "overestimation", "overestimation"),
     Mechanism(LANDSCAPE, "largest Hessian eigenvalue", "hessian_eigenvalue/1"),
     Mechanism(LANDSCAPE, "rank of the tangent kernel", "ntk_rank"),
     Mechanism("trainability", "final loss of the probe `random`", "probe_final/random"),

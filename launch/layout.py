@@ -52,6 +52,7 @@ CHARTS: dict[str, dict[str, list[str]]] = {
         "entropy": [r"training/policy_entropy"],
         "variance": [r"training/policy_variance"],
         "values": [r"training/value_scale"],
+        "values above returns": [r"training/overestimation"],
     },
     "curvature": {
         "Hessian": [rf"hessian_eigenvalue{BOTH}"],

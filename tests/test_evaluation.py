@@ -9,7 +9,7 @@ from agents.off_policy import ReplayLoop
 from agents.on_policy import RolloutLoop
 from launch.words import experiment
 from plasticity_rl.checkpoint import Snapshot
-from plasticity_rl.runs import Picture, Score
+from plasticity_rl.runs import Metric, Picture, Score
 from tests.training import CARTPOLE, comparable, events, resumed_is_never_stopped, scores
 
 AGENTS = {
@@ -39,7 +39,7 @@ def test_every_checkpoint_has_its_episodes_and_the_end_of_a_visit_those_of_every
     assert counted == expected
     for place, event in enumerate(found):  # a checkpoint is taken after its evaluations: who resumes from it has them
         if isinstance(event, Snapshot):
-            row = next(each for each in reversed(found[:place]) if not isinstance(each, Picture))
+            row = next(each for each in reversed(found[:place]) if not isinstance(each, Picture | Metric))
             assert isinstance(row, Score) and row.kind == "evaluation"
 
 

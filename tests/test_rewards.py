@@ -1,5 +1,6 @@
 """The running scale of rewards, against the plain variance of all discounted sums seen so far."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,6 +69,7 @@ def test_pools_of_a_run_share_the_scale_but_not_the_sums() -> None:
 def test_what_is_learned_from_is_clipped_or_raw(kind: str, learned: list[float]) -> None:
     made = experiment(CARTPOLE | {"agent": f"{CARTPOLE['agent']},rewards={kind}", "members": 1})
     loop = SimpleNamespace(agent=made.agent, benchmark=made.benchmark, _columns=lambda values: torch.from_numpy(values).view(1, -1))
+    loop._came = partial(Loop._came, loop)
     nothing, rewards = np.zeros(4, bool), np.array([7, -3, 0.5, 0], np.float32)
     step: Any = SimpleNamespace(
         rewards=rewards,
