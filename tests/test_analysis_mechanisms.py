@@ -125,6 +125,7 @@ def test_what_moved_before_the_score_fell_is_found(runs: Path) -> None:
         "preactivation_variance",
         "saturated_fraction",
         "value_scale",
+        "overestimation",
         "hessian_eigenvalue/1",
         "ntk_rank",
         "probe_final/random",
