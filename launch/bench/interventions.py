@@ -1,14 +1,15 @@
 """What each method costs: the time of an update with it over that without, both compiled, in windows that take turns in one process.
 
 `mlp` is the demo's network on batches of 32 digits; `nature` is DQN's network and loss, with a target network, on batches of 32 stacks of
-frames; both under Adam. A method is measured with its defaults. A refresh that is due every so many updates is timed by itself, and its
-share of one update is added; refreshes at task boundaries cost no update anything and are left out.
+frames; both under Adam. On a processor members of the latter are updated in turn, each by what was compiled for one. A method is measured
+with its defaults. A refresh that is due every so many updates is timed by itself, and its share of one update is added; refreshes at task
+boundaries cost no update anything and are left out.
 """
 
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from plasticity_rl.networks import MLP, Nature
 from plasticity_rl.optimizers import Adam
 
 MEMBERS = (1, 5)
+COMPILING = 14  # seconds that a method takes besides its windows, about
 BATCH, CLASSES, ACTIONS, RATE = 32, 10, 6, 1e-4
 
 
@@ -56,22 +58,22 @@ def measure(words: Sequence[str], networks: Sequence[str], seconds: float, round
     """Print the table of these methods on these networks; `seconds` is the length of a window, of which each way has `rounds`."""
     torch.set_flush_denormal(True)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    cells = [(network, members) for network in networks for members in MEMBERS]
-    minutes = len(cells) * len(words) * (15 + 2 * rounds * seconds) / 60
-    console.print(f"{len(cells) * len(words)} measurements, about {minutes:.0f} minutes", soft_wrap=True)
+    count = len(networks) * len(MEMBERS) * len(words)
+    minutes = len(networks) * len(words) * (COMPILING + len(MEMBERS) * 2 * rounds * seconds) / 60
+    console.print(f"{count} measurements, about {minutes:.0f} minutes", soft_wrap=True)
     costs: dict[str, Costs] = {word: {} for word in words}
     done = 0
-    for network, members in cells:
-        torch.set_num_threads(THREADS if {"mlp": MLP(), "nature": Nature()}[network].shares_well(members) else 1)
-        with console.status(f"{network}, {members} members: compiling without a method"):
-            without = Update(network, members, ())
-            without()
+    for network in networks:
+        with console.status(f"{network}: compiling without a method"):
+            without = list(_made(network, ()))
         for word in words:
-            with console.status(f"{network}, {members} members, {word}: compiling and measuring"):
-                costs[word][network, members] = found = _cost(without, word, seconds, rounds)
-            done += 1
-            told = found.failure or str(found)
-            console.print(f"{done}/{len(cells) * len(words)} {network}, S = {members}, {word}: {told}", markup=False, soft_wrap=True)
+            with console.status(f"{network}, {word}: compiling and measuring"):
+                found = _costs(without, word, seconds, rounds)
+            for members, cost in zip(MEMBERS, found, strict=True):
+                costs[word][network, members] = cost
+                done += 1
+                told = cost.failure or str(cost)
+                console.print(f"{done}/{count} {network}, S = {members}, {word}: {told}", markup=False, soft_wrap=True)
     console.print("", table(costs))
     console.print(
         f"\nmedians of {rounds} windows of {seconds:g} s with and without, in turn [lowest-highest]; the share of refreshes that are due "
@@ -84,10 +86,15 @@ def measure(words: Sequence[str], networks: Sequence[str], seconds: float, round
 class Update:
     """One update of S members of a network under a chain, again and again on one batch. Refreshes wait until they are asked for."""
 
-    def __init__(self, network: str, members: int, chain: tuple[Intervention, ...], compile: bool = True) -> None:
+    def __init__(
+        self, network: str, members: int, chain: tuple[Intervention, ...], compile: bool = True, like: "Update | None" = None
+    ) -> None:
+        """`like` is the same of other members: its compiled function is taken where it is called with the same shapes."""
         self.network, self.members = network, members
         built, optimizer, loss, self.batch = _dense(members, chain) if network == "mlp" else _frames(members, chain)
         self.learner = Learner(built, loss, optimizer, chain, members, 0, compile=compile)
+        if like is not None and like.learner.at_once == self.learner.at_once:
+            self.learner._step = like.learner._step
         self.extras = [built.cast(self.learner.net.params)] if network == "nature" else []
         clocks = [each for each in chain if getattr(each, "clock", None) == "update"]
         self.every = max((getattr(each, "every", 1) for each in clocks), default=1)
@@ -99,17 +106,30 @@ class Update:
         self.learner.update(RATE, self.batch, *self.extras)
 
 
-def _cost(without: Update, word: str, seconds: float, rounds: int) -> Cost:
-    """What a method adds to the update `without` it."""
-    try:
-        update = Update(without.network, without.members, (part_class("method", word)(),))
+def _made(network: str, chain: tuple[Intervention, ...]) -> Iterator[Update]:
+    """Updates of each number of members, made when asked for; first calls have compiled them."""
+    update = None
+    for members in MEMBERS:
+        torch.set_num_threads(THREADS if {"mlp": MLP(), "nature": Nature()}[network].shares_well(members) else 1)
+        update = Update(network, members, chain, like=update)
         update()
         update(refresh=True)
-        return Cost(tuple(ratio(without, update, update.every, seconds) for _ in range(rounds)))
+        yield update
+
+
+def _costs(without: Sequence[Update], word: str, seconds: float, rounds: int) -> list[Cost]:
+    """What a method adds to the updates `without` it, for each number of members."""
+    costs: list[Cost] = []
+    try:
+        updates = _made(without[0].network, (part_class("method", word)(),))
+        for plain, update in zip(without, updates, strict=True):
+            costs.append(Cost(tuple(ratio(plain, update, update.every, seconds) for _ in range(rounds))))
+        return costs
     except UsageError as error:
-        return Cost(failure=f"refused: {error}")
+        failure = f"refused: {error}"
     except Exception as error:  # one that fails must not cost the others' measurements
-        return Cost(failure=f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        failure = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return costs + [Cost(failure=failure)] * (len(without) - len(costs))
 
 
 def ratio(without: Callable[[], object], update: Callable[..., object], every: int, seconds: float) -> float:
