@@ -9,15 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.func import grad
 
 from agents import measures
 from agents.curvature import Curvature
 from agents.pictures import pictures
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions.base import tops
-from plasticity_rl.learner import Batch, Learner
+from plasticity_rl.learner import Batch, Learner, sizes
 from plasticity_rl.lift import copied, in_turn, lift
 from plasticity_rl.metrics import finite
+from plasticity_rl.metrics.norms import GRADIENT
 from plasticity_rl.metrics.units import moments
 from plasticity_rl.networks import Params
 from plasticity_rl.runs import Metric, Picture
@@ -97,7 +99,7 @@ class Diagnostics:
         if not self.measured:
             return
         number = self._learner.ticks["update"]
-        found = self._default(batch["inputs"], reported) if number % self._experiment.diagnose_every == 0 else {}
+        found = self._default(batch, extras, reported) if number % self._experiment.diagnose_every == 0 else {}
         if self._curvature.due(number):
             found |= self._curvature.measure(self._untrained, self._start, self._held, self._task, batch, extras)
         numbers = torch.stack([value.double() for value in found.values()]).T.tolist()
@@ -125,8 +127,8 @@ class Diagnostics:
             count.copy_(tensors[f"work/{name}"])
         self._last = time.monotonic(), self._learner.ticks["update"]
 
-    def _default(self, inputs: Tensor, reported: dict[str, Tensor]) -> dict[str, Tensor]:
-        learner, params = self._learner, self._learner.net.params
+    def _default(self, batch: Batch, extras: tuple[Any, ...], reported: dict[str, Tensor]) -> dict[str, Tensor]:
+        learner, params, inputs = self._learner, self._learner.net.params, batch["inputs"]
         found = {"loss": reported["loss"], "learning_rate": learner.rate}
         found |= {name: torch.full_like(learner.rate, value) for name, value in zip(COSTS, (self._speed(), self._memory()), strict=True)}
         for suffix, of in (("", params), ("_fresh", self._untrained)):
@@ -142,6 +144,7 @@ class Diagnostics:
             earlier = lift(self._agent.judge)(self._seen(self._before, self._held)[0])["preferences"]
             found |= lift(measures.of_update)(earlier, preferences)
         found |= {name: value for name, value in reported.items() if "/" in name}
+        found |= in_turn(lift(self._of_gradient), learner.at_once)(self._untrained, learner.network.low(self._untrained), batch, *extras)
         for name, count in learner.work.items():
             found[name] = count.clone()
             count.zero_()
@@ -161,6 +164,13 @@ class Diagnostics:
         found = measures.of_features(network.activated(raw), raw, self._bounded, self._tops)
         found |= measures.of_lengths(params, network.layers)
         return found | measures.of_outputs(self._agent.judge(outputs), self._sampled)
+
+    def _of_gradient(self, params: Params, low: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
+        """Of ONE untrained network: sizes of the loss's gradient, as the learner reports its own."""
+        learner = self._learner
+        grads = grad(lambda params: learner.loss(params, batch, *extras)[0])(params | low)
+        grads = {name: each.to(params[name].dtype) for name, each in grads.items()}
+        return {_with("_fresh", name): size for name, size in sizes(GRADIENT, grads, learner.network.layers).items()}
 
     def _of_held(self, outputs: Tensor, raw: Params) -> tuple[Params, measures.Moments, Tensor]:
         """Of ONE network: features that the heads read, moments of all units before their activation, and preferences."""

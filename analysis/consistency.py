@@ -6,7 +6,7 @@ Named: a missing fresh control, chains without equal seeds or members, several v
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,6 +155,26 @@ def differing(one: Spec, other: Spec) -> str:
         else:
             found.append(f"{name} is {_word(ours)} and {_word(theirs)}")
     return "; ".join(found) or f"their settings differ ({one.setting} and {other.setting})"
+
+
+def told_apart(specs: Sequence[Spec]) -> list[str]:
+    """A name for each of some settings: its benchmark, and what not all of them have alike."""
+    described = [_flat(spec) for spec in specs]
+    varied = [name for name in dict.fromkeys(chain(*described)) if len({repr(each.get(name)) for each in described}) > 1]
+    varied = [name for name in varied if name.partition("'s ")[0] not in varied or "'s " not in name]  # of another part, all fields differ
+    return [
+        f"{spec.benchmark} ({', '.join(f'{name} {each[name]}' for name in varied if name in each) or spec.setting[:8]})"
+        for spec, each in zip(specs, described, strict=True)
+    ]
+
+
+def _flat(spec: Spec) -> dict[str, Any]:
+    """An experiment's parts and their fields by one name each, and those of its benchmark by their own."""
+    flat: dict[str, Any] = dict(part_fields(spec.experiment.get("benchmark")))
+    for name, part in spec.experiment.items():
+        if name not in (*OWN, "benchmark"):
+            flat |= {name: _word(part)} | {f"{name}'s {field}": value for field, value in part_fields(part).items()}
+    return flat
 
 
 def part_fields(part: Any) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.consistency import told_apart
+from analysis.doses import amount, dose, drawn_by_dose
 from analysis.drawing import Look, Picture, canvas, legend, looks, picture, style
 from analysis.load import Loaded, load
-from analysis.mechanisms import MECHANISMS, Course, Findings, findings, levels, over_members, reading
+from analysis.mechanisms import MECHANISMS, Course, Findings, Mechanism, advice, findings, first_visit, levels, over_members, reading
 from analysis.scores import Setting, score, settings
 from analysis.statistics import estimate, mean
 from plasticity_rl.checks import UsageError
@@ -66,36 +68,52 @@ def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
     loaded = load([Path(folder) for folder in folders])
     keys = [key for key in settings(loaded) if (loaded.metrics.setting == key).any()]
     if not keys:
-        raise UsageError(f"no run in {', '.join(map(str, folders))} has diagnostics: metrics.csv is empty")
+        where = ", ".join(map(str, folders))
+        hint = advice(loaded.runs[0].spec, first_visit(loaded.of(loaded.runs[0])), MECHANISMS[:1])
+        raise UsageError(f"no run in {where} has diagnostics: metrics.csv is empty{hint}")
+    specs = [next(run.spec for run in loaded.runs if run.spec.setting == key) for key in keys]
+    if field := dose(specs):
+        specs.sort(key=lambda spec: amount(spec, field))
     control = next((run.spec.label for run in loaded.runs if run.spec.fresh_control), None)
     drawn = looks((run.spec.label for run in loaded.runs), control)
-    parts = [_part(loaded, score(loaded, key), drawn, number) for number, key in enumerate(keys, start=1)]
+    scored = [score(loaded, spec.setting) for spec in specs]
+    named = enumerate(zip(scored, told_apart(specs), strict=True), start=1)
+    parts = [_part(loaded, setting, drawn, number, name) for number, (setting, name) in named]
+    across = [_across(loaded, scored, field, drawn)] if field else []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for part in parts:
-            for name, content in part.picture.files.items():
+        for made in (*across, *(part.picture for part in parts)):
+            for name, content in made.files.items():
                 (out / name).write_bytes(content)
         page = out / "mechanisms.html"
-        page.write_text(_page(parts), encoding="utf-8")
+        page.write_text(_page(parts, across), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}") from error
     return page, parts
 
 
-def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], number: int) -> Part:
+def _across(loaded: Loaded, settings: Sequence[Setting], field: str, drawn: dict[str, Look]) -> Picture:
+    """What the settings come to, that differ in one number of the benchmark."""
+    with style():
+        made = drawn_by_dose(loaded, settings, field, drawn)
+        return picture(f"by-{field}", f"Final loss and score of the visits after the first by {field}, for each chain", made)
+
+
+def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], number: int, name: str) -> Part:
     found = findings(loaded, setting)
     missing = [line.what for line in loaded.missing if line.setting == setting.spec.setting] + list(setting.missing)
-    lacking: dict[str, list[str]] = {}
+    lacking: dict[tuple[Mechanism, ...], list[str]] = {}
     for each in found:
-        lacking.setdefault(", ".join(mechanism.title for mechanism in each.missing), []).append(each.chain.label)
-    for titles, labels in lacking.items():
-        missing += [f"not reported in the first visit by {', '.join(labels)}: {titles}"] if titles else []
+        lacking.setdefault(each.missing, []).append(each.chain.label)
+    updates = first_visit(loaded.scores.loc[(loaded.scores.setting == setting.spec.setting).to_numpy()])
+    for mechanisms, labels in lacking.items():
+        titles, hint = ", ".join(mechanism.title for mechanism in mechanisms), advice(setting.spec, updates, mechanisms)
+        missing += [f"not reported in the first visit by {', '.join(labels)}: {titles}{hint}"] if mechanisms else []
     if not found:
         missing.append("no chain but the fresh control")
     with style():
         alt = "Score and mechanisms at each visit, for each chain"
         made = picture(f"{number}-mechanisms", alt, _figure(loaded, setting, found, drawn))
-    name = f"{setting.spec.benchmark} ({setting.spec.setting[:8]})"
     readings = tuple(reading(each, setting) for each in found)
     return Part(name, readings, tuple(_table(each) for each in found), made, tuple(missing))
 
@@ -171,9 +189,9 @@ def _course(axes: Axes, values: np.ndarray, look: Look) -> None:
     axes.plot([found.value for found in row], color=look.color, linestyle=look.linestyle, marker=look.marker if len(row) < 3 else "")
 
 
-def _page(parts: Sequence[Part]) -> str:
+def _page(parts: Sequence[Part], across: Sequence[Picture]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["inline"] = lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-    return environment.get_template("mechanisms.html").render(parts=parts, method=METHOD)
+    return environment.get_template("mechanisms.html").render(parts=parts, across=across, method=METHOD)

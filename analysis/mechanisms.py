@@ -18,6 +18,7 @@ import pandas as pd
 from analysis.load import Loaded
 from analysis.scores import Chain, Setting
 from analysis.statistics import Estimate, estimate, mean
+from plasticity_rl.runs import Spec
 
 IN_A_ROW = 2
 """visits, so that one interval in twenty that misses by chance does not count; ours"""
@@ -32,6 +33,8 @@ class Mechanism(NamedTuple):
     """in metrics.csv, of the network or before each layer's"""
     over: Literal["mean", "norm"] = "mean"
     """how layers become one network"""
+    every: str = "diagnose_every"
+    """the field of an experiment that says how often there are rows"""
 
     @property
     def untrained(self) -> str:
@@ -52,10 +55,10 @@ MECHANISMS = (
     Mechanism(NORMS, "weight norm", "weight_norm", "norm"),
     Mechanism(NORMS, "effective learning rate", "effective_learning_rate"),
     Mechanism("target scale", "scale of values", "value_scale"),
-    Mechanism("target scale", "overestimation", "overestimation"),
-    Mechanism(LANDSCAPE, "largest Hessian eigenvalue", "hessian_eigenvalue/1"),
-    Mechanism(LANDSCAPE, "rank of the tangent kernel", "ntk_rank"),
-    Mechanism("trainability", "final loss of the probe `random`", "probe_final/random"),
+    Mechanism("target scale", "overestimation", "overestimation", every="evaluate"),
+    Mechanism(LANDSCAPE, "largest Hessian eigenvalue", "hessian_eigenvalue/1", every="curvature_every"),
+    Mechanism(LANDSCAPE, "rank of the tangent kernel", "ntk_rank", every="curvature_every"),
+    Mechanism("trainability", "final loss of the probe `random`", "probe_final/random", every="probe_every"),
 )
 
 
@@ -133,6 +136,25 @@ def findings(loaded: Loaded, setting: Setting) -> list[Findings]:
             courses.append(Course(mechanism, values, untrained, fresh, moved and moved[0], bool(moved and moved[1] > 0)))
         found.append(Findings(chain, fell and fell[0], tuple(courses), tuple(missing)))
     return found
+
+
+def advice(spec: Spec, updates: int, mechanisms: Sequence[Mechanism]) -> str:
+    """The settings by which a run would have had rows of `mechanisms` in its first visit, which took so many updates; "" where they are
+    such, and the agent or its network has nothing to report."""
+    wanted = list[str]()
+    for field in dict.fromkeys(mechanism.every for mechanism in mechanisms):
+        now, word = spec.experiment.get(field), field.replace("_", "-")
+        if field == "evaluate":
+            wanted += ["--evaluate 4"] if now == 0 and spec.unit == "frames" else []
+        elif isinstance(now, int) and not 0 < now <= updates:
+            wanted.append(f"--{word} {updates}")
+    return f"; there would be with {', '.join(wanted)}" if wanted else ""
+
+
+def first_visit(scores: pd.DataFrame) -> int:
+    """How many updates the first visit of runs took, where rows of scores say so; 0 where none does."""
+    first = scores.updates[(scores.visit == 0).to_numpy()]
+    return int(first.max()) if len(first) else 0
 
 
 def levels(metrics: pd.DataFrame, setting: Setting, label: str, name: str, over: Literal["mean", "norm"]) -> np.ndarray:

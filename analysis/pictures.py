@@ -31,7 +31,8 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Pi
             ),
             (
                 "mechanisms",
-                "Dormant and dead units, feature rank, weight norm, distance from birth and effective learning rate over updates",
+                "Dormant and dead units, feature rank, weight norm, distance from birth and effective learning rate over updates; "
+                "which moved before the score fell: python -m launch mechanisms",
             ): (figures.diagnostics(setting, loaded.metrics, looks)),
         }
         return _pictures(made, number, setting.spec.benchmark)

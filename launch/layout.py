@@ -39,9 +39,9 @@ CHARTS: dict[str, dict[str, list[str]]] = {
         "distance from birth": [r"distance_from_birth/"],
         "updates": [r"update_norm/"],
         "effective learning rates": [r"effective_learning_rate/"],
-        "gradients, L0": [r"gradient_l0/"],
-        "gradients, L1": [r"gradient_l1/"],
-        "gradients, L2": [r"gradient_l2/"],
+        "gradients, L0": [rf"gradient_l0{BOTH}"],
+        "gradients, L1": [rf"gradient_l1{BOTH}"],
+        "gradients, L2": [rf"gradient_l2{BOTH}"],
     },
     "speed": {
         "updates a second": [r"training/updates_per_second"],

@@ -158,7 +158,7 @@ class Learner:
             before, found = copied(self.net.params), self._measure(*now, noise[0], batches[0], *extras)
         reported = self._in_turn(*now, at, noise, list(batches), *extras)
         if measure:
-            steps = lift(lambda one, other: _sizes(norms.STEP, one, other, self.network.layers))(before, self.net.params)
+            steps = lift(lambda one, other: sizes(norms.STEP, one, other, self.network.layers))(before, self.net.params)
             reported[0] |= {name: value for name, value in found.items() if "/" in name} | steps
         for _ in batches:
             self._tick("update")
@@ -225,9 +225,9 @@ class Learner:
             added = grad(lambda params: sum(chain[i].penalty(params, states[i], layers, seen) for i in penalised))(net.params)
             grads = {name: each + added[name] for name, each in grads.items()}
         if measure:
-            sizes = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
-            reported |= {f"penalty_over_loss/{name}": work.penalty_over_loss(size, loss) for name, size in sizes.items()}
-            reported |= _sizes(norms.GRADIENT, grads, layers)
+            weights = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
+            reported |= {f"penalty_over_loss/{name}": work.penalty_over_loss(size, loss) for name, size in weights.items()}
+            reported |= sizes(norms.GRADIENT, grads, layers)
             if not any(_does(each, moment) for each in chain for moment in ("after_step", "project")):
                 return net, states, reported  # the rest takes longer than all that is measured
         net, states = optimizer.update(net, grads, hyper.rate, layers, numbers.get("optimizer")), list(states)
@@ -332,6 +332,6 @@ def _does(each: Intervention, moment: str) -> bool:
     return getattr(type(each), moment) is not getattr(Intervention, moment)
 
 
-def _sizes(measures: dict[str, Callable[..., Params]], *given: Any) -> dict[str, Tensor]:
+def sizes(measures: dict[str, Callable[..., Params]], *given: Any) -> dict[str, Tensor]:
     """Each measure of each layer, by `measure/layer`."""
     return {f"{name}/{layer}": value for name, measure in measures.items() for layer, value in measure(*given).items()}

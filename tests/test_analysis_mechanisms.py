@@ -1,14 +1,16 @@
 """Mechanisms: what moved before the score fell, on runs whose answer is known."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.load import load
 from analysis.mechanism_page import write_page
-from analysis.mechanisms import changes, findings, first_moved, levels, reading, side
+from analysis.mechanisms import MECHANISMS, advice, changes, findings, first_moved, levels, reading, side
 from analysis.scores import score
 from launch.__main__ import main
 from plasticity_rl.checks import UsageError
@@ -211,3 +213,31 @@ def test_mistakes_are_one_line_each(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is not a folder"):
         write_page([tmp_path / "runs"], tmp_path / "file")
+
+
+def described(experiment: dict[str, Any], unit: str = "updates") -> Spec:
+    return spec(experiment=experiment, unit=unit)
+
+
+def test_settings_that_would_give_rows_are_named() -> None:
+    by = {mechanism.name: mechanism for mechanism in MECHANISMS}
+    chosen = [by[name] for name in ("weight_norm", "dead_fraction", "ntk_rank", "probe_final/random", "overestimation")]
+    counts = {"diagnose_every": 2000, "curvature_every": 0, "probe_every": 500, "evaluate": 0}
+    assert advice(described(counts), 1000, chosen) == "; there would be with --diagnose-every 1000, --curvature-every 1000"
+    assert advice(described(counts, "frames"), 2000, chosen) == "; there would be with --curvature-every 2000, --evaluate 4"
+    assert advice(described(counts), 2000, chosen[:2]) == "" == advice(described({}), 1000, chosen)
+
+
+def test_a_run_without_rows_in_its_first_visit_says_how_to_get_them(tmp_path: Path) -> None:
+    quantity = step(9, 0.0)
+    quantity[:, 0] = np.nan
+    for folder, quantities in (("late", {"weight_norm/hidden0": quantity}), ("never", {})):
+        run = written(tmp_path / folder, "none", step(2, -0.3), quantities)
+        fields = json.loads((run / "spec.json").read_text())
+        fields["experiment"]["diagnose_every"] = 200
+        (run / "spec.json").write_text(json.dumps(fields))
+    _, (part,) = write_page([tmp_path / "late"], tmp_path / "out")
+    assert part.missing[-1].startswith("not reported in the first visit by none: pre-activation shift")
+    assert part.missing[-1].endswith("; there would be with --diagnose-every 100")
+    with pytest.raises(UsageError, match=r"metrics.csv is empty; there would be with --diagnose-every 100$"):
+        write_page([tmp_path / "never"], tmp_path / "out")

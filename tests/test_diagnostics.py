@@ -169,3 +169,19 @@ def test_a_dqn_goes_on_with_its_curvature_and_its_visits_start() -> None:
     rows = {event.name for event in found if isinstance(event, Metric)}
     assert COSTLY | BY_EXAMPLE | {"pwcca_to_start/hidden1", "units_recycled/ReDo", "cka_to_start/hidden1"} <= rows
     assert dataclasses.replace(experiment(said), curvature_every=0).key != experiment(said).key
+
+
+def test_an_untrained_networks_gradient_is_on_the_same_batch() -> None:
+    """By autograd; the learning network's own is another."""
+    _, learner, diagnostics = of_labels()
+    given = batch(3)
+    found = row(diagnostics, given)
+    params = {name: param[1].clone().requires_grad_() for name, param in learner.fresh("reference").items()}
+    outputs = learner.network.apply(params, given["inputs"][1])[0]
+    torch.nn.functional.cross_entropy(outputs, given["labels"][1]).backward()
+    for layer in learner.network.layers:
+        gradient = torch.cat([params[name].grad.flatten() for name in layer.own])
+        assert found[f"gradient_l2_fresh/{layer.name}"] == pytest.approx(gradient.norm().item(), rel=1e-4)
+        assert found[f"gradient_l1_fresh/{layer.name}"] == pytest.approx(gradient.abs().sum().item(), rel=1e-4)
+        assert found[f"gradient_l0_fresh/{layer.name}"] == pytest.approx((gradient != 0).float().mean().item())
+        assert found[f"gradient_l2/{layer.name}"] != pytest.approx(gradient.norm().item(), rel=1e-2)

@@ -97,7 +97,8 @@ def test_diagnostics_stand_beside_an_untrained_networks() -> None:
     units = {f"{kind}/{layer}" for kind in (*both, "preactivation_shift") for layer in layers}
     ranks = {f"{kind}{of}/hidden1" for kind in ("stable_rank", "effective_rank", "srank", "feature_rank") for of in ("", "_fresh")}
     kinds = ("weight_norm", "weight_norm_fresh", "distance_from_birth", "effective_learning_rate", "update_norm")
-    lengths = {f"{kind}/{layer}" for kind in (*kinds, "gradient_l0", "gradient_l1", "gradient_l2") for layer in (*layers, "head")}
+    gradients = [f"gradient_l{power}{of}" for power in range(3) for of in ("", "_fresh")]
+    lengths = {f"{kind}/{layer}" for kind in (*kinds, *gradients) for layer in (*layers, "head")}
     held = {"cka_to_start/hidden1", "churn", "policy_churn"}
     work = {f"projection_{kind}/NormalizeAndProject" for kind in ("factor", "change")}
     assert names == {"loss", "learning_rate", "updates_per_second", "memory_mb"} | units | ranks | lengths | held | work
