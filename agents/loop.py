@@ -211,7 +211,7 @@ class Loop(ABC):
             self.losses += each["loss"]
         self.refreshed("update")
         yield from self.diagnostics.rows(self.where(visit), reported[-1], batches[-1], *extras)
-        if until(done + len(batches) - 1, self.experiment.probe_every) == 1:
+        if self.experiment.probe_every and self.learner.ticks["update"] % self.experiment.probe_every == 0:
             yield from self.probing.rows(self.where(visit), self.observations())
         return reported
 
