@@ -270,18 +270,18 @@ class OnRay:
         self._free = experiment.free_running
         groups = {"concurrency_groups": {NEWS: 1}} if self._free else {}  # weights arrive while an unroll is played
         self._class = self._ray.remote(max_restarts=0, max_task_retries=0, **groups)(RayPlayer)
-        self._actors: dict[int, tuple[int, Any]] = {}
-        self._asked: dict[Any, tuple[int, int]] = {}
+        self._actors: dict[int, tuple[int, Any, Any]] = {}  # incarnation, handle, what is there once it has begun
+        self._asked: dict[Any, tuple[int, Any, Order]] = {}  # by what will come of it: incarnation, weights, order
 
     def start(self, actor: int, incarnation: int) -> None:
         self._end(actor)
-        self._asked = {reference: who for reference, who in self._asked.items() if who[0] != actor}
         # They share processors where the cluster has fewer than they are; without a processor of its own, one is never waited for.
         self._sharing.discard(actor)
         if not self._roomy():
             self._sharing.add(actor)
         made = self._class.options(num_cpus=0 if actor in self._sharing else 1, scheduling_strategy="SPREAD")
-        self._actors[actor] = incarnation, made.remote(self._about, actor, incarnation)
+        handle = made.remote(self._about, actor, incarnation)
+        self._actors[actor] = incarnation, handle, handle.__ray_ready__.remote()
 
     def cramped(self) -> list[int]:
         return sorted(self._sharing) if self._sharing and self._roomy() else []
@@ -290,16 +290,19 @@ class OnRay:
         return self._ray.put(weights)
 
     def ask(self, weights: Any, order: Order) -> None:
-        incarnation, handle = self._actors[order.tag.actor]
+        incarnation, handle, _ = self._actors[order.tag.actor]
         if self._free:
             handle.take.options(concurrency_group=NEWS).remote(weights, order.tag.version)
-        self._asked[handle.unroll.remote(weights, order)] = order.tag.actor, incarnation
+        self._asked[handle.unroll.remote(weights, order)] = incarnation, weights, order
 
     def next(self) -> Unroll | Died:
         found: list[Any] = []
         while not found:
             found, _ = self._ray.wait(list(self._asked), timeout=PATIENCE)
-        actor, incarnation = self._asked.pop(found[0])
+            if not found and not self._roomy():
+                self._share()
+        incarnation, _, order = self._asked.pop(found[0])
+        actor = order.tag.actor
         try:
             return self._ray.get(found[0])
         except self._ray.exceptions.RayTaskError as error:
@@ -317,8 +320,18 @@ class OnRay:
     def _roomy(self) -> bool:
         return self._ray.cluster_resources().get("CPU", 0) >= self._count
 
+    def _share(self) -> None:
+        """Whoever waits for a processor that went with its node, before the cluster said so, begins without one."""
+        for actor, (incarnation, _, begun) in list(self._actors.items()):
+            if actor not in self._sharing and not self._ray.wait([begun], timeout=0)[0]:
+                again = [(weights, order) for _, weights, order in self._asked.values() if order.tag.actor == actor]
+                self.start(actor, incarnation)
+                for each in again:
+                    self.ask(*each)
+
     def _end(self, actor: int) -> None:
-        _, handle = self._actors.pop(actor, (0, None))
+        self._asked = {reference: about for reference, about in self._asked.items() if about[-1].tag.actor != actor}
+        _, handle, _ = self._actors.pop(actor, (0, None, None))
         if handle and self._ray.is_initialized():  # else they are gone with it, and Ray would join another cluster to end them
             self._ray.kill(handle)
 

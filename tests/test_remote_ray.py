@@ -97,7 +97,7 @@ def test_killed_actors_are_replaced_and_the_run_goes_on(tmp_path: Path) -> None:
     def written() -> int:
         return sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("first/*/scores.csv"))
 
-    for _ in range(2):
+    for _ in range(3):
         rows = wait_for(lambda rows=rows: [now] if (now := written()) > rows + 2 else [])[0]
         (one, other) = wait_for(lambda: found if len(found := actors(going.pid)) == 2 else [])
         os.kill(one, signal.SIGKILL)
@@ -113,11 +113,11 @@ def test_killed_actors_are_replaced_and_the_run_goes_on(tmp_path: Path) -> None:
     assert is_done(folder) and not problems
     cuts = [row.steps for row in rows if row.kind == "cut"]
     legs = {10_000, 16_000, 20_000, 30_000, 32_000}  # each ends with eight cuts, and an actor's death with four
-    assert all(cuts.count(leg) == 8 for leg in legs) and len(cuts) - 8 * len(legs) in (4, 8)  # fewer, if both died in one unroll
+    assert all(cuts.count(leg) == 8 for leg in legs) and len(cuts) - 8 * len(legs) in (4, 8, 12)  # fewer, if two died in one unroll
     facts = json.loads(max(folder.glob("checkpoints/0*")).joinpath("facts.json").read_text())
     assert facts["written"] == 32_000 // 8 + len(legs)  # every step once
     deaths = [row.value for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "actor_deaths"]
-    assert max(deaths) == 2
+    assert max(deaths) == 3
 
 
 def test_an_actor_that_always_dies_ends_the_run_with_one_line(tmp_path: Path) -> None:

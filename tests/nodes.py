@@ -1,0 +1,126 @@
+"""Two actors on a real Ray cluster whose nodes go and come, each with an object store of 80 MB. `python -m tests.nodes` prints, as JSON,
+which node each unroll came from and how full the stores were; test_nodes.py says what must be true of that.
+
+It is a process of its own, since a cluster's settings are read when Ray is imported.
+"""
+
+# ruff: noqa: E402 - what is said to Ray comes before it is imported
+
+import json
+from typing import Any
+
+from launch.join import prepare_ray
+
+prepare_ray(None)
+
+import ray
+from ray._private import state
+from ray._private.internal_api import node_stats
+from ray.cluster_utils import Cluster
+
+from agents.dqn import DQN
+from agents.off_policy import ReplayLoop
+from agents.player import Unroll
+from agents.remote import Crew, OnRay
+from launch.bench.actors import Stub
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks import MLP
+from plasticity_rl.optimizers import SGD
+from plasticity_rl.runs import Tick
+from plasticity_rl.schedules import Constant
+
+STORE = 80_000_000  # bytes of each node's object store
+ENVIRONMENTS, UNROLL, WIDTH = 16, 16, 32
+ROUNDS, LAST = 8, 30  # unrolls of both actors that each part of the story lasts at least, and its last part
+QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}  # a connection refused five times is a node lost
+
+
+class Late(OnRay):
+    """Counts the processors of a lost node once more, as Ray does if an actor's death is known before its node's."""
+
+    lies = 0
+
+    def _roomy(self) -> bool:
+        if self.lies:
+            self.lies -= 1
+            return True
+        return super()._roomy()
+
+
+class Seen(Crew):
+    """Notes where the unrolls that are learned from were played."""
+
+    def __init__(self, stage: Late) -> None:
+        self.unrolls: list[tuple[int, int, str]] = []
+        """actor, sequence, node"""
+        self.stage, self._places = stage, dict[tuple[int, int], str]()
+        super().__init__(stage, 2)
+
+    def gather(self) -> list[Unroll]:
+        came = super().gather()
+        for actor, incarnation, sequence, _ in (each.tag for each in came):
+            if (actor, incarnation) not in self._places:
+                handle: Any = self.stage._actors[actor][1]
+                self._places[actor, incarnation] = state.actors(handle._actor_id.hex())["Address"]["NodeID"]
+            self.unrolls.append((actor, sequence, self._places[actor, incarnation]))
+        return came
+
+    def nodes(self, rounds: int) -> list[str]:
+        """Where the last so many unrolls of both were played."""
+        return [node for _, _, node in self.unrolls[-2 * rounds :]]
+
+
+def begun() -> tuple[Cluster, list[Any]]:
+    """A head that carries out nothing, and two nodes of one processor."""
+    head = dict(num_cpus=0, object_store_memory=STORE, include_dashboard=False, _system_config=QUICK)
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    return cluster, [add(cluster) for _ in range(2)]
+
+
+def add(cluster: Cluster) -> Any:
+    return cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+def replay_loop() -> tuple[ReplayLoop, Seen]:
+    """A learner with two free-running actors, and where they come from."""
+    agent = DQN(environments=ENVIRONMENTS, batch=2, train_every=1024, replay=4000, min_replay=64, unroll=UNROLL, target_every=10)
+    numbers: Any = dict(actors=2, members=1, free_running=True, checkpoint_every=2560, diagnose_every=10**6)
+    made = Experiment(Stub(0.0), agent, MLP(width=WIDTH, depth=1), SGD(), Constant(), **numbers)
+    loop = ReplayLoop(agent, made, "cpu", False)
+    loop.crew = crew = Seen(Late(made, False, loop.bootstraps))
+    return loop, crew
+
+
+def main() -> None:
+    """A node is removed, and another added once its actor plays elsewhere."""
+    cluster, nodes = begun()
+    ray.init(address=cluster.address, log_to_driver=False)
+    loop, crew = replay_loop()
+    found: dict[str, Any] = {"pinned": 0, "spilled": 0, "fallback": 0, "kept": nodes[0].node_id, "lost": nodes[1].node_id}
+    events = loop.run(None)
+    for event in events:
+        if not isinstance(event, Tick):
+            continue
+        for node in (cluster.head_node, *nodes):
+            full = node_stats(node.node_ip_address, node.node_manager_port, include_memory_info=False).store_stats
+            found["pinned"] = max(found["pinned"], full.object_store_bytes_primary_copy)
+            found["spilled"] += full.spilled_bytes_total
+            found["fallback"] += full.object_store_bytes_fallback
+        if len(nodes) == 2 and "removed" not in found and len(crew.unrolls) >= 2 * ROUNDS:
+            found["removed"] = len(crew.unrolls)
+            crew.stage.lies = 1
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+        elif len(nodes) == 1 and crew.deaths and found["lost"] not in crew.nodes(ROUNDS):
+            nodes.append(add(cluster))
+            found["new"] = nodes[1].node_id
+        elif "new" in found and crew.nodes(LAST).count(found["new"]) == LAST:
+            break
+    found |= dict(unrolls=crew.unrolls, deaths=crew.deaths, steps=loop.steps, written=loop.replay.written)
+    events.close()  # type: ignore[attr-defined]
+    print("FOUND" + json.dumps(found))
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()

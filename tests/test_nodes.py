@@ -1,0 +1,53 @@
+"""Nodes that go and come while actors feed a learner, on a real Ray cluster of several nodes: see nodes.py, which plays it once for all."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+STORE = 80_000_000
+ENVIRONMENTS, UNROLL, WIDTH, ROUNDS, LEG = 16, 16, 32, 8, 2560  # as in nodes.py
+FRAMES = 17 * 8 * 84 * 84  # bytes of an actor's unroll
+WEIGHTS = 4 * 4 * 84 * 84 * WIDTH  # bytes of the first layer's, which are nearly all
+
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="Ray joins several nodes on Linux alone"), pytest.mark.timeout(200)]
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    """What came to pass on a cluster of a head and two nodes of one processor, one of which was lost, and another added."""
+    around = {name: value for name, value in os.environ.items() if not name.startswith("RAY_") or name == "RAY_TMPDIR"}
+    done = subprocess.run([sys.executable, "-m", "tests.nodes"], cwd=CHECKOUT, env=around, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return json.loads(done.stdout.rpartition("FOUND")[2].splitlines()[0])
+
+
+def test_unrolls_come_from_the_nodes_that_there_are(found: dict[str, Any]) -> None:
+    """From two, then none from the one that is lost, then half of them from the one that came; one actor never moves."""
+    assert found["deaths"] == 1
+    journeys = [[(node, len(list(stay))) for node, stay in groupby(node for _, _, node in found["unrolls"][actor::2])] for actor in (0, 1)]
+    (settled,), (at_first, meanwhile, at_last) = sorted(journeys, key=len)
+    assert settled[0] == found["kept"] and (at_first[0], at_last[0]) == (found["lost"], found["new"])
+    assert meanwhile[0] not in (found["lost"], found["new"]) and all(rounds >= ROUNDS for _, rounds in (at_first, meanwhile, at_last))
+    assert at_first[1] - found["removed"] // 2 in (0, 1, 2)  # the two that it may have had ahead, had already come
+
+
+def test_no_unroll_is_learned_from_twice_or_left_out(found: dict[str, Any]) -> None:
+    for actor in (0, 1):
+        mine = [sequence for number, sequence, _ in found["unrolls"] if number == actor]
+        assert mine == list(range(0, UNROLL * len(found["unrolls"]) // 2, UNROLL))
+    assert found["written"] == found["steps"] // ENVIRONMENTS + (found["steps"] - 1) // LEG  # and the last frames of each leg before
+
+
+def test_an_object_store_of_80_mb_is_enough(found: dict[str, Any]) -> None:
+    """Several times its size went through the learner's; held at once were the unrolls and weights under way, none of them on a disk."""
+    unrolls = len(found["unrolls"])
+    assert unrolls * FRAMES + unrolls // 2 * WEIGHTS > 2.5 * STORE
+    assert WEIGHTS < found["pinned"] < 4 * WEIGHTS + 6 * FRAMES < STORE / 3
+    assert found["spilled"] == found["fallback"] == 0
