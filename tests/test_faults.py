@@ -45,7 +45,7 @@ FAULTS = {
     ),
     "after a partial reset Adam's counter is wrong: for the newborn where it is kept, for the survivors where it starts again": (
         "test_optimizers.py::test_newborn_and_surviving_weights_take_steps_of_one_learning_rate",
-        "test_attach.py::test_newborn_and_survivors_take_steps_of_one_learning_rate",
+        "test_memory.py::test_newborn_and_survivors_take_steps_of_one_learning_rate",
         "test_plasticity_injection.py::test_the_first_steps_of_the_new_head_are_a_learning_rate_long",
     ),
     "a stream is drawn from a generator without a seed, and two methods meet different tasks": (
