@@ -49,7 +49,7 @@ def history_by_loops(method: ContinualBackprop, kind: str, nets: list[Net], feat
         age, owed, mean, utility = 0, 0.0, [0.0] * units, [0.0] * units
         for net, seen_now in zip(nets, features, strict=True):
             age += 1
-            owed += method.rate * (units if age > method.maturity else 0)
+            owed += method.rate * (units - int(owed) if age > method.maturity else 0)
             for unit in range(units):
                 outputs = seen_now[layer][:, unit].tolist()
                 mean[unit] = method.decay * mean[unit] + (1 - method.decay) * sum(outputs) / len(outputs)
@@ -170,18 +170,29 @@ def test_newborn_weights_take_no_stale_step_and_then_steps_of_one_learning_rate(
 
 
 def test_a_replacement_is_paid_when_a_whole_one_is_owed_and_fractions_are_kept():
-    # 8 units, old enough from the third update on: 0.05 x 8 = 0.4 are owed in each, 1.2 after five. One is new then, and owes nothing for
-    # two updates: 0.2 + 2 x 0.35 + 3 x 0.4 = 2.1 after ten.
-    learner = learn((ContinualBackprop(rate=0.05, maturity=2, every=5),), "mlp", 2)
+    # 8 units, old enough from the third update on: 0.07 x 8 = 0.56 more are owed in the third and fourth, and 0.07 x 7 in the fifth, where
+    # one is owed already: 1.61. One is new then, and too young for two updates: 0.07 x 7, 6, 7, 6, 6 more.
+    learner = learn((ContinualBackprop(rate=0.07, maturity=2, every=5),), "mlp", 2)
     owed, ages = [], []
     for batch in batches("mlp", 2, 10):
         learner.update(RATE, batch)
         owed.append(learner.states[0]["hidden1.owed"].tolist())
         ages.append(learner.states[0]["hidden1.age"].sort().values.tolist())
-    by_hand = [0, 0, 0.4, 0.8, 0.2, 0.55, 0.9, 1.3, 1.7, 0.1]
+    by_hand = [0, 0, 0.56, 1.12, 0.61, 1.10, 1.52, 2.01, 2.43, 0.85]
     assert [each for pair in owed for each in pair] == pytest.approx([each for each in by_hand for _ in range(2)], abs=1e-9)
     assert ages[4] == [[0.0] + [5.0] * 7] * 2 and ages[3] == [[4.0] * 8] * 2
     assert all(each in ([0.0] * 2 + [5.0] + [10.0] * 5, [0.0] * 2 + [10.0] * 6) for each in ages[9])
+
+
+def test_no_more_is_owed_than_there_are_units():
+    # The official code replaces at once, and what is replaced is young: with a rate of 0.5, half of what is left falls due in every update.
+    learner = learn((ContinualBackprop(rate=0.5, maturity=0, every=20),), "mlp", 1)
+    owed = []
+    for batch in batches("mlp", 1, 20):
+        learner.update(RATE, batch)
+        owed.append(learner.states[0]["hidden1.owed"].item())
+    assert owed[:5] == [4.0, 6.0, 7.0, 7.5, 8.0] and owed[5:19] == [8.0] * 14
+    assert owed[19] == 0 and learner.states[0]["hidden1.age"].tolist() == [[0.0] * 8]
 
 
 def test_every_update_or_every_tenth_replaces_as_many():

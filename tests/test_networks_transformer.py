@@ -190,7 +190,7 @@ def test_recycling_acts_on_the_feed_forward_alone():
 
 
 def test_a_projection_holds_every_hidden_length():
-    chain = (NormalizeAndProject(), ContinualBackprop(rate=0.1, maturity=1), ReDo(every=2, tau=0.1))
+    chain = (NormalizeAndProject(), ContinualBackprop(rate=0.1, maturity=1, every=3), ReDo(every=2, tau=0.1))
     learner = trained(chain, "float32")
     births = learner.fresh("birth")
     for layer in select(learner.network.layers, "hidden"):

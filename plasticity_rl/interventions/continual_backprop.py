@@ -20,17 +20,20 @@ class ContinualBackprop(Refresh):
 
     Utility is a running average (of `decay`, corrected for its start by the unit's age) of mean |h| times the mean of its outgoing
     |weights|: the contribution. `adaptable_contribution` takes |h - its own running mean| and divides by the mean of the incoming
-    |weights|. In every update each layer owes `rate` x (its units older than `maturity` updates) replacements; at a refresh whole ones are
-    paid and the fraction is kept. A replaced unit has new incoming weights, no bias and no outgoing weights, after what it said on average
-    has moved into its readers' biases; the optimizer, its age and its utility start again. Defaults are of the official code (rate 1e-4,
-    decay 0.99) and of its problems with batches (maturity 100); the paper's PPO has a maturity of 1e4.
+    |weights|. In every update each layer comes to owe `rate` x (its units that are older than `maturity` updates, less the whole ones that
+    it owes already) replacements; at a refresh whole ones are paid and the fraction is kept. A replaced unit has new incoming weights, no
+    bias and no outgoing weights, after what it said on average has moved into its readers' biases; the optimizer, its age and its utility
+    start again. Defaults are of the official code (rate 1e-4, decay 0.99, this utility, fractions kept as with its `accumulate`) and of its
+    problems with batches (maturity 100; its class says 20); the paper's PPO has a maturity of 1e4.
 
-    The official code replaces in every update (every=1). Here it is every 100, as a refresh costs a new network, with the same number of
-    replacements; a unit whose turn came may thus live on for 99 updates. Batches of an update are seen through a second forward pass, after
-    the optimizer's step, where the official code takes the one before. The mean cannot be moved where the reader has a norm instead of a
-    bias, nor where it reads products of two layers (IQN): it is dropped there. Where a reader pads its images the mean is exact for the
-    inner positions only, and where parameters stand for other weights (powerprop, spectral norm) not at all. Channels of a residual stream
-    are left alone, as in ReDo. No task boundaries are needed.
+    The official code replaces in every update (every=1). Here it is every 100, as a refresh costs a new network; a unit whose turn came may
+    thus live on for 99 updates, and where rate x every comes near 1 much of a layer is replaced at once: take a smaller `every` there. Of
+    two units that are replaced at once, neither hears the other; in the official code the one above does. Batches of an update are seen
+    through a second forward pass, after the optimizer's step, where the official code takes the one before.
+
+    The mean cannot be moved where the reader has a norm instead of a bias, nor where it reads products of two layers (IQN): it is dropped
+    there. Where a reader pads its images the mean is exact for the inner positions only, and where parameters stand for other weights
+    (powerprop, spectral norm) not at all. Channels of a residual stream are left alone, as in ReDo. No task boundaries are needed.
     """
 
     rate: float = 1e-4
@@ -70,7 +73,8 @@ class ContinualBackprop(Refresh):
             state[f"{layer.name}.age"] = age
             state[f"{layer.name}.mean"] = mean
             state[f"{layer.name}.utility"] = self.decay * state[f"{layer.name}.utility"] + (1 - self.decay) * new.sum(0)
-            state[f"{layer.name}.owed"] = state[f"{layer.name}.owed"] + self.rate * (age > self.maturity).sum()
+            owed = state[f"{layer.name}.owed"]
+            state[f"{layer.name}.owed"] = owed + self.rate * ((age > self.maturity).sum() - owed.floor())
         return net, state
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
