@@ -15,11 +15,15 @@ class ReDo(Refresh):
 
     A unit is dormant whose mean |output|, over that of its layer, is at most `tau`. Its incoming weights are drawn anew (its norm's scale
     and offset too), its bias and outgoing weights become zero, and the optimizer forgets all of them. A noisy layer's standard deviations
-    go the same way, but for the bias's, which starts anew. A convolution's unit is a channel, and the outgoing weights of a flattened
-    one are those of all its positions; heads have no units, and channels of a residual stream, which several layers write and read, are
-    left alone. Defaults are of the PyTorch port's configuration (tau 0.025, every 1,000 updates); the official class waits 200,000, and
-    the paper also uses tau 0.1. The official code draws Xavier uniform weights, here the network's own initialiser is asked. Recycling a
-    silent unit leaves the network's function as it was, but in layers with a norm, whose statistics it moves.
+    go the same way, but for the bias's, which starts anew. A convolution's unit is a channel, its mean is over positions too, and the
+    outgoing weights of a flattened one are those of all its positions; heads have no units, and channels of a residual stream, which
+    several layers write and read, are left alone, as in the official code. Recycling a silent unit leaves the network's function as it
+    was, but in layers with a norm, whose statistics it moves.
+
+    Defaults are of the PyTorch port's configuration (tau 0.025, every 1,000 updates); the official class waits 200,000, and the paper also
+    uses tau 0.1. The batch is the one just learned from, where the official code draws one of 256 and the port one of 64: a smaller one has
+    more dormant units. The official code draws Xavier uniform weights, here the network's own initialiser is asked; it keeps the memory of
+    biases and Adam's step counter, here both are forgotten.
     """
 
     tau: float = 0.025

@@ -22,10 +22,12 @@ class SelfNormalizedResets(Refresh):
     threshold becomes the `percentile` of its histogram where that is below the old one, and twice the old one elsewhere, within 1 and
     `bins`.
 
-    Read in the official code: all of that, the percentile of 0.99 and the doubling. It counts ages in examples, whole batches at a time,
-    which is the same up to the batch's size; it renews thresholds every 16 tasks, where here no task need be known; and its first threshold
-    and the length of its histograms are set by the experiment. `start`, `bins`, `renewal` and the 100 updates between two refreshes are
-    ours. The paper's own text was not read. Batches are seen through a second forward pass, after the optimizer's step. Channels of a
+    Read in the official code: all of that but the last bin (it does not count ages above its histogram), the percentile of 0.99 and the
+    doubling. It resets in every update (every=1), a pass over the network before the optimizer's step; here every 100, as a refresh costs a
+    new network, and after the step, in a second forward pass. It counts ages in examples, whole batches at a time, which is the same up to
+    the batch's size; it renews thresholds every 16 tasks, where here no task need be known; and its first threshold and the length of its
+    histograms are set by the experiment. `start`, `bins`, `renewal` and the 100 updates between two refreshes are ours. Of two units that
+    are reset at once, neither hears the other; in the official code the one above does. The paper's own text was not read. Channels of a
     residual stream are left alone; activations that are never silent, all but ReLU, are refused.
     """
 

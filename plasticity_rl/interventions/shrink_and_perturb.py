@@ -14,7 +14,8 @@ class ShrinkAndPerturb(Refresh):
 
     Noise from the initialiser is Zaidi et al.'s and BBF's form. 0.5 and 0.5 are the on-policy study's of Juliani & Ash 2024 (by its
     code); the original paper's values are not confirmed. At every update (clock="update", every=1) with shrink = 1 - 1e-6 and perturb =
-    1e-6 it is the soft variant of that study. The optimizer's memory is kept; chain Reset(part="optimizer") to forget it.
+    1e-6 it is the soft variant of that study. The optimizer's memory is kept; chain Reset(part="optimizer") to forget it. A target network
+    stays as it is until it is copied again; what the papers do with theirs is not confirmed.
     """
 
     clock: Literal["update", "task"] = "task"
