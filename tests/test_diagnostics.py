@@ -185,3 +185,18 @@ def test_an_untrained_networks_gradient_is_on_the_same_batch() -> None:
         assert found[f"gradient_l1_fresh/{layer.name}"] == pytest.approx(gradient.abs().sum().item(), rel=1e-4)
         assert found[f"gradient_l0_fresh/{layer.name}"] == pytest.approx((gradient != 0).float().mean().item())
         assert found[f"gradient_l2/{layer.name}"] != pytest.approx(gradient.norm().item(), rel=1e-2)
+
+
+def test_dormancy_stands_beside_an_untrained_networks_on_the_same_batch() -> None:
+    _, learner, diagnostics = of_labels()
+    given = batch(3, examples=3)
+    learner.net.params["hidden0.bias"][:, ::2] = -100.0
+    found = row(diagnostics, given, rate=0.0)
+    untrained = {name: param[1] for name, param in learner.fresh("reference").items()}
+    for of, params in (("", learner.one(1)), ("_fresh", untrained)):
+        for layer, units in learner.network.apply(params, given["inputs"][1])[1].items():
+            responses = [sum(map(abs, outputs)) for outputs in units.T.tolist()]
+            dormant = [response <= 0.1 * sum(responses) / len(responses) for response in responses]
+            assert found[f"dormant_fraction{of}/{layer}"] == pytest.approx(sum(dormant) / len(dormant))
+            assert found[f"dead_fraction{of}/{layer}"] == pytest.approx(responses.count(0.0) / len(responses))
+    assert found["dormant_fraction/hidden0"] >= 0.5 > found["dormant_fraction_fresh/hidden0"] > 0

@@ -112,11 +112,13 @@ def test_on_atari_a_resumed_run_is_one_that_was_never_stopped_and_counts_are_of_
 
 
 def test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, list[np.ndarray]] = {}
     chosen: dict[str, list[np.ndarray]] = {}
     choose = Loop.choose
 
-    def watched(self: Loop, *given: Any) -> dict[str, torch.Tensor]:
-        said = choose(self, *given)
+    def watched(self: Loop, visit: Any, observations: torch.Tensor, *given: Any) -> dict[str, torch.Tensor]:
+        said = choose(self, visit, observations, *given)
+        seen.setdefault(self.experiment.label, []).append(observations.numpy().copy())
         chosen.setdefault(self.experiment.label, []).append(said["actions"].numpy())
         return said
 
@@ -124,9 +126,10 @@ def test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike
     said = CARTPOLE | {"agent": "dqn:environments=4,min_replay=40,replay=160,exploration=1,final_epsilon=1"}  # nobody exploits
     for chain in ([], ["nap"], ["reset"]):
         events(experiment(said | {"chain": chain}))
-    one, two, three = chosen.values()
-    np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(one, three)
+    for met in (seen, chosen):
+        one, two, three = met.values()
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
 
 
 def test_no_two_visits_meet_environments_of_the_same_seeds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ FAULTS = {
     "dormancy is reported without that of an untrained network": (
         "test_metrics.py::test_an_untrained_network_is_dormant_too",
         "test_supervised.py::test_diagnostics_stand_beside_an_untrained_networks",
+        "test_diagnostics.py::test_dormancy_stands_beside_an_untrained_networks_on_the_same_batch",
     ),
     "a table of scores that is ragged, or has its axes in another order, gives intervals without width": (
         "test_analysis_statistics.py::test_no_interval_is_ever_without_width",
