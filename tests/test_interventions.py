@@ -13,17 +13,30 @@ import torch
 
 from plasticity_rl import interventions
 from plasticity_rl.checkpoint import Snapshot, load_latest, save
-from plasticity_rl.interventions import Evidence, Intervention, NormalizeAndProject, PlasticityInjection, ReDo, Refresh, Reset, Wasserstein
+from plasticity_rl.experiment import word
+from plasticity_rl.interventions import (
+    Evidence,
+    Intervention,
+    NormalizeAndProject,
+    PlasticityInjection,
+    ReDo,
+    Refresh,
+    Reset,
+    Wasserstein,
+    assemble,
+)
 from plasticity_rl.interventions.base import select
+from plasticity_rl.learner import Learner
 from plasticity_rl.lift import lift, stack
 from plasticity_rl.networks import HOMOGENEOUS
 from plasticity_rl.noise import key, normals
-from plasticity_rl.optimizers import Net
+from plasticity_rl.optimizers import Adam, Net
 from plasticity_rl.seeds import derive
 from tests.learners import (
     MEMBERS,
     NAMED,
     RATE,
+    SPECS,
     assert_same,
     batches,
     copies,
@@ -165,6 +178,32 @@ def test_a_refresh_changes_exactly_what_it_names(intervention, kind, members):
                 assert torch.equal(new != old, memory[name]) and not new[memory[name]].any(), (slot, name)
         everything, nothing = (all(mask.all() for mask in params.values()), not any(mask.any() for mask in params.values()))
         assert not isinstance(intervention, ReDo) or not (everything or nothing)
+
+
+@pytest.mark.parametrize(
+    "intervention",
+    [each for each in MEMBERS if isinstance(each, Refresh) and not each.build() and type(each).penalty is Intervention.penalty],
+    ids=word,
+)
+def test_after_a_refresh_newborn_and_surviving_weights_take_steps_of_one_learning_rate(intervention):
+    """Along a gradient of ones, Adam's every step is one learning rate, and is not where an average or its correction is kept or lost."""
+
+    def total(params, batch):
+        return torch.cat([param.flatten() for param in params.values()]).sum(), {}
+
+    chain, (spec, inputs, ends) = (due(intervention, "update", 20),), SPECS["mlp"]
+    network, optimizer = assemble(spec, Adam(), chain, inputs, ends)
+    learner = Learner(network, total, optimizer, chain, 2, 0, compile=False)
+    for batch in batches("mlp", 2, 24):
+        before = copies(learner)
+        learner.update(1e-3, batch)
+        if learner.due("update"):
+            name = type(intervention).__name__
+            refreshed = learner.work[f"weights_refreshed/{name}"]
+            assert (refreshed > 0).all() != (getattr(intervention, "part", None) == "optimizer")
+            continue
+        for name, param in learner.net.params.items():
+            torch.testing.assert_close(before[f"params/{name}"] - param, torch.full_like(param, 1e-3), rtol=1e-7, atol=0)
 
 
 @law
