@@ -120,6 +120,31 @@ def test_parseval_is_the_distance_from_orthogonal_rows_or_columns(kind, scale):
     assert turned == {"mlp": 1, "residual": 0, "noisy": 1}[kind]
 
 
+@pytest.mark.parametrize("kind", ["mlp", "residual", "noisy"])
+def test_the_gradient_of_parseval_is_that_of_rows_whatever_the_shape(kind):
+    """Of matrices with too many rows, too: |W W^T - s I|^2 and |W^T W - s I|^2 differ by s^2 times what there is of rows too many."""
+    network = built(kind)
+    params = {name: param.clone().requires_grad_() for name, param in random_net(network).params.items()}
+    hidden = [name for name in params if name.endswith(".weight") and not name.startswith(("head.", "value.", "advantage."))]
+    matrices = [params[name].reshape(len(params[name]), -1) for name in hidden]
+    plain = torch.stack([(w @ w.T - 1.5 * torch.eye(len(w))).square().sum() for w in matrices]).sum()
+    penalty = Parseval(strength=0.3, scale=1.5).penalty(params, {}, network.layers, seen(network))
+    too_many = sum(max(w.shape[0] - w.shape[1], 0) for w in matrices)
+    assert penalty.item() == pytest.approx(0.3 * (plain.item() - 1.5**2 * too_many), rel=1e-9) and (too_many > 0) == (kind != "residual")
+    ours, theirs = (torch.autograd.grad(value, list(params.values()), allow_unused=True) for value in (penalty, 0.3 * plain))
+    for name, one, other in zip(params, ours, theirs, strict=True):
+        if name in hidden:
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12, msg=name)
+        else:
+            assert one is other is None, name
+
+
+def test_parsevals_default_is_at_rest_on_orthogonal_initial_weights():
+    network = built("mlp", initial="orthogonal")
+    penalty = Parseval().penalty(network.init(generator()), {}, network.layers, seen(network))
+    assert penalty.item() == pytest.approx(0, abs=1e-20)
+
+
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4), (6, 3, 2, 2)])
 def test_orthogonal_weights_of_the_right_length_cost_nothing(shape):
     network = built("mlp")

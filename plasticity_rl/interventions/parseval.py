@@ -15,10 +15,14 @@ class Parseval(Intervention):
     """Adds strength * the sum over hidden weights of ||W W^T - s I||_F^2 (Cisse et al. 2017, arXiv 1704.08847; in continual reinforcement
     learning Chung et al. 2024, arXiv 2412.07224).
 
-    A convolution's weight counts as a matrix (units, channels x height x width). Of a matrix with more rows than columns the columns
-    are made orthogonal instead, W^T W: its rows cannot be. Heads, biases, norms and a noisy layer's standard deviations are left alone.
-    Strength 1e-3 and s = 1 are the Plasticine library's, not confirmed in the papers. The papers start from orthogonal weights, where this
-    penalty begins at 0; the default initialiser's do not.
+    A convolution's weight counts as a matrix (units, channels x height x width). Of one with more rows than columns, W^T W is taken in
+    its place, as its rows cannot be orthogonal: that differs by a constant and has the same gradient. Heads, biases, norms and a noisy
+    layer's standard deviations are left alone.
+
+    The defaults are those of Chung et al.'s code: s = 2 is the square of the gain of its initial weights, which are orthogonal, so that
+    the penalty begins at 0 there, as it does here after Orthogonal with ReLU, and does not with the default initialiser. Its strength is
+    1e-3 in two environments and 1e-4 in the other two, and times (64 / width)^2 in layers of another width than 64, which is not done
+    here; nor is the learned scale behind every layer that it has in one of them.
 
     An update costs two products more of each weight with a matrix of its smaller side, for the products of its rows and for their gradient.
     Beside batches of 32 of a Nature CNN, whose dense layer has 512 rows of 3,136, these are more multiplications (counted) than all the
@@ -26,7 +30,7 @@ class Parseval(Intervention):
     """
 
     strength: float = 1e-3
-    scale: float = 1.0
+    scale: float = 2.0
     """s, the squared length that every row or column is drawn to"""
 
     def __post_init__(self) -> None:
