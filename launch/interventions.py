@@ -32,9 +32,9 @@ class Facts(NamedTuple):
     needs: tuple[str, ...]
     """what it needs besides updates: `task boundaries` to be told, a `second forward pass`"""
     paper: str
-    """its arXiv number; empty where its docstring has none"""
+    """the first citation's arXiv number; empty where it has none"""
     citation: str
-    """what its docstring has in brackets around that number, or the number alone; the first year in brackets where there is none"""
+    """the first of its docstring: what stands in brackets with a year or an arXiv number; empty where there is none"""
     idea: str
     """the docstring's first sentence, without citations"""
 
@@ -47,10 +47,9 @@ def facts(word: str) -> Facts:
     moments = [moment for moment in MOMENTS if getattr(made, moment, None) is not getattr(Intervention, moment, None)]
     needs = {"task boundaries": getattr(made(), "clock", None) == "task", "second forward pass": passes_again(made)}
     text = " ".join((inspect.getdoc(made) or "").split())
-    found = ARXIV.search(text)
-    paper = found[1] if found else ""
-    cited = [each.strip() for bracket in CITATION.findall(text) for each in bracket.split(";")]
-    citation = next((each for each in cited if paper in each and re.search(r"\d{4}", each)), paper and f"arXiv {paper}")
+    cited = (each.strip() for bracket in CITATION.findall(text) for each in bracket.split(";"))
+    citation = next((each for each in cited if re.search(r"\d{4}", each)), "")
+    found = ARXIV.search(citation)
     bare = CITATION.sub("", " ".join((inspect.getdoc(made) or "").partition("\n\n")[0].split()))
     idea = SENTENCE.match(bare)
     return Facts(
@@ -58,7 +57,7 @@ def facts(word: str) -> Facts:
         made.__name__,
         tuple(moment.replace("_", "-") for moment in moments),
         tuple(need for need, there in needs.items() if there),
-        paper,
+        found[1] if found else "",
         citation,
         idea[0] if idea else bare,
     )

@@ -29,7 +29,7 @@ class Net(NamedTuple):
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What every optimizer shares: weight decay, always decoupled from the gradient (Loshchilov & Hutter, arXiv 1711.05101)."""
+    """What every optimizer shares: weight decay, always decoupled from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
 
     weight_decay: float = 0.0
     """w <- w - rate * weight_decay * w at every update"""
@@ -123,6 +123,7 @@ class SGD(Optimizer):
     """Gradient descent with (heavy-ball) momentum, as torch.optim.SGD; the default of none is PyTorch's."""
 
     momentum: float = 0.0
+    """what the sum of past gradients keeps at every update"""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -138,7 +139,9 @@ class RMSprop(Optimizer):
     """Steps divided by a running root mean square (Tieleman & Hinton 2012); defaults as torch.optim.RMSprop's but for the correction."""
 
     decay: float = 0.99
+    """what the average of squared gradients keeps at every update"""
     epsilon: float = 1e-8
+    """what is added to its root"""
     centered: bool = False
     """divide by the running standard deviation instead (Graves 2013; the optimizer of Mnih et al. 2015, with decay 0.95)"""
     corrected: bool = True
@@ -169,14 +172,17 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam (Kingma & Ba, arXiv 1412.6980), with its defaults; with `weight_decay` it is AdamW.
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980), with its defaults; with `weight_decay` it is AdamW.
 
     `seen1` and `seen2` are running averages of ones: the bias correction 1 - beta^t, of each element by itself.
     """
 
     beta1: float = 0.9
+    """what the average of gradients keeps at every update"""
     beta2: float = 0.999
+    """the same of squared gradients"""
     epsilon: float = 1e-8
+    """what is added to the root of that"""
 
     ages: ClassVar[tuple[str, ...]] = ("seen1", "seen2")
 
@@ -201,8 +207,11 @@ class RAdam(Optimizer):
     """
 
     beta1: float = 0.9
+    """what the average of gradients keeps at every update"""
     beta2: float = 0.999
+    """the same of squared gradients"""
     epsilon: float = 1e-8
+    """what is added to the root of that"""
 
     ages: ClassVar[tuple[str, ...]] = ("seen",)
 
@@ -238,6 +247,7 @@ class LARS(SGD):
     """
 
     momentum: float = 0.9
+    """what the sum of past steps keeps at every update"""
     trust: float = 1e-3
     """how much of its length a weight moves at a learning rate of 1"""
 
@@ -263,6 +273,7 @@ class LAMB(Adam):
     """
 
     epsilon: float = 1e-6
+    """what is added to the root of squared gradients' average"""
 
     decays_itself: ClassVar[bool] = True
 
@@ -301,11 +312,15 @@ class Muon(Adam):
     """
 
     beta2: float = 0.95
+    """of Adam: what the average of squared gradients keeps at every update"""
     epsilon: float = 1e-10
+    """of Adam: what is added to the root of that"""
     momentum: float = 0.95
+    """what the average of gradients, which is made orthogonal, keeps at every update"""
     nesterov: bool = True
     """orthogonalise an average of the gradient and the momentum rather than the momentum"""
     iterations: int = 5
+    """of Newton and Schulz; Jordan's"""
     scale: Literal["adam", "spectral"] = "adam"
     """what the orthogonal matrix is multiplied with: `adam` is 0.2 sqrt(max(rows, columns)), for about the root mean square of Adam's
     steps, so that one learning rate suits all parameters (Liu et al. 2025, arXiv 2502.16982); `spectral` is Jordan's sqrt(max(1, rows /

@@ -16,7 +16,9 @@ class Constant:
     """One rate throughout. 1e-3 is Adam's default (arXiv 1412.6980)."""
 
     rate: float = 1e-3
+    """of every update"""
     clock: Clock = "run"
+    """where it begins: with the run, or with every visit"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)")
@@ -31,9 +33,11 @@ class Linear:
     """A straight line from `rate` to `end`. 6.25e-5 -> 1e-6 is the NaP paper's single-task Rainbow schedule (by a secondary source)."""
 
     rate: float = 1e-3
+    """of the first update"""
     end: float = 0.0
     """rate that would be reached after the last update"""
     clock: Clock = "run"
+    """where it begins: with the run, or with every visit"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)", end="[0, inf)")
@@ -52,12 +56,15 @@ class WarmupCosine:
     """
 
     start: float = 1e-8
+    """of the first update"""
     rate: float = 6.25e-4
     """the peak"""
     end: float = 1e-6
+    """rate that would be reached after the last update"""
     warmup: int = 1000
     """updates of the warm-up"""
     clock: Clock = "visit"
+    """where it begins: with the run, or with every visit"""
 
     def __post_init__(self) -> None:
         check(self, start="[0, inf)", rate="(0, inf)", end="[0, inf)", warmup="[0, inf)")
@@ -78,12 +85,15 @@ class Cyclic:
     """
 
     rate: float = 1e-3
+    """of the first update of every cosine"""
     end: float = 0.0
+    """rate that would be reached after its last"""
     period: int = 10_000
     """updates of the first cosine"""
     growth: int = 1
     """how many times longer each cosine is than the one before; the paper also doubles"""
     clock: Clock = "run"
+    """where it begins: with the run, or with every visit"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)", end="[0, inf)", period="[1, inf)", growth="[1, inf)")
@@ -109,12 +119,17 @@ class Rewarm:
     """
 
     rate: float = 1e-4
+    """where it is not raised"""
     updates: tuple[int, ...] = (0,)
     """where the rate begins to rise"""
     factor: float = 10.0
+    """how many times as high it gets"""
     warmup: int = 1000
+    """updates of the rise"""
     decay: int = 50_000
+    """updates of the fall"""
     clock: Clock = "visit"
+    """where it begins: with the run, or with every visit"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)", factor="[1, inf)", warmup="[0, inf)", decay="[1, inf)")
@@ -147,9 +162,13 @@ class Recorded:
     """
 
     rate: float = 1e-3
+    """what factors are multiplied with; Adam's default"""
     updates: tuple[int, ...] = (0,)
+    """where there are factors, from 0"""
     factors: tuple[float, ...] = (1.0,)
+    """at these updates"""
     clock: Clock = "run"
+    """where it begins: with the run, or with every visit"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)")

@@ -139,6 +139,7 @@ def test_feature_norm_is_the_mean_square(kind, where):
     [
         (InFeR, {"functions": 0}, "functions must lie in [1, 10_000], not 0"),
         (InFeR, {"alpha": 0.0}, "alpha must lie in (0, inf), not 0.0"),
+        (InFeR, {"beta": -1.0}, "beta must lie in [0, inf), not -1.0"),
         (InFeR, {"beta": float("nan")}, "beta must be a finite number, not nan"),
         (FeatureTrustRegion, {"coefficient": 0.0}, "coefficient must lie in (0, inf), not 0.0"),
         (FeatureTrustRegion, {"every": 1}, "every must lie in [2, inf), not 1"),

@@ -33,7 +33,8 @@ ROOT = Path(__file__).parents[1]
             "Ba, Kiros & Hinton 2016, arXiv 1607.06450",
             "Normalise each example's pre-activations.",
         ),
-        ("weight-decay", ["optimizer"], [], "1711.05101", "Loshchilov & Hutter, arXiv 1711.05101", None),
+        ("weight-decay", ["optimizer"], [], "1711.05101", "Loshchilov & Hutter 2019, arXiv 1711.05101", None),
+        ("l2", ["penalty"], [], "", "Krogh & Hertz 1991", None),
         ("l2-init", ["penalty"], [], "2308.11958", "Kumar, Marklund & Van Roy 2023, arXiv 2308.11958", None),
         ("parseval", ["penalty"], [], "1704.08847", "Cisse et al. 2017, arXiv 1704.08847", None),
         ("nap", ["build", "project"], [], "2407.01800", "Lyle et al. 2024, arXiv 2407.01800", None),
@@ -103,6 +104,9 @@ def test_a_line_each_and_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
     head, rule, *rows = capsys.readouterr().out.splitlines()
     assert {line.count("|") for line in (head, rule, *rows)} == {6}
     assert [row.split("|")[2].strip(" `") for row in rows] == methods()
+    assert "\n".join((head, rule, *rows)) in (ROOT / "README.md").read_text(), (
+        "python -m launch interventions --markdown makes README's table"
+    )
 
 
 @pytest.mark.parametrize(

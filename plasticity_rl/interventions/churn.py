@@ -25,6 +25,7 @@ class Churn(Intervention):
     """
 
     strength: float = 50.0
+    """what the mean squared difference is multiplied with"""
     lag: int = 1
     """updates between the two; 1 is the official code's index 2, which counts the present network too"""
 

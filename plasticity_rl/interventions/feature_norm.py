@@ -22,6 +22,7 @@ class FeatureNorm(Intervention):
     """
 
     strength: float = 1e-3
+    """what the mean square is multiplied with; ours"""
     where: Literal["last", "all"] = "last"
     """the hidden layers that heads read, or all that have an activation"""
 

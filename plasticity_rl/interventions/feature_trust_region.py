@@ -17,14 +17,16 @@ class FeatureTrustRegion(Intervention):
     """Holds the last hidden layer's pre-activations near those of a recent network, the anchor (proximal feature optimisation; Moalla et
     al. 2024, arXiv 2405.00662): adds coefficient * the mean over samples and units of their squared change.
 
-    Coefficient 1, the mean and the pre-activations are the official code's for Atari. Where several layers feed heads, their means are
-    added, as for the paper's separate actor and critic. Pre-activations are what the activation reads, after a norm. The first
-    anchor is the network at birth; every `every` updates the network as the optimizer left it, before any projection or
-    refresh, becomes the anchor. The paper's anchor is the network that gathered the data: for PPO, `every` is epochs x minibatches, 16 by
-    this project's defaults and the paper's smallest setting. A second and a third forward pass in every update.
+    Coefficient 1, the mean, the last layer and the pre-activations are the official code's for Atari. That holds the policy's network and
+    leaves the value's, which is apart, free; here what both read is held, and where several layers feed heads, their means are added.
+    Pre-activations are what the activation reads, after a norm. The first anchor is the network at birth; every `every` updates the network
+    as the optimizer left it, before any projection or refresh, becomes the anchor. The paper's anchor is the network that gathered the
+    data: for PPO, `every` is epochs x minibatches, 16 by this project's defaults and the paper's smallest setting. A second and a third
+    forward pass in every update.
     """
 
     coefficient: float = 1.0
+    """what the mean squared change is multiplied with; the official code's for Atari"""
     every: int = 16
     """updates between two anchors; with 1 there would be nothing to hold"""
 

@@ -15,13 +15,15 @@ from plasticity_rl.networks import Params
 class L2(Intervention):
     """Adds strength * ||w||^2 to the loss (Krogh & Hertz 1991).
 
-    It goes through the optimizer with the gradient: one that divides by the gradient's size, as Adam does, shrinks all weights at about
-    the same pace, however large they are, where WeightDecay shrinks each by the same share (arXiv 1711.05101). The `weight_decay` of
-    torch.optim's SGD or Adam, which is coupled too, is twice this strength. 1e-5 is the L2 of "Disentangling the causes of plasticity
-    loss" (arXiv 2402.18762), which does not say whether its own is coupled; others sweep 1e-5 to 1e-2.
+    It goes through the optimizer with the gradient: one that divides by the gradient's size, as Adam does, shrinks all weights at about the
+    same pace, however large they are, where WeightDecay shrinks each by the same share (arXiv 1711.05101). The `weight_decay` of
+    torch.optim's SGD or Adam, which is coupled too, is twice this strength; so is the strength in Kumar et al.'s code (arXiv 2308.11958),
+    which halves the sum, counts biases too and sweeps 1e-5 to 1e-2. 1e-5 is the L2 of "Disentangling the causes of plasticity loss" (arXiv
+    2402.18762), which does not say whether its own is coupled.
     """
 
     strength: float = 1e-5
+    """what the squared length is multiplied with"""
     decayed: Literal["weights", "all"] = "weights"
     """which parameters: weight tensors alone, or all: biases, scales, offsets and a noisy layer's standard deviations too"""
 

@@ -14,11 +14,13 @@ from plasticity_rl.networks import Params
 class L2Init(Intervention):
     """Adds strength * ||theta - theta_0||^2 over all parameters (Kumar, Marklund & Van Roy 2023, arXiv 2308.11958).
 
-    The paper sweeps strengths from 1e-5 to 1e-2 and has no default; 1e-3 is the middle. theta_0 stays what it was at birth, whatever
-    is refreshed later; a noisy layer's standard deviations are pulled toward sigma0 / sqrt(fan in).
+    The formula is the paper's. Its code halves the sum, so that a strength there is half as much here, and leaves a norm's scales and
+    offsets alone. The paper sweeps strengths from 1e-5 to 1e-2 and has no default; 1e-3 is the middle. theta_0 stays what it was at birth,
+    whatever is refreshed later; a noisy layer's standard deviations are pulled toward sigma0 / sqrt(fan in).
     """
 
     strength: float = 1e-3
+    """what the squared distance is multiplied with"""
 
     def __post_init__(self) -> None:
         check(self, strength="(0, inf)")

@@ -19,12 +19,13 @@ class LayerRates(Intervention):
     first and after the last. Biases, scales, offsets and heads take whole steps.
 
     With NormalizeAndProject before it, factors of initial over recorded length give each layer the effective learning rate that it had in
-    the run that the record is of; one for all layers, schedules.Recorded, only comes close (Lyle et al. 2024, arXiv 2407.01800, by a
-    secondary source; that this is how they rescale is deduced). It steps from where the methods before it have projected the weights to,
-    so it comes last in a chain.
+    the run that the record is of; one for all layers, schedules.Recorded, only comes close (Lyle et al. 2024, arXiv 2407.01800; by a
+    secondary source, and that this is how they rescale is deduced). It steps from where the methods before it have projected the weights
+    to, so it comes last in a chain.
     """
 
     updates: tuple[int, ...] = (0,)
+    """counted from 0, over the whole run"""
     factors: tuple[float, ...] = (1.0,)
     """at these updates, of one hidden layer after the other in the network's order; or, as many as updates, of all of them"""
 

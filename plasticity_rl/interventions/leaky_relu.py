@@ -12,6 +12,7 @@ class LeakyReLU(Intervention):
     """A slope below zero too, so that no unit's gradient dies (Maas, Hannun & Ng 2013). The default is theirs, and PyTorch's."""
 
     slope: float = 0.01
+    """below zero; 1 is a linear unit"""
 
     def __post_init__(self) -> None:
         check(self, slope="[0, 1]")

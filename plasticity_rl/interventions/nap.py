@@ -34,6 +34,7 @@ class NormalizeAndProject(Intervention):
     """the norm it builds; `given` takes what the network or another method brings, and refuses a network without one. A norm over the
     batch, which the paper is not known to have tried, does not feel the length either and is taken"""
     scale_and_offset: Literal["joint", "toward_init", "frozen"] = "joint"
+    """the norm's, see above; the default is ours"""
     pull: float = 1e-3
     """per update, for `toward_init`"""
 

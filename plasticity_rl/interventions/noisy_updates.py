@@ -23,6 +23,7 @@ class NoisyUpdates(Intervention):
     sigma: float = 1e-4
     """the standard deviation"""
     part: Part = "all"
+    """of the network"""
 
     def __post_init__(self) -> None:
         check(self, sigma="(0, inf)")

@@ -23,6 +23,7 @@ class NormConstraint(Intervention):
     """
 
     part: Part = "hidden"
+    """of the network"""
 
     def __post_init__(self) -> None:
         check(self)

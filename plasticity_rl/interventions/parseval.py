@@ -30,6 +30,7 @@ class Parseval(Intervention):
     """
 
     strength: float = 1e-3
+    """what the squared distance is multiplied with"""
     scale: float = 2.0
     """s, the squared length that every row or column is drawn to"""
 

@@ -24,12 +24,13 @@ class Spectral(Intervention):
     vector of each layer's fan in, takes `iterations` steps of power iteration after every update: sigma_max is a little too small while the
     leading direction turns, and for some updates after a reset. The gradient takes v for constant, which is exact where v is.
 
-    k = 2 is remembered. Of the bias, a survey writes ||b||^k and a second code ||b||^(2k), which is the same form with 0 in place of 1
-    and is taken here. A norm's offset goes like a bias, and its scale adds ||scale - 1||^2: the second code's choice, not confirmed in the
-    paper. A noisy layer's standard deviations are left alone. The strength is ours.
+    k = 2 is remembered, and a second code's. Of the bias, a survey writes ||b||^k and a second code ||b||^(2k), which is the same form with
+    0 in place of 1 and is taken here. A norm's offset goes like a bias, and its scale adds ||scale - 1||^2: the second code's choice, not
+    confirmed in the paper. A noisy layer's standard deviations are left alone. The strength is ours.
     """
 
     strength: float = 1e-4
+    """what the sum is multiplied with"""
     exponent: float = 2.0
     """k"""
     iterations: int = 1

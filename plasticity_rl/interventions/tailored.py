@@ -20,6 +20,7 @@ class Tailored(Intervention):
     """
 
     eta: float = 0.9
+    """the cosine that two orthogonal inputs come out with"""
 
     def __post_init__(self) -> None:
         check(self, eta="(0, 1)")

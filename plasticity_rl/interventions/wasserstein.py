@@ -19,7 +19,7 @@ class Wasserstein(Refresh):
 
     For each tensor this is the squared 2-Wasserstein distance between the distributions of its elements now and at birth, times their
     number: a sum, as L2Init's, which it never exceeds at the same strength. All parameters take part. The papers' reduction and strengths
-    are not confirmed; 1e-3 is L2Init's.
+    are not confirmed; 1e-3 is L2Init's, and that of a second code (Chung et al. 2024, arXiv 2412.07224), which takes each tensor's mean.
 
     Ranks are looked up at refreshes, which change nothing else: by default after every update, the papers' penalty. Sorting takes several
     times as long as the rest of an update. With every=100 it costs little: in between, the penalty is that of pairs that were the best ones
@@ -27,6 +27,7 @@ class Wasserstein(Refresh):
     """
 
     strength: float = 1e-3
+    """what the sum is multiplied with"""
 
     usual: ClassVar[dict[str, int]] = {"update": 1, "task": 1}
     whole: ClassVar[bool] = True

@@ -18,6 +18,7 @@ class WeightClipping(Intervention):
     """
 
     kappa: float = 1.0
+    """the bound in units of 1 / sqrt(fan in)"""
     heads: bool = True
     """are heads clipped too?"""
 

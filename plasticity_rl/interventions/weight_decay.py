@@ -9,7 +9,7 @@ from plasticity_rl.interventions.base import Intervention
 
 @dataclass(frozen=True)
 class WeightDecay(Intervention):
-    """w <- w - rate * strength * w at every update, apart from the gradient (Loshchilov & Hutter, arXiv 1711.05101).
+    """w <- w - rate * strength * w at every update, apart from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
     `strength` 0.01 is torch.optim.AdamW's default. "Disentangling the causes of plasticity loss" (arXiv 2402.18762) uses L2 of 1e-5 beside
     layer norm and does not say whether it is decoupled, nor whether scales and offsets decay: `decayed` is a field for that reason, and
@@ -19,6 +19,7 @@ class WeightDecay(Intervention):
     strength: float = 0.01
     """per update and unit of learning rate"""
     decayed: Literal["weights", "all"] = "weights"
+    """which parameters: weight tensors alone, or all: biases, scales, offsets and a noisy layer's standard deviations too"""
 
     def __post_init__(self) -> None:
         check(self, strength="(0, inf)")
