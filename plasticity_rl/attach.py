@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
 from plasticity_rl.checks import UsageError, choose
@@ -13,7 +14,7 @@ from plasticity_rl.interventions.base import Evidence, Intervention, Layers, Ref
 from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.lift import copied
 from plasticity_rl.memory import SLOTS, Memory
-from plasticity_rl.networks import Params
+from plasticity_rl.networks import Layer, Params
 from plasticity_rl.noise import key, normals
 from plasticity_rl.optimizers import Net
 from plasticity_rl.seeds import derive
@@ -40,8 +41,17 @@ def attach(
 
     The wiring is read off one forward pass on `example_input` (a batch, or a tuple of arguments): linear layers and convolutions, each with
     a norm (LayerNorm, GroupNorm, RMSNorm) or none and an activation, pooling, flattening, several heads, sums of units as in residual
-    networks. Elsewhere state it: `layers` by the module's own parameter names, and for methods that look at units, `units`: layer -> the
-    submodule, called once in a pass, whose output they are. Parameters of no layer are then left alone.
+    networks. Elsewhere state it, as `layers` (plasticity_rl.layers.Layer) by the module's own parameter names, and for methods that look at
+    units, `units`: layer -> the submodule, called once in a pass, whose output they are. Of nn.Sequential(Linear, ReLU, Linear) that is
+
+        layers = (
+            Layer("first", "0.weight", "0.bias", None, None, units=64, readers=("out",), columns=1, activation="relu"),
+            Layer("out", "2.weight", "2.bias", None, None, units=10, readers=(), columns=1, activation=None),
+        )
+        plan = attach(module, optimizer, (ReDo(),), layers=layers, units={"first": "1"})
+
+    A layer that is read in a way which `columns` cannot tell, as side by side with another's units, is `shared=True`: methods that recycle
+    units leave it alone. Parameters of no layer are left alone altogether.
 
     What a refresh puts in place is what `fresh()` returns, a newly made module, or a copy whose `reset_parameters()` were called: PyTorch's
     initialisers, so give `fresh` where yours are others. Its random numbers are functions of `seed` alone and leave yours as they are.
@@ -52,6 +62,9 @@ def attach(
     for each in chain:
         if not isinstance(each, Intervention):
             raise UsageError(f"a chain is a tuple of interventions, and {each!r} is none")
+    for name, param in params.items():
+        if is_lazy(param):
+            raise UsageError(f"{name} has no shape yet: send a batch through the module first")
     if len({id(param) for param in params.values()}) < len(params):
         raise UsageError("parameters that several layers share cannot be attached: no unit there is one layer's alone")
     if layers is None:
@@ -226,8 +239,18 @@ class Plan:
         features = watch.features(self.layers, self._wiring.units)
         for layer in self.layers:
             if layer.name in caught:
-                features[layer.name] = flat(caught[layer.name], layer.units, 1 if raw else layer.copies)
+                features[layer.name] = self._flat(layer, caught[layer.name], 1 if raw else layer.copies)
         return torch.cat(rows, -1), _Units({name: units.to(params[self._weight(name)].dtype) for name, units in features.items()})
+
+    def _flat(self, layer: Layer, units: Tensor, copies: int) -> Tensor:
+        """A stated submodule's units, (samples, units)."""
+        dense, made, shape = self.params[layer.weight].ndim == 2, layer.units * copies, tuple(units.shape)
+        if dense and len(shape) > 2:  # nn.Linear's of a sequence: (batch, time, units)
+            units = units.movedim(-1, 1)
+        held = units.shape[1] if len(shape) > 1 else 0
+        if held != made and (held == 0 or held % made or len(shape) > 2 or dense):
+            raise UsageError(f"units={{{layer.name!r}: ...}}: an output of shape {shape} does not hold {made} units for each example")
+        return flat(units, layer.units, copies)
 
     def _weight(self, layer: str) -> str:
         return next(each.weight for each in self.layers if each.name == layer)
@@ -312,6 +335,8 @@ def _catch(caught: Params, name: str, raw: bool) -> Callable[..., None]:
     def catch(module: nn.Module, args: tuple, output: Tensor) -> None:
         if name in caught:
             raise UsageError(f"units={{{name!r}: ...}} must be a submodule that is called once in a pass")
+        if not isinstance(output, Tensor):
+            raise UsageError(f"units={{{name!r}: ...}} must be a submodule whose output is a tensor")
         caught[name] = (args[0] if raw else output).clone()
 
     return catch

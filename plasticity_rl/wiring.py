@@ -24,7 +24,7 @@ UNIT_BY_UNIT = (
     *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d"),
 )
 SHAPES = ("flatten", "view", "reshape", "squeeze")
-BY_HAND = "state the wiring yourself: attach(..., layers=(Layer(...), ...), units={...})"
+BY_HAND = "state the wiring yourself, as attach's docstring shows: attach(..., layers=(Layer(...), ...), units={...})"
 
 
 @dataclass
@@ -284,7 +284,9 @@ def check_layers(layers: tuple[Layer, ...], params: dict[str, nn.Parameter]) -> 
             width = next(params[each.weight].shape[1] for each in layers if each.name == reader)
             if not layer.shared and width != layer.units * layer.columns * layer.copies:
                 made = f"{layer.units} units, each {layer.columns * layer.copies} times,"
-                raise UsageError(f"layer {layer.name}: {made} are not the {width} that {reader} reads")
+                raise UsageError(
+                    f"layer {layer.name}: {made} are not the {width} that {reader} reads; read beside others they are shared=True"
+                )
 
 
 def _check_owned(layers: list[Layer], params: dict[str, nn.Parameter]) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from plasticity_rl.attach import attach
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import ReDo
+from plasticity_rl.interventions import ReDo, Reset
 from plasticity_rl.networks import Layer
 from plasticity_rl.wiring import trace
 from tests.learners import batches, generator
@@ -110,6 +110,82 @@ def test_a_wiring_stated_by_hand_is_the_traced_one():
     other(torch.randn(2, 5))
     with pytest.raises(UsageError, match="the units of first are asked for: attach"):
         silent.after_step()
+
+
+def test_units_of_a_sequence_are_those_of_its_places():
+    """nn.Linear takes (batch, time, units), which is not traced; stated by hand it is the same as on all places side by side."""
+    module, other, x = mlp(), mlp(), torch.randn(4, 6, 5, generator=generator())  # as many places as units: neither can be told by its size
+    optimizer, optimizer2 = adam(module), adam(other)
+    with pytest.raises(UsageError, match="which reads units of 0, is not understood"):
+        attach(module, optimizer, (), x)
+    plan = attach(module, optimizer, (ReDo(tau=0.7, every=2),), layers=BY_HAND, units={"first": "1", "second": "3"})
+    plan2 = attach(other, optimizer2, (ReDo(tau=0.7, every=2),), layers=BY_HAND, units={"first": "1", "second": "3"})
+    for _ in range(4):
+        for each, trained, planned, inputs in ((module, optimizer, plan, x), (other, optimizer2, plan2, x.flatten(0, 1))):
+            trained.zero_grad()
+            each(inputs).square().mean().backward()
+            trained.step()
+            planned.after_step()
+    assert any(name.startswith("born/") for name in plan.state_dict())  # units were recycled
+    for one, two in zip(module.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
+
+
+def test_a_layer_whose_columns_cannot_be_told_is_shared():
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.out = nn.Linear(5, 4), nn.Linear(5, 4), nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(torch.cat([self.one(x).relu(), self.two(x).relu()], 1))
+
+    module = Beside()
+    ends = Layer("out", "out.weight", "out.bias", None, None, 3, (), 1, None)
+    both = [Layer(name, f"{name}.weight", f"{name}.bias", None, None, 4, ("out",), 1, "relu") for name in ("one", "two")]
+    with pytest.raises(UsageError, match="4 units, each 1 times, are not the 8 that out reads; read beside others they are shared=True"):
+        attach(module, adam(module), (), layers=(*both, ends))
+    optimizer = adam(module)
+    plan = attach(module, optimizer, (Reset(part="hidden"), ReDo(every=1)), layers=(*(each._replace(shared=True) for each in both), ends))
+    module(torch.randn(2, 5)).sum().backward()
+    optimizer.step()
+    before = {name: param.detach().clone() for name, param in module.named_parameters()}
+    plan.after_step()
+    assert all(torch.equal(before[name], param) for name, param in module.named_parameters())  # nothing for ReDo to recycle
+    plan.task_boundary()
+    assert {name for name, param in module.named_parameters() if not torch.equal(before[name], param)} == set(before) - {
+        "out.weight",
+        "out.bias",
+    }
+
+
+@pytest.mark.parametrize(
+    ("between", "message"),
+    [
+        (lambda: nn.Linear(6, 7), r"units={'first': ...}: an output of shape \(4, 7\) does not hold 6 units for each example"),
+        (lambda: nn.Flatten(0), r"an output of shape \(24,\) does not hold 6 units"),
+        (lambda: nn.LSTM(6, 6), "units={'first': ...} must be a submodule whose output is a tensor"),
+    ],
+    ids=["wide", "flat", "pair"],
+)
+def test_what_is_not_a_layers_units_is_refused(between, message):
+    class Watched(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self[1](self[0](x))
+            self[5](x)
+            return self[4](self[3](self[2](x)))
+
+    module = Watched(*mlp(), between())
+    plan = attach(module, adam(module), (ReDo(every=1),), layers=BY_HAND, units={"first": "5", "second": "3"})
+    module(torch.randn(4, 5)).sum().backward()
+    with pytest.raises(UsageError, match=message):
+        plan.after_step()
+
+
+def test_a_module_without_shapes_yet_is_refused():
+    module = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(3))
+    with pytest.raises(UsageError, match=r"0.weight has no shape yet: send a batch through the module first"):
+        attach(module, adam(module), (), torch.randn(2, 5))
 
 
 @pytest.mark.parametrize(
