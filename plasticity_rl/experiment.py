@@ -75,11 +75,15 @@ class Experiment:
         self.agent.fit(self.benchmark)
         self._fit_actors()
         norms = {self.network.norm, *(each.build().get("norm") for each in self.chain)}
-        if self.agent.learns_from == "rewards" and (found := sorted(norms & {"batch", "batch-mean"})):
-            raise UsageError(
-                f"{type(self.agent).__name__} acts on other batches than it learns from, and with norm={found[0]} outputs depend on the "
-                "batch; take layer or rms"
-            )
+        if found := sorted(norms & {"batch", "batch-mean"}):
+            name = type(self.agent).__name__
+            if self.agent.learns_from == "rewards":
+                raise UsageError(
+                    f"{name} acts on other batches than it learns from, and with norm={found[0]} outputs depend on the batch; "
+                    "take layer or rms"
+                )
+            if self.agent.batch == 1:
+                raise UsageError(f"{name}: batch=1 is its own mean, which norm={found[0]} takes away; take layer or rms, or a larger batch")
 
     def _fit_actors(self) -> None:
         """Raises UsageError where the environments cannot be shared by the remote actors."""

@@ -133,6 +133,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "DQN acts on other batches than it learns from, and with norm=batch outputs depend on the batch; take layer or rms",
     ),
     ({"benchmark": "cartpole", "agent": "ppo", "chain": ["batch-mean-norm"]}, "PPO acts on other batches than it learns from"),
+    (
+        {"agent": "supervised:batch=1", "chain": ["batch-norm"]},
+        "Supervised: batch=1 is its own mean, which norm=batch takes away; take layer or rms, or a larger batch",
+    ),
+    ({"agent": "supervised:batch=1", "network": "mlp:norm=batch-mean"}, "Supervised: batch=1 is its own mean"),
     ({"network": "mlp:width=1e2"}, "width must be a whole number, not '1e2'"),
     ({"optimizer": "adam:beta1=1"}, "beta1 must lie in [0, 1)"),
     ({"optimizer": "adam:epsilon=0"}, "epsilon"),

@@ -1,4 +1,8 @@
-"""The table of contents: one file a method. A chain is a tuple of them, in order."""
+"""The table of contents: one file a method. A chain is a tuple of them, in order.
+
+What is no method of its own: width and depth, fields of a network; categorical heads, fields of agents (`objective` of Supervised: two-hot
+and hl-gauss; `value` of DQN: c51, two-hot and iqn); optimizers and learning-rate schedules, optimizers.py and schedules.py.
+"""
 
 from plasticity_rl.interventions.base import Evidence as Evidence
 from plasticity_rl.interventions.base import Intervention as Intervention

@@ -13,8 +13,7 @@ class BatchMeanNorm(Intervention):
     The hybrid of batch norm's mean and layer norm's deviation that "Disentangling the causes of plasticity loss" (Lyle et al. 2024, arXiv
     2402.18762) is reported to have found the most robust of its norms. We know it from others' notes alone, so the order (the deviation
     comes second, or an example whose units are silent would be divided by nothing), the axes of a convolution and the learned scale and
-    offset are our choice, the latter two as in BatchNorm and LayerNorm. Refused, as BatchNorm is, to an agent that acts on batches unlike
-    those it learns from.
+    offset are our choice, the latter two as in BatchNorm and LayerNorm. Refused where BatchNorm is.
     """
 
     def build(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class NormalizeAndProject(Intervention):
 
     The paper names three ways with the norm's scale and offset, and the sources at hand do not say which experiment used which:
     - `joint`: (scale, offset) of a layer together held at their initial length, sqrt(units). Right where the activation is homogeneous, as
-      ReLU is, and refused elsewhere.
+      ReLU is, and refused elsewhere; heads read the last hidden layer as it is, and feel its length.
     - `toward_init`: pulled toward (1, 0) by `pull` of the distance after every update. The strength is ours.
     - `frozen`: held at (1, 0).
     """
