@@ -401,7 +401,10 @@ class Network:
         """Norm and activation; the units, after or before it, go into `features`."""
         if layer.scale is not None and layer.offset is not None:
             shape = (-1, *(1,) * (x.ndim - 2))
-            x = self._normalize(x.to(params[layer.scale].dtype)) * params[layer.scale].view(shape) + params[layer.offset].view(shape)
+            wide = self._normalize(x.to(params[layer.scale].dtype)) * params[layer.scale].view(shape) + params[layer.offset].view(shape)
+            x = wide.to(x.dtype)
+            if x.ndim > 2:  # channels last, as convolutions read it: compiled, each of them would make a copy of its own
+                x = x.movedim(1, -1).contiguous().movedim(-1, 1)
         if layer.activation is None:
             return x
         before, x = x, self._activations[layer.activation](x)
