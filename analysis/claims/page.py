@@ -16,7 +16,8 @@ INTRODUCTION = (
     "",
     "Written by `python -m launch claims` from its run folders (`make claims`): what follows is what came out. Every arm of a claim has "
     "the same updates. Learning rate and each method's own strength are those with the best mean score on the first tenth of the tasks, "
-    "of members whose seeds are not reported; the whole grid and what was chosen stand with each claim. A verdict is a function of the "
+    "of members whose seeds are not reported; the whole grid and what was chosen stand with each claim. Where two cells are within a few "
+    "thousandths the order of a sum can decide between them, and with them a verdict. A verdict is a function of the "
     "reported members' scores (analysis/claims/verdicts.py): every part of its predicate is a number with a paired 95% bootstrap "
     "interval over members, which holds where the whole interval lies on the claimed side of 0, is contradicted where it lies on the "
     "other, and is open otherwise.",
