@@ -169,6 +169,20 @@ def test_newborn_weights_take_no_stale_step_and_then_steps_of_one_learning_rate(
     torch.testing.assert_close(taken[heard], torch.full_like(taken[heard], RATE), rtol=1e-3, atol=0)
 
 
+def test_of_the_old_enough_the_one_of_least_corrected_utility_goes():
+    # A decay of 0.5 leaves 1 - 2^-3 of a utility after three updates: 0.40 / 0.875 = 0.457 is worth more than 0.42 after ten.
+    method, network = ContinualBackprop(maturity=2, decay=0.5), built("mlp")
+    net = random_net(network)
+    state = method.init(net.params, network.layers, generator())
+    state["hidden1.age"] = torch.tensor([2.0, 3.0] + [10.0] * 6)
+    state["hidden1.utility"] = torch.tensor([0.0, 0.40, 0.42] + [0.9] * 5)
+    state["hidden1.owed"] = torch.tensor(1.5)
+    after, later = method.refresh(net, state, evidence_for(network, net), network.layers)
+    changed = (after.params["hidden1.weight"] != net.params["hidden1.weight"]).any(1)
+    assert changed.tolist() == [False, False, True] + [False] * 5
+    assert later["hidden1.age"].tolist() == [2.0, 3.0, 0.0] + [10.0] * 5 and later["hidden1.owed"] == 0.5
+
+
 def test_a_replacement_is_paid_when_a_whole_one_is_owed_and_fractions_are_kept():
     # 8 units, old enough from the third update on: 0.07 x 8 = 0.56 more are owed in the third and fourth, and 0.07 x 7 in the fifth, where
     # one is owed already: 1.61. One is new then, and too young for two updates: 0.07 x 7, 6, 7, 6, 6 more.
