@@ -113,9 +113,11 @@ def test_the_new_head_trains_the_frozen_ones_do_not_and_outputs_follow(kind, opt
     assert all((outputs(learner, data[0], member) - before[member]).abs().max() > 1e-3 for member in range(2))
 
 
+@pytest.mark.parametrize("clip", [None, 0.05])
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_after_the_injection_are_those_of_the_formula(kind):
-    learner = learn((PlasticityInjection(),), kind, 1, optimizer=SGD())
+def test_gradients_after_the_injection_are_those_of_the_formula(kind, clip):
+    """Nor does what is frozen have a share in the length that a gradient is clipped to."""
+    learner = learn((PlasticityInjection(),), kind, 1, optimizer=SGD(clip_norm=clip))
     data = batches(kind, 1, 3)
     learner.update(RATE, data[0])
     learner.task_boundary()
@@ -135,10 +137,12 @@ def test_gradients_after_the_injection_are_those_of_the_formula(kind):
     total.backward()
     before = {name: param.clone() for name, param in learner.one(0).items()}
     learner.update(RATE, data[2])
+    grads = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None and not frozen_by_injection(name, kind)}
+    length = torch.cat([grad.flatten() for grad in grads.values()]).norm().item()
+    rate = RATE * (1.0 if clip is None else clip / (length + 1e-6))
+    assert clip is None or length > clip
     for name, param in learner.one(0).items():
-        grad = leaves[name].grad
-        step = 0.0 if frozen_by_injection(name, kind) or grad is None else RATE * grad
-        torch.testing.assert_close(param, before[name] - step, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(param, before[name] - rate * grads.get(name, torch.zeros(())), rtol=1e-9, atol=1e-12)
 
 
 def test_the_first_steps_of_the_new_head_are_a_learning_rate_long():
