@@ -1,0 +1,59 @@
+"""The Python that README.md and CONTRIBUTING.md show, as they show it."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from plasticity_rl.networks import MLP
+
+ROOT = Path(__file__).parents[1]
+
+
+def shown(page: str) -> list[str]:
+    """The Python blocks of a page."""
+    text = (ROOT / page).read_text()
+    return [textwrap.dedent(block) for block in re.findall(r"^ *```python\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)]
+
+
+def test_in_your_own_code() -> None:
+    code, _ = shown("README.md")
+    known: dict = {}
+    exec(code.replace("seed=0)", "seed=0, compile=False)"), known)
+    learner = known["learner"]
+    assert learner.ticks == {"update": 1, "task": 1}
+    birth = learner.fresh("birth")
+    assert all((param != birth[name]).flatten(1).any(1).all() for name, param in learner.net.params.items() if name.endswith("weight"))
+
+
+def test_in_your_own_loop() -> None:
+    _, code = shown("README.md")
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3))
+    length, head = module[0].weight.norm().item(), module[3].weight.detach().clone()
+    known: dict = {"module": module, "optimizer": torch.optim.Adam(module.parameters(), 0.1), "criterion": nn.CrossEntropyLoss()}
+    known |= {"x": torch.randn(4, 8), "y": torch.tensor([0, 1, 2, 0]), "example_input": torch.randn(2, 8)}
+    exec("from plasticity_rl.interventions import NormalizeAndProject, ReDo\n" + code, known)
+    assert known["plan"].ticks == {"update": 1, "task": 1}
+    torch.testing.assert_close(module[0].weight.norm().item(), length, rtol=1e-6, atol=0)  # NaP was there
+    assert (module[3].weight != head).any(1).all()
+
+
+def test_a_method_in_thirty_lines_and_one_of_ones_own() -> None:
+    inside, outside = shown("CONTRIBUTING.md")
+    assert max(len(code.strip().splitlines()) for code in (inside, outside)) <= 30
+    network = MLP(width=8, depth=2).build((5,), 3)
+    params = {name: 10 * param for name, param in network.init(torch.Generator().manual_seed(0)).items()}
+    known: list[dict] = [{"__name__": "plugin"}, {"__name__": "plugin"}]
+    for code, names in zip((inside, outside), known, strict=True):
+        exec(code, names)
+    clipped, _ = known[0]["WeightClipping"]().project(params, {}, network.layers)
+    shrunk, _ = known[1]["Shrink"](factor=0.5).project(params, {}, network.layers)
+    for name, param in params.items():
+        hidden = name in ("hidden0.weight", "hidden1.weight")
+        bound = 2 / param.shape[1] ** 0.5 if hidden else torch.inf
+        assert torch.equal(clipped[name], param.clip(-bound, bound))
+        assert torch.equal(shrunk[name], param * (0.5 if hidden else 1.0))
+    assert (clipped["hidden0.weight"] != params["hidden0.weight"]).any()
