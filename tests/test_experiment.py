@@ -133,11 +133,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "DQN acts on other batches than it learns from, and with norm=batch outputs depend on the batch; take layer or rms",
     ),
     ({"benchmark": "cartpole", "agent": "ppo", "chain": ["batch-mean-norm"]}, "PPO acts on other batches than it learns from"),
-    (
-        {"agent": "supervised:batch=1", "chain": ["batch-norm"]},
-        "Supervised: batch=1 is its own mean, which norm=batch takes away; take layer or rms, or a larger batch",
-    ),
-    ({"agent": "supervised:batch=1", "network": "mlp:norm=batch-mean"}, "Supervised: batch=1 is its own mean"),
     ({"network": "mlp:width=1e2"}, "width must be a whole number, not '1e2'"),
     ({"optimizer": "adam:beta1=1"}, "beta1 must lie in [0, 1)"),
     ({"optimizer": "adam:epsilon=0"}, "epsilon"),
@@ -202,3 +197,11 @@ def test_toml_holds_an_experiment(tmp_path: Path) -> None:
         words.read_experiment(file)
     with pytest.raises(UsageError, match="cannot read"):
         words.read_experiment(tmp_path / "second.toml")
+
+
+@pytest.mark.parametrize(("said", "norm"), [({"chain": ["batch-norm"]}, "batch"), ({"network": "mlp:norm=batch-mean"}, "batch-mean")])
+def test_a_norm_over_the_batch_is_refused_a_batch_of_one(said: dict[str, Any], norm: str) -> None:
+    words.experiment(said | {"agent": "supervised:batch=2"})
+    with pytest.raises(UsageError) as raised:
+        words.experiment(said | {"agent": "supervised:batch=1"})
+    assert str(raised.value) == f"Supervised: batch=1 is its own mean, which norm={norm} takes away; take layer or rms, or a larger batch"
