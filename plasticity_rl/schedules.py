@@ -18,7 +18,7 @@ class Constant:
     rate: float = 1e-3
     """of every update"""
     clock: Clock = "run"
-    """where it begins: with the run, or with every visit"""
+    """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)")
@@ -37,7 +37,7 @@ class Linear:
     end: float = 0.0
     """rate that would be reached after the last update"""
     clock: Clock = "run"
-    """where it begins: with the run, or with every visit"""
+    """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)", end="[0, inf)")
@@ -64,7 +64,7 @@ class WarmupCosine:
     warmup: int = 1000
     """updates of the warm-up"""
     clock: Clock = "visit"
-    """where it begins: with the run, or with every visit"""
+    """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self, start="[0, inf)", rate="(0, inf)", end="[0, inf)", warmup="[0, inf)")
@@ -93,7 +93,7 @@ class Cyclic:
     growth: int = 1
     """how many times longer each cosine is than the one before; the paper also doubles"""
     clock: Clock = "run"
-    """where it begins: with the run, or with every visit"""
+    """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)", end="[0, inf)", period="[1, inf)", growth="[1, inf)")
@@ -129,7 +129,7 @@ class Rewarm:
     decay: int = 50_000
     """updates of the fall"""
     clock: Clock = "visit"
-    """where it begins: with the run, or with every visit"""
+    """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)", factor="[1, inf)", warmup="[0, inf)", decay="[1, inf)")
@@ -168,7 +168,7 @@ class Recorded:
     factors: tuple[float, ...] = (1.0,)
     """at these updates"""
     clock: Clock = "run"
-    """where it begins: with the run, or with every visit"""
+    """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self, rate="(0, inf)")

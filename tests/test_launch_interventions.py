@@ -3,8 +3,10 @@
 import ast
 import dataclasses
 import inspect
+import math
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ import torch
 from launch import words
 from launch.__main__ import main
 from launch.interventions import _wrapped, facts, spec_line
-from launch.words import methods, part_class
+from launch.words import PARTS, methods, part_class
+from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Intervention, Refresh, assemble
 from plasticity_rl.interventions.base import Seen
 from plasticity_rl.networks import MLP
@@ -93,6 +96,20 @@ def test_a_page_holds_all_fields_and_its_line_makes_the_method(word: str, capsys
     assert words.experiment({"chain": [line]}).chain == (made(),)
     said = " ".join((inspect.getdoc(made) or "").split())
     assert said in " ".join(page.split())  # wrapped, and nothing lost
+
+
+WORDS = {"method": methods(), "optimizer": PARTS["optimizer"], "schedule": PARTS["schedule"]}
+
+
+@pytest.mark.parametrize(("kind", "word"), [(kind, word) for kind, words in WORDS.items() for word in words])
+def test_no_number_is_without_bounds(kind: str, word: str) -> None:
+    made = part_class(kind, word)
+    hints = {field.name: typing.get_type_hints(made)[field.name] for field in dataclasses.fields(made)}
+    for name in (name for name, hint in hints.items() if {int, float} & {hint, *typing.get_args(hint)}):
+        for bad in (-1, math.nan, math.inf, "1", True):
+            with pytest.raises(UsageError, match=rf"^{made.__name__}: {name} must .*") as raised:
+                made(**{name: bad})
+            assert "\n" not in str(raised.value)
 
 
 def test_a_line_each_and_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
