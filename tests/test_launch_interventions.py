@@ -15,6 +15,7 @@ import torch
 from launch import words
 from launch.__main__ import main
 from launch.interventions import _wrapped, facts, spec_line
+from launch.show import field_meanings
 from launch.words import PARTS, methods, part_class
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Intervention, Refresh, assemble
@@ -91,6 +92,7 @@ def test_a_page_holds_all_fields_and_its_line_makes_the_method(word: str, capsys
     assert main(["interventions", word]) == 0
     page = capsys.readouterr().out
     assert all(field.name in page for field in dataclasses.fields(made)) and made.__name__ in page
+    assert all(field_meanings(made).get(field.name) for field in dataclasses.fields(made))
     line = page.rstrip().splitlines()[-1].removeprefix("--chain ")
     assert line.removeprefix(word).removeprefix(":") == spec_line(made())
     assert words.experiment({"chain": [line]}).chain == (made(),)

@@ -27,7 +27,9 @@ class BornAgain(Refresh):
 
     clock: Literal["update", "task"] = "task"
     strength: float = 1.0
+    """what the distance is multiplied with"""
     loss: Literal["kl", "mse"] = "kl"
+    """the distance: of softmaxes, or of numbers"""
     temperature: float = 1.0
     """of both softmaxes, for `kl`"""
 

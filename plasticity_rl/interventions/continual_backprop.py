@@ -41,7 +41,9 @@ class ContinualBackprop(Refresh):
     maturity: int = 100
     """updates for which a new unit is safe"""
     decay: float = 0.99
+    """how much of the averages an update keeps"""
     utility: Literal["contribution", "adaptable_contribution"] = "contribution"
+    """what a unit is worth; the second is high also for units that learn fast"""
 
     usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
 

@@ -29,8 +29,11 @@ class FIRE(Refresh):
 
     clock: Literal["update", "task"] = "task"
     part: Part = "all"
+    """the layers that it is done to"""
     iterations: int = 10
+    """of Newton and Schulz"""
     scale: Literal["code", "kept"] = "code"
+    """of the result"""
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
     whole: ClassVar[bool] = True

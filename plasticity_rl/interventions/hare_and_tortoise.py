@@ -23,6 +23,7 @@ class HareAndTortoise(Refresh):
     """
 
     decay: float = 0.999
+    """how much of the tortoise an update keeps"""
 
     usual: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
     whole: ClassVar[bool] = True

@@ -27,6 +27,7 @@ class ReDo(Refresh):
     """
 
     tau: float = 0.025
+    """the largest response of a dormant unit, relative to the mean of its layer"""
 
     usual: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
 

@@ -23,6 +23,7 @@ class Reset(Refresh):
 
     clock: Literal["update", "task"] = "task"
     part: Literal["everything", "network", "hidden", "heads", "optimizer", "last"] = "everything"
+    """what is made anew"""
     last: int | None = None
     """hidden layers, for the part of that name"""
 

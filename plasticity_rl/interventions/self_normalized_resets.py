@@ -32,6 +32,7 @@ class SelfNormalizedResets(Refresh):
     """
 
     percentile: float = 0.99
+    """the share of a unit's own silences that are at most as long as its threshold"""
     start: int = 64
     """updates, of every unit's first threshold"""
     bins: int = 256

@@ -20,8 +20,11 @@ class ShrinkAndPerturb(Refresh):
 
     clock: Literal["update", "task"] = "task"
     shrink: float = 0.5
+    """what the network is multiplied with"""
     perturb: float = 0.5
+    """and the new one that is added"""
     part: Part = "all"
+    """the layers that it is done to"""
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
     whole: ClassVar[bool] = True

@@ -30,9 +30,11 @@ class SoftReset(Intervention):
     whole: ClassVar[bool] = True
 
     gamma: float = 0.99999
+    """how much of the parameters an update keeps"""
     noise: float = 1.0
     """times the process's noise; 0 is its mean"""
     mean: Literal["start", "average"] = "start"
+    """what they drift toward"""
 
     def __post_init__(self) -> None:
         check(self, gamma="[0, 1)", noise="[0, inf)")
