@@ -20,6 +20,12 @@ class Priorities:
         blocks = index // self._block
         self._sums.scatter_(1, blocks, self._rows(blocks).sum(-1))
 
+    def write_row(self, start: int, stop: int, values: Tensor | float) -> None:
+        """Set those from `start` to before `stop` to `values`, (S, stop - start) or one number: `write` without an index."""
+        self.values[:, start:stop] = values
+        first, last = start // self._block, (stop - 1) // self._block + 1
+        self._sums[:, first:last] = self.values.view(len(self.values), -1, self._block)[:, first:last].sum(-1)
+
     def clear(self) -> None:
         """All 0 again."""
         self.values.zero_()

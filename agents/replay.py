@@ -48,7 +48,6 @@ class Replay:
         self.priorities = Priorities(members, count, device) if prioritised else None
         self._highest = torch.ones(members, 1, device=device)
         self._members = torch.arange(members, device=device)[:, None]
-        self._columns = torch.arange(environments, device=device)
         self.written = 0
         """rows ever written since it was empty"""
 
@@ -72,9 +71,10 @@ class Replay:
         self.frames.write(row, slice(None), frames, ages.clamp(max=self.written))
         self.data["actions"][row], self.data["tasks"][row] = actions, task
         self.data["rewards"][row], self.data["ends"][row] = 0.0, CUT
-        gone = (row + torch.arange(self.frames.stack, device=frames.device)) % self.rows  # itself, and stacks that reached into it
-        index = self._index(gone[:, None], self._columns).reshape(1, -1).expand(len(frames), -1)
-        self._write_priorities(index, torch.zeros(index.shape, device=frames.device))
+        reached = row + self.frames.stack  # it is gone, and so are those whose stacks reached into it
+        for first, last in ((row, min(reached, self.rows)), (0, max(reached - self.rows, 0))):
+            for each in filter(None, (self.real, self.priorities)):
+                each.write_row(first * self.environments, last * self.environments, 0.0)
         self.written += 1
 
     def write_outcome(self, rewards: Tensor, ends: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
@@ -84,7 +84,10 @@ class Replay:
             return
         row = (self.written - 1) % self.rows
         self.data["rewards"][row], self.data["ends"][row] = rewards, ends
-        self._write_priorities(self._index(row, self._columns).expand(real.shape), real.float(), priorities)
+        edges = row * self.environments, (row + 1) * self.environments
+        self.real.write_row(*edges, real.float())
+        if self.priorities is not None:
+            self.priorities.write_row(*edges, real * (self._highest if priorities is None else priorities))
 
     def cut(self, frames: Tensor, ages: Tensor) -> None:
         """The environments go away: their last frames (S, B, *frame) end every episode without an outcome."""
@@ -153,14 +156,6 @@ class Replay:
         if self.priorities is not None:
             self.priorities.load(tensors["replay/priorities"])
             self._highest = tensors["replay/highest"].to(self._highest.device)
-
-    def _index(self, row: Tensor | int, column: Tensor) -> Tensor:
-        return row * self.environments + column
-
-    def _write_priorities(self, index: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
-        self.real.write(index, real)
-        if self.priorities is not None:
-            self.priorities.write(index, real * (self._highest if priorities is None else priorities))
 
     def _draw(self, uniform: Tensor, share: float, correction: float) -> tuple[Tensor, Tensor]:
         """Indices and importance weights, (S, batch) each."""

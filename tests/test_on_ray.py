@@ -13,22 +13,26 @@ from typing import Any
 import pytest
 
 from launch import on_ray, runner
+from launch.sweeps.demo import LABELS
 from launch.words import experiment
 from plasticity_rl.runs import Tick
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-SWEEP = """EXPERIMENTS = tuple(
-    {"benchmark": "random-labels:tasks=3,updates=UPDATES", "chain": chain, "members": 2, "checkpoint_every": 200, "diagnose_every": 300}
+DEMO = """from launch.sweeps.demo import LABELS
+
+EXPERIMENTS = [each | {"benchmark": "random-labels:tasks=2,updates=40", "diagnose_every": 60} for each in LABELS]
+"""
+TWO = """EXPERIMENTS = tuple(
+    {"benchmark": "random-labels:tasks=3,updates=1000", "chain": chain, "members": 2, "checkpoint_every": 200, "diagnose_every": 300}
     for chain in ([], ["redo:every=100"])
 )
 """
-SHORT, LONG = 200, 1000  # updates of a visit
 
 
-def command(folder: Path, updates: int, *more: str) -> list[str]:
-    sweep = folder / "small.py"
-    sweep.write_text(SWEEP.replace("UPDATES", str(updates)))
-    return [sys.executable, "-m", "launch", "sweep", str(sweep), "--runs", str(folder / "runs"), "--eager", *more]
+def command(folder: Path, sweep: str, *more: str) -> list[str]:
+    file = folder / "small.py"
+    file.write_text(sweep)
+    return [sys.executable, "-m", "launch", "sweep", str(file), "--runs", str(folder / "runs"), "--eager", *more]
 
 
 def start(words: list[str]) -> subprocess.Popen[str]:
@@ -37,7 +41,7 @@ def start(words: list[str]) -> subprocess.Popen[str]:
 
 def scores(folder: Path) -> dict[str, bytes]:
     found = {path.parent.name: path.read_bytes() for path in (folder / "runs").glob("small/*/scores.csv")}
-    assert len(found) == 2 and all((folder / "runs" / "small" / key / "DONE").exists() for key in found)
+    assert found and all((folder / "runs" / "small" / key / "DONE").exists() for key in found)
     return found
 
 
@@ -70,16 +74,16 @@ def ancestors(process: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[str, bytes]]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, bytes]]:
     """The scores of the same sweep in one process."""
-    known: dict[int, dict[str, bytes]] = {}
+    known: dict[str, dict[str, bytes]] = {}
 
-    def run(updates: int) -> dict[str, bytes]:
-        if updates not in known:
+    def run(sweep: str) -> dict[str, bytes]:
+        if sweep not in known:
             folder = tmp_path_factory.mktemp("here")
-            subprocess.run(command(folder, updates), cwd=CHECKOUT, check=True, capture_output=True)
-            known[updates] = scores(folder)
-        return known[updates]
+            subprocess.run(command(folder, sweep), cwd=CHECKOUT, check=True, capture_output=True)
+            known[sweep] = scores(folder)
+        return known[sweep]
 
     return run
 
@@ -87,41 +91,42 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[str, 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 @pytest.mark.timeout(280)
 class TestSweeps:
-    def test_scores_are_those_of_one_process(self, tmp_path: Path, here: Callable[[int], dict[str, bytes]]) -> None:
-        done = subprocess.run(command(tmp_path, SHORT, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
+    def test_scores_of_the_demo_are_those_of_one_process(self, tmp_path: Path, here: Callable[[str], dict[str, bytes]]) -> None:
+        """Its supervised runs, shortened."""
+        done = subprocess.run(command(tmp_path, DEMO, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert scores(tmp_path) == here(SHORT)
-        assert done.stdout.count(": done") == 2
-        again = subprocess.run(command(tmp_path, SHORT, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
-        assert again.returncode == 0 and again.stdout.count(": skipped") == 2
+        assert scores(tmp_path) == here(DEMO) and len(scores(tmp_path)) == len(LABELS) == 7
+        assert done.stdout.count(": done") == 7
+        again = subprocess.run(command(tmp_path, DEMO, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
+        assert again.returncode == 0 and again.stdout.count(": skipped") == 7
 
     def test_a_killed_worker_costs_no_more_than_the_way_from_its_last_checkpoint(self, tmp_path: Path, here) -> None:
-        sweep = start(command(tmp_path, LONG, "--on", "ray"))
+        sweep = start(command(tmp_path, TWO, "--on", "ray"))
         wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("small/*/checkpoints/0*")])
         for process in wait_for(lambda: workers(sweep.pid)):
             os.kill(process, signal.SIGKILL)
         said, _ = sweep.communicate(timeout=200)
         assert sweep.returncode == 0, said
-        assert "lost its worker" in said and scores(tmp_path) == here(LONG)
+        assert "lost its worker" in said and scores(tmp_path) == here(TWO)
 
     def test_a_killed_driver_loses_nothing_that_was_written(self, tmp_path: Path, here) -> None:
-        sweep = start(command(tmp_path, LONG, "--on", "ray"))
+        sweep = start(command(tmp_path, TWO, "--on", "ray"))
         wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("small/*/checkpoints/0*")])
         os.kill(sweep.pid, signal.SIGKILL)
         sweep.communicate(timeout=60)
-        done = subprocess.run(command(tmp_path, LONG, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
+        done = subprocess.run(command(tmp_path, TWO, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert scores(tmp_path) == here(LONG)
+        assert scores(tmp_path) == here(TWO)
 
     def test_a_stopped_sweep_goes_on_by_the_same_command(self, tmp_path: Path, here) -> None:
-        sweep = start(command(tmp_path, LONG, "--on", "ray"))
+        sweep = start(command(tmp_path, TWO, "--on", "ray"))
         wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("small/*/checkpoints/0*")])
         os.kill(sweep.pid, signal.SIGINT)
         said, _ = sweep.communicate(timeout=60)
         assert sweep.returncode == 130 and "the same command goes on" in said, said
         assert not workers(sweep.pid)
-        subprocess.run(command(tmp_path, LONG), cwd=CHECKOUT, check=True, capture_output=True)  # here, what was begun there
-        assert scores(tmp_path) == here(LONG)
+        subprocess.run(command(tmp_path, TWO), cwd=CHECKOUT, check=True, capture_output=True)  # here, what was begun there
+        assert scores(tmp_path) == here(TWO)
 
     @pytest.mark.parametrize(
         ("more", "said"),
@@ -133,7 +138,7 @@ class TestSweeps:
         ],
     )
     def test_what_cannot_be_is_refused_and_nothing_is_written(self, tmp_path: Path, more: tuple[str, ...], said: str) -> None:
-        done = subprocess.run(command(tmp_path, SHORT, "--on", "ray", *more), cwd=CHECKOUT, capture_output=True, text=True)
+        done = subprocess.run(command(tmp_path, TWO, "--on", "ray", *more), cwd=CHECKOUT, capture_output=True, text=True)
         assert done.returncode == 2 and said in done.stderr, done.stderr
         assert not (tmp_path / "runs").exists()
 

@@ -55,6 +55,17 @@ def test_what_has_no_priority_is_not_drawn_however_numbers_are_rounded() -> None
         assert (values.gather(1, drawn.clamp(max=count - 1)) > 0).all() and (drawn < count).all()
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 100), (3, 31), (20, 20), (95, 103)])
+def test_a_row_is_written_as_by_its_index(start: int, stop: int) -> None:
+    values, new = torch.rand(2, 103, generator=generator()), torch.rand(2, stop - start, generator=generator(1))
+    by_index, row = filled(values), filled(values)
+    by_index.write(torch.arange(start, stop).expand(2, -1), new)
+    row.write_row(start, stop, new)
+    assert row.values.equal(by_index.values) and row._sums.equal(by_index._sums)
+    row.write_row(start, stop, 0.0)
+    assert row.values[:, start:stop].eq(0).all() and torch.allclose(row.total[:, 0], row.values.sum(-1))
+
+
 def test_a_draw_is_where_the_running_sum_passes_the_number() -> None:
     priorities = filled(torch.tensor([[1.0, 0.0, 2.0, 0.0, 5.0]]))  # sums 1, 1, 3, 3, 8
     uniform = torch.tensor([[0.0, 0.124, 0.125, 0.374, 0.375, 0.99]])
