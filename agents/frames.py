@@ -1,5 +1,7 @@
 """A ring of single frames, on the learner's device; what a policy sees is stacked from it by index."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -26,11 +28,13 @@ class Frames:
         shape = (rows, members, environments)
         self.frames = torch.empty((*shape, *frame), dtype=getattr(torch, dtype), device=device)  # memory is taken as it is written
         self.ages = torch.zeros(shape, dtype=torch.int64, device=device)  # frames of the episode before this one, at most stack - 1
+        # Written by one thread: torch's would wait for each other wherever actors take the processors.
+        self._written: Any = self.frames.numpy() if device == "cpu" else self.frames
         self._members = torch.arange(members, device=device)[:, None]
 
     def write(self, row: int, columns: slice, frames: Tensor, ages: Tensor) -> None:
         """Frames (S, B, *frame) and their ages (S, B), into some columns of a row."""
-        self.frames[row, :, columns], self.ages[row, :, columns] = frames, ages
+        self._written[row, :, columns], self.ages[row, :, columns] = frames, ages
 
     def carry_over(self) -> None:
         """What the last row's stacks reach back to becomes the first rows, so that a next unroll goes on from there."""

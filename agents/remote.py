@@ -212,9 +212,8 @@ class Unrolls:
         """What came of it, and the episodes that ended."""
         ends, rewards = self._ends[self._t].reshape(-1), self._rewards[self._t].reshape(-1)
         self._t += 1
-        self.frames, self.ages = self._frames[self._t], self._ages[self._t]
         flags = {name: (ends >> bit & 1).astype(bool) for bit, name in enumerate(ENDS)}
-        step = Step(self._observations[self._t].reshape(len(rewards), *self._observations.shape[3:]), rewards, **flags)
+        step = Step(self._look().reshape(len(rewards), *self._parts[0].shape[3:]), rewards, **flags)
         return step, self._tally.add(step)
 
     def cut(self, columns: slice) -> list[Episode]:
@@ -238,19 +237,25 @@ class Unrolls:
         weights = self._weights()
         self.lags.append(weights.version - sum(each.tag.version for each in came) / len(came))
         self._ask(weights)  # for what is played while the learner learns from this
-        frames, ages, self._rewards, self._ends = (
-            np.concatenate([getattr(each, name) for each in came], 2) for name in ("frames", "ages", "rewards", "ends")
+        ages, self._rewards, self._ends = (
+            np.concatenate([getattr(each, name) for each in came], 2) for name in ("ages", "rewards", "ends")
         )
         said = {name: np.concatenate([each.said[name] for each in came], 2) for name in came[0].said}
-        self._observations, self._frames, self._ages = frames, self._tensor(frames), self._tensor(ages)
+        self._parts, self._ages = [each.frames for each in came], self._tensor(ages)
         self._said = {name: self._tensor(values) for name, values in said.items()}
         before, self._incarnations = self._incarnations, [each.tag.incarnation for each in came]
         width = self._environments // len(came)
-        if not before:
-            self.frames, self.ages = self._frames[0], self._ages[0]
         self._t = 0
+        if not before:
+            self._look()
         replaced = [actor for actor, incarnation in enumerate(before) if incarnation != self._incarnations[actor]]
         return [slice(width * actor, width * (actor + 1)) for actor in replaced]
+
+    def _look(self) -> np.ndarray:
+        """The frames of step `_t`, which go from where Ray keeps them side by side into a row that the processor's cache holds."""
+        row = np.concatenate([part[self._t] for part in self._parts], 1)
+        self.frames, self.ages = self._tensor(row), self._ages[self._t]
+        return row
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self._device)

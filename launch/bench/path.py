@@ -8,34 +8,37 @@ import time
 from statistics import median
 from typing import Any, NamedTuple
 
-import numpy as np
+import torch
 from rich.console import Console
 
 from agents.actor import Actor
 from agents.off_policy import ReplayLoop
-from agents.remote import Crew, OnRay
+from agents.remote import Crew, OnRay, flat
 from launch.bench.actors import FRAMES, Stub
 from launch.join import connect
+from launch.runner import prepare
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks import Nature
 from plasticity_rl.optimizers import Adam
 from plasticity_rl.schedules import Constant
 
-ENVIRONMENTS, UNROLL, CAPACITY = 16, 32, 20_000  # environments of each actor, steps of an unroll, rows x environments of the replay
-WARM = 4  # unrolls before the clock starts
+ENVIRONMENTS, UNROLL, CAPACITY = 64, 32, 20_000  # environments of each actor, steps of an unroll, rows x environments of the replay
+WARM = 12  # unrolls before the clock starts: the replay is full then, and all its memory taken
 TIMES = 20  # weights are sent
 WAIT = 600.0  # seconds for actors to begin
 
 
-class Found(NamedTuple):
-    """What was measured."""
+class Sent(NamedTuple):
+    """Medians, in seconds."""
 
-    frames: float
-    """single frames a second that reach the replay"""
-    weights: float | None
-    """seconds until the last actor has new weights, median"""
-    update: float | None
-    """seconds of an update of the network that the weights are of, median"""
+    weights: float
+    """until the last actor has new weights"""
+    calls: float
+    """until the last actor has answered calls that carry nothing"""
+    learner: float
+    """of processors that the learner's process takes to send weights"""
+    update: float
+    """of an update of the network that the weights are of"""
 
 
 def stub_player() -> type:
@@ -77,13 +80,15 @@ class StubStage(OnRay):
 def measure(actors: int, receivers: int, seconds: float) -> None:
     """Print what was found."""
     connect(None)
-    found = Found(carried(actors, seconds), *(sent(receivers) if receivers else (None, None)))
     console = Console(highlight=False)
-    console.print(f"{found.frames:,.0f} single frames a second from {actors} stub actors through Ray into the replay", soft_wrap=True)
-    if found.weights is not None and found.update is not None:
+    frames = carried(actors, seconds)
+    console.print(f"{frames:,.0f} single frames a second from {actors} stub actors through Ray into the replay", soft_wrap=True)
+    if receivers:
+        found = Sent(*(1000 * each for each in sent(receivers)))
         console.print(
-            f"{1000 * found.weights:.1f} ms until {receivers} stub actors have new weights of a Nature CNN, whose update takes "
-            f"{1000 * found.update:.1f} ms (batch of 32, uncompiled)",
+            f"{found.weights:.1f} ms until {receivers} stub actors have new weights of a Nature CNN, {found.learner:.1f} ms of processors "
+            f"for the learner's process\n{found.calls:.1f} ms for the same calls without weights\n"
+            f"{found.update:.1f} ms for an update of that network (batch of 32, uncompiled)",
             soft_wrap=True,
         )
 
@@ -91,6 +96,7 @@ def measure(actors: int, receivers: int, seconds: float) -> None:
 def carried(actors: int, seconds: float) -> float:
     """Single frames a second that `actors` stubs bring into a replay."""
     loop = _loop(actors, CAPACITY)
+    prepare(loop.experiment)
     loop.crew = Crew(StubStage(loop.experiment), actors)
     visit = loop.benchmark.visits()[0]
     try:
@@ -113,29 +119,31 @@ def carried(actors: int, seconds: float) -> float:
         loop.crew.close()
 
 
-def sent(receivers: int) -> tuple[float, float]:
-    """Seconds until so many actors have taken a Nature CNN's weights out of the store, and of an update of that network."""
+def sent(receivers: int) -> Sent:
+    """How long a Nature CNN's weights take until so many actors have taken them out of the store."""
     import ray
 
     loop = _loop(1, 1000)
-    weights = np.concatenate([param.numpy().reshape(-1) for _, param in sorted(loop.learner.net.params.items())])
+    weights = flat(loop.learner.net.params)
     made: Any = ray.remote(num_cpus=0, max_restarts=0)(stub_player())
     handles = [made.remote(None, actor, 0) for actor in range(receivers)]
     ray.get([handle.take.remote(0, 0) for handle in handles], timeout=WAIT)
-    times = []
-    for version in range(TIMES):
-        began = time.monotonic()
-        reference = ray.put(weights + version)
-        assert ray.get([handle.take.remote(reference, version) for handle in handles], timeout=WAIT) == [version] * receivers
-        times.append(time.monotonic() - began)
+
+    def send(version: int, anything: bool) -> tuple[float, float]:
+        new = weights + version
+        began, busy = time.monotonic(), time.process_time()
+        given = ray.put(new) if anything else None
+        assert ray.get([handle.take.remote(given, version) for handle in handles], timeout=WAIT) == [version] * receivers
+        return time.monotonic() - began, time.process_time() - busy
+
+    waited, took = zip(*(send(version, True) for version in range(TIMES)), strict=True)
+    calls, _ = zip(*(send(version, False) for version in range(TIMES)), strict=True)
     for handle in handles:
         ray.kill(handle)
-    return median(times), _update(loop)
+    return Sent(median(waited), median(calls), median(took), _update(loop))
 
 
 def _update(loop: ReplayLoop) -> float:
-    import torch
-
     shape = 1, 32, *loop.benchmark.inputs
     batch = {
         "inputs": torch.zeros(shape, dtype=torch.uint8),
