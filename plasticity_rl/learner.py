@@ -222,8 +222,9 @@ class Learner:
         grads = {name: each.to(net.params[name].dtype) for name, each in grads.items()}
         penalised = [index for index, each in enumerate(chain) if _does(each, "penalty")]
         if penalised:
-            added = grad(lambda params: sum(chain[i].penalty(params, states[i], layers, seen) for i in penalised))(net.params)
-            grads = {name: each + added[name] for name, each in grads.items()}
+            # Less, not plus: a sum with a product of matrices is taken for one product, whose other summand is made and copied first.
+            less = grad(lambda params: -sum(chain[i].penalty(params, states[i], layers, seen) for i in penalised))(net.params)
+            grads = {name: each - less[name] for name, each in grads.items()}
         if measure:
             weights = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
             reported |= {f"penalty_over_loss/{name}": work.penalty_over_loss(size, loss) for name, size in weights.items()}
