@@ -21,15 +21,18 @@ class Wasserstein(Refresh):
     number: a sum, as L2Init's, which it never exceeds at the same strength. All parameters take part. The papers' reduction and strengths
     are not confirmed; 1e-3 is L2Init's, and that of a second code (Chung et al. 2024, arXiv 2412.07224), which takes each tensor's mean.
 
-    Ranks are looked up at refreshes, which change nothing else: by default after every update, the papers' penalty. Sorting takes several
-    times as long as the rest of an update. With every=100 it costs little: in between, the penalty is that of pairs that were the best ones
-    lately, and never smaller than the papers'; how far ranks move meanwhile was not measured.
+    Ranks are looked up at refreshes, which change nothing else. The papers' penalty sorts in every update, every=1, which takes several
+    times as long as the rest of an update. By default ranks are kept for 100 updates: the penalty is then that of pairs that were the best
+    ones lately, so never smaller than the papers', and costs little. Measured on three tasks of 1,000 batches of randomly labelled digits
+    (an MLP of 3 x 100, Adam 1e-3, one member), just before ranks were looked up it was 14 times too large at first, when hardly anything
+    had moved, 1.5 times after 400 updates and 1.04 in the median; in the end the distance was 122, with every=1 113, and L2Init's about
+    290 in both.
     """
 
     strength: float = 1e-3
     """what the sum is multiplied with"""
 
-    usual: ClassVar[dict[str, int]] = {"update": 1, "task": 1}
+    usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -50,5 +53,11 @@ class Wasserstein(Refresh):
 
 def _paired(values: Tensor, others: Tensor) -> Tensor:
     """At each of `values`, that of the sorted `others` which has its rank."""
-    order = values.flatten().argsort()
-    return torch.zeros_like(others).scatter(0, order, others).view(values.shape)
+    return torch.zeros_like(others).scatter(0, _order(values.flatten()), others).view(values.shape)
+
+
+def _order(values: Tensor) -> Tensor:
+    """What sorts them: by their bits, since integers are sorted on a processor by radix, in less than half the time."""
+    kind = {4: torch.int32, 8: torch.int64}[values.element_size()]
+    bits = values.view(kind)
+    return torch.where(bits < 0, bits ^ torch.iinfo(kind).max, bits).argsort()
