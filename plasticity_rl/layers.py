@@ -40,6 +40,9 @@ class Layer(NamedTuple):
     """how many outputs its activation makes of each unit; a reader finds the first of all units, then the second of all"""
     beside: str | None = None
     """of a layer that is injected: the name of the one, wired alike, that is frozen then"""
+    singular: tuple[str, ...] = ()
+    """where the weight is divided by its largest singular value, the names of its left (units,) and right (fan in,) singular vector:
+    SpectralNorm keeps them up to date, and nothing is learned of them"""
 
     @property
     def head(self) -> bool:
@@ -58,8 +61,8 @@ class Layer(NamedTuple):
 
     @property
     def subtracted(self) -> dict[str, str]:
-        """Of a layer that is injected: its `own` parameters -> those of the frozen copy whose outputs are taken away."""
-        return {} if self.beside is None else {name: f"{name}.subtracted" for name in self.own}
+        """Of a layer that is injected: its `own` parameters and `singular` vectors -> those of the frozen copy that is taken away."""
+        return {} if self.beside is None else {name: f"{name}.subtracted" for name in (*self.own, *self.singular)}
 
 
 class Dense(NamedTuple):

@@ -224,7 +224,8 @@ class Learner:
         if penalised:
             # Less, not plus: a sum with a product of matrices is taken for one product, whose other summand is made and copied first.
             less = grad(lambda params: -sum(chain[i].penalty(params, states[i], layers, seen) for i in penalised))(net.params)
-            grads = {name: each - less[name] for name, each in grads.items()}
+            vectors = {name for layer in layers for name in layer.singular}  # nothing is learned of them
+            grads = {name: each if name in vectors else each - less[name] for name, each in grads.items()}
         if measure:
             weights = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
             reported |= {f"penalty_over_loss/{name}": work.penalty_over_loss(size, loss) for name, size in weights.items()}

@@ -29,7 +29,7 @@ from plasticity_rl.layers import Stage as Stage
 from plasticity_rl.layers import Step
 from plasticity_rl.layers import Tokens as Tokens
 from plasticity_rl.torsos import Builder, entries
-from plasticity_rl.weights import drawn, effective, stored
+from plasticity_rl.weights import drawn, over_singular_value, powered, singular_vectors, stored
 
 EPSILON = 1e-5  # of the norms; PyTorch's default
 
@@ -60,9 +60,8 @@ class NetworkSpec(ABC):
     rank: float = 0.1
     """for `low-rank`: the rank's share of the largest that there could be"""
     weights: Literal["plain", "spectral-norm", "powerprop"] = "plain"
-    """what hidden layers multiply with: the parameters; these over their largest singular value; or w |w|^(alpha - 1)"""
-    iterations: int = 10
-    """for `spectral-norm`: power iterations of every forward pass"""
+    """what hidden layers multiply with: the parameters; these over their largest singular value, by vectors that SpectralNorm keeps up to
+    date; or w |w|^(alpha - 1)"""
     alpha: float = 2.0
     """for `powerprop`"""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -81,7 +80,6 @@ class NetworkSpec(ABC):
             slope="[0, 1]",
             eta="(0, 1)",
             rank="(0, 1]",
-            iterations="[1, 1000]",
             alpha="[1, 100]",
         )
 
@@ -286,6 +284,7 @@ class Network:
                     amplitude = 1.0 if layer.activation is None else gain(layer.activation, self.spec.slope)
                     weight = drawn(self.shapes[name], kind, amplitude, self.spec.rank, generator)
                     params[name] = weight if layer.head else stored(weight, self.spec.weights, self.spec.alpha)
+            params |= dict(zip(layer.singular, singular_vectors(params[layer.weight]), strict=True)) if layer.singular else {}
             params |= {copy: params[name].clone() for name, copy in layer.subtracted.items()}
         return params | ({GATE: torch.zeros(1)} if self.spec.injection else {})
 
@@ -323,6 +322,8 @@ class Network:
         says whose heads answer; without it, task 0's.
         """
         x = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+        if x.ndim == 4:  # channels last in memory, as compiled convolutions want it: else all that follows is kept in both orders
+            x = x.movedim(1, -1).contiguous().movedim(-1, 1)
         total, asked = x, []  # of a residual stream; queries, keys and values
         features: Params = {}
         for step in self._torso:
@@ -365,8 +366,9 @@ class Network:
             result = read(self._end, params, x, features)
         else:
             on, layers = params[GATE] > 0, self._injected.layers
-            learned = {name: torch.where(on, params[name].detach(), params[name]) for layer in self._end.layers for name in layer.own}
-            new = {name: torch.where(on, params[name], params[name].detach()) for layer in layers for name in layer.own}
+            names, added = ([n for each in part for n in (*each.own, *each.singular)] for part in (self._end.layers, layers))
+            learned = {name: torch.where(on, params[name].detach(), params[name]) for name in names}
+            new = {name: torch.where(on, params[name], params[name].detach()) for name in added}
             born = {name: params[copy].detach() for layer in layers for name, copy in layer.subtracted.items()}
             heard = torch.where(on, x, x.detach())
             result = read(self._end, learned, x, features)
@@ -383,13 +385,18 @@ class Network:
         """The layer's weights on `x`, hidden ones in the spec's precision."""
         kind = torch.bfloat16 if self.spec.precision == "bfloat16" and not layer.head else params[layer.weight].dtype
         weight = params[layer.weight]
-        if self.spec.weights != "plain" and not layer.head:
-            weight = effective(weight, self.spec.weights, self.spec.iterations, self.spec.alpha)
+        if self.spec.weights == "powerprop" and not layer.head:
+            weight = powered(weight, self.spec.alpha)
         x, weight = x.to(kind), weight.to(kind)
         bias = None if layer.bias is None else params[layer.bias].to(kind)
-        if step is not None and step.stride:
-            return F.conv2d(x, weight, bias, step.stride, step.padding)
-        y = F.linear(x.flatten(1), weight, bias)
+        convolution = None if step is None or not step.stride else (step.stride, step.padding)
+        if layer.singular:
+            y = over_singular_value(x, weight, *(params[name] for name in layer.singular), convolution)
+            y = y if bias is None else y + bias.view(-1, *(1,) * (y.ndim - 2))
+        elif convolution is not None:
+            return F.conv2d(x, weight, bias, *convolution)
+        else:
+            y = F.linear(x.flatten(1), weight, bias)
         if noise is None or layer.weight_noise is None:
             return y
         numbers = noise[:, self._numbers[layer.name]].to(kind)
@@ -412,10 +419,10 @@ class Network:
         return x
 
     def _normalize(self, x: Tensor) -> Tensor:
-        if self.spec.norm == "layer":
-            return F.layer_norm(x, x.shape[1:], eps=EPSILON)
         own, across = tuple(range(1, x.ndim)), (0, *range(2, x.ndim))  # an example's numbers, and a unit's
-        if self.spec.norm == "rms":
+        if self.spec.norm == "layer":  # in words: compiled, F.layer_norm takes its moments in one pass that is slower than two
+            x = x - x.mean(dim=own, keepdim=True)
+        if self.spec.norm in ("layer", "rms"):
             return x * (x.square().mean(dim=own, keepdim=True) + EPSILON).rsqrt()
         centred = x - x.mean(dim=across, keepdim=True)
         if self.spec.norm == "batch":

@@ -126,6 +126,8 @@ class Builder:
             bias_noise=f"{name}.bias_noise" if noisy and not normed else None,
             shared=shared,
             copies=1 if bare or linear or gates else self.copies,
+            singular=(f"{name}.left", f"{name}.right") if readers and self.spec.weights == "spectral-norm" else (),
         )
+        self.shapes |= dict(zip(layer.singular, ((layer.units,), (prod(weight[1:]),)), strict=False))
         self.shapes |= dict.fromkeys(layer.own, (layer.units,)) | dict.fromkeys(layer.weights, weight)
         return layer

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 GOLDEN = 0.6180339887498949  # its multiples, less whole numbers, are spread evenly and repeat nowhere
+BIRTH = 15  # power iterations on a new weight, as torch.nn.utils.parametrizations.spectral_norm makes
+TINY = 1e-30
 
 
 def drawn(shape: tuple[int, ...], initial: str, gain: float, rank: float, generator: torch.Generator) -> Tensor:
@@ -24,34 +26,50 @@ def drawn(shape: tuple[int, ...], initial: str, gain: float, rank: float, genera
 
 
 def stored(weight: Tensor, weights: str, alpha: float) -> Tensor:
-    """The parameter that stands for a new weight: its `effective` weight is `weight`, but for spectral norm, where it is its direction."""
-    return _power(weight, 1 / alpha) if weights == "powerprop" else weight
+    """The parameter that stands for a new weight: a hidden layer multiplies with `weight` then, but for spectral norm, where it is its
+    direction."""
+    return powered(weight, 1 / alpha) if weights == "powerprop" else weight
 
 
-def effective(weight: Tensor, weights: str, iterations: int, alpha: float) -> Tensor:
-    """What a hidden layer multiplies with: see NetworkSpec.weights."""
-    if weights == "powerprop":
-        return _power(weight, alpha)
-    sigma = largest_singular_value(weight, iterations)
-    return weight / torch.where(sigma > 0, sigma, 1.0)
-
-
-def largest_singular_value(weight: Tensor, iterations: int) -> Tensor:
-    """Of a weight as a matrix (units, all else), by power iterations from a vector that is always the same; never more than the true one.
-
-    Gradients see the singular vectors as constants, which at the true ones is exact.
-    """
-    matrix = weight.flatten(1)
-    still = matrix.detach()
-    right = torch.arange(1, matrix.shape[1] + 1, device=weight.device) * GOLDEN % 1 - 0.5
-    right = F.normalize(right.to(weight.dtype), dim=0)
-    left = F.normalize(still @ right, dim=0)
-    for _ in range(iterations):
-        right = F.normalize(left @ still, dim=0)
-        left = F.normalize(still @ right, dim=0)
-    return left @ (matrix @ right)
-
-
-def _power(weight: Tensor, alpha: float) -> Tensor:
+def powered(weight: Tensor, alpha: float) -> Tensor:
     """w |w|^(alpha - 1), with a gradient of 0 at 0."""
     return weight.sign() * weight.abs().pow(alpha)
+
+
+def singular_vectors(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The leading left and right singular vectors, about, of a new weight as a matrix (units, all else), from a fixed start."""
+    right = torch.arange(1, weight[0].numel() + 1, device=weight.device) * GOLDEN % 1 - 0.5
+    right = F.normalize(right.to(weight.dtype), dim=0)
+    left = F.normalize(weight.flatten(1) @ right, dim=0)
+    return iterated(weight, left, right, BIRTH)
+
+
+def iterated(weight: Tensor, left: Tensor, right: Tensor, times: int) -> tuple[Tensor, Tensor]:
+    """Singular vectors after so many steps of power iteration; a weight of zeros has none, and leaves them."""
+    matrix = weight.flatten(1)
+    for _ in range(times):
+        right = _direction(left @ matrix, right)
+        left = _direction(matrix @ right, left)
+    return left, right
+
+
+def _direction(vector: Tensor, otherwise: Tensor) -> Tensor:
+    length = vector.norm()
+    return torch.where(length > TINY, vector / length.clamp(min=TINY), otherwise)
+
+
+def over_singular_value(x: Tensor, weight: Tensor, left: Tensor, right: Tensor, convolution: tuple[int, int] | None) -> Tensor:
+    """What a weight makes of `x`, or its convolution of that stride and padding, over left . W right, its largest singular value.
+
+    Gradients see the vectors as constants, which at the true ones is exact. A weight of zeros is divided by 1.
+    """
+    left, right = left.detach(), right.detach().to(weight.dtype)
+    if (
+        convolution is None
+    ):  # the vector is one example more: a product of its own would read the weight, and add to its gradient, once more
+        rows = F.linear(torch.cat([x.flatten(1), right.unsqueeze(0)]), weight)
+        y, image = rows[:-1], rows[-1]
+    else:
+        y, image = F.conv2d(x, weight, None, *convolution), weight.flatten(1) @ right
+    largest = left @ image.to(left.dtype)
+    return y / torch.where(largest > 0, largest, 1.0).to(y.dtype)

@@ -142,6 +142,7 @@ def test_storage_is_kept_and_every_parameter_still_trains(intervention, kind, me
     before = copies(learner)
     learner.update(RATE, data[1])
     assert {name: (tensor.data_ptr(), tensor.shape) for name, tensor in learner.tensors().items() if name != "inputs"} == places
+    vectors = {name for layer in learner.network.layers for name in layer.singular}  # which move, but are not learned
     held = {"scale", "offset"} if getattr(intervention, "scale_and_offset", None) == "frozen" else set()
     for name, param in learner.net.params.items():
         if isinstance(intervention, PlasticityInjection) and frozen_by_injection(name, kind):
@@ -150,7 +151,7 @@ def test_storage_is_kept_and_every_parameter_still_trains(intervention, kind, me
         for slot, memory in learner.net.slots.items():
             assert memory[name].shape in (param.shape, (members, *(1,) * (param.ndim - 1))), (slot, name)
             moved = (memory[name] != before[f"slots/{slot}/{name}"]).flatten(1).any(1)
-            assert moved.all(), (slot, name)
+            assert moved.all() or name in vectors, (slot, name)
         moved = (param != before[f"params/{name}"]).flatten(1).any(1)
         assert moved.all() != (name.rpartition(".")[2] in held), name
 

@@ -10,11 +10,11 @@ from torch import nn
 from torch.func import grad, vmap
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import FanIn, LowRank, Orthogonal, Powerprop, ReDo, Reset, SpectralNorm, assemble
+from plasticity_rl.interventions import L2, FanIn, L2Init, LowRank, Orthogonal, Powerprop, ReDo, Reset, SpectralNorm, Wasserstein, assemble
 from plasticity_rl.networks import MLP, Nature, Network
-from plasticity_rl.optimizers import Adam
-from plasticity_rl.weights import drawn, largest_singular_value
-from tests.learners import OUTPUTS, RATE, SPECS, batches, built, generator, learn, random_net
+from plasticity_rl.optimizers import SGD, Adam
+from plasticity_rl.weights import drawn, iterated, singular_vectors
+from tests.learners import OUTPUTS, RATE, SPECS, batches, built, copies, generator, learn, random_net
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -22,7 +22,7 @@ BUILT = {
     FanIn(): {"initial": "fan-in"},
     Orthogonal(): {"initial": "orthogonal"},
     LowRank(rank=0.3): {"initial": "low-rank", "rank": 0.3},
-    SpectralNorm(iterations=3): {"weights": "spectral-norm", "iterations": 3},
+    SpectralNorm(iterations=3): {"weights": "spectral-norm"},
     Powerprop(alpha=1.5): {"weights": "powerprop", "alpha": 1.5},
 }
 ROOT = 2**0.5
@@ -34,7 +34,9 @@ def test_each_builds_its_weights_and_nothing_else(method, fields, kind):
     spec, inputs, ends = SPECS[kind]
     network, optimizer = assemble(spec, Adam(), (method,), inputs, ends)
     assert network.spec == dataclasses.replace(spec, **fields) and optimizer == Adam()
-    assert network.shapes == built(kind).shapes
+    vectors = {name for layer in network.layers for name in layer.singular}
+    assert {name: shape for name, shape in network.shapes.items() if name not in vectors} == built(kind).shapes
+    assert bool(vectors) == isinstance(method, SpectralNorm)
 
 
 # Initial weights
@@ -94,51 +96,98 @@ def test_a_reset_draws_from_the_same_distribution(method):
 # What stands for the weights
 
 
-def test_the_largest_singular_value_is_torchs():
+def test_singular_vectors_are_torchs():
     for shape in ((6, 4), (4, 6), (5, 3, 2, 2), (1, 7)):
         weight = torch.randn(shape, generator=generator(1))
-        exact = torch.linalg.svdvals(weight.flatten(1))[0]
-        assert largest_singular_value(weight, 500).item() == pytest.approx(exact.item(), rel=1e-9)
-        assert 0.9 * exact < largest_singular_value(weight, 10) <= exact * (1 + 1e-12)
-        ours = grad(lambda weight: largest_singular_value(weight, 500))(weight)
-        theirs = grad(lambda weight: torch.linalg.matrix_norm(weight.flatten(1), 2))(weight)
-        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
+        left, right = iterated(weight, *singular_vectors(weight), 500)
+        lefts, values, rights = torch.linalg.svd(weight.flatten(1), full_matrices=False)
+        sign = torch.sign(lefts[:, 0] @ left)
+        torch.testing.assert_close(left * sign, lefts[:, 0], rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(right * sign, rights[0], rtol=1e-6, atol=1e-8)
+        assert (left @ weight.flatten(1) @ right).item() == pytest.approx(values[0].item(), rel=1e-9)
 
 
-def test_default_iterations_find_a_wide_layers_value_to_a_few_percent():
+def test_new_vectors_find_a_wide_layers_value_to_a_few_percent():
     for shape in ((100, 784), (512, 3136), (64, 32, 4, 4)):
         weight = drawn(shape, "uniform", 1.0, 0.1, generator(1))
         exact = torch.linalg.svdvals(weight.flatten(1))[0]
-        assert 0.93 * exact < largest_singular_value(weight, SpectralNorm().iterations) <= exact
+        left, right = singular_vectors(weight)
+        assert 0.93 * exact < left @ weight.flatten(1) @ right <= exact
 
 
-def test_spectral_norm_is_torchs_with_the_exact_value():
-    network, (batch,) = built("nature", weights="spectral-norm", iterations=300), batches("nature", 1, 1)
-    params, x = random_net(network).params, batch["inputs"][0]
-    modules: dict[str, nn.Module] = {
-        "hidden0": nn.Conv2d(4, 32, 8, 4),
-        "hidden1": nn.Conv2d(32, 64, 4, 2),
-        "hidden2": nn.Conv2d(64, 64, 3),
-        "hidden3": nn.Linear(256, 16),
-    }
-    for name, module in modules.items():
-        module.load_state_dict({part: params[f"{name}.{part}"] for part in ("weight", "bias")})
-        nn.utils.parametrizations.spectral_norm(module, n_power_iterations=300).eval()
-    expected = x
-    for name, module in modules.items():
-        expected = module(expected.flatten(1) if name == "hidden3" else expected).relu()
-    expected = F.linear(expected, params["head.weight"], params["head.bias"])
-    torch.testing.assert_close(network.apply(params, x)[0], expected, rtol=1e-6, atol=1e-8)
+@pytest.mark.parametrize("kind", ["mlp", "nature"])
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_training_with_spectral_norm_is_training_with_torchs(kind, iterations):
+    learner = learn((SpectralNorm(iterations),), kind, 1, optimizer=SGD())
+    start = {name: param.clone() for name, param in learner.one(0).items()}
+    kinds = (nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 8))
+    if kind == "nature":
+        kinds = (nn.Conv2d(4, 32, 8, 4), nn.Conv2d(32, 64, 4, 2), nn.Conv2d(64, 64, 3), nn.Linear(256, 16))
+    modules = [nn.utils.spectral_norm(module, n_power_iterations=iterations, eps=1e-30) for module in kinds]
+    names = [f"hidden{i}" for i in range(len(modules))]
+    for name, module in zip(names, modules, strict=True):
+        tensors = {"weight_orig": f"{name}.weight", "bias": f"{name}.bias", "weight_u": f"{name}.left", "weight_v": f"{name}.right"}
+        module.load_state_dict({theirs: start[ours].clone() for theirs, ours in tensors.items()})
+    head = nn.Linear(8 if kind == "mlp" else 16, OUTPUTS)
+    head.load_state_dict({part: start[f"head.{part}"].clone() for part in ("weight", "bias")})
+    optimizer = torch.optim.SGD([param for module in (*modules, head) for param in module.parameters()], lr=0.1)
+    # Theirs iterates before a forward pass, ours after an update.
+    project = learner.chain[0].project(start, {}, learner.network.layers)[0]
+    for name, param in learner.net.params.items():
+        param.copy_(project[name])
+    for batch in batches(kind, 1, 4):
+        learner.update(0.1, batch)
+        x = batch["inputs"][0]
+        for module in modules:
+            x = module(x.flatten(1) if isinstance(module, nn.Linear) else x).relu()
+        optimizer.zero_grad()
+        F.cross_entropy(head(x), batch["labels"][0]).backward()
+        optimizer.step()
+    trained = learner.one(0)
+    for name, module in zip(names, modules, strict=True):
+        torch.testing.assert_close(trained[f"{name}.weight"], module.weight_orig.detach(), rtol=1e-9, atol=1e-12)
+        assert (trained[f"{name}.weight"] - start[f"{name}.weight"]).abs().max() > 1e-6
+    torch.testing.assert_close(trained["head.weight"], head.weight.detach(), rtol=1e-9, atol=1e-12)
 
 
 def test_the_length_of_a_spectrally_normalised_weight_does_not_matter_and_a_weight_of_zeros_is_finite():
     network, (batch,) = built("mlp", weights="spectral-norm"), batches("mlp", 1, 1)
     params, x = random_net(network).params, batch["inputs"][0]
-    longer = params | {"hidden1.weight": params["hidden1.weight"] * 3}
-    torch.testing.assert_close(network.apply(longer, x)[0], network.apply(params, x)[0], rtol=1e-9, atol=1e-12)
+    project = SpectralNorm().project
+    params = project(params, {}, network.layers)[0]
+    longer = project(params | {"hidden1.weight": params["hidden1.weight"] * 3}, {}, network.layers)[0]
+    again = project(params, {}, network.layers)[0]
+    torch.testing.assert_close(network.apply(longer, x)[0], network.apply(again, x)[0], rtol=1e-9, atol=1e-12)
     silent = params | {"hidden1.weight": torch.zeros(8, 8)}
     grads = grad(lambda params: network.apply(params, x)[0].square().sum())(silent)
     assert all(each.isfinite().all() for each in grads.values()) and grads["hidden1.weight"].any()
+    kept = project(silent, {}, network.layers)[0]
+    assert all(torch.equal(kept[name], params[name]) for name in ("hidden1.left", "hidden1.right"))
+
+
+@pytest.mark.parametrize("other", [L2Init(strength=10.0), Wasserstein(strength=10.0), L2(strength=10.0, decayed="all")], ids=repr)
+def test_penalties_leave_singular_vectors_alone(other):
+    learner = learn((other, SpectralNorm()), "mlp", 1)
+    for batch in batches("mlp", 1, 3):
+        before = copies(learner)
+        learner.update(RATE, batch)
+        for layer in learner.network.layers[:-1]:
+            expected = iterated(learner.one(0)[layer.weight], *(before[f"params/{name}"][0] for name in layer.singular), 1)
+            for name, vector in zip(layer.singular, expected, strict=True):
+                torch.testing.assert_close(learner.one(0)[name], vector, rtol=1e-12, atol=1e-14)
+
+
+def test_a_reset_brings_the_vectors_of_the_new_weights():
+    learner = learn((SpectralNorm(), Reset(part="hidden")), "mlp", 2)
+    for batch in batches("mlp", 2, 3):
+        learner.update(RATE, batch)
+    learner.task_boundary()
+    for member in range(2):
+        params = learner.one(member)
+        for layer in learner.network.layers[:-1]:
+            left, right = (params[name] for name in layer.singular)
+            exact = torch.linalg.svdvals(params[layer.weight])[0]
+            assert 0.99 * exact < left @ params[layer.weight] @ right <= exact * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("alpha", [1.5, 2.0, 3.0])

@@ -48,7 +48,7 @@ class Reset(Refresh):
         chosen = select(layers, self.part if self.part in ("hidden", "heads") else "all")
         if self.last is not None:
             chosen = tuple(layer for layer in layers if _heights(layers)[layer.name] <= self.last)
-        masks = {name: torch.ones_like(net.params[name], dtype=torch.bool) for layer in chosen for name in layer.own}
+        masks = {name: torch.ones_like(net.params[name], dtype=torch.bool) for layer in chosen for name in (*layer.own, *layer.singular)}
         return overwrite(net, masks, evidence.fresh), state
 
     @property

@@ -4,25 +4,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Intervention
+from plasticity_rl.interventions.base import Intervention, Layers, State
+from plasticity_rl.networks import Params
+from plasticity_rl.weights import iterated
 
 
 @dataclass(frozen=True)
 class SpectralNorm(Intervention):
     """Hidden layers multiply with W / sigma, its largest singular value (Miyato et al. 2018, arXiv 1802.05957).
 
-    In reinforcement learning it is of Gogianu et al. 2021 (arXiv 2105.05246). sigma comes of power iterations in every forward pass, always
-    from the same vector and with nothing remembered between updates; the paper makes one iteration an update and remembers the vector.
-    Fewer iterations find a smaller sigma and so a longer weight. Convolutions are matrices (units, all else), as in PyTorch; biases, heads
-    and a noisy layer's standard deviations are left alone. Gogianu et al.'s settings for Atari normalise a single layer, the dense one or
-    the last convolution; here it is all hidden ones, as remembered of the plasticity literature.
+    In reinforcement learning it is of Gogianu et al. 2021 (arXiv 2105.05246). sigma is u . W v, with singular vectors that take one step of
+    power iteration an update, as in the paper, and that the network carries along with its parameters; it is a little too small while they
+    turn, and for some updates after units are recycled. Gradients take them for constant. torch.nn.utils.spectral_norm, with one forward
+    pass in training mode an update, makes the same numbers. Convolutions are matrices (units, all else), as there; biases, heads and a
+    noisy layer's standard deviations are left alone. Gogianu et al.'s settings for Atari normalise a single layer, the dense one or the last
+    convolution; here it is all hidden ones, as remembered of the plasticity literature.
     """
 
-    iterations: int = 10
-    """of every forward pass; ours"""
+    iterations: int = 1
+    """of power iteration, after every update"""
 
     def __post_init__(self) -> None:
         check(self, iterations="[1, 1000]")
 
     def build(self) -> dict[str, Any]:
-        return {"weights": "spectral-norm", "iterations": self.iterations}
+        return {"weights": "spectral-norm"}
+
+    def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
+        turned: Params = {}
+        for layer in layers:
+            if layer.singular:
+                left, right = layer.singular
+                turned[left], turned[right] = iterated(params[layer.weight], params[left], params[right], self.iterations)
+        return params | turned, state
