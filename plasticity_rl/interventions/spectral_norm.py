@@ -17,8 +17,8 @@ class SpectralNorm(Intervention):
     power iteration an update, as in the paper, and that the network carries along with its parameters; it is a little too small while they
     turn, and for some updates after units are recycled. Gradients take them for constant. torch.nn.utils.spectral_norm, with one forward
     pass in training mode an update, makes the same numbers. Convolutions are matrices (units, all else), as there; biases, heads and a
-    noisy layer's standard deviations are left alone. Gogianu et al.'s settings for Atari normalise a single layer, the dense one or the last
-    convolution; here it is all hidden ones, as remembered of the plasticity literature.
+    noisy layer's standard deviations are left alone. Gogianu et al.'s settings for Atari normalise a single layer, the dense one or the
+    last convolution; here it is all hidden ones, as remembered of the plasticity literature.
     """
 
     iterations: int = 1
