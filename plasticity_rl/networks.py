@@ -391,7 +391,8 @@ class Network:
         bias = None if layer.bias is None else params[layer.bias].to(kind)
         convolution = None if step is None or not step.stride else (step.stride, step.padding)
         if layer.singular:
-            y = over_singular_value(x, weight, *(params[name] for name in layer.singular), convolution)
+            left, right = (params[name] for name in layer.singular)
+            y = over_singular_value(x, weight, left, right, convolution)
             y = y if bias is None else y + bias.view(-1, *(1,) * (y.ndim - 2))
         elif convolution is not None:
             return F.conv2d(x, weight, bias, *convolution)
