@@ -133,6 +133,12 @@ def test_a_network_without_a_norm_cannot_be_projected(chain):
 
 
 @pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_it_builds_its_norm_and_nothing_else(norm):
+    network, optimizer = assemble(MLP(), Adam(), (NormalizeAndProject(norm=norm),), (3,), 2)
+    assert (network.spec, optimizer) == (MLP(norm=norm), Adam())
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
 def test_a_given_norm_is_taken(norm):
     assert assemble(MLP(norm=norm), Adam(), (NormalizeAndProject(norm="given"),), (3,), 2)[0].spec.norm == norm
 
