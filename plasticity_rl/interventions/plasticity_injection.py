@@ -18,7 +18,8 @@ class PlasticityInjection(Refresh):
     From the injection on, outputs are h(x) + h1(x) - h2(x) of what the encoder makes, x, which goes on learning: h is frozen, h1 is new and
     learns, h2 is a frozen copy of h1 at birth, so the injection itself changes no output. A head is here the last hidden layers with the
     linear heads above them, all streams; on the Nature torso that is all that is dense. As a diagnostic: where it helps, plasticity was
-    lost. h1 and h2 are there from birth, held and without effect, and make these layers three times as large and as slow.
+    lost. h1 and h2 are there from birth, held and without effect, and make these layers three times as large and as
+    slow: with the Nature torso and six actions 2.9 times the parameters and 1.34 times the multiplications of a forward pass (counted).
 
     The first refresh injects, later ones do nothing: one injection a run. It also makes the optimizer forget what it knows of h, h1 and h2.
     What is frozen stays so whatever else is in the chain, of which this is best the last: a Reset after the injection reaches the encoder
