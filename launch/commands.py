@@ -146,6 +146,7 @@ def sweep(
     cpus: float = 1.0,
     gpus: float = 0.0,
     retries: int = 3,
+    mirror: Annotated[str | None, tyro.conf.arg(metavar="URI", help_behavior_hint="(optional)")] = None,
     other_code: bool = False,
 ) -> int:
     """Carry out the experiments of a file: done ones are skipped, unfinished ones resumed.
@@ -168,8 +169,11 @@ def sweep(
         cpus: processors of each run on Ray
         gpus: GPUs of each run on Ray, or a share of one
         retries: how often a run on Ray that lost its worker is begun again from its last checkpoint
+        mirror: a bucket (s3://BUCKET/runs, gs://...) or absolute path where runs are copied at every checkpoint, and fetched from where
+            they are not here
         other_code: go on with runs that other code began
     """
+    from launch.mirror import Mirror
     from launch.sweep import print_sweep, read_sweep, run_sweep, run_sweep_on_ray
 
     if not 0 < at_once <= 100_000:
@@ -180,11 +184,12 @@ def sweep(
         print_sweep(experiments, runs, name or file.stem, at_once, pick(device), gpus)
         return DONE
     _refuse_without_wandb(wandb)
+    copies = Mirror(mirror) if mirror else None
     if on == "ray":
         if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
             raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
-        return run_sweep_on_ray(experiments, runs, name or file.stem, not eager, other_code, address, cpus, gpus, retries, wandb)
-    return run_sweep(experiments, runs, name or file.stem, pick(device), not eager, other_code, at_once, wandb)
+        return run_sweep_on_ray(experiments, runs, name or file.stem, not eager, other_code, address, cpus, gpus, retries, wandb, copies)
+    return run_sweep(experiments, runs, name or file.stem, pick(device), not eager, other_code, at_once, wandb, copies)
 
 
 def claims(

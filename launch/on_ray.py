@@ -21,6 +21,7 @@ from rich.table import Table
 
 from launch import runner
 from launch.join import connect
+from launch.mirror import Mirror
 from plasticity_rl import plugins
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
@@ -149,6 +150,7 @@ def run_sweep(
     retries: int,
     make_row: Callable[[Spec, Console], Row] = Row,
     wandb: str | None = None,
+    mirror: Mirror | None = None,
 ) -> int:
     """Carry out a sweep; returns the exit code: 0, or that of the last failure. `cpus` and `gpus` are of each run; each is begun again
     `retries` times at most. Raises UsageError where no cluster is at `address` or none of its nodes could ever hold a run, and Stopped."""
@@ -163,7 +165,7 @@ def run_sweep(
         while True:
             try:
                 remote = _Remote(row, cpus, gpus, stopping)
-                _, outcome = runner.run(experiment, runs, name, "cpu", compile, other_code, remote, row, wandb)
+                _, outcome = runner.run(experiment, runs, name, "cpu", compile, other_code, remote, row, wandb, mirror)
             except Stopping:
                 row.say("stopped early" if row.ended else "stopped")
                 return 0 if row.ended else 130

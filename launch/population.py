@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from agents.together import kind
 from launch import runner
+from launch.mirror import Mirror
 from launch.progress import Display
 from plasticity_rl import checkpoint
 from plasticity_rl.experiment import Experiment
@@ -41,7 +42,14 @@ def _shares(runs: list[Experiment], at_once: int) -> list[list[Experiment]]:
 
 
 def run_together(
-    experiments: Sequence[Experiment], root: Path, name: str, device: str, compile: bool, other_code: bool = False, wandb: str | None = None
+    experiments: Sequence[Experiment],
+    root: Path,
+    name: str,
+    device: str,
+    compile: bool,
+    other_code: bool = False,
+    wandb: str | None = None,
+    mirror: Mirror | None = None,
 ) -> list[tuple[Path, FloatingPointError | None]]:
     """Carry out a group of `groups` in `root/name`: the folder of each, and what ended it before its time. The others go on meanwhile.
 
@@ -62,7 +70,7 @@ def run_together(
                 stack.enter_context(FileLock(folder / ".lock", timeout=0))
             except Timeout as error:
                 raise runner.FolderTaken(f"{folder} is being written by another process") from error
-        recorders = [runner.Recorder(folder, spec, wandb) for folder, spec in zip(folders, specs, strict=True)]
+        recorders = [runner.Recorder(folder, spec, wandb, mirror) for folder, spec in zip(folders, specs, strict=True)]
         resumes = [recorder.resume for recorder in recorders if recorder.resume]
         if len(resumes) not in (0, len(specs)) or len({resume.facts["number"] for resume in resumes}) > 1:
             raise runner.FolderTaken(f"runs in {root / name} were gone on with meanwhile by another process")

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from launch.board import Board
 from launch.join import connect
+from launch.mirror import Mirror
 from launch.progress import Display
 from launch.weights_and_biases import WeightsAndBiases
 from plasticity_rl import checkpoint, plugins
@@ -118,9 +119,11 @@ def run(
     train: Train = train_here,
     view: View | None = None,
     wandb: str | None = None,
+    mirror: Mirror | None = None,
 ) -> tuple[Path, str]:
     """Carry out an experiment in `root/name/key`: `done`, or `skipped` where it was done before. An interrupted run goes on from its last
-    checkpoint. Whoever trains, this process alone writes; without a `view`, it shows the progress itself. `wandb` is a project to log to.
+    checkpoint. Whoever trains, this process alone writes; without a `view`, it shows the progress itself. `wandb` is a project to log to,
+    `mirror` a second place to keep the run in.
 
     Raises UsageError (nothing was written), FolderTaken, Stopped, FloatingPointError (a loss that is no number), OSError (the disk), and
     what `train` raises.
@@ -133,7 +136,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            _carry_out(experiment, spec, context, folder, device, compile, train, view, wandb)
+            _carry_out(experiment, spec, context, folder, device, compile, train, view, wandb, mirror)
     except Timeout as error:
         raise FolderTaken(f"{folder} is being written by another process") from error
     return folder, "done"
@@ -168,9 +171,9 @@ def machine(device: str) -> dict[str, Any]:
 class Recorder:
     """The folder of one run while it is written: rows, TensorBoard's view, checkpoints. Whoever writes it holds its lock."""
 
-    def __init__(self, folder: Path, spec: Spec, wandb: str | None = None) -> None:
+    def __init__(self, folder: Path, spec: Spec, wandb: str | None = None, mirror: Mirror | None = None) -> None:
         """Everything as it was at the last checkpoint, which is `resume`. Raises UsageError where there are only broken ones."""
-        self.folder, self._spec, self._project = folder, spec, wandb
+        self.folder, self._spec, self._project, self._mirror = folder, spec, wandb, mirror
         if not (folder / "spec.json").exists():
             write_json(folder / "spec.json", spec._asdict())
         self.resume, problems = checkpoint.load_latest(folder / "checkpoints")
@@ -209,6 +212,7 @@ class Recorder:
             lengths = {table: self._tables[kind].sync() for table, kind in TABLES.items()}
             saved = event._replace(facts=event.facts | {"lengths": lengths})
             checkpoint.save(self.folder / "checkpoints", event.facts["number"], saved)
+            self._copy()
 
     def fail(self, error: FloatingPointError) -> None:
         """The run cannot go on: say why, for those who look at its folder. Nothing more is taken."""
@@ -220,6 +224,15 @@ class Recorder:
         self._open.close()
         (self.folder / "DONE").touch()
         sync_folder(self.folder)
+        self._copy()
+
+    def _copy(self) -> None:
+        """To the second place; a run does not end because that cannot be reached for a while."""
+        try:
+            if self._mirror:
+                self._mirror.store(self.folder)
+        except OSError as error:
+            print(f"{self.folder} was not copied; its next checkpoint, or the same command, tries again: {error}", file=sys.stderr)
 
 
 def _carry_out(
@@ -232,8 +245,9 @@ def _carry_out(
     train: Train,
     view: View | None,
     wandb: str | None,
+    mirror: Mirror | None,
 ) -> None:
-    recorder = Recorder(folder, spec, wandb)
+    recorder = Recorder(folder, spec, wandb, mirror)
     where, events = train(experiment, device, compile, recorder.resume)
     write_json(folder / "context.json", context | where)
     try:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.join import prepare_ray
+from launch.mirror import Mirror
 from launch.words import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
@@ -99,15 +100,16 @@ def run_sweep_on_ray(
     gpus: float,
     retries: int,
     wandb: str | None = None,
+    mirror: Mirror | None = None,
 ) -> int:
     """The same on a Ray cluster: see `launch.on_ray`."""
     prepare_ray(address)
     from launch import on_ray
 
-    experiments = _refuse_first(build(said), runs, name, other_code)
+    experiments = _refuse_first(build(said), runs, name, other_code, mirror)
     if any(each.actors for each in experiments):
         raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
-    return on_ray.run_sweep(experiments, runs, name, compile, other_code, address, cpus, gpus, retries, wandb=wandb)
+    return on_ray.run_sweep(experiments, runs, name, compile, other_code, address, cpus, gpus, retries, wandb=wandb, mirror=mirror)
 
 
 def run_sweep(
@@ -119,6 +121,7 @@ def run_sweep(
     other_code: bool = False,
     at_once: int = 256,
     wandb: str | None = None,
+    mirror: Mirror | None = None,
 ) -> int:
     """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure.
 
@@ -126,7 +129,7 @@ def run_sweep(
     """
     from launch import population
 
-    experiments = _refuse_first(build(said), runs, name, other_code)
+    experiments = _refuse_first(build(said), runs, name, other_code, mirror)
     console, failure, told = Console(highlight=False), 0, 0
 
     def tell(each: Experiment, folder: Path, outcome: str) -> None:
@@ -143,7 +146,7 @@ def run_sweep(
         else:
             left.append(each)
     for group in population.groups(left, runs, name, at_once):
-        began, ends = time.monotonic(), _carry_out(group, runs, name, device, compile, other_code, wandb)
+        began, ends = time.monotonic(), _carry_out(group, runs, name, device, compile, other_code, wandb, mirror)
         along = f" with {len(group) - 1} more" if len(group) > 1 else ""
         for each, (folder, error) in zip(group, ends, strict=True):
             if error is None:
@@ -156,27 +159,36 @@ def run_sweep(
 
 
 def _carry_out(
-    group: Sequence[Experiment], runs: Path, name: str, device: str, compile: bool, other_code: bool, wandb: str | None
+    group: Sequence[Experiment],
+    runs: Path,
+    name: str,
+    device: str,
+    compile: bool,
+    other_code: bool,
+    wandb: str | None,
+    mirror: Mirror | None,
 ) -> Sequence[tuple[Path, Exception | None]]:
     """The folder of each run of a group, and what ended it too soon."""
     from agents.remote import ActorsLost
     from launch import population, runner
 
     if len(group) > 1:
-        return population.run_together(group, runs, name, device, compile, other_code, wandb)
+        return population.run_together(group, runs, name, device, compile, other_code, wandb, mirror)
     try:
-        folder, _ = runner.run(group[0], runs, name, device, compile, other_code, wandb=wandb)
+        folder, _ = runner.run(group[0], runs, name, device, compile, other_code, wandb=wandb, mirror=mirror)
     except (FloatingPointError, ActorsLost) as error:
         return [(runs / name / group[0].key, error)]
     return [(folder, None)]
 
 
-def _refuse_first(experiments: list[Experiment], runs: Path, name: str, other_code: bool) -> list[Experiment]:
-    """All of them before the first is begun: a wrong sweep leaves nothing behind."""
+def _refuse_first(experiments: list[Experiment], runs: Path, name: str, other_code: bool, mirror: Mirror | None) -> list[Experiment]:
+    """All of them before the first is begun: a wrong sweep leaves nothing behind. What only the mirror has is fetched."""
     from launch import runner
 
     for each in experiments:
         folder = runner.place(runs, name, each.key)
+        if mirror:
+            mirror.meet(folder)
         if not is_done(folder):
             runner.refuse_to_resume(folder, runner.describe(each), other_code)
     return experiments
