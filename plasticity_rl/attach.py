@@ -88,6 +88,9 @@ def attach(
         if id(param) not in held:
             raise UsageError(f"the optimizer does not hold {name}: make it of the module that is attached")
     refreshed = any(isinstance(each, Refresh) for each in chain)
+    for name, param in params.items():
+        if refreshed and not param.requires_grad:
+            raise UsageError(f"{name} is frozen, and a refresh would overwrite it: state the wiring without its layer, as layers=(...)")
     if refreshed and fresh is None:
         _check_resets(module, params)
     memory = None

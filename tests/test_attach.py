@@ -256,8 +256,8 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
     plain, normed, x = mlp(), mlp(norm=True), torch.randn(2, 5)
     tied = mlp()
     tied[2].bias = tied[0].bias
-    bare = nn.Sequential(*mlp())
-    bare[0].reset_parameters = None
+    frozen = mlp()
+    frozen[0].weight.requires_grad_(False)
     cases = [
         (plain, (LayerNorm(),), None, r"LayerNorm only builds \(norm\), and the module is built"),
         (plain, (WeightDecay(),), None, "WeightDecay sets weight_decay, decayed of the optimizer"),
@@ -270,6 +270,7 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
         (plain, (ReDo(),), torch.optim.SGD(plain.parameters(), momentum=0.9, dampening=0.5), "SGD with dampening"),
         (plain, (ReDo(),), type("Adam", (torch.optim.Adam,), {})(plain.parameters()), "itself, not one derived from it"),
         (tied, (ReDo(),), None, "parameters that several layers share"),
+        (frozen, (Reset(),), None, "0.weight is frozen, and a refresh would overwrite it"),
     ]
     for module, chain, optimizer, message in cases:
         with pytest.raises(UsageError, match=message):
