@@ -93,7 +93,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, 
 class TestSweeps:
     def test_scores_of_the_demo_are_those_of_one_process(self, tmp_path: Path, here: Callable[[str], dict[str, bytes]]) -> None:
         """Its supervised runs, shortened; copied to a second place meanwhile."""
-        done = subprocess.run(command(tmp_path, DEMO, "--on", "ray", "--mirror", str(tmp_path / "bucket")), cwd=CHECKOUT, capture_output=True, text=True)
+        done = subprocess.run(
+            command(tmp_path, DEMO, "--on", "ray", "--mirror", str(tmp_path / "bucket")), cwd=CHECKOUT, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert scores(tmp_path) == here(DEMO) and len(scores(tmp_path)) == len(LABELS) == 7
         assert done.stdout.count(": done") == 7
