@@ -112,14 +112,15 @@ class Torso(nn.Module):
 
 
 def assert_equal_to_torch(network: Network, stages: list[tuple]) -> None:
-    """The network and the modules, given the same weights, have the same outputs and the same features."""
-    reference = Torso(stages, network.inputs, network.outputs, network.spec.norm, network.spec.activation)
-    params = random_params(network)
+    """The network and the modules, given the same weights, have the same outputs and the same features; in float64, where sums in another
+    order show least."""
+    reference = Torso(stages, network.inputs, network.outputs, network.spec.norm, network.spec.activation).double()
+    params = {name: param.double() for name, param in random_params(network).items()}
     assert len(params) == len(list(reference.parameters()))
     reference.load_state_dict(dict(zip(reference.state_dict(), params.values(), strict=True)))  # in order: weight, bias; scale, offset
-    x = torch.randn(5, *network.inputs, generator=generator(2))
+    x = torch.randn(5, *network.inputs, generator=generator(2)).double()
     outputs, features = network.apply(params, x)
     expected, activated = reference(x)
-    torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs, expected, rtol=1e-9, atol=1e-9)
     for units, seen in zip(features.values(), activated, strict=True):
-        torch.testing.assert_close(units, seen.movedim(1, -1).flatten(0, -2), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(units, seen.movedim(1, -1).flatten(0, -2), rtol=1e-9, atol=1e-9)
