@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Ray cluster of this machine alone: a head that carries out no runs, and workers that do, all on 127.0.0.1 and behind a token.
+# A Ray cluster of this machine alone, behind a token: a head that carries out no runs, and workers that do. Ray listens on all interfaces.
 #
 #     launch/cluster/up.sh [WORKERS] [CPUS_OF_EACH]
 #     python -m launch cluster check
