@@ -64,9 +64,8 @@ def over_singular_value(x: Tensor, weight: Tensor, left: Tensor, right: Tensor, 
     Gradients see the vectors as constants, which at the true ones is exact. A weight of zeros is divided by 1.
     """
     left, right = left.detach(), right.detach().to(weight.dtype)
-    if (
-        convolution is None
-    ):  # the vector is one example more: a product of its own would read the weight, and add to its gradient, once more
+    if convolution is None:
+        # The vector is one example more: a product of its own would read the weight, and add to its gradient, once more.
         rows = F.linear(torch.cat([x.flatten(1), right.unsqueeze(0)]), weight)
         y, image = rows[:-1], rows[-1]
     else:
