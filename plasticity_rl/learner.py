@@ -227,8 +227,8 @@ class Learner:
             vectors = {name for layer in layers for name in layer.singular}  # nothing is learned of them
             grads = {name: each if name in vectors else each - less[name] for name, each in grads.items()}
         if measure:
-            weights = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
-            reported |= {f"penalty_over_loss/{name}": work.penalty_over_loss(size, loss) for name, size in weights.items()}
+            penalties = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
+            reported |= {f"penalty_over_loss/{name}": work.penalty_over_loss(size, loss) for name, size in penalties.items()}
             reported |= sizes(norms.GRADIENT, grads, layers)
             if not any(_does(each, moment) for each in chain for moment in ("after_step", "project")):
                 return net, states, reported  # the rest takes longer than all that is measured
