@@ -55,7 +55,8 @@ class Learner:
             raise ValueError("cells of one learner differ in their seeds and numbers alone")
         self._hyper = tree_map(lambda tensor: tensor.to(device), Hyper(torch.zeros(self.members), *differing(self.cells)))
         params = self.fresh("birth")
-        self.net = Net(params, lift(lambda params: optimizer.init(params, whole=not forgets_parts(chain)))(params))
+        slots = lift(lambda params: optimizer.init(network.learned(params), whole=not forgets_parts(chain)))(params)
+        self.net = Net(params, slots)
         self.low = network.low(params)
         """the parameters that are multiplied in low precision, rounded: what the loss and acting read in their stead"""
         self.states: list[State] = [self._born(index) for index in range(len(chain))]
@@ -218,21 +219,26 @@ class Learner:
         numbers = {who: normals(key, self.network.shapes) for who, key in noise.items()}
         seen = Seen(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), {})
 
-        grads, (loss, reported) = grad_and_value(lambda params: self.loss(params, batch, *extras), has_aux=True)(net.params | low)
-        grads = {name: each.to(net.params[name].dtype) for name, each in grads.items()}
+        learned, given = self.network.learned(net.params), net.params | low
+
+        def of(learned: Params) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.loss(given | learned, batch, *extras)
+
+        grads, (loss, reported) = grad_and_value(of, has_aux=True)(self.network.learned(given))
+        grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
         penalised = [index for index, each in enumerate(chain) if _does(each, "penalty")]
         if penalised:
             # Less, not plus: a sum with a product of matrices is taken for one product, whose other summand is made and copied first.
-            less = grad(lambda params: -sum(chain[i].penalty(params, states[i], layers, seen) for i in penalised))(net.params)
-            vectors = {name for layer in layers for name in layer.singular}  # nothing is learned of them
-            grads = {name: each if name in vectors else each - less[name] for name, each in grads.items()}
+            less = grad(lambda own: -sum(chain[i].penalty(net.params | own, states[i], layers, seen) for i in penalised))(learned)
+            grads = {name: each - less[name] for name, each in grads.items()}
         if measure:
             penalties = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
             reported |= {f"penalty_over_loss/{name}": work.penalty_over_loss(size, loss) for name, size in penalties.items()}
             reported |= sizes(norms.GRADIENT, grads, layers)
             if not any(_does(each, moment) for each in chain for moment in ("after_step", "project")):
                 return net, states, reported  # the rest takes longer than all that is measured
-        net, states = optimizer.update(net, grads, hyper.rate, layers, numbers.get("optimizer")), list(states)
+        updated = optimizer.update(Net(learned, net.slots), grads, hyper.rate, layers, numbers.get("optimizer"))
+        net, states = Net(net.params | updated.params, updated.slots), list(states)
         for index, each in enumerate(chain):
             around = seen._replace(noise=numbers.get(str(index), {}))
             before, (net, states[index]) = net, each.after_step(net, states[index], grads, layers, around)

@@ -249,6 +249,9 @@ class Network:
         embedding = () if self._embedding is None else (self._embedding,)
         injected = () if self._injected is None else self._injected.layers
         self.layers: tuple[Layer, ...] = (*(step.layer for step in self._torso), *embedding, *self._end.layers, *injected)
+        copies = (copy for layer in self.layers for copy in layer.subtracted.values())
+        self.held = frozenset({*copies, *(name for layer in self.layers for name in layer.singular), *({GATE} if spec.injection else ())})
+        """the parameters that nothing is learned of: interventions alone write them"""
         depth = sum(step.layer.activation is not None for step in self._torso) + 1
         self._activations = {
             name: activation(name, spec.slope, spec.eta, depth) for name in {layer.activation for layer in self.layers} if name is not None
@@ -287,6 +290,10 @@ class Network:
             params |= dict(zip(layer.singular, singular_vectors(params[layer.weight]), strict=True)) if layer.singular else {}
             params |= {copy: params[name].clone() for name, copy in layer.subtracted.items()}
         return params | ({GATE: torch.zeros(1)} if self.spec.injection else {})
+
+    def learned(self, params: Params) -> Params:
+        """Those of `params` that have a gradient and an optimizer: all but the `held`."""
+        return {name: param for name, param in params.items() if name not in self.held}
 
     def low(self, params: Params) -> Params:
         """Those of `params` that `apply` rounds before it multiplies with them, rounded; none in float32.

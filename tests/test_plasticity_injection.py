@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import L2, NormalizeAndProject, PlasticityInjection, ReDo, Reset, WeightDecay, assemble
+from plasticity_rl.interventions import L2, NormalizeAndProject, PlasticityInjection, ReDo, Reset, SpectralNorm, WeightDecay, assemble
 from plasticity_rl.interventions.base import tops
 from plasticity_rl.learner import Learner
-from plasticity_rl.networks import MLP, Ends, Params
+from plasticity_rl.networks import GATE, MLP, Ends, Params
 from plasticity_rl.optimizers import SGD, Adam, RMSprop
 from tests.learners import HEADS, LAST, RATE, SPECS, batches, built, copies, frozen_by_injection, generator, learn, loss, random_net
 from tests.test_learner import needs_compiler, of_torch_itself
@@ -259,3 +259,11 @@ def test_bad_fields_are_refused(fields, message):
     with pytest.raises(UsageError) as raised:
         PlasticityInjection(**fields)
     assert str(raised.value) == f"PlasticityInjection: {message}"
+
+
+def test_what_never_learns_has_no_gradient_and_no_optimizer():
+    learner = learn((PlasticityInjection(), SpectralNorm()), "mlp", 2, optimizer=Adam(weight_decay=0.5, decayed="all"))
+    names, held = set(learner.net.params), learner.network.held
+    assert held == {name for name in names if name == GATE or name.endswith((".subtracted", ".left", ".right"))}
+    assert len(held) > 3 and held < names
+    assert all(set(memory) == names - held for memory in learner.net.slots.values())
