@@ -122,9 +122,11 @@ class Replay:
             discounts = torch.where(alive > 0, discounts * discount, discounts) * (ends != TERMINATED)
             reached = torch.where(alive > 0, (reached + 1) % self.rows, reached)
             alive = alive * (ends == CONTINUES)
+        seen = self.frames.observations(torch.cat([rows, reached], 1), columns.repeat(1, 2))
+        inputs, next_inputs = seen.chunk(2, 1)
         return {
-            "inputs": self.frames.observations(rows, columns),
-            "next_inputs": self.frames.observations(reached, columns),
+            "inputs": inputs,
+            "next_inputs": next_inputs,
             "actions": self.data["actions"][rows, self._members, columns],
             "tasks": self.data["tasks"][rows, self._members, columns],
             "returns": returns,
