@@ -1,0 +1,36 @@
+"""The same agents in float32 and in bfloat16: the curves in docs/benchmarks.md that say whether one learns like the other.
+
+Control problems by the settings that their agents have there, and Breakout by PQN with the Nature network, far enough to see it learn.
+"""
+
+CONTROL = (
+    ("cartpole:tasks=1,frames=96_000", "dqn", 12_000),
+    ("cartpole:tasks=1,frames=102_400", "pqn", 12_800),
+    ("cartpole:tasks=1,frames=30_720", "ppo", 3_840),
+    ("catch:tasks=1,frames=20_000", "dqn", 2_500),
+    ("catch:tasks=1,frames=30_720", "pqn", 3_840),
+    ("catch:tasks=1,frames=40_960", "ppo", 5_120),
+)
+
+EXPERIMENTS = tuple(
+    {
+        "benchmark": benchmark,
+        "agent": agent,
+        "network": f"mlp:precision={precision}",
+        "members": 5,
+        "checkpoint_every": every,
+        "evaluate": 20,
+    }
+    for benchmark, agent, every in CONTROL
+    for precision in ("float32", "bfloat16")
+) + tuple(
+    {
+        "benchmark": "atari:games=Breakout,frames=600_000,sticky=0,full_actions=false",
+        "agent": "pqn:environments=8,unroll=32,epochs=2",
+        "network": f"nature:norm=layer,precision={precision}",
+        "members": 3,
+        "checkpoint_every": 15_360,
+        "diagnose_every": 1000,
+    }
+    for precision in ("float32", "bfloat16")
+)
