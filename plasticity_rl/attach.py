@@ -51,7 +51,8 @@ def attach(
         plan = attach(module, optimizer, (ReDo(),), layers=layers, units={"first": "1"})
 
     A layer that is read in a way which `columns` cannot tell, as side by side with another's units, is `shared=True`: methods that recycle
-    units leave it alone. Parameters of no layer are left alone altogether.
+    units leave it alone. Parameters of no layer are left alone altogether. Frozen ones (without requires_grad) stay as they are, whatever
+    the method; a chain that refreshes is refused where one of its layers is frozen.
 
     What a refresh puts in place is what `fresh()` returns, a newly made module, or a copy whose `reset_parameters()` were called: PyTorch's
     initialisers, so give `fresh` where yours are others. Its random numbers are functions of `seed` alone and leave yours as they are.
@@ -157,9 +158,10 @@ class Plan:
 
         def before(*_: Any) -> None:
             if any(_overrides(each, "penalty") for each in self.chain):
+                learned = [param for param in self.params.values() if param.requires_grad]
                 with torch.enable_grad():
-                    grads = torch.autograd.grad(self.penalty(), list(self.params.values()), allow_unused=True)
-                for param, grad in zip(self.params.values(), grads, strict=True):
+                    grads = torch.autograd.grad(self.penalty(), learned, allow_unused=True)
+                for param, grad in zip(learned, grads, strict=True):
                     if grad is not None:
                         param.grad = grad if param.grad is None else param.grad.add_(grad)
 
@@ -314,7 +316,8 @@ class Plan:
 
     def _write(self, index: int, old: Net, new: Net, state: State) -> None:
         """Put new values into the module's own tensors, the optimizer's, and the state's."""
-        params = {name: param.clone() for name, param in new.params.items() if param is not old.params[name]}
+        written = {name for name, param in self.params.items() if param.requires_grad}
+        params = {name: new.params[name].clone() for name in written if new.params[name] is not old.params[name]}
         state = copied({name: tensor for name, tensor in state.items() if tensor is not self.states[index][name]})
         for name, param in params.items():
             self.params[name].copy_(param)

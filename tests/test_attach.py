@@ -279,6 +279,31 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
         attach(module, torch.optim.Adagrad(module.parameters()), chain, x).after_step()  # no memory is touched: any optimizer will do
 
 
+@pytest.mark.parametrize("hooked", [False, True], ids=["called", "hooked"])
+def test_no_method_moves_what_is_frozen(hooked):
+    tried = set()
+    for method in MEMBERS:
+        module = mlp(norm=True)
+        module[0].requires_grad_(False)
+        try:
+            plan = attach(module, optimizer := adam(module), (method,), torch.randn(2, 5))
+        except UsageError:  # refreshes, and what only builds
+            continue
+        if hooked:
+            plan.hook()
+        before = {name: param.clone() for name, param in module.named_parameters()}
+        for _ in range(3):
+            optimizer.zero_grad()
+            (module(torch.randn(4, 5)).square().mean() + (0 if hooked else plan.penalty())).backward()
+            optimizer.step()
+            if not hooked:
+                plan.after_step()
+        moved = {name for name, param in module.named_parameters() if not torch.equal(param, before[name])}
+        assert moved and not any(name.startswith("0.") for name in moved), (method, moved)
+        tried.add(type(method).__name__)
+    assert tried >= {"L2", "L2Init", "LayerRates", "NoisyUpdates", "NormalizeAndProject", "SoftReset", "Spectral", "WeightClipping"}
+
+
 def test_a_module_that_cannot_be_initialised_anew_is_refused_by_name():
     class Own(nn.Module):
         def __init__(self) -> None:
