@@ -22,6 +22,7 @@ from analysis.claims.page import Choice, Entry, write_page
 from analysis.claims.results import Result, read, record
 from launch import sweeps
 from launch.claim import SELECTORS, Arm, Claim, Scale, Values, cells, fill, placeholders
+from launch.destination import Destination
 from launch.runner import machine
 from launch.sweep import Said, run_sweep
 from launch.words import experiment
@@ -144,7 +145,7 @@ def carry_out(trial: Trial, device: str, compile: bool, other_code: bool) -> int
 
     def sweep(said: Sequence[Said]) -> int:
         different = list({experiment(each).key: each for each in said}.values())
-        return run_sweep(different, trial.folder.parent, trial.folder.name, device, compile, other_code)
+        return run_sweep(different, Destination(trial.folder.parent, trial.folder.name), device, compile, other_code)
 
     try:
         sweep([said for each in trial.searched().values() for _, said in each])  # a cell whose loss is no number is out of the race

@@ -25,10 +25,11 @@ def demo(*, runs: Path = Path("runs"), eager: bool = False) -> int:
         runs: folder of all runs; the demo's go to its folder `demo`, and a second call resumes or skips them
         eager: do not compile the update
     """
+    from launch.destination import Destination
     from launch.sweep import run_sweep
     from launch.sweeps.demo import EXPERIMENTS
 
-    failed = run_sweep(EXPERIMENTS, runs, "demo", "cpu", not eager)
+    failed = run_sweep(EXPERIMENTS, Destination(runs, "demo"), "cpu", not eager)
     return failed or report((runs / "demo",))
 
 
@@ -117,6 +118,7 @@ def run(
     described = experiment(said | {field: value for field, value in given.items() if value is not None})
 
     from launch import runner
+    from launch.destination import Destination
 
     if address and not described.actors:
         raise UsageError("--address is of the Ray cluster that actors run on; --actors says how many")
@@ -124,7 +126,7 @@ def run(
 
     reach(address)
     train = functools.partial(runner.train_here, address=address)
-    folder, outcome = runner.run(described, runs, name, pick(device), not eager, other_code, train, wandb=wandb)
+    folder, outcome = runner.run(described, Destination(runs, name, wandb), pick(device), not eager, other_code, train)
     print(f"{outcome}: {folder}\npython -m launch report {folder.parent}")
     return DONE
 
@@ -173,6 +175,7 @@ def sweep(
             they are not here
         other_code: go on with runs that other code began
     """
+    from launch.destination import Destination
     from launch.mirror import Mirror
     from launch.sweep import print_sweep, read_sweep, run_sweep, run_sweep_on_ray
 
@@ -181,15 +184,15 @@ def sweep(
     allow(plugin)
     experiments = read_sweep(file)
     if dry_run:
-        print_sweep(experiments, runs, name or file.stem, at_once, pick(device), gpus)
+        print_sweep(experiments, Destination(runs, name or file.stem), at_once, pick(device), gpus)
         return DONE
     _refuse_without_wandb(wandb)
-    copies = Mirror(mirror) if mirror else None
+    to = Destination(runs, name or file.stem, wandb, Mirror(mirror) if mirror else None)
     if on == "ray":
         if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
             raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
-        return run_sweep_on_ray(experiments, runs, name or file.stem, not eager, other_code, address, cpus, gpus, retries, wandb, copies)
-    return run_sweep(experiments, runs, name or file.stem, pick(device), not eager, other_code, at_once, wandb, copies)
+        return run_sweep_on_ray(experiments, to, not eager, other_code, address, cpus, gpus, retries)
+    return run_sweep(experiments, to, pick(device), not eager, other_code, at_once)
 
 
 def claims(
@@ -287,6 +290,7 @@ def tune(
 
     prepare_ray(address)
     from launch import tune
+    from launch.destination import Destination
 
     said, search = tune.read_search(file, field)
     words = tune.draw(said, search, trials, seed)
@@ -295,7 +299,7 @@ def tune(
         return DONE
     stopping = tune.Stopping(scheduler, grace, reduction)
     on_ray = dict(compile=not eager, other_code=other_code, address=address, cpus=cpus, gpus=gpus, retries=retries)
-    return tune.run(words, search, stopping, best, runs, name or file.stem, on_ray)
+    return tune.run(words, search, stopping, best, Destination(runs, name or file.stem), on_ray)
 
 
 def report(

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,8 +19,8 @@ from rich.live import Live
 from rich.table import Table
 
 from launch import runner
+from launch.destination import Destination
 from launch.join import connect
-from launch.mirror import Mirror
 from plasticity_rl import plugins
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
@@ -140,8 +139,7 @@ class _Remote:
 
 def run_sweep(
     experiments: Sequence[Experiment],
-    runs: Path,
-    name: str,
+    to: Destination,
     compile: bool,
     other_code: bool,
     address: str | None,
@@ -149,8 +147,6 @@ def run_sweep(
     gpus: float,
     retries: int,
     make_row: Callable[[Spec, Console], Row] = Row,
-    wandb: str | None = None,
-    mirror: Mirror | None = None,
 ) -> int:
     """Carry out a sweep; returns the exit code: 0, or that of the last failure. `cpus` and `gpus` are of each run; each is begun again
     `retries` times at most. Raises UsageError where no cluster is at `address` or none of its nodes could ever hold a run, and Stopped."""
@@ -165,7 +161,7 @@ def run_sweep(
         while True:
             try:
                 remote = _Remote(row, cpus, gpus, stopping)
-                _, outcome = runner.run(experiment, runs, name, "cpu", compile, other_code, remote, row, wandb, mirror)
+                _, outcome = runner.run(experiment, to, "cpu", compile, other_code, remote, row)
             except Stopping:
                 row.say("stopped early" if row.ended else "stopped")
                 return 0 if row.ended else 130

@@ -9,19 +9,19 @@ from filelock import FileLock, Timeout
 
 from agents.together import kind
 from launch import runner
-from launch.mirror import Mirror
+from launch.destination import Destination
 from launch.progress import Display
 from plasticity_rl import checkpoint
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.runs import Score, Tick, write_json
 
 
-def groups(experiments: Sequence[Experiment], root: Path, name: str, at_once: int) -> list[list[Experiment]]:
+def groups(experiments: Sequence[Experiment], to: Destination, at_once: int) -> list[list[Experiment]]:
     """Which runs are trained as one: those of one kind that are equally far, about `at_once` members together at most, in equal shares."""
     alike: dict[Hashable, list[Experiment]] = {}
     for each in experiments:
         same = kind(each)
-        alike.setdefault(each.key if same is None else (same, _updates(runner.place(root, name, each.key))), []).append(each)
+        alike.setdefault(each.key if same is None else (same, _updates(to.folder(each.key))), []).append(each)
     return [group for runs in alike.values() for group in _shares(runs, at_once)]
 
 
@@ -42,21 +42,14 @@ def _shares(runs: list[Experiment], at_once: int) -> list[list[Experiment]]:
 
 
 def run_together(
-    experiments: Sequence[Experiment],
-    root: Path,
-    name: str,
-    device: str,
-    compile: bool,
-    other_code: bool = False,
-    wandb: str | None = None,
-    mirror: Mirror | None = None,
+    experiments: Sequence[Experiment], to: Destination, device: str, compile: bool, other_code: bool = False
 ) -> list[tuple[Path, FloatingPointError | None]]:
-    """Carry out a group of `groups` in `root/name`: the folder of each, and what ended it before its time. The others go on meanwhile.
+    """Carry out a group of `groups`: the folder of each, and what ended it before its time. The others go on meanwhile.
 
     Raises what `runner.run` does, but for FloatingPointError.
     """
     specs = [runner.describe(each) for each in experiments]
-    folders = [runner.place(root, name, spec.key) for spec in specs]
+    folders = [to.folder(spec.key) for spec in specs]
     contexts = [
         runner.made_by(spec, compile) | runner.refuse_to_resume(folder, spec, other_code)
         for spec, folder in zip(specs, folders, strict=True)
@@ -70,10 +63,10 @@ def run_together(
                 stack.enter_context(FileLock(folder / ".lock", timeout=0))
             except Timeout as error:
                 raise runner.FolderTaken(f"{folder} is being written by another process") from error
-        recorders = [runner.Recorder(folder, spec, wandb, mirror) for folder, spec in zip(folders, specs, strict=True)]
+        recorders = [runner.Recorder(spec, to) for spec in specs]
         resumes = [recorder.resume for recorder in recorders if recorder.resume]
         if len(resumes) not in (0, len(specs)) or len({resume.facts["number"] for resume in resumes}) > 1:
-            raise runner.FolderTaken(f"runs in {root / name} were gone on with meanwhile by another process")
+            raise runner.FolderTaken(f"runs in {to.root / to.name} were gone on with meanwhile by another process")
         runner.prepare(experiments[0], members=sum(members))
         where = runner.machine(device) | {"together": {"runs": len(specs), "members": sum(members)}}
         for folder, context in zip(folders, contexts, strict=True):
@@ -101,7 +94,7 @@ def run_together(
                 display.tick(event)
                 shown = event.updates
             if signals.caught:
-                message = f"stopped; the same command resumes {len(specs)} runs in {root / name} from their last checkpoints"
+                message = f"stopped; the same command resumes {len(specs)} runs in {to.root / to.name} from their last checkpoints"
                 raise runner.Stopped(signals.caught, message)
         for place, recorder in enumerate(recorders):
             if place not in failures:

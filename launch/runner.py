@@ -21,15 +21,15 @@ import torch
 from filelock import FileLock, Timeout
 
 from launch.board import Board
+from launch.destination import Destination
 from launch.join import connect
-from launch.mirror import Mirror
 from launch.progress import Display
 from launch.weights_and_biases import WeightsAndBiases
 from plasticity_rl import checkpoint, plugins
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.runs import Metric, Picture, Score, Spec, Table, Tick, check_name, is_done, read_spec, sync_folder, truncate, write_json
+from plasticity_rl.runs import Metric, Picture, Score, Spec, Table, Tick, is_done, read_spec, sync_folder, truncate, write_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CODE = ("plasticity_rl", "envs", "agents")  # what a run's numbers depend on
@@ -73,21 +73,6 @@ def describe(experiment: Experiment) -> Spec:
     )
 
 
-def place(root: Path, name: str, key: str) -> Path:
-    """The run's folder. Raises UsageError for a name that is none and for a folder that leads elsewhere."""
-    folder = root / check_name(name) / key
-    for path in (root / name, folder):
-        if path.is_symlink():
-            raise UsageError(f"{path} is a link to somewhere else; a run's folder must be a folder")
-    try:
-        parent = next(path for path in (folder, *folder.parents) if path.exists())
-    except OSError as error:
-        raise UsageError(f"not a folder for runs: {error.strerror}") from error
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UsageError(f"cannot write in {parent}")
-    return folder
-
-
 class View(Protocol):
     """Who looks on at a run: `progress.Display`, or a row of the table of a sweep on Ray."""
 
@@ -111,32 +96,28 @@ def train_here(
 
 def run(
     experiment: Experiment,
-    root: Path,
-    name: str,
+    to: Destination,
     device: str = "cpu",
     compile: bool = True,
     other_code: bool = False,
     train: Train = train_here,
     view: View | None = None,
-    wandb: str | None = None,
-    mirror: Mirror | None = None,
 ) -> tuple[Path, str]:
-    """Carry out an experiment in `root/name/key`: `done`, or `skipped` where it was done before. An interrupted run goes on from its last
-    checkpoint. Whoever trains, this process alone writes; without a `view`, it shows the progress itself. `wandb` is a project to log to,
-    `mirror` a second place to keep the run in.
+    """Carry out an experiment; returns its folder, and `done`, or `skipped` where it was done before. An interrupted run goes on from its
+    last checkpoint. Whoever trains, this process alone writes; without a `view`, it shows the progress itself.
 
     Raises UsageError (nothing was written), FolderTaken, Stopped, FloatingPointError (a loss that is no number), OSError (the disk), and
     what `train` raises.
     """
     spec = describe(experiment)
-    folder = place(root, name, spec.key)
+    folder = to.folder(spec.key)
     if is_done(folder):
         return folder, "skipped"
     context = made_by(spec, compile) | refuse_to_resume(folder, spec, other_code)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            _carry_out(experiment, spec, context, folder, device, compile, train, view, wandb, mirror)
+            _carry_out(experiment, spec, context, Recorder(spec, to), device, compile, train, view)
     except Timeout as error:
         raise FolderTaken(f"{folder} is being written by another process") from error
     return folder, "done"
@@ -171,9 +152,10 @@ def machine(device: str) -> dict[str, Any]:
 class Recorder:
     """The folder of one run while it is written: rows, TensorBoard's view, checkpoints. Whoever writes it holds its lock."""
 
-    def __init__(self, folder: Path, spec: Spec, wandb: str | None = None, mirror: Mirror | None = None) -> None:
+    def __init__(self, spec: Spec, to: Destination) -> None:
         """Everything as it was at the last checkpoint, which is `resume`. Raises UsageError where there are only broken ones."""
-        self.folder, self._spec, self._project, self._mirror = folder, spec, wandb, mirror
+        self.folder = folder = to.folder(spec.key)
+        self._spec, self._to = spec, to
         if not (folder / "spec.json").exists():
             write_json(folder / "spec.json", spec._asdict())
         self.resume, problems = checkpoint.load_latest(folder / "checkpoints")
@@ -192,8 +174,8 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         self._tables = {kind: self._open.enter_context(closing(Table(self.folder / table, kind))) for table, kind in TABLES.items()}
         self._boards: list[Board | WeightsAndBiases] = [self._open.enter_context(Board(self.folder, self._spec))]
-        if self._project:
-            self._boards.append(self._open.enter_context(WeightsAndBiases(self.folder, self._spec, self._project)))
+        if self._to.wandb:
+            self._boards.append(self._open.enter_context(WeightsAndBiases(self.folder, self._spec, self._to.wandb)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -229,8 +211,8 @@ class Recorder:
     def _copy(self) -> None:
         """To the second place; a run does not end because that cannot be reached for a while."""
         try:
-            if self._mirror:
-                self._mirror.store(self.folder)
+            if self._to.mirror:
+                self._to.mirror.store(self.folder)
         except OSError as error:
             print(f"{self.folder} was not copied; its next checkpoint, or the same command, tries again: {error}", file=sys.stderr)
 
@@ -239,17 +221,14 @@ def _carry_out(
     experiment: Experiment,
     spec: Spec,
     context: dict[str, Any],
-    folder: Path,
+    recorder: Recorder,
     device: str,
     compile: bool,
     train: Train,
     view: View | None,
-    wandb: str | None,
-    mirror: Mirror | None,
 ) -> None:
-    recorder = Recorder(folder, spec, wandb, mirror)
     where, events = train(experiment, device, compile, recorder.resume)
-    write_json(folder / "context.json", context | where)
+    write_json(recorder.folder / "context.json", context | where)
     try:
         with Signals() as signals, recorder, closing(cast(Any, events)), nullcontext(view) if view else Display(spec) as display:
             for event in events:
@@ -259,7 +238,7 @@ def _carry_out(
                 elif isinstance(event, Tick):
                     display.tick(event)
                 if signals.caught:
-                    raise Stopped(signals.caught, f"stopped; the same command resumes {folder} from its last checkpoint")
+                    raise Stopped(signals.caught, f"stopped; the same command resumes {recorder.folder} from its last checkpoint")
     except FloatingPointError as error:
         recorder.fail(error)
         raise

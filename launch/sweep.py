@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from launch.destination import Destination
 from launch.join import prepare_ray
-from launch.mirror import Mirror
 from launch.words import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
@@ -51,22 +51,22 @@ def build(said: Sequence[Said]) -> list[Experiment]:
     return list(experiments.values())
 
 
-def print_sweep(said: Sequence[Said], runs: Path, name: str, at_once: int = 256, device: str = "cpu", gpus: float = 0.0) -> None:
+def print_sweep(said: Sequence[Said], to: Destination, at_once: int = 256, device: str = "cpu", gpus: float = 0.0) -> None:
     """What a sweep would do, and take: see `launch.estimate`. Runs with one number in the column `as one` are trained as one; `gpus` are
     of each run on Ray."""
     from launch import population
     from launch.estimate import SECONDS, costs
-    from launch.runner import describe, place
+    from launch.runner import describe
 
     experiments = build(said)
-    left = [each for each in experiments if not is_done(place(runs, name, each.key))]
-    groups = [group for group in population.groups(left, runs, name, at_once) if len(group) > 1]
+    left = [each for each in experiments if not is_done(to.folder(each.key))]
+    groups = [group for group in population.groups(left, to, at_once) if len(group) > 1]
     numbers = {each.key: str(number) for number, group in enumerate(groups, start=1) for each in group}
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     for heading in ("chain", "benchmark", "members", "each", "as one", "state", "key"):
         table.add_column(heading, no_wrap=heading != "chain")
     for each in experiments:
-        spec, folder = describe(each), place(runs, name, each.key)
+        spec, folder = describe(each), to.folder(each.key)
         state = "done: skipped" if is_done(folder) else "unfinished: resumed" if folder.exists() else "new"
         budget = sum(visit["budget"] for visit in spec.visits)
         table.add_row(spec.label, spec.benchmark, str(spec.members), f"{budget:,} {spec.unit}", numbers.get(each.key, ""), state, spec.key)
@@ -91,45 +91,32 @@ def _hours(hours: float) -> str:
 
 def run_sweep_on_ray(
     said: Sequence[Said],
-    runs: Path,
-    name: str,
+    to: Destination,
     compile: bool,
     other_code: bool,
     address: str | None,
     cpus: float,
     gpus: float,
     retries: int,
-    wandb: str | None = None,
-    mirror: Mirror | None = None,
 ) -> int:
     """The same on a Ray cluster: see `launch.on_ray`."""
     prepare_ray(address)
     from launch import on_ray
 
-    experiments = _refuse_first(build(said), runs, name, other_code, mirror)
+    experiments = _refuse_first(build(said), to, other_code)
     if any(each.actors for each in experiments):
         raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
-    return on_ray.run_sweep(experiments, runs, name, compile, other_code, address, cpus, gpus, retries, wandb=wandb, mirror=mirror)
+    return on_ray.run_sweep(experiments, to, compile, other_code, address, cpus, gpus, retries)
 
 
-def run_sweep(
-    said: Sequence[Said],
-    runs: Path,
-    name: str,
-    device: str,
-    compile: bool,
-    other_code: bool = False,
-    at_once: int = 256,
-    wandb: str | None = None,
-    mirror: Mirror | None = None,
-) -> int:
+def run_sweep(said: Sequence[Said], to: Destination, device: str, compile: bool, other_code: bool = False, at_once: int = 256) -> int:
     """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure.
 
     Runs that can be trained as one are, `at_once` members at most (see `launch.population`).
     """
     from launch import population
 
-    experiments = _refuse_first(build(said), runs, name, other_code, mirror)
+    experiments = _refuse_first(build(said), to, other_code)
     console, failure, told = Console(highlight=False), 0, 0
 
     def tell(each: Experiment, folder: Path, outcome: str) -> None:
@@ -140,13 +127,13 @@ def run_sweep(
 
     left = []
     for each in experiments:
-        folder = runs / name / each.key
+        folder = to.folder(each.key)
         if is_done(folder):
             tell(each, folder, "skipped")
         else:
             left.append(each)
-    for group in population.groups(left, runs, name, at_once):
-        began, ends = time.monotonic(), _carry_out(group, runs, name, device, compile, other_code, wandb, mirror)
+    for group in population.groups(left, to, at_once):
+        began, ends = time.monotonic(), _carry_out(group, to, device, compile, other_code)
         along = f" with {len(group) - 1} more" if len(group) > 1 else ""
         for each, (folder, error) in zip(group, ends, strict=True):
             if error is None:
@@ -159,36 +146,29 @@ def run_sweep(
 
 
 def _carry_out(
-    group: Sequence[Experiment],
-    runs: Path,
-    name: str,
-    device: str,
-    compile: bool,
-    other_code: bool,
-    wandb: str | None,
-    mirror: Mirror | None,
+    group: Sequence[Experiment], to: Destination, device: str, compile: bool, other_code: bool
 ) -> Sequence[tuple[Path, Exception | None]]:
     """The folder of each run of a group, and what ended it too soon."""
     from agents.remote import ActorsLost
     from launch import population, runner
 
     if len(group) > 1:
-        return population.run_together(group, runs, name, device, compile, other_code, wandb, mirror)
+        return population.run_together(group, to, device, compile, other_code)
     try:
-        folder, _ = runner.run(group[0], runs, name, device, compile, other_code, wandb=wandb, mirror=mirror)
+        folder, _ = runner.run(group[0], to, device, compile, other_code)
     except (FloatingPointError, ActorsLost) as error:
-        return [(runs / name / group[0].key, error)]
+        return [(to.folder(group[0].key), error)]
     return [(folder, None)]
 
 
-def _refuse_first(experiments: list[Experiment], runs: Path, name: str, other_code: bool, mirror: Mirror | None) -> list[Experiment]:
+def _refuse_first(experiments: list[Experiment], to: Destination, other_code: bool) -> list[Experiment]:
     """All of them before the first is begun: a wrong sweep leaves nothing behind. What only the mirror has is fetched."""
     from launch import runner
 
     for each in experiments:
-        folder = runner.place(runs, name, each.key)
-        if mirror:
-            mirror.meet(folder)
+        folder = to.folder(each.key)
+        if to.mirror:
+            to.mirror.meet(folder)
         if not is_done(folder):
             runner.refuse_to_resume(folder, runner.describe(each), other_code)
     return experiments

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launch import on_ray, runner
+from launch.destination import Destination
 from launch.sweep import build
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
@@ -201,9 +202,9 @@ class Trial(on_ray.Row):
         return score is not None and self._judge.stops(self.spec.key, time, score)
 
 
-def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, runs: Path, name: str, settings: dict[str, Any]) -> int:
+def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, to: Destination, settings: dict[str, Any]) -> int:
     """Carry out the trials; returns the exit code of `on_ray.run_sweep`, which gets the settings. Which trials were stopped is kept in
-    runs/name/trials.json, so that the same command leaves them so."""
+    trials.json beside their folders, so that the same command leaves them so."""
     experiments = build(words)
     if any(each.actors for each in experiments):
         raise UsageError("trials take whole processors each, and no actors of their own")
@@ -211,8 +212,8 @@ def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, ru
     totals = {sum(visit["budget"] for visit in spec.visits) for spec in specs}
     if len(totals) > 1 or len({spec.benchmark for spec in specs}) > 1:
         raise UsageError("trials must have one benchmark and one budget, so that scores at the same time can be compared")
-    folders = {spec.key: runner.place(runs, name, spec.key) for spec in specs}
-    record = runs / name / "trials.json"
+    folders = {spec.key: to.folder(spec.key) for spec in specs}
+    record = to.root / to.name / "trials.json"
     stopped = _read_stopped(record)
     left = [each for each in experiments if each.key not in stopped]
     for spec in specs:
@@ -221,7 +222,7 @@ def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, ru
     judge, console = Judge(stopping, totals.pop()), Console(highlight=False)
     trials = {spec.key: Trial(spec, console, judge, folders[spec.key], spec.key in stopped) for spec in specs}
     try:
-        return on_ray.run_sweep(left, runs, name, **settings, make_row=lambda spec, _: trials[spec.key]) if left else 0
+        return on_ray.run_sweep(left, to, **settings, make_row=lambda spec, _: trials[spec.key]) if left else 0
     finally:
         if record.parent.exists():
             write_json(record, {"stopped": sorted(key for key, trial in trials.items() if trial.ended)})

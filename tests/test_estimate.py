@@ -6,6 +6,7 @@ import pytest
 
 from launch import estimate, runner
 from launch.__main__ import main
+from launch.destination import Destination
 from launch.words import experiment
 from plasticity_rl.checkpoint import checkpoints
 from tests.training import CARTPOLE, LABELS
@@ -17,7 +18,7 @@ KEPT = CARTPOLE | {"agent": CARTPOLE["agent"] + ",replay_at_switch=keep,train_ev
 @pytest.mark.parametrize("said", [LABELS, CARTPOLE, RAINBOW, KEPT, CARTPOLE | {"agent": "ppo:environments=4,unroll=8,minibatches=2"}])
 def test_checkpoints_take_what_was_said(said: dict, tmp_path: Path) -> None:
     made = experiment(said)
-    folder, _ = runner.run(made, tmp_path, "sized", compile=False)
+    folder, _ = runner.run(made, Destination(tmp_path, "sized"), compile=False)
     largest = max(path.joinpath("tensors.safetensors").stat().st_size for path in checkpoints(folder / "checkpoints"))
     header = 20_000  # names and shapes; and rows at the ends of legs, and blocks of priorities that are not whole
     assert largest - header < estimate.checkpoint_size(made) <= largest + header

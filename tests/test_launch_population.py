@@ -10,6 +10,7 @@ from filelock import FileLock
 from agents.diagnostics import COSTS
 from agents.supervised import Supervised
 from launch import runner
+from launch.destination import Destination
 from launch.population import groups, run_together
 from launch.sweep import build, print_sweep, run_sweep
 from plasticity_rl.checkpoint import Snapshot, load_latest
@@ -26,7 +27,7 @@ TOGETHER = [SAID[0], SAID[2], SAID[3]]
 
 
 def sweep(said: list[dict[str, Any]], runs: Path, at_once: int = 256) -> int:
-    return run_sweep(said, runs, "s", "cpu", compile=False, at_once=at_once)
+    return run_sweep(said, Destination(runs, "s"), "cpu", compile=False, at_once=at_once)
 
 
 def assert_as_alone(folder: Path, alone: Path) -> None:
@@ -91,7 +92,7 @@ def test_an_interrupted_population_is_gone_on_with(alone: Path, tmp_path: Path, 
         with pytest.raises(runner.Stopped):
             sweep(TOGETHER, tmp_path)
     made = build(TOGETHER)
-    found = groups(made, tmp_path, "s", 256)  # after 4, one of them is a checkpoint further than the others
+    found = groups(made, Destination(tmp_path, "s"), 256)  # after 4, one of them is a checkpoint further than the others
     assert [len(group) for group in found] == ([3] if after == 3 else [1, 2])
     assert sweep(TOGETHER, tmp_path) == 0
     for each in made:
@@ -114,19 +115,20 @@ def test_a_folder_that_is_taken_is_left_alone(tmp_path: Path) -> None:
     taken = tmp_path / "s" / made[1].key
     taken.mkdir(parents=True)
     with FileLock(taken / ".lock"), pytest.raises(runner.FolderTaken, match="is being written by another process"):
-        run_together(made, tmp_path, "s", "cpu", compile=False)
+        run_together(made, Destination(tmp_path, "s"), "cpu", compile=False)
     assert not list((tmp_path / "s").rglob("spec.json"))
 
 
 def test_groups_share_members_equally(tmp_path: Path) -> None:
     made = build([LABELS | {"seed": seed, "members": 10} for seed in range(27)] + [CARTPOLE, CARTPOLE | {"seed": 1}])
-    assert [len(group) for group in groups(made, tmp_path, "s", 256)] == [14, 13, 1, 1]
-    assert [len(group) for group in groups(made, tmp_path, "s", 270)] == [27, 1, 1]
-    assert [len(group) for group in groups(made, tmp_path, "s", 1)] == [1] * 29
-    assert groups([], tmp_path, "s", 256) == []
+    to = Destination(tmp_path, "s")
+    assert [len(group) for group in groups(made, to, 256)] == [14, 13, 1, 1]
+    assert [len(group) for group in groups(made, to, 270)] == [27, 1, 1]
+    assert [len(group) for group in groups(made, to, 1)] == [1] * 29
+    assert groups([], to, 256) == []
 
 
 def test_a_dry_run_shows_what_is_trained_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    print_sweep(SAID, tmp_path, "s")
+    print_sweep(SAID, Destination(tmp_path, "s"))
     rows = [line.split() for line in capsys.readouterr().out.partition("\n\n")[0].splitlines()[1:]]
     assert [row[-3] for row in rows] == ["1", "updates", "1", "1"] and not list(tmp_path.iterdir())

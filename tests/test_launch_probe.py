@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
+from launch.destination import Destination
 from launch.words import experiment
 from plasticity_rl.runs import Metric, Spec, read_rows, read_spec, write_json
 from tests.training import CARTPOLE, LABELS
@@ -16,7 +17,7 @@ def train(root: Path, said: dict) -> Path:
     """A finished run."""
     from launch import runner
 
-    return runner.run(experiment(said), root, "probed", compile=False)[0]
+    return runner.run(experiment(said), Destination(root, "probed"), compile=False)[0]
 
 
 @pytest.fixture(scope="module")

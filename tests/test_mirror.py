@@ -9,6 +9,7 @@ import pytest
 
 from launch import runner
 from launch.__main__ import main
+from launch.destination import Destination
 from launch.mirror import Mirror
 from launch.words import experiment
 from plasticity_rl.checkpoint import Event, Snapshot, checkpoints
@@ -49,7 +50,7 @@ def run(runs: Path, mirror: Mirror | None, cut_after: int | None = None) -> tupl
     began: list[int] = []
     if mirror:
         mirror.meet(runs / "s" / EXPERIMENT.key)
-    folder, _ = runner.run(EXPERIMENT, runs, "s", compile=False, train=train(cut_after, began), mirror=mirror)
+    folder, _ = runner.run(EXPERIMENT, Destination(runs, "s", mirror=mirror), compile=False, train=train(cut_after, began))
     return folder, began[0]
 
 

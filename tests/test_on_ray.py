@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from launch import on_ray, runner
+from launch.destination import Destination
 from launch.sweeps.demo import LABELS
 from launch.words import experiment
 from plasticity_rl.runs import Tick
@@ -151,7 +152,7 @@ def test_a_second_signal_tells_the_threads_to_stop(tmp_path: Path, monkeypatch: 
     told = []
 
     def busy(*arguments: Any) -> None:
-        told.append(arguments[6]._stopping.wait(20))
+        told.append(arguments[5]._stopping.wait(20))
         raise on_ray.Stopping
 
     def twice(_: float) -> None:
@@ -163,7 +164,7 @@ def test_a_second_signal_tells_the_threads_to_stop(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(runner, "run", busy)
     monkeypatch.setattr(on_ray, "time", SimpleNamespace(sleep=twice, monotonic=time.monotonic))
     with pytest.raises(runner.Stopped, match="at once"):
-        on_ray.run_sweep([experiment({"seed": seed}) for seed in (0, 1)], tmp_path, "stopped", False, False, None, 1.0, 0.0, 3)
+        on_ray.run_sweep([experiment({"seed": seed}) for seed in (0, 1)], Destination(tmp_path, "stopped"), False, False, None, 1.0, 0.0, 3)
     assert told == [True, True]
 
 
@@ -197,5 +198,5 @@ def test_what_trains_is_closed_where_a_run_is_stopped(tmp_path: Path) -> None:
         return {}, kept[0]
 
     with pytest.raises(runner.Stopped):
-        runner.run(made, tmp_path, "stopped", train=train)
+        runner.run(made, Destination(tmp_path, "stopped"), train=train)
     assert closed == [True]

@@ -15,6 +15,7 @@ from envs.atari import Atari
 from launch import runner
 from launch.__main__ import main
 from launch.board import Board
+from launch.destination import Destination
 from launch.play import Played, find_checkpoint, play, read_params, seeds_for
 from launch.video import KEPT, RATE, SCALE, Film
 from launch.words import experiment
@@ -33,7 +34,7 @@ POLES |= {"agent": CARTPOLE["agent"] + ",evaluation_epsilon=0"}
 def trained(root: Path, said: dict[str, object]) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "THREADS", 1)  # the workers share the processors
-        return runner.run(experiment(said), root, "first", compile=False)[0]
+        return runner.run(experiment(said), Destination(root, "first"), compile=False)[0]
 
 
 @pytest.fixture(scope="module")
