@@ -1,4 +1,4 @@
-"""`python -m launch`: from a command line to a command and an exit code. The commands themselves stand in commands.py and bench/."""
+"""`python -m launch`: from a command line to a command and an exit code. The commands themselves stand in commands/ and bench/."""
 
 import functools
 import inspect
@@ -10,8 +10,8 @@ from io import StringIO
 
 import tyro
 
-from launch import commands
 from launch.bench.commands import BENCHES
+from launch.commands import about, results, training
 from plasticity_rl.checks import UsageError, choose
 
 DONE, USAGE, TAKEN, LOST, DISK, NUMERIC = 0, 2, 3, 4, 5, 6
@@ -32,28 +32,28 @@ COMMANDS = {
     **{
         each.__name__: each
         for each in (
-            commands.demo,
-            commands.run,
-            commands.sweep,
-            commands.claims,
-            commands.tune,
-            commands.report,
-            commands.mechanisms,
-            commands.compare,
-            commands.board,
-            commands.watch,
-            commands.play,
-            commands.probe,
-            commands.show,
-            commands.interventions,
-            commands.doctor,
+            training.demo,
+            training.run,
+            training.sweep,
+            training.claims,
+            training.tune,
+            results.report,
+            results.mechanisms,
+            results.compare,
+            results.board,
+            results.watch,
+            results.play,
+            results.probe,
+            about.show,
+            about.interventions,
+            about.doctor,
         )
     },
-    "rebuild-board": commands.rebuild_board,
+    "rebuild-board": results.rebuild_board,
     "bench": bench,
     "cluster": cluster,
 }
-GROUPS = {"bench": BENCHES, "cluster": {"check": commands.cluster_check, "token": commands.cluster_token}}
+GROUPS = {"bench": BENCHES, "cluster": {"check": about.cluster_check, "token": about.cluster_token}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

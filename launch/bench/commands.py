@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from launch.commands import DONE, Device, Plugins, allow, pick
+from launch.commands.options import DONE, Device, Plugins, allow, pick
 from plasticity_rl.checks import UsageError, choose
 
 

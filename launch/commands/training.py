@@ -1,21 +1,14 @@
-"""What a person does with runs: each command of `python -m launch` is a function here. What is heavy is imported inside it."""
+"""Commands that train: one run, several, those that claims of papers need, a search."""
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from launch.commands.options import DONE, Address, Count, Device, Plugins, Project, Words, allow, pick
+from launch.commands.results import report
 from plasticity_rl.checks import UsageError
-
-DONE = 0
-
-Device = Literal["auto", "cpu", "cuda"]
-Words = Annotated[str | None, tyro.conf.arg(metavar="WORD[:FIELD=VALUE,...]", help_behavior_hint="(default: the benchmark's)")]
-Count = Annotated[str | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the benchmark's)")]
-Project = Annotated[str | None, tyro.conf.arg(metavar="PROJECT", help_behavior_hint="(optional)")]
-Plugins = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="MODULE", help_behavior_hint="(repeatable)")]
 
 
 def demo(*, runs: Path = Path("runs"), eager: bool = False) -> int:
@@ -52,7 +45,7 @@ def run(
     evaluate: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     actors: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
     free_running: bool = False,
-    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None,
+    address: Address = None,
     file: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")] = None,
     plugin: Plugins = (),
     runs: Path = Path("runs"),
@@ -144,7 +137,7 @@ def sweep(
     eager: bool = False,
     at_once: int = 256,
     on: Literal["here", "ray"] = "here",
-    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None,
+    address: Address = None,
     cpus: float = 1.0,
     gpus: float = 0.0,
     retries: int = 3,
@@ -189,8 +182,7 @@ def sweep(
     _refuse_without_wandb(wandb)
     to = Destination(runs, name or file.stem, wandb, Mirror(mirror) if mirror else None)
     if on == "ray":
-        if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
-            raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
+        _check_shares(cpus, gpus, retries)
         return run_sweep_on_ray(experiments, to, not eager, other_code, address, cpus, gpus, retries)
     return run_sweep(experiments, to, pick(device), not eager, other_code, at_once)
 
@@ -247,7 +239,7 @@ def tune(
     plugin: Plugins = (),
     runs: Path = Path("runs"),
     eager: bool = False,
-    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None,
+    address: Address = None,
     cpus: float = 1.0,
     gpus: float = 0.0,
     retries: int = 3,
@@ -278,8 +270,7 @@ def tune(
         retries: how often a trial that lost its worker is begun again from its last checkpoint
         other_code: go on with trials that other code began
     """
-    if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
-        raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
+    _check_shares(cpus, gpus, retries)
     if not (0 < trials <= 10_000 and 0 <= seed < 2**32 and 0 < grace <= 1 and 1 < reduction <= 100 and 0 <= best <= 10_000):
         raise UsageError(
             "trials must lie in [1, 10000], seed in [0, 4294967295], grace in (0, 1], reduction in (1, 100], best in [0, 10000], "
@@ -302,253 +293,9 @@ def tune(
     return tune.run(words, search, stopping, best, Destination(runs, name or file.stem), on_ray)
 
 
-def report(
-    folders: tuple[Path, ...],
-    /,
-    *,
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: report/ in the first folder)")] = None,
-    theirs: Annotated[Path | None, tyro.conf.arg(metavar="CSV", help_behavior_hint="(optional)")] = None,
-) -> int:
-    """Write report.html, with its tables and figures, of all runs below some folders, and print its verdicts.
-
-    Args:
-        folders: folders of runs
-        out: where to write
-        theirs: other people's scores to stand beside, a file of columns source, label, measure, task, run, score
-    """
-    from rich.console import Console
-
-    from analysis.report import terminal_table, write_report
-
-    if not folders:
-        raise UsageError("report needs a folder of runs")
-    target = out or folders[0] / "report"
-    written = write_report(folders, target, theirs)
-    Console().print(terminal_table(written))
-    print(f"\n{target / 'report.html'}")
-    return DONE
-
-
-def mechanisms(
-    folders: tuple[Path, ...],
-    /,
-    *,
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: mechanisms/ in the first folder)")] = None,
-) -> int:
-    """What moved inside the networks before their score fell? Units, norms, values, curvature and probes over visits, as a page.
-
-    Each stands beside the fresh control's and an untrained network's, as far as metrics.csv reports it. See docs/mechanisms.md.
-
-    Args:
-        folders: folders of runs; the fresh control's run should be among them
-        out: where to write
-    """
-    from rich.console import Console
-
-    from analysis.mechanism_page import write_page
-
-    if not folders:
-        raise UsageError("mechanisms needs a folder of runs")
-    page, parts = write_page(folders, out or folders[0] / "mechanisms")
-    console = Console(highlight=False)
-    for part in parts:
-        console.print(f"[bold]{part.name}[/]")
-        for line in (*part.readings, *(f"missing: {line}" for line in part.missing)):
-            console.print(line, markup=False)
-    print(f"\n{page}")
-    return DONE
-
-
-def compare(a: str, b: str, /, *, runs: Path = Path("runs")) -> int:
-    """Is B better than A, by how much, and how sure is that? Paired where both have members of the same seeds on the same data.
-
-    Args:
-        a: folder of a run, or of several of one chain; or the label of a chain, such as none
-        b: the other one
-        runs: folder of the runs whose chains are named by label
-    """
-    from launch.compare import compare
-
-    compare(a, b, runs)
-    return DONE
-
-
-def board(folder: Path, /, *, port: int = 6006) -> int:
-    """Show the runs below a folder in TensorBoard, on 127.0.0.1 alone, each under its benchmark, chain and seed.
-
-    Args:
-        folder: folder of runs; those begun later are shown by the next call
-        port: TCP port; 0 takes a free one
-    """
-    from launch.board import serve
-
-    return serve(folder, port)
-
-
-def rebuild_board(run: Path, /) -> int:
-    """Make TensorBoard's view of a run anew from its CSV files, where it was lost or is broken.
-
-    Args:
-        run: a run's folder, runs/NAME/KEY
-    """
-    from launch.board import rebuild
-
-    rebuild(run)
-    return DONE
-
-
-def watch(folder: Path, /, *, once: bool = False, every: float = 2.0) -> int:
-    """Watch the runs below a folder from their files alone, wherever they are carried out: state, progress, score, speed, time left.
-
-    Args:
-        folder: folder of runs
-        once: print how they are now, and stop
-        every: seconds between two looks
-    """
-    if not 0.1 <= every <= 3600:
-        raise UsageError(f"every must lie in [0.1, 3600], not {every:g}")
-    from launch.watch import watch
-
-    watch(folder, once, every)
-    return DONE
-
-
-def play(
-    run: Path,
-    /,
-    *,
-    member: int = 0,
-    task: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: the one it was learning)")] = None,
-    episodes: int = 1,
-    checkpoint: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the newest)")] = None,
-    video: bool = False,
-    steps: int = 4500,
-    seed: int = 0,
-    plugin: Plugins = (),
-) -> int:
-    """Let a member of a run play whole episodes as evaluations do, without learning, and film it.
-
-    A video goes to RUN/videos as .mp4, .gif and a sheet of twelve pictures (.png), and under Images in TensorBoard.
-
-    Args:
-        run: a run's folder, runs/NAME/KEY
-        member: which of the networks, from 0
-        task: what to play
-        episodes: how many, side by side
-        checkpoint: number of one in RUN/checkpoints
-        video: film them
-        steps: the most in an episode; 4500 are five minutes of Atari
-        seed: of the episodes' starts and of the policy's chance
-        plugin: a module with methods of your own that the run has
-    """
-    from launch.play import play
-
-    allow(plugin)
-    play(run, member, task, episodes, checkpoint, video, steps, seed)
-    return DONE
-
-
-def probe(
-    run: Path,
-    /,
-    *,
-    checkpoint: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the newest)")] = None,
-    targets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TARGET ...]", help_behavior_hint="(default: all that there are)")] = (),
-    updates: int = 2000,
-    functions: int = 10,
-    plugin: Plugins = (),
-    device: Device = "auto",
-    eager: bool = False,
-) -> int:
-    """How trainable is a checkpoint? Copies of its networks learn something new beside untrained ones, by the run's own rule.
-
-    Targets are random functions, a teacher network and targets with a large offset, all on recent observations, and on streams the next
-    and the first task. The table goes to RUN/probes as a CSV file too; the run itself is left as it is. See docs/probes.md.
-
-    Args:
-        run: a run's folder, runs/NAME/KEY
-        checkpoint: number of one in RUN/checkpoints
-        targets: what is learned: random, teacher, offset, next, first
-        updates: of each copy
-        functions: how many are drawn of random, teacher and offset each
-        plugin: a module with methods of your own that the run has
-        device: auto takes a GPU where there is one
-        eager: do not compile the updates
-    """
-    from launch.probe import probe
-
-    allow(plugin)
-    probe(run, checkpoint, targets, updates, functions, pick(device), not eager)
-    return DONE
-
-
-def show(word: str | None = None, /, *, plugin: Plugins = ()) -> int:
-    """List every benchmark, agent, network, optimizer, schedule and method; or, for a word, what it is and its settings.
-
-    Args:
-        word: one of the words
-        plugin: a module with methods of your own
-    """
-    from launch.show import print_all, print_page
-
-    allow(plugin)
-    if word is None:
-        print_all()
-    else:
-        print_page(word)
-    return DONE
-
-
-def interventions(word: str | None = None, /, *, markdown: bool = False, plugin: Plugins = ()) -> int:
-    """List every method: the moments it uses, what it needs, its paper and its idea; or, for one of them, all that is said of it.
-
-    Args:
-        word: one of the methods
-        markdown: print the table of all methods for a README
-        plugin: a module with methods of your own
-    """
-    if word is not None and markdown:
-        raise UsageError("--markdown prints all methods; leave the word out")
-    from launch.interventions import print_all, print_markdown, print_page
-
-    allow(plugin)
-    if word is not None:
-        print_page(word)
-    elif markdown:
-        print_markdown()
-    else:
-        print_all()
-    return DONE
-
-
-def doctor() -> int:
-    """Say what this machine has of what the project needs."""
-    from launch.doctor import examine
-
-    return examine()
-
-
-def cluster_check(
-    *,
-    address: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = "auto",
-    open: bool = False,
-) -> int:
-    """Say what a Ray cluster has, whether it asks for a token, and which versions its nodes have beside this machine.
-
-    Args:
-        address: where; `auto` finds one on this machine
-        open: look at one that lets everybody in, too
-    """
-    from launch.cluster_check import examine
-
-    return examine(address, open)
-
-
-def cluster_token() -> int:
-    """Make the token of Ray clusters, ~/.ray/auth_token, where there is none, and see that nobody else can read it."""
-    from launch.cluster_check import make_token
-
-    return make_token()
+def _check_shares(cpus: float, gpus: float, retries: int) -> None:
+    if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
+        raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
 
 
 def _refuse_without_wandb(project: str | None) -> None:
@@ -556,18 +303,3 @@ def _refuse_without_wandb(project: str | None) -> None:
         from launch.weights_and_biases import package
 
         package()
-
-
-def allow(modules: Sequence[str]) -> None:
-    from plasticity_rl import plugins
-
-    plugins.allow(modules)
-
-
-def pick(wanted: Device) -> str:
-    """The device that is meant. Raises UsageError where it is not there."""
-    import torch
-
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device was found; --device cpu or auto")
-    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,77 @@
+"""Commands that say what there is: words, methods, this machine, a cluster."""
+
+from typing import Annotated
+
+import tyro
+
+from launch.commands.options import DONE, Plugins, allow
+from plasticity_rl.checks import UsageError
+
+
+def show(word: str | None = None, /, *, plugin: Plugins = ()) -> int:
+    """List every benchmark, agent, network, optimizer, schedule and method; or, for a word, what it is and its settings.
+
+    Args:
+        word: one of the words
+        plugin: a module with methods of your own
+    """
+    from launch.show import print_all, print_page
+
+    allow(plugin)
+    if word is None:
+        print_all()
+    else:
+        print_page(word)
+    return DONE
+
+
+def interventions(word: str | None = None, /, *, markdown: bool = False, plugin: Plugins = ()) -> int:
+    """List every method: the moments it uses, what it needs, its paper and its idea; or, for one of them, all that is said of it.
+
+    Args:
+        word: one of the methods
+        markdown: print the table of all methods for a README
+        plugin: a module with methods of your own
+    """
+    if word is not None and markdown:
+        raise UsageError("--markdown prints all methods; leave the word out")
+    from launch.interventions import print_all, print_markdown, print_page
+
+    allow(plugin)
+    if word is not None:
+        print_page(word)
+    elif markdown:
+        print_markdown()
+    else:
+        print_all()
+    return DONE
+
+
+def doctor() -> int:
+    """Say what this machine has of what the project needs."""
+    from launch.doctor import examine
+
+    return examine()
+
+
+def cluster_check(
+    *,
+    address: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = "auto",
+    open: bool = False,
+) -> int:
+    """Say what a Ray cluster has, whether it asks for a token, and which versions its nodes have beside this machine.
+
+    Args:
+        address: where; `auto` finds one on this machine
+        open: look at one that lets everybody in, too
+    """
+    from launch.cluster_check import examine
+
+    return examine(address, open)
+
+
+def cluster_token() -> int:
+    """Make the token of Ray clusters, ~/.ray/auth_token, where there is none, and see that nobody else can read it."""
+    from launch.cluster_check import make_token
+
+    return make_token()
