@@ -9,9 +9,9 @@ from torch.utils._pytree import tree_map
 
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions.base import own_units
+from plasticity_rl.layers import Params
 from plasticity_rl.learner import Batch, Learner
 from plasticity_rl.metrics import curvature, function, norms
-from plasticity_rl.networks import Params
 
 EXAMPLES = 64  # of the kernel and the Jacobian, those of Lyle et al. 2024 (arXiv 2402.18762), by a secondary source
 EIGENVALUES = 3

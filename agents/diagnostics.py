@@ -16,12 +16,12 @@ from agents.curvature import Curvature
 from agents.pictures import pictures
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions.base import tops
+from plasticity_rl.layers import Params
 from plasticity_rl.learner import Batch, Learner, sizes
 from plasticity_rl.lift import copied, in_turn, lift
 from plasticity_rl.metrics import finite
 from plasticity_rl.metrics.norms import GRADIENT
 from plasticity_rl.metrics.units import moments
-from plasticity_rl.networks import Params
 from plasticity_rl.runs import Metric, Picture
 
 COSTS = ("updates_per_second", "memory_mb")  # what no two runs share

@@ -14,7 +14,8 @@ from agents.value_heads import Categorical, Quantiles, Scalar, ValueHead
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import Ends, Network, Params, midpoints
+from plasticity_rl.layers import Ends, Params
+from plasticity_rl.network import Network, midpoints
 
 COSINES = 64  # of IQN's embedding, the paper's
 

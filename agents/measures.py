@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from plasticity_rl.layers import Layer, Params
 from plasticity_rl.metrics import function, norms, ranks, units
-from plasticity_rl.networks import Layer, Params
 
 Layers = tuple[Layer, ...]
 Found = dict[str, Tensor]

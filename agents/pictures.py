@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from plasticity_rl.interventions.base import tops
+from plasticity_rl.layers import Params
 from plasticity_rl.learner import Learner
 from plasticity_rl.metrics.ranks import singular_values
-from plasticity_rl.networks import Params
 from plasticity_rl.runs import Picture
 
 VALUES = 4096  # of a histogram; ours

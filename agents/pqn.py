@@ -13,7 +13,8 @@ from agents.rewards import Rewards
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import Ends, Network, Params
+from plasticity_rl.layers import Ends, Params
+from plasticity_rl.network import Network
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from envs.pools import Step
 from envs.sequences import Visit
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import Params
+from plasticity_rl.layers import Params
 
 DEATHS = 5  # of an actor without forgiveness, after which the run is given up
 FORGIVEN = 0.25  # of a death, by every unroll that the actor delivers

@@ -13,7 +13,8 @@ from agents.value_heads import Categorical
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import Network, Params
+from plasticity_rl.layers import Params
+from plasticity_rl.network import Network
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from plasticity_rl.checkpoint import Snapshot
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
-from plasticity_rl.networks import Network
+from plasticity_rl.network import Network
 from plasticity_rl.population import Cell, shape
 
 OWN = ("seed", "members", "schedule", "network", "optimizer", "chain")

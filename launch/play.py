@@ -22,8 +22,9 @@ from plasticity_rl import checkpoint
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import MAX_SEED, Experiment
 from plasticity_rl.interventions import assemble
+from plasticity_rl.layers import Params
 from plasticity_rl.lift import lift
-from plasticity_rl.networks import Network, Params
+from plasticity_rl.network import Network
 from plasticity_rl.runs import find_runs, read_spec
 from plasticity_rl.seeds import derive
 

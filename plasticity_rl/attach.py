@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.interventions.base import Evidence, Intervention, Layers, Refresh, Seen, State
 from plasticity_rl.interventions.chain import Chain
+from plasticity_rl.layers import Layer, Params
 from plasticity_rl.lift import copied
 from plasticity_rl.memory import SLOTS, Memory
-from plasticity_rl.networks import Layer, Params
 from plasticity_rl.noise import key, normals
 from plasticity_rl.optimizers import Net
 from plasticity_rl.seeds import derive

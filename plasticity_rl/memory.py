@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.networks import Params
+from plasticity_rl.layers import Params
 
 SLOTS: dict[type, dict[str, str]] = {
     torch.optim.Adam: {"exp_avg": "mean", "exp_avg_sq": "square", "max_exp_avg_sq": "largest"},

@@ -9,7 +9,7 @@ from math import pi, prod
 import torch
 from torch import Tensor
 
-from plasticity_rl.networks import Params
+from plasticity_rl.layers import Params
 
 ROUNDS = ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB))
 """shift and factor of each round of "triple32", which of its author's search for good hashes of 32 bits is the least biased

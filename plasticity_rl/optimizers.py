@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import check
-from plasticity_rl.networks import Layer, Params
+from plasticity_rl.layers import Layer, Params
 
 
 class Net(NamedTuple):

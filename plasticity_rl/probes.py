@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plasticity_rl.interventions.base import State
+from plasticity_rl.layers import Params
 from plasticity_rl.learner import Batch, Learner, Loss
 from plasticity_rl.lift import lift, stack
-from plasticity_rl.networks import Network, Params
+from plasticity_rl.network import Network
 from plasticity_rl.seeds import derive
 
 UPDATES = 2000  # of a probe; Lyle et al. 2023 (arXiv 2303.01486), by a secondary source

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.networks import Layer, Params
+from plasticity_rl.layers import Layer, Params
 
 ACTIVATIONS = {name: name.replace("_", "-") for name in ("relu", "leaky_relu", "tanh", "gelu", "silu", "elu", "sigmoid")}
 NORMS = {"layer_norm": "layer", "group_norm": "group", "rms_norm": "rms"}

@@ -57,8 +57,10 @@ from plasticity_rl.interventions import (
     assemble,
 )
 from plasticity_rl.interventions.base import Seen, State
+from plasticity_rl.layers import Block, Conv, Dense, Ends, Params, Stage
 from plasticity_rl.learner import Learner
-from plasticity_rl.networks import MLP, Block, Conv, Dense, Ends, Nature, Network, NetworkSpec, Params, Stage
+from plasticity_rl.network import Network
+from plasticity_rl.networks import MLP, Nature, NetworkSpec
 from plasticity_rl.optimizers import Adam, Net
 
 MEMBERS = (

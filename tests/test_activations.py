@@ -12,7 +12,9 @@ from plasticity_rl.activations import gain, tailored_slope
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import GELU, CReLU, Evidence, Fourier, LayerNorm, LeakyReLU, ReDo, Tailored, Tanh, assemble
 from plasticity_rl.interventions.base import unit_masks
-from plasticity_rl.networks import MLP, Impala, Network, Params
+from plasticity_rl.layers import Params
+from plasticity_rl.network import Network
+from plasticity_rl.networks import MLP, Impala
 from plasticity_rl.optimizers import Adam, Net
 from tests.learners import (
     OUTPUTS,

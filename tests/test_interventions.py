@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from plasticity_rl import interventions
+from plasticity_rl.activations import HOMOGENEOUS
 from plasticity_rl.checkpoint import Snapshot, load_latest, save
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
@@ -28,7 +29,6 @@ from plasticity_rl.interventions import (
 from plasticity_rl.interventions.base import select
 from plasticity_rl.learner import Learner
 from plasticity_rl.lift import lift, stack
-from plasticity_rl.networks import HOMOGENEOUS
 from plasticity_rl.noise import key, normals
 from plasticity_rl.optimizers import Adam, Net
 from plasticity_rl.seeds import derive

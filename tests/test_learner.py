@@ -26,9 +26,11 @@ from plasticity_rl.interventions import (
 )
 from plasticity_rl.interventions.base import Layers, State
 from plasticity_rl.interventions.chain import forgets_parts
+from plasticity_rl.layers import Params
 from plasticity_rl.learner import AHEAD, Learner
 from plasticity_rl.lift import can_compile
-from plasticity_rl.networks import MLP, Nature, Network, Params
+from plasticity_rl.network import Network
+from plasticity_rl.networks import MLP, Nature
 from plasticity_rl.optimizers import SGD, UPGD, Adam, Muon, Net, RAdam, RMSprop
 from tests.learners import MEMBERS, assert_same, due
 

@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from plasticity_rl.interventions import assemble
+from plasticity_rl.layers import Ends, Params
 from plasticity_rl.learner import Learner
 from plasticity_rl.lift import Captured, at_once, can_compile, compiled, in_turn, lift, stack, write_
-from plasticity_rl.networks import MLP, Ends, Impala, Nature, Params
+from plasticity_rl.networks import MLP, Impala, Nature
 from plasticity_rl.optimizers import Adam, Net
 from tests.modules import generator, random_params
 

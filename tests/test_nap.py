@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import LayerNorm, NormalizeAndProject, ReDo, WeightDecay, assemble
 from plasticity_rl.interventions.base import select
-from plasticity_rl.networks import MLP, Ends, Network
+from plasticity_rl.layers import Ends
+from plasticity_rl.network import Network
+from plasticity_rl.networks import MLP
 from plasticity_rl.optimizers import Adam, Net
 from tests.learners import (
     BATCH,

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.networks import MLP, Block, Conv, Dense, Layer, Nature, NetworkSpec, Stage
+from plasticity_rl.layers import Block, Conv, Dense, Layer, Stage
+from plasticity_rl.networks import MLP, Nature, NetworkSpec
 from tests.modules import ACTIVATIONS, NATURE, NORMS, assert_equal_to_torch, count, generator, random_params
 
 SMALL = (4, 44, 44)

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from plasticity_rl.networks import MLP, Ends, Impala, Nature
+from plasticity_rl.layers import Ends
+from plasticity_rl.networks import MLP, Impala, Nature
 from tests.modules import NORMS, count, generator, random_params
 
 pytestmark = pytest.mark.usefixtures("double")

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from plasticity_rl.networks import MLP, Ends, Nature, Network, Params
+from plasticity_rl.layers import Ends, Params
+from plasticity_rl.network import Network
+from plasticity_rl.networks import MLP, Nature
 from tests.modules import NORMS, generator, random_params
 
 pytestmark = pytest.mark.usefixtures("double")

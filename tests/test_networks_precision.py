@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plasticity_rl.interventions import L2Init, NormalizeAndProject, ReDo, assemble
+from plasticity_rl.layers import Ends, Params
 from plasticity_rl.learner import Learner
-from plasticity_rl.networks import Ends, Impala, Nature, Network, NetworkSpec, Params
+from plasticity_rl.network import Network
+from plasticity_rl.networks import Impala, Nature, NetworkSpec
 from plasticity_rl.optimizers import Adam
 from tests.modules import NORMS, generator
 

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.networks import Ends, Impala
+from plasticity_rl.layers import Ends
+from plasticity_rl.networks import Impala
 from tests.modules import ACTIVATIONS, IMPALA, NORMS, assert_equal_to_torch, count, generator, random_params
 
 SMALL = (4, 20, 20)

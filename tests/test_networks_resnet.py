@@ -9,8 +9,9 @@ from torch import Tensor
 
 from plasticity_rl.interventions import Evidence, ReDo
 from plasticity_rl.interventions.base import unit_masks
+from plasticity_rl.layers import Block, Dense, Ends, Group, Stage
 from plasticity_rl.learner import Learner
-from plasticity_rl.networks import Block, Dense, Ends, Group, NetworkSpec, Resnet18, Stage
+from plasticity_rl.networks import NetworkSpec, Resnet18
 from plasticity_rl.optimizers import Adam
 from tests.learners import RATE, random_net
 from tests.modules import count, generator

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import ContinualBackprop, Evidence, NormalizeAndProject, PlasticityInjection, ReDo, assemble
 from plasticity_rl.interventions.base import own_units, select
+from plasticity_rl.layers import Ends, Params
 from plasticity_rl.learner import Learner
-from plasticity_rl.networks import Ends, Network, Params, Transformer
+from plasticity_rl.network import Network
+from plasticity_rl.networks import Transformer
 from plasticity_rl.optimizers import Adam, Net
 from tests.modules import ACTIVATIONS, RMS, count, generator
 from tests.modules import random_params as small_params

@@ -18,7 +18,9 @@ from launch.words import experiment
 from plasticity_rl.checkpoint import Snapshot
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import MLP, Network, Params
+from plasticity_rl.layers import Params
+from plasticity_rl.network import Network
+from plasticity_rl.networks import MLP
 from plasticity_rl.optimizers import Adam
 from plasticity_rl.runs import Score, Tick
 from plasticity_rl.schedules import Constant

@@ -10,8 +10,9 @@ import torch
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import L2, NormalizeAndProject, PlasticityInjection, ReDo, Reset, SpectralNorm, WeightDecay, assemble
 from plasticity_rl.interventions.base import tops
+from plasticity_rl.layers import GATE, Ends, Params
 from plasticity_rl.learner import Learner
-from plasticity_rl.networks import GATE, MLP, Ends, Params
+from plasticity_rl.networks import MLP
 from plasticity_rl.optimizers import SGD, Adam, RMSprop
 from tests.learners import HEADS, LAST, RATE, SPECS, batches, built, copies, frozen_by_injection, generator, learn, loss, random_net
 from tests.test_learner import needs_compiler, of_torch_itself

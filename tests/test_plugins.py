@@ -27,7 +27,7 @@ from typing import ClassVar, Literal
 from plasticity_rl.checks import check
 from plasticity_rl.interventions import ReDo
 from plasticity_rl.interventions.base import Evidence, Intervention, Layers, Refresh, State, select
-from plasticity_rl.networks import Params
+from plasticity_rl.layers import Params
 from plasticity_rl.optimizers import Net
 
 

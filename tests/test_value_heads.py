@@ -8,7 +8,9 @@ import torch
 
 from agents.dqn import DQN
 from agents.value_heads import Categorical, Quantiles, Scalar
-from plasticity_rl.networks import MLP, Network, Params
+from plasticity_rl.layers import Params
+from plasticity_rl.network import Network
+from plasticity_rl.networks import MLP
 
 BENCHMARK = SimpleNamespace(outputs=2, heads="shared", names=("only",))
 FIVE = Categorical(5, 2.0, whole=True)  # atoms at -2, -1, 0, 1, 2

@@ -11,7 +11,8 @@ from torch.func import grad, vmap
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import L2, FanIn, L2Init, LowRank, Orthogonal, Powerprop, ReDo, Reset, SpectralNorm, Wasserstein, assemble
-from plasticity_rl.networks import MLP, Nature, Network
+from plasticity_rl.network import Network
+from plasticity_rl.networks import MLP, Nature
 from plasticity_rl.optimizers import SGD, Adam
 from plasticity_rl.weights import drawn, iterated, singular_vectors
 from tests.learners import OUTPUTS, RATE, SPECS, batches, built, copies, generator, learn, random_net

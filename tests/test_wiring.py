@@ -10,7 +10,7 @@ from torch import nn
 from plasticity_rl.attach import attach
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import ReDo, Reset
-from plasticity_rl.networks import Layer
+from plasticity_rl.layers import Layer
 from plasticity_rl.wiring import trace
 from tests.learners import batches, generator
 from tests.test_attach import SPEC, STAGES, Drift, Plain, adam, mlp, step

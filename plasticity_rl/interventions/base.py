@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.networks import Layer, Params
+from plasticity_rl.layers import Layer, Params
 from plasticity_rl.optimizers import Net
 
 Layers = tuple[Layer, ...]

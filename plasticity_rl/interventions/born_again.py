@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, overwrite, select
-from plasticity_rl.networks import Params
+from plasticity_rl.layers import Params
 from plasticity_rl.optimizers import Net
 
 

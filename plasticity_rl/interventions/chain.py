@@ -5,7 +5,9 @@ from typing import Any
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import Intervention, Refresh
-from plasticity_rl.networks import Ends, Network, NetworkSpec
+from plasticity_rl.layers import Ends
+from plasticity_rl.network import Network
+from plasticity_rl.networks import NetworkSpec
 from plasticity_rl.optimizers import Optimizer
 
 Chain = tuple[Intervention, ...]

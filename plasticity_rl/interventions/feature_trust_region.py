@@ -8,7 +8,7 @@ from torch import Tensor
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Intervention, Layers, Seen, State, tops
-from plasticity_rl.networks import Params
+from plasticity_rl.layers import Params
 from plasticity_rl.optimizers import Net
 
 

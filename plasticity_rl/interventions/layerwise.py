@@ -8,7 +8,7 @@ from torch import Tensor
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite, select
-from plasticity_rl.networks import Layer, Params
+from plasticity_rl.layers import Layer, Params
 from plasticity_rl.optimizers import Net
 
 TINY = 1e-12  # a weight of zeros cannot be rescaled and stays

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Intervention, Layers, Part, Seen, State, select
-from plasticity_rl.networks import Params
+from plasticity_rl.layers import Params
 from plasticity_rl.optimizers import Net
 
 

@@ -7,7 +7,7 @@ import torch
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite
-from plasticity_rl.networks import GATE, Params
+from plasticity_rl.layers import GATE, Params
 from plasticity_rl.optimizers import Net
 
 

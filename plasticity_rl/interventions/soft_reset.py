@@ -7,7 +7,7 @@ import torch
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Intervention, Layers, Seen, State
-from plasticity_rl.networks import Params
+from plasticity_rl.layers import Params
 from plasticity_rl.optimizers import Net
 
 

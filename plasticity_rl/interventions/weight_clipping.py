@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Intervention, Layers, State, select
-from plasticity_rl.networks import Params
+from plasticity_rl.layers import Params
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from plasticity_rl.interventions.base import unit_masks
-from plasticity_rl.networks import Layer, Params
+from plasticity_rl.layers import Layer, Params
 from plasticity_rl.optimizers import Net
 
 

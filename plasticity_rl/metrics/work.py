@@ -6,7 +6,7 @@ Each function takes the parameters around one moment of one method. What a metho
 import torch
 from torch import Tensor
 
-from plasticity_rl.networks import Layer, Params
+from plasticity_rl.layers import Layer, Params
 
 
 def penalty_over_loss(penalty: Tensor, loss: Tensor) -> Tensor:
