@@ -1,6 +1,6 @@
-"""The same agents in float32 and in bfloat16: the curves in docs/benchmarks.md that say whether one learns like the other.
+"""The same agents in float32 and in bfloat16, five members each: the curves in docs/benchmarks.md.
 
-Control problems by the settings that their agents have there, and Breakout by PQN with the Nature network, far enough to see it learn.
+Control problems, by the settings that the agents have there.
 """
 
 CONTROL = (
@@ -22,15 +22,5 @@ EXPERIMENTS = tuple(
         "evaluate": 20,
     }
     for benchmark, agent, every in CONTROL
-    for precision in ("float32", "bfloat16")
-) + tuple(
-    {
-        "benchmark": "atari:games=Breakout,frames=600_000,sticky=0,full_actions=false",
-        "agent": "pqn:environments=8,unroll=32,epochs=2",
-        "network": f"nature:norm=layer,precision={precision}",
-        "members": 3,
-        "checkpoint_every": 15_360,
-        "diagnose_every": 1000,
-    }
     for precision in ("float32", "bfloat16")
 )
