@@ -7,6 +7,7 @@ import numpy as np
 
 from envs.batches import ImageTasks, Task
 from envs.regression import REACH
+from envs.streams import redrawn
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,13 @@ class Composite(ImageTasks):
 
     def task(self, seed: int, member: int, index: int) -> Task:
         gone = index / max(self.tasks - 1, 1)
-        numbers = np.zeros(self.images + self.held_out)
-        for each in range(index if self.fraction == 1 else 0, index + 1):
-            random = self.random(seed, member, "numbers", each)
-            changed = random.permutation(len(numbers))[: max(1, round(self.fraction * len(numbers))) if each else len(numbers)]
-            numbers[changed] = np.clip(random.standard_normal(len(changed)), -REACH, REACH)
+
+        def random(each: int) -> np.random.Generator:
+            return self.random(seed, member, "numbers", each)
+
+        def draw(source: np.random.Generator, size: int) -> np.ndarray:
+            return np.clip(source.standard_normal(size), -REACH, REACH)
+
+        numbers = redrawn(self.images + self.held_out, self.fraction, index, random, draw)
         labels = self.target_offset * gone + self.target_scale**gone * numbers
         return Task(labels=labels.astype(np.float32), scale=self.input_scale**gone, shift=self.brightness * gone)

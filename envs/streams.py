@@ -1,5 +1,6 @@
 """Streams whose labels change while the images stay: drawn at random, renamed, or noisy."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,12 +30,11 @@ class RandomLabels(ImageTasks):
             raise UsageError("RandomLabels: held_out must be 0: random labels of other images cannot be known")
 
     def task(self, seed: int, member: int, index: int) -> Task:
-        labels = np.zeros(self.images, np.int64)
-        for each in range(index if self.fraction == 1 else 0, index + 1):
-            random = self.random(seed, member, "labels", each)
-            changed = random.permutation(self.images)[: max(1, round(self.fraction * self.images)) if each else self.images]
-            labels[changed] = random.integers(self.outputs, size=len(changed))
-        return Task(labels=labels)
+        def random(each: int) -> np.random.Generator:
+            return self.random(seed, member, "labels", each)
+
+        labels = redrawn(self.images, self.fraction, index, random, lambda source, size: source.integers(self.outputs, size=size))
+        return Task(labels=labels.astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,24 @@ def noisy(labels: np.ndarray, images: int, noise: float, classes: int, random: n
     replaced = random.permutation(images)[: round(noise * images)]
     labels[replaced] = random.integers(classes, size=len(replaced))
     return labels
+
+
+def redrawn(
+    count: int,
+    fraction: float,
+    index: int,
+    random: Callable[[int], np.random.Generator],
+    draw: Callable[[np.random.Generator, int], np.ndarray],
+) -> np.ndarray:
+    """Numbers at task `index`, (count,) float64: all are drawn at task 0, and a share `fraction` of them, at least one, anew at each later
+    task. `random` says where a task's random numbers come from."""
+    numbers, missing = np.zeros(count), np.ones(count, bool)
+    for each in range(index, -1, -1):  # backwards: where every number's last draw is found, what came before does not matter
+        source = random(each)
+        changed = source.permutation(count)[: max(1, round(fraction * count)) if each else count]
+        drawn = draw(source, len(changed))
+        numbers[changed] = np.where(missing[changed], drawn, numbers[changed])
+        missing[changed] = False
+        if not missing.any():
+            break
+    return numbers

@@ -1,5 +1,6 @@
 """What holds for every supervised stream, and the streams whose labels change."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from envs.composite import Composite
 from envs.growing import ClassIncremental, GrowingData, Recurring
 from envs.inputs import DriftingInputs, PermutedInputs
 from envs.regression import LargeMean, SlowBits, Teachers
-from envs.streams import NoisyLabels, PermutedLabels, RandomLabels
+from envs.streams import NoisyLabels, PermutedLabels, RandomLabels, redrawn
 from launch.papers import PRESETS
 from launch.words import PARTS, experiment, part_class
 from plasticity_rl.checks import UsageError
@@ -184,6 +185,40 @@ def test_the_fraction_is_what_is_drawn_anew(fraction: float) -> None:
     stream = RandomLabels(images=1000, fraction=fraction)
     changed = [(labels_of(stream, 0, m, t) != labels_of(stream, 0, m, t + 1)).mean() for m in range(5) for t in range(5)]
     assert np.mean(changed) == pytest.approx(fraction * 0.9, abs=0.02)  # one in ten draws is the old label
+
+
+@pytest.mark.parametrize("fraction", [0.003, 0.1, 1.0])
+def test_what_is_drawn_anew_task_by_task_is_found_from_its_last_draws(fraction: float) -> None:
+    """The same numbers as gone through from task 0, at a cost that does not grow with the task."""
+    asked = []
+
+    def random(task: int) -> np.random.Generator:
+        asked.append(task)
+        return np.random.default_rng([7, task])
+
+    def draw(source: np.random.Generator, size: int) -> np.ndarray:
+        return source.standard_normal(size)
+
+    forward, counts = np.zeros(150), []
+    for index in range(400):
+        source = random(index)
+        changed = source.permutation(150)[: max(1, round(fraction * 150)) if index else 150]
+        forward[changed] = draw(source, len(changed))
+        asked.clear()
+        np.testing.assert_array_equal(redrawn(150, fraction, index, random, draw), forward)
+        counts.append(len(asked))
+    # The last of 150 is found after (ln 150 + 0.58) / -ln(1 - share) tasks on average: 53 at a tenth.
+    assert np.mean(counts[200:]) == pytest.approx({0.003: 300, 0.1: 53, 1.0: 1}[fraction], rel=0.1)
+
+
+def test_streams_that_draw_a_share_anew_are_as_they_were() -> None:
+    def digest(array: np.ndarray) -> str:
+        return hashlib.sha256(array.tobytes()).hexdigest()[:16]
+
+    found = [digest(labels_of(RandomLabels(images=300, fraction=share), 3, 1, 40)) for share in (0.02, 0.2, 1.0)]
+    plain = Composite(images=200, held_out=100, tasks=50, target_scale=1.0, target_offset=0.0)
+    found += [digest(labels_of(replace(plain, fraction=share), 3, 1, 40)) for share in (0.02, 1.0)]
+    assert found == ["f18e77e30244481b", "3c0081ba152f6177", "39fec7be2b1d4b1f", "756ff1c9d83f76b1", "c00f936cea1d5471"]
 
 
 def test_permuted_labels_are_the_true_ones_by_other_names() -> None:
