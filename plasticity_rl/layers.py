@@ -43,6 +43,8 @@ class Layer(NamedTuple):
     singular: tuple[str, ...] = ()
     """where the weight is divided by its largest singular value, the names of its left (units,) and right (fan in,) singular vector:
     SpectralNorm keeps them up to date, and nothing is learned of them"""
+    powered: bool = False
+    """does it multiply with a power of the weight? A weight of exactly 0 has no gradient then, and stays"""
 
     @property
     def head(self) -> bool:

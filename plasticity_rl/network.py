@@ -222,7 +222,7 @@ class Network:
         """The layer's weights on `x`, hidden ones in the spec's precision."""
         kind = torch.bfloat16 if self.spec.precision == "bfloat16" and not layer.head else params[layer.weight].dtype
         weight = params[layer.weight]
-        if self.spec.weights == "powerprop" and not layer.head:
+        if layer.powered:
             weight = powered(weight, self.spec.alpha)
         x, weight = x.to(kind), weight.to(kind)
         bias = None if layer.bias is None else params[layer.bias].to(kind)

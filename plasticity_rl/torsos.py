@@ -127,6 +127,7 @@ class Builder:
             shared=shared,
             copies=1 if bare or linear or gates else self.copies,
             singular=(f"{name}.left", f"{name}.right") if readers and self.spec.weights == "spectral-norm" else (),
+            powered=bool(readers) and self.spec.weights == "powerprop",
         )
         self.shapes |= dict(zip(layer.singular, ((layer.units,), (prod(weight[1:]),)), strict=False))
         self.shapes |= dict.fromkeys(layer.own, (layer.units,)) | dict.fromkeys(layer.weights, weight)

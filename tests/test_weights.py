@@ -10,7 +10,21 @@ from torch import nn
 from torch.func import grad, vmap
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import L2, FanIn, L2Init, LowRank, Orthogonal, Powerprop, ReDo, Reset, SpectralNorm, Wasserstein, assemble
+from plasticity_rl.interventions import (
+    L2,
+    ContinualBackprop,
+    FanIn,
+    L2Init,
+    LowRank,
+    Orthogonal,
+    Powerprop,
+    ReDo,
+    Reset,
+    SelfNormalizedResets,
+    SpectralNorm,
+    Wasserstein,
+    assemble,
+)
 from plasticity_rl.network import Network
 from plasticity_rl.networks import MLP, Nature
 from plasticity_rl.optimizers import SGD, Adam
@@ -257,9 +271,20 @@ def test_all_of_it_is_one_graph(fields):
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("method", [SpectralNorm(), Powerprop()], ids=repr)
-def test_recycled_weights_are_finite(method):
-    learner = learn((method, ReDo(every=1, tau=0.9)), "mlp", 2)
+@pytest.mark.parametrize("method", [ReDo(), ContinualBackprop(), SelfNormalizedResets()], ids=repr)
+def test_units_that_would_be_mute_for_ever_are_not_recycled(method):
+    """Of powers of 0 there is no gradient; heads have no powers."""
+    for chain in ((Powerprop(), method), (method, Powerprop(alpha=1.0))):
+        with pytest.raises(
+            UsageError, match=f"^{type(method).__name__} sets a unit's outgoing weights to 0, where powerprop .* hidden0 would"
+        ):
+            assemble(MLP(depth=2), Adam(), chain, (3,), OUTPUTS)
+        assemble(MLP(depth=1), Adam(), chain, (3,), OUTPUTS)
+    assemble(MLP(depth=2), Adam(), (SpectralNorm(), method), (3,), OUTPUTS)
+
+
+def test_recycled_weights_are_finite():
+    learner = learn((SpectralNorm(), ReDo(every=1, tau=0.9)), "mlp", 2)
     for batch in batches("mlp", 2, 3):
         assert learner.update(RATE, batch)["loss"].isfinite().all()
     assert all(tensor.isfinite().all() for tensor in learner.tensors().values())

@@ -169,6 +169,17 @@ def unit_masks(layer: Layer, layers: Layers, units: Tensor, net: Net) -> tuple[P
     return rows, columns
 
 
+def check_recycled(who: str, layers: Layers) -> None:
+    """Raises UsageError where a recycled unit would be mute for ever. For `require` of what recycles."""
+    for layer in own_units(layers):
+        for reader in layers:
+            if reader.powered and reader.name in layer.readers:
+                raise UsageError(
+                    f"{who} sets a unit's outgoing weights to 0, where powerprop gives them no gradient: "
+                    f"units of {layer.name} would be mute for ever; take one of the two"
+                )
+
+
 def recycle(net: Net, fresh: Params, marked: dict[str, Tensor], layers: Layers) -> Net:
     """New incoming weights, no bias and no outgoing weights for the marked units (a bool each) of some layers, and no memory of them."""
     zeros = {name: torch.zeros_like(param) for name, param in net.params.items()}

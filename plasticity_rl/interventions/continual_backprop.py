@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, own_units, recycle
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, check_recycled, own_units, recycle
 from plasticity_rl.layers import Layer, Params
 from plasticity_rl.optimizers import Net
 
@@ -32,8 +32,8 @@ class ContinualBackprop(Refresh):
     through a second forward pass, after the optimizer's step, where the official code takes the one before.
 
     The mean cannot be moved where the reader has a norm instead of a bias, nor where it reads products of two layers (IQN): it is dropped
-    there. Where a reader pads its images the mean is exact for the inner positions only, and where parameters stand for other weights
-    (powerprop, spectral norm) not at all. Channels of a residual stream are left alone, as in ReDo. No task boundaries are needed.
+    there. Where a reader pads its images the mean is exact for the inner positions only, and where weights are divided
+    (spectral norm) not at all. Channels of a residual stream are left alone, as in ReDo. No task boundaries are needed.
     """
 
     rate: float = 1e-4
@@ -50,6 +50,9 @@ class ContinualBackprop(Refresh):
     def __post_init__(self) -> None:
         check(self, every="[1, inf)", rate="(0, 1]", maturity="[0, inf)", decay="[0, 1)")
         self.settle()
+
+    def require(self, layers: Layers) -> None:
+        check_recycled("ContinualBackprop", layers)
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         state = {}

@@ -12,9 +12,9 @@ class Powerprop(Intervention):
     """Hidden layers multiply with w |w|^(alpha - 1), so that what is large learns fast (Schwarz et al. 2021, arXiv 2110.00296).
 
     Parameters start such that these products start as usual. 1 is the usual network; the default of 2 is ours, the smallest of the powers
-    2, 3, 4 and 5 in the official notebook, whose last layer has them too. A parameter of exactly 0 has no gradient and stays: what a
-    refresh sets to 0, such as the outgoing weights of a unit that ReDo recycles, is not heard again. Lengths that are measured, decayed or
-    held are the parameters'.
+    2, 3, 4 and 5 in the official notebook, whose last layer has them too. A parameter of exactly 0 has no gradient and stays, so
+    methods that recycle units, whose outgoing weights they set to 0, are refused beside it (but where heads alone, which have no powers,
+    read the units). Lengths that are measured, decayed or held are the parameters'.
     """
 
     alpha: float = 2.0

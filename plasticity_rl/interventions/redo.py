@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, own_units, recycle
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, check_recycled, own_units, recycle
 from plasticity_rl.metrics.units import dormant
 from plasticity_rl.optimizers import Net
 
@@ -34,6 +34,9 @@ class ReDo(Refresh):
     def __post_init__(self) -> None:
         check(self, every="[1, inf)", tau="[0, 1)")
         self.settle()
+
+    def require(self, layers: Layers) -> None:
+        check_recycled("ReDo", layers)
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         if not evidence.features:  # a task boundary before the first batch

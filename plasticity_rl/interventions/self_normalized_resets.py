@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError, check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, own_units, recycle
+from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, check_recycled, own_units, recycle
 from plasticity_rl.layers import Params
 from plasticity_rl.optimizers import Net
 
@@ -49,6 +49,7 @@ class SelfNormalizedResets(Refresh):
             raise UsageError(f"SelfNormalizedResets: start must be at most bins, {self.bins}, not {self.start}")
 
     def require(self, layers: Layers) -> None:
+        check_recycled("SelfNormalizedResets", layers)
         for layer in own_units(layers):
             if layer.activation != "relu":
                 raise UsageError(
