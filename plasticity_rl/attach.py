@@ -316,8 +316,8 @@ class Plan:
 
     def _write(self, index: int, old: Net, new: Net, state: State) -> None:
         """Put new values into the module's own tensors, the optimizer's, and the state's."""
-        written = {name for name, param in self.params.items() if param.requires_grad}
-        params = {name: new.params[name].clone() for name in written if new.params[name] is not old.params[name]}
+        learned = [name for name, param in self.params.items() if param.requires_grad]
+        params = {name: new.params[name].clone() for name in learned if new.params[name] is not old.params[name]}
         state = copied({name: tensor for name, tensor in state.items() if tensor is not self.states[index][name]})
         for name, param in params.items():
             self.params[name].copy_(param)

@@ -221,11 +221,8 @@ class Learner:
         seen = Seen(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), {})
 
         learned, given = self.network.learned(net.params), net.params | low
-
-        def of(learned: Params) -> tuple[Tensor, dict[str, Tensor]]:
-            return self.loss(given | learned, batch, *extras)
-
-        grads, (loss, reported) = grad_and_value(of, has_aux=True)(self.network.learned(given))
+        of_loss = grad_and_value(lambda own: self.loss(given | own, batch, *extras), has_aux=True)
+        grads, (loss, reported) = of_loss(self.network.learned(given))
         grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
         penalised = [index for index, each in enumerate(chain) if _does(each, "penalty")]
         if penalised:
