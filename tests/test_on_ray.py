@@ -109,6 +109,8 @@ class TestSweeps:
         assert scores(tmp_path) == here(DEMO) and len(scores(tmp_path)) == len(LABELS) == 7
         assert done.stdout.count(": done") == 7
         assert {path.parent.name: path.read_bytes() for path in tmp_path.glob("bucket/small/*/scores.csv")} == scores(tmp_path)
+        again = subprocess.run(command(tmp_path, DEMO, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
+        assert again.returncode == 0 and again.stdout.count(": skipped") == 7
 
     def test_a_killed_worker_costs_no_more_than_the_way_from_its_last_checkpoint(self, tmp_path: Path, here) -> None:
         sweep = start(command(tmp_path, TWO, "--on", "ray"))
