@@ -1,4 +1,5 @@
-"""A figure of one's own from run folders: scores over frames, a panel for each agent and task, a line for each precision of the network.
+"""A figure of one's own from run folders: scores over frames, a panel for each agent and task, a line for each precision of the network;
+and, printed, the mean over each member's evaluations.
 
     python -m launch sweep launch/sweeps/precision.py
     python examples/own_figure.py runs/precision precision.png
@@ -47,4 +48,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(curves(Path(sys.argv[1])), Path(sys.argv[2]))
+    found = curves(Path(sys.argv[1]))
+    over_run = found.groupby(["panel", "precision", "member"]).score.mean()
+    print(over_run.groupby(["panel", "precision"]).agg(["mean", "min", "max"]).round(2).to_string())
+    draw(found, Path(sys.argv[2]))
