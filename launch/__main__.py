@@ -93,11 +93,11 @@ def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, 
         flags = ["--" + name.replace("_", "-") for name in inspect.signature(commands[words[0]]).parameters]
         given = [word.partition("=")[0] for word in words[1:] if word.startswith("--")]
         for flag in given:
-            choose("option", flag, [*flags, "--help"])
+            choose("option", flag, [*flags, "--help"], f"`{program} {words[0]} --help` lists them")
             if given.count(flag) > 1 and flag not in ("--plugin", "--field"):
                 raise UsageError(f"{flag} is given twice")
     elif words and not words[0].startswith("-"):
-        choose("command", words[0], commands)
+        choose("command", words[0], commands, f"`{program} --help` lists them")
     parse = functools.partial(
         tyro.extras.subcommand_cli_from_dict,
         {name: _later(command) for name, command in commands.items()},

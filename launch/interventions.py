@@ -5,20 +5,17 @@ import dataclasses
 import inspect
 import re
 import sys
-import textwrap
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from launch.show import fields_table, words
+from launch.show import WIDTH, fields_table, first_sentence, words, wrapped
 from launch.words import part_class
 from plasticity_rl.checks import choose
 
 MOMENTS = ("build", "optimizer", "penalty", "after_step", "refresh", "project")
-WIDTH = 100  # of a page's text, at most
 ARXIV = re.compile(r"arXiv[:\s]+(\d{4}\.\d{4,5})")
 CITATION = re.compile(r"\s*\(([^()]*\b(?:19|20)\d\d\b[^()]*|[^()]*arXiv[^()]*)\)")
-SENTENCE = re.compile(r".+?\.(?=\s+[A-Z`]|$)")
 
 
 class Facts(NamedTuple):
@@ -51,7 +48,6 @@ def facts(word: str) -> Facts:
     citation = next((each for each in cited if re.search(r"\d{4}", each)), "")
     found = ARXIV.search(citation)
     bare = CITATION.sub("", " ".join((inspect.getdoc(made) or "").partition("\n\n")[0].split()))
-    idea = SENTENCE.match(bare)
     return Facts(
         word,
         made.__name__,
@@ -59,7 +55,7 @@ def facts(word: str) -> Facts:
         tuple(need for need, there in needs.items() if there),
         found[1] if found else "",
         citation,
-        idea[0] if idea else bare,
+        first_sentence(bare),
     )
 
 
@@ -87,10 +83,8 @@ def print_all() -> None:
     heads = ("word", "moments", "needs", "arXiv")
     columns = [(each.word, ", ".join(each.moments), ", ".join(each.needs), each.paper) for each in found]
     widths = [max(map(len, column)) for column in zip(heads, *columns, strict=True)]
-    console = Console()
     for cells, idea in zip([heads, *columns], ["idea", *(each.idea for each in found)], strict=True):
-        line = "  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), idea])
-        print(line[: console.width - 1] + "…" if console.is_terminal and len(line) > console.width else line)
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), idea]))
 
 
 def print_markdown() -> None:
@@ -102,28 +96,18 @@ def print_markdown() -> None:
 
 def print_page(word: str) -> None:
     """All that is said of a method. Raises UsageError for an unknown word."""
-    found = facts(choose("method", word, words("method")))
+    found = facts(choose("method", word, words("method"), "`python -m launch interventions` lists them"))
     made = part_class("method", word)
     console = Console(highlight=False)
     console.print(f"[bold]{word}[/] - {made.__module__}.{made.__name__}", soft_wrap=True)
     console.print(f"moments: {', '.join(found.moments) or 'none'}; needs: {', '.join(found.needs) or 'updates alone'}", markup=False)
     if found.paper:
         console.print(f"https://arxiv.org/abs/{found.paper}", markup=False)
-    text = _wrapped(inspect.getdoc(made) or "", min(console.width, WIDTH))
+    text = wrapped(inspect.getdoc(made) or "", min(console.width, WIDTH))
     console.print("", *text, "", sep="\n", markup=False, soft_wrap=True)
     if settings := spec_line(made()):
         console.print(fields_table(made), "")
     console.print(f"--chain {word}{settings and ':'}{settings}", markup=False, soft_wrap=True)
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of a text whose paragraphs stand between empty lines, or begin with a hyphen."""
-    lines: list[str] = []
-    for each in re.split(r"\n(?=\n|- )", text):
-        indent = "  " if each.startswith("- ") else ""
-        lines += [""] if each.startswith("\n") else []
-        lines += textwrap.wrap(" ".join(each.split()), width, subsequent_indent=indent)
-    return lines
 
 
 def _spelt(value: Any) -> str:

@@ -200,7 +200,9 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
     known = [field.name for field in dataclasses.fields(Experiment)]
     for name in said:
         if name not in known:
-            raise UsageError(f"unknown field {name!r} of an experiment; {nearest(str(name), known)}")
+            raise UsageError(
+                f"unknown field {name!r} of an experiment; {nearest(str(name), known, '`python -m launch run --help` lists them')}"
+            )
     if not isinstance(said.get("chain", []), list | tuple):
         raise UsageError(f"chain must be a list of methods, not {said['chain']!r}")
     chain = [_split("method", text, _known_methods(str(text))) for text in said.get("chain", [])]
@@ -271,6 +273,11 @@ def _known_methods(text: str) -> list[str]:
     return plugins.methods(word.rpartition(".")[0]) if "." in word and plugins.is_path(word) else methods()
 
 
+def _lists(kind: str) -> str:
+    """Where the words of a kind are listed, a clause."""
+    return f"`python -m launch {'interventions' if kind == 'method' else 'show'}` lists them"
+
+
 def _split(what: str, text: Any, choices: Iterable[str]) -> tuple[str, dict[str, str]]:
     if not isinstance(text, str):
         raise UsageError(f"{what} must be written as words, not {text!r}")
@@ -283,7 +290,7 @@ def _split(what: str, text: Any, choices: Iterable[str]) -> tuple[str, dict[str,
         if name in settings:
             raise UsageError(f"{name} is set twice in {text!r}")
         settings[name] = value
-    return choose(what, word, choices), settings
+    return choose(what, word, choices, _lists(what)), settings
 
 
 def _build(kind: str, word: str, settings: dict[str, str]) -> Any:
@@ -292,7 +299,8 @@ def _build(kind: str, word: str, settings: dict[str, str]) -> Any:
     fields = [field.name for field in dataclasses.fields(made)]
     for name in settings:
         if name not in fields:
-            raise UsageError(f"{word} has no field {name!r}; {nearest(name, fields)}")
+            listed = f"`python -m launch show {word}` lists them"
+            raise UsageError(f"{word} has no field {name!r}; {nearest(name, fields, listed)}")
     return made(**{name: _value(f"{word}: {name}", text, hints[name]) for name, text in settings.items()})
 
 

@@ -9,26 +9,41 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
+from plasticity_rl.synonyms import find, plain
+
+SHORT = 12  # as many choices are listed in an error, whatever else lists them
+
 
 class UsageError(ValueError):
     """A person's mistake: one line that says what was wrong and what is allowed. Programs end with exit code 2."""
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """A clause that names the choice closest to `name`, or all choices when none is close."""
-    choices = sorted(choices)
-    close = difflib.get_close_matches(name.lower(), [choice.lower() for choice in choices], n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {next(choice for choice in choices if choice.lower() == close[0])}?"
-    shown = ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")
-    return f"one of: {shown}" if choices else "there is none"
+def nearest(name: str, choices: Iterable[str], listed: str = "") -> str:
+    """A clause that names the choice meant by `name`: the same but for case and dashes, what others call so (`synonyms`), or the closest.
+
+    All choices where there is none. For words of experiments, `listed` is a clause that says where they are listed: it stands in for more
+    than a dozen, and what others call so may then be something that is said elsewhere.
+    """
+    alike = {plain(choice): choice for choice in sorted(choices)}
+    rows = find(name)
+    for wanted in (name, *(ours for row in rows for ours in row.ours.split())):
+        if plain(wanted) in alike:
+            return f"did you mean {alike[plain(wanted)]}?"
+    for row in rows:
+        if listed and row.elsewhere:
+            return row.elsewhere
+    if close := difflib.get_close_matches(plain(name), alike, n=1):
+        return f"did you mean {alike[close[0]]}?"
+    if not alike:
+        return "there is none"
+    return listed if listed and len(alike) > SHORT else f"one of: {', '.join(alike.values())}"
 
 
-def choose(what: str, name: str, choices: Iterable[str]) -> str:
-    """`name` itself if it is one of `choices`; a UsageError that names the nearest one otherwise."""
+def choose(what: str, name: str, choices: Iterable[str], listed: str = "") -> str:
+    """`name` itself if it is one of `choices`; a UsageError that names the nearest one otherwise. `listed` as for `nearest`."""
     choices = list(choices)
     if name not in choices:
-        raise UsageError(f"unknown {what} {name!r}; {nearest(str(name), choices)}")
+        raise UsageError(f"unknown {what} {name!r}; {nearest(str(name), choices, listed)}")
     return name
 
 

@@ -125,7 +125,7 @@ def test_logits_of_several_heads_are_refused():
         (Churn, {"lag": 1.0}, "lag must be a whole number, not 1.0"),
         (BornAgain, {"strength": 0.0}, "strength must lie in (0, inf), not 0.0"),
         (BornAgain, {"temperature": 0.0}, "temperature must lie in (0, inf), not 0.0"),
-        (BornAgain, {"loss": "ml"}, "loss cannot be 'ml'; did you mean kl?"),
+        (BornAgain, {"loss": "ml"}, "loss cannot be 'ml'; one of: kl, mse"),
         (BornAgain, {"every": 0}, "every must lie in [1, inf), not 0"),
         (BornAgain, {"clock": "update"}, "clock=update needs every, the number of updates between two refreshes"),
     ],

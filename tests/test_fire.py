@@ -85,7 +85,7 @@ def test_the_target_network_follows():
     ("fields", "message"),
     [
         ({"iterations": 0}, "iterations must lie in [1, 1000], not 0"),
-        ({"scale": "none"}, "scale cannot be 'none'; did you mean code?"),
+        ({"scale": "none"}, "scale cannot be 'none'; one of: code, kept"),
         ({"every": 0}, "every must lie in [1, inf), not 0"),
     ],
     ids=str,

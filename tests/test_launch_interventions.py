@@ -14,8 +14,8 @@ import torch
 
 from launch import words
 from launch.__main__ import main
-from launch.interventions import _wrapped, facts, spec_line
-from launch.show import field_meanings
+from launch.interventions import facts, spec_line
+from launch.show import field_meanings, wrapped
 from launch.words import PARTS, methods, part_class
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Intervention, Refresh, assemble
@@ -146,4 +146,4 @@ def test_help_needs_no_torch() -> None:
 
 def test_texts_are_wrapped_by_paragraph_and_point() -> None:
     text = "One two\nthree.\n\nFour:\n- five six\n  seven\n- eight"
-    assert _wrapped(text, 10) == ["One two", "three.", "", "Four:", "- five six", "  seven", "- eight"]
+    assert wrapped(text, 10) == ["One two", "three.", "", "Four:", "- five six", "  seven", "- eight"]

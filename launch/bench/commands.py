@@ -103,7 +103,7 @@ def bench_interventions(
     from launch.show import words
 
     known = words("method")
-    chosen = [choose("method", word, known) for word in only]
+    chosen = [choose("method", word, known, "`python -m launch interventions` lists them") for word in only]
     from launch.bench.interventions import measure
 
     measure(chosen or known, networks, seconds, rounds)
