@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from analysis.consistency import Run, part_fields
+from plasticity_rl.files import read_text
 
 CHOICE = "hyperparameters.txt"
 """beside the folders of runs: how their hyper-parameters were chosen, in its author's words"""
@@ -38,11 +39,9 @@ def choices(runs: Iterable[Run]) -> str:
     """How hyper-parameters were chosen, as the files beside the runs say."""
     found: dict[str, None] = {}
     for folder in dict.fromkeys(run.folder.parent for run in runs):
-        try:
-            found[" ".join((folder / CHOICE).read_text(encoding="utf-8", errors="replace").split())] = None
-        except OSError:
-            found[NOT_RECORDED] = None
-    return " | ".join(text or NOT_RECORDED for text in found)
+        text = read_text(folder / CHOICE) if (folder / CHOICE).exists() else ""
+        found[" ".join(text.split()) or NOT_RECORDED] = None
+    return " | ".join(found)
 
 
 def contexts(runs: Sequence[Run]) -> list[tuple[str, str]]:

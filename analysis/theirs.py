@@ -13,7 +13,6 @@ A score stands beside the tasks it is of, normalised as ours are. Whether it was
 means over whole visits, which lie below what is reached at their ends.
 """
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ import numpy as np
 from analysis.aggregates import intervals
 from analysis.panels import REPETITIONS, Panel, estimated
 from analysis.statistics import Estimate
-from plasticity_rl.checks import UsageError, nearest
+from plasticity_rl.checks import UsageError
+from plasticity_rl.files import choose_columns, read_csv
 
 COLUMNS = ("source", "label", "measure", "task", "run", "score")
 
@@ -41,26 +41,15 @@ class Theirs:
 
 def read_theirs(path: Path) -> tuple[Theirs, ...]:
     """The agents of a file, in its order. Raises UsageError, with the row, for what is no such file."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            header, rows = list(reader.fieldnames or ()), list(reader)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} is not a CSV file of scores: {error}") from error
-    for name in header:
-        if name not in COLUMNS:
-            raise UsageError(f"{path}: unknown column {name!r}; {nearest(name, COLUMNS)}")
-    if absent := [name for name in COLUMNS if name not in header]:
-        raise UsageError(f"{path} lacks the column{'s' * (len(absent) > 1)} {', '.join(absent)}")
+    header, rows = read_csv(path)
+    header = choose_columns(path, header, COLUMNS)
     if not rows:
         raise UsageError(f"{path} has no row")
     found: dict[tuple[str, str, str], dict[str, dict[str, float]]] = {}
-    for number, row in enumerate(rows, start=2):
-        if None in row or any(not isinstance(row[name], str) or not row[name].strip() for name in COLUMNS):
-            raise UsageError(f"{path}, row {number}: every column needs a value, and no row more")
-        source, label, measure, task, run, text = (row[name].strip() for name in COLUMNS)
+    for number, row in rows:
+        if not all(row):
+            raise UsageError(f"{path}, row {number}: every column needs a value")
+        source, label, measure, task, run, text = (row[header.index(name)] for name in COLUMNS)
         try:
             score = float(text)
         except ValueError:

@@ -1,5 +1,6 @@
 """Is B better than A here, by how much, and how sure is that? One answer in the terminal, for two chains under one setting."""
 
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +114,7 @@ def _sides(word: str, folder: Path) -> dict[str, Side]:
     loaded = load(folders)
     chains = sorted({run.spec.label for run in loaded.runs})
     if len(chains) > 1:
-        raise UsageError(f"{word} holds {len(chains)} chains ({', '.join(chains)}): name two of them, with --runs {word}")
+        raise UsageError(f"{word} holds {len(chains)} chains ({', '.join(chains)}): name two of them, with {shlex.join(['--runs', word])}")
     found: dict[str, Side] = {}
     for key in dict.fromkeys(run.spec.setting for run in loaded.runs):
         part = section(loaded, key, alone=True)

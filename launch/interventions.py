@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import shlex
 import sys
 from typing import Any, NamedTuple
 
@@ -107,7 +108,7 @@ def print_page(word: str) -> None:
     console.print("", *text, "", sep="\n", markup=False, soft_wrap=True)
     if settings := spec_line(made()):
         console.print(fields_table(made), "")
-    console.print(f"--chain {word}{settings and ':'}{settings}", markup=False, soft_wrap=True)
+    console.print(shlex.join(["--chain", f"{word}{settings and ':'}{settings}"]), markup=False, soft_wrap=True)
 
 
 def _spelt(value: Any) -> str:

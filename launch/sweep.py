@@ -3,7 +3,6 @@
 import runpy
 import sys
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from launch.join import prepare_ray
 from launch.words import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.files import read_toml
 from plasticity_rl.runs import is_done
 
 Said = Mapping[str, Any]
@@ -25,16 +25,25 @@ def read_sweep(file: Path) -> list[Said]:
     """The tables of words in a sweep file. Raises UsageError where it is none."""
     if file.suffix not in (".py", ".toml") or not file.is_file():
         raise UsageError(f"{file} is not a sweep: a .py file with EXPERIMENTS, or a .toml file with [[experiments]]")
-    try:
-        if file.suffix == ".py":
+    if file.suffix == ".toml":
+        found = _experiments(file)
+    else:
+        try:
             found = runpy.run_path(str(file)).get("EXPERIMENTS")
-        else:
-            found = tomllib.loads(file.read_text("utf-8")).get("experiments")
-    except (Exception, SystemExit) as error:  # whatever a person's file does wrong
-        raise UsageError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:  # whatever a person's file does wrong
+            raise UsageError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(found, Sequence) or not found or not all(isinstance(each, Mapping) for each in found):
         raise UsageError(f"{file} holds no experiments: a .py file sets EXPERIMENTS, a .toml file has [[experiments]]")
     return list(found)
+
+
+def _experiments(file: Path) -> Any:
+    """The tables of a TOML file that holds nothing else."""
+    said = read_toml(file)
+    for name in said:
+        if name != "experiments":
+            raise UsageError(f"{file}: unknown field {name!r}; a sweep holds tables [[experiments]] alone")
+    return said.get("experiments")
 
 
 def build(said: Sequence[Said]) -> list[Experiment]:

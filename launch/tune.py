@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 import threading
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ from launch.destination import Destination
 from launch.sweep import build
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.files import read_toml
 from plasticity_rl.runs import Score, Spec, Tick, is_done, read_rows, write_json
 
 RANGE = re.compile(r"([^.\s]+(?:\.\d+)?(?:e[+-]?\d+)?)\.\.(\S+?)( log)?")
@@ -44,12 +44,7 @@ class Stopping(NamedTuple):
 
 def read_search(file: Path, fields: Sequence[str] = ()) -> tuple[Said, Search]:
     """What all trials share, and what is searched. `fields` as on the command line. Raises UsageError where the file says neither."""
-    try:
-        said = tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from error
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
-        raise UsageError(f"{file} is not TOML: {error}") from error
+    said = read_toml(file)
     table = said.pop("search", {})
     if not isinstance(table, dict):
         raise UsageError(f"search must be a table of {file}: [search]")

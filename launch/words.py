@@ -6,7 +6,6 @@ file's name, or, where it is a plugin's, `my_methods.Decay`.
 
 import dataclasses
 import importlib
-import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from launch.papers import PRESETS as PAPERS
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError, choose, nearest
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.files import read_toml
 
 # Sequences that others used, as settings of `atari`, with their budgets where they are known; ale-10 is ours.
 PRESETS: dict[str, dict[str, str]] = {
@@ -228,12 +228,7 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
 
 def read_experiment(path: Path) -> dict[str, Any]:
     """The words of one experiment in a TOML file."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
-        raise UsageError(f"{path} is not TOML: {error}") from error
+    return read_toml(path)
 
 
 def methods() -> list[str]:

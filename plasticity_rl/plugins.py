@@ -8,6 +8,7 @@ installed package's entry points of the group `plasticity_rl.interventions`, eac
 import dataclasses
 import importlib
 import inspect
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable
@@ -60,7 +61,7 @@ def methods(module: str) -> list[str]:
     from plasticity_rl.interventions import Intervention
 
     if _root(module) is None:
-        raise UsageError(f"module {module!r} was not allowed to be imported; --plugin {module} allows it")
+        raise UsageError(f"module {module!r} was not allowed to be imported; {shlex.join(['--plugin', module])} allows it")
     held = {name: each for name, each in vars(_load(module)).items() if isinstance(each, type) and not name.startswith("_")}
     taken = (name for name, each in held.items() if issubclass(each, Intervention) and _root(each.__module__) is not None)
     return sorted(f"{module}.{name}" for name in taken if not inspect.isabstract(held[name]))

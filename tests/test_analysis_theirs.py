@@ -26,9 +26,19 @@ def test_agents_are_read_by_source_label_and_measure(tmp_path: Path) -> None:
     assert rainbow.scores == {"Game00": (100.0,)}
 
 
+@pytest.mark.parametrize("separator", [",", ", ", ";", "\t"])
+def test_capitals_blanks_and_separators_make_no_difference(tmp_path: Path, separator: str) -> None:
+    plain = read_theirs(write(tmp_path / "a.csv", HEADER, *ROWS))
+    other = write(tmp_path / "b.csv", HEADER.title().replace(",", separator), *(row.replace(",", separator) for row in ROWS))
+    assert read_theirs(other) == plain
+
+
 REFUSED = {
     "no file": (None, "cannot read"),
-    "empty": ([""], "lacks the columns source"),
+    "empty": ([""], "is empty: its first row should name its columns"),
+    "a header alone, cut short": (["source"], "lacks the columns label"),
+    "a column twice": ([HEADER.replace("run", "Task"), ROWS[0]], "the column Task is there twice"),
+    "a decimal comma": ([HEADER.replace(",", ";"), "Zoo;DQN;last;Game00;0;1,5"], "row 2: '1,5' is not a finite score"),
     "an unknown column": ([HEADER.replace("score", "scores"), ROWS[0]], "unknown column 'scores'; did you mean score?"),
     "a column too few": (["source,label,measure,task,score", "a,b,c,d,1"], "lacks the column run"),
     "no row": ([HEADER], "has no row"),
@@ -36,8 +46,8 @@ REFUSED = {
     "NaN": ([HEADER, ROWS[0], ROWS[1].replace("-20", "nan")], "row 3: 'nan' is not a finite score"),
     "infinite": ([HEADER, ROWS[0].replace("-10", "inf")], "row 2: 'inf' is not a finite score"),
     "a run twice": ([HEADER, ROWS[0], ROWS[0]], "row 3: run 0 of DQN on Game00 is there twice"),
-    "a cell too few": ([HEADER, "Zoo,DQN,last,Game00,0"], "row 2: every column needs a value"),
-    "a cell too many": ([HEADER, ROWS[0] + ",1"], "row 2: every column needs a value"),
+    "a cell too few": ([HEADER, "Zoo,DQN,last,Game00,0"], "row 2: 5 cells in 6 columns"),
+    "a cell too many": ([HEADER, ROWS[0] + ",1"], "row 2: 7 cells in 6 columns"),
     "an empty cell": ([HEADER, ROWS[0].replace("Zoo", "")], "row 2: every column needs a value"),
 }
 
@@ -55,7 +65,7 @@ def test_what_is_wrong_is_refused_by_row(tmp_path: Path, case: str) -> None:
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(HEADER.encode() + b"\n\xff\xfe,1\n")
-    with pytest.raises(UsageError, match="is not a CSV file of scores"):
+    with pytest.raises(UsageError, match="is not UTF-8 in line 2"):
         read_theirs(tmp_path / "a.csv")
 
 

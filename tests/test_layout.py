@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "envs": {"plasticity_rl", "envs"},
     "agents": {"plasticity_rl", "envs", "agents"},
     "launch": {"plasticity_rl", "envs", "agents", "launch", "analysis"},
-    "analysis": {"analysis", "plasticity_rl.runs", "plasticity_rl.checks", "plasticity_rl.experiment"},
+    "analysis": {"analysis", "plasticity_rl.runs", "plasticity_rl.checks", "plasticity_rl.files", "plasticity_rl.experiment"},
 }
 
 
@@ -55,7 +55,9 @@ def test_analysis_needs_neither_torch_nor_ray() -> None:
 
 
 def test_descriptions_of_runs_need_no_torch() -> None:
-    light = loaded("import plasticity_rl, plasticity_rl.runs, plasticity_rl.experiment, plasticity_rl.schedules, envs.sequences")
+    light = loaded(
+        "import plasticity_rl, plasticity_rl.files, plasticity_rl.runs, plasticity_rl.experiment, plasticity_rl.schedules, envs.sequences"
+    )
     assert not light & {"torch", "numpy", "ray", "envpool", "tyro"}
 
 

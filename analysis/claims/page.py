@@ -1,5 +1,6 @@
 """The page of claims: for each a verdict with its predicate, a figure, a table of arms, and how it came about. Markdown."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,8 +139,8 @@ def _table(entry: Entry) -> Iterator[str]:
 
 def _account(entry: Entry, scale: str) -> Iterator[str]:
     """How it came about: the command, the time, and every cell of the grid."""
-    command = f"python -m launch claims {entry.number}" + ("" if scale == "small" else f" --scale {scale}")
-    yield f"`{command}`: {entry.seconds:,.0f} s on {entry.where}. Reported: {entry.members} members an arm. {entry.selectors}"
+    command = ["python", "-m", "launch", "claims", str(entry.number), *([] if scale == "small" else ["--scale", scale])]
+    yield f"`{shlex.join(command)}`: {entry.seconds:,.0f} s on {entry.where}. Reported: {entry.members} members an arm. {entry.selectors}"
     searched = {key: choice for key, choice in entry.choices.items() if choice.scores}
     if searched:
         yield ""

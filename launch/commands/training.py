@@ -1,6 +1,7 @@
 """Commands that train: one run, several, those that claims of papers need, a search."""
 
 import functools
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -120,7 +121,7 @@ def run(
     reach(address)
     train = functools.partial(runner.train_here, address=address)
     folder, outcome = runner.run(described, Destination(runs, name, wandb), pick(device), not eager, other_code, train)
-    print(f"{outcome}: {folder}\npython -m launch report {folder.parent}")
+    print(f"{outcome}: {folder}\n{shlex.join(['python', '-m', 'launch', 'report', str(folder.parent)])}")
     return DONE
 
 
