@@ -6,6 +6,7 @@ file's name, or, where it is a plugin's, `my_methods.Decay`.
 
 import dataclasses
 import importlib
+import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -270,7 +271,7 @@ def _known_methods(text: str) -> list[str]:
 
 def _lists(kind: str) -> str:
     """Where the words of a kind are listed, a clause."""
-    return f"`python -m launch {'interventions' if kind == 'method' else 'show'}` lists them"
+    return f"`{shlex.join(['python', '-m', 'launch', 'interventions' if kind == 'method' else 'show'])}` lists them"
 
 
 def _split(what: str, text: Any, choices: Iterable[str]) -> tuple[str, dict[str, str]]:
@@ -294,7 +295,7 @@ def _build(kind: str, word: str, settings: dict[str, str]) -> Any:
     fields = [field.name for field in dataclasses.fields(made)]
     for name in settings:
         if name not in fields:
-            listed = f"`python -m launch show {word}` lists them"
+            listed = f"`{shlex.join(['python', '-m', 'launch', 'show', word])}` lists them"
             raise UsageError(f"{word} has no field {name!r}; {nearest(name, fields, listed)}")
     return made(**{name: _value(f"{word}: {name}", text, hints[name]) for name, text in settings.items()})
 
