@@ -20,6 +20,7 @@ from analysis.mechanisms import MECHANISMS, Course, Findings, Mechanism, advice,
 from analysis.scores import Setting, score, settings
 from analysis.statistics import estimate, mean
 from plasticity_rl.checks import UsageError
+from plasticity_rl.runs import refuse_file
 
 METHOD = (
     "A quantity of a visit is the mean of its rows in metrics.csv during the visit, its layers joined (the mean; of weight norms, "
@@ -63,9 +64,8 @@ def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
     Raises UsageError for runs that cannot be read together (load.py), for runs none of which has diagnostics, and for an `out` that cannot
     be written to.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is not a folder: name a new one for the page")
     loaded = load([Path(folder) for folder in folders])
+    refuse_file(out, "page")
     keys = [key for key in settings(loaded) if (loaded.metrics.setting == key).any()]
     if not keys:
         where = ", ".join(map(str, folders))

@@ -28,6 +28,7 @@ from analysis.suites import apart, group, suite, task_name
 from analysis.tables import tables
 from analysis.theirs import read_theirs
 from plasticity_rl.checks import UsageError
+from plasticity_rl.runs import refuse_file
 
 FEW = 4
 """settings of a suite that have parts of their own beside it"""
@@ -65,9 +66,8 @@ def write_report(folders: Sequence[Path], out: Path, theirs: Path | None = None)
     Raises UsageError for runs and scores that cannot be reported (load.py, theirs.py), and for an `out` that is no folder or cannot be
     written to.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is not a folder: name a new one for the report")
     loaded = load([Path(folder) for folder in folders])
+    refuse_file(out, "report")
     others = read_theirs(theirs) if theirs else ()
     keys, grouped = settings(loaded), group(loaded.runs)
     benchmarks = [run.spec.benchmark for run in {run.spec.setting: run for run in loaded.runs}.values()]

@@ -1,8 +1,10 @@
 """`python -m launch`: from a command line to a command and an exit code. The commands themselves stand in commands/ and bench/."""
 
+import errno
 import functools
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -10,11 +12,13 @@ from io import StringIO
 
 import tyro
 
+from launch import output
 from launch.bench.commands import BENCHES
 from launch.commands import about, results, training
 from plasticity_rl.checks import UsageError, choose
 
-DONE, USAGE, TAKEN, LOST, DISK, NUMERIC = 0, 2, 3, 4, 5, 6
+DONE, USAGE, TAKEN, LOST, DISK, NUMERIC, MEMORY = 0, 2, 3, 4, 5, 6, 7
+INTERRUPTED, UNREAD = 130, 141  # as shells count signals: SIGINT, and SIGPIPE
 
 
 def bench() -> int:
@@ -61,28 +65,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when torch starts. Threads that wait look again for microseconds, not for the milliseconds that OpenMP's GNU library takes from a
     # busy machine's processors; faster than to sleep at once.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    output.open_closed()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _call(words)
-    except UsageError as error:
-        return _fail(USAGE, error)
-    except FloatingPointError as error:
-        return _fail(NUMERIC, error)
-    except OSError as error:
-        return _fail(DISK, error)
+        code = _call(words)
+        sys.stdout.flush()  # a disk that is full says so now, not when the interpreter ends
+        return code
     except KeyboardInterrupt:
-        return _fail(130, "stopped")
-    except Exception as error:
-        from agents.remote import ActorsLost
-        from launch.runner import FolderTaken, Stopped
-
-        if isinstance(error, ActorsLost):
-            return _fail(LOST, error)
-        if isinstance(error, FolderTaken):
-            return _fail(TAKEN, error)
-        if isinstance(error, Stopped):
-            return _fail(128 + error.number, error)
+        return _fail(INTERRUPTED, "stopped")
+    except (Exception, SystemExit) as error:
+        if output.reader_left(error):
+            output.mute(sys.stdout, sys.stderr)
+            return UNREAD
+        if code := _code(error):
+            return _fail(code, _message(error))
         raise
+
+
+def _code(error: BaseException) -> int:
+    """The exit code of an error that is nobody's fault here; 0 of our own mistakes, which end in a traceback."""
+    if isinstance(error, UsageError | NotADirectoryError | IsADirectoryError):
+        return USAGE
+    if isinstance(error, FloatingPointError):
+        return NUMERIC
+    if _wants_memory(error):
+        return MEMORY
+    if isinstance(error, ConnectionError | TimeoutError):
+        return LOST
+    if isinstance(error, OSError):
+        return DISK
+    if any(_is(error, *each) for each in (("agents.remote", "ActorsLost"), ("launch.join", "NoCluster"), ("ray.exceptions", "RayError"))):
+        return LOST
+    if _is(error, "launch.runner", "FolderTaken"):
+        return TAKEN
+    return 128 + getattr(error, "number", 0) if _is(error, "launch.runner", "Stopped") else 0
+
+
+def _is(error: BaseException, module: str, name: str) -> bool:
+    """Is it of a class that is only there where its module, which is slow to import, was imported?"""
+    found = sys.modules.get(module)
+    return found is not None and isinstance(error, getattr(found, name))
+
+
+def _wants_memory(error: BaseException) -> bool:
+    """Did Python, the system, or torch on a processor or GPU find no memory?"""
+    if isinstance(error, RuntimeError):  # torch has a class for GPUs alone
+        return bool(re.search("you tried to allocate|out of memory|ALLOC_FAILED", str(error)))
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+
+
+def _message(error: BaseException) -> object:
+    """One line."""
+    if isinstance(error, NotADirectoryError | IsADirectoryError):
+        return f"{error.filename} {'is a folder, not a file' if isinstance(error, IsADirectoryError) else 'does not lead through folders'}"
+    if _wants_memory(error):
+        asked = re.search(r"([Tt]ried|Unable) to allocate ([\d.]+ \w+)", str(error))
+        return f"not enough memory{f' for {asked[2]} more' if asked else ''}: a smaller replay= or batch=, or fewer --members, take less"
+    if _is(error, "ray.exceptions", "RayError"):  # the last line of a traceback from elsewhere
+        return f"Ray: {(str(error).strip().splitlines() or [type(error).__name__])[-1]}"
+    return str(error) or type(error).__name__
 
 
 def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, program: str = "python -m launch") -> int:
@@ -141,7 +182,11 @@ def _one_line(complaint: str) -> str:
 
 
 def _fail(code: int, error: object) -> int:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    try:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.stdout.flush()
+    except OSError:  # nobody reads, or the disk is full; the code says it
+        output.mute(sys.stdout, sys.stderr)
     return code
 
 

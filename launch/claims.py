@@ -28,7 +28,7 @@ from launch.sweep import Said, run_sweep
 from launch.words import experiment
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.runs import is_done, write_json
+from plasticity_rl.runs import is_done, refuse_file, write_json
 
 RECORD = {"moments", "factors", "layer_factors"}
 
@@ -167,8 +167,9 @@ def _note_time(trial: Trial, seconds: float, device: str) -> None:
 
 
 def trials(numbers: Sequence[int], scale: str, runs: Path) -> list[Trial]:
-    """The claims of these numbers, or all. Raises UsageError for a number that there is not."""
+    """The claims of these numbers, or all. Raises UsageError for a number that there is not, and where `runs` can be no folder."""
     known = load_claims()
+    Destination(runs, f"claims-{scale}").folder("")
     for number in numbers:
         choose("claim", str(number), map(str, known))
     return [Trial(number, known[number], scale, runs / f"claims-{scale}") for number in numbers or known]
@@ -176,11 +177,12 @@ def trials(numbers: Sequence[int], scale: str, runs: Path) -> list[Trial]:
 
 def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None, device: str, compile: bool, other_code: bool) -> int:
     """Carry out claims, then write the page of all that have run. Exit code 0, or that of the last failure."""
+    asked, folder = trials(numbers, scale, runs), out or runs / f"claims-{scale}"
+    refuse_file(folder, "page")
     console, failure = Console(highlight=False), 0
-    for trial in trials(numbers, scale, runs):
+    for trial in asked:
         console.print(f"claim {trial.number}: {trial.claim.title}", soft_wrap=True)
         failure = carry_out(trial, device, compile, other_code) or failure
-    folder = out or runs / f"claims-{scale}"
     page = write_page([entry(trial) for trial in trials((), scale, runs)], folder, scale)
     for number, verdict in page.verdicts.items():
         console.print(f"claim {number}: {verdict}", soft_wrap=True)

@@ -14,6 +14,10 @@ PATIENCE = 10.0  # seconds for a connection
 LEFT_OUT = [".git", ".venv", "runs", "docs", "**/__pycache__", ".pytest_cache", ".ruff_cache"]  # of what a cluster's nodes get
 
 
+class NoCluster(Exception):
+    """Ray did not start here, or did not let this process in."""
+
+
 def token_path() -> Path:
     """Where Ray looks for a cluster's token, if RAY_AUTH_TOKEN does not hold it."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
@@ -43,7 +47,7 @@ def reach(address: str | None) -> None:
 
 def connect(address: str | None) -> None:
     """Join the cluster at `address`, or start one on this machine that nobody else can use; nothing, where this process has done so
-    before. Raises UsageError where there is none."""
+    before. Raises UsageError where there is none, and NoCluster where Ray fails."""
     prepare_ray(address)
     try:
         import ray
@@ -53,13 +57,17 @@ def connect(address: str | None) -> None:
         return
     reach(address)
     settings: dict[str, Any] = dict(log_to_driver=False, configure_logging=False)
-    if address is None:
-        path = os.pathsep.join(filter(None, [str(CHECKOUT), *sys.path]))
-        # without "local", Ray would join any cluster that was last begun on this machine
-        ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **settings)
-        return
     try:
-        ray.init(address=address, runtime_env={"working_dir": str(CHECKOUT), "excludes": LEFT_OUT}, **settings)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        lines = str(error).strip().splitlines()
-        raise UsageError(f"no Ray cluster answers at {address}: {lines[-1] if lines else type(error).__name__}") from error
+        if address is None:
+            path = os.pathsep.join(filter(None, [str(CHECKOUT), *sys.path]))
+            # without "local", Ray would join any cluster that was last begun on this machine
+            ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **settings)
+        else:
+            ray.init(address=address, runtime_env={"working_dir": str(CHECKOUT), "excludes": LEFT_OUT}, **settings)
+    except Exception as error:  # Ray raises plain Exceptions too
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        if address is None:
+            raise NoCluster(f"Ray did not start on this machine, which may be too busy: {last}; the same command tries again") from error
+        if isinstance(error, ConnectionError | ValueError | RuntimeError):
+            raise UsageError(f"no Ray cluster answers at {address}: {last}") from error
+        raise NoCluster(f"the Ray cluster at {address} did not let this process in: {last}") from error

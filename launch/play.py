@@ -25,7 +25,7 @@ from plasticity_rl.interventions import assemble
 from plasticity_rl.layers import Params
 from plasticity_rl.lift import lift
 from plasticity_rl.network import Network
-from plasticity_rl.runs import find_runs, read_spec
+from plasticity_rl.runs import read_spec
 from plasticity_rl.seeds import derive
 
 
@@ -88,8 +88,6 @@ def _experiment(run: Path, member: int, task: str | None, episodes: int, steps: 
     for name, value, low, high in (("episodes", episodes, 1, 100), ("steps", steps, 1, 1_000_000), ("seed", seed, 0, MAX_SEED)):
         if not low <= value <= high:
             raise UsageError(f"{name} must lie in [{low}, {high}], not {value}")
-    if not (run / "spec.json").exists() and (below := find_runs(run)):
-        raise UsageError(f"{run} is no run's folder; did you mean {below[0]}?")
     experiment = Experiment.from_json(read_spec(run).experiment)
     if experiment.benchmark.teaches != "rewards":
         raise UsageError(f"{run} learned from {type(experiment.benchmark).__name__}, where there is nothing to play")

@@ -25,7 +25,7 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.learner import Batch, Learner
 from plasticity_rl.probes import Outcome
-from plasticity_rl.runs import find_runs, read_spec
+from plasticity_rl.runs import read_spec
 
 COLUMNS = ("checkpoint", "updates", "functions", "target", "member", *Outcome._fields)
 
@@ -42,8 +42,6 @@ def probe(
             raise UsageError(f"{name} must lie in [1, {high}], not {value}")
     for target in targets:
         choose("target", target, TARGETS)
-    if not (run / "spec.json").exists() and run.is_dir() and (below := find_runs(run)):
-        raise UsageError(f"{run} is no run's folder; did you mean {below[0]}?")
     experiment = Experiment.from_json(read_spec(run).experiment)
     place = find_checkpoint(run, number)
     torch.set_num_threads(THREADS)  # dozens of networks are enough to share

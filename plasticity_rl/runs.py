@@ -117,6 +117,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def refuse_file(folder: Path, what: str) -> None:
+    """Raises UsageError where no folder for `what` can be made, since a file stands there or on the way."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{there} is not a folder: name a new one for the {what}")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Whole or absent: written beside its place, synced, then renamed."""
     beside = path.with_name(path.name + ".part")
@@ -138,11 +145,14 @@ def sync_folder(path: Path) -> None:
 
 
 def read_spec(run: Path) -> Spec:
-    """What a run is. Raises UsageError where spec.json is missing or is not one."""
+    """What a run is. Raises UsageError where spec.json is missing or is not one; it names a run below, if there is any."""
     try:
         return Spec(**json.loads((run / "spec.json").read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise UsageError(f"no spec.json in {run}") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        below = find_runs(run)
+        there = "there is no spec.json in it" if run.is_dir() else "it is a file" if run.exists() else "there is no such folder"
+        hint = f"did you mean {below[0]}?" if below else there
+        raise UsageError(f"{run} is no run's folder (runs/NAME/KEY); {hint}") from error
     except (ValueError, TypeError) as error:
         raise UsageError(f"{run / 'spec.json'} is not a run's description") from error
 

@@ -79,7 +79,7 @@ def test_mistakes_are_one_line_each(run: Path, capsys: pytest.CaptureFixture[str
     assert f"did you mean {run}?" in complaint(folder=run.parent)
     assert "updates must lie in [1, 10000000], not 0" in complaint("--updates", "0")
     assert "has no next task to be probed with" in complaint("--targets", "next")
-    assert "no spec.json in" in complaint(folder=run.parents[1] / "nowhere")
+    assert "there is no such folder" in complaint(folder=run.parents[1] / "nowhere")
 
 
 def test_another_networks_checkpoint_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -211,7 +211,7 @@ def test_what_cannot_be_played_is_one_line(poles: Path, tmp_path: Path, capsys: 
         return said
 
     assert f"did you mean {poles}?" in complaint(poles.parent)
-    assert "no spec.json" in complaint(tmp_path / "nowhere")
+    assert "there is no such folder" in complaint(tmp_path / "nowhere")
     run = tmp_path / "run"
     shutil.copytree(poles, run)
     spec = json.loads((run / "spec.json").read_text())

@@ -100,5 +100,5 @@ def test_json_is_whole_or_absent_and_runs_are_found(tmp_path: Path) -> None:
     assert find_runs(tmp_path) == [tmp_path / "a", tmp_path / "b" / "2"]
     assert json.loads((tmp_path / "a" / "spec.json").read_text()) == {"key": "a"}
     for bad in (tmp_path / "a", tmp_path):
-        with pytest.raises(UsageError, match=r"is not a run's description|no spec.json"):
+        with pytest.raises(UsageError, match=r"is not a run's description|is no run's folder"):
             read_spec(bad)
