@@ -6,12 +6,17 @@ Its training loop cannot be opened, so the plan hooks itself to the optimizer.
 
 import sys
 
-import gymnasium
 import torch
-from stable_baselines3 import DQN
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
+
+try:
+    import gymnasium
+    from stable_baselines3 import DQN
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+except ModuleNotFoundError as error:
+    print(f"error: {error.name} is not installed: pip install 'plasticity-rl[stable-baselines3]'", file=sys.stderr)
+    sys.exit(2)
 
 from plasticity_rl.attach import Plan, attach
 from plasticity_rl.interventions import Intervention, NormalizeAndProject, ReDo
@@ -64,5 +69,9 @@ def train(steps: int, chain: tuple[Intervention, ...] = CHAIN) -> tuple[DQN, Pla
 
 
 if __name__ == "__main__":
-    model, plasticity = train(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)
+    words = sys.argv[1:] or ["20000"]
+    if len(words) != 1 or not (words[0].isdecimal() and int(words[0]) > 100):
+        print("usage: python examples/attach_stable_baselines3.py [STEPS] - of the environment, more than 100: 20000", file=sys.stderr)
+        sys.exit(2)
+    model, plasticity = train(int(words[0]))
     print(f"{plasticity.plan.ticks['update']} updates under {', '.join(type(each).__name__ for each in CHAIN)}")

@@ -44,5 +44,9 @@ def train(chain: tuple[Intervention, ...], tasks: int, updates: int) -> list[flo
 
 
 if __name__ == "__main__":
-    tasks, updates = map(int, sys.argv[1:] or (5, 1000))
+    words = sys.argv[1:] or ["5", "1000"]
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+        print("usage: python examples/attach_supervised.py [TASKS UPDATES] - how many tasks, and updates of each: 5 1000", file=sys.stderr)
+        sys.exit(2)
+    tasks, updates = map(int, words)
     print(*(f"{accuracy:.3f}" for accuracy in train(CHAIN, tasks, updates)))
