@@ -1,6 +1,5 @@
 """The interventions in anybody's loop: a plain nn.Module, trained by torch.optim."""
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.layers import Layer, Params
 from plasticity_rl.lift import copied
 from plasticity_rl.memory import SLOTS, Memory
+from plasticity_rl.module_params import bare_layers, check_renewable, renewed
 from plasticity_rl.noise import key, normals
 from plasticity_rl.optimizers import Net
 from plasticity_rl.seeds import derive
@@ -39,10 +39,13 @@ def attach(
         loss.backward(); optimizer.step(); plan.after_step()
         plan.task_boundary()                                    # where tasks change, if a method asks for it
 
-    The wiring is read off one forward pass on `example_input` (a batch, or a tuple of arguments): linear layers and convolutions, each with
-    a norm (LayerNorm, GroupNorm, RMSNorm) or none and an activation, pooling, flattening, several heads, sums of units as in residual
-    networks. Elsewhere state it, as `layers` (plasticity_rl.layers.Layer) by the module's own parameter names, and for methods that look at
-    units, `units`: layer -> the submodule, called once in a pass, whose output they are. Of nn.Sequential(Linear, ReLU, Linear) that is
+    Methods that take parameters alone - penalties on weights, noise, clipping, resets of everything - go with any module (recurrent cells,
+    transformers, embeddings, batch norms) and need no `example_input`; module_params.py says which parameters are weights there. Others
+    look at units or heads (`Intervention.traced`), and the wiring is read off one forward pass on `example_input` (a batch, or a tuple of
+    arguments): linear layers and convolutions, each with a norm (LayerNorm, GroupNorm, RMSNorm) or none and an activation, pooling,
+    flattening, several heads, sums of units as in residual networks. Elsewhere state it, as `layers` (plasticity_rl.layers.Layer) by the
+    module's own parameter names, and for methods that look at units, `units`: layer -> the submodule, called once in a pass, whose output
+    they are. Of nn.Sequential(Linear, ReLU, Linear) that is
 
         layers = (
             Layer("first", "0.weight", "0.bias", None, None, units=64, readers=("out",), columns=1, activation="relu"),
@@ -56,21 +59,26 @@ def attach(
 
     What a refresh puts in place is what `fresh()` returns, a newly made module, or a copy whose `reset_parameters()` were called: PyTorch's
     initialisers, so give `fresh` where yours are others. Its random numbers are functions of `seed` alone and leave yours as they are.
+    Buffers, such as running statistics, stay.
 
     Refreshes need torch.optim.Adam, AdamW, RMSprop or SGD. Raises UsageError, a line, for what cannot be attached.
     """
-    params = dict(module.named_parameters(remove_duplicate=False))
     for each in chain:
         if not isinstance(each, Intervention):
             raise UsageError(f"a chain is a tuple of interventions, and {each!r} is none")
+    _check_yours(chain)
+    traced = [type(each).__name__ for each in chain if each.traced]
+    params = dict(module.named_parameters(remove_duplicate=not (traced or layers)))
     for name, param in params.items():
         if is_lazy(param):
             raise UsageError(f"{name} has no shape yet: send a batch through the module first")
     if len({id(param) for param in params.values()}) < len(params):
         raise UsageError("parameters that several layers share cannot be attached: no unit there is one layer's alone")
-    if layers is None:
+    if layers is None and not traced:
+        wiring = Wiring(bare_layers(module), {}, {}, True)
+    elif layers is None:
         if example_input is None:
-            raise UsageError("attach needs example_input, a batch for the module, or the wiring as layers=(Layer(...), ...)")
+            raise UsageError(f"{traced[0]} needs example_input, a batch for the module, or the wiring as layers=(Layer(...), ...)")
         wiring = trace(module, _arguments(example_input))
         _check_built(chain, wiring.layers, wiring.norms)
     else:
@@ -83,7 +91,7 @@ def attach(
     for name, path in (units or {}).items():
         choose("layer in units", name, [layer.name for layer in wiring.layers])
         choose("submodule in units", path, modules)
-    params = {name: params[name] for layer in wiring.layers for name in layer.own}
+    params = {name: params[name] for layer in wiring.layers for name in layer.parameters}
     held = {id(param) for group in optimizer.param_groups for param in group["params"]}
     for name, param in params.items():
         if id(param) not in held:
@@ -92,14 +100,16 @@ def attach(
     for name, param in params.items():
         if refreshed and not param.requires_grad:
             raise UsageError(f"{name} is frozen, and a refresh would overwrite it: state the wiring without its layer, as layers=(...)")
-    if refreshed and fresh is None:
-        _check_resets(module, params)
+    if fresh is None and any(isinstance(each, Refresh) and each.renews for each in chain):
+        check_renewable(module, params)
     memory = None
     if refreshed or any(_overrides(each, "after_step") for each in chain):
-        names = {kind.__name__: kind for kind in SLOTS}
         if type(optimizer) not in SLOTS:
-            choose("optimizer for a method that refreshes", type(optimizer).__name__, names)
-            raise UsageError(f"the optimizer must be torch.optim.{type(optimizer).__name__} itself, not one derived from it")
+            who = next(type(each).__name__ for each in chain if isinstance(each, Refresh) or _overrides(each, "after_step"))
+            names = [kind.__name__ for kind in SLOTS]
+            raise UsageError(
+                f"{who} needs an optimizer whose memory is known, torch.optim's {', '.join(names)} themselves, not {_kind(optimizer)}"
+            )
         memory = Memory(optimizer, params)
     return Plan(module, params, chain, wiring, dict(units or {}), memory, optimizer, seed, fresh)
 
@@ -182,7 +192,7 @@ class Plan:
         devices = sorted({param.device.index or 0 for param in self.params.values() if param.is_cuda})
         with torch.random.fork_rng(devices=devices), torch.enable_grad():
             torch.manual_seed(derive(self.seed, 0, "network", *purpose))
-            made = _renewed(self.module) if self._make is None else self._make()
+            made = renewed(self.module) if self._make is None else self._make()
         new = dict(made.named_parameters())
         for name, param in self.params.items():
             if name not in new or new[name].shape != param.shape:
@@ -296,9 +306,9 @@ class Plan:
             if isinstance(each, Refresh) and each.clock == clock and each.due(self.ticks[clock])
         ]
         for index, each in due:
-            fresh = self.fresh(type(each).__name__, self._occurrence(index), clock, self.ticks[clock])
+            fresh = self.fresh(type(each).__name__, self._occurrence(index), clock, self.ticks[clock]) if each.renews else {}
             net = self._net()
-            features = {} if self.batch is None else self._look(net.params)[1]
+            features = {} if self.batch is None or not each.traced else self._look(net.params)[1]
             self._write(index, net, *each.refresh(net, self.states[index], Evidence(fresh, features), self.layers))
         if due:
             self._project()
@@ -356,14 +366,25 @@ def _overrides(each: Intervention, moment: str) -> bool:
     return getattr(type(each), moment) is not getattr(Intervention, moment)
 
 
-def _check_built(chain: Chain, layers: Layers, norms: dict[str, str] | None) -> None:
-    """Is what the chain would build there? `norms`: layer -> the kind of its norm, where that is known."""
+def _kind(optimizer: torch.optim.Optimizer) -> str:
+    name = type(optimizer).__name__
+    return f"one derived from {name}" if any(kind.__name__ == name for kind in SLOTS) else name
+
+
+def _check_yours(chain: Chain) -> None:
+    """Is there nothing in the chain that whoever builds the module and the optimizer has to do?"""
     for each in chain:
         who, fields = type(each).__name__, each.build()
         if each.optimizer():
             raise UsageError(f"{who} sets {', '.join(each.optimizer())} of the optimizer, which is yours: give it to torch.optim instead")
         if fields and not (isinstance(each, Refresh) or any(_overrides(each, moment) for moment in ("penalty", "after_step", "project"))):
             raise UsageError(f"{who} only builds ({', '.join(fields)}), and the module is built: put it there yourself")
+
+
+def _check_built(chain: Chain, layers: Layers, norms: dict[str, str] | None) -> None:
+    """Is what the chain would build there? `norms`: layer -> the kind of its norm, where that is known."""
+    for each in chain:
+        who, fields = type(each).__name__, each.build()
         for name, value in fields.items():
             for layer in (layer for layer in layers if layer.activation is not None):
                 if name == "norm" and (norms is None or layer.scale is None):
@@ -372,19 +393,3 @@ def _check_built(chain: Chain, layers: Layers, norms: dict[str, str] | None) -> 
                 if found != value:
                     there = f"{layer.name} has {found}" if name in ("norm", "activation") else "the module is built"
                     raise UsageError(f"{who} builds {name}={value}, and {there}; put it there yourself")
-
-
-def _check_resets(module: nn.Module, params: dict[str, nn.Parameter]) -> None:
-    for path, each in module.named_modules():
-        mine = {f"{path}.{name}".removeprefix(".") for name, _ in each.named_parameters(recurse=False)}
-        if mine & params.keys() and not hasattr(each, "reset_parameters"):
-            raise UsageError(f"{path or type(each).__name__} has no reset_parameters() to initialise it anew: give attach(..., fresh=)")
-
-
-def _renewed(module: nn.Module) -> nn.Module:
-    made = copy.deepcopy(module)
-    for each in made.modules():
-        reset = getattr(each, "reset_parameters", None)
-        if callable(reset):
-            reset()
-    return made

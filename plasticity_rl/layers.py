@@ -45,6 +45,8 @@ class Layer(NamedTuple):
     SpectralNorm keeps them up to date, and nothing is learned of them"""
     powered: bool = False
     """does it multiply with a power of the weight? A weight of exactly 0 has no gradient then, and stays"""
+    others: tuple[str, ...] = ()
+    """of a module whose wiring was not asked for: parameters that are no layer's weight, bias or norm, such as an embedding's table"""
 
     @property
     def head(self) -> bool:
@@ -60,6 +62,11 @@ class Layer(NamedTuple):
         """Its parameters; dimension 0 of each is the units."""
         names = (self.weight, self.bias, self.scale, self.offset, self.weight_noise, self.bias_noise)
         return tuple(name for name in names if name is not None)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """`own` and `others`: for methods that treat all parameters alike."""
+        return (*self.own, *self.others)
 
     @property
     def subtracted(self) -> dict[str, str]:

@@ -180,7 +180,7 @@ class _Reading:
                     units[name] = (activation, self.calls[activation].name)
                     layer = layer._replace(activation=ACTIVATIONS[self.calls[activation].kind])
             layers.append(layer)
-        _check_owned(layers, params)
+        self._check_owned(layers, params)
         in_place = any(self._in_place(call) for call in self.calls)
         return Wiring(tuple(layers), norms, units, in_place)
 
@@ -247,6 +247,16 @@ class _Reading:
                 norm = "layer" if kind == "group_norm" and self._argument(value, "num_groups", 1, 0) == 1 else NORMS[kind]
                 scale, offset = [*held, None, None][:2]
 
+    def _check_owned(self, layers: list[Layer], params: dict[str, nn.Parameter]) -> None:
+        owned = {name for layer in layers for name in layer.own}
+        used = {name for call in self.calls for name in call.params}
+        for name in params:
+            if name not in used:
+                raise UsageError(f"{name} is not used in the forward pass: take it out of the module, or {BY_HAND}")
+            if name not in owned:
+                known = "linear or convolution, then a norm or none, then an activation"
+                raise UsageError(f"{name} is in no layer that was understood ({known}); {BY_HAND}")
+
     def _refuse(self, i: int, layer: Layer) -> None:
         call = self.calls[i]
         if call.name == "batch_norm":
@@ -287,15 +297,6 @@ def check_layers(layers: tuple[Layer, ...], params: dict[str, nn.Parameter]) -> 
                 raise UsageError(
                     f"layer {layer.name}: {made} are not the {width} that {reader} reads; read beside others they are shared=True"
                 )
-
-
-def _check_owned(layers: list[Layer], params: dict[str, nn.Parameter]) -> None:
-    owned = {name for layer in layers for name in layer.own}
-    for name in params:
-        if name not in owned:
-            raise UsageError(
-                f"{name} is in no layer that was understood (linear or convolution, then a norm or none, then an activation); {BY_HAND}"
-            )
 
 
 def _module_of(parameter: str) -> str:

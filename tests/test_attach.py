@@ -266,9 +266,14 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
         (normed, (NormalizeAndProject(norm="rms"),), None, "builds norm=rms, and 0 has layer"),
         (plain, (ReDo,), None, "a chain is a tuple of interventions"),
         (plain, (ReDo(),), adam(normed), "the optimizer does not hold 0.weight"),
-        (plain, (ReDo(),), torch.optim.Adagrad(plain.parameters()), "unknown optimizer for a method that refreshes 'Adagrad'"),
+        (
+            plain,
+            (ReDo(),),
+            torch.optim.Adagrad(plain.parameters()),
+            "ReDo needs an optimizer whose memory is known, torch.optim's Adam, AdamW, RMSprop, SGD themselves, not Adagrad",
+        ),
         (plain, (ReDo(),), torch.optim.SGD(plain.parameters(), momentum=0.9, dampening=0.5), "SGD with dampening"),
-        (plain, (ReDo(),), type("Adam", (torch.optim.Adam,), {})(plain.parameters()), "itself, not one derived from it"),
+        (plain, (ReDo(),), type("Adam", (torch.optim.Adam,), {})(plain.parameters()), "not one derived from Adam"),
         (tied, (ReDo(),), None, "parameters that several layers share"),
         (frozen, (Reset(),), None, "0.weight is frozen, and a refresh would overwrite it"),
     ]

@@ -19,6 +19,7 @@ from plasticity_rl.interventions import (
     Evidence,
     Intervention,
     NormalizeAndProject,
+    NormConstraint,
     PlasticityInjection,
     ReDo,
     Refresh,
@@ -131,6 +132,48 @@ def test_nothing_changes_when_not_due(intervention, kind, members, clock):
             assert_same({name: tensor for name, tensor in copies(with_it).items() if not name.startswith("states/")}, copies(without))
     changed, plain = copies(with_it), copies(without)
     assert any(not torch.equal(changed[name], plain[name]) for name in plain)
+
+
+FREE = [
+    *(each for each in MEMBERS if not each.traced or (isinstance(each, Refresh) and not each.renews)),
+    NormConstraint(part="all"),
+]
+
+
+@partial(law, over=FREE)
+def test_what_a_method_says_that_it_does_not_look_at_makes_no_difference(intervention, kind, members):
+    """Heads, readers, activations and units for one that is not `traced`; a fresh network for one that does not renew."""
+    network = learn((intervention,), kind, 1).network
+    net, grads = random_net(network, members), random_like(random_net(network).params, 5)
+    evidence, around = evidence_for(network, net), seen(network, draw=generator(3))
+    bare = (
+        network.layers
+        if intervention.traced
+        else tuple(layer._replace(readers=(), columns=1, activation=None, shared=False, copies=1) for layer in network.layers)
+    )
+    found = []
+    for layers in (network.layers, bare):
+        blind = layers is bare and not intervention.traced
+        apply = (lambda params, raw=False: (around.apply(params, raw)[0], {})) if blind else around.apply
+        sight, given = around._replace(apply=apply), evidence._replace(features={}) if blind else evidence
+        if layers is bare and isinstance(intervention, Refresh) and not intervention.renews:
+            given = given._replace(fresh={})
+        state = intervention.init(net.params, layers, generator(2))
+        total = intervention.penalty(net.params, state, layers, sight)
+        after, state = intervention.after_step(net, state, grads, layers, sight)
+        if isinstance(intervention, Refresh):
+            after, state = intervention.refresh(after, state, given, layers)
+        params, state = intervention.project(after.params, state, layers)
+        found.append(({"": total}, params, state, *after.slots.values()))
+    for one, other in zip(*found, strict=True):
+        assert_same(one, other)
+
+
+def test_which_methods_go_with_any_module() -> None:
+    free = {word(each).partition(":")[0] for each in FREE if not each.traced}
+    penalties = {"l2", "l2-init", "wasserstein", "spectral", "churn", "born-again"}
+    weights = {"noisy-updates", "soft-reset", "weight-clipping", "norm-constraint", "dash", "fire"}
+    assert free == penalties | weights | {"shrink-and-perturb", "hare-and-tortoise", "reset"}
 
 
 @law

@@ -117,7 +117,7 @@ def test_units_of_a_sequence_are_those_of_its_places():
     module, other, x = mlp(), mlp(), torch.randn(4, 6, 5, generator=generator())  # as many places as units: neither can be told by its size
     optimizer, optimizer2 = adam(module), adam(other)
     with pytest.raises(UsageError, match="which reads units of 0, is not understood"):
-        attach(module, optimizer, (), x)
+        attach(module, optimizer, (ReDo(),), x)
     plan = attach(module, optimizer, (ReDo(tau=0.7, every=2),), layers=BY_HAND, units={"first": "1", "second": "3"})
     plan2 = attach(other, optimizer2, (ReDo(tau=0.7, every=2),), layers=BY_HAND, units={"first": "1", "second": "3"})
     for _ in range(4):
@@ -197,13 +197,13 @@ def test_a_module_without_shapes_yet_is_refused():
         ({"layers": (BY_HAND[0]._replace(columns=2), *BY_HAND[1:])}, "6 units, each 2 times, are not the 6 that second reads"),
         ({"layers": BY_HAND, "units": {"frist": "1"}}, "did you mean first"),
         ({"layers": BY_HAND, "units": {"first": "9"}}, "unknown submodule in units '9'"),
-        ({}, "attach needs example_input"),
+        ({}, "ReDo needs example_input"),
     ],
 )
 def test_a_wrong_wiring_by_hand_is_refused(how, message):
     module = mlp()
     with pytest.raises(UsageError, match=message):
-        attach(module, adam(module), (), **how)
+        attach(module, adam(module), (ReDo(),), **how)
 
 
 class Odd(nn.Module):
@@ -224,6 +224,15 @@ class Loose(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x) * self.log_std.exp()
+
+
+class Unused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.spare = mlp(), nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
 
 
 class Twice(nn.Module):
@@ -279,6 +288,7 @@ def test_how_many_columns_hold_a_channel(between, columns, reads):
         (lambda: Odd(nn.Sequential(nn.ReLU(), nn.LayerNorm(4))), "between.1.weight is in no layer that was understood"),
         (lambda: Odd(lambda x: (x[None].relu())[0]), "__getitem__"),
         (Loose, "log_std is in no layer that was understood"),
+        (Unused, "spare.weight is not used in the forward pass"),
         (Twice, "cell is used more than once"),
         (lambda: nn.Sequential(nn.Linear(5, 4), nn.PReLU(), nn.Linear(4, 3)), "prelu .* which reads units of 0"),
     ],
@@ -293,4 +303,4 @@ def test_what_is_not_understood_is_named(module, message):
 def test_a_convolution_of_groups_is_refused():
     module = nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 9, 2))
     with pytest.raises(UsageError, match="0 is a convolution of several groups"):
-        attach(module, adam(module), (), torch.randn(2, 2, 5, 5))
+        attach(module, adam(module), (ReDo(),), torch.randn(2, 2, 5, 5))

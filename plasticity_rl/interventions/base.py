@@ -51,6 +51,12 @@ class Intervention:
     """where it makes the optimizer forget, does it forget whole tensors? One age is then kept of a tensor, not of each weight; what is said
     of a method counts where it refreshes or has an `after_step`; one that leaves the memory alone is whole"""
 
+    @property
+    def traced(self) -> bool:
+        """Does it look at units, at heads, or at which layer reads which? If not, it goes with any module, where layers are weights with
+        what stands beside them, and no more."""
+        return True
+
     def build(self) -> dict[str, Any]:
         """Fields of the NetworkSpec that it sets."""
         return {}
@@ -112,6 +118,11 @@ class Refresh(Intervention, ABC):
     @abstractmethod
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         """The network, its optimizer's memory and the state after a refresh."""
+
+    @property
+    def renews(self) -> bool:
+        """Does it take values of a newly initialised network?"""
+        return True
 
     @property
     def clears_replay(self) -> bool:

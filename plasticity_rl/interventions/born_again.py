@@ -39,6 +39,10 @@ class BornAgain(Refresh):
         check(self, every="[1, inf)", strength="(0, inf)", temperature="(0, inf)")
         self.settle()
 
+    @property
+    def traced(self) -> bool:
+        return self.loss == "kl"  # which must be one head's
+
     def require(self, layers: Layers) -> None:
         heads = [layer.name for layer in select(layers, "heads")]
         if self.loss == "kl" and len(heads) > 1:

@@ -34,6 +34,10 @@ class Churn(Intervention):
     def __post_init__(self) -> None:
         check(self, strength="(0, inf)", lag="[1, 100]")
 
+    @property
+    def traced(self) -> bool:
+        return False
+
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: torch.stack([param] * (self.lag + 1)) for name, param in params.items()}
 

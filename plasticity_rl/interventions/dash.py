@@ -39,6 +39,14 @@ class DASH(Refresh):
         check(self, every="[1, inf)", least="[0, 1]", alpha="(0, 1]")
         self.settle()
 
+    @property
+    def traced(self) -> bool:
+        return False
+
+    @property
+    def renews(self) -> bool:
+        return False
+
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: torch.zeros_like(params[name]) for name in _shrunk(layers)}
 

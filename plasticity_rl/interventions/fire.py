@@ -42,6 +42,14 @@ class FIRE(Refresh):
         check(self, every="[1, inf)", iterations="[1, 1000]")
         self.settle()
 
+    @property
+    def traced(self) -> bool:
+        return self.part != "all"
+
+    @property
+    def renews(self) -> bool:
+        return False
+
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         names = [layer.weight for layer in select(layers, self.part)]
         return net._replace(params=net.params | {name: self._isometric(net.params[name]) for name in names}), state

@@ -32,6 +32,14 @@ class HareAndTortoise(Refresh):
         check(self, every="[1, inf)", decay="[0, 1)")
         self.settle()
 
+    @property
+    def traced(self) -> bool:
+        return False
+
+    @property
+    def renews(self) -> bool:
+        return False
+
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: param.clone() for name, param in params.items()}
 

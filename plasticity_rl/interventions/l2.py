@@ -30,6 +30,10 @@ class L2(Intervention):
     def __post_init__(self) -> None:
         check(self, strength="(0, inf)")
 
+    @property
+    def traced(self) -> bool:
+        return False
+
     def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
         names = params if self.decayed == "all" else [layer.weight for layer in layers]
         return self.strength * torch.stack([params[name].square().sum() for name in names]).sum()

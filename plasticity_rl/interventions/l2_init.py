@@ -25,6 +25,10 @@ class L2Init(Intervention):
     def __post_init__(self) -> None:
         check(self, strength="(0, inf)")
 
+    @property
+    def traced(self) -> bool:
+        return False
+
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: param.clone() for name, param in params.items()}
 

@@ -28,6 +28,10 @@ class NoisyUpdates(Intervention):
     def __post_init__(self) -> None:
         check(self, sigma="(0, inf)")
 
+    @property
+    def traced(self) -> bool:
+        return self.part != "all"
+
     def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
-        names = [name for layer in select(layers, self.part) for name in layer.own]
+        names = [name for layer in select(layers, self.part) for name in layer.parameters]
         return net._replace(params=net.params | {name: net.params[name] + self.sigma * seen.noise[name] for name in names}), state

@@ -28,6 +28,10 @@ class NormConstraint(Intervention):
     def __post_init__(self) -> None:
         check(self)
 
+    @property
+    def traced(self) -> bool:
+        return self.part != "all"
+
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {layer.weight: _length(params, layer) for layer in select(layers, self.part)}
 

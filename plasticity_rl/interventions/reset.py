@@ -36,6 +36,14 @@ class Reset(Refresh):
         if (self.part == "last") != (self.last is not None):
             raise UsageError("Reset: part=last and last, the number of hidden layers, need each other")
 
+    @property
+    def traced(self) -> bool:
+        return self.part in ("hidden", "heads", "last")
+
+    @property
+    def renews(self) -> bool:
+        return self.part != "optimizer"
+
     def require(self, layers: Layers) -> None:
         if self.last is not None and self.last > (deepest := max(_heights(layers).values())):
             raise UsageError(f"Reset: last must be at most {deepest}, the network's hidden layers, not {self.last}")
@@ -48,7 +56,9 @@ class Reset(Refresh):
         chosen = select(layers, self.part if self.part in ("hidden", "heads") else "all")
         if self.last is not None:
             chosen = tuple(layer for layer in layers if _heights(layers)[layer.name] <= self.last)
-        masks = {name: torch.ones_like(net.params[name], dtype=torch.bool) for layer in chosen for name in (*layer.own, *layer.singular)}
+        masks = {
+            name: torch.ones_like(net.params[name], dtype=torch.bool) for layer in chosen for name in (*layer.parameters, *layer.singular)
+        }
         return overwrite(net, masks, evidence.fresh), state
 
     @property

@@ -33,6 +33,10 @@ class ShrinkAndPerturb(Refresh):
         check(self, every="[1, inf)", shrink="[0, 1]", perturb="[0, inf)")
         self.settle()
 
+    @property
+    def traced(self) -> bool:
+        return self.part != "all"
+
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
-        names = [name for layer in select(layers, self.part) for name in layer.own]
+        names = [name for layer in select(layers, self.part) for name in layer.parameters]
         return net._replace(params=net.params | {n: self.shrink * net.params[n] + self.perturb * evidence.fresh[n] for n in names}), state

@@ -39,6 +39,10 @@ class SoftReset(Intervention):
     def __post_init__(self) -> None:
         check(self, gamma="[0, 1)", noise="[0, inf)")
 
+    @property
+    def traced(self) -> bool:
+        return False
+
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         means = {name: param.clone() if self.mean == "start" else param.mean().expand_as(param).clone() for name, param in params.items()}
         return means | {f"{name}.spread": param.std(correction=0) for name, param in params.items()}

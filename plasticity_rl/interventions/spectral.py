@@ -41,6 +41,10 @@ class Spectral(Intervention):
     def __post_init__(self) -> None:
         check(self, strength="(0, inf)", exponent="[1, inf)", iterations="[1, 1000]")
 
+    @property
+    def traced(self) -> bool:
+        return False
+
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         state = {}
         for layer in layers:

@@ -39,6 +39,14 @@ class Wasserstein(Refresh):
         check(self, every="[1, inf)", strength="(0, inf)")
         self.settle()
 
+    @property
+    def traced(self) -> bool:
+        return False
+
+    @property
+    def renews(self) -> bool:
+        return False
+
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         sorted_ = {name: param.flatten().sort().values for name, param in params.items()}
         return sorted_ | {f"{name}.aim": param.clone() for name, param in params.items()}

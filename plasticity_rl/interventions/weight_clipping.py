@@ -25,6 +25,10 @@ class WeightClipping(Intervention):
     def __post_init__(self) -> None:
         check(self, kappa="(0, inf)")
 
+    @property
+    def traced(self) -> bool:
+        return not self.heads
+
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
         held: Params = {}
         for layer in select(layers, "all" if self.heads else "hidden"):
