@@ -78,7 +78,7 @@ def grids(section: Section) -> list[Grid]:
     made = [verdict(section)]
     if section.leads:
         made.append(comparisons(section.leads, f"over the last visits ({section.spans[1]})", section.setting.scale))
-    if len(section.panel.tasks) > 1:
+    if len(section.panel.tasks) > 1 or section.theirs:
         made += aggregates(section.panel, "all visits", section.theirs)
     if section.sequence:
         made.append(sequence(section))
@@ -166,7 +166,7 @@ def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
     lines = [_aggregates(row.label, row.fresh_control, panel.scores[row.label], panel.names, noun) for row in panel.rows]
     lines += [Line(each.label, tuple(cell(found[name], "scores") for name in panel.names), "theirs") for each, found in theirs]
     drawn = "whole members are" if panel.whole else f"runs of every {panel.noun.removesuffix('s')} are"
-    over = f"{len(panel.tasks)} {panel.noun}"
+    over = count(len(panel.tasks), panel.noun.removesuffix("s"))
     scores = Grid(
         f"Scores over {over}",
         headings if panel.bounded else headings[:-1],

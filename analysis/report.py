@@ -5,7 +5,7 @@ missing. Nothing is written where the input is wrong.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
 from pathlib import Path
@@ -26,7 +26,8 @@ from analysis.scores import settings
 from analysis.sections import Section, SuiteSection, section, suite_section
 from analysis.suites import apart, group, suite, task_name
 from analysis.tables import tables
-from analysis.theirs import read_theirs
+from analysis.theirs.scores import Theirs, obstacle, spelled, unknown
+from analysis.theirs.sources import read_theirs
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import refuse_file
 
@@ -59,16 +60,20 @@ class Report(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def write_report(folders: Sequence[Path], out: Path, theirs: Path | None = None) -> Report:
-    """Read all runs at or below `folders`, and other people's scores (theirs.py); write into `out` report.html, report.md, the tables of
-    tables.py as .csv and .parquet, and the figures as .png and .pdf.
+def write_report(folders: Sequence[Path], out: Path, theirs: Sequence[str] = ()) -> Report:
+    """Read all runs at or below `folders`, and other people's scores (theirs/sources.py); write into `out` report.html, report.md,
+    the tables of tables.py as .csv and .parquet, and the figures as .png and .pdf.
 
-    Raises UsageError for runs and scores that cannot be reported (load.py, theirs.py), and for an `out` that is no folder or cannot be
+    Raises UsageError for runs and scores that cannot be reported (load.py, theirs/), and for an `out` that is no folder or cannot be
     written to.
     """
     loaded = load([Path(folder) for folder in folders])
     refuse_file(out, "report")
-    others = read_theirs(theirs) if theirs else ()
+    tasks = {visit["task"] for run in loaded.runs for visit in run.spec.visits}
+    others = tuple(spelled(each, tasks) for each in read_theirs(theirs))
+    strange = unknown(others, tasks)
+    if others and not any(tasks & set(each.scores) for each in others):
+        raise UsageError(f"none of their tasks is one of the runs': {strange[0]}")
     keys, grouped = settings(loaded), group(loaded.runs)
     benchmarks = [run.spec.benchmark for run in {run.spec.setting: run for run in loaded.runs}.values()]
     found = {run.spec.setting: run.spec.benchmark for run in loaded.runs}
@@ -80,8 +85,6 @@ def write_report(folders: Sequence[Path], out: Path, theirs: Path | None = None)
         suite_section(loaded, suite([sections[key].setting for key in some], field), [sections[key] for key in some], others)
         for field, some in grouped
     )
-    if others and not any(part.theirs for part in (*suites, *sections.values())):
-        raise UsageError(f"{theirs}: none of its tasks is one of the runs'")
     hidden = {key for _, some in grouped if len(some) > FEW for key in some}
     control = next((run.spec.label for run in loaded.runs if run.spec.fresh_control), None)
     drawn = looks((run.spec.label for run in loaded.runs), control)
@@ -95,6 +98,8 @@ def write_report(folders: Sequence[Path], out: Path, theirs: Path | None = None)
         _part(part, number, grids.grids(part), draw(part, loaded, drawn, number), methods(part), read)
         for number, part in enumerate(shown, start=len(suites) + 1)
     ]
+    if left_out := [*strange, *_not_shown(others, tasks, [*suites, *shown], sections.values())]:
+        parts[0] = parts[0]._replace(missing=(*left_out, *parts[0].missing))
     files = {"report.html": _page(parts).encode(), "report.md": _summary(parts).encode()}
     for name, table in tables(list(sections.values()), suites, read).items():
         files |= {f"{name}.csv": table.csv(), f"{name}.parquet": table.parquet()}
@@ -106,6 +111,21 @@ def write_report(folders: Sequence[Path], out: Path, theirs: Path | None = None)
     except OSError as error:
         raise UsageError(f"cannot write the report to {out}: {error.strerror}") from error
     return Report(out / "report.html", tuple(sections.values()), suites, tuple(parts))
+
+
+def _not_shown(
+    others: Sequence[Theirs], tasks: set[str], shown: Sequence[Section | SuiteSection], sections: Iterable[Section]
+) -> list[str]:
+    """A line for each agent of theirs with scores of the runs' tasks that stand in no part of the page, and why."""
+    lines: list[str] = []
+    for each in others:
+        there = {task for part in shown if any(each is one for one, _ in part.theirs) for task in part.panel.of}
+        reasons: dict[str, list[str]] = {}
+        for task in sorted(tasks & set(each.scores) - there):
+            found = next((obstacle(part.panel, each) for part in sections if task in part.panel.of), "")
+            reasons.setdefault(found or "its setting has no part of its own here; report its folders alone", []).append(task)
+        lines += [f"theirs: {each.label}'s scores of {', '.join(some)} are not shown: {why}" for why, some in reasons.items()]
+    return lines
 
 
 def _part(

@@ -16,7 +16,7 @@ from analysis.scores import Setting, score
 from analysis.sequential import SequenceRow, sequence_rows, undefined
 from analysis.statistics import Estimate, coverage, mean
 from analysis.suites import Suite, panel
-from analysis.theirs import Theirs, beside
+from analysis.theirs.scores import Theirs, beside
 from analysis.verdict import Verdict, first_and_last, reading, suite_reading, verdicts
 
 Beside = tuple[tuple[Theirs, dict[str, Estimate]], ...]

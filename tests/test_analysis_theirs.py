@@ -7,7 +7,9 @@ import pytest
 from rliable import metrics
 
 from analysis import report
-from analysis.theirs import COLUMNS, Theirs, read_theirs
+from analysis.theirs.scores import Theirs
+from analysis.theirs.sources import read_theirs
+from analysis.theirs.table import COLUMNS
 from plasticity_rl.checks import UsageError
 from tests.fake_runs import atari
 
@@ -21,16 +23,16 @@ def write(path: Path, *lines: str) -> Path:
 
 
 def test_agents_are_read_by_source_label_and_measure(tmp_path: Path) -> None:
-    (dqn, rainbow) = read_theirs(write(tmp_path / "a.csv", HEADER, *ROWS, "Zoo,Rainbow,last 100 episodes,Game00,0,1e2"))
+    (dqn, rainbow) = read_theirs([str(write(tmp_path / "a.csv", HEADER, *ROWS, "Zoo,Rainbow,last 100 episodes,Game00,0,1e2"))])
     assert dqn == Theirs("Zoo", "DQN", "last 100 episodes", {"Game00": (-10.0, -20.0), "Game01": (5.0,)})
     assert rainbow.scores == {"Game00": (100.0,)}
 
 
 @pytest.mark.parametrize("separator", [",", ", ", ";", "\t"])
 def test_capitals_blanks_and_separators_make_no_difference(tmp_path: Path, separator: str) -> None:
-    plain = read_theirs(write(tmp_path / "a.csv", HEADER, *ROWS))
+    plain = read_theirs([str(write(tmp_path / "a.csv", HEADER, *ROWS))])
     other = write(tmp_path / "b.csv", HEADER.title().replace(",", separator), *(row.replace(",", separator) for row in ROWS))
-    assert read_theirs(other) == plain
+    assert read_theirs([str(other)]) == plain
 
 
 REFUSED = {
@@ -59,14 +61,14 @@ def test_what_is_wrong_is_refused_by_row(tmp_path: Path, case: str) -> None:
     if lines is not None:
         write(path, *lines)
     with pytest.raises(UsageError) as caught:
-        read_theirs(path)
+        read_theirs([str(path)])
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(HEADER.encode() + b"\n\xff\xfe,1\n")
     with pytest.raises(UsageError, match="is not UTF-8 in line 2"):
-        read_theirs(tmp_path / "a.csv")
+        read_theirs([str(tmp_path / "a.csv")])
 
 
 def test_they_stand_beside_ours_marked_as_theirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_they_stand_beside_ours_marked_as_theirs(monkeypatch: pytest.MonkeyPatch
         for task in range(2)
     ]
     some = write(tmp_path / "a.csv", HEADER, *lines, "Zoo & co,Half,at the end,Game00,0,1")
-    written = report.write_report([tmp_path / "runs"], tmp_path / "out", some)
+    written = report.write_report([tmp_path / "runs"], tmp_path / "out", [str(some)])
     verdict = written.parts[0].grids[0]
     marks = {line.label: line.mark for line in verdict.lines}
     assert marks == {"none": "", "nap": "best", "DQN": "theirs", "Half": "theirs"}  # far above ours, and still not best
@@ -92,6 +94,7 @@ def test_they_stand_beside_ours_marked_as_theirs(monkeypatch: pytest.MonkeyPatch
     page = written.page.read_text()
     assert page.count('<span class="theirs">theirs</span>') >= 2 and "Zoo &amp; co; at the end. In no comparison, and never best." in page
     assert "DQN" not in (tmp_path / "out" / "comparisons.csv").read_text()
-    with pytest.raises(UsageError, match="none of its tasks is one of the runs'"):
-        report.write_report([tmp_path / "runs"], tmp_path / "again", write(tmp_path / "b.csv", HEADER, ROWS[0].replace("Game00", "Chess")))
+    strange = write(tmp_path / "b.csv", HEADER, ROWS[0].replace("Game00", "Gam00"))
+    with pytest.raises(UsageError, match=r"none of their tasks is one of the runs'.* Gam00 is no task of the runs; did you mean Game00\?"):
+        report.write_report([tmp_path / "runs"], tmp_path / "again", [str(strange)])
     assert not (tmp_path / "again").exists()

@@ -14,14 +14,20 @@ def report(
     /,
     *,
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: report/ in the first folder)")] = None,
-    theirs: Annotated[Path | None, tyro.conf.arg(metavar="CSV", help_behavior_hint="(optional)")] = None,
+    theirs: Annotated[
+        tuple[str, ...],
+        tyro.conf.UseAppendAction,
+        tyro.conf.arg(metavar="[KIND:]PATH[,FIELD=VALUE,...]", help_behavior_hint="(repeatable)"),
+    ] = (),
 ) -> int:
     """Write report.html, with its tables and figures, of all runs below some folders, and print its verdicts.
 
     Args:
         folders: folders of runs
         out: where to write
-        theirs: other people's scores to stand beside, a file of columns source, label, measure, task, run, score
+        theirs: other people's scores to stand beside: PATH is CSV of the columns source, label, measure, task, run, score;
+            dopamine:PATH, rliable:PATH, monitor:PATH (of Stable-Baselines3) and wandb:PATH are their own files,
+            `monitor:logs,label=PPO,task=Pong`; docs/report.md has their settings
     """
     from rich.console import Console
 
