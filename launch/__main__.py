@@ -12,13 +12,14 @@ from io import StringIO
 
 import tyro
 
-from launch import output
+from launch import output, process
 from launch.bench.commands import BENCHES
 from launch.commands import about, results, training
+from launch.signals import Signals, Stopped
 from plasticity_rl.checks import UsageError, choose
 
 DONE, USAGE, TAKEN, LOST, DISK, NUMERIC, MEMORY = 0, 2, 3, 4, 5, 6, 7
-INTERRUPTED, UNREAD = 130, 141  # as shells count signals: SIGINT, and SIGPIPE
+UNREAD = 141  # as shells count SIGPIPE
 
 
 def bench() -> int:
@@ -68,11 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output.open_closed()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _call(words)
+        with Signals(at_once=True):
+            code = _call(words)
         sys.stdout.flush()  # a disk that is full says so now, not when the interpreter ends
         return code
-    except KeyboardInterrupt:
-        return _fail(INTERRUPTED, "stopped")
+    except Stopped as error:
+        return _fail(128 + error.number, error)
     except (Exception, SystemExit) as error:
         if output.reader_left(error):
             output.mute(sys.stdout, sys.stderr)
@@ -98,7 +100,7 @@ def _code(error: BaseException) -> int:
         return LOST
     if _is(error, "launch.runner", "FolderTaken"):
         return TAKEN
-    return 128 + getattr(error, "number", 0) if _is(error, "launch.runner", "Stopped") else 0
+    return 0
 
 
 def _is(error: BaseException, module: str, name: str) -> bool:
@@ -191,4 +193,5 @@ def _fail(code: int, error: object) -> int:
 
 
 if __name__ == "__main__":
+    process.speak_utf8()
     sys.exit(main())

@@ -1,6 +1,5 @@
 """TensorBoard's view of a run: curves of the rows of the two CSV files, and pictures; `launch.video` adds the folder `videos` to it."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from launch.curves import Curves
 from launch.images import drawn, tiled
 from launch.layout import Layout, description, layout
+from launch.signals import Stopped
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Metric, Picture, Score, Spec, find_runs, read_rows, read_spec
 
@@ -137,10 +137,9 @@ def serve(folder: Path, port: int) -> int:
             place.symlink_to((run / "tb").resolve())
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", names, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--samples_per_plugin", f"images={IMAGES}"]
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # or TensorBoard would outlive this process
         try:
             return subprocess.run(command, check=False).returncode
-        except KeyboardInterrupt:
+        except Stopped:  # how it ends; `run` has ended TensorBoard
             return 0
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from launch.signals import kept
 from plasticity_rl.checks import UsageError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -57,13 +58,15 @@ def connect(address: str | None) -> None:
         return
     reach(address)
     settings: dict[str, Any] = dict(log_to_driver=False, configure_logging=False)
+    if address is None:
+        path = os.pathsep.join(filter(None, [str(CHECKOUT), *sys.path]))
+        # without "local", Ray would join any cluster that was last begun on this machine
+        settings |= dict(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}})
+    else:
+        settings |= dict(address=address, runtime_env={"working_dir": str(CHECKOUT), "excludes": LEFT_OUT})
     try:
-        if address is None:
-            path = os.pathsep.join(filter(None, [str(CHECKOUT), *sys.path]))
-            # without "local", Ray would join any cluster that was last begun on this machine
-            ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **settings)
-        else:
-            ray.init(address=address, runtime_env={"working_dir": str(CHECKOUT), "excludes": LEFT_OUT}, **settings)
+        with kept():
+            ray.init(**settings)
     except Exception as error:  # Ray raises plain Exceptions too
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         if address is None:

@@ -21,6 +21,7 @@ from rich.table import Table
 from launch import runner
 from launch.destination import Destination
 from launch.join import connect
+from launch.signals import Signals, Stopped
 from plasticity_rl import plugins
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
@@ -183,7 +184,7 @@ def run_sweep(
             return 0
 
     with (
-        runner.Signals() as signals,
+        Signals() as signals,
         ThreadPoolExecutor(min(len(experiments), THREADS)) as pool,
         Live(console=console, get_renderable=lambda: table(list(rows.values())), refresh_per_second=2, transient=True)
         if console.is_terminal
@@ -200,7 +201,7 @@ def run_sweep(
         codes = [each.result() for each in waiting]
     console.print(table(list(rows.values())))
     if signals.caught:
-        raise runner.Stopped(signals.caught, "stopped; the same command goes on with what is unfinished")
+        raise Stopped(signals.caught, "stopped; the same command goes on with what is unfinished")
     return next((code for code in reversed(codes) if code), 0)
 
 

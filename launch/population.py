@@ -11,6 +11,7 @@ from agents.together import kind
 from launch import runner
 from launch.destination import Destination
 from launch.progress import Display
+from launch.signals import Signals, Stopped
 from plasticity_rl import checkpoint
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.runs import Score, Tick, write_json
@@ -73,7 +74,7 @@ def run_together(
             write_json(folder / "context.json", context | where)
         for recorder in recorders:
             stack.enter_context(recorder)
-        signals = stack.enter_context(runner.Signals())
+        signals = stack.enter_context(Signals())
         label = f"{specs[0].label} and {len(specs) - 1} more runs as one"
         display = stack.enter_context(Display(specs[0]._replace(label=label, members=sum(members))))
         shown = -1
@@ -95,7 +96,7 @@ def run_together(
                 shown = event.updates
             if signals.caught:
                 message = f"stopped; the same command resumes {len(specs)} runs in {to.root / to.name} from their last checkpoints"
-                raise runner.Stopped(signals.caught, message)
+                raise Stopped(signals.caught, message)
         for place, recorder in enumerate(recorders):
             if place not in failures:
                 recorder.finish()

@@ -5,16 +5,14 @@ import hashlib
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Protocol, cast
 
 import torch
@@ -24,6 +22,7 @@ from launch.board import Board
 from launch.destination import Destination
 from launch.join import connect
 from launch.progress import Display
+from launch.signals import Signals, Stopped
 from launch.weights_and_biases import WeightsAndBiases
 from plasticity_rl import checkpoint, plugins
 from plasticity_rl.checkpoint import Event, Snapshot
@@ -35,20 +34,11 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 CODE = ("plasticity_rl", "envs", "agents")  # what a run's numbers depend on
 PACKAGES = ("torch", "numpy", "envpool", "ale-py", "gymnasium", "rliable", "tensorboard", "ray")
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-TWICE = 1.0  # seconds in which a signal that comes again is the same
 TABLES: dict[str, type[Score] | type[Metric]] = {"scores.csv": Score, "metrics.csv": Metric}
 
 
 class FolderTaken(Exception):
     """Another process is writing this run."""
-
-
-class Stopped(Exception):
-    """A signal ended the run; `number` is the signal's."""
-
-    def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
-        self.number = number
 
 
 def describe(experiment: Experiment) -> Spec:
@@ -297,29 +287,3 @@ def code_hash(spec: Spec) -> str:
     for name, path in sorted(files.items()):
         digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-class Signals:
-    """Between enter and exit, SIGINT and SIGTERM are noted instead of acted on; a second one acts at once, unless it is the same again
-    within a second: timeout(1) sends one to the process and one to its group."""
-
-    def __init__(self) -> None:
-        self.caught, self._when = 0, 0.0
-
-    def __enter__(self) -> "Signals":
-        try:
-            self._before = {number: signal.signal(number, self._catch) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread, where signals are somebody else's
-            self._before = {}
-        return self
-
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        if self.caught == number and time.monotonic() - self._when < TWICE:
-            return
-        if self.caught:
-            raise Stopped(number, "stopped at once")
-        self.caught, self._when = number, time.monotonic()
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

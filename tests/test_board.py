@@ -11,7 +11,8 @@ from filelock import FileLock
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from launch.board import TAGS, Board, rebuild, serve
+from launch.__main__ import main
+from launch.board import TAGS, Board, rebuild
 from launch.curves import LAYERS
 from launch.progress import Display
 from launch.runner import FolderTaken
@@ -162,11 +163,7 @@ def test_tensorboard_ends_with_the_signal_that_ends_its_server(tmp_path: Path, m
         os.kill(os.getpid(), signal.SIGTERM)  # raises here, where subprocess.run kills what it began
 
     monkeypatch.setattr("launch.board.subprocess.run", signalled)
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        assert serve(tmp_path, 0) == 0
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert main(["board", str(tmp_path), "--port", "0"]) == 0
     assert not served[0].exists()
 
 

@@ -16,7 +16,7 @@ from launch import __main__ as program
 from launch.__main__ import main
 
 ROOT = Path(__file__).parents[1]
-CODES = {0, 1, 2, 3, 4, 5, 6, 7, 130, 141, 143}
+CODES = {0, 1, 2, 3, 4, 5, 6, 7, 129, 130, 141, 143}
 
 
 def launch(*words: str, stdout: int, stderr: int) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from agents.supervised import Supervised
 from launch import runner
 from launch.destination import Destination
 from launch.population import groups, run_together
+from launch.signals import Stopped
 from launch.sweep import build, print_sweep, run_sweep
 from plasticity_rl.checkpoint import Snapshot, load_latest
 from plasticity_rl.runs import Metric, Score, failure, is_done, read_rows
@@ -80,7 +81,7 @@ def interrupted(after: int):
             yield event
             count += isinstance(event[1], Snapshot)
             if count == after:
-                raise runner.Stopped(15, "stopped")
+                raise Stopped(15, "stopped")
 
     return train
 
@@ -89,7 +90,7 @@ def interrupted(after: int):
 def test_an_interrupted_population_is_gone_on_with(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Supervised, "train_together", interrupted(after))
-        with pytest.raises(runner.Stopped):
+        with pytest.raises(Stopped):
             sweep(TOGETHER, tmp_path)
     made = build(TOGETHER)
     found = groups(made, Destination(tmp_path, "s"), 256)  # after 4, one of them is a checkpoint further than the others

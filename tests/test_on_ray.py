@@ -14,6 +14,7 @@ import pytest
 
 from launch import on_ray, runner
 from launch.destination import Destination
+from launch.signals import TWICE, Signals, Stopped
 from launch.sweeps.demo import LABELS
 from launch.words import experiment
 from plasticity_rl.checks import UsageError
@@ -180,22 +181,22 @@ def test_a_second_signal_tells_the_threads_to_stop(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(on_ray, "_refuse_too_much", lambda *_: None)
     monkeypatch.setattr(runner, "run", busy)
     monkeypatch.setattr(on_ray, "time", SimpleNamespace(sleep=twice, monotonic=time.monotonic))
-    with pytest.raises(runner.Stopped, match="at once"):
+    with pytest.raises(Stopped, match="at once"):
         on_ray.run_sweep([experiment({"seed": seed}) for seed in (0, 1)], Destination(tmp_path, "stopped"), False, False, None, 1.0, 0.0, 3)
     assert told == [True, True]
 
 
 def test_a_signal_that_comes_twice_at_once_is_one() -> None:
     """As timeout(1) sends it, to the process and to its group; another, or the same later, acts at once."""
-    with runner.Signals() as signals:
+    with Signals() as signals:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         assert signals.caught == signal.SIGTERM
-        with pytest.raises(runner.Stopped):
+        with pytest.raises(Stopped):
             signal.raise_signal(signal.SIGINT)
-    with runner.Signals() as signals, pytest.raises(runner.Stopped):
+    with Signals() as signals, pytest.raises(Stopped):
         signal.raise_signal(signal.SIGTERM)
-        signals._when -= runner.TWICE
+        signals._when -= TWICE
         signal.raise_signal(signal.SIGTERM)
 
 
@@ -214,6 +215,6 @@ def test_what_trains_is_closed_where_a_run_is_stopped(tmp_path: Path) -> None:
         kept.append(training())
         return {}, kept[0]
 
-    with pytest.raises(runner.Stopped):
+    with pytest.raises(Stopped):
         runner.run(made, Destination(tmp_path, "stopped"), train=train)
     assert closed == [True]

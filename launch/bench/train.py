@@ -23,7 +23,7 @@ from rich.table import Table
 from launch.bench.competitors import COMPETITORS, Entry
 from launch.bench.environments import python_with
 from launch.bench.peers import cleanrl, ours
-from launch.bench.windows import Failed, Measured, Start, ending_on_signals, take_turns
+from launch.bench.windows import Failed, Measured, Start, take_turns
 from launch.runner import CHECKOUT
 from plasticity_rl.checks import UsageError
 
@@ -58,7 +58,7 @@ def measure(agents: Sequence[str], checkout: Path | None, seconds: float, rounds
     minutes = len(entries) * (rounds * seconds * 1.3 + 20) / 60
     left_out = "" if checkout else "; CleanRL is left out: --cleanrl says where a checkout of it is"
     console.print(f"{len(entries)} programs, about {minutes:.0f} minutes{left_out}", soft_wrap=True)
-    with ending_on_signals(), _Teller(console) as tell:
+    with _Teller(console) as tell:
         pythons = {who: _python(who, peers, tell) for who in dict.fromkeys(entry.who for entry in entries)}
         for agent in agents:
             present = [entry for entry in entries if entry.agent == agent]

@@ -12,11 +12,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import NamedTuple, TextIO
 
 PATIENCE = 300.0  # seconds without a report, after which a contender counts as failed
@@ -188,23 +187,6 @@ def speed(contender: Contender, seconds: float) -> float:
     begin = contender.last
     end = contender.run_until(ran=begin.ran + seconds)
     return (end.steps - begin.steps) / (end.ran - begin.ran)
-
-
-@contextmanager
-def ending_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise Stopped, so that nothing is left running."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        from launch.runner import Stopped  # which imports torch
-
-        raise Stopped(number, "stopped")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _session(leader: int) -> dict[int, int]:

@@ -1,0 +1,14 @@
+"""What a process was started with that its commands cannot work with."""
+
+import locale
+import os
+import sys
+
+
+def speak_utf8() -> None:
+    """Begin this process again where Python does not read names and files as UTF-8. A terminal that cannot show a letter gets \\u...."""
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.environ.setdefault("PYTHONIOENCODING", f"{locale.getencoding()}:backslashreplace")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
