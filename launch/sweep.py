@@ -1,11 +1,12 @@
 """Several experiments, one after the other on this machine."""
 
+import math
 import runpy
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +18,9 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.files import read_toml
 from plasticity_rl.runs import is_done
+
+if TYPE_CHECKING:
+    from launch.estimate import Span
 
 Said = Mapping[str, Any]
 
@@ -60,16 +64,19 @@ def build(said: Sequence[Said]) -> list[Experiment]:
     return list(experiments.values())
 
 
-def print_sweep(said: Sequence[Said], to: Destination, at_once: int = 256, device: str = "cpu", gpus: float = 0.0) -> None:
+def print_sweep(
+    said: Sequence[Said], to: Destination, at_once: int = 256, device: str = "cpu", gpus: float = 0.0, compile: bool = True
+) -> None:
     """What a sweep would do, and take: see `launch.estimate`. Runs with one number in the column `as one` are trained as one; `gpus` are
     of each run on Ray."""
     from launch import population
-    from launch.estimate import SECONDS, costs
+    from launch.estimate import costs, hours
     from launch.runner import describe
 
     experiments = build(said)
     left = [each for each in experiments if not is_done(to.folder(each.key))]
-    groups = [group for group in population.groups(left, to, at_once) if len(group) > 1]
+    carried_out = population.groups(left, to, at_once)
+    groups = [group for group in carried_out if len(group) > 1]
     numbers = {each.key: str(number) for number, group in enumerate(groups, start=1) for each in group}
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     for heading in ("chain", "benchmark", "members", "each", "as one", "state", "key"):
@@ -81,21 +88,26 @@ def print_sweep(said: Sequence[Said], to: Destination, at_once: int = 256, devic
         table.add_row(spec.label, spec.benchmark, str(spec.members), f"{budget:,} {spec.unit}", numbers.get(each.key, ""), state, spec.key)
     console = Console(highlight=False)
     console.print(table)
-    found = costs(left, device)
-    hours = sum(each.hours for each in found)
+    found = costs(left)
+    together, processors = hours(carried_out, device, compile)
     console.print(
         f"\n{len(left)} runs to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
-        f"{_hours(hours)} one after the other; {_hours(sum(each.processors for each in found))} of processors, "
-        f"{_hours((gpus or float(device == 'cuda')) * hours)} of GPUs\n"
+        f"{_span(together)} one after the other; {_span(processors)} of processors, "
+        f"{_span(together * (gpus or float(device == 'cuda')))} of GPUs\n"
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most\n"
-        f"hours are of this machine ({device}), measured in {SECONDS:g} uncompiled seconds of one run of a kind, whatever its chain "
-        "and rates, each by itself: runs that are trained as one take less; unfinished runs count whole",
+        f"on this machine ({device}) without other programs beside, by the first run of each kind, whatever its chain and rates, "
+        f"played uncompiled for a moment{'; that compiled updates are faster is reckoned, not measured' if compile else ''}; "
+        "unfinished runs count whole",
         soft_wrap=True,
     )
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:,.1f} min"
+def _span(span: "Span") -> str:
+    """Hours, or minutes where there are few."""
+    few = max(span.low, 0 if span.high == math.inf else span.high) < 1
+    low, high = (f"{each * (60 if few else 1):,.1f}" for each in span)
+    unit = "min" if few else "h"
+    return f"at least {low} {unit}" if span.high == math.inf else f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
 def run_sweep_on_ray(

@@ -178,7 +178,7 @@ def sweep(
     allow(plugin)
     experiments = read_sweep(file)
     if dry_run:
-        print_sweep(experiments, Destination(runs, name or file.stem), at_once, pick(device), gpus)
+        print_sweep(experiments, Destination(runs, name or file.stem), at_once, pick(device), gpus, not eager)
         return DONE
     _refuse_without_wandb(wandb)
     to = Destination(runs, name or file.stem, wandb, Mirror(mirror) if mirror else None)
