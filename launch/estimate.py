@@ -11,7 +11,7 @@ are small beside them.
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -132,7 +132,7 @@ def _now(count: int) -> tuple[float, float, int]:
     return time.monotonic(), time.process_time(), count
 
 
-def _play(group: Sequence[Experiment], device: str) -> Iterator[int]:
+def _play(group: Sequence[Experiment], device: str) -> Generator[int, None, None]:
     """How many frames or updates of each member there were, from the first update on."""
     from launch.runner import prepare
 
