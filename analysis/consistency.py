@@ -10,6 +10,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.format import numbered
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Spec
 
@@ -197,7 +198,7 @@ def unequal(runs: Sequence[Run]) -> list[Missing]:
             lacking = everything - {pair for run in members if run.spec.label == label for pair in run.pairs}
             for seed in sorted({seed for seed, _ in lacking}):
                 absent = [member for lacking_seed, member in sorted(lacking) if lacking_seed == seed]
-                missing.append(Missing(setting, f"{label}: no {numbers('member', absent)} of seed {seed}, which other chains have"))
+                missing.append(Missing(setting, f"{label}: no {numbered('member', absent)} of seed {seed}, which other chains have"))
         for seed in sorted({run.spec.seed for run in members}):
             sizes = sorted({run.spec.members for run in members if run.spec.seed == seed})
             if len(sizes) > 1:
@@ -207,21 +208,3 @@ def unequal(runs: Sequence[Run]) -> list[Missing]:
         if len(versions) > 1:
             missing.append(Missing(setting, f"the runs were made by {len(versions)} versions of the code: {', '.join(versions)}"))
     return missing
-
-
-def count(number: int, noun: str) -> str:
-    """`1 row`, `3 rows`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def numbers(noun: str, values: Iterable[int]) -> str:
-    """`member 3`, `members 0-4`, `visits 2, 7-9`."""
-    values = sorted(set(values))
-    spans: list[list[int]] = []
-    for value in values:
-        if spans and value == spans[-1][1] + 1:
-            spans[-1][1] = value
-        else:
-            spans.append([value, value])
-    shown = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
-    return f"{noun}{'s' if len(values) > 1 else ''} {shown}"

@@ -11,7 +11,8 @@ from itertools import groupby, product
 import numpy as np
 import pandas as pd
 
-from analysis.consistency import Run, count, numbers
+from analysis.consistency import Run
+from analysis.format import count, numbered
 from analysis.load import Loaded
 from analysis.scores import Setting
 
@@ -95,8 +96,8 @@ def _summary(found: Iterable[tuple[str, str, int, int]]) -> list[str]:
         members.setdefault((what, task, visit), []).append(member)
     visits: dict[tuple[str, str, str], list[int]] = {}
     for (what, task, visit), who in members.items():
-        visits.setdefault((what, task, numbers("member", who)), []).append(visit)
-    lines = sorted((what, who, numbers("visit", when), task) for (what, task, who), when in visits.items())
+        visits.setdefault((what, task, numbered("member", who)), []).append(visit)
+    lines = sorted((what, who, numbered("visit", when), task) for (what, task, who), when in visits.items())
     return [
         f"{what} of {', '.join(task for *_, task in group)} at the end of {when} of {who}"
         for (what, who, when), group in groupby(lines, key=lambda line: line[:3])

@@ -145,7 +145,7 @@ def retention_maps(setting: Setting, rows: Sequence[SequenceRow]) -> Figure | No
             shares[tasks.index(task), visit] = found.value
             if found.defined and visits <= MOST_NUMBERS * 2 // columns:
                 ink = "#000000" if found.value > 0.6 else "#ffffff"  # on the cell's colour, which no dark page changes
-                axes.text(visit, tasks.index(task), f"{round(found.value, 2) + 0.0:.2f}", color=ink, fontsize=6.5, ha="center", va="center")
+                axes.text(visit, tasks.index(task), f"{found.value:z.2f}", color=ink, fontsize=6.5, ha="center", va="center")
         axes.pcolormesh(np.arange(visits + 1) - 0.5, np.arange(len(tasks) + 1) - 0.5, shares, cmap="viridis", vmin=0, vmax=1)
         axes.plot(range(visits), [tasks.index(task) for task in setting.tasks], linestyle="", marker="o", markersize=3, color=INK)
         axes.set_title(label, fontsize=8.5)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from analysis.comparisons import Lead
-from analysis.consistency import count
 from analysis.costs import Cost
+from analysis.format import UNDEFINED, chance, count, number, parts, share
 from analysis.panels import SHORT, Panel
 from analysis.provenance import boundaries
 from analysis.sections import Beside, Section, SuiteSection
@@ -16,7 +16,6 @@ AGGREGATES = {"iqm": "IQM", "median": "Median", "mean": "Mean", "optimality_gap"
 """name -> what a reader calls it"""
 ENOUGH_FOR_TESTS = 8
 """members above which the least p of an exact test, 2 / 2**members, is under 0.01"""
-UNDEFINED = "\N{EN DASH}"
 
 
 class Cell(NamedTuple):
@@ -57,20 +56,10 @@ class Grid(NamedTuple):
     """does it open on demand?"""
 
 
-def number(value: float) -> str:
-    """Three significant decimals for fractions, fewer the larger it is."""
-    if abs(value) >= 99.95:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.3f}"
-
-
 def cell(found: Estimate, noun: str = "members") -> Cell:
     """A value with its interval, and the small print."""
-    if not found.defined:
-        return Cell(UNDEFINED, "", found.note)
-    interval = "" if found.low is None or found.high is None else f"[{number(found.low)}, {number(found.high)}]"
-    there = f"{found.runs} of {found.of} {noun}" if found.runs < found.of else ""
-    return Cell(number(found.value), interval, "; ".join(filter(None, [there, found.note])))
+    there = f"{found.runs} of {found.of} {noun}" if found.defined and found.runs < found.of else ""
+    return Cell(*parts(found), "; ".join(filter(None, [there, found.note])))
 
 
 def grids(section: Section) -> list[Grid]:
@@ -98,11 +87,13 @@ def suite_grids(section: SuiteSection) -> list[Grid]:
     ]
 
 
-def held(runs: int, share: float, noun: str = "members") -> str:
+def held(runs: int, often: float, noun: str = "members") -> str:
     """What intervals of so few are worth; empty where they keep what they promise."""
-    if not share < SHORT:
+    if not often < SHORT:
         return ""
-    return f" With {runs} {noun}, intervals that are called {LEVEL:.0%} hold the truth {share:.0%} of the time (simulated, normal scores)."
+    return (
+        f" With {runs} {noun}, intervals that are called {LEVEL:.0%} hold the truth {share(often)} of the time (simulated, normal scores)."
+    )
 
 
 def verdict(section: Section) -> Grid:
@@ -154,9 +145,7 @@ def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Grid:
 
 
 def _lead(lead: Lead) -> list[Cell]:
-    share = UNDEFINED if lead.improvement != lead.improvement else f"{lead.improvement:.0%}"
-    chance = UNDEFINED if lead.corrected != lead.corrected else f"{lead.corrected:.3f}" if lead.corrected >= 0.001 else "< 0.001"
-    return [cell(lead.difference), Cell(share), Cell(chance)]
+    return [cell(lead.difference), Cell(share(lead.improvement)), Cell(chance(lead.corrected))]
 
 
 def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
@@ -222,8 +211,8 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
     runs = {run.spec.label: run for run in section.runs}
     lines = []
     for cost in costs:
-        parts = boundaries(runs[cost.label])
-        told = Cell("yes", "", ", ".join(name.rpartition(".")[2] for name in parts)) if parts else Cell("no")
+        methods = boundaries(runs[cost.label])
+        told = Cell("yes", "", ", ".join(name.rpartition(".")[2] for name in methods)) if methods else Cell("no")
         speed = Cell(number(cost.speed), "", f"{cost.relative:.2f} x none" if cost.relative == cost.relative else "")
         memory = f"{cost.memory:,.0f} MB" if cost.memory == cost.memory else "not recorded"
         lines.append(
@@ -266,10 +255,10 @@ def suite_verdict(section: SuiteSection) -> Grid:
         cells = [cell(found[name], "scores") for name in columns]
         cells.insert(place, Cell(""))
         lines.append(Line(each.label, tuple(cells), "theirs"))
-    runs, share = panel.coverage
+    runs, often = panel.coverage
     caption = (
         f"Scores are the {panel.scale}, means over visits, with {LEVEL:.0%} intervals; "
-        f"plasticity is fresh-normalised.{held(runs, share, 'runs of each task')}"
+        f"plasticity is fresh-normalised.{held(runs, often, 'runs of each task')}"
     )
     return Grid("", tuple(headings), tuple(lines), caption)
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.consistency import Missing, Run, count, numbers, refuse_mixtures, refuse_spec, unequal
+from analysis.consistency import Missing, Run, refuse_mixtures, refuse_spec, unequal
+from analysis.format import count, numbered
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Metric, Score, Spec, find_runs, is_done, read_rows, read_spec
 
@@ -167,7 +168,7 @@ def _contradiction(spec: Spec, columns: Columns, evaluated: np.ndarray) -> str:
     for name, number, many in (("member", spec.members, "members"), ("visit", len(spec.visits), "visits")):
         outside = columns[name][(columns[name] < 0) | (columns[name] >= number)]
         if len(outside):
-            return f"{numbers(name, outside.tolist())} of {number} {many}"
+            return f"{numbered(name, outside.tolist())} of {number} {many}"
     tasks = [visit["task"] for visit in spec.visits]
     where = zip(*(columns[name].tolist() for name in ("visit", "task", "cycle")), evaluated.tolist(), strict=True)
     for visit, task, cycle, other in dict.fromkeys(where):

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.consistency import told_apart
 from analysis.doses import amount, dose, drawn_by_dose
 from analysis.drawing import Look, Picture, canvas, legend, looks, picture, style
+from analysis.format import number
 from analysis.load import Loaded, load
 from analysis.mechanisms import MECHANISMS, Course, Findings, Mechanism, advice, findings, first_visit, levels, over_members, reading
 from analysis.scores import Setting, score, settings
@@ -27,7 +28,8 @@ METHOD = (
     "the norm of all). With d(v) = [q(v) - q(0)] - [c(v) - c(0)], q a member's quantity in visit v and c that of the fresh "
     "control's member that met the same data, a quantity moved in the first visit v where the 95% bootstrap interval of the mean "
     "of d over members lies on one side of 0 in two visits in a row. The score fell in the first visit where that holds of it, "
-    "downwards. Without a fresh control c is left out, and what differs between tasks is taken for movement.",
+    "downwards, if it also ends lower: its mean over the last visits lies below that over the first ones, and that of d below 0. "
+    "Without a fresh control c is left out, and what differs between tasks is taken for movement.",
     "What it does not show: that what moved first is a cause. A quiet quantity is seen to move earlier than a noisy one, and with "
     "few members intervals are too narrow. What happened within the first visit is not movement here, since both sides have it. A "
     "quantity may move and matter nothing, as a weight norm that a normalisation undoes; to test a mechanism, hold it by an "
@@ -78,7 +80,7 @@ def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
     drawn = looks((run.spec.label for run in loaded.runs), control)
     scored = [score(loaded, spec.setting) for spec in specs]
     named = enumerate(zip(scored, told_apart(specs), strict=True), start=1)
-    parts = [_part(loaded, setting, drawn, number, name) for number, (setting, name) in named]
+    parts = [_part(loaded, setting, drawn, index, name) for index, (setting, name) in named]
     across = [_across(loaded, scored, field, drawn)] if field else []
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,7 @@ def _across(loaded: Loaded, settings: Sequence[Setting], field: str, drawn: dict
         return picture(f"by-{field}", f"Final loss and score of the visits after the first by {field}, for each chain", made)
 
 
-def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], number: int, name: str) -> Part:
+def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], index: int, name: str) -> Part:
     found = findings(loaded, setting)
     missing = [line.what for line in loaded.missing if line.setting == setting.spec.setting] + list(setting.missing)
     lacking: dict[tuple[Mechanism, ...], list[str]] = {}
@@ -113,7 +115,7 @@ def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], number: int,
         missing.append("no chain but the fresh control")
     with style():
         alt = "Score and mechanisms at each visit, for each chain"
-        made = picture(f"{number}-mechanisms", alt, _figure(loaded, setting, found, drawn))
+        made = picture(f"{index}-mechanisms", alt, _figure(loaded, setting, found, drawn))
     readings = tuple(reading(each, setting) for each in found)
     return Part(name, readings, tuple(_table(each) for each in found), made, tuple(missing))
 
@@ -127,11 +129,11 @@ def _table(found: Findings) -> Table:
     at[f"visit {visits - 1}"] = visits - 1
     headings = ("quantity", *at, "untrained", "fresh control", "moved")
     before = set(map(id, found.before))
-    rows = [Row((f"score{_fell(found)}", *(_number(found.chain.area[:, visit]) for visit in at.values()), "", "", ""), False)]
+    rows = [Row((f"score{_fell(found)}", *(_mean(found.chain.area[:, visit]) for visit in at.values()), "", "", ""), False)]
     for course in found.courses:
-        control = "" if course.control is None else _number(course.control[:, -1])
-        cells = [_number(course.values[:, visit]) for visit in at.values()]
-        untrained = _number(course.untrained[:, -1]) if np.isfinite(course.untrained).any() else ""
+        control = "" if course.control is None else _mean(course.control[:, -1])
+        cells = [_mean(course.values[:, visit]) for visit in at.values()]
+        untrained = _mean(course.untrained[:, -1]) if np.isfinite(course.untrained).any() else ""
         rows.append(Row((course.mechanism.title, *cells, untrained, control, _when(course)), id(course) in before))
     return Table(found.chain.label, headings, tuple(rows))
 
@@ -144,9 +146,8 @@ def _when(course: Course) -> str:
     return "no" if course.moved is None else f"visit {course.moved}, {'up' if course.rose else 'down'}"
 
 
-def _number(column: np.ndarray) -> str:
-    value = float(over_members(column[:, None])[0])
-    return f"{value:.3g}" if np.isfinite(value) else "none"
+def _mean(column: np.ndarray) -> str:
+    return number(float(over_members(column[:, None])[0]))
 
 
 def _figure(loaded: Loaded, setting: Setting, found: list[Findings], drawn: dict[str, Look]) -> Figure:

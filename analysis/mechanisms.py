@@ -5,7 +5,8 @@ is the mean of its rows in it, after what layers say is joined into one number o
 
 *Moved*: with d(v) = [q(v) - q(0)] - [c(v) - c(0)], q a member's quantity in visit v and c that of the fresh control's member that met the
 same data, a quantity moved in the first visit v from which on the 95% interval of the mean of d over members lies on one side of 0 in two
-visits in a row. *Fell* is the same of the score, downwards. Without a fresh control c is left out, and what tasks differ in is not.
+visits in a row. *Fell* is the same of the score, downwards, where it also ends lower: its mean over the last visits is below that over the
+first ones, and that of d over the last visits below 0. Without a fresh control c is left out, and what tasks differ in is not.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.format import number
 from analysis.load import Loaded
 from analysis.scores import Chain, Setting
 from analysis.statistics import Estimate, estimate, mean
+from analysis.verdict import first_and_last
 from plasticity_rl.runs import Spec
 
 IN_A_ROW = 2
@@ -85,6 +88,8 @@ class Findings:
     chain: Chain
     fell: int | None
     """the visit, or None where the score did not fall"""
+    dipped: int | None
+    """the visit in which the score moved downwards and did not stay there; None where it fell, or never did"""
     courses: tuple[Course, ...]
     missing: tuple[Mechanism, ...]
     """without a row in the first visit of this chain"""
@@ -122,7 +127,8 @@ def findings(loaded: Loaded, setting: Setting) -> list[Findings]:
     for chain in setting.chains:
         if chain.fresh_control:
             continue
-        fell = first_moved(chain.area, control.area if control else None, ways=(-1,))
+        down = first_moved(chain.area, control.area if control else None, ways=(-1,))
+        fell, dipped = (down and down[0], None) if ends_lower(setting, chain) else (None, down and down[0])
         courses, missing = list[Course](), list[Mechanism]()
         for mechanism in MECHANISMS:
             values = levels(metrics, setting, chain.label, mechanism.name, mechanism.over)
@@ -134,7 +140,7 @@ def findings(loaded: Loaded, setting: Setting) -> list[Findings]:
             moved = first_moved(values, fresh)
             untrained = levels(metrics, setting, chain.label, mechanism.untrained, mechanism.over)
             courses.append(Course(mechanism, values, untrained, fresh, moved and moved[0], bool(moved and moved[1] > 0)))
-        found.append(Findings(chain, fell and fell[0], tuple(courses), tuple(missing)))
+        found.append(Findings(chain, fell, dipped, tuple(courses), tuple(missing)))
     return found
 
 
@@ -190,6 +196,20 @@ def first_moved(values: np.ndarray, control: np.ndarray | None, ways: Sequence[i
     return None
 
 
+def first_and_last_means(setting: Setting, chain: Chain) -> tuple[float, float]:
+    """The score over the first and over the last visits, as the report has it: means over members."""
+    level = over_members(setting.shown(chain.area))
+    first, last = first_and_last(setting)
+    return float(level[first].mean()), float(level[last].mean())
+
+
+def ends_lower(setting: Setting, chain: Chain) -> bool:
+    """Is the score of the last visits below that of the first, by itself and beside the fresh control's? True where there is no end yet."""
+    first, last = first_and_last_means(setting, chain)
+    changed = changes(chain.area, setting.control.area if setting.control else None)[:, first_and_last(setting)[1]]
+    return not (last >= first or over_members(changed).mean() >= 0)
+
+
 def side(changed: np.ndarray) -> int:
     """1 where the 95% interval of the mean over members lies above 0, -1 where it lies below, 0 otherwise; of (pairs,)."""
     return int(_mean(changed).exceeds(0)) - int(_mean(-changed).exceeds(0))
@@ -210,7 +230,7 @@ def reading(found: Findings, setting: Setting) -> str:
     last = len(setting.spec.visits) - 1
     if found.fell is None:
         moved = f" All the same there moved {_listed(found.after, last)}." if found.after else ""
-        return f"{label}: the score did not fall {beside}.{moved}"
+        return f"{label}: the score did not fall{_end(found, setting, beside)}.{moved}"
     parts = [f"{label}: the score fell in visit {found.fell} {beside}."]
     early = _listed(found.before, found.fell - 1)
     parts.append(f"Before it moved {early}." if early else "Nothing that is reported moved before it.")
@@ -220,12 +240,23 @@ def reading(found: Findings, setting: Setting) -> str:
     return " ".join(parts)
 
 
+def _end(found: Findings, setting: Setting, beside: str) -> str:
+    """How a score ended that did not fall, although it may have moved downwards."""
+    if found.dipped is None:
+        return f" {beside}"
+    first, last = first_and_last_means(setting, found.chain)
+    lower = f": lower in visit {found.dipped}{' beside the fresh control' if setting.control else ''}"
+    if last >= first:
+        return f"{lower}, it ends no lower than it began ({number(first)} -> {number(last)})"
+    return f" for good{lower}, it ends no further down than the control"
+
+
 def _listed(courses: Sequence[Course], until: int) -> str:
     """Each with the visit in which it moved, and its mean over members in visit 0 and in visit `until`."""
-    told = (
-        f"{course.mechanism.title} (visit {course.moved}, {over_members(course.values)[0]:.3g} -> {over_members(course.values)[until]:.3g})"
-        for course in courses
-    )
+    told = list[str]()
+    for course in courses:
+        means = over_members(course.values)
+        told.append(f"{course.mechanism.title} (visit {course.moved}, {number(means[0])} -> {number(means[until])})")
     return ", ".join(told)
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.consistency import Run, count
+from analysis.consistency import Run
+from analysis.format import count
 from analysis.panels import REPETITIONS as PANEL_REPETITIONS
 from analysis.provenance import boundaries, choices, contexts, told
 from analysis.scores import WINDOWS, Setting

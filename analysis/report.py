@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Group
 
 from analysis import grids, markdown, terminal
-from analysis.consistency import count
 from analysis.drawing import Picture, looks
+from analysis.format import count
 from analysis.grids import Grid
 from analysis.load import load
 from analysis.methods import Lines, methods, suite_methods

@@ -12,8 +12,9 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
-from analysis.consistency import Run, numbers
+from analysis.consistency import Run
 from analysis.curves import empty_windows, online_curve, return_curve
+from analysis.format import numbered
 from analysis.load import MEASURED, Loaded
 from analysis.statistics import Estimate, estimate, mean, mean_ratio
 from plasticity_rl.checks import UsageError
@@ -222,7 +223,7 @@ def _summary(lacking: list[tuple[str, int, int]]) -> list[str]:
         members.setdefault((why, visit), []).append(member)
     cells = sorted((why, who, visit) for (why, visit), who in members.items())
     return [
-        f"{numbers('visit', (visit for *_, visit in group))} of {numbers('member', who)}: no score, {why}"
+        f"{numbered('visit', (visit for *_, visit in group))} of {numbered('member', who)}: no score, {why}"
         for (why, who), group in groupby(cells, key=lambda cell: (cell[0], cell[1]))
     ]
 

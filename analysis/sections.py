@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 
 from analysis.comparisons import Lead, against
-from analysis.consistency import Run, numbers
+from analysis.consistency import Run
 from analysis.costs import Cost, costs
 from analysis.evaluations import Evaluations, evaluations
+from analysis.format import numbered
 from analysis.load import Loaded
 from analysis.panels import ENOUGH_RUNS, Panel
 from analysis.scores import Setting, score
@@ -126,7 +127,7 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
     if setting.control is not None:
         for reason in sorted(set(setting.no_ratio) - {""}):
             visits = [visit for visit, found in enumerate(setting.no_ratio) if found == reason]
-            missing.append(f"no plasticity ratio at {numbers('visit', visits)}: {reason}")
+            missing.append(f"no plasticity ratio at {numbered('visit', visits)}: {reason}")
     for row in rows:
         if row.last.note.startswith("no interval"):
             missing.append(f"{row.label}: {row.last.note}")

@@ -26,8 +26,8 @@ from functools import cached_property
 
 import numpy as np
 
-from analysis.consistency import numbers
 from analysis.evaluations import Evaluations
+from analysis.format import numbered
 from analysis.scores import Chain, Setting
 from analysis.statistics import Estimate, difference, estimate, mean, mean_ratio
 
@@ -259,6 +259,6 @@ def undefined(rows: Sequence[SequenceRow]) -> list[str]:
                 for (task, visit), found in zip(compared.at, compared.reasons, strict=True):
                     if found == reason:
                         visits.setdefault(task, []).append(visit)
-                where = "; ".join(f"{task} at {numbers('visit', some)}" for task, some in visits.items())
+                where = "; ".join(f"{task} at {numbered('visit', some)}" for task, some in visits.items())
                 lines.append(f"{row.label}: no {MEASURES[name].lower()} of {where}: {reason}")
     return lines

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.consistency import OWN, Run, count, differing, part_fields
+from analysis.consistency import OWN, Run, differing, part_fields
+from analysis.format import count
 from analysis.panels import Panel, Row
 from analysis.scores import Chain, Setting
 from analysis.verdict import first_and_last

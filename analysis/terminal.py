@@ -8,7 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from analysis.grids import UNDEFINED, Cell, Grid
+from analysis.format import UNDEFINED
+from analysis.grids import Cell, Grid
 
 COLUMNS = 4
 """of numbers; the page has all"""

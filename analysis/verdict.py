@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.format import estimate as written
+from analysis.format import percent
 from analysis.panels import Panel
 from analysis.scores import Chain, Setting, ratio, trend
 from analysis.statistics import Estimate, Statistic, difference, estimate, iqm, mean
@@ -130,11 +132,11 @@ def reading(setting: Setting, rows: list[Verdict]) -> str:
     none = next((row for row in rows if row.label == "none"), None)
     fresh = next((row for row in rows if row.fresh_control), None)
     if none and none.kept.defined:
-        share = f"{verb} {_percent(none.kept)} of the first {_rest(span)}{_doubt(none.kept)}"
+        share = f"{verb} {percent(none.kept)} of the first {_rest(span)}{_doubt(none.kept)}"
         vague = f"cannot be told from the first {_rest(span)}: the interval is wider than the first score itself"
         clauses.append(f"without intervention the last {span} {vague if _vague(none.kept) else share}")
     if fresh and fresh.kept.defined and not _vague(fresh.kept):
-        clauses.append(f"the fresh control keeps {_percent(fresh.kept)}")
+        clauses.append(f"the fresh control keeps {percent(fresh.kept)}")
     best = next((row for row in rows if row.best), None)
     if best:
         clauses.append(f"the best score over the last {span} is that of {best.label}" + _beside_fresh(best))
@@ -156,14 +158,14 @@ def suite_reading(panel: Panel) -> str:
     best, over = panel.best, f"over {len(panel.tasks)} tasks"
     rivals = [row for row in panel.rows if not row.fresh_control and not panel.lacking(row)]
     if best is not None:
-        clauses.append(f"{over} {best.label} scores more than every other chain: {_number(panel, best.label)}")
+        clauses.append(f"{over} {best.label} scores more than every other chain: {written(panel.scores[best.label]['iqm'])}")
         if any(row.label == "none" for row in rivals) and best.label != "none":
-            clauses[-1] += f", where none scores {_number(panel, 'none')}"
+            clauses[-1] += f", where none scores {written(panel.scores['none']['iqm'])}"
     elif len(rivals) > 1:
         clauses.append(f"{over} no chain scores more than all others")
     ratios = {label: found["iqm"] for label, found in panel.plasticity.items() if found["iqm"].defined}
     if ratios:
-        shares = [f"{label} {_percent(found)}" for label, found in sorted(ratios.items(), key=lambda each: each[1].value)]
+        shares = [f"{label} {percent(found)}" for label, found in sorted(ratios.items(), key=lambda each: each[1].value)]
         clauses.append(f"at the end, as a share of the fresh control: {', '.join(shares)}")
     return _opening(
         clauses
@@ -172,12 +174,6 @@ def suite_reading(panel: Panel) -> str:
             + "; ".join(sorted({panel.lacking(row) for row in panel.rows} - {""}) or ["no chain to compare with"])
         ]
     )
-
-
-def _number(panel: Panel, label: str) -> str:
-    found = panel.scores[label]["iqm"]
-    interval = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
-    return f"{found.value:.2f}{interval}"
 
 
 def _opening(clauses: list[str]) -> str:
@@ -191,17 +187,12 @@ def _rest(span: str) -> str:
 
 
 def _ratio_clauses(rows: list[Verdict], when: str) -> list[str]:
-    shares = [f"{row.label} {_percent(row.plasticity)}" for row in rows if not row.fresh_control and row.plasticity.defined]
+    shares = [f"{row.label} {percent(row.plasticity)}" for row in rows if not row.fresh_control and row.plasticity.defined]
     return [f"{when}, as a share of the fresh control: {', '.join(shares)}"] if shares else []
 
 
 def _beside_fresh(row: Verdict) -> str:
-    return f", {_percent(row.plasticity)} of the fresh control's" if row.plasticity.defined else ""
-
-
-def _percent(ratio: Estimate) -> str:
-    interval = "" if ratio.low is None or ratio.high is None else f" [{100 * ratio.low:.0f}, {100 * ratio.high:.0f}]"
-    return f"{100 * ratio.value:.0f}%{interval}"
+    return f", {percent(row.plasticity)} of the fresh control's" if row.plasticity.defined else ""
 
 
 def _vague(change: Estimate) -> bool:

@@ -1,6 +1,7 @@
 """Is B better than A here, by how much, and how sure is that? One answer in the terminal, for two chains under one setting."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.comparisons import Lead, lead
-from analysis.consistency import Run, count, differing, numbers
-from analysis.grids import cell, number
+from analysis.consistency import Run, differing
+from analysis.format import chance, count, number, numbered, parts, share
+from analysis.grids import cell
 from analysis.load import load
 from analysis.scores import Setting
 from analysis.sections import section
@@ -57,7 +59,8 @@ class Answer(NamedTuple):
             return f"Cannot be told: {found.difference.note}."
         ahead, way = found.difference, "more" if found.difference.value >= 0 else "less"
         scores = f"over {visits} {self.b.name} scores {number(after.value)} where {self.a.name} scores {number(before.value)}"
-        told = f"{scores}, {number(abs(ahead.value))} {way}{_interval(ahead, flip=way == 'less')}"
+        value, interval = parts(_flipped(ahead) if way == "less" else ahead)
+        told = f"{scores}, {value} {way} {interval or f'({ahead.note})'}"
         low, high = _limits(ahead)
         smallest = ahead.runs if found.paired else min(before.runs, after.runs)
         if smallest < ENOUGH_MEMBERS:
@@ -75,9 +78,9 @@ def compare(a: str, b: str, folder: Path) -> None:
         for heading in ("", found.a.name, found.b.name, "difference", "p"):
             table.add_column(heading, justify="right" if heading else "left")
         for visits, (before, after, ahead) in found.leads.items():
-            p = "" if np.isnan(ahead.p) else f"{ahead.p:.3f}" if ahead.p >= 0.001 else "< 0.001"
             cells = [cell(each) for each in (before, after, ahead.difference)]
-            table.add_row(visits, *(f"{each.value}\n{each.interval.replace(', ', ',')}".strip() for each in cells), p)
+            texts = [f"{each.value}\n{each.interval.replace(', ', ',')}".strip() for each in cells]
+            table.add_row(visits, *texts, chance(ahead.p) if np.isfinite(ahead.p) else "")
         lines: list[Any] = [""] if index else []
         lines += [f"{found.b.setting.spec.benchmark}: is {found.b.name} better than {found.a.name}?", "", found.sentence, "", table, ""]
         lines += [found.note, *([found.a.banner] if found.a.banner else [])]
@@ -135,7 +138,7 @@ def _answer(a: Side, b: Side) -> Answer:
         before = before[[a.setting.pairs.index(pair) for pair in shared]]
         after = after[[b.setting.pairs.index(pair) for pair in shared]]
     last, every = first_and_last(a.setting)[1], list(range(len(a.setting.tasks)))
-    spans = {numbers("visit", last): last, "all visits": every}
+    spans = {numbered("visit", last): last, "all visits": every}
     if last == every:
         del spans["all visits"]
     leads = {
@@ -178,21 +181,19 @@ def _note(a: Side, b: Side, found: tuple[Estimate, Estimate, Lead], shared: int,
         members = ahead.difference.runs
         parts.append(f"Paired: {count(members, 'member')} of the same seeds on the same data")
         if members:
-            parts[-1] += f"; {100 * ahead.improvement:.0f}% of them score more with {b.name} than with {a.name}"
+            parts[-1] += f"; {share(ahead.improvement)} of them score more with {b.name} than with {a.name}"
         alone = len(a.setting.pairs) + len(b.setting.pairs) - 2 * shared
         if alone:
             parts.append(f"Left out: {count(alone, 'member')} without a counterpart")
         if members > 1:
             held = coverage(mean, members)
-            parts.append(
-                f"In simulations with {members} members, intervals that are called 95% hold the truth {100 * held:.0f}% of the time"
-            )
+            parts.append(f"In simulations with {members} members, intervals that are called 95% hold the truth {share(held)} of the time")
             parts.append(f"p is the chance of such a difference if either sign were as likely, at least {2 / 2**members:.2g} with so many")
     else:
         reason = unsure or "no two members of the same seeds"
         parts.append(f"Unpaired ({reason}): {before.runs} against {count(after.runs, 'member')}, which is less sure than pairs are")
         if np.isfinite(ahead.improvement):
-            parts.append(f"One with {b.name} scores more than one with {a.name} in {100 * ahead.improvement:.0f}% of all pairs")
+            parts.append(f"One with {b.name} scores more than one with {a.name} in {share(ahead.improvement)} of all pairs")
             parts.append("p is the chance of such a difference if it were chance which member is whose")
     return ". ".join(parts) + "."
 
@@ -202,8 +203,7 @@ def _limits(found: Estimate) -> tuple[float, float]:
     return (found.value, found.value) if found.low is None or found.high is None else (found.low, found.high)
 
 
-def _interval(found: Estimate, flip: bool) -> str:
-    if found.low is None or found.high is None:
-        return f" ({found.note})"
-    low, high = (-found.high, -found.low) if flip else (found.low, found.high)
-    return f" [{number(low)}, {number(high)}]"
+def _flipped(found: Estimate) -> Estimate:
+    """How far the other one lies above."""
+    low, high = (None if end is None else -end for end in (found.high, found.low))
+    return replace(found, value=-found.value, low=low, high=high)

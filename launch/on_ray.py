@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from analysis.format import number
 from launch import runner
 from launch.destination import Destination
 from launch.join import connect
@@ -88,7 +89,7 @@ class Row:
 
     @property
     def mean(self) -> str:
-        return f"{sum(self._scores.values()) / len(self._scores):.3g}" if self._scores else ""
+        return number(sum(self._scores.values()) / len(self._scores)) if self._scores else ""
 
 
 class _Remote:

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.chance import Chance
 from agents.probing import FUNCTIONS, TARGETS, TASKS, Batches, Probing, seen_of_replay, seen_of_stream
 from agents.replay import Replay
+from analysis.format import estimate as written
+from analysis.format import number
 from analysis.statistics import Estimate, estimate, mean
 from launch.play import find_checkpoint
 from launch.runner import THREADS
@@ -143,7 +146,7 @@ def summary(outcomes: dict[str, Outcome]) -> Table:
     for target, outcome in outcomes.items():
         for name, own, fresh in (("final", outcome.final, outcome.fresh_final), ("mean", outcome.mean, outcome.fresh_mean)):
             pair = [losses.cpu().double().numpy()[:, None] for losses in (own, fresh)]
-            levels = (f"{estimate(mean, losses).value:.3g}" for losses in pair)
+            levels = (number(estimate(mean, losses).value) for losses in pair)
             table.add_row(target if name == "final" else "", name, *levels, _cell(estimate(_ratio, *pair)))
     return table
 
@@ -154,9 +157,8 @@ def _ratio(own: np.ndarray, fresh: np.ndarray) -> np.ndarray:
 
 
 def _cell(found: Estimate) -> str:
-    interval = f" \\[{found.low:.2f}, {found.high:.2f}]" if found.low is not None else ""
     lacking = f" ({found.runs} of {found.of})" if found.runs < found.of else ""
-    return f"{found.value:.2f}{interval}{lacking}" if found.defined else f"none{lacking}"
+    return escape(written(found)) + lacking
 
 
 def _none(*_: object) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -6,6 +6,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from analysis.format import number
 from plasticity_rl.runs import Score, Spec, Tick
 
 EVERY = 10.0  # seconds between two plain lines
@@ -47,7 +48,7 @@ class Display:
         speed = (
             f"{(pace - self._started[1]) / elapsed:,.0f} {'updates' if self._spec.unit == 'updates' else 'steps'}/s" if elapsed > 0 else ""
         )
-        score = f"score {sum(self._scores.values()) / len(self._scores):.3g}" if self._scores else ""
+        score = f"score {number(sum(self._scores.values()) / len(self._scores))}" if self._scores else ""
         name = f"{self._spec.label}: {tick.task} ({tick.visit + 1} of {len(self._spec.visits)})"
         self._bar.update(self._row, completed=done, description=name, speed=speed, score=score)
         if not self._live and now - self._printed > EVERY:

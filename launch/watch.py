@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from analysis.format import number
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Score, Spec, failure, find_runs, is_done, read_spec
 
@@ -108,7 +109,7 @@ class Watch:
         for run, each in seen.items():
             spec, (speed, left) = self._specs[run], self.speed(run, each)
             cells = [run.name, spec.label, spec.benchmark, str(spec.seed), each.state, f"{each.done:.0%}"]
-            cells += ["" if each.score is None else f"{each.score:.3g}", "" if speed is None else f"{speed:,.0f}"]
+            cells += ["" if each.score is None else number(each.score), "" if speed is None else f"{speed:,.0f}"]
             shown.add_row(*cells, "" if left is None else str(timedelta(seconds=round(left))))
         states = [each.state for each in seen.values()]
         told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))

@@ -135,9 +135,9 @@ def test_what_moved_before_the_score_fell_is_found(runs: Path) -> None:
     dead = next(course for course in found.courses if course.mechanism.name == "dead_fraction")
     np.testing.assert_allclose(dead.untrained, step(9, 0.0, 0.1))
     assert reading(found, setting) == (
-        "none: the score fell in visit 4 beside the fresh control. Before it moved weight norm (visit 1, 5 -> 10), dead units (visit 3, "
-        "0.1 -> 0.3). In the same visit moved effective learning rate (visit 4, 1 -> 0.5). Later moved linearised units (visit 6, "
-        "0.1 -> 0.4). Not moved: pre-activation mean, feature rank."
+        "none: the score fell in visit 4 beside the fresh control. Before it moved weight norm (visit 1, 5.000 -> 10.0), dead units "
+        "(visit 3, 0.100 -> 0.300). In the same visit moved effective learning rate (visit 4, 1.000 -> 0.500). Later moved linearised "
+        "units (visit 6, 0.100 -> 0.400). Not moved: pre-activation mean, feature rank."
     )
 
 
@@ -166,7 +166,7 @@ def test_a_score_that_does_not_fall_is_said(tmp_path: Path) -> None:
     assert found.fell is None and not found.before and not found.together
     assert reading(found, setting) == (
         "none: the score did not fall since the first visit, without a fresh control beside it. All the same there moved weight norm "
-        "(visit 2, 1 -> 2)."
+        "(visit 2, 1.000 -> 2.000)."
     )
 
 
@@ -241,3 +241,51 @@ def test_a_run_without_rows_in_its_first_visit_says_how_to_get_them(tmp_path: Pa
     assert part.missing[-1].endswith("; there would be with --diagnose-every 100")
     with pytest.raises(UsageError, match=r"metrics.csv is empty; there would be with --diagnose-every 100$"):
         write_page([tmp_path / "never"], tmp_path / "out")
+
+
+def dip(size: float) -> np.ndarray:
+    """Five members' score over visits: `size` lower in visits 1 and 2, where it came back by visit 3."""
+    return 1 + MEMBERS - size * np.isin(np.arange(VISITS), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("areas", "control", "said"),
+    [
+        (
+            dip(0.2),
+            None,
+            "the score did not fall: lower in visit 1, it ends no lower than it began (0.867",
+        ),
+        # last three over first three: 1.2 / ((1 + 0.8 + 0.8) / 3); the control gains 0.5
+        (dip(0.2) + 0.2 * (np.arange(VISITS) > 2), step(3, 0.5), "it ends no lower than it began (0.867 -> 1.200)"),
+        # the control falls as far: d over the last three is 0, although the score itself ends lower
+        (
+            step(1, -0.3),
+            step(3, -0.3),
+            "did not fall for good: lower in visit 1 beside the fresh control, it ends no further down than the",
+        ),
+        (step(4, -0.3), step(9, 0.0), "the score fell in visit 4 beside the fresh control"),
+    ],
+    ids=["came back", "above its first", "as the control", "fell"],
+)
+def test_a_score_fell_only_where_it_ends_lower(areas: np.ndarray, control: np.ndarray | None, said: str, tmp_path: Path) -> None:
+    written(tmp_path, "none", areas, {"weight_norm/hidden0": step(2, 1.0)})
+    if control is not None:
+        written(tmp_path, "fresh", control, {"weight_norm/hidden0": step(9, 0.0)})
+    loaded = load([tmp_path])
+    setting = score(loaded, SETTING)
+    (found,) = findings(loaded, setting)
+    assert said in reading(found, setting)
+    assert (found.fell is None) == ("did not fall" in said or "no lower" in said)
+    if found.fell is None:
+        assert found.dipped == 1 and not found.before
+
+
+def test_an_unfinished_run_may_have_fallen(tmp_path: Path) -> None:
+    described = spec("none", 0, "abcdefgh", members=5)
+    rows_ = [row for row in online_rows(described, step(2, -0.3)) if row.visit < 5]
+    write_run(tmp_path, described, rows_, rows(described, {"weight_norm/hidden0": step(2, 1.0)}), done=False)
+    loaded = load([tmp_path])
+    setting = score(loaded, SETTING)
+    (found,) = findings(loaded, setting)
+    assert found.fell == 2

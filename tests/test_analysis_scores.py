@@ -262,7 +262,9 @@ def test_the_reading_in_plain_words(tmp_path: Path) -> None:
     online(tmp_path, "fresh", np.full(7, 0.4) + spread * np.array([1, 1, 1, 1, 1.1, 1.1, 1.1]))
     setting = only(tmp_path)
     text = reading(setting, verdicts(setting))
-    assert text.startswith("Without intervention the last three visits score 50% [49, 51] of the first three; the fresh control keeps 100%")
+    assert text.startswith(
+        "Without intervention the last three visits score 50% [49, 51] of the first three; the fresh control keeps 100.0% [99.8, 100.1]."
+    )
     online(tmp_path, "redo", np.full(7, 0.6) + spread)
     setting = only(tmp_path)
     assert "; the best score over the last three visits is that of redo, 150% [" in reading(setting, verdicts(setting))

@@ -56,7 +56,7 @@ def test_the_table_holds_means_and_ratios(run: Path, capsys: pytest.CaptureFixtu
     assert [row["target"] for row in rows] == ["first"] * 2 and "not probed: next task (it is the last visit)" in told
     own, fresh = (sum(float(row[name]) for row in rows) / 2 for name in ("final", "fresh_final"))
     (line,) = (line for line in told.splitlines() if line.startswith("first"))
-    assert line.split()[:5] == ["first", "final", f"{own:.3g}", f"{fresh:.3g}", f"{own / fresh:.2f}"]
+    assert line.split()[:5] == ["first", "final", f"{own:.3f}", f"{fresh:.3f}", f"{own / fresh:.3f}"]
 
 
 def test_a_games_checkpoint_is_probed_on_its_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from analysis.claims.figure import figure
 from analysis.claims.predicates import Any, Finding, Predicate, outcome
 from analysis.claims.results import Result
 from analysis.claims.verdicts import VERDICTS, first, last
+from analysis.format import number
 from analysis.grids import cell
 from analysis.statistics import estimate, mean
 
@@ -150,7 +151,7 @@ def _account(entry: Entry, scale: str) -> Iterator[str]:
         yield "|---|---|"
         for key, choice in searched.items():
             cells = "; ".join(
-                f"{words}: {score:.3f}" if score > float("-inf") else f"{words}: diverged" for words, score in choice.scores.items()
+                f"{words}: {number(score)}" if score > float("-inf") else f"{words}: diverged" for words, score in choice.scores.items()
             )
             yield f"| {key} ({', '.join(choice.values)}) | {cells} |"
         yield ""
