@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
-from plasticity_rl.checks import UsageError, choose
+from plasticity_rl.checks import UsageError, check_repeats, choose
 from plasticity_rl.interventions.base import Evidence, Intervention, Layers, Refresh, Seen, State
 from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.layers import Layer, Params
@@ -66,6 +66,7 @@ def attach(
     for each in chain:
         if not isinstance(each, Intervention):
             raise UsageError(f"a chain is a tuple of interventions, and {each!r} is none")
+    check_repeats(chain)
     _check_yours(chain)
     traced = [type(each).__name__ for each in chain if each.traced]
     params = dict(module.named_parameters(remove_duplicate=not (traced or layers)))

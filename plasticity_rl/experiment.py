@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plasticity_rl import plugins
-from plasticity_rl.checks import UsageError, check, nearest
+from plasticity_rl.checks import UsageError, check, check_repeats, nearest
 
 HOMES = {
     "benchmark": "envs",
@@ -72,6 +72,10 @@ class Experiment:
                 f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "
                 f"{self.benchmark.teaches}"
             )
+        check_repeats(self.chain)
+        for each in self.chain:
+            if each.idle(self.optimizer):
+                raise UsageError(f"{word(each)} changes nothing under {type(self.optimizer).__name__}; take other settings or leave it out")
         self.agent.fit(self.benchmark)
         self._fit_actors()
         norms = {self.network.norm, *(each.build().get("norm") for each in self.chain)}
@@ -159,7 +163,11 @@ def word(part: Any) -> str:
     name = module.rpartition(".")[2].replace("_", "-") if ours else f"{module}.{type(part).__name__}"
     default = type(part)()
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-    changed = [f"{field}={value}" for field, value in values.items() if value != getattr(default, field)]
+    changed = [
+        f"{field}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for field, value in values.items()
+        if value != getattr(default, field)
+    ]
     return name + (":" + ",".join(changed) if changed else "")
 
 

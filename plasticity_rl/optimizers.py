@@ -60,6 +60,11 @@ class Optimizer(ABC):
     def slots(self) -> tuple[str, ...]:
         """The names of what it remembers of each parameter."""
 
+    @property
+    def remembers(self) -> bool:
+        """Does an update depend on its memory?"""
+        return True
+
     ages: ClassVar[tuple[str, ...]] = ()
     """the slots that say no more than how often an element was updated"""
 
@@ -128,6 +133,10 @@ class SGD(Optimizer):
     @property
     def slots(self) -> tuple[str, ...]:
         return ("velocity",)
+
+    @property
+    def remembers(self) -> bool:
+        return self.momentum > 0
 
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
         velocity = {name: self.momentum * old + grads[name] for name, old in net.slots["velocity"].items()}

@@ -5,7 +5,19 @@ import torch
 import torch.nn.functional as F
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import CReLU, LayerNorm, NormalizeAndProject, ReDo, Reset, ShrinkAndPerturb, WeightDecay, assemble
+from plasticity_rl.interventions import (
+    L2,
+    CReLU,
+    LayerNorm,
+    NormalizeAndProject,
+    PlasticityInjection,
+    ReDo,
+    Reset,
+    ShrinkAndPerturb,
+    WeightClipping,
+    WeightDecay,
+    assemble,
+)
 from plasticity_rl.interventions.base import overwrite, select
 from plasticity_rl.networks import MLP
 from plasticity_rl.optimizers import Adam, Net, RMSprop
@@ -73,7 +85,7 @@ def test_refreshes_come_in_the_chains_order():
             MLP(),
             Adam(),
             (WeightDecay(strength=0.1), WeightDecay(strength=0.2)),
-            "WeightDecay and WeightDecay cannot be combined: weight_decay would be both 0.1 and 0.2",
+            "WeightDecay stands twice in the chain, and its settings do not add up: name it once",
         ),
         (
             MLP(),
@@ -97,9 +109,67 @@ def test_two_that_disagree_are_refused_and_both_are_named(network, optimizer, ch
 
 
 def test_those_that_agree_are_combined():
-    chain = (LayerNorm(), NormalizeAndProject(), NormalizeAndProject(norm="given"), WeightDecay(strength=0.1), WeightDecay(strength=0.1))
+    chain = (LayerNorm(), NormalizeAndProject(), WeightDecay(strength=0.1))
     network, optimizer = assemble(MLP(norm="layer"), Adam(weight_decay=0.1), chain, (3,), 2)
     assert (network.spec, optimizer) == (MLP(norm="layer"), Adam(weight_decay=0.1))
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        (L2(), L2()),
+        (L2(), LayerNorm(), L2(strength=1e-5)),  # its default, said
+        (WeightDecay(), WeightDecay()),
+        (ReDo(), ReDo(every=1000)),
+        (Reset(), Reset(every=1)),
+    ],
+    ids=repr,
+)
+def test_an_exact_repeat_is_refused(chain):
+    with pytest.raises(UsageError, match=f"^{type(chain[0]).__name__} stands twice in the chain with the same settings: name it once$"):
+        assemble(MLP(), Adam(), chain, (3,), 2)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        (WeightClipping(kappa=1.0), WeightClipping(kappa=2.0)),  # the tighter holds
+        (NormalizeAndProject(), NormalizeAndProject(norm="given")),
+        (PlasticityInjection(), PlasticityInjection(every=2)),  # one injection a run
+    ],
+    ids=repr,
+)
+def test_other_settings_that_do_not_add_up_are_refused(chain):
+    with pytest.raises(
+        UsageError, match=f"^{type(chain[0]).__name__} stands twice in the chain, and its settings do not add up: name it once$"
+    ):
+        assemble(MLP(), Adam(), chain, (3,), 2)
+
+
+@pytest.mark.parametrize("decayed", ["weights", "all"])
+def test_two_penalties_add_up(decayed):
+    chain = (L2(strength=0.25), L2(strength=0.5, decayed=decayed))
+    learner = learn(chain, "mlp", 1)
+    params = learner.one(0)
+    weights = sum(params[layer.weight].square().sum() for layer in learner.network.layers)
+    everything = sum(param.square().sum() for param in params.values())
+    expected = 0.25 * weights + 0.5 * (everything if decayed == "all" else weights)
+    found = sum(each.penalty(params, {}, learner.network.layers, None) for each in chain)
+    torch.testing.assert_close(found, expected)
+
+
+def test_two_resets_of_different_clocks_both_act():
+    chain = (Reset(clock="update", every=2, part="heads"), Reset(clock="update", every=3, part="hidden"))
+    learner = learn(chain, "mlp", 1)
+    drawn = []
+    for batch in batches("mlp", 1, 6):
+        before = {name: param.clone() for name, param in learner.one(0).items()}
+        learner.update(0.0, batch)
+        changed = {
+            name.partition(".")[0].rstrip("0123456789") for name, param in learner.one(0).items() if not torch.equal(param, before[name])
+        }
+        drawn.append(sorted(changed))
+    assert drawn == [[], ["head"], ["hidden"], ["head"], [], ["head", "hidden"]]
 
 
 def test_overwrite_takes_values_and_forgets_memory_where_the_mask_holds():

@@ -9,8 +9,9 @@ import pytest
 
 from launch import words
 from plasticity_rl.checks import UsageError
-from plasticity_rl.experiment import Experiment
+from plasticity_rl.experiment import Experiment, word
 from plasticity_rl.interventions import LayerNorm, NormalizeAndProject, ReDo, Reset, WeightDecay
+from tests.learners import MEMBERS
 
 EXAMPLES: list[dict[str, Any]] = [
     {},
@@ -65,6 +66,11 @@ def test_a_clock_brings_its_own_default_and_the_label_says_so() -> None:
     assert made.label == "redo + redo:clock=task,every=1 + reset:clock=update,every=5"
 
 
+@pytest.mark.parametrize("method", MEMBERS, ids=repr)
+def test_a_label_is_what_makes_the_method(method: Any) -> None:
+    assert words.experiment({"chain": [word(method)]}).chain == (method,)
+
+
 def test_json_without_a_part_is_refused() -> None:
     described = words.experiment({}).to_json()
     del described["agent"], described["network"]
@@ -93,8 +99,8 @@ def test_a_part_named_with_the_defaults_word_keeps_its_settings() -> None:
 
 def test_every_word_makes_its_part_by_default() -> None:
     for kind, table in words.PARTS.items():
-        for word in table:
-            assert dataclasses.is_dataclass(words.part_class(kind, word))
+        for name in table:
+            assert dataclasses.is_dataclass(words.part_class(kind, name))
     for method in words.methods():
         assert words.part_class("method", method)()
     assert {"layer-norm", "weight-decay", "l2-init", "nap", "reset", "shrink-and-perturb", "redo"} <= set(words.methods())
@@ -149,6 +155,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"chain": ["redo:every=0"]}, "every must lie in [1, inf)"),
     ({"chain": ["reset:clock=update"]}, "Reset: clock=update needs every, the number of updates between two refreshes"),
     ({"chain": ["shrink-and-perturb:clock=update"]}, "clock=update needs every"),
+    ({"chain": ["l2", "nap", "l2"]}, "L2 stands twice in the chain with the same settings: name it once"),
+    ({"chain": ["weight-decay", "weight-decay:strength=0.01"]}, "WeightDecay stands twice in the chain with the same settings"),
+    ({"chain": ["weight-clipping", "weight-clipping:kappa=2"]}, "WeightClipping stands twice in the chain, and its settings do not add up"),
+    ({"chain": ["layer-rates"]}, "layer-rates changes nothing under Adam; take other settings or leave it out"),
+    ({"chain": ["shrink-and-perturb:shrink=1,perturb=0"]}, "shrink-and-perturb:shrink=1.0,perturb=0.0 changes nothing"),
+    ({"chain": ["powerprop:alpha=1"]}, "powerprop:alpha=1.0 changes nothing"),
+    ({"chain": ["leaky-relu:slope=0"]}, "leaky-relu:slope=0.0 changes nothing"),
+    ({"chain": ["reset:part=optimizer"], "optimizer": "sgd"}, "reset:part=optimizer changes nothing under SGD"),
     ({1: 2}, "unknown field 1 of an experiment"),
     ({"chain": ["l2-init:strength=0"]}, "strength"),
     ({"chain": ["nap:pull=0"]}, "pull"),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.layers import Layer, Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.optimizers import Net, Optimizer
 
 Layers = tuple[Layer, ...]
 State = dict[str, Tensor]
@@ -45,6 +45,8 @@ class Intervention:
     update. Each is a pure function of ONE network; what evolves is in an explicit state. Within a moment, a chain's order counts.
     """
 
+    adds: ClassVar[bool] = False
+    """may it stand in a chain several times, with other settings each, because each of them acts? So do penalties and refreshes"""
     noisy: ClassVar[bool] = False
     """does its `after_step` take noise?"""
     whole: ClassVar[bool] = False
@@ -64,6 +66,10 @@ class Intervention:
     def optimizer(self) -> dict[str, Any]:
         """Fields of the optimizer that it sets."""
         return {}
+
+    def idle(self, optimizer: Optimizer) -> bool:
+        """Do its settings leave everything as it is, under that optimizer? An experiment, whose label would name it, refuses it then."""
+        return False
 
     def require(self, layers: Layers) -> None:
         """Raises UsageError where the network lacks what the method needs."""
@@ -95,6 +101,7 @@ class Refresh(Intervention, ABC):
     every: int | None = None
     """ticks of the clock between two refreshes; the method's own default for the clock where it has one, and needed where not"""
 
+    adds: ClassVar[bool] = True
     usual: ClassVar[dict[str, int]] = {}
     """clock -> `every`, where nothing else is said"""
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from plasticity_rl.checks import UsageError
+from plasticity_rl.checks import UsageError, check_repeats
 from plasticity_rl.interventions.base import Intervention, Refresh
 from plasticity_rl.layers import Ends
 from plasticity_rl.network import Network
@@ -18,9 +18,10 @@ def assemble(
 ) -> tuple[Network, Optimizer]:
     """The network and the optimizer that a chain makes of a spec, for one example of shape `inputs`; `ends` as for `NetworkSpec.build`.
 
-    Raises UsageError where two want different things of one field, naming both, where a method sets a field that is not there, and where a
-    method's need is not met.
+    Raises UsageError where two want different things of one field, naming both, where a method stands twice and acts once, where one sets a
+    field that is not there, and where a method's need is not met.
     """
+    check_repeats(chain)
     built = _set(network, [(type(each).__name__, each.build()) for each in chain]).build(inputs, ends)
     for each in chain:
         each.require(built.layers)

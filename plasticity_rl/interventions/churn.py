@@ -24,6 +24,8 @@ class Churn(Intervention):
     alike, a policy's and a value's too. The state holds lag + 1 networks. A second and a third forward pass in every update.
     """
 
+    adds: ClassVar[bool] = True
+
     strength: float = 50.0
     """what the mean squared difference is multiplied with"""
     lag: int = 1

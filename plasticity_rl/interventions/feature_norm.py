@@ -1,7 +1,7 @@
 """L2 on features."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ class FeatureNorm(Intervention):
     and the strength of the paper are not confirmed: the last layer and the mean are a second code's, and the strength is ours. A second
     forward pass in every update.
     """
+
+    adds: ClassVar[bool] = True
 
     strength: float = 1e-3
     """what the mean square is multiplied with; ours"""

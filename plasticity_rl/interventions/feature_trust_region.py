@@ -25,6 +25,8 @@ class FeatureTrustRegion(Intervention):
     forward pass in every update.
     """
 
+    adds: ClassVar[bool] = True
+
     coefficient: float = 1.0
     """what the mean squared change is multiplied with; the official code's for Atari"""
     every: int = 16

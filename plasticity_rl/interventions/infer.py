@@ -1,6 +1,7 @@
 """Initial feature regularisation."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ class InFeR(Intervention):
     0.31 without this method. 10 functions and alpha 0.1 are remembered, and so is the sum over functions, which a second code has of the
     paper. theta_0 stays what it was at birth, whatever is refreshed later. A second and a third forward pass in every update.
     """
+
+    adds: ClassVar[bool] = True
 
     functions: int = 10
     """of each last hidden layer"""

@@ -1,7 +1,7 @@
 """L2 in the loss."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ class L2(Intervention):
     which halves the sum, counts biases too and sweeps 1e-5 to 1e-2. 1e-5 is the L2 of "Disentangling the causes of plasticity loss" (arXiv
     2402.18762), which does not say whether its own is coupled.
     """
+
+    adds: ClassVar[bool] = True
 
     strength: float = 1e-5
     """what the squared length is multiplied with"""

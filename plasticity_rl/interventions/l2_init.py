@@ -1,6 +1,7 @@
 """Regenerative regularisation: L2 toward the initial parameters."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ class L2Init(Intervention):
     offsets alone. The paper sweeps strengths from 1e-5 to 1e-2 and has no default; 1e-3 is the middle. theta_0 stays what it was at birth,
     whatever is refreshed later; a noisy layer's standard deviations are pulled toward sigma0 / sqrt(fan in).
     """
+
+    adds: ClassVar[bool] = True
 
     strength: float = 1e-3
     """what the squared distance is multiplied with"""

@@ -9,7 +9,7 @@ from torch import Tensor
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.interventions.base import Intervention, Layers, Seen, State, select
 from plasticity_rl.layers import Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.optimizers import Net, Optimizer
 from plasticity_rl.schedules import check_updates
 
 
@@ -36,6 +36,9 @@ class LayerRates(Intervention):
         check_updates(self, self.updates)
         if min(self.factors, default=0.0) < 0:
             raise UsageError(f"LayerRates: factors must lie in [0, inf), not {min(self.factors)!r}")
+
+    def idle(self, optimizer: Optimizer) -> bool:
+        return set(self.factors) == {1.0}
 
     def require(self, layers: Layers) -> None:
         counts = len(self.updates), len(self.updates) * len(select(layers, "hidden"))

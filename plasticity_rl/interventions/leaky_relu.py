@@ -5,6 +5,7 @@ from typing import Any
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Intervention
+from plasticity_rl.optimizers import Optimizer
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,9 @@ class LeakyReLU(Intervention):
 
     def __post_init__(self) -> None:
         check(self, slope="[0, 1]")
+
+    def idle(self, optimizer: Optimizer) -> bool:
+        return self.slope == 0.0  # ReLU, the usual activation
 
     def build(self) -> dict[str, Any]:
         return {"activation": "leaky-relu", "slope": self.slope}

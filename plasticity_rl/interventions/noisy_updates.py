@@ -17,6 +17,7 @@ class NoisyUpdates(Intervention):
     not confirmed. 1e-4 is the largest of the noises that Dohare et al. 2024 sweep in their shrink and perturb.
     """
 
+    adds: ClassVar[bool] = True
     noisy: ClassVar[bool] = True
     whole: ClassVar[bool] = True
 

@@ -1,6 +1,7 @@
 """Parseval regularisation: orthogonal weights."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ class Parseval(Intervention):
     Beside batches of 32 of a Nature CNN, whose dense layer has 512 rows of 3,136, these are more multiplications (counted) than all the
     rest of a DQN's update.
     """
+
+    adds: ClassVar[bool] = True
 
     strength: float = 1e-3
     """what the squared distance is multiplied with"""

@@ -31,6 +31,7 @@ class PlasticityInjection(Refresh):
 
     clock: Literal["update", "task"] = "task"
 
+    adds: ClassVar[bool] = False
     usual: ClassVar[dict[str, int]] = {"task": 1}
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Intervention
+from plasticity_rl.optimizers import Optimizer
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Powerprop(Intervention):
 
     def __post_init__(self) -> None:
         check(self, alpha="[1, 100]")
+
+    def idle(self, optimizer: Optimizer) -> bool:
+        return self.alpha == 1.0
 
     def build(self) -> dict[str, Any]:
         return {"weights": "powerprop", "alpha": self.alpha}

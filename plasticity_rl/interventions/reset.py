@@ -7,7 +7,7 @@ import torch
 
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite, select
-from plasticity_rl.optimizers import Net
+from plasticity_rl.optimizers import Net, Optimizer
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class Reset(Refresh):
     @property
     def renews(self) -> bool:
         return self.part != "optimizer"
+
+    def idle(self, optimizer: Optimizer) -> bool:
+        return self.part == "optimizer" and not optimizer.remembers
 
     def require(self, layers: Layers) -> None:
         if self.last is not None and self.last > (deepest := max(_heights(layers).values())):

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Evidence, Layers, Part, Refresh, State, select
-from plasticity_rl.optimizers import Net
+from plasticity_rl.optimizers import Net, Optimizer
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class ShrinkAndPerturb(Refresh):
     @property
     def traced(self) -> bool:
         return self.part != "all"
+
+    def idle(self, optimizer: Optimizer) -> bool:
+        return (self.shrink, self.perturb) == (1.0, 0.0)
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         names = [name for layer in select(layers, self.part) for name in layer.parameters]

@@ -29,6 +29,8 @@ class Spectral(Intervention):
     confirmed in the paper. A noisy layer's standard deviations are left alone. The strength is ours.
     """
 
+    adds: ClassVar[bool] = True
+
     strength: float = 1e-4
     """what the sum is multiplied with"""
     exponent: float = 2.0
