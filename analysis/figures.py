@@ -100,7 +100,7 @@ def plasticity_by_visit(setting: Setting, looks: Looks) -> Figure | None:
     return figure
 
 
-def aggregates(setting: Setting, rows: list[Verdict], looks: Looks) -> Figure | None:
+def verdict(setting: Setting, rows: list[Verdict], looks: Looks) -> Figure | None:
     """(d) First against last visits, the interquartile mean over all visits, and the plasticity ratio at the end."""
     panels = [
         (f"{setting.scale}:\nfirst visits (hollow), last visits", [(row.first, row.last) for row in rows]),
@@ -197,7 +197,8 @@ def evaluation_curves(setting: Setting, found: Evaluations | None, looks: Looks)
     return figure
 
 
-MECHANISMS = (
+DOTTED = (0, (1, 1.4))
+DIAGNOSTICS = (
     ("dormant units, mean over layers", "dormant_fraction", "mean"),
     ("dead units, mean over layers", "dead_fraction", "mean"),
     ("effective rank of the features", "effective_rank", "mean"),
@@ -212,7 +213,7 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
     """(g) The mechanisms that are suspected, over updates; dotted, an untrained network of the same chain on the same inputs."""
     metrics = metrics.loc[(metrics.setting == setting.spec.setting).to_numpy()]
     family = metrics.name.str.partition("/")[0].to_numpy() if len(metrics) else np.array([])
-    panels = [panel for panel in MECHANISMS if (family == panel[1]).any()]
+    panels = [panel for panel in DIAGNOSTICS if (family == panel[1]).any()]
     if not panels:
         return None
     columns = min(3, len(panels))
@@ -223,7 +224,7 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
     for axes, (title, name, over) in zip(drawn, panels, strict=False):
         for label, look in _named(setting, looks).items():
             here = (metrics.label == label).to_numpy()
-            dotted = look._replace(linestyle=(0, (1, 1.4)))
+            dotted = look._replace(linestyle=DOTTED)
             for suffix, drawing, width in (("", look, 1.5), ("_fresh", dotted, 1.0)):
                 series = _over_layers(metrics.loc[here & (family == name + suffix)], over)
                 axes.plot(series.index, series, color=drawing.color, linestyle=drawing.linestyle, linewidth=width)
@@ -238,8 +239,9 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
             axes.yaxis.set_minor_locator(NullLocator())
         elif name != "effective_learning_rate":
             axes.set_ylim(bottom=0)
-    figure.supxlabel("updates; dotted: an untrained network", fontsize=9)
-    legend(figure, _named(setting, looks))
+    for axes in drawn[max(len(panels) - columns, 0) : len(panels)]:
+        axes.set_xlabel("updates", fontsize=8)
+    legend(figure, _named(setting, looks) | {"an untrained network": Look(INK, DOTTED, "")})
     return figure
 
 

@@ -157,7 +157,7 @@ def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
     drawn = "whole members are" if panel.whole else f"runs of every {panel.noun.removesuffix('s')} are"
     over = count(len(panel.tasks), panel.noun.removesuffix("s"))
     scores = Grid(
-        f"Scores over {over}",
+        f"Aggregates: scores over {over}",
         headings if panel.bounded else headings[:-1],
         tuple(lines),
         f"Scores are the {panel.scale}; {drawn} resampled, for all chains the same.{held(*panel.coverage, 'runs')}",
@@ -166,7 +166,7 @@ def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
         return [scores]
     lines = [_aggregates(label, False, found, names, noun) for label, found in panel.plasticity.items()]
     plasticity = Grid(
-        f"Plasticity over {over}",
+        f"Aggregates: plasticity over {over}",
         headings,
         tuple(lines),
         f"Fresh-normalised ({where}): what a chain scores above the random score over what the fresh control does, in each of the "
@@ -229,7 +229,7 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
         ("Memory", "most that was seen"),
     )
     return Grid(
-        "What each chain needs",
+        "Costs: what each chain needs",
         headings,
         tuple(lines),
         "Measured while the runs trained, on what Methods names, with diagnostics and checkpoints. Below a speed: how many times longer an "

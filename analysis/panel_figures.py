@@ -19,7 +19,7 @@ Looks = dict[str, Look]
 TITLES = {"iqm": "IQM", "median": "median", "mean": "mean", "optimality_gap": "optimality gap\n(lower is better)"}
 
 
-def aggregate_metrics(panel: Panel, looks: Looks) -> Figure | None:
+def aggregates(panel: Panel, looks: Looks) -> Figure | None:
     """(m) Aggregates over tasks: a row of scores, and one of plasticity."""
     rows = [(panel.scale, {label: found for label, found in panel.scores.items() if any(each.defined for each in found.values())})]
     rows.append(("plasticity, fresh-normalised", {label: found for label, found in panel.plasticity.items() if found["iqm"].defined}))

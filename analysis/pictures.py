@@ -19,8 +19,8 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Pi
     with style():
         made = {
             ("scores", "Score at each visit, for each chain"): figures.scores_by_visit(setting, looks),
-            ("ratio", "Plasticity ratio at each visit, for each chain"): figures.plasticity_by_visit(setting, looks),
-            ("aggregates", "First and last visits, interquartile mean and plasticity ratio of each chain"): figures.aggregates(
+            ("plasticity", "Plasticity ratio at each visit, for each chain"): figures.plasticity_by_visit(setting, looks),
+            ("verdict", "First and last visits, interquartile mean and plasticity ratio of each chain"): figures.verdict(
                 setting, list(section.rows), looks
             ),
             ("curves", "Learning curves of each chain beside the fresh control"): figures.learning_curves(setting, looks),
@@ -30,7 +30,7 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Pi
                 setting, section.evaluations, looks
             ),
             (
-                "mechanisms",
+                "diagnostics",
                 "Dormant and dead units, feature rank, weight norm, distance from birth and effective learning rate over updates; "
                 "which moved before the score fell: python -m launch mechanisms",
             ): (figures.diagnostics(setting, loaded.metrics, looks)),
@@ -46,7 +46,7 @@ def draw_suite(section: SuiteSection, looks: Looks, number: int) -> list[Picture
 
 def _panel(panel: Panel, looks: Looks) -> Mapping[tuple[str, str], Figure | None]:
     return {
-        ("metrics", "Interquartile mean, median, mean and optimality gap of each chain"): panel_figures.aggregate_metrics(panel, looks),
+        ("aggregates", "Interquartile mean, median, mean and optimality gap of each chain"): panel_figures.aggregates(panel, looks),
         ("profiles", "Performance profiles: the share of runs above each score, for each chain"): panel_figures.profiles(panel, looks),
         ("efficiency", "Sample efficiency: interquartile mean over the budget, for each chain"): panel_figures.efficiency(panel, looks),
         ("improvement", "Probability that a chain scores more than no intervention, and than the fresh control"): panel_figures.improvement(

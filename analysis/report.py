@@ -165,7 +165,7 @@ def _summary(parts: Sequence[Part]) -> str:
         lines += [f"**{markdown.escape(part.banner)}**", ""] if part.banner else []
         lines += [markdown.escape(part.reading), ""]
         for grid in part.grids:
-            lines += markdown.table(grid, 3)
+            lines += markdown.table(grid if grid.title else grid._replace(title="Verdict"), 3)
         for picture in part.pictures:
             lines += [f"![{markdown.escape(picture.alt)}]({picture.name}.png)", ""]
         lines += [*markdown.heading("Methods", 3), *markdown.listed(part.methods)]

@@ -47,7 +47,7 @@ def tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins:
     """name of a file -> table. `sequence` is there where there is a sequence of games."""
     made = {
         "scores": Table(SCORES, [row for part in sections for row in _scores(part.setting)]),
-        "summary": _summary(sections),
+        "verdict": _verdict(sections),
         "aggregates": Table(AGGREGATES, [row for part in (*suites, *sections) for row in _aggregates(part)]),
         "comparisons": Table(COMPARISONS, [row for part in (*suites, *sections) for row in _comparisons(part)]),
         "costs": Table(COSTS, [row for part in sections for row in _costs(part)]),
@@ -83,7 +83,7 @@ def _scores(setting: Setting) -> Iterator[list[Any]]:
                 yield [*where, *numbers, setting.no_ratio[visit]]
 
 
-def _summary(sections: Sequence[Section]) -> Table:
+def _verdict(sections: Sequence[Section]) -> Table:
     """The verdict table of each setting: each estimate with its interval, its members, and its note."""
     names = {
         "first": "first",

@@ -11,6 +11,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import numpy as np
 import pytest
 
+from analysis.mechanism_page import write_page
 from analysis.report import write_report
 from tests.fake_runs import diagnostic_rows, online_rows, spec, write_run
 
@@ -68,6 +69,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         areas = level + 0.01 * np.arange(12.0).reshape(3, 4)
         write_run(root / "runs", described, online_rows(described, areas), diagnostic_rows(described, every=100), done=label == "fresh")
     page = write_report([root / "runs"], root / "out").page
+    write_page([root / "runs"], root / "out")
     with subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True) as driver:
         try:
             assert driver.stdout is not None
@@ -122,6 +124,13 @@ def test_it_fits_a_phone(browser: Browser) -> None:
     browser.emulate("setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
     assert browser.run("return [innerWidth, document.documentElement.scrollWidth]") == [360, 360]
     assert browser.run("return [...document.querySelectorAll('p')].every(each => parseFloat(getComputedStyle(each).fontSize) >= 14)")
+    whole = (
+        "return [...document.images].map(each => each.getBoundingClientRect()).every(each => each.width > 300 && each.right <= innerWidth)"
+    )
+    assert browser.run(whole)
+    browser.go(browser.page.replace("report.html", "mechanisms.html"))
+    assert browser.run("return document.images.length") == 1 and browser.run(whole)
+    browser.go(browser.page)
     browser.emulate("clearDeviceMetricsOverride")
 
 

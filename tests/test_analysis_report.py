@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from pyarrow import parquet
 from rich.console import Console
 
-from analysis import markdown, report
+from analysis import drawing, markdown, mechanism_page, pictures, report
 from analysis.grids import Cell, cell
 from analysis.load import load
 from analysis.methods import methods
@@ -65,8 +67,8 @@ def printed(report: Report, width: int = 200) -> str:
 
 def test_the_files_of_a_report(written: tuple[Path, Report]) -> None:
     root, report = written
-    names = ["aggregates", "curves", "efficiency", "improvement", "mechanisms", "metrics", "profiles", "ratio", "scores"]
-    tables = ["aggregates", "comparisons", "costs", "runs", "scores", "summary"]
+    names = ["aggregates", "curves", "diagnostics", "efficiency", "improvement", "plasticity", "profiles", "scores", "verdict"]
+    tables = ["aggregates", "comparisons", "costs", "runs", "scores", "verdict"]
     assert {path.name for path in (root / "out").iterdir()} == {
         *(f"1-RandomLabels-{name}.{kind}" for name in names for kind in ("pdf", "png")),
         *(f"{name}.{kind}" for name in tables for kind in ("csv", "parquet")),
@@ -76,6 +78,23 @@ def test_the_files_of_a_report(written: tuple[Path, Report]) -> None:
     assert report.page == root / "out" / "report.html"
     for name in names:
         assert (root / "out" / f"1-RandomLabels-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_legend_covers_a_label(written: tuple[Path, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    covered: list[str] = []
+
+    def looked_at(name: str, alt: str, figure: Figure) -> drawing.Picture:
+        figure.draw_without_rendering()
+        boxes = [each.get_window_extent() for each in figure.legends]
+        said: list[Text] = [*figure.texts, *(axes.xaxis.label for axes in figure.axes if axes.axison)]
+        covered.extend(f"{name}: {text.get_text()}" for box in boxes for text in said if box.overlaps(text.get_window_extent()))
+        return drawing.Picture(name, alt, b"", b"", b"")
+
+    monkeypatch.setattr(pictures, "picture", looked_at)
+    monkeypatch.setattr(mechanism_page, "picture", looked_at)
+    write_report([written[0] / "runs"], tmp_path / "out")
+    mechanism_page.write_page([written[0] / "runs"], tmp_path / "out")
+    assert covered == []
 
 
 def test_the_same_runs_give_the_same_bytes_wherever_they_lie(written: tuple[Path, Report], tmp_path: Path) -> None:
@@ -110,7 +129,7 @@ def test_the_page_says_what_came_out(written: tuple[Path, Report]) -> None:
 
 def test_the_summary_is_the_verdict(written: tuple[Path, Report]) -> None:
     root, _ = written
-    none, redo, fresh = table(root / "out" / "summary.csv")
+    none, redo, fresh = table(root / "out" / "verdict.csv")
     assert [row["chain"] for row in (none, redo, fresh)] == ["none", "nap + redo", "fresh"]
     assert (none["first_visits"], none["last_visits"], none["members"], none["of"]) == ("0-2", "4-6", "5", "5")
     assert float(none["first"]) == pytest.approx(0.4, abs=0.003) and float(none["last"]) == pytest.approx(0.2, abs=0.003)
@@ -221,10 +240,10 @@ def test_one_member_without_control_is_said_to_prove_little(tmp_path: Path) -> N
     report = write_report([tmp_path / "runs"], tmp_path / "out")
     page = report.page.read_text()
     assert page.count("no interval: one member") >= 3 and "no fresh control: plasticity ratios are not defined" in page
-    names = ("aggregates", "curves", "efficiency", "metrics", "profiles", "scores")
+    names = ("aggregates", "curves", "efficiency", "profiles", "scores", "verdict")
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [f"1-RandomLabels-{name}.png" for name in names]
-    summary = table(tmp_path / "out" / "summary.csv")[0]
-    assert (summary["iqm"], summary["iqm_low"], summary["iqm_high"]) == ("0.25", "", "")
+    verdict = table(tmp_path / "out" / "verdict.csv")[0]
+    assert (verdict["iqm"], verdict["iqm_low"], verdict["iqm_high"]) == ("0.25", "", "")
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -427,7 +446,7 @@ def test_tables_are_the_same_in_both_formats(forgotten: tuple[Path, Report]) -> 
     assert (
         names
         == {path.stem for path in out.glob("*.parquet")}
-        == {"aggregates", "comparisons", "costs", "runs", "scores", "sequence", "summary"}
+        == {"aggregates", "comparisons", "costs", "runs", "scores", "sequence", "verdict"}
     )
     for name in names:
         read, found = table(out / f"{name}.csv"), parquet.read_table(out / f"{name}.parquet").to_pylist()
@@ -455,7 +474,7 @@ def test_the_summary_in_markdown_has_the_same_tables(forgotten: tuple[Path, Repo
     root, written = forgotten
     text = (root / "out" / "report.md").read_text()
     for made in written.parts[0].grids:
-        assert not made.title or f"### {made.title}\n" in text
+        assert f"### {made.title or 'Verdict'}\n" in text
         for line in made.lines:
             cells = [markdown.escape(f"{cell.value} {cell.interval}".strip()) for cell in line.cells]
             assert any(

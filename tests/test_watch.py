@@ -83,5 +83,5 @@ def test_on_a_terminal_the_table_is_drawn_anew_until_all_have_ended(tmp_path: Pa
     lines = [line.split() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", text).splitlines() if " nap " in line]
     shown = [line[-len(line) + 4 :] for line in lines]  # after run, chain, benchmark and seed
     assert shown[0] == ["runs", "25%", "0.250"] and shown[-1] == ["done", "100%", "0.500"]
-    assert ["runs", "65%", "0.5", "12", "0:00:09"] in shown  # 12 a second, 105 to go
+    assert ["runs", "65%", "0.500", "12", "0:00:09"] in shown  # 12 a second, 105 to go
     assert "\x1b[" in text and "1 runs: 1 done" in text
