@@ -7,7 +7,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from analysis.consistency import count
+from analysis.format import count
 from analysis.theirs.scores import Row
 from plasticity_rl.checks import UsageError
 
