@@ -32,6 +32,11 @@ class Frames:
         self._written: Any = self.frames.numpy() if device == "cpu" else self.frames
         self._members = torch.arange(members, device=device)[:, None]
 
+    @property
+    def nbytes(self) -> int:
+        """What the ring takes of memory once it is full."""
+        return self.frames.nbytes + self.ages.nbytes
+
     def write(self, row: int, columns: slice, frames: Tensor, ages: Tensor) -> None:
         """Frames (S, B, *frame) and their ages (S, B), into some columns of a row."""
         self._written[row, :, columns], self.ages[row, :, columns] = frames, ages

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 HIGHEST = 100.0  # of a loss that makes a priority, DQN Zoo's
 
 
+def make_replay(agent: DQN, games: Any, members: int, device: str, compile: bool = False) -> Replay:
+    """The replay of a run; on the device `meta`, one that only has a size."""
+    shape = members, agent.environments, agent.replay
+    return Replay(*shape, games.frame, games.dtype, games.stack, agent.priority > 0, device, compile)
+
+
 class ReplayLoop(Loop):
     """Besides the learner, it holds a target network and the replay."""
 
@@ -29,10 +35,7 @@ class ReplayLoop(Loop):
         super().__init__(agent, experiment, device, compile)
         self.target = self.network.cast(self.learner.net.params)
         games = self.benchmark
-        prioritised = agent.priority > 0
-        self.replay = Replay(
-            self.members, self.environments, agent.replay, games.frame, games.dtype, games.stack, prioritised, device, compile
-        )
+        self.replay = make_replay(agent, games, self.members, device, compile)
         self._total = sum(visit.budget for visit in games.visits()) // games.frame_skip
 
     def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:

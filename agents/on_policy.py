@@ -23,6 +23,12 @@ Unroll = dict[str, Tensor]
 the action heeded at all?), and all that `act` returned, `actions` among it; of its `values` one step more, (T + 1, S, B)"""
 
 
+def make_frames(agent: Any, games: Any, members: int, device: str, compile: bool = False) -> Frames:
+    """The frames of an unroll; on the device `meta`, without memory."""
+    rows = games.stack - 1 + agent.unroll + 1  # what the first stack reaches back to, and the observation after the last step
+    return Frames(rows, members, agent.environments, games.frame, games.dtype, games.stack, device, compile)
+
+
 class RolloutLoop(Loop):
     """Besides the learner, it holds the frames of one unroll.
 
@@ -34,8 +40,7 @@ class RolloutLoop(Loop):
     def __init__(self, agent: Any, experiment: Experiment, device: str, compile: bool) -> None:
         super().__init__(agent, experiment, device, compile)
         games = self.benchmark
-        rows = games.stack - 1 + agent.unroll + 1  # what the first stack reaches back to, and the observation after the last step
-        self._frames = Frames(rows, self.members, self.environments, games.frame, games.dtype, games.stack, device, compile)
+        self._frames = make_frames(agent, games, self.members, device, compile)
         self._first = games.stack - 1
         width = self.environments // agent.pools
         self._parts = [slice(width * part, width * (part + 1)) for part in range(agent.pools)]

@@ -37,6 +37,11 @@ class Priorities:
         self._sums.copy_(self.values.view(len(values), -1, self._block).sum(-1))
 
     @property
+    def nbytes(self) -> int:
+        """What they take of memory."""
+        return self.values.nbytes + self._sums.nbytes
+
+    @property
     def total(self) -> Tensor:
         """The sum of each member's, (S, 1)."""
         return self._sums.sum(-1, keepdim=True)

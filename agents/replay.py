@@ -64,6 +64,12 @@ class Replay:
         """Steps of one member that are held, ends of episodes included."""
         return max(min(self.written, self.rows) - 1, 0) * self.environments
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes of memory once it is full."""
+        sums = self.real.nbytes + (0 if self.priorities is None else self.priorities.nbytes)
+        return sum(tensor.nbytes for tensor in self.data.values()) + sums
+
     def write_frames(self, frames: Tensor, ages: Tensor, actions: Tensor, task: int) -> None:
         """A new row: the frames (S, B, *frame) in which actions (S, B) are taken, their ages, and the task that they are of."""
         row = self.written % self.rows

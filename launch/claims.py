@@ -20,7 +20,7 @@ from rich.table import Table
 
 from analysis.claims.page import Choice, Entry, write_page
 from analysis.claims.results import Result, read, record
-from launch import sweeps
+from launch import resources, sweeps
 from launch.claim import SELECTORS, Arm, Claim, Scale, Values, cells, fill, placeholders
 from launch.destination import Destination
 from launch.runner import machine
@@ -179,6 +179,7 @@ def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None,
     """Carry out claims, then write the page of all that have run. Exit code 0, or that of the last failure."""
     asked, folder = trials(numbers, scale, runs), out or runs / f"claims-{scale}"
     refuse_file(folder, "page")
+    resources.check([[made] for trial in asked for made in _largest(trial)], Destination(runs, f"claims-{scale}"), device)
     console, failure = Console(highlight=False), 0
     for trial in asked:
         console.print(f"claim {trial.number}: {trial.claim.title}", soft_wrap=True)
@@ -188,6 +189,13 @@ def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None,
         console.print(f"claim {number}: {verdict}", soft_wrap=True)
     console.print(f"\n{page.path}", soft_wrap=True)
     return failure
+
+
+def _largest(trial: Trial) -> list[Experiment]:
+    """A reported run of each arm, as far as they can be said before any has run: the first cell's."""
+    arms = [(arm, next(cells(trial.claim, trial.scale, arm))) for arm in trial.claim.arms if not _needs_record(arm)]
+    made = [experiment(fill(trial.scale, arm, values, True)) for arm, values in arms]
+    return [each for each in made if not is_done(trial.place(each))]
 
 
 def entry(trial: Trial) -> Entry:

@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.table import Table
 
 from analysis.format import number
-from launch import runner
+from launch import resources, runner
 from launch.destination import Destination
 from launch.join import connect
 from launch.signals import Signals, Stopped
@@ -153,7 +153,8 @@ def run_sweep(
     """Carry out a sweep; returns the exit code: 0, or that of the last failure. `cpus` and `gpus` are of each run; each is begun again
     `retries` times at most. Raises UsageError where no cluster is at `address` or none of its nodes could ever hold a run, and Stopped."""
     connect(address)
-    _refuse_too_much(cpus, gpus)
+    _refuse_too_much(experiments, cpus, gpus)
+    resources.check_disk(experiments, to)
     console = Console(highlight=False)
     rows = {each.key: make_row(runner.describe(each), console) for each in experiments}
     stopping = threading.Event()
@@ -228,11 +229,16 @@ def table(rows: Sequence[Row]) -> Table:
     return shown
 
 
-def _refuse_too_much(cpus: float, gpus: float) -> None:
+def _refuse_too_much(experiments: Sequence[Experiment], cpus: float, gpus: float) -> None:
     most = {kind: max((node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0) for kind in ("CPU", "GPU")}
     for kind, wanted in (("CPU", cpus), ("GPU", gpus)):
         if wanted > most[kind]:
             raise UsageError(f"a run would take {wanted:g} {kind}s, and no node of the cluster has more than {most[kind]:g}")
+    if not gpus:  # how much memory GPUs have is not known from here
+        kinds = "memory", "object_store_memory"  # together what Ray found free as a node joined
+        room = max(sum(node["Resources"].get(kind, 0.0) for kind in kinds) for node in ray.nodes() if node["Alive"])
+        for each in experiments:
+            resources.refuse_memory([each], [resources.need(each)], int(room), "no node of the cluster has more than")
 
 
 def _last_line(error: BaseException) -> str:

@@ -69,7 +69,7 @@ def print_sweep(
 ) -> None:
     """What a sweep would do, and take: see `launch.estimate`. Runs with one number in the column `as one` are trained as one; `gpus` are
     of each run on Ray."""
-    from launch import population
+    from launch import population, resources
     from launch.estimate import costs, hours
     from launch.runner import describe
 
@@ -89,12 +89,14 @@ def print_sweep(
     console = Console(highlight=False)
     console.print(table)
     found = costs(left)
+    most = max((sum(resources.need(each).memory for each in group) for group in carried_out), default=0)
     together, processors = hours(carried_out, device, compile)
     console.print(
         f"\n{len(left)} runs to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
         f"{_span(together)} one after the other; {_span(processors)} of processors, "
         f"{_span(together * (gpus or float(device == 'cuda')))} of GPUs\n"
-        f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most\n"
+        f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "
+        f"{most / 1e9:,.3f} GB of memory for what the largest holds (this machine has {resources.memory().total / 1e9:,.1f})\n"
         f"on this machine ({device}) without other programs beside, by the first run of each kind, whatever its chain and rates, "
         f"played uncompiled for a moment{'; that compiled updates are faster is reckoned, not measured' if compile else ''}; "
         "unfinished runs count whole",
@@ -135,7 +137,7 @@ def run_sweep(said: Sequence[Said], to: Destination, device: str, compile: bool,
 
     Runs that can be trained as one are, `at_once` members at most (see `launch.population`).
     """
-    from launch import population
+    from launch import population, resources
 
     experiments = _refuse_first(build(said), to, other_code)
     console, failure, told = Console(highlight=False), 0, 0
@@ -153,7 +155,9 @@ def run_sweep(said: Sequence[Said], to: Destination, device: str, compile: bool,
             tell(each, folder, "skipped")
         else:
             left.append(each)
-    for group in population.groups(left, to, at_once):
+    groups = population.groups(left, to, at_once)
+    resources.check(groups, to, device)
+    for group in groups:
         began, ends = time.monotonic(), _carry_out(group, to, device, compile, other_code)
         along = f" with {len(group) - 1} more" if len(group) > 1 else ""
         for each, (folder, error) in zip(group, ends, strict=True):

@@ -158,11 +158,11 @@ class TestSweeps:
 def test_of_nodes_that_are_lost_nothing_is_had(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [(True, {"CPU": 4.0, "GPU": 1.0}), (True, {"CPU": 2.0}), (False, {"CPU": 64.0, "GPU": 8.0})]
     monkeypatch.setattr(on_ray.ray, "nodes", lambda: [{"Alive": alive, "Resources": has} for alive, has in nodes])
-    on_ray._refuse_too_much(4.0, 1.0)
+    on_ray._refuse_too_much([], 4.0, 1.0)
     with pytest.raises(UsageError, match="a run would take 5 CPUs, and no node of the cluster has more than 4"):
-        on_ray._refuse_too_much(5.0, 0.0)
+        on_ray._refuse_too_much([], 5.0, 0.0)
     with pytest.raises(UsageError, match="a run would take 2 GPUs, and no node of the cluster has more than 1"):
-        on_ray._refuse_too_much(1.0, 2.0)
+        on_ray._refuse_too_much([], 1.0, 2.0)
 
 
 def test_a_second_signal_tells_the_threads_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

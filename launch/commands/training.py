@@ -10,6 +10,7 @@ import tyro
 from launch.commands.options import DONE, Address, Count, Device, Plugins, Project, Words, allow, pick
 from launch.commands.results import report
 from plasticity_rl.checks import UsageError
+from plasticity_rl.runs import is_done
 
 
 def demo(*, runs: Path = Path("runs"), eager: bool = False) -> int:
@@ -119,8 +120,12 @@ def run(
     from launch.join import reach
 
     reach(address)
-    train = functools.partial(runner.train_here, address=address)
-    folder, outcome = runner.run(described, Destination(runs, name, wandb), pick(device), not eager, other_code, train)
+    from launch.resources import check
+
+    train, to, where = functools.partial(runner.train_here, address=address), Destination(runs, name, wandb), pick(device)
+    if not is_done(to.folder(described.key)):
+        check([[described]], to, where)
+    folder, outcome = runner.run(described, to, where, not eager, other_code, train)
     print(f"{outcome}: {folder}\n{shlex.join(['python', '-m', 'launch', 'report', str(folder.parent)])}")
     return DONE
 
