@@ -10,9 +10,10 @@ from torch import Tensor
 
 from agents.chance import Chance
 from envs.sequences import Visit
+from plasticity_rl.compilation import compiled
 from plasticity_rl.experiment import MAX_SEED
 from plasticity_rl.layers import Params
-from plasticity_rl.lift import compiled, in_turn, lift
+from plasticity_rl.lift import in_turn, lift
 from plasticity_rl.network import Network
 from plasticity_rl.seeds import derive
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plasticity_rl.lift import compiled
+from plasticity_rl.compilation import compiled
 
 
 class Frames:

@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # busy machine's processors; faster than to sleep at once.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     output.open_closed()
+    warnings.formatwarning = lambda message, *_: f"warning: {' '.join(str(message).split())}\n"  # for a person, not for a programmer
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with Signals(at_once=True):

@@ -39,7 +39,7 @@ def _processors() -> str:
 def _compiler() -> str:
     import warnings
 
-    from plasticity_rl.lift import can_compile
+    from plasticity_rl.compilation import can_compile
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.func import grad, grad_and_value
 from torch.utils._pytree import tree_map
 
+from plasticity_rl.compilation import compiled
 from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
 from plasticity_rl.interventions.chain import Chain, forgets_parts
 from plasticity_rl.layers import Params
-from plasticity_rl.lift import Captured, at_once, compiled, copied, in_turn, lift, stack, write_
+from plasticity_rl.lift import Captured, at_once, copied, in_turn, lift, stack, write_
 from plasticity_rl.metrics import norms, work
 from plasticity_rl.network import Network
 from plasticity_rl.noise import key, normals

@@ -1,15 +1,9 @@
-"""From functions of one network to functions of S networks side by side: lifted over axis 0, compiled once, written in place.
+"""From functions of one network to functions of S networks side by side: lifted over axis 0, written in place.
 
 If a measurement shows a loop over members to be faster somewhere, this is the one file that changes.
 """
 
-import os
-import shutil
-import sysconfig
-import warnings
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,21 +64,6 @@ def _first(tensor: Tensor) -> Tensor:
     return tensor[0]
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled as one graph of fixed shapes; `function` itself, with one warning, where this machine has no C++ compiler."""
-    if not can_compile():
-        return function
-    _repair_inductor()
-
-    def alone(*given: Any) -> Any:
-        return function(*given)
-
-    # Graphs are kept with a function's code, at most eight: each function gets code of its own. What it reads besides tensors is frozen.
-    alone.__code__ = alone.__code__.replace()
-    options: Any = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
-    return torch.compile(alone, fullgraph=True, dynamic=False, options=options)
-
-
 class Captured:
     """`function`, which writes its results in place, as a CUDA graph: the host's work for all its kernels is that for one.
 
@@ -128,33 +107,6 @@ def _cuda_graph(function: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
     with torch.cuda.graph(graph):
         returned = function()
     return graph.replay, returned
-
-
-@cache
-def can_compile() -> bool:
-    """Are a C++ compiler and Python's headers, which torch.compile needs, on this machine? Warns where they are not."""
-    compiler = any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++", "c++"))
-    found = compiler and (Path(sysconfig.get_paths()["include"]) / "Python.h").exists()
-    if not found:
-        warnings.warn("no C++ compiler with Python's headers was found: updates run uncompiled, several times slower", stacklevel=2)
-    return found
-
-
-@cache
-def _repair_inductor() -> None:
-    """Inductor asks every user of a buffer where it reads it, and dies where one only overwrites it (pytorch issue 196570), as happens to
-    parameters that are projected and written. It must then not keep the buffer local, which is what None makes it conclude."""
-    from torch._inductor.loop_body import LoopBody
-
-    original = LoopBody.get_read_expr
-
-    def get_read_expr(self: LoopBody, buffer_name: str) -> Any:
-        try:
-            return original(self, buffer_name)
-        except KeyError:
-            return None
-
-    LoopBody.get_read_expr = get_read_expr
 
 
 def stack(trees: list[Any]) -> Any:

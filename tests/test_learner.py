@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plasticity_rl.compilation import can_compile
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
     ContinualBackprop,
@@ -28,7 +29,6 @@ from plasticity_rl.interventions.base import Layers, State
 from plasticity_rl.interventions.chain import forgets_parts
 from plasticity_rl.layers import Params
 from plasticity_rl.learner import AHEAD, Learner
-from plasticity_rl.lift import can_compile
 from plasticity_rl.network import Network
 from plasticity_rl.networks import MLP, Nature
 from plasticity_rl.optimizers import SGD, UPGD, Adam, Muon, Net, RAdam, RMSprop

@@ -1,7 +1,5 @@
 """Lifting: S networks side by side are a loop over them, a lone one is vmap's of one."""
 
-import shutil
-
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +8,7 @@ from torch.func import grad, vmap
 from plasticity_rl.interventions import assemble
 from plasticity_rl.layers import Ends, Params
 from plasticity_rl.learner import Learner
-from plasticity_rl.lift import Captured, at_once, can_compile, compiled, in_turn, lift, stack, write_
+from plasticity_rl.lift import Captured, at_once, in_turn, lift, stack, write_
 from plasticity_rl.networks import MLP, Impala, Nature
 from plasticity_rl.optimizers import Adam, Net
 from tests.modules import generator, random_params
@@ -113,21 +111,6 @@ def test_writing_keeps_the_place():
     write_(old, new)
     assert [tensor.tolist() for tensor in old["a"]] == [[1.0, 1.0], [3.0]]
     assert [tensor.data_ptr() for tensor in old["a"]] == kept
-
-
-def test_without_a_compiler_it_runs_as_written_and_says_so_once(monkeypatch):
-    def function(x: Tensor) -> Tensor:
-        return x + 1
-
-    can_compile.cache_clear()
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    try:
-        with pytest.warns(UserWarning, match="no C.. compiler") as warned:
-            assert compiled(function) is function
-            assert compiled(function) is function
-        assert len(warned) == 1
-    finally:
-        can_compile.cache_clear()
 
 
 class Recorder:

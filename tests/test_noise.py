@@ -6,7 +6,8 @@ import statistics
 import pytest
 import torch
 
-from plasticity_rl.lift import compiled, lift
+from plasticity_rl.compilation import compiled
+from plasticity_rl.lift import lift
 from plasticity_rl.noise import bits, key, normal, normals
 from plasticity_rl.seeds import derive
 
