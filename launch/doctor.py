@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from plasticity_rl.checks import UsageError
+from plasticity_rl.processor import fast_bfloat16
 
 
 def examine() -> int:
@@ -48,12 +49,19 @@ def _compiler() -> str:
     return "updates are compiled"
 
 
+def _bfloat16() -> str:
+    fast, why = fast_bfloat16("cpu")
+    if not fast:
+        raise RuntimeError(f"{why}: slower than float32 on the processor, where precision=auto takes float32")
+    return f"{why}: precision=auto takes it on the processor"
+
+
 def _gpu() -> str:
     import torch
 
     if not torch.cuda.is_available():
         raise RuntimeError("no CUDA device")
-    return torch.cuda.get_device_name()
+    return fast_bfloat16("cuda")[1]
 
 
 def _pool(backend: str) -> str:
@@ -95,6 +103,7 @@ LOOKS: tuple[tuple[str, Callable[[], str], bool], ...] = (
     ("Python", _python, True),
     ("processors", _processors, True),
     ("C++ compiler", _compiler, False),
+    ("bfloat16", _bfloat16, False),
     ("GPU", _gpu, False),
     ("EnvPool", lambda: _pool("envpool"), True),
     ("ale-py", lambda: _pool("ale"), False),

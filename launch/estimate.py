@@ -137,7 +137,7 @@ def _play(group: Sequence[Experiment], device: str) -> Generator[int, None, None
     from launch.runner import prepare
 
     first = group[0]
-    prepare(first, members=sum(each.members for each in group))
+    prepare(first, device, members=sum(each.members for each in group))
     agent = first.agent
     if hasattr(agent, "min_replay"):
         smallest = max(agent.batch, agent.environments)

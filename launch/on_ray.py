@@ -44,7 +44,7 @@ def _train(
     """On a worker: first what it runs on, then lists of events."""
     plugins.allow(allowed)
     experiment = Experiment.from_json(described)
-    runner.prepare(experiment, threads)
+    runner.prepare(experiment, device, threads)
     yield runner.machine(device) | {"node": ray.util.get_node_ip_address()}
     parcel: list[Event] = []
     sent = time.monotonic()

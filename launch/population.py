@@ -68,7 +68,7 @@ def run_together(
         resumes = [recorder.resume for recorder in recorders if recorder.resume]
         if len(resumes) not in (0, len(specs)) or len({resume.facts["number"] for resume in resumes}) > 1:
             raise runner.FolderTaken(f"runs in {to.root / to.name} were gone on with meanwhile by another process")
-        runner.prepare(experiments[0], members=sum(members))
+        runner.prepare(experiments[0], device, members=sum(members))
         where = runner.machine(device) | {"together": {"runs": len(specs), "members": sum(members)}}
         for folder, context in zip(folders, contexts, strict=True):
             write_json(folder / "context.json", context | where)

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
@@ -28,6 +29,7 @@ from plasticity_rl import checkpoint, plugins
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.processor import fast_bfloat16
 from plasticity_rl.runs import Metric, Picture, Score, Spec, Table, Tick, is_done, read_spec, sync_folder, truncate, write_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -80,7 +82,7 @@ def train_here(
     """In this process; remote actors are of the Ray cluster at `address`, or of one that is started on this machine."""
     if experiment.actors:
         connect(address)
-    prepare(experiment)
+    prepare(experiment, device)
     return machine(device), experiment.agent.train(experiment, device, compile, resume)
 
 
@@ -113,9 +115,11 @@ def run(
     return folder, "done"
 
 
-def prepare(experiment: Experiment, threads: int = THREADS, members: int | None = None) -> None:
+def prepare(experiment: Experiment, device: str = "cpu", threads: int = THREADS, members: int | None = None) -> None:
     """Give this process the threads, so many at most, and the arithmetic that the experiment's updates are fastest with; `members` are
-    those of all runs that share an update with it."""
+    those of all runs that share an update with it. Warns where its precision is slow on the device."""
+    if experiment.network.precision == "bfloat16" and not (found := fast_bfloat16(device))[0]:
+        warnings.warn(f"precision=bfloat16 is slower here than float32: {found[1]}", stacklevel=2)
     torch.set_num_threads(threads if experiment.network.shares_well(members or experiment.members) else 1)
     torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, and slow
     _keep_memory()

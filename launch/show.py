@@ -108,6 +108,8 @@ def fields_table(made: type, settings: Mapping[str, str] | None = None) -> Table
             else getattr(hint, "__name__", str(hint))
         )
         default = "+".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
+        if field.name == "precision":
+            kind += " | auto"  # a word that the class does not know: the words' experiment holds one of the others
         table.add_row(*map(escape, (field.name, kind, (settings or {}).get(field.name, default), meanings.get(field.name, ""))))
     return table
 

@@ -50,12 +50,12 @@ def _experiments(file: Path) -> Any:
     return said.get("experiments")
 
 
-def build(said: Sequence[Said]) -> list[Experiment]:
-    """The experiments, all of them valid. Raises UsageError that says which is not, or that two are the same."""
+def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
+    """The experiments for a device, all of them valid. Raises UsageError that says which is not, or that two are the same."""
     experiments: dict[str, Experiment] = {}
     for number, words in enumerate(said, start=1):
         try:
-            made = experiment(words)
+            made = experiment(words, device)
         except UsageError as error:
             raise UsageError(f"experiment {number} of {len(said)}: {error}") from error
         if made.key in experiments:
@@ -73,7 +73,7 @@ def print_sweep(
     from launch.estimate import costs, hours
     from launch.runner import describe
 
-    experiments = build(said)
+    experiments = build(said, "cuda" if gpus else device)
     left = [each for each in experiments if not is_done(to.folder(each.key))]
     carried_out = population.groups(left, to, at_once)
     groups = [group for group in carried_out if len(group) > 1]
@@ -126,7 +126,7 @@ def run_sweep_on_ray(
     prepare_ray(address)
     from launch import on_ray
 
-    experiments = _refuse_first(build(said), to, other_code)
+    experiments = _refuse_first(build(said, "cuda" if gpus else "cpu"), to, other_code)
     if any(each.actors for each in experiments):
         raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
     return on_ray.run_sweep(experiments, to, compile, other_code, address, cpus, gpus, retries)
@@ -139,7 +139,7 @@ def run_sweep(said: Sequence[Said], to: Destination, device: str, compile: bool,
     """
     from launch import population, resources
 
-    experiments = _refuse_first(build(said), to, other_code)
+    experiments = _refuse_first(build(said, device), to, other_code)
     console, failure, told = Console(highlight=False), 0, 0
 
     def tell(each: Experiment, folder: Path, outcome: str) -> None:

@@ -200,7 +200,7 @@ class Trial(on_ray.Row):
 def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, to: Destination, settings: dict[str, Any]) -> int:
     """Carry out the trials; returns the exit code of `on_ray.run_sweep`, which gets the settings. Which trials were stopped is kept in
     trials.json beside their folders, so that the same command leaves them so."""
-    experiments = build(words)
+    experiments = build(words, "cuda" if settings["gpus"] else "cpu")
     if any(each.actors for each in experiments):
         raise UsageError("trials take whole processors each, and no actors of their own")
     specs = [runner.describe(each) for each in experiments]

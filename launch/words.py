@@ -20,6 +20,7 @@ from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError, choose, nearest
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.files import read_toml
+from plasticity_rl.processor import fast_bfloat16
 
 # Sequences that others used, as settings of `atari`, with their budgets where they are known; ale-10 is ours.
 PRESETS: dict[str, dict[str, str]] = {
@@ -106,6 +107,8 @@ CONTROL: dict[str, Any] = dict(
 # DQN Zoo's Rainbow; `rainbow-sequential` differs in its schedule alone.
 RAINBOW = {"steps": "3", "double": "true", "dueling": "true", "value": "c51", "priority": "0.5", "noise": "0.1"}
 RAINBOW |= {"exploration": "0", "final_epsilon": "0"}
+# What multiplies images takes the arithmetic that this machine is fast at: see `experiment`.
+TORSOS: dict[str, dict[str, str]] = {word: {"precision": "auto"} for word in ("nature", "impala-cnn", "resnet18")}
 AGENT_PRESETS: dict[str, dict[str, str]] = {
     "c51": {"value": "c51", "final_epsilon": "0.01"},
     "rainbow": RAINBOW,
@@ -192,10 +195,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 DEFAULTS |= {word: DEFAULTS[paper.of] | paper.defaults for word, paper in PAPERS.items()}
 
 
-def experiment(said: Mapping[str, Any]) -> Experiment:
+def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     """The experiment that a table of words describes, such as {"benchmark": "atari:games=Pong", "chain": ["nap"], "members": 3}.
 
-    Fields left out take the benchmark's default, and so do the settings of a part that is named with the default's own word.
+    Fields left out take the benchmark's default, and so do the settings of a part that is named with the default's own word. A network's
+    `precision=auto` becomes bfloat16 where this machine's `device` multiplies it by instructions of its own, else float32: the experiment
+    holds what was found, so that another machine goes on with the same numbers, or, from the same words, makes a run of its own.
     Raises UsageError, naming the nearest valid word, before anything heavy is imported where that can be told.
     """
     known = [field.name for field in dataclasses.fields(Experiment)]
@@ -216,7 +221,10 @@ def experiment(said: Mapping[str, Any]) -> Experiment:
         default_word, default_settings = _split(kind, defaults[kind], PARTS[kind])
         word, settings = _split(kind, said.get(kind, default_word), PARTS[kind])
         settings = preset(kind, word) | settings
-        made[kind] = _build(kind, word, default_settings | settings if word == default_word else settings)
+        settings = default_settings | settings if word == default_word else settings
+        if kind == "network" and settings.get("precision") == "auto":
+            settings["precision"] = "bfloat16" if fast_bfloat16(device)[0] else "float32"
+        made[kind] = _build(kind, word, settings)
     made["chain"] = tuple(_build("method", word, settings) for word, settings in chain)
     counts = ("diagnose_every", "curvature_every", "probe_every", "probe_updates", "checkpoint_every")
     for name in ("members", "seed", *counts, "evaluate", "actors"):
@@ -242,7 +250,7 @@ def preset(kind: str, word: str) -> dict[str, str]:
     """The settings that a word brings with it; none where it is a class's own."""
     if kind == "benchmark":
         return PAPERS[word].settings if word in PAPERS else PRESETS.get(word, {})
-    return AGENT_PRESETS.get(word, {}) if kind == "agent" else {}
+    return {"agent": AGENT_PRESETS, "network": TORSOS}.get(kind, {}).get(word, {})
 
 
 def part_class(kind: str, word: str) -> type:

@@ -40,7 +40,9 @@ class NetworkSpec(ABC):
     alpha: float = 2.0
     """for `powerprop`"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """of what hidden layers multiply; parameters, norms, heads, losses and the optimizer are float32 all the same"""
+    """of what hidden layers multiply; parameters, norms, heads, losses and the optimizer are float32 all the same. On the command line and
+    in sweeps, `auto` is bfloat16 where the machine that the command is given on multiplies it by instructions of its own, else float32; the
+    run is named and recorded by what was found"""
     injection: bool = False
     """carry a second and a third copy of the last hidden layers and heads, for the PlasticityInjection that switches them on"""
 

@@ -1,5 +1,6 @@
 """Windows that take turns, on programs whose speed is known; and the table, on speeds that one can divide by hand."""
 
+import importlib
 import json
 import os
 import signal
@@ -10,15 +11,17 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from rich.console import Console
 
 from launch import words
 from launch.__main__ import main
-from launch.bench import environments, interventions
+from launch.bench import competitors, environments, interventions
 from launch.bench.competitors import COMPETITORS, WARM, Entry
 from launch.bench.peers import ours, rllib, sample_factory, stable_baselines3
 from launch.bench.train import Row, table
 from launch.bench.windows import Contender, Failed, Measured, Start, speed, take_turns
+from plasticity_rl import processor
 
 ROOT = Path(__file__).parents[1]
 # Counts the seconds that it is awake for, and reports whenever so many steps are through, at so many a second of them.
@@ -190,6 +193,23 @@ def test_the_table_divides_by_the_best_peer_and_by_the_ceiling() -> None:
         "EnvPool 1.0 900 [800-1,000] 2",
         "EnvPool 1.0 4,000 [4,000-4,000] 2",
     ]
+
+
+def test_what_this_machine_multiplies_slowly_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {}
+    try:
+        for flags in ("avx2 avx512f", "avx2 avx512f avx512_bf16"):
+            monkeypatch.setattr(processor, "described", lambda flags=flags: {"model name": "A processor", "flags": flags})
+            monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+            found[flags] = [
+                entry.detail for entry in importlib.reload(competitors).COMPETITORS if entry.agent == "dqn" and entry.who is ours
+            ]
+    finally:
+        monkeypatch.undo()
+        importlib.reload(competitors)
+    emulator = ["8 environments", "40 environments"]
+    assert found["avx2 avx512f"] == ["1 member, float32", "5 members, float32", *emulator]
+    assert found["avx2 avx512f avx512_bf16"] == ["1 member, bfloat16", "1 member, float32", "5 members, bfloat16", *emulator]
 
 
 def test_our_settings_are_valid_and_every_agent_has_a_ceiling() -> None:

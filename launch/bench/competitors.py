@@ -1,8 +1,8 @@
 """Who is measured beside whom, and every setting of theirs that counts for speed.
 
-Everyone plays Breakout with a Nature CNN, in float32 (we in bfloat16 as well), from a steady state: past compilation and the filling of
-the replay, at an epsilon of 0.1 throughout. Emulator and preprocessing are each program's own, and so are the learning rates' schedules
-and other trifles.
+Everyone plays Breakout with a Nature CNN, in float32 (we in bfloat16 as well, where the machine multiplies it fast), from a steady state:
+past compilation and the filling of the replay, at an epsilon of 0.1 throughout. Emulator and preprocessing are each program's own, and so
+are the learning rates' schedules and other trifles.
 """
 
 import json
@@ -10,8 +10,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from launch.bench.peers import cleanrl, ours, rllib, sample_factory, stable_baselines3
+from plasticity_rl.processor import fast_bfloat16
 
 WARM = {"ppo": 2048, "pqn": 2048, "dqn": 1400, "rainbow": 1400}  # steps of a member: two unrolls, or 1,000 for the replay and 100 updates
+FAST = "bfloat16" if fast_bfloat16("auto")[0] else "float32"
 
 
 class Entry(NamedTuple):
@@ -43,12 +45,17 @@ GAME = "atari:games=Breakout,frames=4_000_000_000,sticky=0,full_actions=false,li
 PLAYED = {"benchmark": GAME, "diagnose_every": 10**9, "checkpoint_every": 10**9}  # that is never: nobody else does either
 
 
-def _ours(agent: str, words: str, every: int, members: int = 1, precision: str = "bfloat16", norm: str = "none") -> Entry:
+def _ours(agent: str, words: str, every: int, members: int = 1, precision: str = "float32", norm: str = "none") -> Entry:
     """8 environments a member, and a report after every so many steps of a member."""
     network = f"nature:precision={precision},norm={norm}"
     said = PLAYED | {"agent": f"{agent}:environments=8,{words}", "network": network, "members": members}
     detail = f"{members} member{'s' * (members > 1)}, {precision}"
     return Entry(agent, ours, ("train", str(every), json.dumps(said)), detail, 8 * members)
+
+
+def _both(agent: str, words: str, every: int, norm: str = "none") -> list[Entry]:
+    """In each precision that this machine is fast at."""
+    return [_ours(agent, words, every, precision=precision, norm=norm) for precision in dict.fromkeys((FAST, "float32"))]
 
 
 def _ceiling(agent: str, environments: int = 8) -> Entry:
@@ -86,8 +93,7 @@ CLEANRL_REPLAY = (
 )
 
 COMPETITORS = (
-    _ours("ppo", UNROLLS, every=1024),
-    _ours("ppo", UNROLLS, every=1024, precision="float32"),
+    *_both("ppo", UNROLLS, every=1024),
     _stable_baselines3("ppo", 8, n_steps=128, n_epochs=4, batch_size=256, clip_range=0.1, ent_coef=0.01, learning_rate=2.5e-4),
     _cleanrl("ppo", "ppo_atari_envpool.py", 1024, CLEANRL_UNROLLS),
     _rllib(
@@ -99,13 +105,11 @@ COMPETITORS = (
     _sample_factory("ppo", "synchronous", f"{APPO} --async_rl=False --num_workers=8 --num_envs_per_worker=1"),
     _sample_factory("ppo", "asynchronous", f"{APPO} --async_rl=True --num_workers=2 --num_envs_per_worker=4 --worker_num_splits=2"),
     _ceiling("ppo"),
-    _ours("pqn", UNROLLS, every=1024, norm="layer"),
-    _ours("pqn", UNROLLS, every=1024, precision="float32", norm="layer"),
+    *_both("pqn", UNROLLS, every=1024, norm="layer"),
     _cleanrl("pqn", "pqn_atari_envpool.py", 1024, CLEANRL_UNROLLS),
     _ceiling("pqn"),
-    _ours("dqn", f"{REPLAY},{GREEDY}", every=200),
-    _ours("dqn", f"{REPLAY},{GREEDY}", every=200, precision="float32"),
-    _ours("dqn", f"{REPLAY},{GREEDY}", every=200, members=5),
+    *_both("dqn", f"{REPLAY},{GREEDY}", every=200),
+    _ours("dqn", f"{REPLAY},{GREEDY}", every=200, members=5, precision=FAST),
     _stable_baselines3(
         "dqn",
         1,
@@ -121,8 +125,7 @@ COMPETITORS = (
     ),
     _ceiling("dqn"),
     _ceiling("dqn", 40),
-    _ours("rainbow", REPLAY, every=200),
-    _ours("rainbow", REPLAY, every=200, precision="float32"),
+    *_both("rainbow", REPLAY, every=200),
     _cleanrl("rainbow", "rainbow_atari.py", 100, f"{CLEANRL_REPLAY} --n-step 3 --n-atoms 51"),
     _ceiling("rainbow"),
 )

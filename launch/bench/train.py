@@ -5,7 +5,6 @@ a learner. Memory is the most that a program's processes had resident together, 
 """
 
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,7 +24,9 @@ from launch.bench.environments import python_with
 from launch.bench.peers import cleanrl, ours
 from launch.bench.windows import Failed, Measured, Start, take_turns
 from launch.runner import CHECKOUT
+from plasticity_rl import processor
 from plasticity_rl.checks import UsageError
+from plasticity_rl.processor import fast_bfloat16
 
 
 class Row(NamedTuple):
@@ -76,7 +77,9 @@ def measure(agents: Sequence[str], checkout: Path | None, seconds: float, rounds
         f"\nSPS: agent steps of all members a second; medians of {rounds} windows of at least {seconds:g} s in turn [lowest-highest]"
     )
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    console.print(f"{_processor()}, {os.cpu_count()} processors, {device}, torch {torch.__version__}", soft_wrap=True)
+    fast, why = fast_bfloat16("auto")
+    console.print(f"{processor.name()}, {os.cpu_count()} processors, {device}, torch {torch.__version__}", soft_wrap=True)
+    console.print(f"bfloat16: {why}{'' if fast else ', and is left out'}", soft_wrap=True)
 
 
 def table(rows: Sequence[Row], agent: str) -> Table:
@@ -129,11 +132,6 @@ def _version(entry: Entry, checkout: Path | None) -> str:
         said = subprocess.run(["git", "-C", str(folder), "describe", "--always", "--dirty"], capture_output=True, text=True)
         return said.stdout.strip()
     return entry.who.VERSION
-
-
-def _processor() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 class _Teller:

@@ -64,7 +64,7 @@ def run(
         name: folder below the folder of runs; letters, digits, . _ -
         benchmark: what is learned from
         agent: how it is learned
-        network: torso of the network
+        network: torso of the network; its precision=auto, an image torso's default, is what this machine is fast at, and recorded
         optimizer: optimizer
         schedule: learning rate as a function of updates
         chain: interventions, in order
@@ -110,7 +110,7 @@ def run(
         free_running=free_running or None,
     )
     _refuse_without_wandb(wandb)
-    described = experiment(said | {field: value for field, value in given.items() if value is not None})
+    described = experiment(said | {field: value for field, value in given.items() if value is not None}, device)
 
     from launch import runner
     from launch.destination import Destination

@@ -22,10 +22,10 @@ def train(every: int, said: dict[str, Any]) -> None:
     from launch.runner import prepare
     from plasticity_rl.runs import Tick
 
-    experiment = words.experiment(said)
-    prepare(experiment)
-    loop.TICK = every // experiment.agent.environments
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    experiment = words.experiment(said, device)
+    prepare(experiment, device)
+    loop.TICK = every // experiment.agent.environments
     for event in experiment.agent.train(experiment, device, True, None):
         if isinstance(event, Tick) and event.steps % every == 0:
             report(event.steps * experiment.members)

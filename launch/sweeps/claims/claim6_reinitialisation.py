@@ -43,7 +43,7 @@ CLAIM = Claim(
             selected={"data": "images=300,held_out=1000,updates=500", "stages": "2", "noise": "0.4"},
         ),
         "paper": Scale(
-            words={"network": "resnet18"},
+            words={"network": "resnet18:precision=float32"},
             reported={"data": "dataset=cifar100,images=50000,held_out=10000,updates=7800", "stages": "10", "noise": "0.4"},
             selected={"data": "dataset=cifar100,images=50000,held_out=10000,updates=7800", "stages": "1", "noise": "0.4"},
         ),
