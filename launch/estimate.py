@@ -21,10 +21,10 @@ from torch import Tensor
 from agents.diagnostics import HELD, Diagnostics
 from agents.replay import Replay
 from agents.together import cell
+from plasticity_rl.compilation import can_compile
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.learner import Learner
-from plasticity_rl.lift import can_compile
 from plasticity_rl.runs import Tick
 
 KEPT = 3  # checkpoints of a run, as `checkpoint.save` keeps them
