@@ -14,7 +14,7 @@ from analysis.statistics import LEVEL, REPETITIONS
 from analysis.verdict import ENOUGH_MEMBERS
 
 SOURCES = {
-    "Atari": "published with DQN Zoo (Quan & Ostrovski 2020), after Wang et al. 2016, arXiv 1511.06581: agents that act at random, and "
+    "atari": "published with DQN Zoo (Quan & Ostrovski 2020), after Wang et al. 2016, arXiv 1511.06581: agents that act at random, and "
     "professional testers of games",
 }
 """benchmark -> where its random and human scores come from"""
@@ -183,7 +183,7 @@ def _some(values: list[Any]) -> str:
 
 
 def _part(value: Any) -> str:
-    """A part of an experiment, `["redo.ReDo", {"tau": 0.1}]`, as `redo.ReDo(tau=0.1)`; anything else as it is."""
+    """A part of an experiment, `["redo", {"tau": 0.1}]`, as `redo(tau=0.1)`; anything else as it is."""
     match value:
         case [str(name), dict(fields)]:
             return f"{name}({', '.join(f'{key}={field}' for key, field in fields.items())})"

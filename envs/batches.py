@@ -16,6 +16,7 @@ from torch import Tensor
 
 from envs import datasets
 from envs.sequences import Visit
+from plasticity_rl import registry
 from plasticity_rl.checks import check
 from plasticity_rl.seeds import Member, derive
 
@@ -106,7 +107,7 @@ class Tasks(ABC):
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: the hash of the examples, their order, every member's tasks and first draws."""
-        digest = hashlib.sha256(repr((type(self).__name__, sorted(asdict(self).items()))).encode())
+        digest = hashlib.sha256(repr((registry.name(self), sorted(asdict(self).items()))).encode())
         for array in (*self.load(), np.array(self.order())):
             digest.update(array.tobytes())
         for member in range(members):

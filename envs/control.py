@@ -12,6 +12,7 @@ import numpy as np
 from envs.games import Dtype, Heads
 from envs.pools import Pool, envpool_control
 from envs.sequences import Visit, sequence
+from plasticity_rl import registry
 from plasticity_rl.checks import check
 from plasticity_rl.seeds import derive
 
@@ -83,7 +84,7 @@ class Control:
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: the hash of every member's tasks and of the budget they have."""
         tables = [self._variants(seed, member) for member in range(members)]
-        return hashlib.sha256(json.dumps([type(self).__name__, asdict(self), seed, tables], sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed, tables], sort_keys=True).encode()).hexdigest()[:16]
 
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
         """Simulators of the visit's task, one for each of `seeds`, (members, environments) integers; member-major, so those of a member are

@@ -25,7 +25,7 @@ from launch.join import connect
 from launch.progress import Display
 from launch.signals import Signals, Stopped
 from launch.weights_and_biases import WeightsAndBiases
-from plasticity_rl import checkpoint, plugins
+from plasticity_rl import checkpoint, plugins, registry
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
@@ -52,7 +52,7 @@ def describe(experiment: Experiment) -> Spec:
     return Spec(
         key=experiment.key,
         setting=experiment.setting,
-        benchmark=type(benchmark).__name__,
+        benchmark=registry.name(benchmark),
         label=experiment.label,
         fresh_control=experiment.fresh_control,
         unit=benchmark.unit,

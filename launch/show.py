@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from launch.words import DEFAULTS, GAMES, PAPERS, PARTS, methods, part_class, preset
-from plasticity_rl import plugins
+from launch.words import DEFAULTS, GAMES, PAPERS, PARTS, part_class, preset
+from plasticity_rl import plugins, registry
 from plasticity_rl.checks import choose
 
 KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method")
@@ -24,7 +24,7 @@ FEW = 3  # values of a setting that the list of words spells; more are counted
 
 def words(kind: str) -> list[str]:
     """All words of a kind; methods, those of plugins too."""
-    return [*methods(), *plugins.known()] if kind == "method" else list(PARTS[kind])
+    return [*registry.METHODS, *plugins.known("method")] if kind == "method" else list(PARTS[kind])
 
 
 def print_all() -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from launch.destination import Destination
 from launch.join import prepare_ray
 from launch.words import experiment
+from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.files import read_toml
@@ -59,7 +60,7 @@ def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
         except UsageError as error:
             raise UsageError(f"experiment {number} of {len(said)}: {error}") from error
         if made.key in experiments:
-            raise UsageError(f"experiment {number} of {len(said)} is there twice: {made.label} on {type(made.benchmark).__name__}")
+            raise UsageError(f"experiment {number} of {len(said)} is there twice: {made.label} on {registry.name(made.benchmark)}")
         experiments[made.key] = made
     return list(experiments.values())
 
@@ -145,7 +146,7 @@ def run_sweep(said: Sequence[Said], to: Destination, device: str, compile: bool,
     def tell(each: Experiment, folder: Path, outcome: str) -> None:
         nonlocal told
         told += 1
-        what = f"{each.label} on {type(each.benchmark).__name__}, seed {each.seed}"
+        what = f"{each.label} on {registry.name(each.benchmark)}, seed {each.seed}"
         console.print(f"{told}/{len(experiments)} {what}: {outcome} ({folder})", soft_wrap=True)
 
     left = []

@@ -1,7 +1,7 @@
 """Experiments in words: `redo:tau=0.1,every=500` is a part of an experiment, and each benchmark brings defaults for the others.
 
-A word names a class, the settings behind the colon set its fields (several values of one field are joined by +). A method's word is its
-file's name, or, where it is a plugin's, `my_methods.Decay`.
+A word names a class (see plasticity_rl/registry.py), the settings behind the colon set its fields (several values of one field are joined
+by +). A plugin's method is written `my_methods.Decay`.
 """
 
 import dataclasses
@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import plasticity_rl
 from envs import atari
 from launch.papers import PRESETS as PAPERS
-from plasticity_rl import plugins
+from plasticity_rl import plugins, registry
 from plasticity_rl.checks import UsageError, choose, nearest
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.files import read_toml
@@ -32,67 +31,11 @@ PRESETS: dict[str, dict[str, str]] = {
     "atari-57": {"games": "+".join(atari.ATARI_57)},
 }
 
-PARTS: dict[str, dict[str, str]] = {
-    "benchmark": {
-        "random-labels": "envs.streams.RandomLabels",
-        "permuted-labels": "envs.streams.PermutedLabels",
-        "noisy-labels": "envs.streams.NoisyLabels",
-        "permuted-inputs": "envs.inputs.PermutedInputs",
-        "drifting-inputs": "envs.inputs.DriftingInputs",
-        "growing-data": "envs.growing.GrowingData",
-        "class-incremental": "envs.growing.ClassIncremental",
-        "recurring": "envs.growing.Recurring",
-        "large-mean": "envs.regression.LargeMean",
-        "teachers": "envs.regression.Teachers",
-        "slow-bits": "envs.regression.SlowBits",
-        "composite": "envs.composite.Composite",
-        "bandit": "envs.bandit.Bandit",
-        "cartpole": "envs.control.CartPole",
-        "acrobot": "envs.control.Acrobot",
-        "lunarlander": "envs.control.LunarLander",
-        "catch": "envs.control.Catch",
-        "procgen": "envs.procgen.Procgen",
-        "atari": "envs.atari.Atari",
-        **dict.fromkeys(PRESETS, "envs.atari.Atari"),
-    },
-    "agent": {
-        "supervised": "agents.supervised.Supervised",
-        "dqn": "agents.dqn.DQN",
-        "c51": "agents.dqn.DQN",
-        "rainbow": "agents.dqn.DQN",
-        "rainbow-sequential": "agents.dqn.DQN",
-        "pqn": "agents.pqn.PQN",
-        "ppo": "agents.ppo.PPO",
-        "impala": "agents.impala.IMPALA",
-    },
-    "network": {
-        "mlp": "plasticity_rl.networks.MLP",
-        "nature": "plasticity_rl.networks.Nature",
-        "impala-cnn": "plasticity_rl.networks.Impala",
-        "resnet18": "plasticity_rl.networks.Resnet18",
-        "transformer": "plasticity_rl.networks.Transformer",
-    },
-    "optimizer": {
-        "sgd": "plasticity_rl.optimizers.SGD",
-        "rmsprop": "plasticity_rl.optimizers.RMSprop",
-        "adam": "plasticity_rl.optimizers.Adam",
-        "radam": "plasticity_rl.optimizers.RAdam",
-        "lars": "plasticity_rl.optimizers.LARS",
-        "lamb": "plasticity_rl.optimizers.LAMB",
-        "muon": "plasticity_rl.optimizers.Muon",
-        "upgd": "plasticity_rl.optimizers.UPGD",
-    },
-    "schedule": {
-        "constant": "plasticity_rl.schedules.Constant",
-        "linear": "plasticity_rl.schedules.Linear",
-        "warmup-cosine": "plasticity_rl.schedules.WarmupCosine",
-        "cyclic": "plasticity_rl.schedules.Cyclic",
-        "rewarm": "plasticity_rl.schedules.Rewarm",
-        "recorded": "plasticity_rl.schedules.Recorded",
-    },
-}
-
+# Every word that a person may type for a part of an experiment, with the path of its class: the names on disk, and presets of them.
+PARTS = {kind: dict(registry.words(kind)) for kind in ("benchmark", "agent", "network", "optimizer", "schedule")}
+PARTS["benchmark"] |= dict.fromkeys(PRESETS, PARTS["benchmark"]["atari"])
 PARTS["benchmark"] |= {word: PARTS["benchmark"][paper.of] for word, paper in PAPERS.items()}
+PARTS["agent"] |= dict.fromkeys(("c51", "rainbow", "rainbow-sequential"), PARTS["agent"]["dqn"])
 
 # Rewards are scaled: clipped ones, of which hundreds are summed, make values that a DQN on CartPole does not hold.
 CONTROL: dict[str, Any] = dict(
@@ -240,12 +183,6 @@ def read_experiment(path: Path) -> dict[str, Any]:
     return read_toml(path)
 
 
-def methods() -> list[str]:
-    """The words of all interventions of ours: the files of `plasticity_rl/interventions` less what they share."""
-    folder = Path(plasticity_rl.__path__[0]) / "interventions"
-    return sorted(path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "chain"))
-
-
 def preset(kind: str, word: str) -> dict[str, str]:
     """The settings that a word brings with it; none where it is a class's own."""
     if kind == "benchmark":
@@ -255,26 +192,16 @@ def preset(kind: str, word: str) -> dict[str, str]:
 
 def part_class(kind: str, word: str) -> type:
     """The class behind a word of that kind (`method`, or a key of PARTS)."""
-    if kind == "method" and "." in word:
-        return plugins.find(word)
     if kind == "method":
-        from plasticity_rl.interventions import Intervention
-
-        module = importlib.import_module(f"plasticity_rl.interventions.{word.replace('-', '_')}")
-        (found,) = (
-            each
-            for each in vars(module).values()
-            if isinstance(each, type) and issubclass(each, Intervention) and each.__module__ == module.__name__
-        )
-        return found
-    module_name, _, name = PARTS[kind][word].rpartition(".")
-    return getattr(importlib.import_module(module_name), name)
+        return plugins.find(kind, word) if "." in word else registry.find(kind, word)
+    module, _, name = PARTS[kind][word].rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def _known_methods(text: str) -> list[str]:
     """The words that `text` may begin with: ours, or those of the plugin that it names."""
     word = text.partition(":")[0]
-    return plugins.methods(word.rpartition(".")[0]) if "." in word and plugins.is_path(word) else methods()
+    return plugins.parts("method", word.rpartition(".")[0]) if "." in word and plugins.is_path(word) else list(registry.METHODS)
 
 
 def _lists(kind: str) -> str:

@@ -1,29 +1,22 @@
 """What one run is: a frozen, validated value, JSON both ways, and a key that is the hash of its content. Imports no torch.
 
-An experiment is made of parts, each a frozen dataclass of plain fields. In JSON a part is `["redo.ReDo", {"tau": 0.1, ...}]`: its file
-and class below the package where its kind lives, and all of its fields, defaults expanded. An intervention from elsewhere is
-`["plugin:my_methods.Decay", {...}]`, and read only where its module is allowed (see plugins.py).
+An experiment is made of parts, each a frozen dataclass of plain fields. In JSON a part is `["redo", {"tau": 0.1, ...}]`: its word (see
+registry.py) and all of its fields, defaults expanded. A part from elsewhere is `["plugin:my_methods.Decay", {...}]`, and is read only if
+its module is allowed (see plugins.py).
 """
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import sys
 from dataclasses import dataclass
 from typing import Any
 
-from plasticity_rl import plugins
+from plasticity_rl import plugins, registry
 from plasticity_rl.checks import UsageError, check, check_repeats, nearest
 
-HOMES = {
-    "benchmark": "envs",
-    "agent": "agents",
-    "network": "plasticity_rl",
-    "optimizer": "plasticity_rl",
-    "schedule": "plasticity_rl",
-    "chain": "plasticity_rl.interventions",
-}
+KINDS = {name: name for name in ("benchmark", "agent", "network", "optimizer", "schedule")} | {"chain": "method"}
+"""The kind of part that each of these fields holds."""
 MAX_SEED = 2**31 - 1
 
 
@@ -108,24 +101,24 @@ class Experiment:
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts, every default expanded; `from_json` is its inverse."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for name, home in HOMES.items():
+        for name in KINDS:
             value = fields[name]
-            fields[name] = [_part_to_json(part, home) for part in value] if name == "chain" else _part_to_json(value, home)
+            fields[name] = [_part_to_json(part) for part in value] if name == "chain" else _part_to_json(value)
         return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Experiment":
-        """The experiment that `to_json` described. Raises UsageError for an unknown field, file or class."""
+        """The experiment that `to_json` described. Raises UsageError for an unknown field or part."""
         known = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
             if name not in known:
                 raise UsageError(f"unknown field {name!r} of an experiment; {nearest(name, known)}")
-        if absent := [name for name in HOMES if name not in fields]:
+        if absent := [name for name in KINDS if name not in fields]:
             raise UsageError(f"an experiment needs {', '.join(absent)}")
         made = dict(fields)
-        for name, home in HOMES.items():
+        for name, kind in KINDS.items():
             value = made[name]
-            made[name] = tuple(_part_from_json(part, home) for part in value) if name == "chain" else _part_from_json(value, home)
+            made[name] = tuple(_part_from_json(kind, part) for part in value) if name == "chain" else _part_from_json(kind, value)
         return cls(**made)
 
     @property
@@ -157,10 +150,7 @@ def until(done: int, every: int) -> int:
 
 
 def word(part: Any) -> str:
-    """A part as the command line writes it: its file's name, or a plugin's class, and the fields that differ from their defaults."""
-    module = type(part).__module__
-    ours = module.startswith(tuple(f"{home}." for home in HOMES.values()))
-    name = module.rpartition(".")[2].replace("_", "-") if ours else f"{module}.{type(part).__name__}"
+    """A part as the command line writes it: its word, or a plugin's class, and the fields that differ from their defaults."""
     default = type(part)()
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     changed = [
@@ -168,35 +158,28 @@ def word(part: Any) -> str:
         for field, value in values.items()
         if value != getattr(default, field)
     ]
-    return name + (":" + ",".join(changed) if changed else "")
+    return registry.name(part).removeprefix(plugins.MARK) + (":" + ",".join(changed) if changed else "")
 
 
-def _part_to_json(part: Any, home: str) -> list[Any]:
-    module, name = type(part).__module__, type(part).__name__
-    fields = {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(part).items()}
-    path = module.removeprefix(f"{home}.") if module.startswith(f"{home}.") else f"{plugins.MARK}{module}"
-    return [f"{path}.{name}", fields]
+def _part_to_json(part: Any) -> list[Any]:
+    return [
+        registry.name(part),
+        {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(part).items()},
+    ]
 
 
-def _part_from_json(described: Any, home: str) -> Any:
+def _part_from_json(kind: str, described: Any) -> Any:
     try:
-        path, fields = described
-        module_name, _, class_name = path.rpartition(".")
-        if home == HOMES["chain"] and path.startswith(plugins.MARK):
-            part = plugins.find(path.removeprefix(plugins.MARK))
-        else:
-            part = getattr(importlib.import_module(f"{home}.{module_name}"), class_name)
-    except UsageError:
-        raise
-    except (ValueError, TypeError, ImportError, AttributeError) as error:
-        raise UsageError(f"no such part below {home}: {described!r}") from error
-    if not dataclasses.is_dataclass(part) or not isinstance(part, type):
-        raise UsageError(f"{home}.{path} is not a part of an experiment")
+        word, fields = described
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"{kind} must be a word and its fields, not {described!r}") from error
+    part = registry.find(kind, str(word))
     known = [field.name for field in dataclasses.fields(part)]
-    for name in fields:
+    for name in given:
         if name not in known:
-            raise UsageError(f"unknown field {name!r} of {class_name}; {nearest(name, known)}")
-    return part(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+            raise UsageError(f"unknown field {name!r} of {word}; {nearest(name, known)}")
+    return part(**given)
 
 
 def _digest(value: Any) -> str:

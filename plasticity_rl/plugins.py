@@ -1,4 +1,4 @@
-"""Interventions from elsewhere: classes of modules that were allowed to be imported. Imports no torch by itself.
+"""Parts from elsewhere: classes of modules that were allowed to be imported. Imports no torch by itself.
 
 What describes an experiment never says what is imported. That is said by `allow`, which is the command line's --plugin, and by an
 installed package's entry points of the group `plasticity_rl.interventions`, each the name of a module (`my_methods`) or of a class
@@ -21,6 +21,8 @@ from plasticity_rl.checks import UsageError, choose
 MARK = "plugin:"
 """what the path of a part in JSON begins with where it is a plugin's"""
 GROUP = "plasticity_rl.interventions"
+BASES = {"method": ("plasticity_rl.interventions", "Intervention")}
+"""The class that parts of a kind derive from: (module, name)."""
 
 _allowed: list[str] = []
 
@@ -45,32 +47,32 @@ def is_path(text: str) -> bool:
     return all(word.isidentifier() for word in text.split("."))
 
 
-def known() -> list[str]:
-    """The paths of all methods in the modules that are allowed; an installed one that cannot be imported is warned of and left out."""
+def known(kind: str) -> list[str]:
+    """The paths of all parts of a kind in allowed modules; an installed module that cannot be imported is left out with a warning."""
     found: list[str] = []
     for module in _roots():
         try:
-            found += methods(module)
+            found += parts(kind, module)
         except UsageError as error:
             warnings.warn(str(error), stacklevel=2)
     return sorted(set(found))
 
 
-def methods(module: str) -> list[str]:
-    """The paths of a module's methods, `module.Class`. Raises UsageError where it is not allowed or cannot be imported."""
-    from plasticity_rl.interventions import Intervention
-
+def parts(kind: str, module: str) -> list[str]:
+    """The paths of a module's parts of a kind, `module.Class`. Raises UsageError if it is not allowed or cannot be imported."""
+    home, name = BASES[kind]
+    base = getattr(importlib.import_module(home), name)
     if _root(module) is None:
         raise UsageError(f"module {module!r} was not allowed to be imported; {shlex.join(['--plugin', module])} allows it")
     held = {name: each for name, each in vars(_load(module)).items() if isinstance(each, type) and not name.startswith("_")}
-    taken = (name for name, each in held.items() if issubclass(each, Intervention) and _root(each.__module__) is not None)
+    taken = (name for name, each in held.items() if issubclass(each, base) and _root(each.__module__) is not None)
     return sorted(f"{module}.{name}" for name in taken if not inspect.isabstract(held[name]))
 
 
-def find(path: str) -> type:
-    """The method `module.Class`. Raises UsageError where it is none, or its module is not allowed."""
+def find(kind: str, path: str) -> type:
+    """The part `module.Class` of a kind. Raises UsageError if there is none, or its module is not allowed."""
     module, _, name = path.rpartition(".")
-    choose("method", path, methods(module))
+    choose(kind, path, parts(kind, module))
     made = getattr(_load(module), name)
     if "__dataclass_params__" not in vars(made) or not made.__dataclass_params__.frozen:
         raise UsageError(f"{path} must be a frozen dataclass: @dataclass(frozen=True) stands before the class")
@@ -86,7 +88,7 @@ def find(path: str) -> type:
 
 
 def sources(path: str) -> dict[str, Path]:
-    """The files of the plugin that the method `module.Class` is of, by the names that they have in it."""
+    """Files of the plugin that holds the part `module.Class`, by their names in it."""
     root = _root(path.rpartition(".")[0])
     assert root is not None, path
     module = _load(root)

@@ -23,11 +23,11 @@ def spec(label: str = "none", seed: int = 0, tasks: Sequence[str] = ("a", "b", "
     visits = [
         {"index": index, "task": task, "cycle": list(tasks[:index]).count(task), "budget": budget} for index, task in enumerate(tasks)
     ]
-    chain = [] if label == "none" else [[f"{word}.Part", {}] for word in label.split(" + ")]
+    chain = [] if label == "none" else [[word, {}] for word in label.split(" + ")]
     fields: dict[str, Any] = {
         "key": f"{label}-{seed}",
         "setting": SETTING,
-        "benchmark": "RandomLabels",
+        "benchmark": "random-labels",
         "label": label,
         "fresh_control": label == "fresh",
         "unit": "updates",
@@ -36,7 +36,7 @@ def spec(label: str = "none", seed: int = 0, tasks: Sequence[str] = ("a", "b", "
         "seed": seed,
         "visits": visits,
         "references": {},
-        "experiment": {"benchmark": ["streams.RandomLabels", {"visits": len(tasks)}], "chain": chain, "seed": seed, "members": 3},
+        "experiment": {"benchmark": ["random-labels", {"visits": len(tasks)}], "chain": chain, "seed": seed, "members": 3},
     }
     return Spec(**(fields | changed))
 
@@ -147,7 +147,7 @@ def online(root: Path, label: str, areas: ArrayLike, seed: int = 0, **changed: A
 def games(root: Path, label: str, levels: ArrayLike, tasks: Sequence[str], seed: int = 0, **changed: Any) -> Path:
     """A run of games in which every episode of member i in visit v returns levels[i][v]."""
     matrix = np.array(levels, dtype=float)
-    fields = {"unit": "frames", "benchmark": "Atari", "members": len(matrix), "budget": 1000} | changed
+    fields = {"unit": "frames", "benchmark": "atari", "members": len(matrix), "budget": 1000} | changed
     described = spec(label, seed, tasks, **fields)
     return write_run(root, described, episode_rows(described, matrix))
 
@@ -158,7 +158,7 @@ def sequence(
     """A run of games whose curves are `curves` (members, visits, windows), and which is evaluated as `evaluations` (members, visits, tasks)
     says at the end of each visit."""
     matrix = np.array(curves, dtype=float)
-    fields = {"unit": "frames", "benchmark": "Atari", "members": len(matrix), "budget": 1000} | changed
+    fields = {"unit": "frames", "benchmark": "atari", "members": len(matrix), "budget": 1000} | changed
     described = spec(label, seed, tasks, **fields)
     rows = episode_rows(described, matrix, length=described.visits[0]["budget"] // 10)
     if evaluations is not None:
@@ -216,12 +216,12 @@ def atari(
                 budget,
                 key=f"{label}-{name}-{run}",
                 setting=f"{game:016x}",
-                benchmark="Atari",
+                benchmark="atari",
                 unit="frames",
                 members=1,
                 references=references,
             )
-            benchmark = ["atari.Atari", {"games": [name], "frames": budget, "cycles": level.shape[1], "sticky": 0.25}]
+            benchmark = ["atari", {"games": [name], "frames": budget, "cycles": level.shape[1], "sticky": 0.25}]
             described = described._replace(experiment=described.experiment | {"benchmark": benchmark, "members": 1})
             curve = low + (references[name]["human"] - low) * scores[run][:, None] * shape
             speeds = [

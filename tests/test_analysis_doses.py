@@ -18,9 +18,9 @@ AREAS = np.array([[0.9, 0.5, 0.4], [0.9, 0.6, 0.4], [0.9, 0.7, 0.4]])
 
 
 def described(mean: Any, label: str = "none", **parts: Any) -> Spec:
-    benchmark = ["regression.LargeMean", {"offset": mean, "function": "sine"}]
-    experiment = {"benchmark": benchmark, "optimizer": ["optimizers.Adam", {"beta": 0.9}], "seed": 0} | parts
-    return spec(label, key=f"{label}-{mean}", setting=f"{mean!r:0>16}", benchmark="LargeMean", experiment=experiment)
+    benchmark = ["large-mean", {"offset": mean, "function": "sine"}]
+    experiment = {"benchmark": benchmark, "optimizer": ["adam", {"beta": 0.9}], "seed": 0} | parts
+    return spec(label, key=f"{label}-{mean}", setting=f"{mean!r:0>16}", benchmark="large-mean", experiment=experiment)
 
 
 def losses(of: Spec, scale: float) -> list[Metric]:
@@ -46,17 +46,17 @@ def test_the_number_in_which_settings_differ() -> None:
     assert dose([described(mean) for mean in (0.0, 3.0, 100.0)]) == "offset"
     assert dose([described(mean) for mean in (0.0, 3.0)]) is None  # two make no line
     assert dose([described(mean) for mean in ("a", "b", "c")]) is None
-    other = [["optimizers.SGD", {}], ["optimizers.Adam", {"beta": 0.9}], ["optimizers.Adam", {"beta": 0.9}]]
+    other = [["sgd", {}], ["adam", {"beta": 0.9}], ["adam", {"beta": 0.9}]]
     assert dose([described(mean, optimizer=each) for mean, each in zip((0.0, 3.0, 9.0), other, strict=True)]) is None
 
 
 def test_settings_are_called_by_what_tells_them_apart() -> None:
-    assert told_apart([described(3.0)]) == ["LargeMean (00000000)"]
-    assert told_apart([described(3.0), described(30.0)]) == ["LargeMean (offset 3.0)", "LargeMean (offset 30.0)"]
-    sgd = ["optimizers.SGD", {"momentum": 0.0}]
-    assert told_apart([described(3.0), described(3.0, optimizer=sgd)]) == ["LargeMean (optimizer Adam)", "LargeMean (optimizer SGD)"]
-    slow = ["optimizers.Adam", {"beta": 0.99}]
-    assert told_apart([described(3.0), described(3.0, optimizer=slow)])[1] == "LargeMean (optimizer's beta 0.99)"
+    assert told_apart([described(3.0)]) == ["large-mean (00000000)"]
+    assert told_apart([described(3.0), described(30.0)]) == ["large-mean (offset 3.0)", "large-mean (offset 30.0)"]
+    sgd = ["sgd", {"momentum": 0.0}]
+    assert told_apart([described(3.0), described(3.0, optimizer=sgd)]) == ["large-mean (optimizer adam)", "large-mean (optimizer sgd)"]
+    slow = ["adam", {"beta": 0.99}]
+    assert told_apart([described(3.0), described(3.0, optimizer=slow)])[1] == "large-mean (optimizer's beta 0.99)"
 
 
 def test_final_losses_are_of_the_last_rows_after_the_first_visit(runs: Path) -> None:
@@ -67,6 +67,6 @@ def test_final_losses_are_of_the_last_rows_after_the_first_visit(runs: Path) -> 
 
 def test_the_page_shows_them_in_order_of_the_number(runs: Path) -> None:
     page, parts = write_page([runs], runs / "out")
-    assert [part.name for part in parts] == ["LargeMean (offset 3.0)", "LargeMean (offset 30.0)", "LargeMean (offset 100.0)"]
+    assert [part.name for part in parts] == ["large-mean (offset 3.0)", "large-mean (offset 30.0)", "large-mean (offset 100.0)"]
     assert (runs / "out" / "by-offset.png").read_bytes()[1:4] == b"PNG"
     assert page.read_text().count("<img ") == 4

@@ -230,7 +230,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         "two runs of one setting, chain and seed: ",
     ),
     "one label for two chains": (
-        lambda root: [online(root, "none", AREAS, seed=1, experiment={"chain": [["redo.ReDo", {}]]})],
+        lambda root: [online(root, "none", AREAS, seed=1, experiment={"chain": [["redo", {}]]})],
         "one label for two different chains: ",
     ),
     "two fresh controls": (lambda root: online(root, "reset", AREAS, fresh_control=True), f"setting {spec().setting} has 2 fresh controls"),

@@ -180,7 +180,7 @@ def test_what_differs_in_more_than_its_tasks_is_apart(tmp_path: Path) -> None:
 
 def test_settings_with_a_task_in_common_are_no_suite(tmp_path: Path) -> None:
     for setting, tasks in (("a" * 16, ["pong"]), ("b" * 16, ["pong", "boxing"])):
-        benchmark = {"benchmark": ["atari.Atari", {"games": tasks}], "chain": []}
+        benchmark = {"benchmark": ["atari", {"games": tasks}], "chain": []}
         games(tmp_path, "none", np.ones((2, len(tasks))), tasks, setting=setting, key=setting, experiment=benchmark)
     assert group(load([tmp_path]).runs) == []
 
@@ -189,8 +189,8 @@ def test_a_small_suite_has_sections_of_each_task_too(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(report, "draw", lambda *_: [])
     atari(tmp_path / "runs", {"none": np.full((2, 2), 0.5), "fresh": np.full((2, 2), 0.6)}, 2)
     written = report.write_report([tmp_path / "runs"], tmp_path / "out")
-    assert [part.name for part in written.parts] == ["Atari: 2 tasks", "Atari: Game00", "Atari: Game01"]
-    assert {f"1-Atari-{name}.pdf" for name in ("efficiency", "improvement", "metrics", "profiles")} <= {
+    assert [part.name for part in written.parts] == ["atari: 2 tasks", "atari: Game00", "atari: Game01"]
+    assert {f"1-atari-{name}.pdf" for name in ("efficiency", "improvement", "metrics", "profiles")} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
     assert "fewer than 5 runs of some task: no chain is called best" in written.parts[0].missing

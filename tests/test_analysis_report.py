@@ -70,14 +70,14 @@ def test_the_files_of_a_report(written: tuple[Path, Report]) -> None:
     names = ["aggregates", "curves", "diagnostics", "efficiency", "improvement", "plasticity", "profiles", "scores", "verdict"]
     tables = ["aggregates", "comparisons", "costs", "runs", "scores", "verdict"]
     assert {path.name for path in (root / "out").iterdir()} == {
-        *(f"1-RandomLabels-{name}.{kind}" for name in names for kind in ("pdf", "png")),
+        *(f"1-random-labels-{name}.{kind}" for name in names for kind in ("pdf", "png")),
         *(f"{name}.{kind}" for name in tables for kind in ("csv", "parquet")),
         "report.html",
         "report.md",
     }
     assert report.page == root / "out" / "report.html"
     for name in names:
-        assert (root / "out" / f"1-RandomLabels-{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (root / "out" / f"1-random-labels-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_no_legend_covers_a_label(written: tuple[Path, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_the_methods_tell_what_was_run(written: tuple[Path, Report]) -> None:
     told = dict(methods(written[1].sections[0]))
     assert told["Visits"] == "7, each of 100 updates of a member; counted from 0"
     assert told["Members"] == "5 independent networks of each chain, from 1 seed (0)"
-    assert told["benchmark"] == "streams.RandomLabels(visits=7)" and told["chain: nap + redo"] == "nap.Part(); redo.Part()"
+    assert told["benchmark"] == "random-labels(visits=7)" and told["chain: nap + redo"] == "nap(); redo()"
     assert told["chain: none"] == "no intervention" and told["packages.torch"] == "2.13.0" and told["code"] == "c0ffee"
     assert "2,000 resamples of whole members" in told["Intervals"] and "seed" not in told
     assert told["Hyper-parameters"] == "How they were chosen: not recorded; hyperparameters.txt beside the folders of the runs can say it"
@@ -232,7 +232,7 @@ def test_no_banner_for_large_budgets_or_problems_without_human_scores(tmp_path: 
     games(tmp_path / "a", "none", [[1.0], [2.0]], tasks, references={"pong": {"random": 0.5}}, setting="b" * 16, key="b")
     sections = write_report([tmp_path / "a"], tmp_path / "out").sections
     assert [section.banner for section in sections] == ["", ""]
-    assert [section.name for section in sections] == ["Atari (aaaaaaaa)", "Atari (bbbbbbbb)"]
+    assert [section.name for section in sections] == ["atari (aaaaaaaa)", "atari (bbbbbbbb)"]
 
 
 def test_one_member_without_control_is_said_to_prove_little(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_one_member_without_control_is_said_to_prove_little(tmp_path: Path) -> N
     page = report.page.read_text()
     assert page.count("no interval: one member") >= 3 and "no fresh control: plasticity ratios are not defined" in page
     names = ("aggregates", "curves", "efficiency", "profiles", "scores", "verdict")
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [f"1-RandomLabels-{name}.png" for name in names]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [f"1-random-labels-{name}.png" for name in names]
     verdict = table(tmp_path / "out" / "verdict.csv")[0]
     assert (verdict["iqm"], verdict["iqm_low"], verdict["iqm_high"]) == ("0.25", "", "")
 
@@ -295,7 +295,7 @@ def test_a_sequence_of_games_has_a_table_of_its_own(forgotten: tuple[Path, Repor
 
 def test_a_sequence_has_its_figures_and_its_file(forgotten: tuple[Path, Report]) -> None:
     root, report = forgotten
-    assert {"1-Atari-retention.png", "1-Atari-evaluations.pdf", "sequence.csv", "sequence.parquet"} <= {
+    assert {"1-atari-retention.png", "1-atari-evaluations.pdf", "sequence.csv", "sequence.parquet"} <= {
         path.name for path in (root / "out").iterdir()
     }
     rows = table(root / "out" / "sequence.csv")
@@ -321,7 +321,7 @@ def test_what_is_not_defined_in_a_sequence_is_a_dash_with_its_reason(tmp_path: P
     scores.write_text("".join(line for line in scores.read_text().splitlines(True) if "evaluation" not in line or line[1:3] == ",0"))
     page = write_report([tmp_path / "runs"], tmp_path / "out").page.read_text()
     assert "<td>\N{EN DASH}<small>no evaluation</small></td>" in page
-    assert not (tmp_path / "out" / "1-Atari-retention.png").exists() and (tmp_path / "out" / "1-Atari-evaluations.png").exists()
+    assert not (tmp_path / "out" / "1-atari-retention.png").exists() and (tmp_path / "out" / "1-atari-evaluations.png").exists()
 
 
 def test_nothing_of_a_sequence_is_shown_where_there_is_none(written: tuple[Path, Report], tmp_path: Path) -> None:
@@ -381,7 +381,7 @@ FLAGGED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "mixed sticky actions": (
         lambda root: renamed(root, sticky=0.0),
-        "reported apart from Atari (00000000): benchmark's games is ['Game00'] and ['Game01']; benchmark's sticky is 0.25 and 0.0",
+        "reported apart from atari (00000000): benchmark's games is ['Game00'] and ['Game01']; benchmark's sticky is 0.25 and 0.0",
     ),
     "mixed action sets": (lambda root: renamed(root, full_actions=False), "benchmark's full_actions is None and False"),
     "mixed budgets": (
@@ -393,7 +393,7 @@ FLAGGED: dict[str, tuple[Callable[[Path], object], str]] = {
                 [[1.0], [2.0]],
                 ["Game01"],
                 setting="f" * 16,
-                experiment={"benchmark": ["atari.Atari", {"games": ["Game01"]}]},
+                experiment={"benchmark": ["atari", {"games": ["Game01"]}]},
             ),
         ],
         "benchmark's frames is 1000000 and None",
@@ -407,10 +407,10 @@ FLAGGED: dict[str, tuple[Callable[[Path], object], str]] = {
                 [[0.1], [0.2]],
                 setting="f" * 16,
                 key="b",
-                experiment=spec().experiment | {"agent": ["supervised.Supervised", {}]},
+                experiment=spec().experiment | {"agent": ["supervised", {}]},
             ),
         ],
-        "agent is None and Supervised",
+        "agent is None and supervised",
     ),
     "no normaliser": (lambda root: referenced(root, {}), "no random score is known for boxing, pong: ratios are measured from 0 there"),
     "a normaliser of one game alone": (
@@ -491,8 +491,7 @@ def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
     for label, speed, clock in (("none", 200.0, "update"), ("redo", 100.0, "update"), ("shrink", 160.0, "task")):
         described = spec(label, 0, "ab", members=2)
         described = described._replace(
-            experiment=described.experiment
-            | {"chain": [["redo.ReDo", {"clock": clock}]], "agent": ["dqn.DQN", {"replay_at_switch": "clear"}]}
+            experiment=described.experiment | {"chain": [["redo", {"clock": clock}]], "agent": ["dqn", {"replay_at_switch": "clear"}]}
         )
         where = (0, 0, "a", 0, 0, 50)
         rows = [
@@ -508,10 +507,10 @@ def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
         ("redo", "no", "100", "not recorded"),
         ("shrink", "yes", "160", "not recorded"),
     ]
-    assert needs.lines[1].cells[1].note == "2.00 x none" and needs.lines[2].cells[0].note == "ReDo"
+    assert needs.lines[1].cells[1].note == "2.00 x none" and needs.lines[2].cells[0].note == "redo"
     told = dict(written.parts[0].methods)
     assert told["Hyper-parameters"] == "How they were chosen: Each by a grid of its own."
-    assert told["Task boundaries"] == "told to shrink (ReDo); in all chains, the replay is cleared at a change of task"
+    assert told["Task boundaries"] == "told to shrink (redo); in all chains, the replay is cleared at a change of task"
 
 
 @pytest.mark.usefixtures("undrawn")

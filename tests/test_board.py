@@ -19,8 +19,8 @@ from launch.runner import FolderTaken
 from plasticity_rl.runs import Metric, Picture, Score, Spec, Tick
 from tests.fake_runs import spec, write_run
 
-GAMES = {"benchmark": "Atari", "unit": "frames", "members": 12}
-PARTS = {kind: [f"{kind}.Part", {"field": 1}] for kind in ("agent", "network", "optimizer", "schedule")}
+GAMES = {"benchmark": "atari", "unit": "frames", "members": 12}
+PARTS = {kind: [kind, {"field": 1}] for kind in ("agent", "network", "optimizer", "schedule")}
 
 
 def described() -> Spec:

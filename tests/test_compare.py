@@ -107,7 +107,7 @@ def test_the_answer_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     supervised(tmp_path, "nap", 0.8, 0.75)
     assert main(["compare", "none", "nap", "--runs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("RandomLabels: is nap better than none?\n\nYes: over visits 17-19 nap scores 0.7")
+    assert printed.startswith("random-labels: is nap better than none?\n\nYes: over visits 17-19 nap scores 0.7")
     assert "all visits" in printed and "[0." in printed and "hold the truth 8" in printed and "0.062" in printed
 
 
@@ -124,13 +124,13 @@ def other(root: Path, label: str = "nap", **changed: object) -> Path:
 
 
 def test_different_settings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parts = {"benchmark": ["streams.RandomLabels", {"tasks": 3}], "network": ["networks.MLP", {"width": 64, "depth": 2}], "evaluate": 0}
+    parts = {"benchmark": ["random-labels", {"tasks": 3}], "network": ["mlp", {"width": 64, "depth": 2}], "evaluate": 0}
     other(tmp_path, "none", setting="one", experiment=parts | {"chain": [], "seed": 0})
-    more = parts | {"network": ["networks.MLP", {"width": 128, "depth": 2}], "agent": ["dqn.DQN", {}], "evaluate": 3}
-    other(tmp_path, "nap", setting="two", experiment=more | {"chain": [["nap.Nap", {}]], "seed": 1})
+    more = parts | {"network": ["mlp", {"width": 128, "depth": 2}], "agent": ["dqn", {}], "evaluate": 3}
+    other(tmp_path, "nap", setting="two", experiment=more | {"chain": [["nap", {}]], "seed": 1})
     with pytest.raises(UsageError) as caught:
         answers("none", "nap", tmp_path)
-    said = "none and nap cannot be compared: network's width is 64 and 128; evaluate is 0 and 3; agent is None and DQN"
+    said = "none and nap cannot be compared: network's width is 64 and 128; evaluate is 0 and 3; agent is None and dqn"
     assert str(caught.value) == said
     assert main(["compare", "none", "nap", "--runs", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"error: {said}\n"
@@ -177,5 +177,5 @@ def test_two_settings_are_two_answers(tmp_path: Path) -> None:
     for label in ("none", "nap"):
         other(tmp_path / "more", label, key=f"{label}-more", benchmark="Other")
     found = answers("none", "nap", tmp_path)
-    assert sorted(each.a.setting.spec.benchmark for each in found) == ["Other", "RandomLabels"]
+    assert sorted(each.a.setting.spec.benchmark for each in found) == ["Other", "random-labels"]
     assert next(each for each in found if each.a.setting.spec.benchmark == "Other").sentence.startswith("Cannot be told from 3 members")

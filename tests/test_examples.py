@@ -18,7 +18,7 @@ EXAMPLE = EXAMPLES / "own_figure.py"
 def test_a_figure_of_ones_own(tmp_path):
     scores = {"float32": [[[3.0]], [[5.0]], [[7.0]]], "bfloat16": [[[2.0]], [[4.0]], [[9.0]]]}
     for precision, of_members in scores.items():
-        words = {"agent": ["ppo.PPO", {}], "network": ["networks.MLP", {"precision": precision}]}
+        words = {"agent": ["ppo", {}], "network": ["mlp", {"precision": precision}]}
         described = spec(tasks=("CartPole-0",), benchmark="CartPole", key=precision, setting=precision, unit="frames")
         described = described._replace(experiment=described.experiment | words)
         write_run(tmp_path / "runs", described, evaluation_rows(described, np.array(of_members)))
@@ -40,7 +40,7 @@ def test_a_figure_of_runs_without_evaluations(tmp_path, capsys):
     assert example["main"]([str(tmp_path), str(tmp_path / "figure.pdf")]) == 0
     assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
     table = example["curves"](tmp_path)
-    assert set(table.panel) == {"RandomLabels"} and len(table) == 2 * 3 * 4
+    assert set(table.panel) == {"random-labels"} and len(table) == 2 * 3 * 4
     assert {name: rows.score.mean() for name, rows in table.groupby("line")} == {"nap": 0.625, "none": 0.375}
     assert "0.62" in capsys.readouterr().out
 

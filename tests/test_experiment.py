@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from launch import words
+from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment, word
 from plasticity_rl.interventions import LayerNorm, NormalizeAndProject, ReDo, Reset, WeightDecay
@@ -101,9 +102,9 @@ def test_every_word_makes_its_part_by_default() -> None:
     for kind, table in words.PARTS.items():
         for name in table:
             assert dataclasses.is_dataclass(words.part_class(kind, name))
-    for method in words.methods():
+    for method in registry.METHODS:
         assert words.part_class("method", method)()
-    assert {"layer-norm", "weight-decay", "l2-init", "nap", "reset", "shrink-and-perturb", "redo"} <= set(words.methods())
+    assert {"layer-norm", "weight-decay", "l2-init", "nap", "reset", "shrink-and-perturb", "redo"} <= set(registry.METHODS)
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
@@ -186,14 +187,14 @@ def test_mistakes_are_named_in_one_line(said: dict[str, Any], message: str) -> N
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"chain": [["redo.Redo", {}]]}, "no such part below plasticity_rl.interventions"),
-        ({"chain": [["os.system", {}]]}, "no such part"),
-        ({"chain": [["../x.Y", {}]]}, "no such part"),
-        ({"chain": [["redo.dormant", {}]]}, "is not a part"),
-        ({"chain": [["redo.ReDo", {"tua": 1}]]}, "unknown field 'tua' of ReDo; did you mean tau?"),
-        ({"agent": "dqn"}, "no such part"),
+        ({"chain": [["rdo", {}]]}, "unknown method 'rdo'; did you mean redo?"),
+        ({"chain": [["os.system", {}]]}, "unknown method 'os.system'"),
+        ({"chain": [["../x.Y", {}]]}, "unknown method"),
+        ({"chain": [["redo.ReDo", {}]]}, "unknown method 'redo.ReDo'; did you mean redo?"),
+        ({"chain": [["redo", {"tua": 1}]]}, "unknown field 'tua' of redo; did you mean tau?"),
+        ({"agent": "dqn"}, "agent must be a word and its fields, not 'dqn'"),
         ({"colour": 1}, "unknown field 'colour'"),
-        ({"agent": None}, "no such part below agents"),
+        ({"agent": None}, "agent must be a word"),
     ],
 )
 def test_json_from_elsewhere_runs_nothing_and_is_refused(changed: dict[str, Any], message: str) -> None:

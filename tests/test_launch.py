@@ -100,7 +100,7 @@ def test_a_run_leaves_what_its_folder_promises_and_is_skipped_the_second_time(tm
     assert folder == tmp_path / "first" / spec.key
     assert (spec.label, spec.benchmark, spec.unit, spec.members, spec.fresh_control) == (
         "nap + redo:every=10",
-        "RandomLabels",
+        "random-labels",
         "updates",
         2,
         False,
@@ -328,7 +328,7 @@ def test_a_sweep_runs_what_is_new_and_skips_what_is_done(tmp_path: Path, capsys:
     [
         ("EXPERIMENTS = []", "holds no experiments"),
         ("x = 1", "holds no experiments"),
-        ("EXPERIMENTS = [{}, {'members': 5}]", "experiment 2 of 2 is there twice: none on RandomLabels"),
+        ("EXPERIMENTS = [{}, {'members': 5}]", "experiment 2 of 2 is there twice: none on random-labels"),
         ("EXPERIMENTS = [{}, {'members': 0}]", "experiment 2 of 2: Experiment: members must lie in"),
         ("EXPERIMENTS = [{}, {'chain': ['nap:norm=given']}]", "NormalizeAndProject needs a norm"),
         ("EXPERIMENTS = [", "cannot be read: SyntaxError"),

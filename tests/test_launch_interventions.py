@@ -16,7 +16,8 @@ from launch import words
 from launch.__main__ import main
 from launch.interventions import facts, spec_line
 from launch.show import field_meanings, wrapped
-from launch.words import PARTS, methods, part_class
+from launch.words import PARTS, part_class
+from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Intervention, Refresh, assemble
 from plasticity_rl.interventions.base import Seen
@@ -61,7 +62,7 @@ def test_facts_are_what_the_docstring_and_the_class_say(
     assert idea is None or found.idea == idea
 
 
-@pytest.mark.parametrize("word", methods())
+@pytest.mark.parametrize("word", list(registry.METHODS))
 def test_moments_and_needs_by_a_second_reading(word: str) -> None:
     made, found = part_class("method", word), facts(word)
     (tree,) = (node for node in ast.parse(inspect.getsource(made)).body if isinstance(node, ast.ClassDef))
@@ -86,7 +87,7 @@ def test_moments_and_needs_by_a_second_reading(word: str) -> None:
     assert ("second forward pass" in found.needs) == bool(calls)
 
 
-@pytest.mark.parametrize("word", methods())
+@pytest.mark.parametrize("word", list(registry.METHODS))
 def test_a_page_holds_all_fields_and_its_line_makes_the_method(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     made = part_class("method", word)
     assert main(["interventions", word]) == 0
@@ -105,7 +106,7 @@ def test_a_page_holds_all_fields_and_its_line_makes_the_method(word: str, capsys
     assert said in " ".join(page.split())  # wrapped, and nothing lost
 
 
-WORDS = {"method": methods(), "optimizer": PARTS["optimizer"], "schedule": PARTS["schedule"]}
+WORDS = {"method": list(registry.METHODS), "optimizer": PARTS["optimizer"], "schedule": PARTS["schedule"]}
 
 
 @pytest.mark.parametrize(("kind", "word"), [(kind, word) for kind, words in WORDS.items() for word in words])
@@ -123,11 +124,11 @@ def test_a_line_each_and_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["interventions"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["word", "moments", "needs", "arXiv", "idea"]
-    assert [line.split()[0] for line in lines] == methods()
+    assert [line.split()[0] for line in lines] == list(registry.METHODS)
     assert main(["interventions", "--markdown"]) == 0
     head, rule, *rows = capsys.readouterr().out.splitlines()
     assert {line.count("|") for line in (head, rule, *rows)} == {6}
-    assert [row.split("|")[2].strip(" `") for row in rows] == methods()
+    assert [row.split("|")[2].strip(" `") for row in rows] == list(registry.METHODS)
     assert "\n".join((head, rule, *rows)) in (ROOT / "README.md").read_text(), (
         "python -m launch interventions --markdown makes README's table"
     )

@@ -81,6 +81,6 @@ def test_the_layout_in_the_event_file_grows_with_the_curves(tmp_path: Path) -> N
 
 def test_the_text_says_what_the_run_is() -> None:
     said = description(describe(experiment(LABELS | {"chain": ["redo:tau=0.2"], "seed": 7})))
-    assert "**redo:tau=0.2** on RandomLabels: 2 members, seed 7" in said
+    assert "**redo:tau=0.2** on random-labels: 2 members, seed 7" in said
     assert "3 visits, 120 updates for each member: labels-0, labels-1, labels-2" in said
-    assert re.search(r"\| method \| redo.ReDo \| .*tau 0.2", said) and "| network | networks.MLP | " in said
+    assert re.search(r"\| method \| redo \| .*tau 0.2", said) and "| network | mlp | " in said

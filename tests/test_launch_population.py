@@ -60,7 +60,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_folders_are_as_if_each_run_were_alone(alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sweep(SAID, tmp_path) == 0
     said = capsys.readouterr().out
-    assert said.count("done with 2 more") == 3 and "l2-init and 2 more runs as one: RandomLabels, 5 members" in said
+    assert said.count("done with 2 more") == 3 and "l2-init and 2 more runs as one: random-labels, 5 members" in said
     keys = [each.key for each in build(SAID)]
     assert {path.name for path in (tmp_path / "s").iterdir()} == set(keys)
     for key in keys:

@@ -153,4 +153,4 @@ def test_its_word():
     from launch import words
 
     assert words.experiment({"benchmark": "random-labels", "network": "resnet18:width=100"}).network == Resnet18(width=100)
-    assert words.experiment({"network": "resnet18"}).to_json()["network"][0] == "networks.Resnet18"
+    assert words.experiment({"network": "resnet18"}).to_json()["network"][0] == "resnet18"

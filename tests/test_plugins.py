@@ -142,16 +142,21 @@ def test_json_there_and_back_is_the_same_experiment(write: Write) -> None:
     made = words.experiment({"chain": ["redo", "my_package.inner.Shrink:factor=0.5"]})
     again = Experiment.from_json(json.loads(json.dumps(made.to_json())))
     assert again == made and again.key == made.key
-    assert made.to_json()["chain"][0][0] == "redo.ReDo"  # ours are not marked
+    assert made.to_json()["chain"][0][0] == "redo"  # ours are not marked
     assert made.label == "redo + my_package.inner.Shrink:factor=0.5"
-    assert plugins.known() == ["my_package.inner.Needy", "my_package.inner.Often", "my_package.inner.Shrink", "my_package.inner.Thawed"]
+    assert plugins.known("method") == [
+        "my_package.inner.Needy",
+        "my_package.inner.Often",
+        "my_package.inner.Shrink",
+        "my_package.inner.Thawed",
+    ]
 
 
 @pytest.mark.parametrize("path", ["plugin:trap_methods.Shrink", "trap_methods.Shrink", "plugin:os.system", "plugin:", "plugin:Shrink"])
 def test_a_description_imports_nothing_that_was_not_allowed(write: Write, tmp_path: Path, path: str) -> None:
     write("trap_methods", f"open({str(tmp_path / 'sprung')!r}, 'w')\n{SHRINK}")
     described = words.experiment({}).to_json()
-    with pytest.raises(UsageError, match=r"was not allowed to be imported; --plugin|no such part"):
+    with pytest.raises(UsageError, match=r"was not allowed to be imported; --plugin|unknown method"):
         Experiment.from_json(described | {"chain": [[path, {}]]})
     with pytest.raises(UsageError):
         words.experiment({"chain": [path.removeprefix("plugin:")]})
@@ -241,7 +246,7 @@ def test_an_installed_package_needs_no_option(write: Write, tmp_path: Path) -> N
     assert Experiment.from_json(described).label == "installed_methods.Shrink:factor=0.5"
     declare("wrecked", "wrecked_methods")
     with pytest.warns(UserWarning, match="plugin wrecked_methods cannot be imported"):
-        assert "installed_methods.Shrink" in plugins.known()
+        assert "installed_methods.Shrink" in plugins.known("method")
 
 
 def test_a_plugins_files_are_code_that_a_run_depends_on(write: Write, tmp_path: Path) -> None:

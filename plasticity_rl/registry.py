@@ -1,0 +1,121 @@
+"""Names of parts: the words that spec.json holds and people type, and the class behind each. Imports no torch.
+
+A word outlives files and classes, which may move or be renamed; it is never given to another part. Parts of the library stand here;
+benchmarks and agents in the tables of `envs` and `agents`. Parts from elsewhere are named by their path (see plugins.py).
+"""
+
+import importlib
+import sys
+from typing import Any
+
+from plasticity_rl import plugins
+from plasticity_rl.checks import choose
+
+METHODS = {
+    word: f"plasticity_rl.interventions.{word.replace('-', '_')}.{name}"
+    for word, name in {
+        "batch-mean-norm": "BatchMeanNorm",
+        "batch-norm": "BatchNorm",
+        "born-again": "BornAgain",
+        "churn": "Churn",
+        "continual-backprop": "ContinualBackprop",
+        "crelu": "CReLU",
+        "dash": "DASH",
+        "fan-in": "FanIn",
+        "feature-norm": "FeatureNorm",
+        "feature-trust-region": "FeatureTrustRegion",
+        "fire": "FIRE",
+        "fourier": "Fourier",
+        "gelu": "GELU",
+        "hare-and-tortoise": "HareAndTortoise",
+        "infer": "InFeR",
+        "l2": "L2",
+        "l2-init": "L2Init",
+        "layer-norm": "LayerNorm",
+        "layer-rates": "LayerRates",
+        "layerwise": "Layerwise",
+        "leaky-relu": "LeakyReLU",
+        "low-rank": "LowRank",
+        "nap": "NormalizeAndProject",
+        "noisy-updates": "NoisyUpdates",
+        "norm-constraint": "NormConstraint",
+        "orthogonal": "Orthogonal",
+        "parseval": "Parseval",
+        "plasticity-injection": "PlasticityInjection",
+        "powerprop": "Powerprop",
+        "redo": "ReDo",
+        "reset": "Reset",
+        "rms-norm": "RMSNorm",
+        "safe-adam": "SafeAdam",
+        "self-normalized-resets": "SelfNormalizedResets",
+        "shrink-and-perturb": "ShrinkAndPerturb",
+        "soft-reset": "SoftReset",
+        "spectral": "Spectral",
+        "spectral-norm": "SpectralNorm",
+        "tailored": "Tailored",
+        "tanh": "Tanh",
+        "wasserstein": "Wasserstein",
+        "weight-clipping": "WeightClipping",
+        "weight-decay": "WeightDecay",
+    }.items()
+}
+NETWORKS = {
+    "mlp": "plasticity_rl.networks.MLP",
+    "nature": "plasticity_rl.networks.Nature",
+    "impala-cnn": "plasticity_rl.networks.Impala",
+    "resnet18": "plasticity_rl.networks.Resnet18",
+    "transformer": "plasticity_rl.networks.Transformer",
+}
+OPTIMIZERS = {
+    "sgd": "plasticity_rl.optimizers.SGD",
+    "rmsprop": "plasticity_rl.optimizers.RMSprop",
+    "adam": "plasticity_rl.optimizers.Adam",
+    "radam": "plasticity_rl.optimizers.RAdam",
+    "lars": "plasticity_rl.optimizers.LARS",
+    "lamb": "plasticity_rl.optimizers.LAMB",
+    "muon": "plasticity_rl.optimizers.Muon",
+    "upgd": "plasticity_rl.optimizers.UPGD",
+}
+SCHEDULES = {
+    "constant": "plasticity_rl.schedules.Constant",
+    "linear": "plasticity_rl.schedules.Linear",
+    "warmup-cosine": "plasticity_rl.schedules.WarmupCosine",
+    "cyclic": "plasticity_rl.schedules.Cyclic",
+    "rewarm": "plasticity_rl.schedules.Rewarm",
+    "recorded": "plasticity_rl.schedules.Recorded",
+}
+TABLES = {"method": METHODS, "network": NETWORKS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+ELSEWHERE = {"benchmark": ("envs", "BENCHMARKS"), "agent": ("agents", "AGENTS")}
+"""Kinds whose table stands in a package that the library does not depend on: (package, table)."""
+
+
+def words(kind: str) -> dict[str, str]:
+    """The words of a kind (a key of TABLES or ELSEWHERE), each with the path of its class."""
+    if kind in TABLES:
+        return TABLES[kind]
+    package, table = ELSEWHERE[kind]
+    return getattr(importlib.import_module(package), table)
+
+
+def find(kind: str, word: str) -> type:
+    """The class behind a word. Raises UsageError for an unknown word, naming the nearest."""
+    if word.startswith(plugins.MARK):
+        return plugins.find(kind, word.removeprefix(plugins.MARK))
+    table = words(kind)
+    module, _, name = table[choose(kind, word, table)].rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def name(part: Any) -> str:
+    """The word of a part, or `plugin:module.Class` for one from elsewhere."""
+    path = f"{type(part).__module__}.{type(part).__name__}"
+    return _by_path().get(path, f"{plugins.MARK}{path}")
+
+
+def _by_path() -> dict[str, str]:
+    """The word of every class that a table in memory names; a part in memory comes from a package in memory."""
+    found = {path: word for table in TABLES.values() for word, path in table.items()}
+    for package, table in ELSEWHERE.values():
+        if module := sys.modules.get(package):
+            found |= {path: word for word, path in getattr(module, table).items()}
+    return found
