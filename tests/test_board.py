@@ -174,4 +174,4 @@ def test_the_score_shown_is_that_of_training(monkeypatch: pytest.MonkeyPatch) ->
         for row in ROWS:
             display.score(row)
         display.tick(Tick(1, "Boxing", 0, 160, 40, 10))
-    assert printed.getvalue().splitlines()[-1].endswith("score 6")
+    assert printed.getvalue().splitlines()[-1].endswith("score 6.000")
