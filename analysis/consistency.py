@@ -42,57 +42,8 @@ class Missing(NamedTuple):
     """One line of what a reader must know is not there."""
 
     setting: str
+    """empty: it may be of any"""
     what: str
-
-
-def refuse_spec(run: Run) -> None:
-    """Raise UsageError for a spec.json whose values cannot be a run's."""
-    spec = run.spec
-    texts = (spec.key, spec.setting, spec.benchmark, spec.label, spec.unit, spec.fingerprint)
-    wrong = ""
-    if not all(isinstance(text, str) and text for text in texts):
-        wrong = "key, setting, benchmark, label, unit and fingerprint must be text"
-    elif spec.unit not in ("updates", "frames"):
-        wrong = f"its unit must be 'updates' or 'frames', not {spec.unit!r}"
-    elif not _is_whole(spec.members, 1) or not _is_whole(spec.seed, 0):
-        wrong = "members must be a whole number above 0, and the seed one that is not negative"
-    elif not isinstance(spec.experiment, dict) or not isinstance(spec.fresh_control, bool):
-        wrong = "its experiment must be an object, and fresh_control true or false"
-    elif not _are_visits(spec.visits):
-        wrong = "its visits must be numbered from 0, each with a task, a cycle and a budget above 0"
-    elif not _are_references(spec.references):
-        wrong = "its references must give each task a random score and a different human one, and no other normaliser"
-    if wrong:
-        raise UsageError(f"{run.folder / 'spec.json'} is not a run's description: {wrong}")
-
-
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _are_visits(visits: Any) -> bool:
-    return (
-        isinstance(visits, list)
-        and len(visits) > 0
-        and all(
-            isinstance(visit, dict)
-            and visit.get("index") == index
-            and isinstance(visit.get("task"), str)
-            and _is_whole(visit.get("cycle"), 0)
-            and _is_whole(visit.get("budget"), 1)
-            for index, visit in enumerate(visits)
-        )
-    )
-
-
-def _are_references(references: Any) -> bool:
-    return isinstance(references, dict) and all(
-        isinstance(scores, dict)
-        and set(scores) <= {"random", "human"}
-        and all(isinstance(score, int | float) and abs(score) < float("inf") for score in scores.values())
-        and ("random" not in scores or scores["random"] != scores.get("human"))
-        for scores in references.values()
-    )
 
 
 def refuse_mixtures(runs: Sequence[Run]) -> None:

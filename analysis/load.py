@@ -1,6 +1,7 @@
 """Every run at or below some folders, as tidy tables, and the list of what is missing.
 
-A run whose rows contradict its own description is left out whole, by name. Rows that are torn or no numbers are left out, by name.
+A run that cannot be read, or whose rows contradict its own description, is left out whole, by name. Rows that are torn or no numbers are
+left out, by name.
 """
 
 import json
@@ -13,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.consistency import Missing, Run, refuse_mixtures, refuse_spec, unequal
+from analysis.consistency import Missing, Run, refuse_mixtures, unequal
 from analysis.format import count, numbered
 from plasticity_rl.checks import UsageError
-from plasticity_rl.runs import Metric, Score, Spec, find_runs, is_done, read_rows, read_spec
+from plasticity_rl.runs import Metric, Score, Spec, is_done, read_rows, read_specs
 
 MEASURED = ("online", "test")
 """kinds that are measured over an interval of learning or at its end: one row of a member at any count"""
@@ -51,15 +52,19 @@ class Loaded:
         """The rows of one run's scores."""
         return self.scores.iloc[self.spans.get(run.spec.key, slice(0))]
 
+    def lacking(self, setting: str) -> list[str]:
+        """What is missing of a setting, or may be."""
+        return [line.what for line in self.missing if line.setting in ("", setting)]
+
 
 def load(folders: Sequence[Path]) -> Loaded:
     """Read every run at or below `folders`.
 
     Raises UsageError for a folder without runs, for runs none of which has a row, and for those that cannot be compared (consistency.py).
     """
-    runs = _find(folders)
+    runs, missing = _find(folders)
     refuse_mixtures(runs)
-    missing = unequal(runs)
+    missing += unequal(runs)
     scores: list[Columns] = []
     metrics: list[Columns] = []
     first_problem = ""
@@ -81,35 +86,31 @@ def load(folders: Sequence[Path]) -> Loaded:
     return Loaded(tuple(runs), _stack(runs, scores), _stack(runs, metrics), tuple(missing))
 
 
-def _find(folders: Sequence[Path]) -> list[Run]:
+def _find(folders: Sequence[Path]) -> tuple[list[Run], list[Missing]]:
+    """The runs that can be read, and the others by name."""
     found: dict[Path, Run] = {}
+    unreadable: dict[Path, str] = {}
     if not folders:
         raise UsageError("no folder was named: name one that holds runs")
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"no such folder: {folder}")
-        here = find_runs(folder)
-        if not here:
+        here, broken = read_specs(folder)
+        if not here and not broken:
             raise UsageError(f"no run in {folder}: a run is a folder with a spec.json")
-        for path in here:
-            run = Run(path, _spec(path), is_done(path), _context(path))
-            refuse_spec(run)
-            found[path.resolve()] = run
-    return sorted(found.values(), key=lambda run: (run.spec.benchmark, run.spec.setting, run.spec.label, run.spec.seed, run.spec.key))
-
-
-def _spec(folder: Path) -> Spec:
-    try:
-        return read_spec(folder)
-    except OSError as error:
-        raise UsageError(f"cannot read {folder / 'spec.json'}: {error.strerror}") from error
+        found |= {path.resolve(): Run(path, spec, is_done(path), _context(path)) for path, spec in here.items()}
+        unreadable |= {path.resolve(): why for path, why in broken.items()}
+    if not found:
+        raise UsageError(next(iter(unreadable.values())))
+    runs = sorted(found.values(), key=lambda run: (run.spec.benchmark, run.spec.setting, run.spec.label, run.spec.seed, run.spec.key))
+    return runs, [Missing("", f"a run is left out: {unreadable[path]}") for path in sorted(unreadable)]
 
 
 def _context(folder: Path) -> dict[str, Any]:
     """What the run ran on; empty where that is not known."""
     try:
         context = json.loads((folder / "context.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return context if isinstance(context, dict) else {}
 

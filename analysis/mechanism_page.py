@@ -103,7 +103,7 @@ def _across(loaded: Loaded, settings: Sequence[Setting], field: str, drawn: dict
 
 def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], index: int, name: str) -> Part:
     found = findings(loaded, setting)
-    missing = [line.what for line in loaded.missing if line.setting == setting.spec.setting] + list(setting.missing)
+    missing = loaded.lacking(setting.spec.setting) + list(setting.missing)
     lacking: dict[tuple[Mechanism, ...], list[str]] = {}
     for each in found:
         lacking.setdefault(each.missing, []).append(each.chain.label)

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.format import number
+from analysis.format import count, number
 from analysis.load import Loaded
 from analysis.scores import Chain, Setting
 from analysis.statistics import Estimate, estimate, mean
@@ -225,7 +225,7 @@ def reading(found: Findings, setting: Setting) -> str:
     if len(setting.pairs) < 2:
         return f"{label}: one member, so that no interval says what moved."
     if len(setting.spec.visits) <= IN_A_ROW:
-        return f"{label}: {len(setting.spec.visits)} visits are too few to see anything move."
+        return f"{label}: nothing can be seen to move in {count(len(setting.spec.visits), 'visit')}."
     beside = "beside the fresh control" if setting.control else "since the first visit, without a fresh control beside it"
     last = len(setting.spec.visits) - 1
     if found.fell is None:

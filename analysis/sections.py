@@ -123,7 +123,7 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
     evaluated = evaluations(loaded, setting)
     sequence = sequence_rows(setting, evaluated)
     banner = _banner([setting])
-    missing = [apart] * bool(apart) + [line.what for line in loaded.missing if line.setting == key] + list(setting.missing)
+    missing = [apart] * bool(apart) + loaded.lacking(key) + list(setting.missing)
     if setting.control is not None:
         for reason in sorted(set(setting.no_ratio) - {""}):
             visits = [visit for visit, found in enumerate(setting.no_ratio) if found == reason]
@@ -148,9 +148,11 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
 
 def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], others: Sequence[Theirs] = ()) -> SuiteSection:
     """Say what came out of a suite; `sections` are those of its settings."""
-    missing = list(found.missing)
+    everywhere = loaded.lacking("")
+    missing = [*everywhere, *found.missing]
     for name, part in zip(found.panel.tasks, sections, strict=True):
-        missing += [f"{name}: {line}" for line in part.missing if not line.startswith("no plasticity ratio")]
+        own = (line for line in part.missing if line not in everywhere)
+        missing += [f"{name}: {line}" for line in own if not line.startswith("no plasticity ratio")]
     if 0 < found.panel.fewest < ENOUGH_RUNS:
         missing.append(f"fewer than {ENOUGH_RUNS} runs of some task: no chain is called best")
     runs = [run for setting in found.settings for run in setting.runs]

@@ -78,15 +78,20 @@ def _verdict(setting: Setting, chain: Chain, first: list[int], last: list[int], 
             return Estimate(math.nan, of=len(area), note="tasks share no scale: no reference scores")
         return estimate(statistic, *scores)
 
-    at_first = over(mean, above[:, first])
+    at_first, change = over(mean, above[:, first]), over(kept, above[:, last], above[:, first])
+    why = ""
     if first == last:
-        change = Estimate(math.nan, of=len(area), note="one visit")
+        why = "one visit"
     elif setting.normalised and {setting.tasks[visit] for visit in first} != {setting.tasks[visit] for visit in last}:
-        change = Estimate(math.nan, of=len(area), note="the first and the last visits are of different tasks")
+        why = "the first and the last visits are of different tasks"
+    elif change.runs == 0:
+        why = change.note
+    elif at_first.runs == 1:
+        why = "one member: no interval says whether the first visits' score is above the floor"
     elif not at_first.exceeds(0.0):
-        change = Estimate(math.nan, of=len(area), note="the first visits' score is not above the floor")
-    else:
-        change = over(kept, above[:, last], above[:, first])
+        why = "the first visits' score is not above the floor"
+    if why:
+        change = Estimate(math.nan, of=len(area), note=why)
     return Verdict(
         label=chain.label,
         fresh_control=chain.fresh_control,

@@ -5,6 +5,7 @@ A dataset is a word. Five are fixed; `gaussian` and `clusters` are generated, of
 """
 
 import re
+import warnings
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
@@ -86,7 +87,9 @@ def _read(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]
         inputs, labels = datasets.load_digits(return_X_y=True)
         return np.asarray(inputs), np.asarray(labels)
     try:  # fetch_openml checks what came against the MD5 that openml.org publishes with it
-        inputs, labels = datasets.fetch_openml(known.openml, version=1, as_frame=False, parser="liac-arff", return_X_y=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it tries again; an error says why it gave up
+            inputs, labels = datasets.fetch_openml(known.openml, version=1, as_frame=False, parser="liac-arff", return_X_y=True)
     except (OSError, ValueError) as error:
         bundled = ", ".join([*(other for other, shape in SHAPES.items() if shape.openml is None), *GENERATED])
         why = str(error).partition("\n")[0]

@@ -2,19 +2,28 @@
 
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
-from launch.curves import Curves
+from launch.curves import SCORE, Curves
 from launch.images import drawn, tiled
 from launch.layout import Layout, description, layout
 from launch.signals import Stopped
 from plasticity_rl.checks import UsageError
-from plasticity_rl.runs import Metric, Picture, Score, Spec, find_runs, read_rows, read_spec
+from plasticity_rl.runs import Metric, Picture, Score, Spec, read_rows, read_spec, read_specs
 
 TAGS = 190  # curves and pictures of a run; what else there is stays under 200
+# TensorBoard as its own `main` begins it, without the notice that TensorFlow is absent
+QUIETLY = """
+from absl import app, logging
+from tensorboard import default, program
+logging.set_verbosity(logging.WARNING)
+board = program.TensorBoard(plugins=default.get_plugins())
+app.run(board.main, flags_parser=board.configure)
+"""
 IMAGES = 100  # the most that TensorBoard shows of one tag: videos of as many checkpoints
 
 
@@ -41,7 +50,7 @@ class Board:
         for kind in ("agent", "network", "optimizer", "schedule"):
             name, fields = spec.experiment[kind]
             settings |= {kind: name} | {f"{kind}.{field}": _plain(value) for field, value in fields.items()}
-        score = "score/online/member0" if spec.unit == "updates" else "score/return/member0"
+        score = f"{SCORE}/{'online' if spec.unit == 'updates' else 'return'}/member0"
         # The table shows that curve's last value. In this writer, because add_hparams would make a run of its own.
         for summary in hparams(settings, {score: 0.0}):
             assert self._writer.file_writer is not None
@@ -52,8 +61,11 @@ class Board:
         for event in shown:
             self._tags |= {value.tag for value in event.summary.value}
             self._writer.file_writer.add_event(event, event.step, event.wall_time)
+        self.problems: dict[str, list[str]] = {}
+        """file -> what is wrong with it"""
         for kind, name in ((Score, "scores.csv"), (Metric, "metrics.csv")):
-            for row in read_rows(run / name, kind)[0]:
+            rows, self.problems[name] = read_rows(run / name, kind)
+            for row in rows:
                 self.add(row)
 
     def add(self, row: Score | Metric) -> None:
@@ -116,6 +128,8 @@ def rebuild(run: Path) -> None:
     try:
         with FileLock(run / ".lock", timeout=0), Board(run, spec) as board:
             kept = len(board.seen)
+            for problem in chain.from_iterable(board.problems.values()):
+                print(problem, file=sys.stderr)
     except Timeout as error:
         raise FolderTaken(f"{run} is being written by another process") from error
     pictures = f"{kept} histograms and images were kept" if kept else "histograms and images are absent: only a run itself makes them"
@@ -124,19 +138,20 @@ def rebuild(run: Path) -> None:
 
 def serve(folder: Path, port: int) -> int:
     """TensorBoard over the runs below `folder`, by names that people read, until it is stopped; returns its exit code."""
-    runs = find_runs(folder)
-    if not runs:
-        raise UsageError(f"no runs below {folder}")
+    specs, unreadable = read_specs(folder)
+    if not specs:
+        raise UsageError(next(iter(unreadable.values()), f"no runs below {folder}"))
+    for why in unreadable.values():
+        print(f"a run is left out: {why}", file=sys.stderr)
     with TemporaryDirectory() as names:
-        for number, run in enumerate(runs):
-            spec = read_spec(run)
+        for number, (run, spec) in enumerate(specs.items()):
             place = Path(names) / spec.benchmark / f"{spec.label[:150]}, seed {spec.seed}".replace("/", "-")
             place.parent.mkdir(exist_ok=True)
             if place.is_symlink():
                 place = place.with_name(f"{place.name} ({number})")
             place.symlink_to((run / "tb").resolve())
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", names, "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--samples_per_plugin", f"images={IMAGES}"]
+        command = [sys.executable, "-c", QUIETLY, "--logdir", names, "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--samples_per_plugin", f"images={IMAGES}", "--load_fast", "false"]
         try:
             return subprocess.run(command, check=False).returncode
         except Stopped:  # how it ends; `run` has ended TensorBoard

@@ -9,10 +9,12 @@ import json
 import os
 import pkgutil
 import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -20,6 +22,7 @@ from rich.table import Table
 
 from analysis.claims.page import Choice, Entry, write_page
 from analysis.claims.results import Result, read, record
+from analysis.format import count
 from launch import resources, sweeps
 from launch.claim import SELECTORS, Arm, Claim, Scale, Values, cells, fill, placeholders
 from launch.destination import Destination
@@ -141,7 +144,7 @@ def born_lengths(made: Experiment) -> dict[str, float]:
 
 def carry_out(trial: Trial, device: str, compile: bool, other_code: bool) -> int:
     """Train what is missing of a claim; returns the exit code. Adds the time that it took to what was noted before."""
-    began = time.monotonic()
+    began, earlier = time.monotonic(), _spent(trial)["seconds"] if trial.spent.exists() else 0.0
 
     def sweep(said: Sequence[Said]) -> int:
         different = list({experiment(each).key: each for each in said}.values())
@@ -155,13 +158,21 @@ def carry_out(trial: Trial, device: str, compile: bool, other_code: bool) -> int
             failed = sweep(list(trial.reported(choices).values())) or failed
     finally:
         if trial.folder.exists():
-            _note_time(trial, time.monotonic() - began, device)
+            _note_time(trial, earlier, time.monotonic() - began, device)
     return failed
 
 
-def _note_time(trial: Trial, seconds: float, device: str) -> None:
+def _spent(trial: Trial) -> dict[str, Any]:
+    """What was noted of the time that a claim took. Raises UsageError where that cannot be read."""
+    try:
+        spent = json.loads(trial.spent.read_text("utf-8"))
+        return {"seconds": float(spent["seconds"]), "machine": str(spent["machine"]), "load": float(spent["load"])}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{trial.spent} cannot be read: how long the claim took is not known; remove it to count anew") from error
+
+
+def _note_time(trial: Trial, earlier: float, seconds: float, device: str) -> None:
     """Add what a sitting took to what was noted before."""
-    earlier = json.loads(trial.spent.read_text("utf-8"))["seconds"] if trial.spent.exists() else 0.0
     spent = {"seconds": earlier + seconds, "machine": machine(device)["machine"], "load": os.getloadavg()[2]}
     write_json(trial.spent, spent)
 
@@ -183,7 +194,11 @@ def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None,
     console, failure = Console(highlight=False), 0
     for trial in asked:
         console.print(f"claim {trial.number}: {trial.claim.title}", soft_wrap=True)
-        failure = carry_out(trial, device, compile, other_code) or failure
+        try:
+            failure = carry_out(trial, device, compile, other_code) or failure
+        except UsageError as error:  # of one claim's runs: the others go on
+            print(f"error: {error}", file=sys.stderr)
+            failure = 2
     page = write_page([entry(trial) for trial in trials((), scale, runs)], folder, scale)
     for number, verdict in page.verdicts.items():
         console.print(f"claim {number}: {verdict}", soft_wrap=True)
@@ -208,9 +223,9 @@ def entry(trial: Trial) -> Entry:
     try:
         choices = trial.choices()
         results = trial.results(choices)
+        spent = _spent(trial)
     except UsageError as error:
         return replace(said, missing=f"{error}.")
-    spent = json.loads(trial.spent.read_text("utf-8"))
     where = f"{spent['machine']}, load {spent['load']:.1f}"
     shown = dict(members=trial.scale.members, selectors=_selectors(trial), seconds=spent["seconds"], where=where)
     return replace(said, results=results, choices=choices, **shown)
@@ -220,7 +235,7 @@ def _selectors(trial: Trial) -> str:
     runs = {experiment(said).key for each in trial.searched().values() for _, said in each}
     reported, selected = trial.scale.reported, trial.scale.selected
     part = " and ".join(f"{value} of {reported[name]} {name}" for name, value in selected.items() if value != reported[name])
-    return f"Chosen by {len(runs)} runs of {SELECTORS} other members on {part}." if runs else "Nothing was chosen."
+    return f"Chosen by {count(len(runs), 'run')} of {SELECTORS} other members on {part}." if runs else "Nothing was chosen."
 
 
 def print_claims(numbers: Sequence[int], scale: str, runs: Path) -> None:

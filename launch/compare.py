@@ -19,7 +19,7 @@ from analysis.sections import section
 from analysis.statistics import Estimate, coverage, estimate, mean
 from analysis.verdict import ENOUGH_MEMBERS, first_and_last
 from plasticity_rl.checks import UsageError, choose
-from plasticity_rl.runs import find_runs, read_spec
+from plasticity_rl.runs import read_specs
 
 
 class Side(NamedTuple):
@@ -104,6 +104,7 @@ def answers(a: str, b: str, folder: Path) -> list[Answer]:
 
 def _sides(word: str, folder: Path) -> dict[str, Side]:
     """setting -> what one of the two words names: a folder that holds runs of one chain, or a chain's label."""
+    broken: list[str] = []
     if Path(word).is_dir():
         folders = [Path(word)]
     elif "/" in word and not folder.is_dir():
@@ -111,9 +112,13 @@ def _sides(word: str, folder: Path) -> dict[str, Side]:
     else:
         if not folder.is_dir():
             raise UsageError(f"{word} is no folder, and there is no folder of runs {folder} in which it could be a chain")
-        labels = {path: read_spec(path).label for path in find_runs(folder)}
-        choose(f"folder or chain of the runs in {folder}", word, set(labels.values()))
-        folders = [path for path, label in labels.items() if label == word]
+        specs, unreadable = read_specs(folder)
+        broken = [f"a run is left out: {why}" for why in unreadable.values()]
+        try:
+            choose(f"folder or chain of the runs in {folder}", word, {spec.label for spec in specs.values()})
+        except UsageError as error:
+            raise UsageError("; ".join([str(error), *broken])) from None
+        folders = [path for path, spec in specs.items() if spec.label == word]
     loaded = load(folders)
     chains = sorted({run.spec.label for run in loaded.runs})
     if len(chains) > 1:
@@ -121,8 +126,8 @@ def _sides(word: str, folder: Path) -> dict[str, Side]:
     found: dict[str, Side] = {}
     for key in dict.fromkeys(run.spec.setting for run in loaded.runs):
         part = section(loaded, key, alone=True)
-        lines = [line.what for line in loaded.missing if line.setting == key and not line.what.startswith("no fresh control")]
-        found[key] = Side(word, part.setting, (*lines, *part.setting.missing), part.banner)
+        lines = [line for line in loaded.lacking(key) if not line.startswith("no fresh control")]
+        found[key] = Side(word, part.setting, (*broken, *lines, *part.setting.missing), part.banner)
     return found
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from plasticity_rl.runs import Metric, Picture, Score, Spec
 
+SCORE, EVALUATION = "Score", "Evaluation"  # capitals come before the small letters of all other tags, so TensorBoard opens on these
 SHOWN = 10  # members whose scores have a curve of their own
 LAYERS = 6  # of which each has a curve; those of a deeper network share their mean's
 EVALUATED = 30  # curves of evaluations by member, or they are means over members
@@ -36,9 +37,9 @@ class Curves:
             self._values.setdefault(row.name if "/" in row.name else f"training/{row.name}", []).append(row.value)
         elif row.kind == "evaluation":
             if row.member < SHOWN or not self._by_member:
-                self._values.setdefault(f"evaluation/{row.task}" + self._by_member * f"/member{row.member}", []).append(row.score)
+                self._values.setdefault(f"{EVALUATION}/{row.task}" + self._by_member * f"/member{row.member}", []).append(row.score)
         elif row.kind != "cut" and row.member < SHOWN:
-            self._draw(f"score/{row.kind}/member{row.member}", row.score, at)
+            self._draw(f"{SCORE}/{row.kind}/member{row.member}", row.score, at)
 
     def flush(self) -> None:
         """There is no more of this moment."""
@@ -54,7 +55,7 @@ def _merged(curves: dict[str, list[float]]) -> dict[str, list[float]]:
         kinds.setdefault(curve.partition("/")[0], []).append(curve)
     merged: dict[str, list[float]] = {}
     for kind, of_kind in kinds.items():
-        if len(of_kind) > LAYERS and kind not in ("training", "evaluation"):
+        if len(of_kind) > LAYERS and kind not in ("training", EVALUATION):
             merged[f"{kind}/mean over layers"] = [value for curve in of_kind for value in curves[curve]]
         else:
             merged |= {curve: curves[curve] for curve in of_kind}

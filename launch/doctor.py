@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from analysis.format import count
 from plasticity_rl.checks import UsageError
 from plasticity_rl.processor import fast_bfloat16
 
@@ -34,7 +35,7 @@ def _python() -> str:
 def _processors() -> str:
     import torch
 
-    return f"{os.cpu_count()} processors, {torch.get_num_threads()} threads in torch {torch.__version__}"
+    return f"{count(os.cpu_count() or 1, 'processor')}, {count(torch.get_num_threads(), 'thread')} in torch {torch.__version__}"
 
 
 def _compiler() -> str:

@@ -4,13 +4,15 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from analysis.format import count
+from launch.curves import EVALUATION, SCORE
 from plasticity_rl.runs import Spec
 
 Layout = dict[str, dict[str, list[Any]]]
 
 BOTH = r"(_fresh)?/"  # an untrained network's curve lies beside
 CHARTS: dict[str, dict[str, list[str]]] = {
-    "score": {"in training": [r"score/"], "of evaluations": [r"evaluation/"]},
+    "score": {"in training": [rf"{SCORE}/"], "of evaluations": [rf"{EVALUATION}/"]},
     "plasticity": {
         "loss": [r"training/loss$"],
         "moved since the visit began": [r"preactivation_shift/"],
@@ -82,9 +84,9 @@ def description(spec: Spec) -> str:
     tasks = list(dict.fromkeys(visit["task"] for visit in spec.visits))
     named = ", ".join(tasks[:10]) + (f" and {len(tasks) - 10} more" if len(tasks) > 10 else "")
     lines = [
-        f"**{spec.label}** on {spec.benchmark}: {spec.members} members, seed {spec.seed}, key `{spec.key}`",
+        f"**{spec.label}** on {spec.benchmark}: {count(spec.members, 'member')}, seed {spec.seed}, key `{spec.key}`",
         "",
-        f"{len(spec.visits)} visits, {budget:,} {spec.unit} for each member: {named}",
+        f"{count(len(spec.visits), 'visit')}, {budget:,} {spec.unit} for each member: {named}",
         "",
         "| part | name | settings |",
         "|---|---|---|",

@@ -27,7 +27,7 @@ from plasticity_rl import plugins
 from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.runs import Score, Spec, Tick
+from plasticity_rl.runs import TRAINING, Score, Spec, Tick
 
 PARCEL = 1.0  # seconds of events that travel together
 WAITING = 4  # parcels that may wait for this process; a task that is further ahead waits
@@ -78,7 +78,7 @@ class Row:
             self._console.print(f"{self.spec.label} on {self.spec.benchmark}, seed {self.spec.seed}: {state}", soft_wrap=True)
 
     def score(self, score: Score) -> None:
-        if score.kind not in ("cut", "evaluation"):
+        if score.kind in TRAINING:
             self._scores[score.member] = score.score
 
     def tick(self, tick: Tick) -> None:
@@ -208,11 +208,11 @@ def run_sweep(
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """All runs: state, progress, score, speed, failures."""
+    """All runs: state, progress, last score in training, speed, failures."""
     shown = Table(box=None, padding=(0, 1), pad_edge=False)
     for heading in ("chain", "benchmark", "seed", "state"):
         shown.add_column(heading, no_wrap=heading != "state")
-    for heading in ("done", "score", "per second", "failures"):
+    for heading in ("done", "last score", "per second", "failures"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         speed = f"{row.speed:,.0f} {'updates' if row.spec.unit == 'updates' else 'steps'}" if row.speed else ""

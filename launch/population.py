@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from agents.together import kind
+from analysis.format import count
 from launch import runner
 from launch.destination import Destination
 from launch.progress import Display
@@ -34,10 +35,10 @@ def _updates(folder: Path) -> int:
 
 def _shares(runs: list[Experiment], at_once: int) -> list[list[Experiment]]:
     total = sum(each.members for each in runs)
-    count, before = math.ceil(total / at_once), 0
+    parts, before = math.ceil(total / at_once), 0
     shares: dict[int, list[Experiment]] = {}
     for each in runs:
-        shares.setdefault(before * count // total, []).append(each)
+        shares.setdefault(before * parts // total, []).append(each)
         before += each.members
     return list(shares.values())
 
@@ -75,7 +76,7 @@ def run_together(
         for recorder in recorders:
             stack.enter_context(recorder)
         signals = stack.enter_context(Signals())
-        label = f"{specs[0].label} and {len(specs) - 1} more runs as one"
+        label = f"{specs[0].label} and {count(len(specs) - 1, 'more run')} as one"
         display = stack.enter_context(Display(specs[0]._replace(label=label, members=sum(members))))
         shown = -1
         for place, event in experiments[0].agent.train_together(experiments, device, compile, resumes or None):
@@ -95,7 +96,7 @@ def run_together(
                 display.tick(event)
                 shown = event.updates
             if signals.caught:
-                message = f"stopped; the same command resumes {len(specs)} runs in {to.root / to.name} from their last checkpoints"
+                message = f"stopped; the same command resumes {count(len(specs), 'run')} in {to.root / to.name} from their last checkpoints"
                 raise Stopped(signals.caught, message)
         for place, recorder in enumerate(recorders):
             if place not in failures:

@@ -6,14 +6,14 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analysis.format import number
-from plasticity_rl.runs import Score, Spec, Tick
+from analysis.format import count, number
+from plasticity_rl.runs import TRAINING, Score, Spec, Tick
 
 EVERY = 10.0  # seconds between two plain lines
 
 
 class Display:
-    """Progress of one run: task, speed, latest score in training (mean over members), time left."""
+    """Progress of one run: task, speed, last score in training (mean over members), time left."""
 
     def __init__(self, spec: Spec, console: Console | None = None) -> None:
         self._spec, self._console = spec, console or Console()
@@ -34,7 +34,7 @@ class Display:
         self._printed = time.monotonic()
 
     def score(self, score: Score) -> None:
-        if score.kind not in ("cut", "evaluation"):
+        if score.kind in TRAINING:
             self._scores[score.member] = score.score
 
     def tick(self, tick: Tick) -> None:
@@ -48,7 +48,7 @@ class Display:
         speed = (
             f"{(pace - self._started[1]) / elapsed:,.0f} {'updates' if self._spec.unit == 'updates' else 'steps'}/s" if elapsed > 0 else ""
         )
-        score = f"score {number(sum(self._scores.values()) / len(self._scores))}" if self._scores else ""
+        score = f"last score {number(sum(self._scores.values()) / len(self._scores))}" if self._scores else ""
         name = f"{self._spec.label}: {tick.task} ({tick.visit + 1} of {len(self._spec.visits)})"
         self._bar.update(self._row, completed=done, description=name, speed=speed, score=score)
         if not self._live and now - self._printed > EVERY:
@@ -57,7 +57,7 @@ class Display:
 
     def __enter__(self) -> "Display":
         if not self._live:
-            what = f"{self._spec.benchmark}, {self._spec.members} members, {self._total:,} {self._spec.unit}"
+            what = f"{self._spec.benchmark}, {count(self._spec.members, 'member')}, {self._total:,} {self._spec.unit}"
             self._console.print(f"{self._spec.label}: {what}", highlight=False, soft_wrap=True)
         self._bar.start()
         return self

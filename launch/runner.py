@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -19,6 +20,7 @@ from typing import Any, Protocol, cast
 import torch
 from filelock import FileLock, Timeout
 
+from analysis.format import count
 from launch.board import Board
 from launch.destination import Destination
 from launch.join import connect
@@ -30,7 +32,20 @@ from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.processor import fast_bfloat16
-from plasticity_rl.runs import Metric, Picture, Score, Spec, Table, Tick, is_done, read_spec, sync_folder, truncate, write_json
+from plasticity_rl.runs import (
+    Metric,
+    Picture,
+    Score,
+    Spec,
+    Table,
+    Tick,
+    is_done,
+    read_spec,
+    refuse_number,
+    sync_folder,
+    truncate,
+    write_json,
+)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CODE = ("plasticity_rl", "envs", "agents")  # what a run's numbers depend on
@@ -136,7 +151,7 @@ def _keep_memory() -> None:
 def machine(device: str) -> dict[str, Any]:
     """What context.json says of the machine that learns."""
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {count(os.cpu_count() or 1, 'processor')}, {count(torch.get_num_threads(), 'thread')}",
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -164,6 +179,8 @@ class Recorder:
             else:
                 (folder / table).unlink(missing_ok=True)
         self._open = ExitStack()
+        self._step: list[Score | Metric] = []
+        """rows of the latest step, which are written together: of all members or of none"""
 
     def __enter__(self) -> "Recorder":
         self._tables = {kind: self._open.enter_context(closing(Table(self.folder / table, kind))) for table, kind in TABLES.items()}
@@ -173,22 +190,43 @@ class Recorder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._open.__exit__(kind, error, trace)
+        try:
+            if error is None or isinstance(error, FloatingPointError):  # else the run was stopped in the midst of a step
+                self._write()
+        finally:
+            self._open.__exit__(kind, error, trace)
 
     def take(self, event: Event) -> None:
         """Write down what a run reports. Raises FloatingPointError for a number that is none."""
         if isinstance(event, Score | Metric):
-            self._tables[type(event)].append(event)
-            for board in self._boards:
-                board.add(event)
+            if self._step and self._step[-1].steps != event.steps:
+                self._write()
+            self._step.append(event)
+            try:
+                refuse_number(event)
+            except FloatingPointError:
+                self._step = []
+                raise
         elif isinstance(event, Picture):
+            self._write()
             for board in self._boards:
                 board.show(event)
         elif isinstance(event, Snapshot):
+            self._write()
             lengths = {table: self._tables[kind].sync() for table, kind in TABLES.items()}
             saved = event._replace(facts=event.facts | {"lengths": lengths})
             checkpoint.save(self.folder / "checkpoints", event.facts["number"], saved)
             self._copy()
+
+    def _write(self) -> None:
+        """The rows of the latest step, which is over."""
+        rows, self._step = self._step, []
+        if not rows:
+            return
+        for kind, table in self._tables.items():
+            table.append(*(row for row in rows if isinstance(row, kind)))
+        for board, row in product(self._boards, rows):
+            board.add(row)
 
     def fail(self, error: FloatingPointError) -> None:
         """The run cannot go on: say why, for those who look at its folder. Nothing more is taken."""
@@ -197,6 +235,7 @@ class Recorder:
 
     def finish(self) -> None:
         """The run has reached its end."""
+        self._write()
         self._open.close()
         (self.folder / "DONE").touch()
         sync_folder(self.folder)

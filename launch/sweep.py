@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
+from analysis.format import count
+from launch.columns import fitted, shortest
 from launch.destination import Destination
 from launch.join import prepare_ray
 from launch.words import experiment
@@ -72,28 +73,37 @@ def print_sweep(
     of each run on Ray."""
     from launch import population, resources
     from launch.estimate import costs, hours
-    from launch.runner import describe
+    from launch.runner import describe, refuse_to_resume
 
     experiments = build(said, "cuda" if gpus else device)
     left = [each for each in experiments if not is_done(to.folder(each.key))]
     carried_out = population.groups(left, to, at_once)
     groups = [group for group in carried_out if len(group) > 1]
     numbers = {each.key: str(number) for number, group in enumerate(groups, start=1) for each in group}
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for heading in ("chain", "benchmark", "members", "each", "as one", "state", "key"):
-        table.add_column(heading, no_wrap=heading != "chain")
+    columns: dict[str, list[str]] = {name: [] for name in ("chain", "benchmark", "members", "each", "as one", "state", "key")}
+    letters, refused = shortest([each.key for each in experiments]), []
     for each in experiments:
         spec, folder = describe(each), to.folder(each.key)
         state = "done: skipped" if is_done(folder) else "unfinished: resumed" if folder.exists() else "new"
+        try:
+            if not is_done(folder):
+                refuse_to_resume(folder, spec, other_code=False)
+        except UsageError as error:
+            state = "refused"
+            refused.append(f"refused: {error}")
         budget = sum(visit["budget"] for visit in spec.visits)
-        table.add_row(spec.label, spec.benchmark, str(spec.members), f"{budget:,} {spec.unit}", numbers.get(each.key, ""), state, spec.key)
-    console = Console(highlight=False)
-    console.print(table)
+        cells = (spec.label, spec.benchmark, str(spec.members), f"{budget:,} {spec.unit}", numbers.get(each.key, ""), state)
+        for column, cell in zip(columns.values(), (*cells, spec.key[:letters]), strict=True):
+            column.append(cell)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(fitted(columns, console.width, ("key", "benchmark", "as one", "members", "each")))
+    for line in refused:
+        console.print(line, soft_wrap=True, markup=False)
     found = costs(left)
     most = max((sum(resources.need(each).memory for each in group) for group in carried_out), default=0)
     together, processors = hours(carried_out, device, compile)
     console.print(
-        f"\n{len(left)} runs to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
+        f"\n{count(len(left), 'run')} to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
         f"{_span(together)} one after the other; {_span(processors)} of processors, "
         f"{_span(together * (gpus or float(device == 'cuda')))} of GPUs\n"
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "

@@ -17,11 +17,16 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from plasticity_rl.checks import UsageError
+
+TAIL = 2**16  # bytes of a growing table's end that are read
+LARGEST = 2**63  # what counts stay under
+TRAINING = ("online", "return")
+"""kinds of scores that come from learning itself"""
 
 
 class Score(NamedTuple):
@@ -145,21 +150,96 @@ def sync_folder(path: Path) -> None:
 
 
 def read_spec(run: Path) -> Spec:
-    """What a run is. Raises UsageError where spec.json is missing or is not one; it names a run below, if there is any."""
+    """What a run is. Raises UsageError where spec.json is missing, cannot be read or is not one; it names a run below, if there is any."""
+    path = run / "spec.json"
     try:
-        return Spec(**json.loads((run / "spec.json").read_text(encoding="utf-8")))
+        spec = Spec(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError) as error:
         below = find_runs(run)
         there = "there is no spec.json in it" if run.is_dir() else "it is a file" if run.exists() else "there is no such folder"
         hint = f"did you mean {below[0]}?" if below else there
         raise UsageError(f"{run} is no run's folder (runs/NAME/KEY); {hint}") from error
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{run / 'spec.json'} is not a run's description") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is not a run's description") from error
+    if wrong := _wrong(spec):
+        raise UsageError(f"{path} is not a run's description: {wrong}")
+    return spec
+
+
+def read_specs(folder: Path) -> tuple[dict[Path, Spec], dict[Path, str]]:
+    """Every run at or below `folder`, by path: what it is, and of those that cannot be read, why not."""
+    specs: dict[Path, Spec] = {}
+    unreadable: dict[Path, str] = {}
+    for run in find_runs(folder):
+        try:
+            specs[run] = read_spec(run)
+        except UsageError as error:
+            unreadable[run] = str(error)
+    return specs, unreadable
+
+
+def _wrong(spec: Spec) -> str:
+    """Why these values cannot be a run's; empty if they can."""
+    texts = (spec.key, spec.setting, spec.benchmark, spec.label, spec.unit, spec.fingerprint)
+    if not all(isinstance(text, str) and text for text in texts):
+        return "key, setting, benchmark, label, unit and fingerprint must be text"
+    if spec.unit not in ("updates", "frames"):
+        return f"its unit must be 'updates' or 'frames', not {spec.unit!r}"
+    if not _is_whole(spec.members, 1) or not _is_whole(spec.seed, 0):
+        return "members must be a whole number above 0, and the seed one that is not negative"
+    if not isinstance(spec.experiment, dict) or not isinstance(spec.fresh_control, bool):
+        return "its experiment must be an object, and fresh_control true or false"
+    if not _are_parts(spec.experiment):
+        return "each part of its experiment must be a name with an object of fields"
+    if not _are_visits(spec.visits):
+        return "its visits must be numbered from 0, each with a task, a cycle and a budget above 0"
+    if not _are_references(spec.references):
+        return "its references must give each task a random score and a different human one, and no other normaliser"
+    return ""
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < LARGEST
+
+
+def _are_parts(experiment: dict[str, Any]) -> bool:
+    chain = experiment.get("chain", [])
+    parts = [experiment[name] for name in ("benchmark", "agent", "network", "optimizer", "schedule") if name in experiment]
+    return isinstance(chain, list) and all(
+        isinstance(part, list) and len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], dict) for part in (*parts, *chain)
+    )
+
+
+def _are_visits(visits: Any) -> bool:
+    return (
+        isinstance(visits, list)
+        and len(visits) > 0
+        and all(
+            isinstance(visit, dict)
+            and visit.get("index") == index
+            and isinstance(visit.get("task"), str)
+            and _is_whole(visit.get("cycle"), 0)
+            and _is_whole(visit.get("budget"), 1)
+            for index, visit in enumerate(visits)
+        )
+    )
+
+
+def _are_references(references: Any) -> bool:
+    return isinstance(references, dict) and all(
+        isinstance(scores, dict)
+        and set(scores) <= {"random", "human"}
+        and all(isinstance(score, int | float) and abs(score) < float("inf") for score in scores.values())
+        and ("random" not in scores or scores["random"] != scores.get("human"))
+        for scores in references.values()
+    )
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Every run at or below `folder`, sorted by path."""
-    return sorted(path.parent for path in folder.rglob("spec.json"))
+    """Every run at or below `folder`, sorted by path. Folders that cannot be entered, or vanish meanwhile, hold none."""
+    return sorted(Path(place) for place, folders, files in os.walk(folder) if "spec.json" in (*folders, *files))
 
 
 def is_done(run: Path) -> bool:
@@ -170,9 +250,15 @@ def is_done(run: Path) -> bool:
 def failure(run: Path) -> str | None:
     """Why the run ended before its end, where numbers that are none ended it."""
     try:
-        return (run / "FAILED").read_text(encoding="utf-8").strip()
+        return (run / "FAILED").read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return None
+
+
+def refuse_number(row: Score | Metric) -> None:
+    """Raise FloatingPointError for a row whose number is none."""
+    if not math.isfinite(row[-1]):
+        raise FloatingPointError(f"{row[-2]} of member {row.member} is {row[-1]} after {row.updates} updates")
 
 
 class Table:
@@ -183,11 +269,11 @@ class Table:
         if self._file.tell() == 0:
             self._file.write(",".join(row._fields) + "\n")
 
-    def append(self, row: Score | Metric) -> None:
-        """Raises FloatingPointError instead of writing a number that is none."""
-        if not math.isfinite(row[-1]):
-            raise FloatingPointError(f"{row[-2]} of member {row.member} is {row[-1]} after {row.updates} updates")
-        self._file.write(",".join(map(str, row[:-1])) + f",{row[-1]!r}\n")
+    def append(self, *rows: Score | Metric) -> None:
+        """All of them or none: raises FloatingPointError where one has a number that is none."""
+        for row in rows:
+            refuse_number(row)
+        self._file.write("".join(",".join(map(str, row[:-1])) + f",{row[-1]!r}\n" for row in rows))
 
     def sync(self) -> int:
         """Write everything to the disk; returns the file's length in bytes, at which `truncate` can later cut it."""
@@ -214,30 +300,61 @@ def read_rows(path: Path, row: type[Score] | type[Metric]) -> tuple[list[Any], l
     A row that cannot be read ends the reading: what stands behind it is not trusted.
     """
     try:
-        text = path.read_bytes()
+        *lines, torn = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return [], [f"{path.name} is missing"]
-    lines = text.split(b"\n")
-    torn = lines.pop()
+    except OSError as error:
+        return [], [f"{path.name} cannot be read: {error.strerror}"]
     problems = [f"{path.name}: the last row is torn and was left out"] if torn else []
-    if not lines or lines[0].decode("utf-8", "replace") != ",".join(row._fields):
+    if not lines or lines[0] != _header(row):
         return [], [f"{path.name}: not the columns of a run"]
+    rows = _whole(lines[1:], row)
+    if (after := len(lines) - 2 - len(rows)) >= 0:
+        problems.append(f"{path.name}: row {len(rows) + 2} cannot be read; it and the {after} after it were left out")
+    return rows, problems
+
+
+def newest_rows(path: Path, row: type[Score] | type[Metric]) -> tuple[list[Any], list[str]]:
+    """The same of the last 64 KiB of a file that may be growing: that it is missing, or its last row torn, is no problem."""
+    try:
+        with open(path, "rb") as file:
+            start = max(file.seek(0, os.SEEK_END) - TAIL, 0)
+            file.seek(start)
+            *lines, torn = file.read().split(b"\n")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [], [f"{path.name} cannot be read: {error.strerror}"]
+    header = _header(row)
+    if (not start and not (lines[0] == header if lines else header.startswith(torn))) or (start and not lines):
+        return [], [f"{path.name}: not the columns of a run"]
+    rows = _whole(lines[1:], row)  # without the header, or a piece of a row
+    left = len(lines) - 1 - len(rows)
+    return rows, [f"{path.name}: row {left} from the end cannot be read"] if left > 0 else []
+
+
+def _header(row: type[Score] | type[Metric]) -> bytes:
+    return ",".join(row._fields).encode()
+
+
+def _whole(lines: Sequence[bytes], row: type[Score] | type[Metric]) -> list[Any]:
+    """The rows of lines, up to the first that is none."""
     kinds = [row.__annotations__[field] for field in row._fields]
     rows: list[Any] = []
-    for number, line in enumerate(lines[1:], start=2):
-        cells = line.decode("utf-8", "replace").split(",")
+    for line in lines:
         try:
-            rows.append(row(*(kind(cell) for kind, cell in zip(kinds, cells, strict=True))))
+            cells = [kind(cell) for kind, cell in zip(kinds, line.decode("utf-8", "replace").split(","), strict=True)]
         except ValueError:
-            problems.append(f"{path.name}: row {number} cannot be read; it and the {len(lines) - number} after it were left out")
             break
-    return rows, problems
+        if any(kind is int and abs(cell) >= LARGEST for kind, cell in zip(kinds, cells, strict=True)):
+            break
+        rows.append(row(*cells))
+    return rows
 
 
 def write_table(path: Path, row: type[Score] | type[Metric], rows: Iterable[Score | Metric]) -> None:
     """A whole CSV file at once."""
     table = Table(path, row)
-    for item in rows:
-        table.append(item)
+    table.append(*rows)
     table.sync()
     table.close()

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.load import load
 from analysis.scores import score, settings
+from analysis.sections import section
 from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Metric, Score, write_table
 from tests.fake_runs import diagnostic_rows, episode_rows, online, online_rows, spec, write_run
@@ -179,6 +180,18 @@ NAMED: dict[str, tuple[Callable[[Path], object], str]] = {
         "the runs were made by 2 versions of the code: c0ffee, unknown",
     ),
     "no rows": (lambda root: edit(root / NONE / "scores.csv", lambda lines: lines[:1]), "none, seed 0: scores.csv: no rows"),
+    "a folder for scores.csv": (
+        lambda root: [(root / NONE / "scores.csv").unlink(), (root / NONE / "scores.csv").mkdir()],
+        "none, seed 0: scores.csv cannot be read: Is a directory",
+    ),
+    "a blank line at the end": (
+        lambda root: edit(root / NONE / "scores.csv", lambda lines: [*lines, "\n"]),
+        "none, seed 0: scores.csv: row 20 cannot be read; it and the 0 after it were left out",
+    ),
+    "a count that no column holds": (
+        lambda root: edit(root / NONE / "scores.csv", set_line(3, 6, "9" * 30)),
+        "none, seed 0: scores.csv: row 4 cannot be read; it and the 15 after it were left out",
+    ),
     "no scores.csv": (lambda root: (root / NONE / "scores.csv").unlink(), "none, seed 0: scores.csv is missing"),
     "other columns": (
         lambda root: edit(root / NONE / "scores.csv", lambda lines: ["a,b\n", *lines[1:]]),
@@ -250,6 +263,21 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: edit(root / NONE / "scores.csv", lambda lines: [line.replace("online", "return") for line in lines]),
         f"runs of setting {spec().setting} report scores of different kinds: online, return",
     ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
+    spoil, line = REFUSED[case]
+    root = tmp_path / "runs"
+    two_chains(root)
+    spoil(root)
+    with pytest.raises(UsageError) as refusal:
+        missing(root)
+    assert line in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "not JSON": (lambda root: (root / NONE / "spec.json").write_text("{"), "is not a run's description"),
     "another JSON": (lambda root: (root / NONE / "spec.json").write_text("[1]"), "is not a run's description"),
     "a folder for a spec": (lambda root: [(root / NONE / "spec.json").unlink(), (root / NONE / "spec.json").mkdir()], "cannot read "),
@@ -284,18 +312,29 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: respec(root / NONE, references={"a": {"random": 1.0, "human": 1.0}}),
         "its references must give each task a random score and a different human one",
     ),
+    "a part that is none": (
+        lambda root: respec(root / NONE, experiment={"agent": ["ppo.PPO", 3]}),
+        "each part of its experiment must be a name with an object of fields",
+    ),
+    "a chain that is none": (lambda root: respec(root / NONE, experiment={"chain": 3}), "each part of its experiment must be a name"),
+    "a seed that no column holds": (lambda root: respec(root / NONE, seed=2**63), "the seed one that is not negative"),
+    "brackets without end": (lambda root: (root / NONE / "spec.json").write_text("[" * 100_000), "is not a run's description"),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
-    spoil, line = REFUSED[case]
-    root = tmp_path / "runs"
-    two_chains(root)
-    spoil(root)
-    with pytest.raises(UsageError) as refusal:
-        missing(root)
-    assert line in str(refusal.value) and "\n" not in str(refusal.value)
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_run_that_cannot_be_read_is_left_out_by_name_and_the_others_are_read(tmp_path: Path, case: str) -> None:
+    spoil, line = UNREADABLE[case]
+    two_chains(tmp_path)
+    spoil(tmp_path)
+    (told,) = [each for each in missing(tmp_path) if each.startswith("a run is left out: ")]
+    assert line in told and str(tmp_path / NONE / "spec.json") in told and "\n" not in told
+    loaded = load([tmp_path])
+    assert [run.name for run in loaded.runs] == ["fresh, seed 0"]
+    assert told in loaded.lacking(spec().setting) and told in section(loaded, spec().setting, alone=True).missing
+    with pytest.raises(UsageError, match=r"spec\.json") as refusal:
+        load([tmp_path / NONE])
+    assert line in str(refusal.value)
 
 
 def test_no_folder_at_all() -> None:

@@ -277,3 +277,23 @@ def test_one_visit_is_no_change(tmp_path: Path) -> None:
     online(tmp_path, "fresh", [[0.5], [0.5]])
     setting = only(tmp_path)
     assert reading(setting, verdicts(setting)) == "In its only visit, as a share of the fresh control: none 50% [40, 60]."
+
+
+def test_why_the_last_visits_are_no_share_of_the_first(tmp_path: Path) -> None:
+    """Two visits, of which the second has no score of anybody; of one member; of members who learned nothing at first."""
+
+    def note(label: str, areas: list[list[float]], rows: int | None = None) -> str:
+        folder = online(tmp_path / label, label, areas)
+        if rows is not None:
+            lines = (folder / "scores.csv").read_text().splitlines(keepends=True)
+            (folder / "scores.csv").write_text("".join(lines[: rows + 1]))
+        setting = only(tmp_path / label)
+        (row,) = verdicts(setting)
+        assert not row.kept.defined and (label == "nothing" or row.first.value == pytest.approx(0.32))
+        return row.kept.note
+
+    assert note("stopped", [[0.31, 0.5], [0.33, 0.5]], rows=4) == "no member has all of it"  # two rows a visit of each member
+    assert note("sole", [[0.32, 0.5], [0.9, 0.5]], rows=3) == "no member has all of it"  # the first of them alone ended its visit
+    one = "one member: no interval says whether the first visits' score is above the floor"
+    assert note("alone", [[0.32, 0.5]]) == one
+    assert note("nothing", [[-0.2, 0.5], [0.2, 0.5]]) == "the first visits' score is not above the floor"

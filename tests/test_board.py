@@ -1,7 +1,10 @@
 """What people see of a run while it goes: TensorBoard's curves and the terminal's line."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -12,10 +15,11 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from launch.__main__ import main
-from launch.board import TAGS, Board, rebuild
-from launch.curves import LAYERS
+from launch.board import QUIETLY, TAGS, Board, rebuild, serve
+from launch.curves import EVALUATION, LAYERS, SCORE
 from launch.progress import Display
 from launch.runner import FolderTaken
+from plasticity_rl.checks import UsageError
 from plasticity_rl.runs import Metric, Picture, Score, Spec, Tick
 from tests.fake_runs import spec, write_run
 
@@ -55,10 +59,10 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 SCORES = {
-    "score/return/member0": [(80, 5.0), (160, 6.0)],
-    "evaluation/Pong/member0": [(80, 2.5), (160, 3.0)],  # the mean over its episodes
-    "evaluation/Pong/member1": [(80, 7.0)],
-    "evaluation/Boxing/member0": [(80, 2.0)],
+    "Score/return/member0": [(80, 5.0), (160, 6.0)],
+    "Evaluation/Pong/member0": [(80, 2.5), (160, 3.0)],  # the mean over its episodes
+    "Evaluation/Pong/member1": [(80, 7.0)],
+    "Evaluation/Boxing/member0": [(80, 2.0)],
 }
 
 
@@ -153,8 +157,12 @@ def test_a_run_that_is_being_written_is_not_rebuilt(tmp_path: Path) -> None:
     assert not (run / "tb").exists()
 
 
-def test_tensorboard_ends_with_the_signal_that_ends_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_ends_with_the_signal_that_ends_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(tmp_path, described(), [])
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "spec.json").write_text("{")
     served: list[Path] = []
 
     def signalled(command: list[str], check: bool) -> None:
@@ -165,6 +173,17 @@ def test_tensorboard_ends_with_the_signal_that_ends_its_server(tmp_path: Path, m
     monkeypatch.setattr("launch.board.subprocess.run", signalled)
     assert main(["board", str(tmp_path), "--port", "0"]) == 0
     assert not served[0].exists()
+    assert capsys.readouterr().err == f"a run is left out: {tmp_path / 'half' / 'spec.json'} is not a run's description\n"
+    shutil.rmtree(tmp_path / described().key)
+    with pytest.raises(UsageError, match="is not a run's description"):
+        serve(tmp_path, 0)
+
+
+def test_tensorboard_shows_scores_first_and_begins_without_notices() -> None:
+    tags = ["cka_to_start/hidden0", "Score/online/member0", "Evaluation/Pong", "training/loss"]
+    assert sorted(tags)[:2] == ["Evaluation/Pong", "Score/online/member0"] and {SCORE, EVALUATION} == {"Score", "Evaluation"}
+    begun = subprocess.run([sys.executable, "-c", QUIETLY, "--version"], capture_output=True, text=True, check=True)
+    assert begun.stderr == "" and begun.stdout.strip()
 
 
 def test_the_score_shown_is_that_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,4 +193,4 @@ def test_the_score_shown_is_that_of_training(monkeypatch: pytest.MonkeyPatch) ->
         for row in ROWS:
             display.score(row)
         display.tick(Tick(1, "Boxing", 0, 160, 40, 10))
-    assert printed.getvalue().splitlines()[-1].endswith("score 6.000")
+    assert printed.getvalue().splitlines()[-1].endswith("last score 6.000")

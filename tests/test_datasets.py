@@ -1,5 +1,7 @@
 """Datasets: what a word stands for, where it comes from, and what is refused."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,7 @@ def test_fetched_data_takes_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_network_the_bundled_ones_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*_: object, **__: object) -> None:
+        warnings.warn("A network error occurred; retrying", stacklevel=1)  # an error here, unless it is silenced
         raise OSError("Network is unreachable")
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)

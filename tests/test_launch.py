@@ -124,7 +124,7 @@ def test_the_boards_curves_are_the_rows(tmp_path: Path) -> None:
     (folder,) = find_runs(tmp_path)
     events = EventAccumulator(str(folder / "tb")).Reload()
     rows = [row for row in read_rows(folder / "scores.csv", Score)[0] if row.member == 1]
-    curve = events.Scalars("score/online/member1")
+    curve = events.Scalars("Score/online/member1")
     assert [point.step for point in curve] == [row.updates for row in rows]
     assert [point.value for point in curve] == pytest.approx([row.score for row in rows])
     lengths = [row for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "weight_norm/hidden0"]

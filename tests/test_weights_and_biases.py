@@ -66,7 +66,7 @@ def test_curves_and_pictures_by_hand_in_the_order_of_updates(tmp_path: Path, wan
         seen.add(Metric(0, *where(200), "dead_fraction/hidden0", 0.25))
     assert wandb.logged == [
         [
-            (50, {"score/online/member0": 0.5}),
+            (50, {"Score/online/member0": 0.5}),
             (100, {"training/loss": 1.5}),
             (150, {"preactivations/hidden0": ("histogram", 6.0)}),
             (150, {"observations": ("image", (192, 512, 3))}),
@@ -84,7 +84,7 @@ def test_a_run_is_logged_as_its_tables_have_it(tmp_path: Path, wandb: StandIn) -
     (folder,) = find_runs(tmp_path)
     (logged,) = wandb.logged
     rows = [row for row in read_rows(folder / "scores.csv", Score)[0] if row.member == 1]
-    curve = [(step, values["score/online/member1"]) for step, values in logged if "score/online/member1" in values]
+    curve = [(step, values["Score/online/member1"]) for step, values in logged if "Score/online/member1" in values]
     assert curve == [(row.updates, row.score) for row in rows] and len(rows) == 9
     lengths = [row for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "weight_norm/hidden0"]
     means = [(one.updates, pytest.approx((one.value + two.value) / 2)) for one, two in zip(lengths[::2], lengths[1::2], strict=True)]

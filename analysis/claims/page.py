@@ -9,7 +9,7 @@ from analysis.claims.figure import figure
 from analysis.claims.predicates import Any, Finding, Predicate, outcome
 from analysis.claims.results import Result
 from analysis.claims.verdicts import VERDICTS, first, last
-from analysis.format import number
+from analysis.format import count, number
 from analysis.grids import cell
 from analysis.statistics import estimate, mean
 
@@ -141,7 +141,8 @@ def _table(entry: Entry) -> Iterator[str]:
 def _account(entry: Entry, scale: str) -> Iterator[str]:
     """How it came about: the command, the time, and every cell of the grid."""
     command = ["python", "-m", "launch", "claims", str(entry.number), *([] if scale == "small" else ["--scale", scale])]
-    yield f"`{shlex.join(command)}`: {entry.seconds:,.0f} s on {entry.where}. Reported: {entry.members} members an arm. {entry.selectors}"
+    members = count(entry.members, "member")
+    yield f"`{shlex.join(command)}`: {entry.seconds:,.0f} s on {entry.where}. Reported: {members} an arm. {entry.selectors}"
     searched = {key: choice for key, choice in entry.choices.items() if choice.scores}
     if searched:
         yield ""

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.diagnostics import HELD, Diagnostics
+from analysis.format import count
 from launch.bench.interventions import Update
 from launch.runner import THREADS
 from launch.words import DEFAULTS, experiment
@@ -30,11 +31,11 @@ def measure(seconds: float) -> None:
         shown.add_column(heading, justify="left" if heading == "network" else "right")
     for network in EVERY:
         for members in (1, 5):
-            with console.status(f"{network}, {members} members: compiling and measuring"):
-                update, rows, count = _times(network, members, seconds)
+            with console.status(f"{network}, {count(members, 'member')}: compiling and measuring"):
+                update, rows, reported = _times(network, members, seconds)
             every = EVERY[network]
             share = f"{rows / (every * update):.1%}"
-            shown.add_row(network, str(members), f"{update * 1e3:.2f}", str(count), f"{rows * 1e3:.1f}", str(every), share)
+            shown.add_row(network, str(members), f"{update * 1e3:.2f}", str(reported), f"{rows * 1e3:.1f}", str(every), share)
     console.print(shown)
     console.print("\nevery: updates between two diagnostics, the defaults of random-labels and atari; compiled updates, batches of 32")
 

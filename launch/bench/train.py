@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analysis.format import count
 from launch.bench.competitors import COMPETITORS, Entry
 from launch.bench.environments import python_with
 from launch.bench.peers import cleanrl, ours
@@ -78,7 +79,7 @@ def measure(agents: Sequence[str], checkout: Path | None, seconds: float, rounds
     )
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     fast, why = fast_bfloat16("auto")
-    console.print(f"{processor.name()}, {os.cpu_count()} processors, {device}, torch {torch.__version__}", soft_wrap=True)
+    console.print(f"{processor.name()}, {count(os.cpu_count() or 1, 'processor')}, {device}, torch {torch.__version__}", soft_wrap=True)
     console.print(f"bfloat16: {why}{'' if fast else ', and is left out'}", soft_wrap=True)
 
 

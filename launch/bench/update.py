@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import nn
 
 from agents.supervised import Supervised
+from analysis.format import count
 from launch.runner import THREADS
 from plasticity_rl.interventions import NormalizeAndProject, assemble
 from plasticity_rl.learner import Learner
@@ -38,7 +39,7 @@ def measure(seconds: float) -> None:
     for members in MEMBERS:
         threads = THREADS if MLP().shares_well(members) else 1
         for name, chain in (("none", ()), ("nap", (NormalizeAndProject(),))):
-            with console.status(f"{members} members, {name}: compiling and measuring"):
+            with console.status(f"{count(members, 'member')}, {name}: compiling and measuring"):
                 torch.set_num_threads(threads)  # which a compiled update is made for
                 ways = [(loop_of_one, 1), (ours(members, chain, False), threads), (ours(members, chain, True), threads)]
                 windows = [[_window(way, on, seconds) for way, on in ways] for _ in range(ROUNDS)]

@@ -111,7 +111,9 @@ def rebuild_board(run: Path, /) -> int:
 
 
 def watch(folder: Path, /, *, once: bool = False, every: float = 2.0) -> int:
-    """Watch the runs below a folder from their files alone, wherever they are carried out: state, progress, score, speed, time left.
+    """Watch the runs below a folder from their files alone, wherever they are carried out: state, progress, speed, time left, last score.
+
+    The last score is the mean over members of what each scored in its newest row; a report's scores are means over visits.
 
     Args:
         folder: folder of runs
