@@ -174,7 +174,10 @@ def test_a_score_that_does_not_fall_is_said(tmp_path: Path) -> None:
     ("make", "said"),
     [
         (lambda root: written(root, "none", step(2, -0.3), {"loss": step(2, 1.0)}, members=1), "none: one member, so that no interval"),
-        (lambda root: written(root, "none", step(1, -0.3)[:, :2], {"loss": step(1, 1.0)}), "none: 2 visits are too few"),
+        (
+            lambda root: written(root, "none", step(1, -0.3)[:, :2], {"loss": step(1, 1.0)}),
+            "none: nothing can be seen to move in 2 visits.",
+        ),
     ],
     ids=["members", "visits"],
 )
