@@ -184,7 +184,7 @@ def test_a_narrow_terminal_keeps_the_chain_and_cuts_the_key(tmp_path: Path) -> N
         Console(file=printed, width=width).print(looks.table(looks.look(now), width))
         tables[width] = [line.split() for line in printed.getvalue().splitlines()]
     assert tables[150][0] == ["chain", "benchmark", "seed", "run", "state", "done", "last", "score", "updates/s", "left"]
-    assert tables[150][3][:5] == ["nap", "RandomLabels", "0", "76543210fedcba98", "runs"]  # 15 digits do not tell the other two apart
+    assert tables[150][3][:5] == ["nap", "random-labels", "0", "76543210fedcba98", "runs"]  # 15 digits do not tell the other two apart
     assert tables[60][0] == ["chain", "seed", "state", "done", "last", "score", "left"]
     assert tables[60][1][:4] == ["redo", "+", "l2-init", "0"]
     assert tables[30][0] == ["chain", "state", "done"] and tables[30][3] == ["nap", "runs", "10%"]
