@@ -33,7 +33,8 @@ class Unit:
         if self.refreshes == self.method.renewal:
             ages = range(1, self.method.bins + 1)
             usual = next(age for age in ages if sum(s <= age for s in self.seen) >= self.method.percentile * len(self.seen))
-            self.threshold = usual if usual < self.threshold else min(2 * self.threshold, self.method.bins)
+            usual = usual if self.seen else 0
+            self.threshold = max(usual if usual < self.threshold else min(2 * self.threshold, self.method.bins), 1)
             self.seen, self.refreshes = [], 0
         return reset
 
@@ -104,6 +105,35 @@ def test_a_rarely_used_unit_is_kept_where_a_fixed_threshold_would_reset_it():
         _, state = method.refresh(net, state, evidence_for(network, net), network.layers)
         state["hidden0.counts"][0, 39] = state["hidden0.counts"][1, 1] = 100.0
     assert state["hidden0.threshold"][:2].tolist() == [40.0, 4.0]  # 16, 32, 64 and down to 40; 2, 4, 2, 4
+
+
+def renewed_by_examples(ages: list[int], threshold: int, percentile: float, batch: int, longest: int) -> int:
+    """The official rule, whose ages are in examples and whose percentile of an empty histogram is one example: less than any batch."""
+    shares = [(age, sum(each <= age for each in ages) / len(ages)) for age in range(1, longest + 1)] if ages else []
+    usual = next((age for age, share in shares if share >= percentile), 1)
+    return max(batch, min(usual if usual < threshold else 2 * threshold, longest))
+
+
+def test_thresholds_are_renewed_as_in_the_official_code_that_counts_examples():
+    """Batches of 100 examples, so that an update is an age of 100; empty histograms come in between."""
+    method, draw, batch = SelfNormalizedResets(percentile=0.9, start=8, bins=16), generator(3), 100
+    ours, theirs = torch.full((40,), 8.0), [800] * 40
+    for turn in range(12):
+        number = 0 if turn % 3 == 2 else 5
+        ages = [(torch.rand(number, generator=draw) * (1 + unit % 16)).long() + 1 for unit in range(40)]
+        ours = method._renewed(torch.stack([each.bincount(minlength=17)[1:17].double() for each in ages]), ours)
+        theirs = [
+            renewed_by_examples([batch * age for age in each.tolist()], old, 0.9, batch, 1600)
+            for each, old in zip(ages, theirs, strict=True)
+        ]
+        assert (batch * ours).tolist() == theirs, turn
+
+
+def test_a_unit_that_is_never_silent_keeps_the_lowest_threshold():
+    method, threshold = SelfNormalizedResets(), torch.tensor([64.0])
+    for _ in range(4):
+        threshold = method._renewed(torch.zeros(1, 256), threshold)
+        assert threshold.tolist() == [1.0]
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh", "leaky-relu"])

@@ -19,8 +19,8 @@ class SelfNormalizedResets(Refresh):
     A unit's age is the number of updates since it was positive on any example. Whenever it fires again, its age goes into a histogram of
     its own, (units, `bins`), one bin an update and the last one for all above; ages of 0 do not count. A unit whose age reaches its
     threshold is re-initialised as by ReDo, and that age counted too. Every `renewal` refreshes the histograms are emptied and each
-    threshold becomes the `percentile` of its histogram where that is below the old one, and twice the old one elsewhere, within 1 and
-    `bins`.
+    threshold becomes the `percentile` of its histogram, 0 where that is empty, where this is below the old one, and twice the old one
+    elsewhere, within 1 and `bins`: a unit that is never silent ends at 1.
 
     Read in the official code: all of that but the last bin (it does not count ages above its histogram), the percentile of 0.99 and the
     doubling. It resets in every update (every=1), a pass over the network before the optimizer's step; here every 100, as a refresh costs a
@@ -95,7 +95,7 @@ class SelfNormalizedResets(Refresh):
         return ((bins == age.clamp(max=self.bins).unsqueeze(1)) & which.unsqueeze(1)).to(age.dtype)
 
     def _renewed(self, counts: Tensor, threshold: Tensor) -> Tensor:
-        """The smallest age that `percentile` of the counts lie at or below: 1 where there is nothing to count."""
-        below = counts.cumsum(1) < self.percentile * counts.sum(1, keepdim=True)
-        usual = below.sum(1) + 1
-        return torch.where(usual < threshold, usual, (2 * threshold).clamp(max=self.bins))
+        """The smallest age that `percentile` of the counts lie at or below, or twice the threshold; see above."""
+        total = counts.sum(1, keepdim=True)
+        usual = ((counts.cumsum(1) < self.percentile * total).sum(1) + 1) * (total[:, 0] > 0)
+        return torch.where(usual < threshold, usual, 2 * threshold).clamp(1, self.bins)
