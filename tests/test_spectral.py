@@ -66,6 +66,18 @@ def test_power_iteration_is_one_product_and_its_transpose_an_update():
         assert after[name].tolist() == pytest.approx(now, rel=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["mlp", "nature", "noisy"])
+def test_at_birth_the_gradient_is_that_of_torchs_singular_value(kind):
+    method, network = Spectral(strength=1.0), built(kind)
+    params = {name: param.double().requires_grad_() for name, param in network.init(generator()).items()}
+    state = method.init({name: param.detach() for name, param in params.items()}, network.layers, generator(1))
+    weights = [params[layer.weight] for layer in network.layers]
+    ours = torch.autograd.grad(method.penalty(params, state, network.layers, seen(network)), weights)
+    theirs = torch.autograd.grad(spectral_by_hand(params, 2.0), weights)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
 def test_the_estimate_is_good_at_birth_and_follows_the_weights():
     learner = learn((Spectral(strength=0.1),), "mlp", 2, optimizer=SGD())
     estimates = []
