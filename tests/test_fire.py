@@ -6,6 +6,7 @@ import torch
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import FIRE
 from plasticity_rl.interventions.fire import newton_schulz
+from plasticity_rl.networks import Nature
 from tests.learners import HEADS, SPECS, built, evidence_for, generator, random_net
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -94,3 +95,19 @@ def test_bad_fields_are_refused(fields, message):
     with pytest.raises(UsageError) as raised:
         FIRE(**fields)
     assert str(raised.value) == f"FIRE: {message}"
+
+
+def test_the_default_iterations_come_as_near_as_is_said():
+    """Distances from the singular value decomposition's polar factors, over their length, of a new network for Atari."""
+    network = Nature().build((4, 84, 84), 6)
+    weights = {name: param for name, param in network.init(generator()).items() if name.endswith(".weight")}
+
+    def far(weight: torch.Tensor, iterations: int) -> float:
+        stacked = torch.stack(matrices(weight.double()))
+        exact = polar(stacked)
+        return ((newton_schulz(stacked, iterations) - exact).norm() / exact.norm()).item()
+
+    distances = [far(weight, FIRE().iterations) for weight in weights.values()]
+    assert distances[2:4] == [pytest.approx(0.19, abs=0.005), pytest.approx(0.015, abs=0.001)]
+    assert max(distances[0], distances[1], distances[4]) < 1.5e-4
+    assert far(weights["hidden2.weight"], 30) < 1e-12

@@ -14,11 +14,13 @@ TINY = 1e-12  # a weight of zeros has no nearest orthogonal one and stays
 
 @dataclass(frozen=True)
 class FIRE(Refresh):
-    """Every weight becomes the nearest matrix with equal singular values (Han et al., ICLR 2026, arXiv 2602.08040).
+    """Moves every weight toward the nearest matrix with equal singular values (Han et al., ICLR 2026, arXiv 2602.08040).
 
     W (W^T W)^(-1/2), by `iterations` of Newton and Schulz, X <- 1.5 X - 0.5 X X^T X from W / ||W||: large singular values are equal soon,
     small ones grow by half in each. As in the official code, a convolution is one matrix (units, channels) for each position of its
-    kernel, and 10 iterations are taken. The result is then scaled:
+    kernel, and 10 iterations are taken, for Atari too. They do not always arrive: on new weights of the Nature torso the result is 0.19 of
+    its length away from the polar factor (by singular value decomposition) in the third convolution, 0.015 in the dense layer, and at most
+    about 1e-4 elsewhere; 0.2 in a square layer of 100 units. 30 iterations are exact to rounding there. The result is scaled:
     - `code`: by sqrt(units / inputs) / positions, the official code's. The paper's W^T W = I has no such factor; the two were not compared.
     - `kept`: to the Frobenius norm that the weight had. Ours.
 
