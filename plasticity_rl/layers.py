@@ -145,7 +145,9 @@ class Ends:
     streams: bool = False
     """give each head a last hidden layer of its own (dueling; Wang et al. 2016, arXiv 1511.06581)"""
     noise: float | None = None
-    """sigma0 of factorised noise in the last hidden layers and the heads (NoisyNets; Fortunato et al. 2018, arXiv 1706.10295)"""
+    """sigma0 of factorised noise in the last hidden layers and the heads (NoisyNets; Fortunato et al. 2018, arXiv 1706.10295). As in the
+    paper, noise is normal and every noisy layer has a bias with a mean; in DQN Zoo's Rainbow the normal numbers are truncated at 2, and the
+    heads' biases have no mean"""
     cosines: int = 0
     """how many cosines of a fraction are embedded and multiplied with what the last hidden layers read (IQN; arXiv 1806.06923)"""
     tasks: int = 1
