@@ -183,7 +183,7 @@ class Diagnostics:
 
     def _memory(self) -> float:
         """MB that the process has in memory, all its runs together; on a GPU, the most that its tensors took there."""
-        if self._learner.device == "cuda":
+        if self._learner.device.startswith("cuda"):
             return torch.cuda.max_memory_allocated(self._learner.device) / 1e6
         resident = Path("/proc/self/statm")
         if resident.exists():

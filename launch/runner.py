@@ -152,7 +152,7 @@ def machine(device: str) -> dict[str, Any]:
     """What context.json says of the machine that learns."""
     return {
         "machine": f"{platform.machine()}, {count(os.cpu_count() or 1, 'processor')}, {count(torch.get_num_threads(), 'thread')}",
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
     }

@@ -105,7 +105,7 @@ def print_sweep(
     console.print(
         f"\n{count(len(left), 'run')} to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
         f"{_span(together)} one after the other; {_span(processors)} of processors, "
-        f"{_span(together * (gpus or float(device == 'cuda')))} of GPUs\n"
+        f"{_span(together * (gpus or float(device.startswith('cuda'))))} of GPUs\n"
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "
         f"{most / 1e9:,.3f} GB of memory for what the largest holds (this machine has {resources.memory().total / 1e9:,.1f})\n"
         f"on this machine ({device}) without other programs beside, by the first run of each kind, whatever its chain and rates, "

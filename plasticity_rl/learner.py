@@ -288,7 +288,8 @@ class Learner:
         """The state of a method of the chain at birth."""
         layers, purpose = self.network.layers, ("state", *self._purpose(index))
         methods = [cell.chain[index] for cell in self.cells for _ in range(cell.members)]
-        return stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
+        born = stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
+        return {name: tensor.to(self.device) for name, tensor in born.items()}
 
     def _noise(self, update: int) -> dict[str, Tensor]:
         """Who needs normal numbers in an update -> each member's key to them, (S, 2)."""

@@ -94,7 +94,8 @@ class Captured:
         if self._calls[shapes] <= self.WARM:
             return self._function(*kept)
         if shapes not in self._graphs:
-            self._graphs[shapes] = self._capture(lambda: self._function(*kept))
+            with torch.cuda.device_of(tree_leaves(kept)[0]):  # a capture hears the current device alone
+                self._graphs[shapes] = self._capture(lambda: self._function(*kept))
         again, returned = self._graphs[shapes]
         again()
         return tree_map(lambda tensor: tensor, returned)  # the caller may add to the dict

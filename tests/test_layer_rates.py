@@ -5,6 +5,7 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import LayerRates, NormalizeAndProject, assemble
+from plasticity_rl.interventions.layer_rates import _at
 from plasticity_rl.networks import MLP
 from plasticity_rl.optimizers import SGD
 from plasticity_rl.schedules import Recorded
@@ -36,9 +37,9 @@ def test_each_hidden_weight_takes_its_own_share_of_a_step():
 
 def test_between_updates_it_is_the_schedule_of_the_same_record():
     updates, factors = (0, 3, 10, 11), (1.0, 0.5, 0.75, 0.0)
-    method, schedule = LayerRates(updates=updates, factors=factors), Recorded(rate=1.0, updates=updates, factors=factors)
+    schedule, record = Recorded(rate=1.0, updates=updates, factors=factors), (torch.tensor(updates), torch.tensor(factors))
     for update in range(15):
-        assert float(method._at(torch.tensor(float(update)), factors)) == pytest.approx(schedule.at(update, 15), abs=1e-12)
+        assert float(_at(torch.tensor(float(update)), *record)) == pytest.approx(schedule.at(update, 15), abs=1e-12)
 
 
 def test_after_nap_it_steps_from_the_projected_weight():

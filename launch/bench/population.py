@@ -32,7 +32,7 @@ def measure(sizes: Sequence[int], seconds: float, device: str) -> None:
     """Print the table; `seconds` is the length of one window, of which each way has ROUNDS, taken in turn; medians are shown."""
     torch.set_flush_denormal(True)
     console = Console(highlight=False)
-    count = 1 if device == "cuda" else THREADS
+    count = 1 if device.startswith("cuda") else THREADS
     with processes(count, device) as separate:
         ways: dict[str, tuple[Window, int]] = {"plain loop": (timed(plain(device), 1, 1, device), 1), f"{count} processes": (separate, 1)}
         for size in sizes:
@@ -121,5 +121,5 @@ def _work(pipe: Connection, device: str) -> None:
 
 
 def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)

@@ -81,7 +81,7 @@ class Intervention:
 
     def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
         """A scalar added to the loss."""
-        return torch.zeros(())
+        return next(iter(params.values())).new_zeros(())
 
     def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
         """The network and the state after the optimizer's step along `grads`, in every update."""

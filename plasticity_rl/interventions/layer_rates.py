@@ -49,22 +49,25 @@ class LayerRates(Intervention):
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         held = {name: params[name].clone() for layer in select(layers, "hidden") for name in layer.weights}
-        return held | {"update": torch.zeros((), device=next(iter(params.values())).device)}
+        # The record's numbers are state: a GPU's graph of an update may copy nothing from the host.
+        numbers = {"update": 0.0, "updates": self.updates, "factors": self.factors}
+        device = next(iter(params.values())).device
+        return held | {name: torch.tensor(value, dtype=torch.get_default_dtype(), device=device) for name, value in numbers.items()}
 
     def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
-        hidden, count, stepped = select(layers, "hidden"), len(self.updates), {}
-        for index, layer in enumerate(hidden):
-            own = self.factors[index * count : (index + 1) * count] if len(self.factors) > count else self.factors
-            factor = self._at(state["update"], own)
+        hidden, stepped = select(layers, "hidden"), {}
+        own = state["factors"].view(-1, len(self.updates)).expand(len(hidden), -1)
+        for layer, factors in zip(hidden, own, strict=True):
+            factor = _at(state["update"], state["updates"], factors)
             stepped |= {name: state[name] + factor * (net.params[name] - state[name]) for name in layer.weights}
         return net._replace(params=net.params | stepped), state | {"update": state["update"] + 1}
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
         return params, state | {name: params[name] for layer in select(layers, "hidden") for name in layer.weights}
 
-    def _at(self, update: Tensor, factors: tuple[float, ...]) -> Tensor:
-        """The factor at an update: every piece adds its slope times how far into it that is."""
-        starts, factor = update.new_tensor(self.updates), update.new_tensor(factors)
-        lengths = starts.diff()
-        into = torch.minimum((update - starts[:-1]).clamp(min=0), lengths)
-        return factor[0] + (factor.diff() / lengths * into).sum()
+
+def _at(update: Tensor, starts: Tensor, factors: Tensor) -> Tensor:
+    """The factor at an update: every piece adds its slope times how far into it that is."""
+    lengths = starts.diff()
+    into = torch.minimum((update - starts[:-1]).clamp(min=0), lengths)
+    return factors[0] + (factors.diff() / lengths * into).sum()

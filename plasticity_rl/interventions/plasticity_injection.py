@@ -43,7 +43,7 @@ class PlasticityInjection(Refresh):
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         learned, new = _parts(layers)
-        return {"injected": torch.zeros(())} | {name: params[name].clone() for name in (*learned, *new)}
+        return {"injected": params[GATE].new_zeros(())} | {name: params[name].clone() for name in (*learned, *new)}
 
     def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
         learned, new = _parts(layers)
