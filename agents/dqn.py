@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from agents.off_policy import ReplayLoop
-from agents.replay import CONTINUES, TERMINATED
-from agents.rewards import Rewards
-from agents.value_heads import Categorical, Quantiles, Scalar, ValueHead
-from plasticity_rl.checkpoint import Event, Snapshot
+from agents.data.replay import CONTINUES, TERMINATED
+from agents.data.rewards import Rewards
+from agents.heads import Categorical, Quantiles, Scalar, ValueHead
+from agents.loops.replay import ReplayLoop
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.layers import Ends, Params
-from plasticity_rl.network import Network, midpoints
+from plasticity_rl.networks.layers import Ends, Params
+from plasticity_rl.networks.network import Network, midpoints
+from plasticity_rl.records.checkpoint import Event, Snapshot
 
 COSINES = 64  # of IQN's embedding, the paper's
 
@@ -62,7 +62,7 @@ class DQN:
     dueling: bool = False
     """a stream, hidden layer and head, for the state's value and one for the actions' advantages"""
     value: Literal["scalar", "c51", "two-hot", "iqn"] = "scalar"
-    """what the network says of an action: see `agents.value_heads`"""
+    """what the network says of an action: see `agents.heads`"""
     atoms: int = 51
     """of c51 and two-hot"""
     limit: float = 10.0

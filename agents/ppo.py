@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from agents.on_policy import RolloutLoop, Unroll, refuse_shapes, refuse_visits
+from agents.data.returns import advantages
+from agents.data.rewards import Rewards
+from agents.loops.rollout import RolloutLoop, Unroll, refuse_shapes, refuse_visits
 from agents.policies import entropy, log_probability, sample
-from agents.returns import advantages
-from agents.rewards import Rewards
-from plasticity_rl.checkpoint import Event, Snapshot
 from plasticity_rl.checks import check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.layers import Ends, Params
-from plasticity_rl.network import Network
+from plasticity_rl.networks.layers import Ends, Params
+from plasticity_rl.networks.network import Network
+from plasticity_rl.records.checkpoint import Event, Snapshot
 
 
 @dataclass(frozen=True)

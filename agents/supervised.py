@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agents.stream_loop import Reported, StreamLoop
-from agents.value_heads import Categorical
-from plasticity_rl.checkpoint import Event, Snapshot
+from agents.heads import Categorical
+from agents.loops.stream import Reported, StreamLoop
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.layers import Params
-from plasticity_rl.network import Network
+from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.network import Network
+from plasticity_rl.records.checkpoint import Event, Snapshot
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analysis.statistics import Estimate
+    from analysis.statistics.bootstrap import Estimate
 
 UNDEFINED = "\N{EN DASH}"
 DIGITS = 2

@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
     print(f"error: {error.name} is not installed: pip install 'plasticity-rl[stable-baselines3]'", file=sys.stderr)
     sys.exit(2)
 
-from plasticity_rl.attach import Plan, attach
+from plasticity_rl.attach.plan import Plan, attach
 from plasticity_rl.interventions import Intervention, NormalizeAndProject, ReDo
 
 CHAIN = (NormalizeAndProject(), ReDo(every=500))

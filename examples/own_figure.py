@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from analysis.load import load
+from analysis.data.load import load
 
 USAGE = "usage: python examples/own_figure.py RUNS FIGURE - a folder of runs, and the picture to write, such as figure.png"
 COLUMNS = 3  # of panels

@@ -98,9 +98,12 @@ def _code(error: BaseException) -> int:
         return LOST
     if isinstance(error, OSError):
         return DISK
-    if any(_is(error, *each) for each in (("agents.remote", "ActorsLost"), ("launch.join", "NoCluster"), ("ray.exceptions", "RayError"))):
+    if any(
+        _is(error, *each)
+        for each in (("agents.acting.remote", "ActorsLost"), ("launch.ray_cluster", "NoCluster"), ("ray.exceptions", "RayError"))
+    ):
         return LOST
-    if _is(error, "launch.runner", "FolderTaken"):
+    if _is(error, "launch.run.runner", "FolderTaken"):
         return TAKEN
     return 0
 

@@ -41,7 +41,7 @@ def _processors() -> str:
 def _compiler() -> str:
     import warnings
 
-    from plasticity_rl.compilation import can_compile
+    from plasticity_rl.training.compilation import can_compile
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -68,7 +68,7 @@ def _gpu() -> str:
 def _pool(backend: str) -> str:
     import numpy as np
 
-    from envs.atari import Atari
+    from envs.reinforcement.atari import Atari
 
     benchmark = Atari(games=("Pong",), backend=backend)  # type: ignore[arg-type]
     pool = benchmark.pool(benchmark.visits()[0], np.array([[1, 2]]), 1, 0)
@@ -82,7 +82,7 @@ def _pool(backend: str) -> str:
 def _procgen() -> str:
     import numpy as np
 
-    from envs.procgen import Procgen
+    from envs.reinforcement.procgen import Procgen
 
     benchmark = Procgen()
     pool = benchmark.pool(benchmark.visits()[0], np.array([[1, 2]]), 1, 0)

@@ -60,29 +60,29 @@ METHODS = {
     }.items()
 }
 NETWORKS = {
-    "mlp": "plasticity_rl.networks.MLP",
-    "nature": "plasticity_rl.networks.Nature",
-    "impala-cnn": "plasticity_rl.networks.Impala",
-    "resnet18": "plasticity_rl.networks.Resnet18",
-    "transformer": "plasticity_rl.networks.Transformer",
+    "mlp": "plasticity_rl.networks.specs.MLP",
+    "nature": "plasticity_rl.networks.specs.Nature",
+    "impala-cnn": "plasticity_rl.networks.specs.Impala",
+    "resnet18": "plasticity_rl.networks.specs.Resnet18",
+    "transformer": "plasticity_rl.networks.specs.Transformer",
 }
 OPTIMIZERS = {
-    "sgd": "plasticity_rl.optimizers.SGD",
-    "rmsprop": "plasticity_rl.optimizers.RMSprop",
-    "adam": "plasticity_rl.optimizers.Adam",
-    "radam": "plasticity_rl.optimizers.RAdam",
-    "lars": "plasticity_rl.optimizers.LARS",
-    "lamb": "plasticity_rl.optimizers.LAMB",
-    "muon": "plasticity_rl.optimizers.Muon",
-    "upgd": "plasticity_rl.optimizers.UPGD",
+    "sgd": "plasticity_rl.optim.optimizers.SGD",
+    "rmsprop": "plasticity_rl.optim.optimizers.RMSprop",
+    "adam": "plasticity_rl.optim.optimizers.Adam",
+    "radam": "plasticity_rl.optim.optimizers.RAdam",
+    "lars": "plasticity_rl.optim.optimizers.LARS",
+    "lamb": "plasticity_rl.optim.optimizers.LAMB",
+    "muon": "plasticity_rl.optim.optimizers.Muon",
+    "upgd": "plasticity_rl.optim.optimizers.UPGD",
 }
 SCHEDULES = {
-    "constant": "plasticity_rl.schedules.Constant",
-    "linear": "plasticity_rl.schedules.Linear",
-    "warmup-cosine": "plasticity_rl.schedules.WarmupCosine",
-    "cyclic": "plasticity_rl.schedules.Cyclic",
-    "rewarm": "plasticity_rl.schedules.Rewarm",
-    "recorded": "plasticity_rl.schedules.Recorded",
+    "constant": "plasticity_rl.optim.schedules.Constant",
+    "linear": "plasticity_rl.optim.schedules.Linear",
+    "warmup-cosine": "plasticity_rl.optim.schedules.WarmupCosine",
+    "cyclic": "plasticity_rl.optim.schedules.Cyclic",
+    "rewarm": "plasticity_rl.optim.schedules.Rewarm",
+    "recorded": "plasticity_rl.optim.schedules.Recorded",
 }
 TABLES = {"method": METHODS, "network": NETWORKS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 ELSEWHERE = {"benchmark": ("envs", "BENCHMARKS"), "agent": ("agents", "AGENTS")}

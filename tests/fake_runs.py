@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from plasticity_rl.runs import Metric, Score, Spec, write_json, write_table
+from plasticity_rl.records.folder import Metric, Score, Spec, write_json, write_table
 
 SETTING = "5e771296a0b1c2d3"
 LAYERS = ("hidden0", "hidden1")

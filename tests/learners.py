@@ -57,11 +57,11 @@ from plasticity_rl.interventions import (
     assemble,
 )
 from plasticity_rl.interventions.base import Seen, State
-from plasticity_rl.layers import Block, Conv, Dense, Ends, Params, Stage
-from plasticity_rl.learner import Learner
-from plasticity_rl.network import Network
-from plasticity_rl.networks import MLP, Nature, NetworkSpec
-from plasticity_rl.optimizers import Adam, Net
+from plasticity_rl.networks.layers import Block, Conv, Dense, Ends, Params, Stage
+from plasticity_rl.networks.network import Network
+from plasticity_rl.networks.specs import MLP, Nature, NetworkSpec
+from plasticity_rl.optim.optimizers import Adam, Net
+from plasticity_rl.training.learner import Learner
 
 MEMBERS = (
     LayerNorm(),

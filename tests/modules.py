@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from plasticity_rl.layers import Params
-from plasticity_rl.network import Network
+from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.network import Network
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky-relu": nn.LeakyReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 NORMS = ("none", "layer", "rms")

@@ -9,7 +9,7 @@ It is a process of its own, since a cluster's settings are read when Ray is impo
 import json
 from typing import Any
 
-from launch.join import prepare_ray
+from launch.ray_cluster import prepare_ray
 
 prepare_ray(None)
 
@@ -18,16 +18,16 @@ from ray._private import state
 from ray._private.internal_api import node_stats
 from ray.cluster_utils import Cluster
 
+from agents.acting.remote import Crew, OnRay
+from agents.acting.worker import Unroll
 from agents.dqn import DQN
-from agents.off_policy import ReplayLoop
-from agents.player import Unroll
-from agents.remote import Crew, OnRay
+from agents.loops.replay import ReplayLoop
 from launch.bench.actors import Stub
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import MLP
-from plasticity_rl.optimizers import SGD
-from plasticity_rl.runs import Tick
-from plasticity_rl.schedules import Constant
+from plasticity_rl.networks.specs import MLP
+from plasticity_rl.optim.optimizers import SGD
+from plasticity_rl.optim.schedules import Constant
+from plasticity_rl.records.folder import Tick
 
 STORE = 80_000_000  # bytes of each node's object store
 ENVIRONMENTS, UNROLL, WIDTH = 16, 16, 32

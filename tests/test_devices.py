@@ -12,15 +12,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from agents.diagnostics import Diagnostics
-from launch.runner import machine
-from launch.words import experiment
-from plasticity_rl import optimizers
+from agents.diagnostics.rows import Diagnostics
+from launch.config.parse import experiment
+from launch.run.runner import machine
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import Intervention, ReDo, Refresh, assemble
-from plasticity_rl.learner import Learner
-from plasticity_rl.lift import Captured, lift
-from plasticity_rl.runs import Metric
+from plasticity_rl.optim import optimizers
+from plasticity_rl.records.folder import Metric
+from plasticity_rl.training.learner import Learner
+from plasticity_rl.training.lift import Captured, lift
 from tests.learners import MEMBERS, REFUSED, SPECS, batches, due, generator, loss
 from tests.training import CARTPOLE, LABELS
 

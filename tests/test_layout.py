@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "envs": {"plasticity_rl", "envs"},
     "agents": {"plasticity_rl", "envs", "agents"},
     "launch": {"plasticity_rl", "envs", "agents", "launch", "analysis"},
-    "analysis": {"analysis", "plasticity_rl.runs", "plasticity_rl.checks", "plasticity_rl.files", "plasticity_rl.experiment"},
+    "analysis": {"analysis", "plasticity_rl.records.folder", "plasticity_rl.checks", "plasticity_rl.files", "plasticity_rl.experiment"},
 }
 
 
@@ -43,6 +43,33 @@ def test_imports_run_one_way(package: str) -> None:
                 assert allowed, f"{path.relative_to(ROOT)} imports {name}"
 
 
+# The rooms of each package, from the ground up: a file imports from rooms that stand before its own, and from its own.
+ROOMS = {
+    "plasticity_rl": "synonyms processor seeds checks files networks plugins records optim registry experiment metrics interventions "
+    "training attach",
+    "envs": "sequences supervised reinforcement",
+    "analysis": "statistics format data scores figures published mechanisms report claims compare",
+}
+
+
+def room(module: str) -> str:
+    """The folder or file below its package that a module stands in."""
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_import_downwards(package: str) -> None:
+    order = ROOMS[package].split()
+    found = {path.relative_to(ROOT / package).parts[0].removesuffix(".py") for path in files(package)} - {"__init__"}
+    assert found == set(order), "a room is missing in ROOMS, or there no more"
+    for path in files(package):
+        own = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        for name in imports(path):
+            if name.startswith(f"{package}.") and own != "__init__":
+                other = room(name)
+                assert other not in order or order.index(other) <= order.index(own), f"{path.relative_to(ROOT)} imports {name}"
+
+
 def loaded(statement: str) -> set[str]:
     """The top-level packages in memory after a statement in a new interpreter."""
     code = f"{statement}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
@@ -55,9 +82,8 @@ def test_analysis_needs_neither_torch_nor_ray() -> None:
 
 
 def test_descriptions_of_runs_need_no_torch() -> None:
-    light = loaded(
-        "import plasticity_rl, plasticity_rl.files, plasticity_rl.runs, plasticity_rl.experiment, plasticity_rl.schedules, envs.sequences"
-    )
+    library = "plasticity_rl, plasticity_rl.files, plasticity_rl.records.folder, plasticity_rl.experiment, plasticity_rl.optim.schedules"
+    light = loaded(f"import {library}, envs.sequences, envs, agents")
     assert not light & {"torch", "numpy", "ray", "envpool", "tyro"}
 
 
@@ -68,4 +94,11 @@ def test_the_library_needs_torch_alone() -> None:
 
 
 def test_the_command_line_is_parsed_before_anything_heavy_is_imported() -> None:
-    assert not loaded("import launch.__main__, launch.words, launch.sweep") & {"torch", "ray", "envpool", "pandas", "matplotlib", "sklearn"}
+    assert not loaded("import launch.__main__, launch.config.parse, launch.run.sweep") & {
+        "torch",
+        "ray",
+        "envpool",
+        "pandas",
+        "matplotlib",
+        "sklearn",
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from plasticity_rl.networks import MLP
+from plasticity_rl.networks.specs import MLP
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,9 +15,9 @@ import plasticity_rl
 assert plasticity_rl.__file__.startswith(sys.argv[1]), plasticity_rl.__file__
 import torch
 from plasticity_rl.interventions import NormalizeAndProject, ReDo, assemble
-from plasticity_rl.learner import Learner
-from plasticity_rl.networks import MLP
-from plasticity_rl.optimizers import Adam
+from plasticity_rl.training.learner import Learner
+from plasticity_rl.networks.specs import MLP
+from plasticity_rl.optim.optimizers import Adam
 chain = (NormalizeAndProject(), ReDo(every=1))
 network, optimizer = assemble(MLP(width=8, depth=2), Adam(), chain, inputs=(4,), ends=3)
 def loss(params, batch):

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from agents.diagnostics import COSTS
-from envs.pools import Step
+from agents.diagnostics.rows import COSTS
+from envs.reinforcement.pool import Step
 from envs.sequences import Visit, sequence
-from launch.words import experiment
-from plasticity_rl import learner
-from plasticity_rl.checkpoint import Event, Snapshot
+from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.learner import Learner
-from plasticity_rl.runs import Picture, Score
+from plasticity_rl.records.checkpoint import Event, Snapshot
+from plasticity_rl.records.folder import Picture, Score
+from plasticity_rl.training import learner
+from plasticity_rl.training.learner import Learner
 
 LABELS: dict[str, Any] = {
     "benchmark": "random-labels:images=60,tasks=3,updates=40",

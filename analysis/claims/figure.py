@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from analysis.claims.results import Result
-from analysis.drawing import Look, Picture, canvas, legend, looks, picture, style
-from analysis.statistics import estimate, mean
+from analysis.figures.style import Look, Picture, canvas, legend, looks, picture, style
+from analysis.statistics.bootstrap import estimate, mean
 
 FRESH = "fresh control"
 FEW = 3

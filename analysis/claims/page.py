@@ -10,8 +10,8 @@ from analysis.claims.predicates import Any, Finding, Predicate, outcome
 from analysis.claims.results import Result
 from analysis.claims.verdicts import VERDICTS, first, last
 from analysis.format import count, number
-from analysis.grids import cell
-from analysis.statistics import estimate, mean
+from analysis.report.tables import cell
+from analysis.statistics.bootstrap import estimate, mean
 
 INTRODUCTION = (
     "# Claims of papers, tried here",

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.statistics import Estimate, Statistic, bootstrap, estimate
+from analysis.statistics.bootstrap import Estimate, Statistic, bootstrap, estimate
 
 Outcome = Literal["reproduced", "not reproduced", "not decided at this scale"]
 OUTCOMES: dict[bool | None, Outcome] = {True: "reproduced", False: "not reproduced", None: "not decided at this scale"}

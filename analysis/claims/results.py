@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.load import load
-from analysis.scores import score
+from analysis.data.load import load
+from analysis.scores.setting import score
 from plasticity_rl.checks import UsageError
 
 MEASURES = ("dead_fraction", "dead_fraction_fresh", "weight_norm", "effective_learning_rate")

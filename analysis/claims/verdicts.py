@@ -11,8 +11,8 @@ import numpy as np
 
 from analysis.claims.predicates import All, Any, Finding, Predicate, above, below
 from analysis.claims.results import Result
-from analysis.statistics import mean
-from analysis.verdict import FIRST_AND_LAST
+from analysis.scores.verdict import FIRST_AND_LAST
+from analysis.statistics.bootstrap import mean
 
 KEPT = 0.9
 """the share of the first visits' score that a network which keeps its trainability has in the last ones"""

@@ -16,17 +16,17 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.impala import IMPALA
-from agents.on_policy import RolloutLoop
-from envs.atari import Atari
-from envs.pools import Step
+from agents.loops.rollout import RolloutLoop
+from envs.reinforcement.atari import Atari
+from envs.reinforcement.pool import Step
 from envs.sequences import Visit, sequence
-from launch.join import connect
-from launch.runner import prepare
+from launch.ray_cluster import connect
+from launch.run.runner import prepare
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import Nature
-from plasticity_rl.optimizers import RMSprop
-from plasticity_rl.runs import Tick
-from plasticity_rl.schedules import Constant
+from plasticity_rl.networks.specs import Nature
+from plasticity_rl.optim.optimizers import RMSprop
+from plasticity_rl.optim.schedules import Constant
+from plasticity_rl.records.folder import Tick
 
 ENVIRONMENTS = 8  # of each actor
 WARM = 4  # updates for each actor's unrolls before the clock starts

@@ -40,7 +40,7 @@ def bench_population(
     _check_seconds(seconds)
     if not all(0 < each <= 4096 for each in members) or len(set(members)) < len(members):
         raise UsageError("members must lie in [1, 4096], each named once")
-    from launch.bench.population import measure
+    from launch.bench.members import measure
 
     chosen = pick(device)
     measure(members or (1, 5, 32, 128, *((256, 1024) if chosen == "cuda" else ())), seconds, chosen)
@@ -71,7 +71,7 @@ def bench_train(
         raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
     if not agents or len(set(agents)) < len(agents):
         raise UsageError("agents must name at least one, each once")
-    from launch.bench.train import measure
+    from launch.bench.peers.train import measure
 
     measure(agents, cleanrl and cleanrl.expanduser().resolve(), seconds, rounds, peers.expanduser().resolve())
     return DONE
@@ -100,7 +100,7 @@ def bench_interventions(
     if not networks or len(set(networks)) < len(networks) or len(set(only)) < len(only):
         raise UsageError("networks must name at least one, and each network and method once")
     allow(plugin)
-    from launch.show import words
+    from launch.config.show import words
 
     known = words("method")
     chosen = [choose("method", word, known, "`python -m launch interventions` lists them") for word in only]
@@ -153,7 +153,7 @@ def bench_actors(*, actors: tuple[int, ...] = (1, 2, 4), seconds: float = 10.0, 
         raise UsageError(f"seconds must lie in (0, 3600) and step-time in [0, 60), not {seconds} and {step_time}")
     if not actors or not all(0 < each <= 256 for each in actors):
         raise UsageError("actors must name at least one number in [1, 256]")
-    from launch.join import prepare_ray
+    from launch.ray_cluster import prepare_ray
 
     prepare_ray(None)
     from launch.bench.actors import measure
@@ -173,7 +173,7 @@ def bench_path(*, actors: int = 2, receivers: int = 64, seconds: float = 5.0) ->
     _check_seconds(seconds)
     if not 1 <= actors <= 256 or not 0 <= receivers <= 1024:
         raise UsageError(f"actors must lie in [1, 256] and receivers in [0, 1024], not {actors} and {receivers}")
-    from launch.join import prepare_ray
+    from launch.ray_cluster import prepare_ray
 
     prepare_ray(None)
     from launch.bench.path import measure

@@ -18,14 +18,14 @@ from rich.table import Table
 
 from agents.dqn import DQN
 from agents.supervised import Supervised
-from launch.interventions import passes_again
-from launch.runner import THREADS
-from launch.words import part_class
+from launch.config.methods import passes_again
+from launch.config.parse import part_class
+from launch.run.runner import THREADS
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Intervention, assemble
-from plasticity_rl.learner import Learner
-from plasticity_rl.networks import MLP, Nature
-from plasticity_rl.optimizers import Adam
+from plasticity_rl.networks.specs import MLP, Nature
+from plasticity_rl.optim.optimizers import Adam
+from plasticity_rl.training.learner import Learner
 
 MEMBERS = (1, 5)
 COMPILING = 14  # seconds that a method takes besides its windows, about

@@ -9,13 +9,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from agents.diagnostics import HELD, Diagnostics
+from agents.diagnostics.rows import HELD, Diagnostics
 from analysis.format import count
 from launch.bench.interventions import Update
-from launch.runner import THREADS
-from launch.words import DEFAULTS, experiment
-from plasticity_rl.networks import MLP, Nature
-from plasticity_rl.runs import Metric
+from launch.config.parse import DEFAULTS, experiment
+from launch.run.runner import THREADS
+from plasticity_rl.networks.specs import MLP, Nature
+from plasticity_rl.records.folder import Metric
 
 BENCHMARKS = {"mlp": "random-labels", "nature": "atari"}
 EVERY = {network: DEFAULTS[benchmark]["diagnose_every"] for network, benchmark in BENCHMARKS.items()}  # updates

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import torch
 from rich.console import Console
 
-from agents.actor import Actor
-from agents.off_policy import ReplayLoop
-from agents.remote import Crew, OnRay, flat
+from agents.acting.actor import Actor
+from agents.acting.remote import Crew, OnRay, flat
+from agents.loops.replay import ReplayLoop
 from launch.bench.actors import FRAMES, Stub
-from launch.join import connect
-from launch.runner import prepare
+from launch.ray_cluster import connect
+from launch.run.runner import prepare
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks import Nature
-from plasticity_rl.optimizers import Adam
-from plasticity_rl.schedules import Constant
+from plasticity_rl.networks.specs import Nature
+from plasticity_rl.optim.optimizers import Adam
+from plasticity_rl.optim.schedules import Constant
 
 ENVIRONMENTS, UNROLL, CAPACITY = 64, 32, 20_000  # environments of each actor, steps of an unroll, rows x environments of the replay
 WARM = 12  # unrolls before the clock starts: the replay is full then, and all its memory taken
@@ -52,7 +52,7 @@ def stub_player() -> type:
         def unroll(self, weights: Any, order: Any) -> Any:
             import numpy as np
 
-            from agents.player import Unroll
+            from agents.acting.worker import Unroll
 
             if order.steps not in self.made:
                 draw = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rliable import library, metrics
 
-from analysis.aggregates import NAMES, Intervals, intervals
+from analysis.statistics.aggregates import NAMES, Intervals, intervals
 
 ALGORITHMS, RUNS, TASKS = 6, 10, 57
 MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3

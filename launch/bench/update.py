@@ -15,11 +15,11 @@ from torch import nn
 
 from agents.supervised import Supervised
 from analysis.format import count
-from launch.runner import THREADS
+from launch.run.runner import THREADS
 from plasticity_rl.interventions import NormalizeAndProject, assemble
-from plasticity_rl.learner import Learner
-from plasticity_rl.networks import MLP
-from plasticity_rl.optimizers import Adam
+from plasticity_rl.networks.specs import MLP
+from plasticity_rl.optim.optimizers import Adam
+from plasticity_rl.training.learner import Learner
 
 MEMBERS = (1, 5, 32, 128)
 ROUNDS = 5

@@ -15,7 +15,7 @@ def show(word: str | None = None, /, *, plugin: Plugins = ()) -> int:
         word: one of the words
         plugin: a module with methods of your own
     """
-    from launch.show import print_all, print_page
+    from launch.config.show import print_all, print_page
 
     allow(plugin)
     if word is None:
@@ -35,7 +35,7 @@ def interventions(word: str | None = None, /, *, markdown: bool = False, plugin:
     """
     if word is not None and markdown:
         raise UsageError("--markdown prints all methods; leave the word out")
-    from launch.interventions import print_all, print_markdown, print_page
+    from launch.config.methods import print_all, print_markdown, print_page
 
     allow(plugin)
     if word is not None:
@@ -65,13 +65,13 @@ def cluster_check(
         address: where; `auto` finds one on this machine
         open: look at one that lets everybody in, too
     """
-    from launch.cluster_check import examine
+    from launch.cluster.check import examine
 
     return examine(address, open)
 
 
 def cluster_token() -> int:
     """Make the token of Ray clusters, ~/.ray/auth_token, where there is none, and see that nobody else can read it."""
-    from launch.cluster_check import make_token
+    from launch.cluster.check import make_token
 
     return make_token()

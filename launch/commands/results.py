@@ -31,7 +31,7 @@ def report(
     """
     from rich.console import Console
 
-    from analysis.report import terminal_table, write_report
+    from analysis.report.page import terminal_table, write_report
 
     if not folders:
         raise UsageError("report needs a folder of runs")
@@ -58,7 +58,7 @@ def mechanisms(
     """
     from rich.console import Console
 
-    from analysis.mechanism_page import write_page
+    from analysis.mechanisms.page import write_page
 
     if not folders:
         raise UsageError("mechanisms needs a folder of runs")
@@ -80,7 +80,7 @@ def compare(a: str, b: str, /, *, runs: Path = Path("runs")) -> int:
         b: the other one
         runs: folder of the runs whose chains are named by label
     """
-    from launch.compare import compare
+    from analysis.compare import compare
 
     compare(a, b, runs)
     return DONE
@@ -93,7 +93,7 @@ def board(folder: Path, /, *, port: int = 6006) -> int:
         folder: folder of runs; those begun later are shown by the next call
         port: TCP port; 0 takes a free one
     """
-    from launch.board import serve
+    from launch.tracking.tensorboard import serve
 
     return serve(folder, port)
 
@@ -104,7 +104,7 @@ def rebuild_board(run: Path, /) -> int:
     Args:
         run: a run's folder, runs/NAME/KEY
     """
-    from launch.board import rebuild
+    from launch.tracking.tensorboard import rebuild
 
     rebuild(run)
     return DONE
@@ -122,7 +122,7 @@ def watch(folder: Path, /, *, once: bool = False, every: float = 2.0) -> int:
     """
     if not 0.1 <= every <= 3600:
         raise UsageError(f"every must lie in [0.1, 3600], not {every:g}")
-    from launch.watch import watch
+    from launch.run.watch import watch
 
     watch(folder, once, every)
     return DONE
@@ -156,7 +156,7 @@ def play(
         seed: of the episodes' starts and of the policy's chance
         plugin: a module with methods of your own that the run has
     """
-    from launch.play import play
+    from launch.checkpoints.play import play
 
     allow(plugin)
     play(run, member, task, episodes, checkpoint, video, steps, seed)
@@ -190,7 +190,7 @@ def probe(
         device: auto takes a GPU where there is one
         eager: do not compile the updates
     """
-    from launch.probe import probe
+    from launch.checkpoints.probe import probe
 
     allow(plugin)
     probe(run, checkpoint, targets, updates, functions, pick(device), not eager)

@@ -10,7 +10,7 @@ import tyro
 from launch.commands.options import DONE, Address, Count, Device, Plugins, Project, Words, allow, pick
 from launch.commands.results import report
 from plasticity_rl.checks import UsageError
-from plasticity_rl.runs import is_done
+from plasticity_rl.records.folder import is_done
 
 
 def demo(*, runs: Path = Path("runs"), eager: bool = False) -> int:
@@ -20,8 +20,8 @@ def demo(*, runs: Path = Path("runs"), eager: bool = False) -> int:
         runs: folder of all runs; the demo's go to its folder `demo`, and a second call resumes or skips them
         eager: do not compile the update
     """
-    from launch.destination import Destination
-    from launch.sweep import run_sweep
+    from launch.run.store import Destination
+    from launch.run.sweep import run_sweep
     from launch.sweeps.demo import EXPERIMENTS
 
     failed = run_sweep(EXPERIMENTS, Destination(runs, "demo"), "cpu", not eager)
@@ -87,7 +87,7 @@ def run(
         eager: do not compile the update
         other_code: go on with a run that other code began
     """
-    from launch.words import experiment, read_experiment
+    from launch.config.parse import experiment, read_experiment
 
     allow(plugin)
     said = read_experiment(file) if file else {}
@@ -112,15 +112,15 @@ def run(
     _refuse_without_wandb(wandb)
     described = experiment(said | {field: value for field, value in given.items() if value is not None}, device)
 
-    from launch import runner
-    from launch.destination import Destination
+    from launch.run import runner
+    from launch.run.store import Destination
 
     if address and not described.actors:
         raise UsageError("--address is of the Ray cluster that actors run on; --actors says how many")
-    from launch.join import reach
+    from launch.ray_cluster import reach
 
     reach(address)
-    from launch.resources import check
+    from launch.run.resources import check
 
     train, to, where = functools.partial(runner.train_here, address=address), Destination(runs, name, wandb), pick(device)
     if not is_done(to.folder(described.key)):
@@ -174,9 +174,9 @@ def sweep(
             they are not here
         other_code: go on with runs that other code began
     """
-    from launch.destination import Destination
-    from launch.mirror import Mirror
-    from launch.sweep import print_sweep, read_sweep, run_sweep, run_sweep_on_ray
+    from launch.run.mirror import Mirror
+    from launch.run.store import Destination
+    from launch.run.sweep import print_sweep, read_sweep, run_sweep, run_sweep_on_ray
 
     if not 0 < at_once <= 100_000:
         raise UsageError(f"at-once must lie in [1, 100000], not {at_once}")
@@ -219,7 +219,7 @@ def claims(
         eager: do not compile the updates
         other_code: go on with runs that other code began
     """
-    from launch.claims import print_claims, run_claims
+    from launch.claims.run import print_claims, run_claims
 
     if dry_run:
         print_claims(numbers, scale, runs)
@@ -283,11 +283,11 @@ def tune(
             f"not {trials}, {seed}, {grace:g}, {reduction:g}, {best}"
         )
     allow(plugin)
-    from launch.join import prepare_ray
+    from launch.ray_cluster import prepare_ray
 
     prepare_ray(address)
-    from launch import tune
-    from launch.destination import Destination
+    from launch.cluster import tune
+    from launch.run.store import Destination
 
     said, search = tune.read_search(file, field)
     words = tune.draw(said, search, trials, seed)
@@ -306,6 +306,6 @@ def _check_shares(cpus: float, gpus: float, retries: int) -> None:
 
 def _refuse_without_wandb(project: str | None) -> None:
     if project is not None:
-        from launch.weights_and_biases import package
+        from launch.tracking.weights_and_biases import package
 
         package()

@@ -1,4 +1,4 @@
-"""The shape of an intervention, and the one primitive that refreshes share."""
+"""The shape of an intervention."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.layers import Layer, Params
-from plasticity_rl.optimizers import Net, Optimizer
+from plasticity_rl.networks.layers import Layers, Params
+from plasticity_rl.optim.optimizers import Net, Optimizer
 
-Layers = tuple[Layer, ...]
 State = dict[str, Tensor]
-Part = Literal["all", "hidden", "heads"]
 
 
 class Seen(NamedTuple):
@@ -140,71 +138,3 @@ class Refresh(Intervention, ABC):
     def syncs_target(self) -> bool:
         """Does it reach an agent's target network too?"""
         return False
-
-
-def select(layers: Layers, part: Part) -> Layers:
-    """The layers of that part."""
-    return tuple(layer for layer in layers if part == "all" or layer.head == (part == "heads"))
-
-
-def own_units(layers: Layers) -> Layers:
-    """Hidden layers whose units are theirs alone."""
-    return tuple(layer for layer in select(layers, "hidden") if not layer.shared)
-
-
-def tops(layers: Layers) -> Layers:
-    """The last hidden layers: those that a head reads."""
-    heads = {layer.name for layer in layers if layer.head}
-    return tuple(layer for layer in layers if heads & set(layer.readers))
-
-
-def overwrite(net: Net, masks: Params, values: Params) -> Net:
-    """Take `values` where `masks` hold, and forget the optimizer's memory there. Both map parameter names to tensors of their shape."""
-    params = {name: torch.where(masks[name], values[name], old) if name in masks else old for name, old in net.params.items()}
-
-    def forgotten(name: str, memory: Tensor) -> Tensor:
-        mask = masks[name] if memory.shape == masks[name].shape else masks[name].all()  # one age of all, from a method that is `whole`
-        return memory.masked_fill(mask, 0.0)
-
-    slots = {
-        slot: {name: forgotten(name, old) if name in masks else old for name, old in memory.items()} for slot, memory in net.slots.items()
-    }
-    return Net(params, slots)
-
-
-def unit_masks(layer: Layer, layers: Layers, units: Tensor, net: Net) -> tuple[Params, Params]:
-    """Which elements belong to the marked `units` (a bool each): masks of what makes them (rows of the layer's own parameters), and masks
-    of what reads them (columns of its readers' weights). Units of a residual stream belong to no layer alone and have none."""
-    assert not layer.shared, layer.name
-    rows = {name: units.view(-1, *(1,) * (net.params[name].ndim - 1)).expand_as(net.params[name]) for name in layer.own}
-    columns = {}
-    for reader in layers:
-        if reader.name in layer.readers:
-            for name in reader.weights:
-                weight = net.params[name]
-                read = units.repeat_interleave(layer.columns).repeat(layer.copies)
-                columns[name] = read.view(1, -1, *(1,) * (weight.ndim - 2)).expand_as(weight)
-    return rows, columns
-
-
-def check_recycled(who: str, layers: Layers) -> None:
-    """Raises UsageError where a recycled unit would be mute for ever. For `require` of what recycles."""
-    for layer in own_units(layers):
-        for reader in layers:
-            if reader.powered and reader.name in layer.readers:
-                raise UsageError(
-                    f"{who} sets a unit's outgoing weights to 0, where powerprop gives them no gradient: "
-                    f"units of {layer.name} would be mute for ever; take one of the two"
-                )
-
-
-def recycle(net: Net, fresh: Params, marked: dict[str, Tensor], layers: Layers) -> Net:
-    """New incoming weights, no bias and no outgoing weights for the marked units (a bool each) of some layers, and no memory of them."""
-    zeros = {name: torch.zeros_like(param) for name, param in net.params.items()}
-    newborn = fresh | {layer.bias: zeros[layer.bias] for layer in layers if layer.bias is not None}
-    masks = [unit_masks(layer, layers, marked[layer.name], net) for layer in layers if layer.name in marked]
-    for rows, _ in masks:  # all of them before any column: a recycled unit must not speak to a recycled reader either
-        net = overwrite(net, rows, newborn)
-    for _, columns in masks:
-        net = overwrite(net, columns, zeros)
-    return net

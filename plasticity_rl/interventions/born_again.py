@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError, check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, overwrite, select
-from plasticity_rl.layers import Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.interventions.recycling import overwrite
+from plasticity_rl.networks.layers import Layers, Params, select
+from plasticity_rl.optim.optimizers import Net
 
 
 @dataclass(frozen=True)

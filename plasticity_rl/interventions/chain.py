@@ -5,10 +5,10 @@ from typing import Any
 
 from plasticity_rl.checks import UsageError, check_repeats
 from plasticity_rl.interventions.base import Intervention, Refresh
-from plasticity_rl.layers import Ends
-from plasticity_rl.network import Network
-from plasticity_rl.networks import NetworkSpec
-from plasticity_rl.optimizers import Optimizer
+from plasticity_rl.networks.layers import Ends
+from plasticity_rl.networks.network import Network
+from plasticity_rl.networks.specs import NetworkSpec
+from plasticity_rl.optim.optimizers import Optimizer
 
 Chain = tuple[Intervention, ...]
 

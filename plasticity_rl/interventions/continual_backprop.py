@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, check_recycled, own_units, recycle
-from plasticity_rl.layers import Layer, Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.interventions.recycling import check_recycled, recycle
+from plasticity_rl.networks.layers import Layer, Layers, Params, own_units
+from plasticity_rl.optim.optimizers import Net
 
 TINY = 1e-12  # a unit whose incoming weights are all zero has no length to be divided by
 

@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Part, Refresh, State, select
-from plasticity_rl.optimizers import Net
+from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.networks.layers import Layers, Part, select
+from plasticity_rl.optim.optimizers import Net
 
 TINY = 1e-12  # a weight of zeros has no nearest orthogonal one and stays
 

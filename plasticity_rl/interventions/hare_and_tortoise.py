@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State
-from plasticity_rl.layers import Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.networks.layers import Layers, Params
+from plasticity_rl.optim.optimizers import Net
 
 
 @dataclass(frozen=True)

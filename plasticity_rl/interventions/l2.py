@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Intervention, Layers, Seen, State
-from plasticity_rl.layers import Params
+from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.networks.layers import Layers, Params
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError, check
-from plasticity_rl.interventions.base import Intervention, Layers, Seen, State, select
-from plasticity_rl.layers import Params
-from plasticity_rl.optimizers import Net, Optimizer
-from plasticity_rl.schedules import check_updates
+from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.networks.layers import Layers, Params, select
+from plasticity_rl.optim.optimizers import Net, Optimizer
+from plasticity_rl.optim.schedules import check_updates
 
 
 @dataclass(frozen=True)

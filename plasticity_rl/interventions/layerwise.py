@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite, select
-from plasticity_rl.layers import Layer, Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.recycling import overwrite
+from plasticity_rl.networks.layers import Layer, Layers, Params, select
+from plasticity_rl.optim.optimizers import Net
 
 TINY = 1e-12  # a weight of zeros cannot be rescaled and stays
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Intervention
-from plasticity_rl.optimizers import Optimizer
+from plasticity_rl.optim.optimizers import Optimizer
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from plasticity_rl.activations import HOMOGENEOUS
 from plasticity_rl.checks import UsageError, check
-from plasticity_rl.interventions.base import Intervention, Layers, State, select
-from plasticity_rl.layers import Params
+from plasticity_rl.interventions.base import Intervention, State
+from plasticity_rl.networks.activations import HOMOGENEOUS
+from plasticity_rl.networks.layers import Layers, Params, select
 
 TINY = 1e-12  # a weight of zeros, as when all that it reads is recycled, has no direction to be held in and stays
 

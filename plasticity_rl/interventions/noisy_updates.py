@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Intervention, Layers, Part, Seen, State, select
-from plasticity_rl.layers import Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.networks.layers import Layers, Params, Part, select
+from plasticity_rl.optim.optimizers import Net
 
 
 @dataclass(frozen=True)

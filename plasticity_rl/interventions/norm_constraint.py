@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Intervention, Layers, Part, State, select
-from plasticity_rl.layers import Layer, Params
+from plasticity_rl.interventions.base import Intervention, State
+from plasticity_rl.networks.layers import Layer, Layers, Params, Part, select
 
 TINY = 1e-12  # a weight of zeros has no direction to be held in and stays
 

@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite
-from plasticity_rl.layers import GATE, Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.recycling import overwrite
+from plasticity_rl.networks.layers import GATE, Layers, Params
+from plasticity_rl.optim.optimizers import Net
 
 
 @dataclass(frozen=True)

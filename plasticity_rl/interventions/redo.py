@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, check_recycled, own_units, recycle
+from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.recycling import check_recycled, recycle
 from plasticity_rl.metrics.units import dormant
-from plasticity_rl.optimizers import Net
+from plasticity_rl.networks.layers import Layers, own_units
+from plasticity_rl.optim.optimizers import Net
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ from typing import ClassVar, Literal
 import torch
 
 from plasticity_rl.checks import UsageError, check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, State, overwrite, select
-from plasticity_rl.optimizers import Net, Optimizer
+from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.recycling import overwrite
+from plasticity_rl.networks.layers import Layers, select
+from plasticity_rl.optim.optimizers import Net, Optimizer
 
 
 @dataclass(frozen=True)

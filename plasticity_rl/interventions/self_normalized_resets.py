@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError, check
-from plasticity_rl.interventions.base import Evidence, Layers, Refresh, Seen, State, check_recycled, own_units, recycle
-from plasticity_rl.layers import Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.interventions.recycling import check_recycled, recycle
+from plasticity_rl.networks.layers import Layers, Params, own_units
+from plasticity_rl.optim.optimizers import Net
 
 
 @dataclass(frozen=True)

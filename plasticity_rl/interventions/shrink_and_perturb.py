@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Layers, Part, Refresh, State, select
-from plasticity_rl.optimizers import Net, Optimizer
+from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.networks.layers import Layers, Part, select
+from plasticity_rl.optim.optimizers import Net, Optimizer
 
 
 @dataclass(frozen=True)

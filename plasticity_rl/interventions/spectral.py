@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Intervention, Layers, Seen, State
-from plasticity_rl.layers import Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.networks.layers import Layers, Params
+from plasticity_rl.optim.optimizers import Net
 
 TINY = 1e-30
 

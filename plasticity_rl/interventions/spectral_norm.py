@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Intervention, Layers, State
-from plasticity_rl.layers import Params
-from plasticity_rl.weights import iterated
+from plasticity_rl.interventions.base import Intervention, State
+from plasticity_rl.networks.layers import Layers, Params
+from plasticity_rl.networks.weights import iterated
 
 
 @dataclass(frozen=True)

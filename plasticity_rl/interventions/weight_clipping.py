@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Intervention, Layers, State, select
-from plasticity_rl.layers import Params
+from plasticity_rl.interventions.base import Intervention, State
+from plasticity_rl.networks.layers import Layers, Params, select
 
 
 @dataclass(frozen=True)

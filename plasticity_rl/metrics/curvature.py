@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, vjp, vmap
 
-from plasticity_rl.layers import Params
 from plasticity_rl.metrics.ranks import effective_rank, singular_values
+from plasticity_rl.networks.layers import Params
 
 
 class Eigenvalues(NamedTuple):

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from plasticity_rl.interventions.base import unit_masks
-from plasticity_rl.layers import Layer, Params
-from plasticity_rl.optimizers import Net
+from plasticity_rl.networks.layers import Layer, Params, unit_masks
+from plasticity_rl.optim.optimizers import Net
 
 
 def churn(before: Tensor, after: Tensor) -> Tensor:
@@ -70,7 +69,7 @@ def reliance(loss: Callable[[Params], Tensor], params: Params, layer: Layer, lay
     net, base = Net(params, {}), loss(params)
 
     def rise(unit: Tensor) -> Tensor:
-        _, columns = unit_masks(layer, layers, unit, net)
+        _, columns = unit_masks(layer, layers, unit, net.params)
         return loss(params | {name: torch.where(mask, 0.0, params[name]) for name, mask in columns.items()}) - base
 
     return vmap(rise, chunk_size=chunk)(torch.eye(layer.units, dtype=torch.bool, device=params[layer.weight].device))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from plasticity_rl.layers import Layer, Params
+from plasticity_rl.networks.layers import Layer, Params
 
 
 def weight_norm(params: Params, layers: tuple[Layer, ...]) -> dict[str, Tensor]:

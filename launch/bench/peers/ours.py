@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from launch import words
+from launch.config import parse
 
 NAME = "plasticity-rl"
 EMULATOR = "EnvPool"
@@ -18,14 +18,14 @@ def train(every: int, said: dict[str, Any]) -> None:
     """Until killed: an experiment in words, with a report after every so many steps of a member, which must be whole steps of the pool."""
     import torch
 
-    from agents import loop
-    from launch.runner import prepare
-    from plasticity_rl.runs import Tick
+    from agents.loops import base
+    from launch.run.runner import prepare
+    from plasticity_rl.records.folder import Tick
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    experiment = words.experiment(said, device)
+    experiment = parse.experiment(said, device)
     prepare(experiment, device)
-    loop.TICK = every // experiment.agent.environments
+    base.TICK = every // experiment.agent.environments
     for event in experiment.agent.train(experiment, device, True, None):
         if isinstance(event, Tick) and event.steps % every == 0:
             report(event.steps * experiment.members)
@@ -33,7 +33,7 @@ def train(every: int, said: dict[str, Any]) -> None:
 
 def emulate(environments: int, said: dict[str, Any]) -> None:
     """Until killed: the benchmark with uniformly random actions and no learner."""
-    benchmark = words.experiment(said).benchmark
+    benchmark = parse.experiment(said).benchmark
     pool = benchmark.pool(benchmark.visits()[0], np.arange(environments)[None], THREADS, 0)
     generator, done = np.random.default_rng(0), 0
     pool.reset()

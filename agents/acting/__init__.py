@@ -1,0 +1,1 @@
+"""Acting: policies, pools with their episodes, workers in other processes."""

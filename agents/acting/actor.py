@@ -1,0 +1,82 @@
+"""An actor: a pool of environments, the stacks of frames that a policy sees, and the episodes going on in them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.data.frames import pushed
+from envs.reinforcement.pool import Pool, Step
+
+
+class Episode(NamedTuple):
+    """An episode that ended, of one member."""
+
+    member: int
+    environment: int
+    """of the member's"""
+    score: float
+    """undiscounted, unclipped"""
+
+
+class Tally:
+    """The returns so far of the episodes that S members x B environments are in."""
+
+    def __init__(self, members: int, environments: int) -> None:
+        self._returns = np.zeros((members, environments))
+
+    def add(self, step: Step) -> list[Episode]:
+        """Count a step's rewards; returns the episodes that ended with it."""
+        self._returns += step.rewards.reshape(self._returns.shape)
+        ended = (step.terminated | step.truncated).reshape(self._returns.shape)
+        episodes = [Episode(int(member), int(column), float(self._returns[member, column])) for member, column in np.argwhere(ended)]
+        self._returns[ended] = 0.0
+        return episodes
+
+    def cut(self, columns: slice = slice(None)) -> list[Episode]:
+        """The episodes in some environments of each member are over before their end."""
+        numbers = range(self._returns.shape[1])[columns]
+        episodes = [Episode(member, column, float(row[column])) for member, row in enumerate(self._returns) for column in numbers]
+        self._returns[:, columns] = 0.0
+        return episodes
+
+
+class Actor:
+    """S members x B environments in one pool, on the learner's device. `send`, then learn while the emulator steps, then `receive`."""
+
+    def __init__(self, pool: Pool, members: int, stack: int, device: str) -> None:
+        self._pool, self._shape, self._stack, self._device = pool, (members, pool.num_envs // members), stack, device
+        self._tally = Tally(*self._shape)
+        step = pool.reset()
+        self.frames = self._tensor(step.observations)
+        """(S, B, *frame), the newest"""
+        self.ages = torch.zeros(self._shape, dtype=torch.int64, device=device)
+        """how many frames of its episode came before each, at most stack - 1"""
+        self._stacks = self.frames.unsqueeze(-1).repeat_interleave(stack, -1)  # the newest last
+
+    @property
+    def observations(self) -> Tensor:
+        """What the policy sees: (S, B, stack, *frame), or (S, B, *frame) where stack is 1; laid out as by `Frames`."""
+        return self.frames if self._stack == 1 else self._stacks.movedim(-1, 2)
+
+    def send(self, actions: Tensor) -> None:
+        """Let every environment take its action, (S, B)."""
+        self._pool.send(actions.cpu().numpy().reshape(-1).astype(np.int32))
+
+    def receive(self) -> tuple[Step, list[Episode]]:
+        """What came of it, and the episodes that ended."""
+        step = self._pool.recv()
+        self.frames = self._tensor(step.observations)
+        first = self._tensor(step.first)
+        self.ages = torch.where(first, 0, (self.ages + 1).clamp(max=self._stack - 1))
+        self._stacks = pushed(self._stacks, self.frames, first)
+        return step, self._tally.add(step)
+
+    def close(self) -> list[Episode]:
+        """Give up the environments; returns the episodes that this cut, with their returns so far."""
+        self._pool.close()
+        return self._tally.cut()
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device).view(*self._shape, *values.shape[1:])

@@ -1,0 +1,56 @@
+"""What acting takes besides environments and a policy's parameters, the same in the learner's process and in a remote actor's."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.acting.random_streams import Chance
+from envs.sequences import Visit
+from plasticity_rl.experiment import MAX_SEED
+from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.network import Network
+from plasticity_rl.seeds import derive
+from plasticity_rl.training.compilation import compiled
+from plasticity_rl.training.lift import in_turn, lift
+
+
+def lifted_act(agent: Any, network: Network, at_once: int, compile: bool, judged: bool = False) -> Callable[..., dict[str, Tensor]]:
+    """`agent.act` of all members: (params, observations, drawn, shared) -> what it says, and where it is `judged` the `values` of what is
+    observed. `at_once`: how many of them by one call."""
+
+    def one(params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[str, Tensor]:
+        said = agent.act(network, params, observations, drawn, shared)
+        if not judged or "values" in said:
+            return said
+        return said | {"values": agent.judge(network.apply(params, observations, task=shared["task"])[0])["values"]}
+
+    act = lift(one, in_dims=(0, 0, 0, None))
+    act = compiled(act) if compile else act
+    return in_turn(act, at_once, shared=1)
+
+
+def draw(chance: Chance, agent: Any, network: Network, outputs: int, at: int, environments: int, suffix: str = "") -> dict[str, Tensor]:
+    """The random numbers of decision `at` among so many `outputs`, (S, environments, ...) each; a `suffix` names streams of one's own."""
+    drawn = {"uniform": chance.uniform(at, f"explore{suffix}", environments, agent.draws(outputs))}
+    if network.noise:
+        drawn["noise"] = chance.normal(at, f"acting noise{suffix}", environments, network.noise)
+    return drawn
+
+
+def shared(benchmark: Any, visit: Visit, epsilon: float, device: str) -> dict[str, Tensor]:
+    """What all members' decisions have in common: the chance of a random action, and which task it is."""
+    return {"epsilon": torch.tensor(epsilon, device=device), "task": torch.tensor(benchmark.names.index(visit.task), device=device)}
+
+
+def pool_seeds(seed: int, members: int, environments: int, step: int, purpose: str) -> np.ndarray:
+    """A seed for each environment that is made at a step of the run, (S, environments), all different."""
+    seeds: dict[int, None] = {}
+    for member in range(members):
+        for environment in range(environments):
+            tries = (derive(seed, member, purpose, environment, step, again) % MAX_SEED for again in count())
+            seeds[next(each for each in tries if each not in seeds)] = None
+    return np.array(list(seeds)).reshape(members, environments)

@@ -1,0 +1,1 @@
+"""Experience: frames, replay, priorities, returns and rewards."""

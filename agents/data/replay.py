@@ -1,0 +1,179 @@
+"""Replay that stores each frame once; observations are stacked, and n-step returns summed, by index when they are asked for."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.data.frames import Frames
+from agents.data.priorities import Priorities
+
+CONTINUES, TERMINATED, CUT = 0, 1, 2
+
+
+class Replay:
+    """A ring of rows, one a step of the pool; S members x B environments side by side, each member sampling its own columns.
+
+    Row t holds the frame in which an action is chosen, and, once it is known, what followed. A row without a transition (an episode's last
+    frame) is never sampled, nor is one whose stack reaches into overwritten rows. Members do not share data.
+    """
+
+    def __init__(
+        self,
+        members: int,
+        environments: int,
+        capacity: int,
+        frame: tuple[int, ...],
+        dtype: str,
+        stack: int,
+        prioritised: bool,
+        device: str,
+        compile: bool = False,
+    ) -> None:
+        """`capacity` is in steps of one member; `frame` the shape of a single frame; `stack` how many make an observation."""
+        self.rows, self.environments = max(capacity // environments, stack + 2), environments
+        self.frames = Frames(self.rows, members, environments, frame, dtype, stack, device, compile)
+        shape = (self.rows, members, environments)
+        self.data = {
+            "frames": self.frames.frames,
+            "ages": self.frames.ages,
+            "actions": torch.zeros(shape, dtype=torch.int64, device=device),
+            "rewards": torch.zeros(shape, device=device),
+            "ends": torch.zeros(shape, dtype=torch.uint8, device=device),
+            "tasks": torch.zeros(shape, dtype=torch.int64, device=device),
+        }
+        count = self.rows * environments
+        self.real = Priorities(members, count, device)
+        """1 for a row that can be sampled: index is row x environments + column"""
+        self.priorities = Priorities(members, count, device) if prioritised else None
+        self._highest = torch.ones(members, 1, device=device)
+        self._members = torch.arange(members, device=device)[:, None]
+        self.written = 0
+        """rows ever written since it was empty"""
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.written = 0
+        self.real.clear()
+        self._highest.fill_(1.0)
+        if self.priorities is not None:
+            self.priorities.clear()
+
+    @property
+    def size(self) -> int:
+        """Steps of one member that are held, ends of episodes included."""
+        return max(min(self.written, self.rows) - 1, 0) * self.environments
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of memory once it is full."""
+        sums = self.real.nbytes + (0 if self.priorities is None else self.priorities.nbytes)
+        return sum(tensor.nbytes for tensor in self.data.values()) + sums
+
+    def write_frames(self, frames: Tensor, ages: Tensor, actions: Tensor, task: int) -> None:
+        """A new row: the frames (S, B, *frame) in which actions (S, B) are taken, their ages, and the task that they are of."""
+        row = self.written % self.rows
+        # What came before a clearing is gone, in mid-episode too.
+        self.frames.write(row, slice(None), frames, ages.clamp(max=self.written))
+        self.data["actions"][row], self.data["tasks"][row] = actions, task
+        self.data["rewards"][row], self.data["ends"][row] = 0.0, CUT
+        reached = row + self.frames.stack  # it is gone, and so are those whose stacks reached into it
+        for first, last in ((row, min(reached, self.rows)), (0, max(reached - self.rows, 0))):
+            for each in filter(None, (self.real, self.priorities)):
+                each.write_row(first * self.environments, last * self.environments, 0.0)
+        self.written += 1
+
+    def write_outcome(self, rewards: Tensor, ends: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
+        """What came of the newest row, (S, B) each: rewards, CONTINUES / TERMINATED / CUT, whether the action was heeded at all, and its
+        first priorities, the highest so far where there are none."""
+        if self.written == 0:  # cleared since
+            return
+        row = (self.written - 1) % self.rows
+        self.data["rewards"][row], self.data["ends"][row] = rewards, ends
+        edges = row * self.environments, (row + 1) * self.environments
+        self.real.write_row(*edges, real.float())
+        if self.priorities is not None:
+            self.priorities.write_row(*edges, real * (self._highest if priorities is None else priorities))
+
+    def cut(self, frames: Tensor, ages: Tensor) -> None:
+        """The environments go away: their last frames (S, B, *frame) end every episode without an outcome."""
+        self.interrupt(slice(None))
+        self.write_frames(frames, ages, torch.zeros_like(ages), 0)
+
+    def interrupt(self, columns: slice) -> None:
+        """The episodes in some columns go no further than the newest row; what is written next is the frame that it led to."""
+        if self.written:
+            ends = self.data["ends"][(self.written - 1) % self.rows, :, columns]
+            ends.masked_fill_(ends == CONTINUES, CUT)
+
+    def sample(self, uniform: Tensor, steps: int, discount: float, share: float = 1.0, correction: float = 0.0) -> dict[str, Tensor]:
+        """A transition for each pair of numbers of `uniform` (S, batch, 2), in [0, 1).
+
+        A `share` of them is drawn uniformly, the rest in proportion to priorities; all uniformly without priorities. Returns inputs and
+        next_inputs (S, batch, stack, *frame), or (S, batch, *frame) where stack is 1; and (S, batch) each: actions, tasks, returns (the
+        sum of up to `steps` discounted rewards until the episode's end), discounts (of the value that follows; 0 after a termination),
+        index (for `prioritise`), and weights: importance 1 / probability to the power `correction`, over the batch's largest (Schaul
+        et al. 2016, arXiv 1511.05952); 0 for what is no transition, should there be nothing else.
+        """
+        index, weights = self._draw(uniform, share, correction)
+        rows, columns = index // self.environments, index % self.environments
+        returns, alive = torch.zeros_like(weights), torch.ones_like(weights)
+        discounts, reached = torch.ones_like(weights), rows
+        newest = (self.written - 1) % self.rows
+        for _ in range(steps):
+            at = reached, self._members, columns
+            alive = alive * (reached != newest)  # an outcome that is not known yet ends the sum as a cut does
+            returns = returns + alive * discounts * self.data["rewards"][at]
+            ends = torch.where(alive > 0, self.data["ends"][at], CONTINUES)
+            discounts = torch.where(alive > 0, discounts * discount, discounts) * (ends != TERMINATED)
+            reached = torch.where(alive > 0, (reached + 1) % self.rows, reached)
+            alive = alive * (ends == CONTINUES)
+        seen = self.frames.observations(torch.cat([rows, reached], 1), columns.repeat(1, 2))
+        inputs, next_inputs = seen.chunk(2, 1)
+        return {
+            "inputs": inputs,
+            "next_inputs": next_inputs,
+            "actions": self.data["actions"][rows, self._members, columns],
+            "tasks": self.data["tasks"][rows, self._members, columns],
+            "returns": returns,
+            "discounts": discounts,
+            "index": index,
+            "weights": weights,
+        }
+
+    def prioritise(self, index: Tensor, priorities: Tensor) -> None:
+        """New priorities (S, batch) of transitions that were sampled."""
+        if self.priorities is not None:
+            self._highest = torch.maximum(self._highest, priorities.amax(-1, keepdim=True))
+            self.priorities.write(index, priorities * self.real.values.gather(1, index))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The rows written so far, by name, for a checkpoint."""
+        named = {f"replay/{name}": tensor[: min(self.written, self.rows)] for name, tensor in self.data.items()}
+        named["replay/real"] = self.real.values
+        if self.priorities is not None:
+            named |= {"replay/priorities": self.priorities.values, "replay/highest": self._highest}
+        return named
+
+    def load(self, tensors: dict[str, Any], written: int) -> None:
+        """Go on from what `tensors` were, `written` rows in."""
+        self.written = written
+        for name, tensor in self.data.items():
+            tensor[: min(written, self.rows)] = tensors[f"replay/{name}"]
+        self.real.load(tensors["replay/real"])
+        if self.priorities is not None:
+            self.priorities.load(tensors["replay/priorities"])
+            self._highest = tensors["replay/highest"].to(self._highest.device)
+
+    def _draw(self, uniform: Tensor, share: float, correction: float) -> tuple[Tensor, Tensor]:
+        """Indices and importance weights, (S, batch) each."""
+        which, place = uniform.unbind(-1)
+        index = self.real.draw(place)
+        real = self.real.values.gather(1, index)
+        if self.priorities is None:
+            return index, real
+        shares = torch.where(self.priorities.total > 0, share, 1.0)  # all uniformly where every loss was 0
+        index = torch.where(which < shares, index, self.priorities.draw(place))
+        probability = shares * self.real.probability(index) + (1 - shares) * self.priorities.probability(index)
+        weights = probability.clamp(min=torch.finfo(probability.dtype).tiny) ** -correction
+        return index, weights / weights.amax(-1, keepdim=True) * self.real.values.gather(1, index)

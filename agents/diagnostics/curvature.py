@@ -1,0 +1,87 @@
+"""The costly diagnostics: curvature, the tangent kernel, examples' gradients, and what takes a pass for each unit or output."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.metrics import curvature, function, norms
+from plasticity_rl.networks.layers import Params, own_units
+from plasticity_rl.training.learner import Batch, Learner
+
+EXAMPLES = 64  # of the kernel and the Jacobian, those of Lyle et al. 2024 (arXiv 2402.18762), by a secondary source
+EIGENVALUES = 3
+
+
+class Curvature:
+    """Measured at every `curvature_every`-th update; one member after the other, for some of it takes many copies of a network."""
+
+    def __init__(self, learner: Learner, preferences: Callable[..., Tensor], tops: tuple[str, ...], experiment: Experiment) -> None:
+        self._learner, self._preferences, self._tops = learner, preferences, tops
+        self._every, self._separable = experiment.curvature_every, experiment.agent.separable
+        self._apart = tuple(layer for layer in own_units(learner.network.layers) if layer.name in tops)
+
+    def due(self, number: int) -> bool:
+        """Is update `number`, from 1, to be measured?"""
+        return self._every > 0 and number % self._every == 0
+
+    def measure(
+        self, untrained: Params, start: Params, held: Tensor | None, task: Tensor, batch: Batch, extras: tuple[Any, ...]
+    ) -> dict[str, Tensor]:
+        """All of it, (S,) each: of the loss on the batch just learned from, and of the outputs for the first 64 of the held examples."""
+        assert held is not None
+        rows: list[dict[str, Tensor]] = []
+        for member in range(self._learner.members):
+            one = lambda tree, m=member: tree_map(lambda tensor: tensor[m], tree)  # noqa: E731
+            given = one((held, task, batch, extras))
+            found: dict[str, Tensor] = {}
+            for suffix, params in (("", self._learner.net.params), ("_fresh", untrained)):
+                rows_of_one = self._of_loss(one(params), member, *given[2:]) | self._of_outputs(one(params), *given[:2])
+                found |= {name.replace("/", f"{suffix}/", 1) if "/" in name else name + suffix: row for name, row in rows_of_one.items()}
+            rows.append(found | self._since_start(one(start), one(self._learner.net.params), given[0]))
+        return {name: torch.stack([row[name].double() for row in rows]) for name in rows[0]}
+
+    def _of_loss(self, params: Params, member: int, batch: Batch, extras: tuple[Any, ...]) -> dict[str, Tensor]:
+        """Of ONE network."""
+        learner = self._learner
+
+        def loss(params: Params) -> Tensor:
+            return learner.loss(params, batch, *extras)[0]
+
+        draw = learner.draw(member, "curvature")
+        shapes = learner.network.shapes
+        begin = {name: torch.randn(shapes[name], generator=draw).to(learner.device) for name in params}
+        values = curvature.hessian_eigenvalues(loss, params, begin, EIGENVALUES).values
+        found = {f"hessian_eigenvalue/{rank + 1}": value for rank, value in enumerate(values)}
+        for layer in self._apart:
+            rises = function.reliance(loss, params, layer, learner.network.layers)
+            found |= {f"reliance_mean/{layer.name}": rises.mean(), f"reliance_max/{layer.name}": rises.max()}
+        if self._separable:
+            examples = {name: value for name, value in batch.items() if value.ndim}
+            common = {name: value for name, value in batch.items() if not value.ndim}
+
+            def of_example(params: Params, example: Batch) -> Tensor:
+                return learner.loss(params, {name: value.unsqueeze(0) for name, value in example.items()} | common, *extras)[0]
+
+            gradients = curvature.example_gradients(of_example, params, examples)
+            cosines = curvature.cosines(gradients)
+            found["gradient_rank"] = curvature.gradient_rank(cosines)
+            found["gradient_interference"] = curvature.interference(cosines)
+            found["gradient_covariance_rank"] = curvature.covariance_rank(gradients)
+        return found
+
+    def _of_outputs(self, params: Params, held: Tensor, task: Tensor) -> dict[str, Tensor]:
+        """Of ONE network."""
+        kernel = curvature.ntk(lambda params, inputs: self._preferences(params, inputs, task), params, held, EXAMPLES)
+        found = {"ntk_rank": curvature.ntk_rank(kernel), "ntk_condition_number": curvature.condition_number(kernel)}
+        found["jacobian_norm"] = norms.jacobian_norm(lambda inputs: self._preferences(params, inputs, task), held[:EXAMPLES])
+        return found
+
+    def _since_start(self, start: Params, params: Params, held: Tensor) -> dict[str, Tensor]:
+        """Of ONE network; of layers with fewer units than there are samples, where the likeness is not 1 whatever the features."""
+        then, now = (self._learner.network.apply(each, held)[1] for each in (start, params))
+        large = [top for top in self._tops if len(now[top]) > now[top].shape[1]]
+        return {f"pwcca_to_start/{top}": function.pwcca(then[top], now[top]) for top in large}

@@ -1,0 +1,65 @@
+"""Which metrics a run reports: functions of ONE network, to be lifted, of name -> scalar. docs/metrics.md defines each."""
+
+from torch import Tensor
+
+from plasticity_rl.metrics import function, norms, ranks, units
+from plasticity_rl.networks.layers import Layer, Params
+
+Layers = tuple[Layer, ...]
+Found = dict[str, Tensor]
+Moments = dict[str, units.Moments]
+
+
+def of_features(features: Params, raw: Params, bounded: tuple[str, ...], tops: tuple[str, ...]) -> Found:
+    """Units of every hidden layer, (samples, units) after and before the activation, and ranks of the layers `tops`, which heads read: a
+    decomposition of every layer would take longer than the updates. `bounded` names the layers that can saturate."""
+    found: Found = {}
+    for layer, outputs in features.items():
+        moments = units.moments(raw[layer])
+        found[f"dormant_fraction/{layer}"] = units.dormant_fraction(outputs)
+        found[f"dead_fraction/{layer}"] = units.dead_fraction(raw[layer])
+        found[f"linearised_fraction/{layer}"] = units.linearised_fraction(raw[layer])
+        found[f"zero_fraction/{layer}"] = units.zero_fraction(outputs)
+        found[f"sign_entropy/{layer}"] = units.sign_entropy(raw[layer])
+        found[f"preactivation_mean/{layer}"] = moments.mean.mean()
+        found[f"preactivation_variance/{layer}"] = moments.variance.mean()
+        if layer in bounded:
+            found[f"saturated_fraction/{layer}"] = units.saturated_fraction(outputs)
+    for top in tops:
+        found |= {f"{name}/{top}": rank for name, rank in ranks.ranks(features[top]).items()}
+    return found
+
+
+def of_lengths(params: Params, layers: Layers) -> Found:
+    """Lengths of the weights."""
+    return {f"weight_norm/{layer}": length for layer, length in norms.weight_norm(params, layers).items()}
+
+
+def of_way(birth: Params, params: Params, layers: Layers) -> Found:
+    """How far the weights are from where they began."""
+    return {f"distance_from_birth/{layer}": way for layer, way in norms.distance(birth, params, layers).items()}
+
+
+def since_start(then: tuple[Params, Moments], now: tuple[Params, Moments]) -> Found:
+    """How far units have moved on the held batch since the visit began: the features that the heads read, and all units' moments."""
+    found = {f"preactivation_shift/{layer}": units.shift(then[1][layer], moments).mean() for layer, moments in now[1].items()}
+    return found | {f"cka_to_start/{top}": function.linear_cka(then[0][top], features) for top, features in now[0].items()}
+
+
+def of_outputs(said: dict[str, Tensor], sampled: bool | None) -> Found:
+    """Of what the agent's `judge` says of the batch: scale of values, and how sure and how varied the policy is that samples actions, or
+    takes the best; None for an agent that does not act."""
+    found: Found = {}
+    if sampled is not None:
+        preferences = said["preferences"]
+        best = preferences == preferences.max(-1, keepdim=True).values
+        found["policy_variance"] = function.policy_variance(preferences if sampled else best.float().log())
+        found["value_scale"] = function.value_scale(said["values"])
+    if sampled:
+        found["policy_entropy"] = function.policy_entropy(said["preferences"])
+    return found
+
+
+def of_update(before: Tensor, after: Tensor) -> Found:
+    """What one update changed in the outputs (samples, outputs) for the held batch, which it did not learn from."""
+    return {"churn": function.churn(before, after), "policy_churn": function.policy_churn(before, after)}

@@ -1,0 +1,128 @@
+"""Probes of a run: what its networks are asked to learn, and rows of metrics.csv."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from agents.acting.random_streams import Chance
+from agents.data.replay import Replay
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.records.folder import Metric
+from plasticity_rl.seeds import members_of
+from plasticity_rl.training.learner import Batch, Learner
+from plasticity_rl.training.probes import Kind, Outcome, Probe, Regression, squared_error
+
+FUNCTIONS: tuple[Kind, ...] = get_args(Kind)
+TASKS = ("next", "first")
+"""of a stream: the task of the next visit, which the last one has not, and that of the first"""
+TARGETS = (*FUNCTIONS, *TASKS)
+OBSERVATIONS = 1024
+"""the latest ones that functions are learned on, where there are so many; ours"""
+
+Batches = Callable[[int], Batch]
+
+
+class Probing:
+    """The probes of one experiment's learner: `updates` on each of `targets`, functions `functions` times over.
+
+    A probe is a visit of its own to the schedule, which begins again with it, and its batches are as large as the run's.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        experiment: Experiment,
+        updates: int,
+        targets: Sequence[str] = TARGETS,
+        functions: int = 1,
+        compile: bool = True,
+    ) -> None:
+        self._learner, self._experiment, self._functions, self._compile = learner, experiment, functions, compile
+        self._kinds: tuple[Kind, ...] = tuple(kind for kind in FUNCTIONS if kind in targets)
+        self._tasks = tuple(task for task in TASKS if task in targets)
+        self._rates = [experiment.schedule.at(update, updates) for update in range(updates)]
+        self._probes: dict[tuple[str, int], Probe] = {}
+
+    def outcomes(
+        self, visit: int, observations: Tensor, watch: Callable[[Batches], Batches] = lambda batches: batches
+    ) -> dict[str, Outcome]:
+        """How far copies of the networks come, in visit number `visit`, with each target, (S,) each: the mean over its functions.
+
+        `observations` (S, n, *shape) are those that functions are learned on; `watch` may look on at the batches.
+        """
+        learner, found, watch = self._learner, dict[str, Outcome](), watch or (lambda batches: batches)
+        if self._kinds:
+            batch = observations.shape[1] if learner.inputs is None else learner.inputs.shape[1]
+            data = Regression(learner, observations, self._kinds, self._functions, len(self._rates), batch, self._heads(visit))
+            probe = self._probe("functions", squared_error(learner.network), len(self._kinds) * self._functions)
+            outcome = probe(watch(data.batch), self._rates)
+            of_kinds = [losses.unflatten(0, (len(self._kinds), -1)).mean(1) for losses in outcome]
+            found |= {kind: Outcome(*(losses[number] for losses in of_kinds)) for number, kind in enumerate(self._kinds)}
+        if tasks := self._visits(visit):
+            agent = self._experiment.agent
+            probe = self._probe("tasks", lambda params, batch: agent.loss(learner.network, params, batch), len(tasks))
+            outcome = probe(watch(self._stream_batches(list(tasks.values()))), self._rates)
+            found |= {task: Outcome(*(losses[number] for losses in outcome)) for number, task in enumerate(tasks)}
+        return found
+
+    def rows(self, where: dict[str, Any], observations: Tensor) -> Iterator[Metric]:
+        """Rows of metrics.csv, where the run is now; `where` are a row's leading columns less the member. A copy whose loss is no number
+        has none."""
+        for target, outcome in self.outcomes(where["visit"], observations).items():
+            for name, losses in outcome._asdict().items():
+                kind = f"probe_{name}" if not name.startswith("fresh") else f"probe_{name.removeprefix('fresh_')}_fresh"
+                for member, loss in enumerate(losses.tolist()):
+                    if math.isfinite(loss):
+                        yield Metric(member=member, **where, name=f"{kind}/{target}", value=loss)
+
+    def _probe(self, what: str, loss: Any, targets: int) -> Probe:
+        """Made once, so that it is compiled once."""
+        if (what, targets) not in self._probes:
+            self._probes[what, targets] = Probe(self._learner, loss, targets, self._compile)
+        return self._probes[what, targets]
+
+    def _heads(self, visit: int) -> int:
+        """Whose heads answer."""
+        benchmark = self._experiment.benchmark
+        return benchmark.names.index(benchmark.visits()[visit].task) if benchmark.teaches == "rewards" else 0
+
+    def _visits(self, visit: int) -> dict[str, int]:
+        """Which visits' tasks are to be learned: none in a game, whose data must be played for."""
+        benchmark = self._experiment.benchmark
+        if benchmark.teaches != "labels":
+            return {}
+        there = {"first": 0} | ({"next": visit + 1} if visit + 1 < len(benchmark.visits()) else {})
+        return {task: there[task] for task in self._tasks if task in there}
+
+    def _stream_batches(self, visits: list[int]) -> Batches:
+        """Batches of some visits side by side."""
+        streams = [stream_of(self._experiment, self._learner.device) for _ in visits]
+
+        def batches(update: int) -> Batch:
+            each = [stream.batch(visit, update) for stream, visit in zip(streams, visits, strict=True)]
+            return {name: torch.stack([batch[name] for batch in each])[:, None] for name in each[0]}
+
+        return batches
+
+
+def stream_of(experiment: Experiment, device: str) -> Any:
+    """A stream of the experiment's members, beside the one that a run reads."""
+    return experiment.benchmark.open(members_of(experiment.seed, experiment.members), experiment.agent.batch, device)
+
+
+def seen_of_stream(experiment: Experiment, device: str, visit: int, updates: int) -> Tensor:
+    """The latest observations of a stream, (S, n, *shape), after some updates of a visit, but of that visit alone."""
+    stream, batches = stream_of(experiment, device), list[Tensor]()
+    for update in reversed(range(updates)):
+        batches.append(stream.batch(visit, update)["inputs"])
+        if sum(batch.shape[1] for batch in batches) >= OBSERVATIONS:
+            break
+    return torch.cat(batches, 1)[:, :OBSERVATIONS]
+
+
+def seen_of_replay(replay: Replay, chance: Chance, update: int) -> Tensor:
+    """Observations of a game, (S, n, *shape), drawn uniformly from the replay."""
+    return replay.sample(chance.uniform(update, "probe", OBSERVATIONS, 2), steps=1, discount=1.0)["inputs"]

@@ -1,0 +1,1 @@
+"""Training loops: how a visit is played and learned from."""

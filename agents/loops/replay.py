@@ -1,0 +1,131 @@
+"""The loop of agents that learn from replay: act, learn while the emulator steps, write down what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from agents.data.replay import Replay
+from agents.diagnostics.probing import seen_of_replay
+from agents.loops.base import Loop
+from envs.sequences import Visit
+from plasticity_rl.experiment import Experiment, until
+from plasticity_rl.records.checkpoint import Event, Snapshot
+from plasticity_rl.records.folder import Metric
+from plasticity_rl.training.lift import write_
+
+if TYPE_CHECKING:
+    from agents.dqn import DQN
+
+HIGHEST = 100.0  # of a loss that makes a priority, DQN Zoo's
+
+
+def make_replay(agent: DQN, games: Any, members: int, device: str, compile: bool = False) -> Replay:
+    """The replay of a run; on the device `meta`, one that only has a size."""
+    shape = members, agent.environments, agent.replay
+    return Replay(*shape, games.frame, games.dtype, games.stack, agent.priority > 0, device, compile)
+
+
+class ReplayLoop(Loop):
+    """Besides the learner, it holds a target network and the replay."""
+
+    def __init__(self, agent: DQN, experiment: Experiment, device: str, compile: bool) -> None:
+        super().__init__(agent, experiment, device, compile)
+        self.target = self.network.cast(self.learner.net.params)
+        games = self.benchmark
+        self.replay = make_replay(agent, games, self.members, device, compile)
+        self._total = sum(visit.budget for visit in games.visits()) // games.frame_skip
+
+    def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
+        agent, everywhere = self.agent, slice(None)
+        actor = self.open(visit, everywhere, start, end, last)
+        while self.steps < last:
+            yield from self.ready(visit, actor)
+            said = self.decide(visit, actor, everywhere, (self.steps - start) / (end - start))
+            actor.send(said["actions"])
+            self.replay.write_frames(actor.frames, actor.ages, said["actions"], self.task(visit))
+            before, self.steps = self.steps, self.steps + self.environments
+            yield from self._learn(visit, self.steps // agent.train_every - before // agent.train_every)
+            step, episodes = actor.receive()
+            self.replay.write_outcome(*self.outcome(step, everywhere), self._priorities(said["errors"]) if "errors" in said else None)
+            yield from self.scores(visit, episodes, "return")
+            yield from self.tick(visit, last)
+        self.replay.cut(actor.frames, actor.ages)
+        yield from self.scores(visit, actor.close(), "cut")
+
+    def planned_updates(self, visit: Visit) -> int:
+        """The filling of an empty replay takes none."""
+        filling = self.agent.min_replay if visit.index == 0 or self.agent.replay_at_switch == "clear" else 0
+        return max((visit.budget // self.benchmark.frame_skip - filling) // self.agent.train_every, 1)
+
+    @property
+    def bootstraps(self) -> bool:
+        """For the first priorities of the unroll's steps."""
+        return self.agent.priority > 0
+
+    def observations(self) -> Tensor:
+        """Drawn from the replay, unless it was just cleared."""
+        return seen_of_replay(self.replay, self.chance, self.learner.ticks["update"]) if self.replay.size else super().observations()
+
+    def interrupted(self, columns: slice) -> None:
+        super().interrupted(columns)
+        self.replay.interrupt(columns)
+
+    def switch(self) -> None:
+        if self.agent.replay_at_switch == "clear":
+            self.replay.clear()
+
+    def refreshed(self, clock: str) -> None:
+        """Do what the interventions whose refresh just came ask of the agent's own memory."""
+        due = self.learner.due(clock)
+        if any(each.clears_replay for each in due):
+            self.replay.clear()
+        if any(each.syncs_target for each in due):
+            write_(self.target, self.learner.net.params)
+
+    def tensors(self) -> dict[str, Tensor]:
+        params = self.learner.net.params
+        return self.replay.tensors() | {f"target/{name}": tensor.to(params[name].dtype) for name, tensor in self.target.items()}
+
+    def facts(self) -> dict[str, Any]:
+        return {"written": self.replay.written}
+
+    def load(self, resume: Snapshot) -> None:
+        self.replay.load(resume.tensors, resume.facts["written"])
+        write_(self.target, {name: resume.tensors[f"target/{name}"] for name in self.target})
+
+    def _priorities(self, errors: Tensor) -> Tensor:
+        return errors.clamp(max=HIGHEST) ** self.agent.priority
+
+    def _learn(self, visit: Visit, updates: int) -> Iterator[Metric]:
+        """So many updates, once the replay holds enough."""
+        end = self.learner.ticks["update"] + updates
+        while self.replay.size >= self.agent.min_replay and (done := self.learner.ticks["update"]) < end:
+            row = min(end - done, self.ahead, until(done, self.agent.target_every))
+            yield from self._update(visit, 1 if self.agent.priority else row)  # what is drawn next depends on the errors of what was drawn
+
+    def _update(self, visit: Visit, row: int) -> Iterator[Metric]:
+        """So many updates in a row, and what is due after them."""
+        agent, done = self.agent, self.learner.ticks["update"]
+        batches = [self._batch(done + place) for place in range(row)]
+        index = [batch.pop("index") for batch in batches]
+        reported = yield from self.learn(visit, batches, self.target)
+        if agent.priority and self.replay.written:
+            self.replay.prioritise(index[0], self._priorities(reported[0]["errors"]))
+        if self.learner.ticks["update"] % agent.target_every == 0:
+            write_(self.target, self.learner.net.params)
+
+    def _batch(self, update: int) -> dict[str, Tensor]:
+        """What is drawn for an update, and the `index` of where it came from."""
+        agent = self.agent
+        correction = agent.correction + (1 - agent.correction) * min(self.steps / self._total, 1.0)
+        share = agent.uniform if agent.priority else 1.0
+        drawn = self.chance.uniform(update, "replay", agent.batch, 2)
+        batch = self.replay.sample(drawn, agent.steps, agent.discount, share, correction)
+        if self.network.noise:
+            batch["noise"] = self.chance.normal(update, "learning noise", 3, 1, self.network.noise)
+        if agent.head.fractions:
+            batch["fractions"] = self.chance.uniform(update, "fractions", 3, agent.batch, agent.head.fractions)
+        return batch

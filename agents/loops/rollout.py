@@ -1,0 +1,165 @@
+"""The loop of agents that learn from unrolls: act for some steps, learn from what came of them, and forget it."""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.acting.actor import Actor
+from agents.acting.remote import Unrolls
+from agents.data.frames import Frames
+from agents.loops.base import CONTINUES, TERMINATED, Loop
+from envs.reinforcement.pool import Step
+from envs.sequences import Visit
+from plasticity_rl.checks import UsageError
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.records.checkpoint import Event
+
+Unroll = dict[str, Tensor]
+"""What T steps of S members x B environments left, (T, S, B) each: `rewards`, `discounts` and `flows` as in `agents.data.returns`, `real` (was
+the action heeded at all?), and all that `act` returned, `actions` among it; of its `values` one step more, (T + 1, S, B)"""
+
+
+def make_frames(agent: Any, games: Any, members: int, device: str, compile: bool = False) -> Frames:
+    """The frames of an unroll; on the device `meta`, without memory."""
+    rows = games.stack - 1 + agent.unroll + 1  # what the first stack reaches back to, and the observation after the last step
+    return Frames(rows, members, agent.environments, games.frame, games.dtype, games.stack, device, compile)
+
+
+class RolloutLoop(Loop):
+    """Besides the learner, it holds the frames of one unroll.
+
+    An agent that is `queued` learns from an unroll while the next one is played, by whole unrolls of some environments; others learn in
+    between, from steps in random order. The last steps of a visit that fill no unroll are played, not learned from. Remote actors play the
+    next unroll while any agent learns, with the weights from before: what is learned from is one unroll old.
+    """
+
+    def __init__(self, agent: Any, experiment: Experiment, device: str, compile: bool) -> None:
+        super().__init__(agent, experiment, device, compile)
+        games = self.benchmark
+        self._frames = make_frames(agent, games, self.members, device, compile)
+        self._first = games.stack - 1
+        width = self.environments // agent.pools
+        self._parts = [slice(width * part, width * (part + 1)) for part in range(agent.pools)]
+        self._size = agent.unroll * self.environments
+
+    def planned_updates(self, visit: Visit) -> int:
+        agent = self.agent
+        return max(visit.budget // self.benchmark.frame_skip // (agent.unroll * agent.environments) * agent.epochs * agent.minibatches, 1)
+
+    @property
+    def bootstraps(self) -> bool:
+        """Learners from a queue value the last observation themselves."""
+        return not self.agent.queued
+
+    def leg_end(self, start: int, end: int) -> int:
+        """A leg holds whole unrolls; only the end of a visit cuts one."""
+        every = self.experiment.checkpoint_every
+        wanted = (self.steps // every + 1) * every
+        return min(end, start + -(-(wanted - start) // self._size) * self._size)
+
+    def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
+        actors = [self.open(visit, part, start, end, last) for part in self._parts]
+        for actor, part in zip(actors, self._parts, strict=True):
+            self._frames.write(self._first, part, actor.frames, actor.ages)
+        waiting: deque[dict[str, Tensor]] = deque()
+        while self.steps < last:
+            steps = min(self.agent.unroll, (last - self.steps) // self.environments)
+            unroll = yield from self._collect(visit, actors, steps, (start, end, last), waiting)
+            if steps == self.agent.unroll:
+                batches = self._unrolls(visit, unroll) if self.agent.queued else self._shuffled(visit, unroll)
+                if self.agent.queued and not self.experiment.actors:
+                    waiting.extend(batches)
+                else:
+                    while row := list(islice(batches, self.ahead)):
+                        yield from self.learn(visit, row)
+            self._frames.carry_over()
+        while waiting:
+            yield from self.learn(visit, [waiting.popleft()])
+        yield from self.tick(visit, last)
+        for actor in actors:
+            yield from self.scores(visit, actor.close(), "cut")
+
+    def _collect(
+        self, visit: Visit, actors: list[Actor | Unrolls], steps: int, edges: tuple[int, int, int], waiting: deque[dict[str, Tensor]]
+    ) -> Generator[Event, None, Unroll]:
+        """Play some steps, each pool stepping while the others are decided for, and learn from what waits meanwhile."""
+        start, end, last = edges
+        unroll: dict[str, list[Tensor]] = {}
+        queue = len(waiting)
+        for actor in actors:
+            yield from self.ready(visit, actor)
+        for t in range(steps + 1):
+            said: list[dict[str, Tensor]] = []
+            came: list[dict[str, Tensor]] = []
+            for actor, part in zip(actors, self._parts, strict=True):
+                if t:
+                    step, episodes = actor.receive()
+                    yield from self.scores(visit, episodes, "return")
+                    came.append(self._outcome(step, part))
+                    self._frames.write(self._first + t, part, actor.frames, actor.ages)
+                if t < steps or not self.agent.queued:  # the value after the last step is asked for, its action not taken
+                    said.append(self.decide(visit, actor, part, (self.steps - start) / (end - start)))
+                if t < steps:
+                    actor.send(said[-1]["actions"])
+            for each in (said, came):
+                for name in each[0] if each else ():
+                    unroll.setdefault(name, []).append(torch.cat([part[name] for part in each], 1))
+            if t < steps:
+                self.steps += self.environments
+                yield from self.tick(visit, last)
+                while len(waiting) > queue * (steps - 1 - t) // steps:
+                    yield from self.learn(visit, [waiting.popleft()])
+        return {name: torch.stack(values[: steps + (name == "values")]) for name, values in unroll.items()}
+
+    def _outcome(self, step: Step, part: slice) -> dict[str, Tensor]:
+        rewards, ends, real = self.outcome(step, part)
+        discounts = self.agent.discount * (ends != TERMINATED)
+        return {"rewards": rewards, "discounts": discounts, "flows": (ends == CONTINUES).float(), "real": real.float()}
+
+    def _shuffled(self, visit: Visit, unroll: Unroll) -> Iterator[dict[str, Tensor]]:
+        """Minibatches of steps in random order, all of them once in each epoch."""
+        flat = {name: values.movedim(0, 1).flatten(1) for name, values in self.agent.prepare(unroll).items()}
+        done = self.learner.ticks["update"]
+        for epoch in range(self.agent.epochs):
+            order = self.chance.uniform(done + epoch, "minibatches", self._size).argsort(-1)
+            for chosen in order.chunk(self.agent.minibatches, -1):
+                inputs = self._frames.observations(self._first + chosen // self.environments, chosen % self.environments)
+                yield self._batch(visit, inputs, {name: values.gather(1, chosen) for name, values in flat.items()})
+
+    def _unrolls(self, visit: Visit, unroll: Unroll) -> Iterator[dict[str, Tensor]]:
+        """Minibatches of whole unrolls, (S, T, n), and their T + 1 observations, (S, (T + 1) x n, ...): time first."""
+        columns = torch.arange(self.environments, device=self.device)
+        times = torch.arange(self._first, self._first + self.agent.unroll + 1, device=self.device)
+        for chosen in columns.chunk(self.agent.minibatches):
+            rows, places = (each.reshape(1, -1).expand(self.members, -1) for each in torch.meshgrid(times, chosen, indexing="ij"))
+            inputs = self._frames.observations(rows, places)
+            yield self._batch(visit, inputs, {name: values.movedim(0, 1)[:, :, chosen] for name, values in unroll.items()})
+
+    def _batch(self, visit: Visit, inputs: Tensor, rest: dict[str, Tensor]) -> dict[str, Tensor]:
+        return rest | {"inputs": inputs, "task": torch.full((self.members,), self.task(visit), device=self.device)}
+
+
+def refuse_visits(agent: Any, benchmark: Any) -> None:
+    """Raises UsageError where a visit is no whole steps of the pool, or holds no unroll."""
+    whole = benchmark.frame_skip * agent.environments
+    for visit in benchmark.visits():
+        if visit.budget % whole:
+            near = max(round(visit.budget / whole), 1) * whole
+            raise UsageError(
+                f"visits of {visit.budget} frames are no multiple of {whole}, a step of {agent.environments} environments; {near} is"
+            )
+        if visit.budget < whole * agent.unroll:
+            raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: an unroll takes {whole * agent.unroll}")
+
+
+def refuse_shapes(agent: Any, things: int, what: str) -> None:
+    """Raises UsageError where pools or minibatches cannot be equal."""
+    name = type(agent).__name__
+    if agent.environments % agent.pools:
+        raise UsageError(f"{name}: {agent.environments} environments cannot be shared equally by {agent.pools} pools")
+    if things % agent.minibatches:
+        raise UsageError(f"{name}: {things} {what} cannot be shared equally by {agent.minibatches} minibatches")

@@ -1,0 +1,159 @@
+"""The loop of supervised learning: updates along a stream, of several experiments as one learner, and what is written down of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from agents.diagnostics.probing import Probing, seen_of_stream
+from agents.diagnostics.rows import Diagnostics
+from agents.loops import grouping
+from envs.sequences import Visit
+from plasticity_rl.experiment import Experiment, until
+from plasticity_rl.records.checkpoint import Event, Snapshot
+from plasticity_rl.records.folder import Metric, Score, Tick
+from plasticity_rl.seeds import members_of
+from plasticity_rl.training.learner import Batch, Learner
+from plasticity_rl.training.lift import lift
+
+if TYPE_CHECKING:
+    from agents.supervised import Supervised
+
+Reported = tuple[int, Event | FloatingPointError]
+"""the place of an experiment, and what it reports"""
+
+
+class StreamLoop:
+    """Experiments of one `grouping.kind` as cells of one learner; a run alone is one of them. What they share is read off the first."""
+
+    def __init__(self, agent: Supervised, experiments: Sequence[Experiment], device: str, compile: bool) -> None:
+        self.agent, self.experiments, self.device = agent, experiments, device
+        self.benchmark = experiments[0].benchmark
+        network, (first, *others) = grouping.cell(experiments[0])[0], [grouping.cell(each)[1] for each in experiments]
+        self.network = network
+        self.learner = Learner(network, lambda params, batch: agent.loss(network, params, batch), *first, device, compile, others)
+        members = [member for each in experiments for member in members_of(each.seed, each.members)]
+        self.stream = self.benchmark.open(members, agent.batch, device)
+        self.window = torch.zeros(self.learner.members, 2, device=device)
+        """sums of what is measured and of the loss since the last row"""
+        parts = [self.learner.part(place) for place in range(len(experiments))]
+        self.diagnostics = [Diagnostics(*each) for each in zip(parts, experiments, strict=True)]
+        self.probing = [Probing(part, each, each.probe_updates, compile=compile) for part, each in zip(parts, experiments, strict=True)]
+        self.going = list(range(len(experiments)))
+        """places of the experiments whose losses are numbers so far"""
+        self._counts = torch.tensor([each.members for each in experiments])
+        self._total = sum(visit.budget for visit in self.benchmark.visits())
+
+    def run(self, resumes: Sequence[Snapshot] | None) -> Iterator[Reported]:
+        """The visits in order; `resumes` are of all the experiments, after the same update."""
+        if resumes:
+            self._load(resumes)
+        start = 0
+        for visit in self.benchmark.visits():
+            end = start + visit.budget
+            if visit.index > self.learner.ticks["task"]:
+                self.learner.task_boundary()
+                for each in self.diagnostics:
+                    each.begin()
+            while self.going and (done := self.learner.ticks["update"] - start) < visit.budget:
+                places = range(done, done + self._ahead(visit, done))
+                batches = [self.stream.batch(visit.index, place) for place in places]
+                reported = self._updates(visit, places, batches)
+                yield from self._report(visit, places[-1] + 1, batches[-1], reported)
+            start = end
+
+    def _ahead(self, visit: Visit, done: int) -> int:
+        """How many updates can be made before there is something to say, after `done` in the visit."""
+        first, updates = self.experiments[0], self.learner.ticks["update"]
+        left = min(visit.budget - done, until(done, self.agent.record_every), until(updates, first.checkpoint_every))
+        return min(left, until(updates, first.probe_every), self.diagnostics[self.going[0]].ahead, self.learner.ahead)
+
+    def _updates(self, visit: Visit, places: range, batches: list[Batch]) -> dict[str, Tensor]:
+        """Updates of all, the visit's `places`; what was reported of the last."""
+        watching, ticks = self.diagnostics[self.going[0]], self.learner.ticks["update"]
+        if watching.looks:
+            for place in self.going:
+                self.diagnostics[place].look(batches[0]["inputs"][self.learner.rows(place)])
+        rates = [self._rates({"run": (ticks + ahead, self._total), "visit": (at, visit.budget)}) for ahead, at in enumerate(places)]
+        reported = self.learner.updates(rates, batches, measure=watching.due)
+        for each in reported:
+            self.window += torch.stack([each["measured"], each["loss"]], 1)
+        return reported[-1]
+
+    def _rates(self, clocks: dict[str, tuple[int, int]]) -> Tensor:
+        """The learning rate of each member, where each clock stands so."""
+        rates = torch.tensor([each.schedule.at(*clocks[each.schedule.clock]) for each in self.experiments])
+        return rates.repeat_interleave(self._counts)
+
+    def _report(self, visit: Visit, done: int, batch: Batch, reported: dict[str, Tensor]) -> Iterator[Reported]:
+        """What there is to say of the update just made, the visit's `done`-th."""
+        updates = self.learner.ticks["update"]
+        where: dict[str, Any] = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=updates, updates=updates)
+        scores = self._scores(visit, done)
+        for place in tuple(self.going):
+            try:
+                yield from ((place, row) for row in self._rows(place, where, done, batch, reported))
+                if scores:
+                    yield from ((place, row) for row in self._score_rows(place, where, scores))
+                    yield place, Tick(**where)
+            except FloatingPointError as error:
+                self.going.remove(place)
+                yield place, error
+        if scores:
+            self.window.zero_()
+        if updates % self.experiments[0].checkpoint_every == 0 or updates == self._total:
+            yield from self._snapshots(where, updates)
+
+    def _scores(self, visit: Visit, done: int) -> dict[str, Tensor]:
+        """kind -> the scores of all members, (S,), where they are due."""
+        since, last = done % self.agent.record_every, done == visit.budget
+        if since and not last:
+            return {}
+        means, variance = self.window[:, 0] / (since or self.agent.record_every), self.stream.variance(visit.index)
+        return {"online": self.agent.score(means, variance)} | (self._tested(visit) if last else {})
+
+    @torch.no_grad()
+    def _tested(self, visit: Visit) -> dict[str, Tensor]:
+        """`test` -> the score of each member on the examples that were held out, (S,); nothing where none were."""
+        total = weight = torch.zeros(self.learner.members, device=self.device)
+        for part in self.stream.tests(visit.index):
+            outputs = lift(lambda params, inputs: self.network.apply(params, inputs)[0])(self.learner.net.params, part["inputs"])
+            total = total + (lift(self.agent.measure)(outputs, part["labels"]) * part["weights"]).sum(1)
+            weight = weight + part["weights"].sum(1)
+        return {"test": self.agent.score(total / weight, self.stream.variance(visit.index))} if weight.any() else {}
+
+    def _rows(self, place: int, where: dict[str, Any], done: int, batch: Batch, reported: dict[str, Tensor]) -> Iterator[Metric]:
+        """Diagnostics and probes of one experiment that are due."""
+        experiment, rows = self.experiments[place], self.learner.rows(place)
+        if self.diagnostics[place].measured:
+            own, given = ({name: values[rows] for name, values in each.items()} for each in (reported, batch))
+            yield from self.diagnostics[place].rows(where, own, given)
+        if experiment.probe_every and where["updates"] % experiment.probe_every == 0:
+            yield from self.probing[place].rows(where, seen_of_stream(experiment, self.device, where["visit"], done))
+
+    def _score_rows(self, place: int, where: dict[str, Any], scores: dict[str, Tensor]) -> Iterator[Score]:
+        """Raises FloatingPointError where a loss since the last rows is no number."""
+        rows = self.learner.rows(place)
+        for member, loss in enumerate(self.window[rows, 1].tolist()):
+            if loss - loss != 0:  # inf or NaN
+                raise FloatingPointError(f"the loss of member {member} is {loss} after {where['updates']} updates")
+        for kind, values in scores.items():
+            yield from (Score(member=member, **where, kind=kind, score=score) for member, score in enumerate(values[rows].tolist()))
+
+    def _snapshots(self, where: dict[str, Any], updates: int) -> Iterator[Reported]:
+        """Each experiment's, as if it had run alone."""
+        tensors = self.learner.tensors() | {"window": self.window}
+        for place in self.going:
+            yield from ((place, picture) for picture in self.diagnostics[place].pictures(where))
+            own = {name: tensor[self.learner.rows(place)] for name, tensor in tensors.items()}
+            yield place, Snapshot(own | self.diagnostics[place].tensors(), {"number": updates, "ticks": self.learner.ticks})
+
+    def _load(self, resumes: Sequence[Snapshot]) -> None:
+        joined = grouping.joined(resumes)
+        self.learner.load(joined.tensors, joined.facts["ticks"])
+        self.window.copy_(joined.tensors["window"])
+        for each, own in zip(self.diagnostics, resumes, strict=True):
+            each.load(own.tensors)

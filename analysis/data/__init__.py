@@ -1,0 +1,1 @@
+"""Runs as tables: loading, comparability, provenance, published scores."""

@@ -1,0 +1,161 @@
+"""Do these runs belong together? What would make a comparison a lie is refused; what only weakens it is named.
+
+Refused, because nobody could tell which of two is right: a run twice, two runs of one chain and seed, one label for two chains, different
+data under one setting and seed, different visits under one setting, two fresh controls.
+Named: a missing fresh control, chains without equal seeds or members, several versions of the code.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.format import numbered
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import Spec
+
+OWN = ("chain", "seed", "members")
+"""what runs of one setting may differ in"""
+
+
+class Run(NamedTuple):
+    """One run folder."""
+
+    folder: Path
+    spec: Spec
+    done: bool
+    """it reached its end"""
+    context: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.spec.label}, seed {self.spec.seed}"
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """(seed, member) of each of its members."""
+        return [(self.spec.seed, member) for member in range(self.spec.members)]
+
+
+class Missing(NamedTuple):
+    """One line of what a reader must know is not there."""
+
+    setting: str
+    """empty: it may be of any"""
+    what: str
+
+
+def refuse_mixtures(runs: Sequence[Run]) -> None:
+    """Raise UsageError where runs that claim to be comparable are not."""
+    _refuse_pairs(runs, lambda run: run.spec.key, lambda run: str(run.folder), "the same run is there twice")
+    _refuse_pairs(
+        runs,
+        lambda run: (run.spec.setting, run.spec.label, run.spec.seed),
+        lambda run: str(run.folder),
+        "two runs of one setting, chain and seed",
+    )
+    _refuse_pairs(
+        runs,
+        lambda run: (run.spec.setting, run.spec.label),
+        lambda run: repr((run.spec.experiment.get("chain"), run.spec.fresh_control)),
+        "one label for two different chains",
+    )
+    _refuse_pairs(
+        runs,
+        lambda run: (run.spec.setting, run.spec.seed, run.spec.members),
+        lambda run: run.spec.fingerprint,
+        "these claim the same setting, seed and members but met different data",
+    )
+    _refuse_pairs(
+        runs,
+        lambda run: run.spec.setting,
+        lambda run: repr((run.spec.benchmark, run.spec.unit, run.spec.visits, sorted(run.spec.references.items()))),
+        "these claim the same setting but differ in benchmark, visits, unit or references",
+    )
+    for setting, members in _by_setting(runs):
+        controls = sorted({run.spec.label for run in members if run.spec.fresh_control})
+        if len(controls) > 1:
+            raise UsageError(f"setting {setting} has {len(controls)} fresh controls ({', '.join(controls)}); leave one of them out")
+
+
+def _refuse_pairs(runs: Sequence[Run], same: Any, differing: Any, problem: str) -> None:
+    """Raise UsageError for two runs that agree in `same` and not in `differing`."""
+    first: dict[Any, Run] = {}
+    for run in runs:
+        other = first.setdefault(same(run), run)
+        if differing(other) != differing(run):
+            raise UsageError(f"{problem}: {other.folder} ({other.name}) and {run.folder} ({run.name}); leave one of them out")
+
+
+def _by_setting(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
+    ordered = sorted(runs, key=lambda run: run.spec.setting)
+    return [(setting, list(members)) for setting, members in groupby(ordered, key=lambda run: run.spec.setting)]
+
+
+def differing(one: Spec, other: Spec) -> str:
+    """In what two settings differ, part by part."""
+    found: list[str] = []
+    for name in dict.fromkeys([*one.experiment, *other.experiment]):
+        ours, theirs = one.experiment.get(name), other.experiment.get(name)
+        if name in OWN or ours == theirs:
+            continue
+        kinds, our, their = {_word(ours), _word(theirs)}, part_fields(ours), part_fields(theirs)
+        if len(kinds) == 1 and our != their:
+            names = [each for each in dict.fromkeys([*our, *their]) if our.get(each) != their.get(each)]
+            found += [f"{name}'s {each} is {our.get(each)} and {their.get(each)}" for each in names]
+        else:
+            found.append(f"{name} is {_word(ours)} and {_word(theirs)}")
+    return "; ".join(found) or f"their settings differ ({one.setting} and {other.setting})"
+
+
+def told_apart(specs: Sequence[Spec]) -> list[str]:
+    """A name for each of some settings: its benchmark, and what not all of them have alike."""
+    described = [_flat(spec) for spec in specs]
+    varied = [name for name in dict.fromkeys(chain(*described)) if len({repr(each.get(name)) for each in described}) > 1]
+    varied = [name for name in varied if name.partition("'s ")[0] not in varied or "'s " not in name]  # of another part, all fields differ
+    return [
+        f"{spec.benchmark} ({', '.join(f'{name} {each[name]}' for name in varied if name in each) or spec.setting[:8]})"
+        for spec, each in zip(specs, described, strict=True)
+    ]
+
+
+def _flat(spec: Spec) -> dict[str, Any]:
+    """An experiment's parts and their fields by one name each, and those of its benchmark by their own."""
+    flat: dict[str, Any] = dict(part_fields(spec.experiment.get("benchmark")))
+    for name, part in spec.experiment.items():
+        if name not in (*OWN, "benchmark"):
+            flat |= {name: _word(part)} | {f"{name}'s {field}": value for field, value in part_fields(part).items()}
+    return flat
+
+
+def part_fields(part: Any) -> dict[str, Any]:
+    """Of a part as spec.json has it, [class, fields]."""
+    return part[1] if isinstance(part, list) and len(part) == 2 and isinstance(part[1], dict) else {}
+
+
+def _word(value: Any) -> str:
+    return value[0].rpartition(".")[2] if isinstance(value, list) and value and isinstance(value[0], str) else str(value)
+
+
+def unequal(runs: Sequence[Run]) -> list[Missing]:
+    """What weakens the comparison of these runs, whatever their rows say."""
+    missing: list[Missing] = []
+    for setting, members in _by_setting(runs):
+        if not any(run.spec.fresh_control for run in members):
+            missing.append(Missing(setting, "no fresh control: plasticity ratios are not defined"))
+        everything = {pair for run in members for pair in run.pairs}
+        for label in sorted({run.spec.label for run in members}):
+            lacking = everything - {pair for run in members if run.spec.label == label for pair in run.pairs}
+            for seed in sorted({seed for seed, _ in lacking}):
+                absent = [member for lacking_seed, member in sorted(lacking) if lacking_seed == seed]
+                missing.append(Missing(setting, f"{label}: no {numbered('member', absent)} of seed {seed}, which other chains have"))
+        for seed in sorted({run.spec.seed for run in members}):
+            sizes = sorted({run.spec.members for run in members if run.spec.seed == seed})
+            if len(sizes) > 1:
+                shown = " and ".join(map(str, sizes))
+                missing.append(Missing(setting, f"seed {seed} has runs of {shown} members: that they met the same data cannot be checked"))
+        versions = sorted({str(run.context.get("code", "unknown")) for run in members})
+        if len(versions) > 1:
+            missing.append(Missing(setting, f"the runs were made by {len(versions)} versions of the code: {', '.join(versions)}"))
+    return missing

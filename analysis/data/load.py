@@ -1,0 +1,215 @@
+"""Every run at or below some folders, as tidy tables, and the list of what is missing.
+
+A run that cannot be read, or whose rows contradict its own description, is left out whole, by name. Rows that are torn or no numbers are
+left out, by name.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.comparable import Missing, Run, refuse_mixtures, unequal
+from analysis.format import count, numbered
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import Metric, Score, Spec, is_done, read_rows, read_specs
+
+MEASURED = ("online", "test")
+"""kinds that are measured over an interval of learning or at its end: one row of a member at any count"""
+KINDS = (*MEASURED, "return", "cut", "evaluation")
+Columns = dict[str, np.ndarray]
+"""a run's rows: name -> (rows,)"""
+LEADING = ("run", "setting", "benchmark", "label", "seed")
+"""of the run that a row is of: its key, and what its spec.json says"""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """What was found."""
+
+    runs: tuple[Run, ...]
+    """all of them, those without a row in `scores` too; by benchmark, setting, label and seed"""
+    scores: pd.DataFrame
+    """columns LEADING and those of runs.Score; a score that is no number is NaN"""
+    metrics: pd.DataFrame
+    """columns LEADING and those of runs.Metric; finite values"""
+    missing: tuple[Missing, ...]
+
+    @cached_property
+    def spans(self) -> dict[str, slice]:
+        """key of a run -> its rows in `scores`, which are in the order of `runs`."""
+        keys = self.scores.run.to_numpy(dtype=object)
+        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.array([], dtype=int)
+        stops = [*starts[1:].tolist(), len(keys)]
+        return {str(keys[start]): slice(start, stop) for start, stop in zip(starts.tolist(), stops, strict=True)}
+
+    def of(self, run: Run) -> pd.DataFrame:
+        """The rows of one run's scores."""
+        return self.scores.iloc[self.spans.get(run.spec.key, slice(0))]
+
+    def lacking(self, setting: str) -> list[str]:
+        """What is missing of a setting, or may be."""
+        return [line.what for line in self.missing if line.setting in ("", setting)]
+
+
+def load(folders: Sequence[Path]) -> Loaded:
+    """Read every run at or below `folders`.
+
+    Raises UsageError for a folder without runs, for runs none of which has a row, and for those that cannot be compared (consistency.py).
+    """
+    runs, missing = _find(folders)
+    refuse_mixtures(runs)
+    missing += unequal(runs)
+    scores: list[Columns] = []
+    metrics: list[Columns] = []
+    first_problem = ""
+    for run in runs:
+        rows, torn = read_rows(run.folder / "scores.csv", Score)
+        columns, problems = _scores(run, rows)
+        scores.append(columns)
+        if not run.done:
+            reached = f": in visit {columns['visit'].max()} of 0-{len(run.spec.visits) - 1}" if len(columns["visit"]) else ""
+            problems.append(f"not finished{reached}")
+        problems = torn + problems
+        diagnostics, more = _metrics(run) if len(columns["visit"]) else (_columns([], Metric), [])
+        metrics.append(diagnostics)
+        problems += more
+        missing += [Missing(run.spec.setting, f"{run.name}: {problem}") for problem in problems]
+        first_problem = first_problem or f"{run.folder}: {problems[0] if problems else 'no rows'}"
+    if not any(len(columns["visit"]) for columns in scores):
+        raise UsageError(f"no scores to report in any of the runs found ({len(runs)}); the first: {first_problem}")
+    return Loaded(tuple(runs), _stack(runs, scores), _stack(runs, metrics), tuple(missing))
+
+
+def _find(folders: Sequence[Path]) -> tuple[list[Run], list[Missing]]:
+    """The runs that can be read, and the others by name."""
+    found: dict[Path, Run] = {}
+    unreadable: dict[Path, str] = {}
+    if not folders:
+        raise UsageError("no folder was named: name one that holds runs")
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"no such folder: {folder}")
+        here, broken = read_specs(folder)
+        if not here and not broken:
+            raise UsageError(f"no run in {folder}: a run is a folder with a spec.json")
+        found |= {path.resolve(): Run(path, spec, is_done(path), _context(path)) for path, spec in here.items()}
+        unreadable |= {path.resolve(): why for path, why in broken.items()}
+    if not found:
+        raise UsageError(next(iter(unreadable.values())))
+    runs = sorted(found.values(), key=lambda run: (run.spec.benchmark, run.spec.setting, run.spec.label, run.spec.seed, run.spec.key))
+    return runs, [Missing("", f"a run is left out: {unreadable[path]}") for path in sorted(unreadable)]
+
+
+def _context(folder: Path) -> dict[str, Any]:
+    """What the run ran on; empty where that is not known."""
+    try:
+        context = json.loads((folder / "context.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return context if isinstance(context, dict) else {}
+
+
+def _columns(rows: Sequence[Any], row: type[Score] | type[Metric]) -> Columns:
+    """Rows as columns: whole numbers, text and numbers as the row's fields have them."""
+    kinds = {int: np.int64, float: np.float64, str: object}
+    values = zip(*rows, strict=True) if rows else ([] for _ in row._fields)
+    return {name: np.array(column, dtype=kinds[row.__annotations__[name]]) for name, column in zip(row._fields, values, strict=True)}
+
+
+def _only(columns: Columns, rows: np.ndarray) -> Columns:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _stack(runs: Sequence[Run], tables: Sequence[Columns]) -> pd.DataFrame:
+    """The columns of all runs, with LEADING before them."""
+    counts = [len(columns["visit"]) for columns in tables]
+    leading = zip(*((run.spec.key, *run.spec[1:4], run.spec.seed) for run in runs), strict=True)
+    made = {
+        name: np.repeat(np.array(of, dtype=object if name != "seed" else np.int64), counts)
+        for name, of in zip(LEADING, leading, strict=True)
+    }
+    return pd.DataFrame(made | {name: np.concatenate([columns[name] for columns in tables]) for name in tables[0]})
+
+
+def _scores(run: Run, rows: list[Score]) -> tuple[Columns, list[str]]:
+    """The run's scores, and one line for each thing that is wrong with them."""
+    columns, problems = _columns(rows, Score), []
+    if len(first := _first_of_each(rows)) < len(rows):
+        problems.append(f"scores.csv: {count(len(rows) - len(first), 'row')} more than once; counted once")
+        columns = _only(columns, first)
+    kind = columns["kind"]
+    contradiction = _contradiction(run.spec, columns, evaluated=kind == "evaluation") or _disorder(run.spec, columns)
+    if contradiction:
+        return _columns([], Score), [f"left out whole: scores.csv contradicts spec.json: {contradiction}"]
+    broken = ~np.isfinite(columns["score"])
+    if broken.any():
+        where = sorted(set(zip(columns["member"][broken].tolist(), columns["visit"][broken].tolist(), strict=True)))
+        problems.append("scores.csv: no number in " + "; ".join(f"member {member}, visit {visit}" for member, visit in where[:5]))
+        problems[-1] += f" and {len(where) - 5} more" if len(where) > 5 else ""
+        columns["score"] = np.where(broken, np.nan, columns["score"])
+    if (kind == "evaluation").all():
+        problems.append("scores.csv: no rows" + (" but evaluations" if len(kind) else ""))
+    return columns, problems
+
+
+def _first_of_each(rows: Sequence[Score]) -> np.ndarray:
+    """Positions of the rows, without those measured over an interval that are the same as one before: two episodes may be alike."""
+    first: dict[Score, int] = {}
+    return np.array([at for at, row in enumerate(rows) if row.kind not in MEASURED or first.setdefault(row, at) == at], dtype=int)
+
+
+def _contradiction(spec: Spec, columns: Columns, evaluated: np.ndarray) -> str:
+    """Why these rows cannot be of the run that spec.json describes; empty if they can. `evaluated` (rows,): may be of another task."""
+    for name, number, many in (("member", spec.members, "members"), ("visit", len(spec.visits), "visits")):
+        outside = columns[name][(columns[name] < 0) | (columns[name] >= number)]
+        if len(outside):
+            return f"{numbered(name, outside.tolist())} of {number} {many}"
+    tasks = [visit["task"] for visit in spec.visits]
+    where = zip(*(columns[name].tolist() for name in ("visit", "task", "cycle")), evaluated.tolist(), strict=True)
+    for visit, task, cycle, other in dict.fromkeys(where):
+        if cycle != spec.visits[visit]["cycle"] or (task != tasks[visit] and not other):
+            return f"visit {visit} is called {task}, cycle {cycle}"
+        if task not in tasks:
+            return f"evaluation of {task}, which is no task of the run"
+        if task not in tasks[: visit + 1]:
+            return f"evaluation of {task} in visit {visit}, before its first visit"
+    return ""
+
+
+def _disorder(spec: Spec, columns: Columns) -> str:
+    """Why these rows cannot be one run's in the order written; empty if they can."""
+    kinds = set(columns["kind"].tolist())
+    if not kinds <= set(KINDS):
+        return f"unknown kind of score {min(kinds - set(KINDS))!r}"
+    if kinds & set(MEASURED) and kinds & {"return", "evaluation"}:
+        return "scores of two kinds"
+    for member in np.unique(columns["member"]).tolist():
+        own = columns["member"] == member
+        visits, counts = columns["visit"][own], columns[spec.unit][own]
+        if (np.diff(visits) < 0).any() or (np.diff(counts) < 0).any():
+            return f"visits or {spec.unit} of member {member} run backwards"
+        for kind in kinds & set(MEASURED):
+            at = counts[columns["kind"][own] == kind]
+            if len(np.unique(at)) < len(at):
+                return f"member {member} has two different scores after the same {spec.unit}"
+    return ""
+
+
+def _metrics(run: Run) -> tuple[Columns, list[str]]:
+    """The run's diagnostics, and one line for each thing that is wrong with them."""
+    rows, problems = read_rows(run.folder / "metrics.csv", Metric)
+    columns = _columns(rows, Metric)
+    broken = ~np.isfinite(columns["value"])
+    if broken.any():
+        problems.append(f"metrics.csv: {count(broken.sum(), 'value')} left out: no number")
+        columns = _only(columns, ~broken)
+    contradiction = _contradiction(run.spec, columns, evaluated=np.zeros(len(columns["visit"]), dtype=bool))
+    if contradiction:
+        return _columns([], Metric), [*problems, f"metrics.csv was left out: it contradicts spec.json: {contradiction}"]
+    return columns, problems

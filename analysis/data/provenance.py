@@ -1,0 +1,77 @@
+"""Where numbers come from: the hash of every run used, what the runs ran on, and how their hyper-parameters were chosen."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from analysis.data.comparable import Run, part_fields
+from plasticity_rl.files import read_text
+
+CHOICE = "hyperparameters.txt"
+"""beside the folders of runs: how their hyper-parameters were chosen, in its author's words"""
+NOT_RECORDED = f"not recorded; {CHOICE} beside the folders of the runs can say it"
+HASHED = ("spec.json", "context.json", "scores.csv", "metrics.csv")
+
+
+class Origin(NamedTuple):
+    """One run, as it was read."""
+
+    run: Run
+    digest: str
+    """64 hexadecimal digits: SHA-256 of the names and bytes of its files"""
+
+
+def origins(runs: Iterable[Run]) -> tuple[Origin, ...]:
+    """What every run's files are, byte for byte."""
+    return tuple(Origin(run, _digest(run)) for run in runs)
+
+
+def _digest(run: Run) -> str:
+    digest = hashlib.sha256()
+    for name in HASHED:
+        path = run.folder / name
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def choices(runs: Iterable[Run]) -> str:
+    """How hyper-parameters were chosen, as the files beside the runs say."""
+    found: dict[str, None] = {}
+    for folder in dict.fromkeys(run.folder.parent for run in runs):
+        text = read_text(folder / CHOICE) if (folder / CHOICE).exists() else ""
+        found[" ".join(text.split()) or NOT_RECORDED] = None
+    return " | ".join(found)
+
+
+def contexts(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What the runs ran on, from context.json; where they differ, all that was found."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, value in _flat(run.context):
+            found.setdefault(name, {})[value] = None
+    return [(name, " | ".join(list(values)[:4]) + (" | ..." if len(values) > 4 else "")) for name, values in found.items()]
+
+
+def _flat(value: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    for name, inner in value.items():
+        lines += _flat(inner, f"{above}{name}.") if isinstance(inner, dict) else [(above + name, str(inner))]
+    return lines
+
+
+def boundaries(run: Run) -> tuple[str, ...]:
+    """Which parts of a run's chain are told when the task changes."""
+    chain = run.spec.experiment.get("chain", [])
+    return tuple(str(part[0]) for part in chain if part_fields(part).get("clock") == "task")
+
+
+def told(run: Run) -> tuple[str, ...]:
+    """What else is told when the task changes, whatever the chain."""
+    benchmark, agent, schedule = (part_fields(run.spec.experiment.get(name)) for name in ("benchmark", "agent", "schedule"))
+    known = {
+        "the replay is cleared": agent.get("replay_at_switch") == "clear",
+        "each task has a head of its own": benchmark.get("heads") == "per-task",
+        "the learning rate's schedule starts again": schedule.get("clock") == "visit",
+    }
+    return tuple(what for what, so in known.items() if so)

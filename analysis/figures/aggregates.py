@@ -1,0 +1,112 @@
+"""The figures of a panel, as Agarwal et al. 2021 (arXiv 2108.13264) recommend them. Each says what its scores are normalised by.
+
+Each function returns a Figure, or None where there is nothing to draw. Bands and whiskers are 95% bootstrap intervals, pointwise.
+"""
+
+import textwrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from analysis.figures.style import CONTROL, Look, canvas, legend, whisker
+from analysis.scores.matrix import Panel
+from analysis.statistics.aggregates import Intervals
+from analysis.statistics.bootstrap import Estimate
+
+Looks = dict[str, Look]
+TITLES = {"iqm": "IQM", "median": "median", "mean": "mean", "optimality_gap": "optimality gap\n(lower is better)"}
+
+
+def aggregates(panel: Panel, looks: Looks) -> Figure | None:
+    """(m) Aggregates over tasks: a row of scores, and one of plasticity."""
+    rows = [(panel.scale, {label: found for label, found in panel.scores.items() if any(each.defined for each in found.values())})]
+    rows.append(("plasticity, fresh-normalised", {label: found for label, found in panel.plasticity.items() if found["iqm"].defined}))
+    rows = [(name, found) for name, found in rows if found]
+    if not rows:
+        return None
+    columns = len(TITLES) if panel.bounded or len(rows) > 1 else len(TITLES) - 1
+    heights = [0.75 + _height(list(found)) for _, found in rows]
+    figure, drawn = canvas(sum(heights), rows=len(rows), columns=columns, height_ratios=heights)
+    for number, (name, found) in enumerate(rows):
+        panels = drawn[number * columns : (number + 1) * columns]
+        for axes, (metric, title) in zip(panels, TITLES.items(), strict=False):
+            column = {label: each[metric] for label, each in found.items() if metric in each}
+            if not column:
+                axes.set_axis_off()
+                continue
+            _whiskers(axes, column, looks, labels=axes is panels[0])
+            axes.set_title(title, fontsize=8.5)
+            if name.startswith("plasticity"):
+                axes.axvline(0.0 if metric == "optimality_gap" else 1.0, color=CONTROL, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1)
+        panels[0].set_xlabel(name, loc="left")
+    return figure
+
+
+def profiles(panel: Panel, looks: Looks) -> Figure | None:
+    """(p) The share of scores above each level."""
+    if not panel.profiles:
+        return None
+    figure, (axes,) = canvas(3.2)
+    for label, found in panel.profiles.items():
+        _band(axes, panel.levels, found, looks[label])
+    axes.set_xlabel(f"{panel.scale} t")
+    axes.set_ylabel(f"share of {'members and visits' if panel.whole else 'runs and tasks'}\nthat score more than t")
+    axes.set_ylim(-0.02, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    legend(figure, {label: looks[label] for label in panel.profiles})
+    return figure
+
+
+def efficiency(panel: Panel, looks: Looks) -> Figure | None:
+    """(s) Interquartile mean over all tasks as the budget is spent."""
+    if not panel.efficiency:
+        return None
+    figure, (axes,) = canvas(3.2)
+    for label, found in panel.efficiency.items():
+        ends = np.linspace(0, panel.span, len(found.value) + 1)[1:]
+        _band(axes, ends, found, looks[label])
+    axes.set_xlim(0, panel.span)
+    axes.set_xlabel(panel.window)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if panel.span > 1 else f"{value:.0%}")
+    axes.set_ylabel(f"IQM over {panel.noun},\n{panel.scale}")
+    legend(figure, {label: looks[label] for label in panel.efficiency})
+    return figure
+
+
+def improvement(panel: Panel, looks: Looks) -> Figure | None:
+    """(i) How likely a run of a chain scores more than one of no intervention, and than one of the fresh control."""
+    sides = {reference: {label: each for label, each in found.items() if each.defined} for reference, found in panel.improvement.items()}
+    sides = {reference: found for reference, found in sides.items() if found}
+    if not sides:
+        return None
+    longest = max(map(list, sides.values()), key=len)
+    figure, drawn = canvas(0.8 + _height(longest), columns=len(sides))
+    for axes, (reference, found) in zip(drawn, sides.items(), strict=True):
+        _whiskers(axes, found, looks, labels=True)
+        axes.axvline(0.5, color=CONTROL, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1)
+        axes.set_xlim(-0.04, 1.04)
+        axes.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0])
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_title(f"P(chain > {reference}), {panel.scale}", fontsize=8.5)
+    return figure
+
+
+def _height(labels: list[str]) -> float:
+    return sum(0.27 + 0.14 * textwrap.fill(label, 24).count("\n") for label in labels)
+
+
+def _whiskers(axes: Axes, column: dict[str, Estimate], looks: Looks, labels: bool) -> None:
+    """A line for each chain, the first on top."""
+    for height, (label, found) in enumerate(column.items()):
+        whisker(axes, height, found, looks[label])
+    axes.set_yticks(range(len(column)), [textwrap.fill(label, 24) for label in column] if labels else [""] * len(column))
+    axes.set_ylim(len(column) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+
+
+def _band(axes: Axes, x: np.ndarray, found: Intervals, look: Look) -> None:
+    axes.fill_between(x, found.low, found.high, color=look.color, alpha=0.16, linewidth=0)
+    axes.plot(x, found.value, color=look.color, linestyle=look.linestyle)

@@ -1,0 +1,1 @@
+"""Mechanisms: what moved before the score fell."""

@@ -1,0 +1,266 @@
+"""What changed inside the networks, and when, beside when their score fell.
+
+The decomposition of Lyle et al. 2024 (arXiv 2402.18762) into mechanisms, as far as a run's metrics.csv reports them. A quantity of a visit
+is the mean of its rows in it, after what layers say is joined into one number of the network.
+
+*Moved*: with d(v) = [q(v) - q(0)] - [c(v) - c(0)], q a member's quantity in visit v and c that of the fresh control's member that met the
+same data, a quantity moved in the first visit v from which on the 95% interval of the mean of d over members lies on one side of 0 in two
+visits in a row. *Fell* is the same of the score, downwards, where it also ends lower: its mean over the last visits is below that over the
+first ones, and that of d over the last visits below 0. Without a fresh control c is left out, and what tasks differ in is not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.load import Loaded
+from analysis.format import count, number
+from analysis.scores.setting import Chain, Setting
+from analysis.scores.verdict import first_and_last
+from analysis.statistics.bootstrap import Estimate, estimate, mean
+from plasticity_rl.records.folder import Spec
+
+IN_A_ROW = 2
+"""visits, so that one interval in twenty that misses by chance does not count; ours"""
+
+
+class Mechanism(NamedTuple):
+    """A quantity that is suspected."""
+
+    kind: str
+    title: str
+    name: str
+    """in metrics.csv, of the network or before each layer's"""
+    over: Literal["mean", "norm"] = "mean"
+    """how layers become one network"""
+    every: str = "diagnose_every"
+    """the field of an experiment that says how often there are rows"""
+
+    @property
+    def untrained(self) -> str:
+        """Its name of an untrained network."""
+        family, slash, rest = self.name.partition("/")
+        return f"{family}_fresh{slash}{rest}"
+
+
+UNITS, NORMS, LANDSCAPE = "pre-activations and units", "norms", "curvature and tangent kernel"
+MECHANISMS = (
+    Mechanism(UNITS, "pre-activation shift within the visit", "preactivation_shift"),
+    Mechanism(UNITS, "pre-activation mean", "preactivation_mean"),
+    Mechanism(UNITS, "pre-activation variance", "preactivation_variance"),
+    Mechanism(UNITS, "linearised units", "linearised_fraction"),
+    Mechanism(UNITS, "dead units", "dead_fraction"),
+    Mechanism(UNITS, "saturated outputs", "saturated_fraction"),
+    Mechanism(UNITS, "feature rank", "feature_rank"),
+    Mechanism(NORMS, "weight norm", "weight_norm", "norm"),
+    Mechanism(NORMS, "effective learning rate", "effective_learning_rate"),
+    Mechanism("target scale", "scale of values", "value_scale"),
+    Mechanism("target scale", "overestimation", "overestimation", every="evaluate"),
+    Mechanism(LANDSCAPE, "largest Hessian eigenvalue", "hessian_eigenvalue/1", every="curvature_every"),
+    Mechanism(LANDSCAPE, "rank of the tangent kernel", "ntk_rank", every="curvature_every"),
+    Mechanism("trainability", "final loss of the probe `random`", "probe_final/random", every="probe_every"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """One quantity of one chain over visits, (pairs, visits) each; NaN where a member has no row."""
+
+    mechanism: Mechanism
+    values: np.ndarray
+    untrained: np.ndarray
+    """of untrained networks of the chain on the same inputs; NaN where that is not reported"""
+    control: np.ndarray | None
+    """the fresh control's; None where it has none"""
+    moved: int | None
+    """the visit, or None where it did not"""
+    rose: bool
+    """if it moved"""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What is found of one chain."""
+
+    chain: Chain
+    fell: int | None
+    """the visit, or None where the score did not fall"""
+    dipped: int | None
+    """the visit in which the score moved downwards and did not stay there; None where it fell, or never did"""
+    courses: tuple[Course, ...]
+    missing: tuple[Mechanism, ...]
+    """without a row in the first visit of this chain"""
+
+    @property
+    def before(self) -> list[Course]:
+        """What moved before the score fell; earliest first."""
+        return [course for course in self._moved if self.fell is not None and course.moved < self.fell]  # type: ignore[operator]
+
+    @property
+    def together(self) -> list[Course]:
+        """What moved in the visit in which the score fell."""
+        return [course for course in self._moved if course.moved == self.fell]
+
+    @property
+    def after(self) -> list[Course]:
+        """What moved later than that, or at all where it did not fall."""
+        return [course for course in self._moved if self.fell is None or course.moved > self.fell]  # type: ignore[operator]
+
+    @property
+    def still(self) -> list[Course]:
+        """What did not move."""
+        return [course for course in self.courses if course.moved is None]
+
+    @property
+    def _moved(self) -> list[Course]:
+        return sorted((course for course in self.courses if course.moved is not None), key=lambda course: course.moved or 0)
+
+
+def findings(loaded: Loaded, setting: Setting) -> list[Findings]:
+    """Of each chain but the fresh control, in the setting's order."""
+    metrics = loaded.metrics.loc[(loaded.metrics.setting == setting.spec.setting).to_numpy()]
+    control = setting.control
+    found: list[Findings] = []
+    for chain in setting.chains:
+        if chain.fresh_control:
+            continue
+        down = first_moved(chain.area, control.area if control else None, ways=(-1,))
+        fell, dipped = (down and down[0], None) if ends_lower(setting, chain) else (None, down and down[0])
+        courses, missing = list[Course](), list[Mechanism]()
+        for mechanism in MECHANISMS:
+            values = levels(metrics, setting, chain.label, mechanism.name, mechanism.over)
+            if not np.isfinite(values[:, 0]).any():
+                missing.append(mechanism)
+                continue
+            fresh = levels(metrics, setting, control.label, mechanism.name, mechanism.over) if control else None
+            fresh = None if fresh is None or not np.isfinite(fresh).any() else fresh
+            moved = first_moved(values, fresh)
+            untrained = levels(metrics, setting, chain.label, mechanism.untrained, mechanism.over)
+            courses.append(Course(mechanism, values, untrained, fresh, moved and moved[0], bool(moved and moved[1] > 0)))
+        found.append(Findings(chain, fell, dipped, tuple(courses), tuple(missing)))
+    return found
+
+
+def advice(spec: Spec, updates: int, mechanisms: Sequence[Mechanism]) -> str:
+    """The settings by which a run would have had rows of `mechanisms` in its first visit, which took so many updates; "" where they are
+    such, and the agent or its network has nothing to report."""
+    wanted = list[str]()
+    for field in dict.fromkeys(mechanism.every for mechanism in mechanisms):
+        now, word = spec.experiment.get(field), field.replace("_", "-")
+        if field == "evaluate":
+            wanted += ["--evaluate 4"] if now == 0 and spec.unit == "frames" else []
+        elif isinstance(now, int) and not 0 < now <= updates:
+            wanted.append(f"--{word} {updates}")
+    return f"; there would be with {', '.join(wanted)}" if wanted else ""
+
+
+def first_visit(scores: pd.DataFrame) -> int:
+    """How many updates the first visit of runs took, where rows of scores say so; 0 where none does."""
+    first = scores.updates[(scores.visit == 0).to_numpy()]
+    return int(first.max()) if len(first) else 0
+
+
+def levels(metrics: pd.DataFrame, setting: Setting, label: str, name: str, over: Literal["mean", "norm"]) -> np.ndarray:
+    """A quantity of each member in each visit, (pairs, visits): the mean over the visit's rows; NaN where there is none."""
+    grid = np.full((len(setting.pairs), len(setting.spec.visits)), np.nan)
+    names = metrics.name.astype(str)
+    rows = metrics.loc[((metrics.label == label) & ((names == name) | names.str.startswith(name + "/"))).to_numpy()]
+    if not len(rows):
+        return grid
+    layers = rows.assign(value=rows.value**2).groupby(["seed", "member", "visit", "updates"]).value.sum() ** 0.5
+    if over == "mean":
+        layers = rows.groupby(["seed", "member", "visit", "updates"]).value.mean()
+    places = {pair: place for place, pair in enumerate(setting.pairs)}
+    for (seed, member, visit), value in layers.groupby(["seed", "member", "visit"]).mean().items():  # type: ignore[misc]
+        grid[places[int(seed), int(member)], int(visit)] = value
+    return grid
+
+
+def changes(values: np.ndarray, control: np.ndarray | None) -> np.ndarray:
+    """d(v) of each member, (pairs, visits); 0 in visit 0."""
+    changed = values - values[:, :1]
+    return changed if control is None else changed - (control - control[:, :1])
+
+
+def first_moved(values: np.ndarray, control: np.ndarray | None, ways: Sequence[int] = (-1, 1)) -> tuple[int, int] | None:
+    """The visit in which a quantity (pairs, visits) moved, and the way: 1 upwards, -1 downwards. None where it moved none of `ways`."""
+    changed = changes(values, control)
+    sides = np.array([side(changed[:, visit]) for visit in range(changed.shape[1])])
+    for visit in range(1, len(sides) - IN_A_ROW + 1):
+        for way in ways:
+            if (sides[visit : visit + IN_A_ROW] == way).all():
+                return visit, way
+    return None
+
+
+def first_and_last_means(setting: Setting, chain: Chain) -> tuple[float, float]:
+    """The score over the first and over the last visits, as the report has it: means over members."""
+    level = over_members(setting.shown(chain.area))
+    first, last = first_and_last(setting)
+    return float(level[first].mean()), float(level[last].mean())
+
+
+def ends_lower(setting: Setting, chain: Chain) -> bool:
+    """Is the score of the last visits below that of the first, by itself and beside the fresh control's? True where there is no end yet."""
+    first, last = first_and_last_means(setting, chain)
+    changed = changes(chain.area, setting.control.area if setting.control else None)[:, first_and_last(setting)[1]]
+    return not (last >= first or over_members(changed).mean() >= 0)
+
+
+def side(changed: np.ndarray) -> int:
+    """1 where the 95% interval of the mean over members lies above 0, -1 where it lies below, 0 otherwise; of (pairs,)."""
+    return int(_mean(changed).exceeds(0)) - int(_mean(-changed).exceeds(0))
+
+
+def _mean(column: np.ndarray) -> Estimate:
+    return estimate(mean, column[:, None])
+
+
+def reading(found: Findings, setting: Setting) -> str:
+    """One chain in plain words."""
+    label = found.chain.label
+    if len(setting.pairs) < 2:
+        return f"{label}: one member, so that no interval says what moved."
+    if len(setting.spec.visits) <= IN_A_ROW:
+        return f"{label}: nothing can be seen to move in {count(len(setting.spec.visits), 'visit')}."
+    beside = "beside the fresh control" if setting.control else "since the first visit, without a fresh control beside it"
+    last = len(setting.spec.visits) - 1
+    if found.fell is None:
+        moved = f" All the same there moved {_listed(found.after, last)}." if found.after else ""
+        return f"{label}: the score did not fall{_end(found, setting, beside)}.{moved}"
+    parts = [f"{label}: the score fell in visit {found.fell} {beside}."]
+    early = _listed(found.before, found.fell - 1)
+    parts.append(f"Before it moved {early}." if early else "Nothing that is reported moved before it.")
+    for word, courses, until in (("In the same visit", found.together, found.fell), ("Later", found.after, last)):
+        parts += [f"{word} moved {_listed(courses, until)}."] if courses else []
+    parts += [f"Not moved: {', '.join(course.mechanism.title for course in found.still)}."] if found.still else []
+    return " ".join(parts)
+
+
+def _end(found: Findings, setting: Setting, beside: str) -> str:
+    """How a score ended that did not fall, although it may have moved downwards."""
+    if found.dipped is None:
+        return f" {beside}"
+    first, last = first_and_last_means(setting, found.chain)
+    lower = f": lower in visit {found.dipped}{' beside the fresh control' if setting.control else ''}"
+    if last >= first:
+        return f"{lower}, it ends no lower than it began ({number(first)} -> {number(last)})"
+    return f" for good{lower}, it ends no further down than the control"
+
+
+def _listed(courses: Sequence[Course], until: int) -> str:
+    """Each with the visit in which it moved, and its mean over members in visit 0 and in visit `until`."""
+    told = list[str]()
+    for course in courses:
+        means = over_members(course.values)
+        told.append(f"{course.mechanism.title} (visit {course.moved}, {number(means[0])} -> {number(means[until])})")
+    return ", ".join(told)
+
+
+def over_members(values: np.ndarray) -> np.ndarray:
+    """The mean of each visit over the members that have it, (visits,); NaN where there is none."""
+    there = np.isfinite(values)
+    return np.where(there.any(axis=0), np.where(there, values, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1), np.nan)

@@ -1,0 +1,77 @@
+"""Stable-Baselines3's monitor.csv: a line #{"t_start": ..., "env_id": ...}, then a row for each episode: return r, length l, time t.
+
+Files that are called by a number alone, `0.monitor.csv`, are one run's environments, as make_vec_env names them; every other file is a run.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from analysis.published.scores import Row, latest, mean_of
+from plasticity_rl.checks import UsageError
+from plasticity_rl.files import read_csv, read_text
+
+GYM = re.compile(r"(?:ALE/)?(\w+?)(?:NoFrameskip|Deterministic)?(?:-ram)?-v\d+")
+"""names of environments: `PongNoFrameskip-v4`, `ALE/Pong-v5`"""
+
+NUMBERED = re.compile(r"\d+\.monitor\.csv")
+
+
+def read(
+    path: Path, *, label: str, task: str = "", last: int = 100, until: int | None = None, source: str = "Stable-Baselines3"
+) -> Iterator[Row]:
+    """The scores of a file, or of all files that end in monitor.csv in a folder: of each run the mean return of its last episodes.
+
+    `label`: of the agent; `task`: env_id's else; `until`: steps after which episodes no longer count.
+    """
+    files = sorted(path.rglob("*monitor.csv")) if path.is_dir() else [path]
+    if not files:
+        raise UsageError(f"no file that ends in monitor.csv in {path}")
+    runs: dict[Path, list[Path]] = {}
+    for file in files:
+        runs.setdefault(file.parent if path.is_dir() and NUMBERED.fullmatch(file.name) else file, []).append(file)
+    for run, some in runs.items():
+        names = {task or _task(file) for file in some}
+        if len(names) > 1:
+            raise UsageError(f"{run}: one run's files are of several environments: {', '.join(sorted(names))}")
+        steps, returns = 0, []
+        for _, score, length in sorted(episode for file in some for episode in _episodes(file)):
+            steps += length
+            if until is None or steps <= until:
+                returns.append(score)
+        measure = mean_of(last, "episodes", until) + (" steps" if until is not None else "")
+        yield Row(source, label, measure, names.pop(), str(run), latest(returns, last, str(run)))
+
+
+def _header(file: Path) -> dict[str, object]:
+    first = read_text(file).partition("\n")[0]
+    try:
+        found = json.loads(first.removeprefix("#")) if first.startswith("#") else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("t_start"), int | float):
+        raise UsageError(f'{file} is no monitor.csv: its first line should be #{{"t_start": ..., "env_id": ...}}')
+    return found
+
+
+def _task(file: Path) -> str:
+    name = str(_header(file).get("env_id"))
+    if name == "None":
+        raise UsageError(f"{file} does not say its environment: task=TASK names it")
+    found = GYM.fullmatch(name)
+    return found[1] if found else name
+
+
+def _episodes(file: Path) -> Iterator[tuple[float, float, int]]:
+    """(end in seconds since 1970, return, length in steps) of each episode."""
+    start = float(str(_header(file)["t_start"]))
+    header, rows = read_csv(file)
+    if absent := {"r", "l", "t"} - set(header):
+        raise UsageError(f"{file} is no monitor.csv: it has no column {', '.join(sorted(absent))}")
+    for number, row in rows:
+        cells = dict(zip(header, row, strict=True))
+        try:
+            yield start + float(cells["t"]), float(cells["r"]), int(float(cells["l"]))
+        except ValueError as error:
+            raise UsageError(f"{file}, row {number}: r, l and t must be numbers") from error

@@ -1,0 +1,129 @@
+"""Other people's scores, to stand beside ours: marked as theirs, in no comparison and never best.
+
+A score stands beside the tasks it is of, normalised as ours are. Whether it was measured as ours were is for `measure` to say: ours are
+means over whole visits, which lie below what is reached at their ends.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.scores.matrix import REPETITIONS, Panel, estimated
+from analysis.statistics.aggregates import intervals
+from analysis.statistics.bootstrap import Estimate
+from plasticity_rl.checks import UsageError, nearest
+
+NORMALISED = "human-normalised return"
+
+
+class Row(NamedTuple):
+    """The score of one run on one task, as a file has it."""
+
+    source: str
+    """whose it is and where it stands"""
+    label: str
+    """what they call the agent"""
+    measure: str
+    """what the number is: `mean of the last 100 episodes`"""
+    task: str
+    run: str
+    score: float
+    normalised: bool = False
+    """is it a fraction of the way from random to human? Else it is raw, in the unit of the task."""
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """One agent of one source."""
+
+    source: str
+    label: str
+    measure: str
+    scores: dict[str, tuple[float, ...]]
+    """task -> scores of its runs"""
+    normalised: bool = False
+
+
+def gather(rows: Iterable[Row]) -> tuple[Theirs, ...]:
+    """The agents that the rows are of, in their order. Raises UsageError for a run that is there twice and a score that is not finite."""
+    found: dict[tuple[str, str, str, bool], dict[str, dict[str, float]]] = {}
+    for row in rows:
+        runs = found.setdefault((row.source, row.label, row.measure, row.normalised), {}).setdefault(row.task, {})
+        if row.run in runs:
+            raise UsageError(f"{row.source}: run {row.run} of {row.label} on {row.task} is there twice")
+        if not math.isfinite(row.score):
+            raise UsageError(f"{row.source}: the score of run {row.run} of {row.label} on {row.task} is {row.score}, which is not finite")
+        runs[row.run] = row.score
+    return tuple(
+        Theirs(source, label, measure, {task: tuple(runs.values()) for task, runs in tasks.items()}, normalised)
+        for (source, label, measure, normalised), tasks in found.items()
+    )
+
+
+def latest(values: Sequence[float], last: int, what: str) -> float:
+    """The mean of the last `last` values, of all for 0. Raises UsageError where there are fewer."""
+    if not values or len(values) < last:
+        raise UsageError(f"{what}: {len(values)} values, fewer than last={last}; last=0 takes the mean of all that there are")
+    return float(np.mean(values[-last:] if last else values))
+
+
+def mean_of(last: int, what: str, until: int | None = None) -> str:
+    """How a measure is called that `latest` takes."""
+    found = f"the last {what.removesuffix('s')}" if last == 1 else f"mean of {f'the last {last}' if last else 'all'} {what}"
+    return found + (f" up to {until:,}" if until is not None else "")
+
+
+def spelled(theirs: Theirs, tasks: Iterable[str]) -> Theirs:
+    """The same with its tasks spelled as the runs' `tasks`, where they differ in capitals alone."""
+    ours = {task.lower(): task for task in tasks}
+    names = {task: ours.get(task.lower(), task) for task in theirs.scores}
+    names = {task: name if task == name or name not in theirs.scores else task for task, name in names.items()}
+    return replace(theirs, scores={names[task]: scores for task, scores in theirs.scores.items()})
+
+
+def unknown(others: Iterable[Theirs], tasks: Iterable[str]) -> list[str]:
+    """A line for each of their tasks that resembles one of the runs' `tasks` that they have no score of; one for all others, by source."""
+    lines: list[str] = []
+    sources: dict[str, set[str]] = {}
+    for each in others:
+        sources.setdefault(each.source, set()).update(each.scores)
+    tasks = set(tasks)
+    for source, theirs in sources.items():
+        near = {task: nearest(task, tasks - theirs) for task in sorted(theirs - tasks)}
+        meant = {task: clause for task, clause in near.items() if clause.startswith("did you mean")}
+        lines += [f"theirs ({source}): {task} is no task of the runs; {clause}" for task, clause in meant.items()]
+        if rest := [task for task in near if task not in meant]:
+            listed = near[rest[0]] if tasks - theirs else "they have scores of all that are"
+            lines.append(f"theirs ({source}): no task of the runs: {', '.join(rest)}; {listed}")
+    return lines
+
+
+def obstacle(panel: Panel, theirs: Theirs) -> str:
+    """Why their scores cannot stand beside those of a panel; empty where they can."""
+    unlike = theirs.normalised and panel.scale != NORMALISED
+    return panel.no_scale or (f"they are human-normalised, and ours are not ({panel.scale})" if unlike else "")
+
+
+def beside(panel: Panel, theirs: Theirs) -> dict[str, Estimate] | None:
+    """aggregate -> estimate, of their scores on a panel's tasks; None where they have none of them or there is an obstacle.
+
+    Runs of different tasks have nothing in common, so they are drawn anew for every task.
+    """
+    there = [theirs.scores.get(task, ()) for task in panel.of]
+    if not any(there) or obstacle(panel, theirs):
+        return None
+    absent = [task for task, scores in zip(panel.of, there, strict=True) if not scores]
+    names = list(dict.fromkeys(absent))
+    of = sum(map(len, there))
+    if absent:
+        note = f"no score of {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        return {name: Estimate(np.nan, of=of, note=note) for name in panel.names}
+    matrix = np.full((max(map(len, there)), len(there)), np.nan)
+    for column, scores in enumerate(there):
+        raw = np.array(scores)
+        matrix[: len(scores), column] = raw if theirs.normalised else (raw - panel.floor[column]) / panel.human[column]
+    found = intervals(matrix, panel.names, REPETITIONS)
+    return {name: estimated((each[at] for each in found), of, of) for at, name in enumerate(panel.names)}

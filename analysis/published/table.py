@@ -1,0 +1,43 @@
+"""The project's own table of other people's scores: CSV with the columns source, label, measure, task, run, score.
+
+source   whose they are and where they stand: `DQN Zoo, github.com/google-deepmind/dqn_zoo`
+label    what they call the agent
+measure  what the number is: `mean of the last 100 episodes after 200M frames`
+task     one of ours
+run      a number or a name for each independent run; anything where there is one alone
+score    raw, in the unit of the task, as returns are
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from analysis.published.scores import Row
+from plasticity_rl.checks import UsageError
+from plasticity_rl.files import choose_columns, read_csv
+
+COLUMNS = ("source", "label", "measure", "task", "run", "score")
+
+
+def read(path: Path) -> Iterator[Row]:
+    """The scores of a table. Raises UsageError, with the row, for what is no such file."""
+    header, rows = read_csv(path)
+    header = choose_columns(path, header, COLUMNS)
+    if not rows:
+        raise UsageError(f"{path} has no row")
+    found: set[tuple[str, ...]] = set()
+    for number, row in rows:
+        if not all(row):
+            raise UsageError(f"{path}, row {number}: every column needs a value")
+        source, label, measure, task, run, text = (row[header.index(name)] for name in COLUMNS)
+        try:
+            score = float(text)
+        except ValueError:
+            score = math.nan
+        if not math.isfinite(score):
+            raise UsageError(f"{path}, row {number}: {text!r} is not a finite score")
+        whose = (source, label, measure, task, run)
+        if whose in found:
+            raise UsageError(f"{path}, row {number}: run {run} of {label} on {task} is there twice")
+        found.add(whose)
+        yield Row(*whose, score)

@@ -1,0 +1,55 @@
+"""The CSV file that a chart of Weights & Biases exports: Step, then for each run the columns `RUN - METRIC`, with __MIN and __MAX."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from analysis.published.scores import Row, latest, mean_of
+from plasticity_rl.checks import UsageError, choose
+from plasticity_rl.files import read_csv
+
+RANGES = ("__MIN", "__MAX", " - _step")
+"""ends of columns that repeat others"""
+
+
+def read(
+    path: Path,
+    *,
+    task: str,
+    label: str = "",
+    metric: str = "",
+    last: int = 10,
+    until: int | None = None,
+    source: str = "Weights & Biases",
+) -> Iterator[Row]:
+    """The scores of a file: of each run the mean of its last values.
+
+    `metric`: where the chart has several; `label`: of the agent whose runs they all are, else each run is an agent of its own, named as the
+    run; `until`: the last step that counts.
+    """
+    header, rows = read_csv(path)
+    columns = [name for name in header[1:] if not name.endswith(RANGES)]
+    if not columns or not all(" - " in name for name in columns):
+        raise UsageError(f"{path} is no chart's export: its columns should be Step and, for each run, RUN - METRIC")
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"{path}: two runs have the same name; give each its own before exporting")
+    metrics = sorted({name.rpartition(" - ")[2] for name in columns})
+    if not metric and len(metrics) > 1:
+        raise UsageError(f"{path} has several metrics: metric=NAME chooses one of {', '.join(metrics)}")
+    metric = choose("metric", metric or metrics[0], metrics)
+    for column in columns:
+        run, _, measured = column.rpartition(" - ")
+        if measured == metric:
+            values = [value for step, value in _curve(path, header, rows, column) if until is None or step <= until]
+            measure = f"{metric}, {mean_of(last, 'values', until)}" + (f" of {header[0]}" if until is not None else "")
+            yield Row(source, label or run, measure, task, run, latest(values, last, f"{path}: {run}"))
+
+
+def _curve(path: Path, header: list[str], rows: list[tuple[int, list[str]]], column: str) -> Iterator[tuple[float, float]]:
+    """(step, value) of one run; it has none at the steps of others."""
+    at = header.index(column)
+    for number, row in rows:
+        try:
+            if row[at]:
+                yield float(row[0]), float(row[at])
+        except ValueError as error:
+            raise UsageError(f"{path}, row {number}: {header[0]} and {column} must be numbers") from error

@@ -1,0 +1,175 @@
+"""The report's files of numbers: each table as CSV for people and as Parquet for programs; missing numbers are empty cells, and null."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from analysis.data.provenance import Origin, boundaries
+from analysis.report.sections import Section, SuiteSection
+from analysis.scores.matrix import Panel
+from analysis.scores.setting import Setting, member_ratios
+from analysis.statistics.bootstrap import Estimate
+
+Part = Section | SuiteSection
+WHICH = ["setting", "benchmark", "chain", "fresh_control"]
+INTERVAL = ["value", "low", "high", "runs", "of", "note"]
+
+
+class Table(NamedTuple):
+    """Columns and rows; a cell is text, a number, a truth, or None."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+
+    def csv(self) -> bytes:
+        """Numbers with ten significant digits."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([f"{each:.10g}" if isinstance(each, float) else "" if each is None else each for each in row] for row in self.rows)
+        return text.getvalue().encode()
+
+    def parquet(self) -> bytes:
+        """The same numbers, whole."""
+        cells = zip(*self.rows, strict=True) if self.rows else ([] for _ in self.columns)
+        sink = io.BytesIO()
+        parquet.write_table(pa.table(dict(zip(self.columns, map(list, cells), strict=True))), sink)
+        return sink.getvalue()
+
+
+def tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins: Sequence[Origin]) -> dict[str, Table]:
+    """name of a file -> table. `sequence` is there where there is a sequence of games."""
+    made = {
+        "scores": Table(SCORES, [row for part in sections for row in _scores(part.setting)]),
+        "verdict": _verdict(sections),
+        "aggregates": Table(AGGREGATES, [row for part in (*suites, *sections) for row in _aggregates(part)]),
+        "comparisons": Table(COMPARISONS, [row for part in (*suites, *sections) for row in _comparisons(part)]),
+        "costs": Table(COSTS, [row for part in sections for row in _costs(part)]),
+        "runs": _runs(origins),
+    }
+    if any(part.sequence for part in sections):
+        made["sequence"] = Table(SEQUENCE, [row for part in sections for row in _sequence(part)])
+    return made
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _interval(found: Estimate) -> list[Any]:
+    return [_finite(found.value), _finite(found.low), _finite(found.high), found.runs, found.of, found.note]
+
+
+SCORES = [*WHICH, "seed", "member", "visit", "task", "cycle", "kind", "area", "human_normalised_area", "ratio", "no_ratio"]
+"""of each member and visit; `no_ratio` says why there is no ratio"""
+
+
+def _scores(setting: Setting) -> Iterator[list[Any]]:
+    spec = setting.spec
+    for chain in setting.chains:
+        ratios, shown = member_ratios(setting, chain), setting.shown(chain.area)
+        for run, (seed, member) in enumerate(setting.pairs):
+            for visit, described in enumerate(spec.visits):
+                where = [spec.setting, spec.benchmark, chain.label, chain.fresh_control, seed, member, visit]
+                where += [described["task"], described["cycle"], setting.kind]
+                normalised = shown[run, visit] if setting.normalised else None
+                numbers = [_finite(value) for value in (chain.area[run, visit], normalised, ratios[run, visit])]
+                yield [*where, *numbers, setting.no_ratio[visit]]
+
+
+def _verdict(sections: Sequence[Section]) -> Table:
+    """The verdict table of each setting: each estimate with its interval, its members, and its note."""
+    names = {
+        "first": "first",
+        "last": "last",
+        "kept": "last_over_first",
+        "overall": "iqm",
+        "plasticity": "plasticity_ratio",
+        "trend": "plasticity_ratio_trend",
+    }
+    columns = [*WHICH, "best", "members", "of", "first_visits", "last_visits"]
+    for name in names.values():
+        columns += [name, f"{name}_low", f"{name}_high", f"{name}_members", f"{name}_note"]
+    rows: list[list[Any]] = []
+    for section in sections:
+        spec = section.setting.spec
+        for row in section.rows:
+            line: list[Any] = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.best, row.members, row.of, *section.spans]
+            for found in (getattr(row, name) for name in names):
+                line += [_finite(found.value), _finite(found.low), _finite(found.high), found.runs, found.note]
+            rows.append(line)
+    return Table(columns, rows)
+
+
+AGGREGATES = ["section", "over", "tasks", "chain", "fresh_control", "normalised", "aggregate", *INTERVAL]
+"""rliable's, over visits or tasks; `normalised` by what"""
+
+
+def _aggregates(part: Part) -> Iterator[list[Any]]:
+    panel: Panel = part.panel
+    for row in panel.rows:
+        for normalised, found in ((panel.scale, panel.scores), ("plasticity, fresh-normalised", panel.plasticity)):
+            for name, each in found.get(row.label, {}).items():
+                where = [part.name, panel.noun, len(panel.tasks), row.label, row.fresh_control, normalised, name]
+                yield [*where, *_interval(each)]
+
+
+COMPARISONS = ["section", "of", "chain", "reference", "paired", "difference", "low", "high", "members", "improvement", "p", "p_holm"]
+"""over the last visits of a setting, or over a suite's tasks"""
+
+
+def _comparisons(part: Part) -> Iterator[list[Any]]:
+    suite = isinstance(part, SuiteSection)
+    for lead in part.panel.leads if isinstance(part, SuiteSection) else part.leads:
+        found = lead.difference
+        where = [part.name, "mean over tasks" if suite else "mean over the last visits", lead.label, lead.reference, lead.paired]
+        numbers = [_finite(each) for each in (found.value, found.low, found.high)]
+        yield [*where, *numbers, found.runs, *map(_finite, (lead.improvement, lead.p, lead.corrected))]
+
+
+COSTS = [*WHICH, "told_of_task_boundaries", "updates_per_second", "times_none", "memory_mb"]
+"""medians of a member's updates a second; how many times longer one takes than without intervention; the most memory that was seen"""
+
+
+def _costs(section: Section) -> Iterator[list[Any]]:
+    spec, runs = section.setting.spec, {run.spec.label: run for run in section.runs}
+    for cost in section.costs:
+        run = runs[cost.label]
+        where = [spec.setting, spec.benchmark, cost.label, run.spec.fresh_control, bool(boundaries(run))]
+        yield [*where, _finite(cost.speed), _finite(cost.relative), _finite(cost.memory)]
+
+
+SEQUENCE = [*WHICH, "measure", "task", "visit", *INTERVAL[:-1], "reached", "attempts", "note"]
+"""of each measure of sequential.py, and of its mean over the columns that are defined, which has no task and no visit. `reached` of
+`attempts`: in how many visits of members the level was reached"""
+
+
+def _sequence(section: Section) -> Iterator[list[Any]]:
+    spec = section.setting.spec
+    for row in section.sequence:
+        for name, compared in row.measures.items():
+            cells: list[Any] = [((None, None), compared.overall, compared.counts())]
+            cells += [
+                (at, found, compared.counts(column)) for column, (at, found) in enumerate(zip(compared.at, compared.each, strict=True))
+            ]
+            for at, found, reached in cells:
+                line = [spec.setting, spec.benchmark, row.label, row.fresh_control, name, *at]
+                yield [*line, *_interval(found)[:-1], *(reached or (None, None)), found.note]
+
+
+def _runs(origins: Sequence[Origin]) -> Table:
+    """Every run that was read: what it is, what code made it, and the hash of its files."""
+    columns = ["key", *WHICH, "seed", "members", "finished", "commit", "dirty", "code", "sha256", "experiment"]
+    rows: list[list[Any]] = []
+    for run, digest in origins:
+        spec, context = run.spec, run.context
+        made = [None if context.get(name) is None else str(context[name]) for name in ("commit", "dirty", "code")]
+        where = [spec.key, spec.setting, spec.benchmark, spec.label, spec.fresh_control, spec.seed, spec.members, run.done]
+        rows.append([*where, *made, digest, json.dumps(spec.experiment, sort_keys=True)])
+    return Table(columns, rows)

@@ -1,0 +1,38 @@
+"""A summary in Markdown, for a paper's appendix: the same tables and methods as on the page."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from analysis.report.tables import Cell, Grid
+
+
+def heading(text: str, level: int) -> list[str]:
+    return [f"{'#' * level} {escape(text)}", ""]
+
+
+def table(grid: Grid, level: int) -> list[str]:
+    """One table, with its title and what its numbers are."""
+    lines = heading(grid.title, level) if grid.title else []
+    lines.append("| " + " | ".join(escape(f"{what} ({of})" if of else what) for what, of in grid.headings) + " |")
+    lines.append("|---" + "|---:" * (len(grid.headings) - 1) + "|")
+    for line in grid.lines:
+        label = escape(line.label) + (f" ({line.mark})" if line.mark else "")
+        cells = [f"**{label}**" if line.mark == "best" else label, *map(_cell, line.cells)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, "", escape(grid.caption), ""]
+
+
+def _cell(cell: Cell) -> str:
+    note = f"({cell.note})" if cell.note else ""
+    return escape(f"{cell.text} {note}".strip())
+
+
+def listed(lines: Iterable[tuple[str, str]] | Sequence[str]) -> list[str]:
+    """A list: of sentences, or of what is said under a name."""
+    made = [f"- {escape(line)}" if isinstance(line, str) else f"- **{escape(line[0])}**: {escape(line[1])}" for line in lines]
+    return [*made, ""]
+
+
+def escape(text: str) -> str:
+    """As plain text, whatever a name holds."""
+    return re.sub(r"([\\`*_{}\[\]<>#|&])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,191 @@
+"""What was run and how the numbers came about, in words, as (heading, text)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.data.comparable import Run
+from analysis.data.provenance import boundaries, choices, contexts, told
+from analysis.format import count
+from analysis.report.sections import Section, SuiteSection
+from analysis.scores.matrix import REPETITIONS as PANEL_REPETITIONS
+from analysis.scores.sequential import MEASURES
+from analysis.scores.setting import WINDOWS, Setting
+from analysis.scores.verdict import ENOUGH_MEMBERS
+from analysis.statistics.bootstrap import LEVEL, REPETITIONS
+
+SOURCES = {
+    "atari": "published with DQN Zoo (Quan & Ostrovski 2020), after Wang et al. 2016, arXiv 1511.06581: agents that act at random, and "
+    "professional testers of games",
+}
+"""benchmark -> where its random and human scores come from"""
+Lines = list[tuple[str, str]]
+
+
+def methods(section: Section) -> Lines:
+    """Of one setting."""
+    setting, spec = section.setting, section.setting.spec
+    seeds = sorted({run.spec.seed for run in setting.runs})
+    lines = [
+        ("Visits", f"{len(spec.visits)}, each of {_budgets(setting)} of a member; counted from 0"),
+        ("Members", f"{len(setting.pairs)} independent networks of each chain, from {count(len(seeds), 'seed')} ({_some(seeds)})"),
+        ("Score", _score_method(setting)),
+        *_references([setting]),
+        ("Plasticity ratio", _ratio_method(setting)),
+        (
+            "Its trend",
+            "Slope of the least-squares line through the plasticity ratios of all visits that have one; members are resampled with all "
+            "their visits.",
+        ),
+        *_sequence_methods(section),
+        (
+            "Intervals",
+            f"{LEVEL:.0%} percentile bootstrap with {REPETITIONS:,} resamples of whole members: a member is one network, so its visits are "
+            "resampled together, and chains that are compared are resampled with the same members. With few members such intervals are too "
+            "narrow: 95% by name is about 76% with three members, 84% with five and 90% with ten. One member has no interval.",
+        ),
+        (
+            "Best",
+            "Marked where a chain's mean over the last visits beats that of every other chain but the fresh control, each by a paired "
+            f"interval above 0, on at least {ENOUGH_MEMBERS} members. The intervals are not corrected for the number of comparisons, as "
+            "the p of the comparisons are.",
+        ),
+    ]
+    return [*lines, *_theirs(section), *_runs(setting.runs, dict(spec.experiment))]
+
+
+def suite_methods(section: SuiteSection) -> Lines:
+    """Of a suite."""
+    settings, panel = section.suite.settings, section.panel
+    first = settings[0]
+    experiment = dict(first.spec.experiment)
+    name, fields = experiment.get("benchmark", ["", {}])
+    experiment["benchmark"] = [name, {field: value for field, value in fields.items() if field != section.suite.field}]
+    lines = [
+        ("Tasks", f"{len(panel.tasks)}, each in runs of its own: {', '.join(panel.tasks)}"),
+        ("Visits", f"{len(first.tasks)} to each, each of {_budgets(first)} of a member; counted from 0"),
+        ("Runs", f"{len(panel.rows[0].score)} of each chain and task, a run being one member, an independent network"),
+        ("Score", _score_method(first)),
+        *_references(settings),
+        (
+            "Plasticity ratio",
+            "Of each task: what a chain scores above the random score over the last visits, as a mean over runs, over what the fresh "
+            "control does (network, optimizer and replay start over at every visit) on the same seeds and budget. Aggregates are of these "
+            "ratios. A task has one only where the interval of the fresh control's own score lies above the random score.",
+        ),
+        (
+            "Intervals",
+            f"{LEVEL:.0%} percentile bootstrap with {PANEL_REPETITIONS:,} resamples, stratified: runs are drawn anew for every task "
+            "(Agarwal et al. 2021, arXiv 2108.13264); chains that are compared are resampled with the same runs. IQM, median, mean and "
+            "optimality gap are rliable's; where tasks have unequal numbers of runs, every task weighs the same.",
+        ),
+        (
+            "Best",
+            "Marked where a chain's interquartile mean is above that of every other chain but the fresh control, each by a paired interval "
+            f"above 0, on at least {ENOUGH_MEMBERS} runs of every task.",
+        ),
+    ]
+    return [*lines, *_theirs(section), *_runs(section.runs, experiment)]
+
+
+def _theirs(section: Section | SuiteSection) -> Lines:
+    return [(f"theirs: {each.label}", f"{each.source}; {each.measure}. In no comparison, and never best.") for each, _ in section.theirs]
+
+
+def _budgets(setting: Setting) -> str:
+    budgets = sorted({visit["budget"] for visit in setting.spec.visits})
+    return f"{' or '.join(f'{budget:,}' for budget in budgets)} {setting.spec.unit}"
+
+
+def _references(settings: Sequence[Setting]) -> Lines:
+    """The random and human scores that returns are measured by, and whose they are."""
+    known: Mapping[str, Mapping[str, float]] = {}
+    for setting in settings:
+        known = {**known, **{task: setting.spec.references[task] for task in setting.tasks if task in setting.spec.references}}
+    if not known:
+        return []
+    source = SOURCES.get(settings[0].spec.benchmark, "those in the runs' spec.json")
+    listed = "; ".join(f"{task} " + ", ".join(f"{name} {value:,.10g}" for name, value in scores.items()) for task, scores in known.items())
+    return [("Reference scores", f"{source[0].upper()}{source[1:]}. {listed}")]
+
+
+def _runs(runs: Sequence[Run], experiment: dict[str, Any]) -> Lines:
+    """Settings, chains, and what the runs ran on."""
+    lines = [("Hyper-parameters", f"How they were chosen: {choices(runs)}")]
+    chains = {run.spec.label: run for run in runs}
+    knowing = [
+        f"{label} ({', '.join(part.rpartition('.')[2] for part in parts)})" for label, run in chains.items() if (parts := boundaries(run))
+    ]
+    others = "".join(f"; in all chains, {what} at a change of task" for what in told(runs[0]))
+    lines.append(("Task boundaries", f"told to {', '.join(knowing) or 'no chain'}{others}"))
+    lines += [(name, _part(value)) for name, value in experiment.items() if name not in ("chain", "seed", "members")]
+    lines += [
+        (f"chain: {label}", "; ".join(map(_part, run.spec.experiment.get("chain", []))) or "no intervention")
+        for label, run in sorted(chains.items())
+    ]
+    return lines + contexts(runs)
+
+
+def _score_method(setting: Setting) -> str:
+    told = "" if setting.quantity == "accuracy" else " Explained variance is 1 - squared error / variance, or 0 where that is negative."
+    if setting.kind == "test":
+        return f"The {setting.quantity} on examples that were held out, after the last update of the visit.{told}"
+    if setting.kind == "online":
+        return (
+            f"Area under the visit's curve: the mean of the online {setting.quantity} over all updates of the visit. "
+            f"It is measured on each batch before it is learned from.{told}"
+        )
+    scale = ", shown as the fraction of the way from the random to the human score" if setting.normalised else ""
+    return (
+        f"Area under the visit's curve{scale}: a visit's frames are cut into {WINDOWS} equal windows, a window's score is the mean "
+        "undiscounted return of the episodes that ended in it, and the area is the mean of the windows. A window in which no episode ended "
+        "carries the one before it forward; windows before the first finished episode are missing. Episodes that the end of a visit or a "
+        "checkpoint cut are not scored. Percentages of the first visits are measured from the random score, where it is known."
+    )
+
+
+def _ratio_method(setting: Setting) -> str:
+    floor = " Both are measured from the random score, where it is known." if setting.kind == "return" else ""
+    return (
+        "Area of a chain divided by the area of the fresh control (network, optimizer and replay start over at every visit) at the same "
+        f"visit and budget, on the same seeds and members; over several visits, the mean of their ratios.{floor} The control carries no "
+        "other intervention, so a chain that makes every task easier to learn can stand above 1 and still lose plasticity: read the ratio "
+        "beside the last visits over the first. It is defined only where "
+        "the interval of the fresh control's own area excludes the floor, that is, where it learned something in this budget."
+    )
+
+
+def _sequence_methods(section: Section) -> Lines:
+    """What stands behind each column of the sequence's table."""
+    told = {
+        "retention": "A task's evaluation at the end of a later visit over that at the end of its own latest visit, as means over members "
+        "measured from the random score, where it is known: 1 keeps everything, 0 plays as if nothing had been learned. The mean is over "
+        "all pairs of a task and a later visit before the task is met again. A pair is left out unless the interval of the task's own "
+        "evaluation lies above the random score.",
+        "relearning_time": "Frames until a member's training curve first reaches the level that the same member had in the last window of "
+        "its visit before to the task, over the frames that it took to first reach it there, as means over members, in whole windows; the "
+        "mean over all visits to tasks met before. Below 1 is faster. A member that never reaches it is counted and enters with the whole "
+        "budget: the means are restricted ones, and where many do not reach it the ratio is a lower bound, at most the budget over the "
+        "earlier time. A level is high partly by chance, so read it beside the fresh control's, which starts over and neither gains nor "
+        "loses. A visit is left out unless its level's interval lies above the random score.",
+        "later_over_first": "Area of a visit to a task met before over that of the task's first visit, as means over members measured from "
+        "the random score, where it is known; the mean over all such visits. A visit is left out unless the interval of the first visit's "
+        "area lies above the random score.",
+        "transfer": "Area of the first visit to a task, of every task but the run's first, less the fresh control's at the same visit, on "
+        "the scale of the table above; the mean over these visits. Above 0, what was learned before helps.",
+    }
+    evaluation = "Undiscounted return of whole episodes that are played without exploration and without learning; no part of any curve."
+    measures = section.sequence[0].measures if section.sequence else {}
+    return [("Evaluation", evaluation)] * bool(section.evaluations) + [(MEASURES[name], told[name]) for name in measures]
+
+
+def _some(values: list[Any]) -> str:
+    return ", ".join(map(str, values[:8])) + (f" and {len(values) - 8} more" if len(values) > 8 else "")
+
+
+def _part(value: Any) -> str:
+    """A part of an experiment, `["redo", {"tau": 0.1}]`, as `redo(tau=0.1)`; anything else as it is."""
+    match value:
+        case [str(name), dict(fields)]:
+            return f"{name}({', '.join(f'{key}={field}' for key, field in fields.items())})"
+        case _:
+            return str(value)

@@ -1,0 +1,181 @@
+"""The parts of a report: everything that is said of one setting, and of a suite of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from analysis.data.comparable import Run
+from analysis.data.load import Loaded
+from analysis.format import numbered
+from analysis.published.scores import Theirs, beside
+from analysis.scores.costs import Cost, costs
+from analysis.scores.evaluations import Evaluations, evaluations
+from analysis.scores.matrix import ENOUGH_RUNS, Panel
+from analysis.scores.sequential import SequenceRow, sequence_rows, undefined
+from analysis.scores.setting import Setting, score
+from analysis.scores.suites import Suite, panel
+from analysis.scores.verdict import Verdict, first_and_last, reading, suite_reading, verdicts
+from analysis.statistics.bootstrap import Estimate, coverage, mean
+from analysis.statistics.comparisons import Lead, against
+
+Beside = tuple[tuple[Theirs, dict[str, Estimate]], ...]
+"""other people's agents with the aggregates of their scores on the same tasks"""
+ENOUGH_FRAMES = 1_000_000
+"""of a visit to a game, below which nothing should be concluded"""
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """What the page, the tables and the terminal show of one setting."""
+
+    name: str
+    setting: Setting
+    rows: tuple[Verdict, ...]
+    sequence: tuple[SequenceRow, ...]
+    """what became of tasks that were left or met again; empty where the setting is no such sequence of games"""
+    evaluations: Evaluations | None
+    """of such a sequence"""
+    costs: tuple[Cost, ...]
+    others: tuple[Theirs, ...]
+    """other people's scores, of whatever tasks"""
+    reading: str
+    banner: str
+    """a warning above everything else; empty where there is none"""
+    missing: tuple[str, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return self.setting.runs
+
+    @property
+    def spans(self) -> tuple[str, str]:
+        """The first and the last visits that are compared: `0-2`, `17-19`."""
+        first, last = (f"{visits[0]}-{visits[-1]}" if len(visits) > 1 else str(visits[0]) for visits in first_and_last(self.setting))
+        return first, last
+
+    @cached_property
+    def panel(self) -> Panel:
+        """All visits."""
+        return panel(self.setting)
+
+    @cached_property
+    def theirs(self) -> Beside:
+        return _theirs(self.panel, self.others)
+
+    @cached_property
+    def leads(self) -> tuple[Lead, ...]:
+        """Every chain beside no intervention and beside the fresh control, over the last visits."""
+        if not self.setting.comparable:
+            return ()
+        last = first_and_last(self.setting)[1]
+        areas = {chain.label: self.setting.shown(chain.area)[:, last] for chain in self.setting.chains}
+        return tuple(against(areas, self.panel.references))
+
+    @cached_property
+    def coverage(self) -> tuple[int, float]:
+        """(fewest complete members of a chain, how often intervals of so many hold the truth in simulations)."""
+        members = min((row.members for row in self.rows if row.members), default=0)
+        return members, coverage(mean, members) if members > 1 else np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class SuiteSection:
+    """The same of settings that differ in their tasks alone."""
+
+    name: str
+    suite: Suite
+    costs: tuple[Cost, ...]
+    others: tuple[Theirs, ...]
+    banner: str
+    missing: tuple[str, ...]
+
+    @property
+    def panel(self) -> Panel:
+        return self.suite.panel
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(run for setting in self.suite.settings for run in setting.runs)
+
+    @cached_property
+    def theirs(self) -> Beside:
+        return _theirs(self.panel, self.others)
+
+    @cached_property
+    def reading(self) -> str:
+        return _hedged(suite_reading(self.panel), self.banner)
+
+
+def _theirs(panel: Panel, others: Sequence[Theirs]) -> Beside:
+    return tuple((each, found) for each in others if (found := beside(panel, each)) is not None)
+
+
+def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequence[Theirs] = ()) -> Section:
+    """Score one setting and say what came out.
+
+    `alone`: no other setting of the report has its benchmark; `apart`: why it is in no suite with one that has; `others`: scores to stand
+    beside.
+    """
+    setting = score(loaded, key)
+    rows = tuple(verdicts(setting))
+    evaluated = evaluations(loaded, setting)
+    sequence = sequence_rows(setting, evaluated)
+    banner = _banner([setting])
+    missing = [apart] * bool(apart) + loaded.lacking(key) + list(setting.missing)
+    if setting.control is not None:
+        for reason in sorted(set(setting.no_ratio) - {""}):
+            visits = [visit for visit, found in enumerate(setting.no_ratio) if found == reason]
+            missing.append(f"no plasticity ratio at {numbered('visit', visits)}: {reason}")
+    for row in rows:
+        if row.last.note.startswith("no interval"):
+            missing.append(f"{row.label}: {row.last.note}")
+    missing += [*(evaluated.missing if evaluated and sequence else ()), *undefined(sequence)]
+    return Section(
+        name=setting.spec.benchmark if alone else f"{setting.spec.benchmark} ({key[:8]})",
+        setting=setting,
+        rows=rows,
+        sequence=sequence,
+        evaluations=evaluated if sequence else None,
+        costs=costs(setting.runs, loaded.metrics),
+        others=tuple(others),
+        reading=_hedged(reading(setting, list(rows)), banner),
+        banner=banner,
+        missing=tuple(missing),
+    )
+
+
+def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], others: Sequence[Theirs] = ()) -> SuiteSection:
+    """Say what came out of a suite; `sections` are those of its settings."""
+    everywhere = loaded.lacking("")
+    missing = [*everywhere, *found.missing]
+    for name, part in zip(found.panel.tasks, sections, strict=True):
+        own = (line for line in part.missing if line not in everywhere)
+        missing += [f"{name}: {line}" for line in own if not line.startswith("no plasticity ratio")]
+    if 0 < found.panel.fewest < ENOUGH_RUNS:
+        missing.append(f"fewer than {ENOUGH_RUNS} runs of some task: no chain is called best")
+    runs = [run for setting in found.settings for run in setting.runs]
+    return SuiteSection(
+        name=f"{found.settings[0].spec.benchmark}: {len(found.settings)} tasks",
+        suite=found,
+        costs=costs(runs, loaded.metrics),
+        others=tuple(others),
+        banner=_banner(found.settings),
+        missing=tuple(missing),
+    )
+
+
+def _hedged(says: str, banner: str) -> str:
+    return f"As far as so small a budget tells, {says[0].lower()}{says[1:]}" if banner else says
+
+
+def _banner(settings: Sequence[Setting]) -> str:
+    budget = min(visit["budget"] for setting in settings for visit in setting.spec.visits)
+    known = any(np.isfinite(setting.span).any() for setting in settings)
+    if settings[0].spec.unit != "frames" or not known or budget >= ENOUGH_FRAMES:
+        return ""
+    return (
+        f"Budget too small for conclusions: {budget:,} frames a visit, where agents need many millions to learn these games. "
+        "This report shows that the path works; its numbers say nothing about plasticity."
+    )

@@ -1,0 +1,280 @@
+"""The report's tables, as the page, the Markdown summary and the terminal show them: rows of chains, cells with intervals."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from analysis.data.provenance import boundaries
+from analysis.format import UNDEFINED, chance, count, number, parts, share
+from analysis.report.sections import Beside, Section, SuiteSection
+from analysis.scores.costs import Cost
+from analysis.scores.matrix import SHORT, Panel
+from analysis.scores.sequential import MEASURES, Comparison
+from analysis.statistics.bootstrap import LEVEL, Estimate
+from analysis.statistics.comparisons import Lead
+
+AGGREGATES = {"iqm": "IQM", "median": "Median", "mean": "Mean", "optimality_gap": "Optimality gap"}
+"""name -> what a reader calls it"""
+ENOUGH_FOR_TESTS = 8
+"""members above which the least p of an exact test, 2 / 2**members, is under 0.01"""
+
+
+class Cell(NamedTuple):
+    """What one place of a table says."""
+
+    value: str
+    interval: str = ""
+    """`[low, high]`"""
+    note: str = ""
+    """the small print: how many members, and why something is not there"""
+
+    @property
+    def text(self) -> str:
+        """The value with its interval, in one line."""
+        return f"{self.value} {self.interval}".strip()
+
+
+class Line(NamedTuple):
+    """One row."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    mark: str = ""
+    """`best`, `theirs`"""
+    control: bool = False
+
+
+class Grid(NamedTuple):
+    """One table."""
+
+    title: str
+    """empty for the verdict"""
+    headings: tuple[tuple[str, str], ...]
+    """what a column shows, and the small print: of what"""
+    lines: tuple[Line, ...]
+    caption: str
+    folded: bool = False
+    """does it open on demand?"""
+
+
+def cell(found: Estimate, noun: str = "members") -> Cell:
+    """A value with its interval, and the small print."""
+    there = f"{found.runs} of {found.of} {noun}" if found.defined and found.runs < found.of else ""
+    return Cell(*parts(found), "; ".join(filter(None, [there, found.note])))
+
+
+def grids(section: Section) -> list[Grid]:
+    """All tables of one setting, the verdict first."""
+    made = [verdict(section)]
+    if section.leads:
+        made.append(comparisons(section.leads, f"over the last visits ({section.spans[1]})", section.setting.scale))
+    if len(section.panel.tasks) > 1 or section.theirs:
+        made += aggregates(section.panel, "all visits", section.theirs)
+    if section.sequence:
+        made.append(sequence(section))
+    return [*made, needs(section.costs, section)]
+
+
+def suite_grids(section: SuiteSection) -> list[Grid]:
+    """All tables of a suite, the verdict first."""
+    panel = section.suite.panel
+    leads = comparisons(panel.leads, f"mean over {len(panel.tasks)} tasks", panel.scale) if panel.leads else None
+    return [
+        suite_verdict(section),
+        *filter(None, [leads]),
+        *aggregates(panel, "last visits", ())[1:],
+        each_task(section),
+        needs(section.costs, section),
+    ]
+
+
+def held(runs: int, often: float, noun: str = "members") -> str:
+    """What intervals of so few are worth; empty where they keep what they promise."""
+    if not often < SHORT:
+        return ""
+    return (
+        f" With {runs} {noun}, intervals that are called {LEVEL:.0%} hold the truth {share(often)} of the time (simulated, normal scores)."
+    )
+
+
+def verdict(section: Section) -> Grid:
+    """One row a chain: what the report opens with."""
+    first, last = section.spans
+    headings = (
+        ("Chain", "complete members"),
+        ("First visits", f"mean of {first}"),
+        ("Last visits", f"mean of {last}"),
+        ("IQM", "all visits"),
+        ("Plasticity ratio", f"visits {last}" if "-" in last else f"visit {last}"),
+        ("Its trend", "change a visit"),
+        ("Last over first", "both above the floor"),
+    )
+    lines = []
+    for row in section.rows:
+        found = (row.first, row.last, row.overall, row.plasticity, row.trend, row.kept)
+        label = row.label
+        lines.append(Line(label, (*map(cell, found),), "best" if row.best else "", row.fresh_control))
+    complete = {f"{row.members} of {row.of}" for row in section.rows}
+    alike = f"{complete.pop()} members of each chain are complete." if len(complete) == 1 else ""
+    members = alike or "Complete members: " + ", ".join(f"{row.label} {row.members} of {row.of}" for row in section.rows) + "."
+    scale = f"Scores are the {section.setting.scale}, means over visits and members with {LEVEL:.0%} intervals;"
+    says = f"{scale} plasticity is fresh-normalised. {members} Visits are counted from 0.{held(*section.coverage)}"
+    return Grid("", (("Chain", ""), *headings[1:]), tuple(lines), says)
+
+
+def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Grid:
+    """Every chain beside no intervention and beside the fresh control."""
+    references = list(dict.fromkeys(lead.reference for lead in leads))
+    found = {(lead.label, lead.reference): lead for lead in leads}
+    headings = [("Chain", "")]
+    for reference in references:
+        headings += [(f"Less {reference}", where), (f"Above {reference}", "share of pairs"), ("p", "after Holm")]
+    lines = []
+    for label in dict.fromkeys(lead.label for lead in leads):
+        cells: list[Cell] = []
+        for reference in references:
+            lead = found.get((label, reference))
+            cells += _lead(lead) if lead else [Cell("")] * 3
+        lines.append(Line(label, tuple(cells)))
+    members = max((lead.difference.runs for lead in leads if lead.paired), default=0)
+    least = f" With {members} members none can be below {2 / 2**members:.2g} before that." if 1 < members <= ENOUGH_FOR_TESTS else ""
+    caption = (
+        f"Differences of the {scale}, paired: the same seeds on the same data. The interval is the one to decide from; p is of an exact "
+        f"test by flips of sign, corrected for all {len(leads)} comparisons of this table (Holm 1979).{least}"
+    )
+    return Grid("Comparisons", tuple(headings), tuple(lines), caption)
+
+
+def _lead(lead: Lead) -> list[Cell]:
+    return [cell(lead.difference), Cell(share(lead.improvement)), Cell(chance(lead.corrected))]
+
+
+def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
+    """rliable's aggregates over tasks: of scores, and of plasticity."""
+    headings = (("Chain", ""), *((AGGREGATES[name], "lower is better" if name == "optimality_gap" else "") for name in AGGREGATES))
+    names, noun = tuple(AGGREGATES), "scores"
+    lines = [_aggregates(row.label, row.fresh_control, panel.scores[row.label], panel.names, noun) for row in panel.rows]
+    lines += [Line(each.label, tuple(cell(found[name], "scores") for name in panel.names), "theirs") for each, found in theirs]
+    drawn = "whole members are" if panel.whole else f"runs of every {panel.noun.removesuffix('s')} are"
+    over = count(len(panel.tasks), panel.noun.removesuffix("s"))
+    scores = Grid(
+        f"Aggregates: scores over {over}",
+        headings if panel.bounded else headings[:-1],
+        tuple(lines),
+        f"Scores are the {panel.scale}; {drawn} resampled, for all chains the same.{held(*panel.coverage, 'runs')}",
+    )
+    if not panel.plasticity:
+        return [scores]
+    lines = [_aggregates(label, False, found, names, noun) for label, found in panel.plasticity.items()]
+    plasticity = Grid(
+        f"Aggregates: plasticity over {over}",
+        headings,
+        tuple(lines),
+        f"Fresh-normalised ({where}): what a chain scores above the random score over what the fresh control does, in each of the "
+        f"{panel.noun} a ratio of means; the aggregates are of these ratios. 1 is the fresh control.",
+    )
+    return [scores, plasticity]
+
+
+def _aggregates(label: str, control: bool, found: dict[str, Estimate], names: Iterable[str], noun: str) -> Line:
+    return Line(label, tuple(cell(found[name], noun) for name in names), control=control)
+
+
+def sequence(section: Section) -> Grid:
+    """What became of tasks that were left and met again."""
+    small = {
+        "retention": "{} of task and later visit",
+        "relearning_time": "{}, over the visit before",
+        "later_over_first": "{}, by area",
+        "transfer": "{}, less the fresh control",
+    }
+    told = {
+        "retention": "Retention: 1 keeps a task that was left, 0 is back at the random score.",
+        "relearning_time": "Re-learning time: below 1 is faster than in the visit before.",
+        "later_over_first": "Later over first visits: below 1 is worse than when the task was met first.",
+        "transfer": "Transfer: above 0, tasks that are met for the first time are learned better than from scratch.",
+    }
+    measures = section.sequence[0].measures
+    headings = [(MEASURES[name], small[name].format(count(len(each.at), each.noun.removesuffix("s")))) for name, each in measures.items()]
+    lines = [Line(row.label, tuple(map(_compared, row.measures.values())), control=row.fresh_control) for row in section.sequence]
+    return Grid("Sequence", (("Chain", ""), *headings), tuple(lines), " ".join(told[name] for name in measures))
+
+
+def _compared(compared: Comparison) -> Cell:
+    """The mean over all columns with its interval, a dash where it is not defined; and the small print."""
+    made = cell(compared.overall)
+    reached = compared.counts() if compared.overall.defined else None
+    return made._replace(note="; ".join(filter(None, [f"{reached[0]} of {reached[1]} reached it" if reached else "", made.note])))
+
+
+def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
+    """What each chain needs and costs."""
+    runs = {run.spec.label: run for run in section.runs}
+    lines = []
+    for cost in costs:
+        methods = boundaries(runs[cost.label])
+        told = Cell("yes", "", ", ".join(name.rpartition(".")[2] for name in methods)) if methods else Cell("no")
+        speed = Cell(number(cost.speed), "", f"{cost.relative:.2f} x none" if cost.relative == cost.relative else "")
+        memory = f"{cost.memory:,.0f} MB" if cost.memory == cost.memory else "not recorded"
+        lines.append(
+            Line(
+                cost.label,
+                (told, speed if cost.speed == cost.speed else Cell("not recorded"), Cell(memory)),
+                control=runs[cost.label].spec.fresh_control,
+            )
+        )
+    headings = (
+        ("Chain", ""),
+        ("Told of task boundaries", ""),
+        ("Updates a second", "of each member, median"),
+        ("Memory", "most that was seen"),
+    )
+    return Grid(
+        "Costs: what each chain needs",
+        headings,
+        tuple(lines),
+        "Measured while the runs trained, on what Methods names, with diagnostics and checkpoints. Below a speed: how many times longer an "
+        "update takes than without intervention.",
+    )
+
+
+def suite_verdict(section: SuiteSection) -> Grid:
+    """One row a chain: aggregates over all tasks."""
+    panel = section.suite.panel
+    columns = {name: (AGGREGATES[name], "lower is better" if name == "optimality_gap" else "all visits") for name in panel.names}
+    place = 3  # of the plasticity ratio, within what a terminal shows
+    headings = [("Chain", ""), *columns.values()]
+    headings.insert(place + 1, ("Plasticity ratio", "IQM, last visits"))
+    lines = []
+    for row in panel.rows:
+        found = panel.plasticity.get(row.label, {}).get("iqm", Estimate(float("nan"), note="no fresh control"))
+        ratio = Estimate(1.0, note="the reference") if row.fresh_control else found
+        cells = [cell(each, "runs") for each in panel.scores[row.label].values()]
+        cells.insert(place, cell(ratio, "runs"))
+        lines.append(Line(row.label, tuple(cells), "best" if row is panel.best else "", row.fresh_control))
+    for each, found in section.theirs:
+        cells = [cell(found[name], "scores") for name in columns]
+        cells.insert(place, Cell(""))
+        lines.append(Line(each.label, tuple(cells), "theirs"))
+    runs, often = panel.coverage
+    caption = (
+        f"Scores are the {panel.scale}, means over visits, with {LEVEL:.0%} intervals; "
+        f"plasticity is fresh-normalised.{held(runs, often, 'runs of each task')}"
+    )
+    return Grid("", tuple(headings), tuple(lines), caption)
+
+
+def each_task(section: SuiteSection) -> Grid:
+    """A row for each task, a column for each chain."""
+    panel = section.suite.panel
+    lines = []
+    for task, name in enumerate(panel.tasks):
+        cells = []
+        for row in panel.rows:
+            there = row.score[:, task][row.score[:, task] == row.score[:, task]]
+            ratio = panel.ratio(row, task)
+            small = f"{number(ratio)} of fresh" if ratio == ratio else ""
+            cells.append(Cell(number(float(there.mean())), "", small) if len(there) else Cell(UNDEFINED))
+        lines.append(Line(name, tuple(cells)))
+    headings = (("Task", ""), *((row.label, "") for row in panel.rows))
+    caption = f"Mean {panel.scale} over runs and visits; below it the plasticity ratio over the last visits."
+    return Grid("Each task", headings, tuple(lines), caption, folded=True)

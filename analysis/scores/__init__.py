@@ -1,0 +1,1 @@
+"""Scores: curves, settings, suites, verdicts."""

@@ -1,0 +1,308 @@
+"""All chains over tasks: scores (runs, tasks), of which rliable's aggregates, profiles and curves are made.
+
+A panel has a column for each task. Of one setting the columns are its visits, and each run walks through all of them: runs are resampled
+whole. Of settings that differ in their tasks alone, such as a game each (suites.py), a run is of one task: runs are drawn anew for every
+task, as rliable does. Chains are resampled with the same runs, so that they are paired.
+
+Scores are on the scale that the report shows: returns as fractions of the way from random to human, where both are known. Plasticity is
+fresh-normalised: what a chain scores above the random score, over what the fresh control does, in each task a ratio of means over runs.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from analysis.statistics.aggregates import (
+    NAMES,
+    Intervals,
+    cells,
+    differences,
+    draws,
+    intervals,
+    probability_of_improvement,
+    profile,
+    sample_efficiency,
+)
+from analysis.statistics.bootstrap import ALIKE, Estimate, coverage, interval, iqm, mean
+from analysis.statistics.comparisons import Lead, holm, lead
+
+REPETITIONS = 10_000
+ENOUGH_RUNS = 5
+"""of every task, for a chain to be called best"""
+LEVELS = 101
+"""at which profiles are drawn"""
+SHORT = 0.94
+"""coverage in simulations below which a reader is told: 95% less the simulation's own error"""
+MOST_SIMULATED = 20
+"""tasks of a simulated panel; more change the coverage by less than its error"""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One chain over all tasks. Row i of every matrix of a panel is the same (seed, member). NaN is what is not there."""
+
+    label: str
+    fresh_control: bool
+    curve: np.ndarray
+    """(runs, tasks, windows), on the shown scale"""
+    score: np.ndarray
+    """(runs, tasks): mean of the curve"""
+    above: np.ndarray
+    """(runs, tasks): the raw score of the visits that the plasticity ratio is of, less the random score"""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What all chains scored on some tasks."""
+
+    tasks: tuple[str, ...]
+    noun: str
+    """what the columns are called: `visits`, `tasks`"""
+    of: tuple[str, ...]
+    """the one task of each column; empty where it is of several"""
+    floor: np.ndarray
+    human: np.ndarray
+    """(columns,) each: shown scores are raw ones less `floor`, over `human`"""
+    whole: bool
+    """is each run of all tasks?"""
+    scale: str
+    """what scores are: `online accuracy`, `human-normalised return`"""
+    bounded: bool
+    """is 1 a goal, such as no error or a human's score? Else there is no optimality gap."""
+    no_scale: str
+    """why scores of different tasks cannot be averaged; empty where they can"""
+    rows: tuple[Row, ...]
+    no_ratio: tuple[str, ...]
+    """for each task, why there is no ratio to the fresh control; empty where there is one"""
+    window: str
+    """what the windows of a curve are of: `frames of a visit`"""
+    span: int
+    """in that unit"""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The aggregates that are defined."""
+        return NAMES if self.bounded else NAMES[:-1]
+
+    @property
+    def control(self) -> Row | None:
+        return next((row for row in self.rows if row.fresh_control), None)
+
+    def row(self, label: str) -> Row | None:
+        return next((row for row in self.rows if row.label == label), None)
+
+    def lacking(self, row: Row) -> str:
+        """Why there is no aggregate of a chain; empty if there is one."""
+        if self.no_scale:
+            return self.no_scale
+        without = [task for task, scores in zip(self.tasks, row.score.T, strict=True) if not np.isfinite(scores).any()]
+        if without:
+            return f"no score of {', '.join(without[:3])}{f' and {len(without) - 3} more' if len(without) > 3 else ''}"
+        return "" if len(self._there(row.score)) else f"no member has all {self.noun}"
+
+    def runs(self, row: Row) -> tuple[int, int]:
+        """(scores that enter, scores there should be)."""
+        there = self._there(row.score)
+        return int(np.isfinite(there).sum()), row.score.size
+
+    def _there(self, *matrices: np.ndarray) -> np.ndarray:
+        """What enters: whole runs that have everything, or every run of a task that is there in all matrices. The first, so reduced."""
+        both = np.all([np.isfinite(matrix) for matrix in matrices], axis=0)
+        return matrices[0][both.all(axis=1)] if self.whole else np.where(both, matrices[0], np.nan)
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, Estimate]]:
+        """chain -> aggregate -> estimate, of the scores."""
+        return {
+            row.label: self._estimates(row, lambda there: intervals(there, self.names, REPETITIONS, by_task=not self.whole))
+            for row in self.rows
+        }
+
+    @cached_property
+    def plasticity(self) -> dict[str, dict[str, Estimate]]:
+        """chain -> aggregate -> estimate, of the ratios to the fresh control; empty without one. The control itself is the reference."""
+        if self.control is None:
+            return {}
+        return {row.label: self._ratios(row) for row in self.rows if not row.fresh_control}
+
+    def _estimates(self, row: Row, compute: Callable[[np.ndarray], Intervals]) -> dict[str, Estimate]:
+        enter, of = self.runs(row)
+        if reason := self.lacking(row):
+            return {name: Estimate(np.nan, of=of, note=reason) for name in self.names}
+        found = compute(self._there(row.score))
+        return {name: estimated((each[at] for each in found), enter, of) for at, name in enumerate(self.names)}
+
+    def _ratios(self, row: Row) -> dict[str, Estimate]:
+        defined = [task for task, reason in enumerate(self.no_ratio) if not reason]
+        of, note = row.above.size, f"over {len(defined)} of {len(self.tasks)} {self.noun}" if len(defined) < len(self.tasks) else ""
+        if not defined:
+            return {name: Estimate(np.nan, of=of, note="; ".join(sorted(set(self.no_ratio)))) for name in NAMES}
+        assert self.control is not None
+        mine, fresh = row.above[:, defined], self.control.above[:, defined]
+        above, below = self._there(mine, fresh), self._there(fresh, mine)
+        if not len(above) or not np.isfinite(above).any(axis=0).all():
+            return {name: Estimate(np.nan, of=of, note="no member in common with the fresh control in some task") for name in NAMES}
+        value, samples = over_control(above, below, self.whole)
+        enter = int(np.isfinite(above).sum())
+        found = [estimated((one, *interval(many)), enter, of) for one, many in zip(value, samples.T, strict=True)]
+        alone = min(np.isfinite(above).sum(axis=0)) == 1
+        found = [replace(each, low=None, high=None, note="no interval: one run") if alone else each for each in found]
+        return {name: replace(each, note="; ".join(filter(None, [note, each.note]))) for name, each in zip(NAMES, found, strict=True)}
+
+    def ratio(self, row: Row, task: int) -> float:
+        """A chain's plasticity ratio on one task; NaN where there is none."""
+        control = self.control
+        if control is None or self.no_ratio[task]:
+            return np.nan
+        both = np.isfinite(row.above[:, task]) & np.isfinite(control.above[:, task])
+        return float(row.above[both, task].mean() / control.above[both, task].mean()) if both.any() else np.nan
+
+    @cached_property
+    def efficiency(self) -> dict[str, Intervals]:
+        """chain -> interquartile mean at each window in which all its runs have a score, NaN elsewhere. (windows,) each."""
+        found: dict[str, Intervals] = {}
+        for row in self.rows:
+            if self.lacking(row):
+                continue
+            curve = row.curve[np.isfinite(row.score).all(axis=1)] if self.whole else row.curve
+            there = (np.isfinite(curve) | ~np.isfinite(curve).any(axis=2, keepdims=True)).all(axis=(0, 1))
+            if not there.any():
+                continue
+            made = np.full((3, curve.shape[2]), np.nan)
+            made[:, there] = sample_efficiency(curve[:, :, there], "iqm", 2_000, by_task=not self.whole)
+            found[row.label] = Intervals(*made)
+        return found
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """(levels,): of the profiles, over the range of all scores but the lowest and the highest hundredth."""
+        every = np.concatenate([row.score[np.isfinite(row.score)] for row in self.rows])
+        return np.linspace(min(0.0, float(np.quantile(every, 0.01))), float(np.quantile(every, 0.99)), LEVELS)
+
+    @cached_property
+    def profiles(self) -> dict[str, Intervals]:
+        """chain -> share of its scores above each level. (levels,) each."""
+        return {
+            row.label: profile(self._there(row.score), self.levels, 2_000, by_task=not self.whole)
+            for row in self.rows
+            if not self.lacking(row)
+        }
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What every chain is compared with: no intervention, and the fresh control, where they are there."""
+        control = self.control
+        return tuple(label for label in ("none", control.label if control else "") if label and self.row(label))
+
+    @cached_property
+    def improvement(self) -> dict[str, dict[str, Estimate]]:
+        """reference -> chain -> the chance that a run of the chain scores more than one of the reference on the same task, a tie half."""
+        return {label: self._beside(label, self._improvement) for label in self.references}
+
+    def _beside(self, label: str, compute: Callable[[Row, Row], Estimate]) -> dict[str, Estimate]:
+        other = self.row(label)
+        assert other is not None
+        return {
+            row.label: compute(row, other) for row in self.rows if row is not other and not self.lacking(row) and not self.lacking(other)
+        }
+
+    def _pair(self, row: Row, other: Row) -> tuple[np.ndarray, np.ndarray]:
+        return self._there(row.score, other.score), self._there(other.score, row.score)
+
+    def _improvement(self, row: Row, other: Row) -> Estimate:
+        mine, theirs = self._pair(row, other)
+        if not _complete(mine):
+            return Estimate(np.nan, of=row.score.size, note="no run in common in some task")
+        found = probability_of_improvement(mine, theirs, 2_000, by_task=not self.whole, paired=True)
+        return estimated(found, int(np.isfinite(mine).sum()), row.score.size)
+
+    def ahead(self, row: Row, other: Row, name: str = "iqm") -> Estimate:
+        """The paired difference of one aggregate of two chains."""
+        of = row.score.size
+        if reason := self.lacking(row) or self.lacking(other):
+            return Estimate(np.nan, of=of, note=reason)
+        mine, theirs = self._pair(row, other)
+        if not _complete(mine):
+            return Estimate(np.nan, of=of, note="no run in common in some task")
+        found = differences(mine, theirs, (name,), REPETITIONS, by_task=not self.whole)
+        return estimated((each[0] for each in found), int(np.isfinite(mine).sum()), of)
+
+    @cached_property
+    def leads(self) -> tuple[Lead, ...]:
+        """Every chain beside each reference, by its mean over tasks. The paired interval decides; tests are of whole runs, after Holm."""
+        found: list[Lead] = []
+        for place, reference in enumerate(self.references):
+            other = self.row(reference)
+            assert other is not None
+            for row in self.rows:
+                if row is not other and row.label not in self.references[:place]:
+                    tested = lead(row.label, row.score, reference, other.score, paired=True)
+                    found.append(tested if self.whole else replace(tested, difference=self.ahead(row, other, "mean")))
+        corrected = holm([each.p for each in found])
+        return tuple(replace(each, corrected=chance) for each, chance in zip(found, corrected, strict=True))
+
+    @cached_property
+    def best(self) -> Row | None:
+        """The chain whose interquartile mean is above every other's but the control's, each by a paired interval above 0."""
+        rivals = [row for row in self.rows if not row.fresh_control]
+        if len(rivals) < 2 or self.fewest < ENOUGH_RUNS:
+            return None
+        chains = (row for row in rivals if all(self.ahead(row, other).exceeds(0.0) for other in rivals if other is not row))
+        return next(chains, None)
+
+    @cached_property
+    def fewest(self) -> int:
+        """Runs of the task that has the fewest, in any chain."""
+        there = [self._there(row.score) for row in self.rows if not self.lacking(row)]
+        return min((int(np.isfinite(each).sum(axis=0).min()) for each in there), default=0)
+
+    @cached_property
+    def coverage(self) -> tuple[int, float]:
+        """(fewest runs of a task in any chain, how often intervals of so many hold the truth in simulations of normal scores)."""
+        runs = self.fewest
+        if runs < 2:
+            return runs, np.nan
+        if self.whole:
+            return runs, coverage(mean, runs)
+        return runs, coverage(iqm, runs, min(len(self.tasks), MOST_SIMULATED), by_visit=True, trials=1_000, repetitions=500)
+
+
+def over_control(above: np.ndarray, below: np.ndarray, whole: bool, repetitions: int = REPETITIONS) -> tuple[np.ndarray, np.ndarray]:
+    """The aggregates over tasks of mean(above) / mean(below) in each task; (aggregates,) and (repetitions, aggregates) of resamples.
+
+    Matrices (runs, tasks) with the same runs, which are resampled together.
+    """
+    mine, fresh = cells(above), cells(below)
+    runs = np.array([task.stop - task.start for task in mine.tasks])
+    starts = [task.start for task in mine.tasks]
+
+    def aggregates(weights: np.ndarray) -> np.ndarray:
+        sums = [np.add.reduceat(each.scores[:, :1] * weights, starts, axis=0) for each in (mine, fresh)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = np.sort(sums[0] / sums[1], axis=0)
+        cut = len(runs) // 4
+        middle = ratios[cut : len(runs) - cut].mean(axis=0)
+        return np.stack([middle, np.median(ratios, axis=0), ratios.mean(axis=0), 1 - np.minimum(ratios, 1).mean(axis=0)], axis=1)
+
+    value = aggregates(np.ones((len(mine.scores), 1)))[0]
+    return value, np.concatenate([aggregates(weights.astype(float)) for weights in draws(mine, repetitions, 0, not whole)])
+
+
+def _complete(scores: np.ndarray) -> bool:
+    """Has every task a run?"""
+    return len(scores) > 0 and bool(np.isfinite(scores).any(axis=0).all())
+
+
+def estimated(found: Iterable[Any], runs: int, of: int) -> Estimate:
+    """Of (value, low, high), with a note where there is no interval."""
+    value, low, high = map(float, found)
+    if not np.isfinite(value):
+        return Estimate(np.nan, runs=runs, of=of, note="division by zero")
+    if not np.isfinite([low, high]).all():
+        return Estimate(value, runs=runs, of=of, note="no interval: one run of some task")
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
+        return Estimate(value, runs=runs, of=of, note=ALIKE)
+    return Estimate(value, low, high, runs, of)

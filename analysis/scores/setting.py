@@ -1,0 +1,280 @@
+"""From rows to a score for every member and visit: the area under the visit's curve; and the plasticity ratio.
+
+The area is the mean of the visit's curve (curves.py): it has the unit of the score itself and does not grow with the number of episodes.
+A visit that is not finished has no score: its budget would not be equal. Finished is one whose rows reach its end, as the row of the last
+updates does, and the rows of the episodes that the end of a visit cuts.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.comparable import Run
+from analysis.data.load import MEASURED, Loaded
+from analysis.format import numbered
+from analysis.scores.curves import empty_windows, online_curve, return_curve
+from analysis.statistics.bootstrap import Estimate, estimate, mean, mean_ratio
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import Spec
+
+WINDOWS = 10
+ENOUGH_VISITS = 3
+"""for a trend"""
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """What one chain of interventions scored. Row i of every chain of a setting is the same (seed, member): they met the same data."""
+
+    label: str
+    fresh_control: bool
+    curve: np.ndarray
+    """(runs, visits, windows); NaN where missing"""
+    area: np.ndarray = field(init=False)
+    """(runs, visits): mean of the curve over the windows that are there, NaN where there is none"""
+
+    def __post_init__(self) -> None:
+        there = np.isfinite(self.curve)
+        count = there.sum(axis=-1)
+        total = np.where(there, self.curve, 0.0).sum(axis=-1)
+        object.__setattr__(self, "area", np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Everything that was scored under one setting: what its chains can be compared on."""
+
+    spec: Spec
+    """of its first run, for what all its runs share: visits, unit, references, benchmark"""
+    runs: tuple[Run, ...]
+    kind: str
+    """`online`, `test` or `return`"""
+    pairs: tuple[tuple[int, int], ...]
+    """(seed, member) of each row of every chain's matrices"""
+    chains: tuple[Chain, ...]
+    """`none` first, the fresh control last, the others by label"""
+    edges: np.ndarray
+    """(visits + 1,): where each visit begins and ends, in the benchmark's unit"""
+    floor: np.ndarray
+    """(visits,): what is scored without learning: the random score where it is known, 0 where it is not"""
+    span: np.ndarray
+    """(visits,): from random to human score; NaN where they are not known"""
+    missing: tuple[str, ...]
+
+    @property
+    def control(self) -> Chain | None:
+        """The fresh control."""
+        return next((chain for chain in self.chains if chain.fresh_control), None)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Of each visit, in order."""
+        return [visit["task"] for visit in self.spec.visits]
+
+    @property
+    def quantity(self) -> str:
+        """What a score of `online` or `test` is a mean of."""
+        _, agent = self.spec.experiment.get("agent", ["", {}])
+        return "accuracy" if agent.get("objective", "cross-entropy") == "cross-entropy" else "explained variance"
+
+    @property
+    def normalised(self) -> bool:
+        """Are scores shown as fractions of the way from random to human? Returns are, where both are known for every task."""
+        return self.kind == "return" and bool(np.isfinite(self.span).all())
+
+    @property
+    def comparable(self) -> bool:
+        """Do different visits' scores share a scale, so that they can be averaged? They do where tasks have the same references, too."""
+        references = {repr(sorted(self.spec.references[task].items())) for task in self.tasks if task in self.spec.references}
+        alike = set(self.tasks) <= set(self.spec.references) and len(references) == 1
+        return self.kind in MEASURED or self.normalised or alike or len(set(self.tasks)) == 1
+
+    @property
+    def scale(self) -> str:
+        """What scores are called where they are shown."""
+        if self.kind in MEASURED:
+            return f"{self.kind} {self.quantity}"
+        return "human-normalised return" if self.normalised else "return"
+
+    @cached_property
+    def no_ratio(self) -> list[str]:
+        """For each visit, why there is no ratio to the fresh control; empty where there is one.
+
+        There is one where the 95% interval of the control's own area lies above the floor: it learned something within the budget.
+        """
+        if self.control is None:
+            return ["no fresh control"] * len(self.tasks)
+        reasons: list[str] = []
+        for area, floor in zip(self.control.area.T, self.floor, strict=True):
+            there = area[np.isfinite(area)][:, None]
+            if len(there) == 0:
+                reasons.append("no score of the fresh control")
+            elif len(there) == 1:
+                reasons.append("one member of the fresh control: no interval says whether it learned")
+            elif not estimate(mean, there).exceeds(floor):
+                reasons.append("the fresh control did not learn in this budget")
+            else:
+                reasons.append("")
+        return reasons
+
+    def shown(self, score: np.ndarray) -> np.ndarray:
+        """Scores (runs, visits, ...) on the scale that the report shows."""
+        if not self.normalised:
+            return score
+        shape = (-1,) + (1,) * (score.ndim - 2)
+        return (score - self.floor.reshape(shape)) / self.span.reshape(shape)
+
+
+def settings(loaded: Loaded) -> list[str]:
+    """The settings that were found, in the order of the report."""
+    return list(dict.fromkeys(run.spec.setting for run in loaded.runs))
+
+
+def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
+    """The curves of all members of all chains under one setting, and by name what they lack.
+
+    Where members were tested on held-out examples that is what is scored: a visit's one test, after its last update, is its whole curve.
+
+    Raises UsageError where some runs report episodes and others online scores.
+    """
+    runs = tuple(run for run in loaded.runs if run.spec.setting == setting)
+    spec = runs[0].spec
+    tables = {run.spec.key: loaded.of(run) for run in runs}
+    tables = {key: table.loc[(table["kind"] != "evaluation").to_numpy()] for key, table in tables.items()}
+    kinds = sorted({kind for table in tables.values() for kind in table["kind"].unique()} - {"cut"}) or ["return"]
+    kinds = ["test"] if "test" in kinds else kinds
+    if len(kinds) > 1:
+        raise UsageError(f"runs of setting {setting} report scores of different kinds: {', '.join(kinds)}")
+    pairs = tuple(sorted({pair for run in runs for pair in run.pairs}))
+    edges = np.cumsum([0, *(visit["budget"] for visit in spec.visits)])
+    chains: list[Chain] = []
+    missing: list[str] = []
+    for label in sorted({run.spec.label for run in runs}, key=lambda label: (label != "none", label)):
+        curve = np.full((len(pairs), len(spec.visits), windows), np.nan)
+        members = [run for run in runs if run.spec.label == label]
+        for run in members:
+            if len(table := tables[run.spec.key]):
+                curve[[pairs.index(pair) for pair in run.pairs]], lacking = _curves(run, table, kinds[0], edges, windows)
+                missing += [f"{run.name}: {line}" for line in lacking]
+        chains.append(Chain(label, members[0].spec.fresh_control, curve))
+    chains.sort(key=lambda chain: chain.fresh_control)
+    references = [spec.references.get(visit["task"], {}) for visit in spec.visits]
+    floor = np.array([reference.get("random", 0.0) if kinds[0] == "return" else 0.0 for reference in references])
+    span = np.array([reference.get("human", np.nan) - reference.get("random", np.nan) for reference in references])
+    if kinds[0] == "return" and (unknown := sorted({visit["task"] for visit in spec.visits} - {*_with_random(spec)})):
+        missing.append(f"no random score is known for {', '.join(unknown)}: ratios are measured from 0 there")
+    return Setting(spec, runs, kinds[0], pairs, tuple(chains), edges, floor, span, tuple(missing))
+
+
+def _with_random(spec: Spec) -> list[str]:
+    return [task for task, reference in spec.references.items() if "random" in reference]
+
+
+def _curves(run: Run, table: pd.DataFrame, kind: str, edges: np.ndarray, windows: int) -> tuple[np.ndarray, list[str]]:
+    """One run's curves (members, visits, windows), and one line for each group of cells that is missing."""
+    spec = run.spec
+    curves = np.full((spec.members, len(spec.visits), windows), np.nan)
+    members, visits, counts = (table[name].to_numpy() for name in ("member", "visit", spec.unit))
+    own = np.full(curves.shape[:2], -1)
+    np.maximum.at(own, (members, visits), counts)
+    anyone, last_visit = own.max(axis=0), int(visits.max())  # members keep in step
+    scored = (table["kind"] == kind).to_numpy()
+    rows = _cells(members[scored] * len(spec.visits) + visits[scored])
+    ends, values = counts[scored], table["score"].to_numpy()[scored]
+    lacking: list[tuple[str, int, int]] = []
+    carried = 0
+    for member, visit in np.ndindex(*own.shape):
+        start, stop = int(edges[visit]), int(edges[visit + 1])
+        there = max(start, int(own[member, visit] if kind in MEASURED else anyone[visit]))
+        over = there >= stop or (kind == "return" and visit < last_visit)
+        cell = rows.get(member * len(spec.visits) + visit)
+        if not over:
+            why = f"{there - start:,} of {stop - start:,} {spec.unit}" if there > start else "not begun"
+        elif cell is None:
+            why = "no finished episode" if kind == "return" else "no rows"
+        elif not np.isfinite(values[cell]).all():
+            why = "a score that is no number"
+        else:
+            curve = online_curve if kind in MEASURED else return_curve
+            curves[member, visit] = curve(ends[cell], values[cell], start, stop, windows)
+            carried += 0 if kind in MEASURED else empty_windows(ends[cell], start, stop, windows)
+            continue
+        lacking.append((why, member, visit))
+    lines = _summary(lacking)
+    if carried:
+        lines.append(f"no episode ended in {carried} of {curves.size} windows: missing, or the score before was carried forward")
+    return curves, lines
+
+
+def _cells(codes: np.ndarray) -> dict[int, np.ndarray]:
+    """code -> positions of the rows that have it, in their order."""
+    order = np.argsort(codes, kind="stable")
+    found, starts = np.unique(codes[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))  # of no rows, one empty part
+
+
+def _summary(lacking: list[tuple[str, int, int]]) -> list[str]:
+    """(reason, member, visit) of each missing cell, as few lines: cells of one reason and the same members together."""
+    members: dict[tuple[str, int], list[int]] = {}
+    for why, member, visit in lacking:
+        members.setdefault((why, visit), []).append(member)
+    cells = sorted((why, who, visit) for (why, visit), who in members.items())
+    return [
+        f"{numbered('visit', (visit for *_, visit in group))} of {numbered('member', who)}: no score, {why}"
+        for (why, who), group in groupby(cells, key=lambda cell: (cell[0], cell[1]))
+    ]
+
+
+def ratio(setting: Setting, chain: Chain, visits: list[int]) -> Estimate:
+    """Plasticity ratio over some visits: mean over them of (area - floor) / (area of the fresh control - floor).
+
+    Both areas are means over the members that the two have in common at these visits, resampled together. Visits in which the control did
+    not learn are left out; without any other, the ratio is not defined.
+    """
+    reasons = setting.no_ratio
+    defined = [visit for visit in visits if not reasons[visit]]
+    control, of = setting.control, len(setting.pairs)
+    if control is None or not defined:
+        return Estimate(np.nan, of=of, note=reasons[visits[-1]] if visits else "no visits")
+    if chain.fresh_control:
+        runs = int(np.isfinite(chain.area[:, defined]).all(axis=1).sum())
+        return Estimate(1.0, runs=runs, of=of, note="the reference")
+    found = estimate(mean_ratio(setting.floor[defined]), chain.area[:, defined], control.area[:, defined])
+    if len(defined) == len(visits):
+        return found
+    return replace(found, note="; ".join(filter(None, [f"over {len(defined)} of {len(visits)} visits", found.note])))
+
+
+def trend(setting: Setting, chain: Chain) -> Estimate:
+    """Change of the plasticity ratio a visit: the slope of the least-squares line through the ratios of all visits that have one.
+
+    Each visit's ratio is one of means over members, as in `ratio`; members are resampled with all their visits.
+    """
+    reasons, control, of = setting.no_ratio, setting.control, len(setting.pairs)
+    defined = [visit for visit, reason in enumerate(reasons) if not reason]
+    if control is None or not defined:
+        return Estimate(np.nan, of=of, note=reasons[-1])
+    if chain.fresh_control:
+        return Estimate(0.0, runs=int(np.isfinite(chain.area[:, defined]).all(axis=1).sum()), of=of, note="the reference")
+    if len(defined) < ENOUGH_VISITS:
+        return Estimate(np.nan, of=of, note=f"fewer than {ENOUGH_VISITS} visits with a ratio")
+    floor, steps = setting.floor[defined], np.array(defined) - np.mean(defined)
+
+    def slope(mine: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+        ratios = (mine.mean(axis=-2) - floor) / (fresh.mean(axis=-2) - floor)
+        return ratios @ steps / (steps @ steps)
+
+    return estimate(slope, chain.area[:, defined], control.area[:, defined])
+
+
+def member_ratios(setting: Setting, chain: Chain) -> np.ndarray:
+    """Each member's own (area - floor) / (mean area of the fresh control - floor); NaN where the ratio is not defined. (runs, visits)."""
+    ratios = np.full(chain.area.shape, np.nan)
+    for visit, reason in enumerate(setting.no_ratio):
+        if not reason and setting.control is not None:
+            fresh = setting.control.area[:, visit]
+            ratios[:, visit] = (chain.area[:, visit] - setting.floor[visit]) / (fresh[np.isfinite(fresh)].mean() - setting.floor[visit])
+    return ratios

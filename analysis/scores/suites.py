@@ -1,0 +1,170 @@
+"""Settings that differ in their tasks alone, such as one game each, belong together: a suite, over whose tasks scores are averaged.
+
+They have the same parts, but for one field of the benchmark that names the tasks; visits of the same budgets in the same cycles; and no
+task in common. What differs in anything else is reported apart, and the difference is named.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.data.comparable import OWN, Run, differing, part_fields
+from analysis.format import count
+from analysis.scores.matrix import Panel, Row
+from analysis.scores.setting import Chain, Setting
+from analysis.scores.verdict import first_and_last
+from plasticity_rl.records.folder import Spec
+
+NO_SCALE = "tasks share no scale: no reference scores"
+
+
+@dataclass(frozen=True, eq=False)
+class Suite:
+    """Settings with a task each, and all of them as one panel."""
+
+    settings: tuple[Setting, ...]
+    field: str
+    """of the benchmark: what they differ in"""
+    panel: Panel
+    missing: tuple[str, ...]
+    """what the settings lack together, beside what each lacks"""
+
+
+def group(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
+    """(field of the benchmark, keys of the settings) of each suite; a setting is in one at most."""
+    specs = {run.spec.setting: run.spec for run in runs}
+    found: dict[str, dict[str, list[str]]] = {}
+    for key, spec in specs.items():
+        for field in part_fields(spec.experiment.get("benchmark")):
+            found.setdefault(field, {}).setdefault(_but(spec, field), []).append(key)
+    groups = [(field, tuple(keys)) for field, same in found.items() for keys in same.values() if len(keys) > 1]
+    groups = [(field, keys) for field, keys in groups if _disjoint([specs[key] for key in keys])]
+    suites: list[tuple[str, tuple[str, ...]]] = []
+    for field, keys in sorted(groups, key=lambda each: -len(each[1])):
+        if not any(set(keys) & set(others) for _, others in suites):
+            suites.append((field, keys))
+    return suites
+
+
+def _but(spec: Spec, field: str) -> str:
+    """All that two settings of one suite share."""
+    parts = {name: value for name, value in spec.experiment.items() if name not in (*OWN, "benchmark")}
+    benchmark = {name: value for name, value in part_fields(spec.experiment.get("benchmark")).items() if name != field}
+    return repr((spec.benchmark, spec.unit, [(visit["budget"], visit["cycle"]) for visit in spec.visits], parts, benchmark))
+
+
+def _disjoint(specs: Sequence[Spec]) -> bool:
+    tasks = [{visit["task"] for visit in spec.visits} for spec in specs]
+    return len(set().union(*tasks)) == sum(map(len, tasks))
+
+
+def apart(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """(key of a setting, why it is no part of the report's first setting or suite of its benchmark), for each that stands apart."""
+    specs = {run.spec.setting: run.spec for run in runs}
+    suites = {key: keys for _, keys in group(runs) for key in keys}
+    found: list[tuple[str, str]] = []
+    first: dict[str, Spec] = {}
+    for key, spec in specs.items():
+        known = first.setdefault(spec.benchmark, spec)
+        if spec is not known and suites.get(key, (key,)) != suites.get(known.setting, (known.setting,)):
+            found.append((key, f"reported apart from {spec.benchmark} ({known.setting[:8]}): {differing(known, spec)}"))
+    return found
+
+
+def panel(setting: Setting) -> Panel:
+    """The visits of one setting."""
+    lines = [_row(setting, chain) for chain in setting.chains]
+    budgets = sorted({visit["budget"] for visit in setting.spec.visits})
+    return Panel(
+        tasks=tuple(f"visit {visit}" for visit in range(len(setting.tasks))),
+        noun="visits",
+        of=tuple(setting.tasks),
+        floor=setting.floor if setting.normalised else np.zeros(len(setting.tasks)),
+        human=setting.span if setting.normalised else np.ones(len(setting.tasks)),
+        whole=True,
+        scale=setting.scale,
+        bounded=setting.kind != "return" or setting.normalised,
+        no_scale="" if setting.comparable else NO_SCALE,
+        rows=tuple(lines),
+        no_ratio=tuple(setting.no_ratio),
+        window=f"{setting.spec.unit} of a visit" if len(budgets) == 1 else "share of a visit's budget",
+        span=budgets[0] if len(budgets) == 1 else 1,
+    )
+
+
+def _row(setting: Setting, chain: Chain) -> Row:
+    return Row(chain.label, chain.fresh_control, setting.shown(chain.curve), setting.shown(chain.area), chain.area - setting.floor)
+
+
+def suite(settings: Sequence[Setting], field: str) -> Suite:
+    """Several settings as one panel: a chain's score of a task is its mean over all visits, its plasticity that of the last visits."""
+    pairs = sorted({pair for setting in settings for pair in setting.pairs})
+    position = {pair: at for at, pair in enumerate(pairs)}
+    first = settings[0]
+    visits, windows = len(first.tasks), first.chains[0].curve.shape[2]
+    labels = {chain.label: chain.fresh_control for setting in settings for chain in setting.chains}
+    shape = (len(pairs), len(settings))
+    made = {label: (np.full((*shape, visits * windows), np.nan), np.full(shape, np.nan), np.full(shape, np.nan)) for label in labels}
+    reasons: list[str] = []
+    missing: list[str] = []
+    names = [task_name(setting) for setting in settings]
+    for task, (setting, name) in enumerate(zip(settings, names, strict=True)):
+        rows = [position[pair] for pair in setting.pairs]
+        last = first_and_last(setting)[1]
+        defined = [visit for visit in last if not setting.no_ratio[visit]]
+        reasons.append("" if defined else setting.no_ratio[last[-1]])
+        if reasons[-1] and setting.control is not None:
+            missing.append(f"no plasticity ratio of {name}: {reasons[-1]}")
+        there = {chain.label for chain in setting.chains}
+        for chain in setting.chains:
+            curve, score, above = made[chain.label]
+            whole = np.all(np.isfinite(chain.area), axis=1)
+            shown = setting.shown(chain.curve).reshape(len(setting.pairs), -1)
+            curve[rows, task] = np.where(whole[:, None], shown, np.nan)
+            score[rows, task] = np.where(whole, setting.shown(chain.area).mean(axis=1), np.nan)
+            if defined:
+                above[rows, task] = (chain.area - setting.floor)[:, defined].mean(axis=1)
+        missing += [f"{label}: no run of {name}, which other chains have" for label in sorted(set(labels) - there)]
+    order = sorted(labels, key=lambda label: (labels[label], label != "none", label))
+    incomparable = not all(setting.normalised for setting in settings) and any(setting.kind == "return" for setting in settings)
+    together = Panel(
+        tasks=tuple(names),
+        noun="tasks",
+        of=tuple(name if len(set(setting.tasks)) == 1 else "" for name, setting in zip(names, settings, strict=True)),
+        floor=np.array([setting.floor[0] if setting.normalised else 0.0 for setting in settings]),
+        human=np.array([setting.span[0] if setting.normalised else 1.0 for setting in settings]),
+        whole=False,
+        scale=first.scale,
+        bounded=True,
+        no_scale=NO_SCALE if incomparable or len({setting.scale for setting in settings}) > 1 else "",
+        rows=tuple(Row(label, labels[label], *made[label]) for label in order),
+        no_ratio=tuple(reasons),
+        window=f"{first.spec.unit} of a member",
+        span=int(first.edges[-1]),
+    )
+    missing += _unequal(together)
+    return Suite(tuple(settings), field, together, tuple(missing))
+
+
+def _unequal(together: Panel) -> list[str]:
+    """Tasks that chains have unequal numbers of runs of."""
+    lines: list[str] = []
+    for row in together.rows:
+        runs = np.isfinite(row.score).sum(axis=0)
+        few = [f"{task} ({number})" for task, number in zip(together.tasks, runs.tolist(), strict=True) if 0 < number < runs.max()]
+        if few:
+            shown = ", ".join(few[:6]) + (f" and {len(few) - 6} more" if len(few) > 6 else "")
+            lines.append(f"{row.label}: fewer runs than the {count(int(runs.max()), 'run')} of other tasks: {shown}")
+    return lines
+
+
+def task_name(setting: Setting) -> str:
+    """What one setting's tasks are called together."""
+    names = list(dict.fromkeys(setting.tasks))
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+
+def alone(keys: Sequence[str], suites: Sequence[tuple[str, tuple[str, ...]]]) -> list[str]:
+    """The settings that are in no suite."""
+    return [key for key in keys if not any(key in others for _, others in suites)]

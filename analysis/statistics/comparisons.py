@@ -1,0 +1,120 @@
+"""Is one chain better than another? Differences of means with intervals, exact tests for few members, and Holm's correction for many.
+
+Paired wherever the rows of both are the same seeds on the same data: what the data did to both then cancels, and the paired interval is the
+one to decide from. A member walks through all visits, so it is one observation: its mean over visits.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from analysis.statistics.bootstrap import ALIKE, REPETITIONS, Estimate, bootstrap, difference, estimate, limits, mean
+
+EXACT = 2**16
+"""arrangements that are all looked at; of more, this many are drawn"""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How far one chain lies above another."""
+
+    label: str
+    reference: str
+    difference: Estimate
+    """of the means over runs and visits, with its 95% interval; not corrected for the number of comparisons"""
+    paired: bool
+    improvement: float
+    """share of pairs of runs in which it is above, a tie half: each run with its own counterpart if paired, with all others' if not"""
+    p: float
+    """two-sided, of the difference; NaN where there are too few runs for a test"""
+    corrected: float
+    """the same after Holm's correction for all comparisons made together"""
+
+
+def sign_flips(differences: np.ndarray, seed: int = 0) -> float:
+    """The chance that paired differences (runs,) have so large a mean where either sign is as likely. At least 2 / 2**runs."""
+    runs = len(differences)
+    if 2**runs <= EXACT:
+        signs = 1 - 2 * ((np.arange(2**runs)[:, None] >> np.arange(runs)) & 1)
+        return _share(np.abs(signs @ differences), abs(differences.sum()))
+    signs = 1 - 2 * np.random.default_rng(seed).integers(2, size=(EXACT, runs))
+    return _share(np.abs(signs @ differences), abs(differences.sum()), drawn=True)
+
+
+def permutations(better: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
+    """The chance that means of two groups (runs,), (other runs,) lie so far apart where it is chance who is in which."""
+    pooled = np.concatenate([better, other])
+    pooled = pooled - pooled.mean()
+    every = math.comb(len(pooled), len(better))
+    if every <= EXACT:
+        chosen = np.array(list(itertools.combinations(range(len(pooled)), len(better))))
+        return _share(np.abs(pooled[chosen].sum(axis=1)), abs(pooled[: len(better)].sum()))
+    shuffled = np.random.default_rng(seed).permuted(np.tile(pooled, (EXACT, 1)), axis=1)[:, : len(better)]
+    return _share(np.abs(shuffled.sum(axis=1)), abs(pooled[: len(better)].sum()), drawn=True)
+
+
+def _share(extremes: np.ndarray, observed: float, drawn: bool = False) -> float:
+    """As extreme as what was observed; which is one more of them where they were drawn."""
+    reached = int((extremes >= observed * (1 - 1e-9) - 1e-300).sum())
+    return (reached + drawn) / (len(extremes) + drawn)
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Corrected for being made together (Holm 1979); a NaN is no test and stays one."""
+    tested = [index for index, chance in enumerate(chances) if not math.isnan(chance)]
+    corrected, largest = [math.nan] * len(chances), 0.0
+    for rank, index in enumerate(sorted(tested, key=lambda index: chances[index])):
+        largest = max(largest, min(1.0, (len(tested) - rank) * chances[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def lead(label: str, better: np.ndarray, reference: str, other: np.ndarray, paired: bool, repetitions: int = REPETITIONS) -> Lead:
+    """Compare two matrices (runs, visits), NaN where a score is missing; `paired`: row i of both is one seed on the same data."""
+    if paired:
+        found = estimate(difference, better, other, repetitions=repetitions)
+        both = np.isfinite(better).all(axis=1) & np.isfinite(other).all(axis=1)
+        change = better[both].mean(axis=1) - other[both].mean(axis=1)
+        share = float(np.mean((change > 0) + 0.5 * (change == 0))) if len(change) else math.nan
+        p = sign_flips(change) if len(change) > 1 else math.nan
+        return Lead(label, reference, found, True, share, p, p)
+    rows, others = (matrix[np.isfinite(matrix).all(axis=1)] for matrix in (better, other))
+    found = _unpaired(rows, others, len(better) + len(other), repetitions)
+    if not len(rows) or not len(others):
+        return Lead(label, reference, found, False, math.nan, math.nan, math.nan)
+    mine, theirs = rows.mean(axis=1), others.mean(axis=1)
+    share = float(np.mean((mine[:, None] > theirs) + 0.5 * (mine[:, None] == theirs)))
+    p = permutations(mine, theirs) if min(len(mine), len(theirs)) > 1 else math.nan
+    return Lead(label, reference, found, False, share, p, p)
+
+
+def _unpaired(better: np.ndarray, other: np.ndarray, of: int, repetitions: int) -> Estimate:
+    """Difference of the means of two sets of whole runs, each resampled by itself."""
+    runs = len(better) + len(other)
+    if not len(better) or not len(other):
+        return Estimate(math.nan, runs=runs, of=of, note="no member has all of it")
+    value = float(mean(better) - mean(other))
+    if min(len(better), len(other)) == 1:
+        return Estimate(value, runs=runs, of=of, note="no interval: one member")
+    low, high = limits(bootstrap(mean, better, repetitions=repetitions) - bootstrap(mean, other, repetitions=repetitions, seed=1))
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
+        return Estimate(value, runs=runs, of=of, note=ALIKE)
+    return Estimate(value, low, high, runs, of)
+
+
+def against(scores: Mapping[str, np.ndarray], references: Sequence[str], paired: bool = True) -> list[Lead]:
+    """Every chain against each reference, such as the fresh control and the baseline: {label: (runs, visits)}; corrected together.
+
+    Two references are compared with each other once.
+    """
+    leads = [
+        lead(label, scores[label], reference, scores[reference], paired)
+        for place, reference in enumerate(references)
+        for label in scores
+        if label != reference and label not in references[:place]
+    ]
+    corrected = holm([each.p for each in leads])
+    return [replace(each, corrected=chance) for each, chance in zip(leads, corrected, strict=True)]

@@ -1,0 +1,1 @@
+"""Reinforcement-learning benchmarks, and the pools of environments behind them."""

@@ -1,0 +1,181 @@
+"""Sequences of Atari games, and the scores that they are measured against. Imports no torch, and no emulator until a pool is made.
+
+`atari_scores.csv`: random and human scores of 57 games, as published with DQN Zoo (dqn_zoo/atari_data.py, Apache-2.0), after Wang et al.
+2016 (arXiv 1511.06581): undiscounted returns of at least 3 episodes, of up to 108,000 frames after 1 to 30 no-ops, without sticky actions.
+"""
+
+import csv
+import functools
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from envs.reinforcement.base import Dtype, Heads
+from envs.reinforcement.pool import FRAME_SKIP, FULL_ACTIONS, Pool, ale_atari, ale_choices, envpool_atari
+from envs.sequences import Visit, sequence
+from plasticity_rl.checks import UsageError, check, nearest
+
+POOLS: dict[str, Callable[..., Pool]] = {"envpool": envpool_atari, "ale": ale_atari}
+
+
+def _read_scores() -> dict[str, dict[str, float]]:
+    with open(Path(__file__).with_name("atari_scores.csv"), encoding="utf-8", newline="") as file:
+        return {row["game"]: {"random": float(row["random"]), "human": float(row["human"])} for row in csv.DictReader(file)}
+
+
+SCORES = _read_scores()
+"""game -> {"random": score, "human": score}"""
+
+ATARI_57 = tuple(SCORES)
+"""the games with published scores"""
+ABBAS_5 = ("Alien", "Atlantis", "Boxing", "Breakout", "Centipede")
+"""Abbas et al. 2023 (arXiv 2303.07507): 20M frames each, in cycles"""
+CORA_6 = ("SpaceInvaders", "Krull", "BeamRider", "Hero", "StarGunner", "MsPacman")
+"""CORA (Powers et al. 2022, arXiv 2110.10067): 50M frames each, two cycles run"""
+CARMACK_8 = ("MsPacman", "Centipede", "Qbert", "Defender", "Krull", "Atlantis", "UpNDown", "BattleZone")
+"""Keen Technologies' physical_atari: 400k frames each, three cycles, 18 sticky actions"""
+ATARI_26 = (
+    *("Alien", "Amidar", "Assault", "Asterix", "BankHeist", "BattleZone", "Boxing", "Breakout", "ChopperCommand", "CrazyClimber"),
+    *("DemonAttack", "Freeway", "Frostbite", "Gopher", "Hero", "Jamesbond", "Kangaroo", "Krull", "KungFuMaster", "MsPacman"),
+    *("Pong", "PrivateEye", "Qbert", "RoadRunner", "Seaquest", "UpNDown"),
+)
+"""Atari 100k (Kaiser et al. 2020, arXiv 1903.00374)"""
+ALE_10 = ("Pong", "Boxing", "Breakout", "SpaceInvaders", "Qbert", "MsPacman", "Seaquest", "RoadRunner", "CrazyClimber", "Enduro")
+"""ours, as the ten games of NaP (Lyle et al. 2024, arXiv 2407.01800) are not public: two duels, two shooters, a wall, a maze, a pyramid, a
+tower and two roads look and play unlike one another, and pay often enough that value-based agents leave the random score in each of them
+well before 20M frames"""
+
+
+@dataclass(frozen=True)
+class Atari:
+    """Atari games, one after the other, each with the same budget; all members play the same games, each from its own seeds.
+
+    Observations are grey frames of 84 x 84, the last four stacked; an action lasts four frames. Rewards are the game's own. Raises
+    UsageError for an unknown or repeated game, for a mode or difficulty that a game does not have, and for a field out of range.
+    """
+
+    games: tuple[str, ...] = ("Breakout",)
+    """EnvPool's names, in order; `ABBAS_5`, `CORA_6`, `CARMACK_8`, `ALE_10`, `ATARI_26` and `ATARI_57` are some"""
+    modes: tuple[int, ...] = ()
+    """every game is visited in each of these, one task after the other (Machado et al. 2018; Farebrother et al. 2018, arXiv 1810.00123);
+    empty: in the game's default alone"""
+    difficulties: tuple[int, ...] = ()
+    """likewise; with modes, each mode in each difficulty"""
+    frames: int = 20_000_000
+    """emulator frames of each visit, of each member"""
+    cycles: int = 1
+    """how often the whole list is played through"""
+    sticky: float = 0.25
+    """probability that a frame repeats the action before; 0.25 is ALE-v5's (Machado et al. 2018, arXiv 1709.06009), DQN Zoo uses 0.0"""
+    full_actions: bool = True
+    """18 actions in every game (Machado et al. 2018), or, in a single game, only those that it reacts to"""
+    life_loss: bool = False
+    """a lost life ends the episode for the learner, without a reset; False as in Machado et al. 2018, where DQN Zoo uses True"""
+    noops: int = 30
+    """the most no-ops at the start of a game (Mnih et al. 2015)"""
+    episode_frames: int = 108_000
+    """emulator frames after which a game is cut: half an hour of play (Hessel et al. 2018, arXiv 1710.02298)"""
+    backend: Literal["envpool", "ale"] = "envpool"
+    """which emulator steps the games; what they differ in stands in `envs.reinforcement.pool`"""
+    heads: Heads = "shared"
+    """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
+
+    frame: ClassVar[tuple[int, ...]] = (84, 84)
+    dtype: ClassVar[Dtype] = "uint8"
+    teaches: ClassVar[str] = "rewards"
+    unit: ClassVar[str] = "frames"
+    frame_skip: ClassVar[int] = FRAME_SKIP
+    stack: ClassVar[int] = 4
+    """single frames in one input of the network"""
+
+    def __post_init__(self) -> None:
+        check(self, frames="[4, inf)", cycles="[1, 10_000]", sticky="[0, 1]", noops="[1, 1000]", episode_frames="[4, 1e9]")
+        for game in self.games:
+            if game not in SCORES:
+                bare = re.sub(r"^ALE/|(NoFrameskip)?-v\d$|_", "", game)
+                raise UsageError(f"Atari: unknown game {game!r}; {nearest(bare, SCORES)}")
+        if not self.games:
+            raise UsageError("Atari: games must name at least one")
+        if len(set(self.games)) < len(self.games):
+            raise UsageError("Atari: games must be distinct; use cycles to come back to them")
+        if self.episode_frames % FRAME_SKIP:
+            raise UsageError(f"Atari: episode_frames must be a multiple of {FRAME_SKIP}, not {self.episode_frames}")
+        if len(self.games) > 1 and not self.full_actions:
+            raise UsageError("Atari: one head cannot serve games with different action sets; several games need full_actions")
+        self._check_choices("modes", "mode", self.modes)
+        self._check_choices("difficulties", "difficulty", self.difficulties)
+
+    def _check_choices(self, field: str, kind: str, values: tuple[int, ...]) -> None:
+        if values and self.backend == "ale":
+            raise UsageError(f"Atari: ale-py's vector environment plays in the default {kind} alone; {field} need backend=envpool")
+        if len(set(values)) < len(values):
+            raise UsageError(f"Atari: {field} must be distinct")
+        for game, value in itertools.product(self.games, values):
+            if value not in (known := ale_choices(game)[kind]):
+                raise UsageError(f"Atari: {game} has no {kind} {value}; one of: {', '.join(map(str, known))}")
+
+    def _tasks(self) -> dict[str, tuple[str, dict[str, int]]]:
+        """task -> its game, and the mode and difficulty that are chosen in it"""
+        tasks = {}
+        for game, *values in itertools.product(self.games, self.modes or (None,), self.difficulties or (None,)):
+            chosen = {kind: value for kind, value in zip(("mode", "difficulty"), values, strict=True) if value is not None}
+            tasks[game + "".join(f"-{kind[0]}{value}" for kind, value in chosen.items())] = game, chosen
+        return tasks
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks in order: `Freeway`, or with modes and difficulties `Freeway-m1-d0`."""
+        return tuple(self._tasks())
+
+    def visits(self) -> tuple[Visit, ...]:
+        """The tasks in order, `cycles` times over."""
+        return sequence(self.names, self.frames, self.cycles)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Shape of one input of the network: (frames, height, width), uint8."""
+        return (self.stack, *self.frame)
+
+    @property
+    def outputs(self) -> int:
+        """Number of actions. The minimal set's is asked from the emulator, everything else is known without one."""
+        return FULL_ACTIONS if self.full_actions else _minimal_actions(self.games[0], self.backend)
+
+    def references(self) -> dict[str, dict[str, float]]:
+        """game -> {"random": score, "human": score}; none for a game in a chosen mode or difficulty."""
+        return {name: SCORES[game] for name, (game, chosen) in self._tasks().items() if not chosen}
+
+    def fingerprint(self, seed: int, members: int) -> str:
+        """16 hexadecimal digits: the hash of all that defines the games which a run with this seed and so many members meets."""
+        rules = asdict(self) | {"sticky": float(self.sticky), "frame_skip": self.frame_skip, "stack": self.stack}
+        return hashlib.sha256(json.dumps(["Atari", rules, seed, members], sort_keys=True).encode()).hexdigest()[:16]
+
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+        """Emulators of the visit's game, one for each of `seeds`, (members, environments) integers; member-major, so those of a member are
+        neighbours. The run's own `seed` plays no part: a game is the same for all.
+        """
+        return self._pool(visit, seeds, threads)
+
+    def pictures(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+        """The same emulators as `pool`'s, that answer with the screen itself: (N, 210, 160, 3) uint8."""
+        return self._pool(visit, seeds, threads, colour=True)
+
+    def _pool(self, visit: Visit, seeds: np.ndarray, threads: int, **rules: Any) -> Pool:
+        assert seeds.ndim == 2, seeds.shape
+        game, chosen = self._tasks()[visit.task]
+        rules |= {name: getattr(self, name) for name in ("sticky", "full_actions", "noops", "episode_frames")}
+        return POOLS[self.backend](game, seeds.reshape(-1), threads, **rules, **chosen)
+
+
+@functools.cache
+def _minimal_actions(game: str, backend: str) -> int:
+    pool = POOLS[backend](game, [0], 1, sticky=0.0, full_actions=False, noops=1, episode_frames=FRAME_SKIP)
+    pool.close()
+    return pool.actions

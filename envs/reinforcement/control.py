@@ -1,0 +1,188 @@
+"""Control problems that are small enough for tests and for thousands of runs. Imports no torch, and no simulator until a pool is made."""
+
+import hashlib
+import itertools
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from envs.reinforcement.base import Dtype, Heads
+from envs.reinforcement.pool import Pool, envpool_control
+from envs.sequences import Visit, sequence
+from plasticity_rl import registry
+from plasticity_rl.checks import check
+from plasticity_rl.seeds import derive
+
+MOST = 10_000  # tasks of a member; where there are fewer ways to name features and actions, all are listed
+
+
+@dataclass(frozen=True)
+class Control:
+    """A problem whose features and actions are named anew in every task: the same underneath, so no task is harder than another.
+
+    Each member has its own tasks, all different from one another; a task that comes back in a later cycle is the same again. Raises
+    UsageError for a field out of range.
+    """
+
+    tasks: int = 5
+    """of the ways to name features and actions"""
+    frames: int = 50_000
+    """steps of each visit, of each member; the default is our choice"""
+    cycles: int = 1
+    """how often the whole list is played through"""
+    heads: Heads = "shared"
+    """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
+
+    problem: ClassVar[str]
+    """EnvPool's name"""
+    frame: ClassVar[tuple[int, ...]]
+    actions: ClassVar[int]
+    random_score: ClassVar[float]
+    """mean return of uniformly random actions: the episodes of `envpool_control(problem, np.arange(1000), 2)`, stepped with
+    `np.random.default_rng(0).integers(actions, size=1000)`"""
+    dtype: ClassVar[Dtype] = "float32"
+    stack: ClassVar[int] = 1
+    frame_skip: ClassVar[int] = 1
+    teaches: ClassVar[str] = "rewards"
+    unit: ClassVar[str] = "frames"
+
+    def __post_init__(self) -> None:
+        most = min(_ways(self.frame[0], self.actions), MOST)
+        check(self, tasks=f"[1, {most}]", frames="[1, inf)", cycles="[1, 10_000]")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks in order."""
+        return tuple(f"{type(self).__name__}-{task}" for task in range(self.tasks))
+
+    def visits(self) -> tuple[Visit, ...]:
+        """The tasks in order, `cycles` times over."""
+        return sequence(self.names, self.frames, self.cycles)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Shape of one observation, float32."""
+        return self.frame
+
+    @property
+    def outputs(self) -> int:
+        """Number of actions."""
+        return self.actions
+
+    @property
+    def life_loss(self) -> bool:
+        """There are no lives."""
+        return False
+
+    def references(self) -> dict[str, dict[str, float]]:
+        """task -> {"random": score}; nobody published a human's."""
+        return {name: {"random": self.random_score} for name in self.names}
+
+    def fingerprint(self, seed: int, members: int) -> str:
+        """16 hexadecimal digits: the hash of every member's tasks and of the budget they have."""
+        tables = [self._variants(seed, member) for member in range(members)]
+        return hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed, tables], sort_keys=True).encode()).hexdigest()[:16]
+
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+        """Simulators of the visit's task, one for each of `seeds`, (members, environments) integers; member-major, so those of a member are
+        neighbours and share a task, which the run's `seed` decides.
+        """
+        members, environments = seeds.shape
+        own = [self._variants(seed, member)[self.names.index(visit.task)] for member in range(members)]
+        features, actions = (np.repeat(np.array(tables), environments, axis=0) for tables in zip(*own, strict=True))
+        return envpool_control(self.problem, seeds.reshape(-1), threads, features=features, actions=actions)
+
+    def pictures(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
+        """None: EnvPool draws none of these in its steps."""
+
+    def _variants(self, seed: int, member: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        return variants(seed, member, self.tasks, features=self.frame[0], actions=self.actions)
+
+
+@dataclass(frozen=True)
+class CartPole(Control):
+    """CartPole-v1, with features and actions named anew in every task: the same problem underneath, so no task is harder than another.
+
+    +1 a step, until the pole falls or 500 steps have passed (Barto et al. 1983, IEEE SMC-13). Observations are position, velocity, angle
+    (radians) and angular velocity; actions push left or right: 48 tasks.
+    """
+
+    problem: ClassVar[str] = "CartPole-v1"
+    frame: ClassVar[tuple[int, ...]] = (4,)
+    actions: ClassVar[int] = 2
+    random_score: ClassVar[float] = 22.18
+    """of 128,871 episodes, in 3,000 steps; standard error 0.03"""
+
+
+@dataclass(frozen=True)
+class Acrobot(Control):
+    """Acrobot-v1, with features and actions named anew in every task: swing two links up, which random actions hardly ever do.
+
+    -1 a step, until the tip is high enough or 500 steps have passed (Sutton 1996, NeurIPS 8). Observations are the cosine and sine of both
+    joints' angles and their angular velocities (radians a second); actions turn the second joint, or let go: 4,320 tasks.
+    """
+
+    frames: int = 100_000
+    """steps of each visit, of each member; the default is our choice"""
+
+    problem: ClassVar[str] = "Acrobot-v1"
+    frame: ClassVar[tuple[int, ...]] = (6,)
+    actions: ClassVar[int] = 3
+    random_score: ClassVar[float] = -498.92
+    """of 19,212 episodes, in 10,000 steps; standard error 0.08"""
+
+
+@dataclass(frozen=True)
+class LunarLander(Control):
+    """LunarLander-v3, with features and actions named anew in every task: rewards of up to 100 either way, so most agents want them whole.
+
+    Shaped by distance, speed and angle; +100 for coming to rest, -100 for a crash, at most 1,000 steps, no wind (Gymnasium; above 200 it
+    counts as solved). Observations are position, velocity, angle (radians), angular velocity and the contact of two legs; actions fire no
+    engine or one of three.
+    """
+
+    frames: int = 200_000
+    """steps of each visit, of each member; the default is our choice"""
+
+    problem: ClassVar[str] = "LunarLander-v3"
+    frame: ClassVar[tuple[int, ...]] = (8,)
+    actions: ClassVar[int] = 4
+    random_score: ClassVar[float] = -182.1
+    """of 31,621 episodes, in 3,000 steps; standard error 0.6"""
+
+
+@dataclass(frozen=True)
+class Catch(Control):
+    """bsuite's Catch, with pixels and actions named anew in every task: permuted images that one acts on.
+
+    A ball falls through a board of 10 x 5 pixels; the paddle below moves left, stays or moves right, and after nine steps the ball is
+    caught (+1) or not (-1) (Osband et al. 2020, arXiv 1908.03568). Observations are the 50 pixels, 0 or 1.
+    """
+
+    problem: ClassVar[str] = "Catch-v0"
+    frame: ClassVar[tuple[int, ...]] = (50,)
+    actions: ClassVar[int] = 3
+    random_score: ClassVar[float] = -0.6
+    """exactly: the ball lands in each of the five columns equally often, wherever the paddle is"""
+
+
+def variants(seed: int, member: int, tasks: int, features: int, actions: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """A member's first tasks: for each, which original feature stands at each place, and which original action each action means.
+
+    A task depends on seed, member and its position alone, not on how many there are.
+    """
+    random = np.random.default_rng(derive(seed, member, "tasks"))
+    if _ways(features, actions) <= MOST:
+        every = list(itertools.product(itertools.permutations(range(features)), itertools.permutations(range(actions))))
+        return [every[index] for index in random.permutation(len(every))[:tasks]]
+    drawn: dict[tuple[tuple[int, ...], tuple[int, ...]], None] = {}
+    while len(drawn) < tasks:
+        drawn[tuple(random.permutation(features).tolist()), tuple(random.permutation(actions).tolist())] = None
+    return list(drawn)
+
+
+def _ways(features: int, actions: int) -> int:
+    return math.factorial(features) * math.factorial(actions)

@@ -1,0 +1,1 @@
+"""Supervised streams: tasks as changes to examples."""

@@ -1,0 +1,125 @@
+"""Networks trained a second: S members of one compiled update, beside plain PyTorch loops, one alone and one on every processor at a time.
+
+The network is the demo's: 64 -> 100 -> 100 -> 100 -> 10, ReLU, Adam, batches of 32, no chain. A plain loop is `nn.Sequential` and
+`torch.optim.Adam` on one thread, its best, and sees one batch again and again; members see another in each update of a row. Separate
+processes run as many plain loops at once as there are processors, or one on a GPU.
+"""
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from launch.bench.update import ours, plain
+from launch.run.runner import THREADS, machine
+from plasticity_rl.networks.specs import MLP
+from plasticity_rl.training.learner import AHEAD
+
+ROUNDS = 5
+UPDATES = 20_000  # of a network in the demo: twenty tasks of 1,000
+
+Window = Callable[[float], float]
+"""Seconds to measure -> updates of single networks a second"""
+
+
+def measure(sizes: Sequence[int], seconds: float, device: str) -> None:
+    """Print the table; `seconds` is the length of one window, of which each way has ROUNDS, taken in turn; medians are shown."""
+    torch.set_flush_denormal(True)
+    console = Console(highlight=False)
+    count = 1 if device.startswith("cuda") else THREADS
+    with processes(count, device) as separate:
+        ways: dict[str, tuple[Window, int]] = {"plain loop": (timed(plain(device), 1, 1, device), 1), f"{count} processes": (separate, 1)}
+        for size in sizes:
+            threads = THREADS if MLP().shares_well(size) else 1
+            with console.status(f"{size} members: compiling"):
+                torch.set_num_threads(threads)  # which a compiled update is made for
+                row = ours(size, (), True, device, AHEAD)
+                ways[f"{size} members"] = timed(row, size * AHEAD, threads, device), threads
+        speeds: dict[str, list[float]] = {way: [] for way in ways}
+        for turn in range(ROUNDS):
+            for way, (window, _) in ways.items():
+                with console.status(f"window {turn + 1} of {ROUNDS}: {way}"):
+                    speeds[way].append(window(seconds))
+    where = machine(device)
+    console.print(
+        f"{where['device']}, {where['machine']}, torch {torch.__version__}; {ROUNDS} interleaved windows of {seconds:g} s", soft_wrap=True
+    )
+    console.print(table({way: (threads, speeds[way]) for way, (_, threads) in ways.items()}))
+
+
+def table(measured: dict[str, tuple[int, list[float]]]) -> Table:
+    """Way -> its threads and its speeds, window by window; the first two ways are what the others are compared with."""
+    shown = Table(title=f"updates of single networks; networks are trained for {UPDATES:,}", title_justify="left", box=None, padding=(0, 1))
+    headings = ("way", "threads", "updates/s", "from-to", "networks/h", "x loop", "x processes")
+    for heading in headings:
+        shown.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=True)
+    medians = {way: statistics.median(speeds) for way, (_, speeds) in measured.items()}
+    loop, separate, *_ = medians.values()
+    for way, (threads, speeds) in measured.items():
+        speed = medians[way]
+        cells = (f"{speed:,.0f}", f"{min(speeds):,.0f}-{max(speeds):,.0f}", f"{speed * 3600 / UPDATES:,.0f}")
+        shown.add_row(way, str(threads), *cells, f"{speed / loop:.2f}", f"{speed / separate:.2f}")
+    return shown
+
+
+def timed(update: Callable[[], object], updates: int, threads: int, device: str) -> Window:
+    """A window of calls of `update`, which makes so many updates of networks each time."""
+
+    def window(seconds: float) -> float:
+        torch.set_num_threads(threads)
+        _wait(device)
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            update()
+            count += 1
+            if count % 100 == 0:
+                _wait(device)  # a GPU is told more than it has done
+        _wait(device)
+        return count * updates / (time.perf_counter() - start)
+
+    return window
+
+
+@contextmanager
+def processes(count: int, device: str) -> Iterator[Window]:
+    """So many processes, each with a plain loop; a window measures all of them at the same time."""
+    spawn = multiprocessing.get_context("spawn")
+    pipes = [spawn.Pipe() for _ in range(count)]
+    workers = [spawn.Process(target=_work, args=(theirs, device), daemon=True) for _, theirs in pipes]
+    for worker in workers:
+        worker.start()
+
+    def window(seconds: float) -> float:
+        for mine, _ in pipes:
+            mine.send(seconds)
+        return sum(mine.recv() for mine, _ in pipes)
+
+    try:
+        for mine, _ in pipes:
+            mine.recv()  # it has started
+        yield window
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+
+
+def _work(pipe: Connection, device: str) -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    window = timed(plain(device), 1, 1, device)
+    window(0.2)
+    pipe.send(None)
+    while True:
+        pipe.send(window(pipe.recv()))
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)

@@ -1,0 +1,1 @@
+"""Checkpoints put to use: play, film, probe."""

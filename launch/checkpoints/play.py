@@ -1,0 +1,202 @@
+"""A member of a trained run plays whole episodes, without learning, as in the run's evaluations: for people to look at."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from torch import Tensor
+
+from agents.acting.actor import Actor
+from agents.acting.random_streams import Chance
+from agents.loops.base import THREADS
+from envs.reinforcement.pool import Pool, Step
+from launch.checkpoints.video import Film, show_on_board
+from plasticity_rl.checks import UsageError, choose
+from plasticity_rl.experiment import MAX_SEED, Experiment
+from plasticity_rl.interventions import assemble
+from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.network import Network
+from plasticity_rl.records import checkpoint
+from plasticity_rl.records.folder import read_spec
+from plasticity_rl.seeds import derive
+from plasticity_rl.training.lift import lift
+
+
+class Played(NamedTuple):
+    """An episode, or the part of it that was played."""
+
+    episode: int
+    score: float
+    """undiscounted, unclipped"""
+    length: int
+    """steps"""
+    whole: bool
+    """did it end, or were there no more steps for it?"""
+
+    def __str__(self) -> str:
+        what = f"return {self.score:g} in {self.length:,} steps" if self.whole else f"cut after {self.length:,} steps, at {self.score:g}"
+        return f"episode {self.episode}: {what}"
+
+
+def play(run: Path, member: int, task: str | None, episodes: int, number: int | None, video: bool, steps: int, seed: int) -> list[Played]:
+    """Play `episodes` episodes of at most `steps` steps with checkpoint `number`, print them as they end, and with `video` film them.
+
+    Without a number it is the newest checkpoint that is whole; without a task, the one that the network was learning at that checkpoint.
+    Episode e starts from the same seed whoever plays. Raises UsageError, and nothing was written.
+    """
+    experiment = _experiment(run, member, task, episodes, steps, seed)
+    torch.set_num_threads(1)  # enough for a few observations at a time, and a run that goes on beside it needs the others
+    torch.set_flush_denormal(True)  # as in the run
+    benchmark, console, played = experiment.benchmark, Console(highlight=False), []
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        row = bar.add_task("reading the checkpoint")
+        place = find_checkpoint(run, number)
+        visits, now = benchmark.visits(), json.loads((place / "facts.json").read_text(encoding="utf-8"))["ticks"]["task"]
+        visit = next(each for each in visits if each.task == (task or visits[now].task))
+        policy = Policy(experiment, read_params(place, member), visit.task, episodes, seed, f"{place.name} {member}")
+        seeds = seeds_for(seed, member, episodes)
+        names = [f"{visit.task}-{place.name}-member{member}-episode{episode}" for episode in range(episodes)]
+        films = [Film(run / "videos", name) for name in names] if video else []
+        pictures = benchmark.pictures(visit, seeds, THREADS, experiment.seed) if video else None
+        if video and pictures is None:
+            raise UsageError(f"{type(benchmark).__name__} has no pictures to film; without --video it can be played")
+        actor = Actor(benchmark.pool(visit, seeds, THREADS, experiment.seed), member + 1, benchmark.stack, "cpu")
+        bar.console.print(f"member {member} of checkpoint {int(place.name)} plays {visit.task}", soft_wrap=True)
+        with ExitStack() as stack:  # films are finished where it is left in order, and thrown away otherwise
+            camera = Camera(pictures, [stack.enter_context(film) for film in films]) if pictures else None
+            for each in take_steps(actor, policy, camera, steps, lambda done: bar.update(row, description=f"{visit.task}: {done:,} steps")):
+                bar.console.print(str(each), soft_wrap=True)
+                played.append(each)
+            bar.update(row, description="writing")
+        if films:
+            show_on_board(run, benchmark.frame_skip)
+    for film in films:
+        console.print(str(film.paths[0]), soft_wrap=True)
+    return played
+
+
+def _experiment(run: Path, member: int, task: str | None, episodes: int, steps: int, seed: int) -> Experiment:
+    """What a run is, once everything that was asked for is held against it."""
+    for name, value, low, high in (("episodes", episodes, 1, 100), ("steps", steps, 1, 1_000_000), ("seed", seed, 0, MAX_SEED)):
+        if not low <= value <= high:
+            raise UsageError(f"{name} must lie in [{low}, {high}], not {value}")
+    experiment = Experiment.from_json(read_spec(run).experiment)
+    if experiment.benchmark.teaches != "rewards":
+        raise UsageError(f"{run} learned from {type(experiment.benchmark).__name__}, where there is nothing to play")
+    if not 0 <= member < experiment.members:
+        raise UsageError(f"no member {member} in {run}; did you mean {min(max(member, 0), experiment.members - 1)}?")
+    if task is not None:
+        choose("task", task, experiment.benchmark.names)
+    return experiment
+
+
+def seeds_for(seed: int, member: int, episodes: int) -> np.ndarray:
+    """Of the environments, (member + 1, episodes), as benchmarks tell members by their rows. The last row is the same for every member."""
+    count = np.arange((member + 1) * episodes)
+    return ((derive(seed, "play") % MAX_SEED + count) % MAX_SEED).reshape(-1, episodes)[::-1]
+
+
+def find_checkpoint(run: Path, number: int | None) -> Path:
+    """The folder of checkpoint `number`, or of the newest that is whole. Raises UsageError where there is none."""
+    found = {int(path.name): path for path in checkpoint.checkpoints(run / "checkpoints")}
+    if not found:
+        raise UsageError(f"{run} has no checkpoint")
+    if number is not None and number not in found:
+        raise UsageError(f"no checkpoint {number} in {run}; did you mean {min(found, key=lambda each: abs(each - number))}?")
+    problems = []
+    for each in sorted(found, reverse=True) if number is None else [number]:
+        if problem := checkpoint.problem(found[each]):
+            problems.append(f"checkpoint {each}: {problem}")
+            continue
+        for line in problems:
+            print(f"{line}; the one before it is used", file=sys.stderr)
+        return found[each]
+    raise UsageError(f"no checkpoint of {run} is whole: {'; '.join(problems)}")
+
+
+def read_params(place: Path, member: int) -> Params:
+    """One member's parameters, (1, ...) each, and nothing else of a checkpoint, which may hold a replay of many gigabytes."""
+    from safetensors import safe_open
+
+    with safe_open(place / checkpoint.FILES[0], "pt") as file:
+        names = [name for name in file.keys() if name.startswith("params/")]  # noqa: SIM118 - it is no mapping
+        return {name.removeprefix("params/"): file.get_slice(name)[member : member + 1] for name in names}
+
+
+class Policy:
+    """One member's, as evaluations have it: epsilon is the agent's for evaluations, and noisy layers are their means.
+
+    Random numbers are functions of `seed`, `name` and the step. Raises UsageError where the parameters are another network's.
+    """
+
+    def __init__(self, experiment: Experiment, params: Params, task: str, episodes: int, seed: int, name: str) -> None:
+        agent, benchmark = experiment.agent, experiment.benchmark
+        network: Network = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, agent.ends(benchmark))[0]
+        if {name: tuple(param.shape[1:]) for name, param in params.items()} != dict(network.shapes):
+            raise UsageError("the checkpoint's network is not the one that this code builds: other code wrote it")
+        self.params, self.episodes = params, episodes
+        self._act = lift(lambda *given: agent.act(network, *given), in_dims=(0, 0, 0, None))
+        self._chance, self._purpose, self._draws = Chance(seed, 1, "cpu"), f"play {name}", agent.draws(benchmark.outputs)
+        self._shared = {"epsilon": torch.tensor(agent.evaluation_epsilon), "task": torch.tensor(benchmark.names.index(task))}
+
+    @torch.no_grad()
+    def actions(self, observations: Tensor, step: int) -> Tensor:
+        """(1, episodes), for observations (1, episodes, ...)."""
+        drawn = {"uniform": self._chance.uniform(step, self._purpose, self.episodes, self._draws)}
+        return self._act(self.params, observations, drawn, self._shared)["actions"]
+
+
+class Camera:
+    """The same environments a second time, in pictures; the last of them are filmed."""
+
+    def __init__(self, pool: Pool, films: list[Film]) -> None:
+        self.pool, self.films = pool, films
+        self._add(pool.reset().observations, np.ones(len(films), dtype=bool))
+
+    def follow(self, step: Step, going: np.ndarray) -> None:
+        """Take the pictures of a step of the environments that are played. Raises RuntimeError where the two did not go the same way."""
+        seen = self.pool.recv()
+        for field in ("rewards", "terminated", "truncated"):
+            if not np.array_equal(getattr(seen, field), getattr(step, field)):
+                raise RuntimeError(f"the pictures are of another game than the one that is played: their {field} differ")
+        self._add(seen.observations, going)
+
+    def _add(self, pictures: np.ndarray, going: np.ndarray) -> None:
+        for film, picture, on in zip(self.films, pictures[-len(self.films) :], going, strict=True):
+            if on:
+                film.add(picture)
+
+
+def take_steps(actor: Actor, policy: Policy, camera: Camera | None, steps: int, tell: Callable[[int], object]) -> Iterator[Played]:
+    """The first episode of each environment of the actor's last member, as they end; `tell` hears the steps so far. All other members' rows
+    take action 0.
+    """
+    actions = torch.zeros(actor.frames.shape[:2], dtype=torch.int64)
+    member, going = len(actions) - 1, np.ones(policy.episodes, dtype=bool)
+    for step in range(1, steps + 1):
+        actions[member] = policy.actions(actor.observations[-1:], step)[0]
+        actor.send(actions)
+        if camera:
+            camera.pool.send(actions.numpy().reshape(-1))
+        answer, ended = actor.receive()
+        if camera:
+            camera.follow(answer, going)
+        for episode in ended:
+            if episode.member == member and going[episode.environment]:
+                going[episode.environment] = False
+                yield Played(episode.environment, episode.score, step, True)
+        if not going.any():
+            break
+        if step % 10 == 0:
+            tell(step)
+    for episode in actor.close():
+        if episode.member == member and going[episode.environment]:
+            yield Played(episode.environment, episode.score, steps, False)

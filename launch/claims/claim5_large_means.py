@@ -1,0 +1,34 @@
+"""Claim 5: fitting numbers with a large mean is enough to lose plasticity, and two-hot targets prevent it."""
+
+from launch.claims.definition import Arm, Claim, Scale
+
+TWO_HOT = "supervised:objective=two-hot,low=-5,high=105,atoms=221"  # the same atoms for every mean, half a deviation apart
+
+CLAIM = Claim(
+    title="A large mean alone destroys plasticity, and two-hot targets prevent it",
+    says="Regression on targets of large mean alone destroys plasticity, the more the larger the mean; as two-hot targets they do not.",
+    paper="Lyle et al. 2024, arXiv 2402.18762",
+    notes="600 digits, sin(1e5 x) of a random network as targets, 5,000 updates with the mean and 5,000 on another function without it; "
+    "the score counted is the second's. An MLP of 3 x 100. The paper's budgets and atoms were not read. With two tasks, settings are "
+    "chosen on the first tenth of the updates of each.",
+    grid={"rate": ("3e-4", "1e-3", "3e-3")},
+    arms=tuple(
+        Arm(f"mean {mean}", {"benchmark": "large-mean:{data},updates={updates},function=sine,offset=" + mean, "agent": agent}, panel)
+        for panel, agent, means in (("squared error", "supervised:objective=mse", ("0", "10", "100")), ("two-hot", TWO_HOT, ("0", "100")))
+        for mean in means
+    ),
+    scales={
+        "small": Scale(
+            words={"schedule": "constant:rate={rate}"},
+            reported={"data": "images=600", "updates": "5000"},
+            selected={"data": "images=600", "updates": "500"},
+        ),
+        "paper": Scale(
+            words={"schedule": "constant:rate={rate}"},
+            reported={"data": "dataset=cifar10,images=50000", "updates": "100_000"},
+            selected={"data": "dataset=cifar10,images=50000", "updates": "10_000"},
+            grid={"rate": ("1e-4", "1e-3")},
+        ),
+    },
+    score="explained variance",
+)

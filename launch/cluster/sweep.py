@@ -1,0 +1,246 @@
+"""A sweep on a Ray cluster: each run is a task that streams what it reports back to this process, which alone writes the runs' folders.
+
+No file system is shared. A run whose worker or node dies is begun again from its last checkpoint, and so is one that the same command finds
+unfinished. Ray's own retries are off: they would carry out a task's first part twice.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from analysis.format import number
+from launch.ray_cluster import connect
+from launch.run import resources, runner
+from launch.run.store import Destination
+from launch.signals import Signals, Stopped
+from plasticity_rl import plugins
+from plasticity_rl.checks import UsageError
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.records.checkpoint import Event, Snapshot
+from plasticity_rl.records.folder import TRAINING, Score, Spec, Tick
+
+PARCEL = 1.0  # seconds of events that travel together
+WAITING = 4  # parcels that may wait for this process; a task that is further ahead waits
+THREADS = 256  # runs that are looked after at a time
+
+
+class Stopping(Exception):
+    """The sweep is being stopped."""
+
+
+def _train(
+    described: dict[str, Any], allowed: tuple[str, ...], device: str, compile: bool, threads: int, resume: Snapshot | None
+) -> Iterator[Any]:
+    """On a worker: first what it runs on, then lists of events."""
+    plugins.allow(allowed)
+    experiment = Experiment.from_json(described)
+    runner.prepare(experiment, device, threads)
+    yield runner.machine(device) | {"node": ray.util.get_node_ip_address()}
+    parcel: list[Event] = []
+    sent = time.monotonic()
+    for event in experiment.agent.train(experiment, device, compile, resume):
+        parcel.append(event)
+        if isinstance(event, Snapshot) or time.monotonic() - sent > PARCEL:  # a snapshot's tensors go on changing
+            yield [_at_home(each) for each in parcel]
+            parcel, sent = [], time.monotonic()
+    if parcel:
+        yield parcel
+
+
+def _at_home(event: Event) -> Event:
+    return event._replace(tensors={name: tensor.cpu() for name, tensor in event.tensors.items()}) if isinstance(event, Snapshot) else event
+
+
+class Row:
+    """A run in the table of all: a View."""
+
+    def __init__(self, spec: Spec, console: Console) -> None:
+        self.spec, self.state, self.failures = spec, "waits", 0
+        self.ended = False
+        """set by who has seen enough of the run: it is stopped, and its folder kept as it is"""
+        self._console, self._scores, self._started = console, {}, None
+        self._total = sum(visit["budget"] for visit in spec.visits)
+        self.done, self.speed = 0.0, 0.0
+
+    def say(self, state: str) -> None:
+        self.state = state
+        if not self._console.is_terminal:
+            self._console.print(f"{self.spec.label} on {self.spec.benchmark}, seed {self.spec.seed}: {state}", soft_wrap=True)
+
+    def score(self, score: Score) -> None:
+        if score.kind in TRAINING:
+            self._scores[score.member] = score.score
+
+    def tick(self, tick: Tick) -> None:
+        pace, now = (tick.updates if self.spec.unit == "updates" else tick.steps), time.monotonic()
+        self._started = self._started or (now, pace)
+        self.done = (tick.updates if self.spec.unit == "updates" else tick.frames) / self._total
+        self.speed = (pace - self._started[1]) / max(now - self._started[0], 1e-9)
+
+    @property
+    def mean(self) -> str:
+        return number(sum(self._scores.values()) / len(self._scores)) if self._scores else ""
+
+
+class _Remote:
+    """How `runner.run` trains on a worker."""
+
+    def __init__(self, row: Row, cpus: float, gpus: float, stopping: threading.Event) -> None:
+        self._row, self._cpus, self._gpus, self._stopping = row, cpus, gpus, stopping
+
+    def __call__(
+        self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None
+    ) -> tuple[dict[str, Any], Iterator[Event]]:
+        device = "cuda" if self._gpus else "cpu"
+        threads = max(int(self._cpus), 1)
+        task: Any = ray.remote(_train)
+        options = dict(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0, _generator_backpressure_num_objects=WAITING)
+        stream = task.options(**options).remote(experiment.to_json(), plugins.allowed(), device, compile, threads, resume)
+        parcels = self._parcels(stream)
+        where = next(parcels)
+        self._row.say(f"runs on {where['node']}")
+        return where, self._events(parcels)
+
+    def _events(self, parcels: Generator[Any, None, None]) -> Iterator[Event]:
+        with closing(parcels):
+            for parcel in parcels:
+                for event in parcel:
+                    if self._row.ended:
+                        raise Stopping
+                    yield event
+
+    def _parcels(self, stream: Any) -> Generator[Any, None, None]:
+        """What the task yields; the task is ended when the sweep is being stopped, and when nobody takes any more."""
+        try:
+            while True:
+                ready = None
+                while ready is None:
+                    if self._stopping.is_set():
+                        raise Stopping
+                    found, _ = ray.wait([stream], timeout=0.5, fetch_local=False)
+                    ready = found or None
+                try:
+                    reference = next(stream)
+                except StopIteration:
+                    return
+                yield ray.get(reference)
+        finally:
+            if ray.is_initialized():  # else it is gone, and Ray would join another cluster to end it
+                ray.cancel(stream, force=True)
+
+
+def run_sweep(
+    experiments: Sequence[Experiment],
+    to: Destination,
+    compile: bool,
+    other_code: bool,
+    address: str | None,
+    cpus: float,
+    gpus: float,
+    retries: int,
+    make_row: Callable[[Spec, Console], Row] = Row,
+) -> int:
+    """Carry out a sweep; returns the exit code: 0, or that of the last failure. `cpus` and `gpus` are of each run; each is begun again
+    `retries` times at most. Raises UsageError where no cluster is at `address` or none of its nodes could ever hold a run, and Stopped."""
+    connect(address)
+    _refuse_too_much(experiments, cpus, gpus)
+    resources.check_disk(experiments, to)
+    console = Console(highlight=False)
+    rows = {each.key: make_row(runner.describe(each), console) for each in experiments}
+    stopping = threading.Event()
+
+    def carry_out(experiment: Experiment) -> int:
+        row = rows[experiment.key]
+        while True:
+            try:
+                remote = _Remote(row, cpus, gpus, stopping)
+                _, outcome = runner.run(experiment, to, "cpu", compile, other_code, remote, row)
+            except Stopping:
+                row.say("stopped early" if row.ended else "stopped")
+                return 0 if row.ended else 130
+            except (FloatingPointError, UsageError) as error:
+                row.say(f"failed: {_last_line(error)}")
+                return 6 if isinstance(error, FloatingPointError) else 2
+            except RayTaskError as error:  # the run's own fault: it would come again
+                row.say(f"failed: {_last_line(error)}")
+                return 4
+            except RayError as error:
+                row.failures += 1
+                if row.failures > retries:
+                    row.say(f"failed {row.failures} times: {_last_line(error)}")
+                    return 4
+                row.say(f"lost its worker ({type(error).__name__}); begun again from its last checkpoint")
+                continue
+            row.done = 1.0
+            row.say(outcome)
+            return 0
+
+    with (
+        Signals() as signals,
+        ThreadPoolExecutor(min(len(experiments), THREADS)) as pool,
+        Live(console=console, get_renderable=lambda: table(list(rows.values())), refresh_per_second=2, transient=True)
+        if console.is_terminal
+        else open(os.devnull),
+    ):
+        try:
+            waiting = [pool.submit(carry_out, each) for each in experiments]
+            while any(not each.done() for each in waiting):
+                time.sleep(0.2)
+                if signals.caught:
+                    stopping.set()
+        finally:  # a second signal leaves by an exception, and the pool then waits for its threads
+            stopping.set()
+        codes = [each.result() for each in waiting]
+    console.print(table(list(rows.values())))
+    if signals.caught:
+        raise Stopped(signals.caught, "stopped; the same command goes on with what is unfinished")
+    return next((code for code in reversed(codes) if code), 0)
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """All runs: state, progress, last score in training, speed, failures."""
+    shown = Table(box=None, padding=(0, 1), pad_edge=False)
+    for heading in ("chain", "benchmark", "seed", "state"):
+        shown.add_column(heading, no_wrap=heading != "state")
+    for heading in ("done", "last score", "per second", "failures"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        speed = f"{row.speed:,.0f} {'updates' if row.spec.unit == 'updates' else 'steps'}" if row.speed else ""
+        shown.add_row(
+            row.spec.label,
+            row.spec.benchmark,
+            str(row.spec.seed),
+            row.state,
+            f"{row.done:.0%}",
+            row.mean,
+            speed,
+            str(row.failures or ""),
+        )
+    return shown
+
+
+def _refuse_too_much(experiments: Sequence[Experiment], cpus: float, gpus: float) -> None:
+    most = {kind: max((node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0) for kind in ("CPU", "GPU")}
+    for kind, wanted in (("CPU", cpus), ("GPU", gpus)):
+        if wanted > most[kind]:
+            raise UsageError(f"a run would take {wanted:g} {kind}s, and no node of the cluster has more than {most[kind]:g}")
+    if not gpus:  # how much memory GPUs have is not known from here
+        kinds = "memory", "object_store_memory"  # together what Ray found free as a node joined
+        room = max(sum(node["Resources"].get(kind, 0.0) for kind in kinds) for node in ray.nodes() if node["Alive"])
+        for each in experiments:
+            resources.refuse_memory([each], [resources.need(each)], int(room), "no node of the cluster has more than")
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

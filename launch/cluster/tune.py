@@ -1,0 +1,275 @@
+"""A search over fields of an experiment: drawn at random, carried out side by side on Ray, those that fall behind stopped by ASHA.
+
+Ray Tune says where to draw from and which trials to stop; the trials are the runs of a sweep on Ray (`launch.cluster.sweep`), which this
+process alone writes. So nothing is pickled but what Ray sends, and a trial is a run like any other: reported, resumed, played.
+"""
+
+import json
+import re
+import shlex
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import sample
+from rich.console import Console
+from rich.table import Table
+
+from launch.cluster import sweep
+from launch.run import runner
+from launch.run.store import Destination
+from launch.run.sweep import build
+from plasticity_rl.checks import UsageError
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.files import read_toml
+from plasticity_rl.records.folder import Score, Spec, Tick, is_done, read_rows, write_json
+
+RANGE = re.compile(r"([^.\s]+(?:\.\d+)?(?:e[+-]?\d+)?)\.\.(\S+?)( log)?")
+Said = dict[str, Any]
+Search = Mapping[str, Sequence[Any]]
+"""field of an experiment -> choices; words in them may hold ranges"""
+
+
+class Stopping(NamedTuple):
+    """Who stops trials, and how soon."""
+
+    scheduler: str
+    grace: float
+    """share of the budget that every trial is given"""
+    reduction: float
+
+
+def read_search(file: Path, fields: Sequence[str] = ()) -> tuple[Said, Search]:
+    """What all trials share, and what is searched. `fields` as on the command line. Raises UsageError where the file says neither."""
+    said = read_toml(file)
+    table = said.pop("search", {})
+    if not isinstance(table, dict):
+        raise UsageError(f"search must be a table of {file}: [search]")
+    search: dict[str, Sequence[Any]] = {}
+    for name, choices in table.items():
+        search[name] = choices if isinstance(choices, list) else [choices]
+    for text in fields:
+        name, equals, words = text.partition("=")
+        if not equals:
+            raise UsageError(f"{text!r} is not of the form FIELD=WORDS")
+        search[name] = [each.strip() for each in words.split("|")]
+    if not search or not all(search.values()):
+        raise UsageError(f"nothing to search: {file} has no [search] with words or choices, and no --field says any")
+    if "chain" in search:
+        search["chain"] = [[each] if isinstance(each, str) else each for each in search["chain"]]
+    return said, search
+
+
+def draw(said: Said, search: Search, trials: int, seed: int) -> list[Said]:
+    """`trials` different experiments in words, fewer where there are no more. Raises UsageError where one is none."""
+    generator = np.random.default_rng(seed)
+    found: dict[str, Said] = {}
+    for _ in range(20 * trials):
+        words = said | {name: _drawn(sample.choice(choices).sample(random_state=generator), generator) for name, choices in search.items()}
+        (made,) = build([words])
+        found.setdefault(made.key, words)
+        if len(found) == trials:
+            break
+    return list(found.values())
+
+
+def _drawn(value: Any, generator: np.random.Generator) -> Any:
+    """The value with a number for each range in its words."""
+    if isinstance(value, list):
+        return [_drawn(each, generator) for each in value]
+    if not isinstance(value, str):
+        return value
+    word, colon, settings = value.partition(":")
+    drawn = []
+    for setting in filter(None, settings.split(",")):
+        name, equals, text = setting.partition("=")
+        drawn.append(name + equals + (_number(value, text, generator) if ".." in text else text))
+    return word + colon + ",".join(drawn)
+
+
+def _number(where: str, text: str, generator: np.random.Generator) -> str:
+    match = RANGE.fullmatch(text.strip())
+    try:
+        low, high = (float(each) for each in match.groups()[:2]) if match else (0.0, 0.0)
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not match or not low < high < float("inf"):
+        raise UsageError(f"{text!r} in {where!r} is not a range: LOW..HIGH, or LOW..HIGH log, with LOW < HIGH")
+    log = bool(match[3])
+    if log and low <= 0:
+        raise UsageError(f"{text!r} in {where!r} begins at {low:g}, and has no logarithm")
+    if all(re.fullmatch(r"-?\d+", each) for each in match.groups()[:2]):
+        whole = (sample.lograndint if log else sample.randint)(int(low), int(high) + 1)
+        return str(whole.sample(random_state=generator))
+    return f"{(sample.loguniform if log else sample.uniform)(low, high).sample(random_state=generator):.6g}"
+
+
+class Tally:
+    """The score of a run so far: the mean over its visits of the mean score in each, as fractions of the way from random to human where
+    both are known. Evaluations and cut episodes do not count."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._references = spec.references
+        self._visits: dict[int, list[float]] = {}
+        self._last: dict[int, tuple[int, int]] = {}
+        self._counted: dict[int, tuple[int, int]] = {}
+
+    def begin_again(self) -> None:
+        """The run goes back to its last checkpoint: what it then does a second time does not count twice."""
+        self._counted = dict(self._last)
+
+    def add(self, score: Score) -> None:
+        now = (score.updates, score.steps)
+        if score.kind in ("cut", "evaluation") or now <= self._counted.get(score.member, (-1, -1)):
+            return
+        self._last[score.member] = now
+        known = self._references.get(score.task, {})
+        low, high = known.get("random", 0.0), known.get("human")
+        value = (score.score - low) / (high - low) if high is not None and high != low else score.score
+        total = self._visits.setdefault(score.visit, [0.0, 0.0])
+        total[0] += value
+        total[1] += 1.0
+
+    @property
+    def score(self) -> float | None:
+        return sum(total / count for total, count in self._visits.values()) / len(self._visits) if self._visits else None
+
+
+class Judge:
+    """Ray Tune's scheduler, asked from the threads that look after the trials."""
+
+    def __init__(self, stopping: Stopping, total: int) -> None:
+        self._lock, self._total = threading.Lock(), total
+        self._scheduler: TrialScheduler = FIFOScheduler()
+        if stopping.scheduler == "asha":
+            self._scheduler = AsyncHyperBandScheduler(
+                time_attr="time",
+                metric="score",
+                mode="max",
+                max_t=total,
+                grace_period=max(int(stopping.grace * total), 1),
+                reduction_factor=stopping.reduction,
+                stop_last_trials=False,
+            )
+        self._met: set[str] = set()
+
+    def stops(self, key: str, time: float, score: float) -> bool:
+        """Shall the trial end that scored so at that time? Trials that are at their end are remembered, and go on to it."""
+        controller: Any = None
+        trial: Any = SimpleNamespace(trial_id=key)  # all that these schedulers read of one
+        with self._lock:
+            if key not in self._met:
+                self._met.add(key)
+                self._scheduler.on_trial_add(controller, trial)
+            said = self._scheduler.on_trial_result(controller, trial, {"time": time, "score": score})
+        return said == TrialScheduler.STOP and time < self._total
+
+
+class Trial(sweep.Row):
+    """A run of the search: a row of the table that may be stopped."""
+
+    def __init__(self, spec: Spec, console: Console, judge: Judge, folder: Path, stopped: bool) -> None:
+        super().__init__(spec, console)
+        self._judge, self._begun, self.tally, self.ended = judge, 0, Tally(spec), stopped
+        for row in read_rows(folder / "scores.csv", Score)[0]:  # of an earlier call: others are held against them
+            self.tally.add(row)
+            self._tell(row)
+        self.tally.begin_again()
+
+    def score(self, score: Score) -> None:
+        super().score(score)
+        if self._begun < self.failures:
+            self._begun = self.failures
+            self.tally.begin_again()
+        self.tally.add(score)
+
+    def tick(self, tick: Tick) -> None:
+        super().tick(tick)
+        self.ended = self._tell(tick) or self.ended
+
+    def _tell(self, now: Tick | Score) -> bool:
+        time = now.updates if self.spec.unit == "updates" else now.frames
+        self.done = time / self._total
+        score = self.tally.score
+        return score is not None and self._judge.stops(self.spec.key, time, score)
+
+
+def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, to: Destination, settings: dict[str, Any]) -> int:
+    """Carry out the trials; returns the exit code of `sweep.run_sweep`, which gets the settings. Which trials were stopped is kept in
+    trials.json beside their folders, so that the same command leaves them so."""
+    experiments = build(words, "cuda" if settings["gpus"] else "cpu")
+    if any(each.actors for each in experiments):
+        raise UsageError("trials take whole processors each, and no actors of their own")
+    specs = [runner.describe(each) for each in experiments]
+    totals = {sum(visit["budget"] for visit in spec.visits) for spec in specs}
+    if len(totals) > 1 or len({spec.benchmark for spec in specs}) > 1:
+        raise UsageError("trials must have one benchmark and one budget, so that scores at the same time can be compared")
+    folders = {spec.key: to.folder(spec.key) for spec in specs}
+    record = to.root / to.name / "trials.json"
+    stopped = _read_stopped(record)
+    left = [each for each in experiments if each.key not in stopped]
+    for spec in specs:
+        if spec.key not in stopped and not is_done(folders[spec.key]):
+            runner.refuse_to_resume(folders[spec.key], spec, settings["other_code"])
+    judge, console = Judge(stopping, totals.pop()), Console(highlight=False)
+    trials = {spec.key: Trial(spec, console, judge, folders[spec.key], spec.key in stopped) for spec in specs}
+    try:
+        return sweep.run_sweep(left, to, **settings, make_row=lambda spec, _: trials[spec.key]) if left else 0
+    finally:
+        if record.parent.exists():
+            write_json(record, {"stopped": sorted(key for key, trial in trials.items() if trial.ended)})
+            print_best(experiments, words, search, trials, best)
+
+
+def print_trials(words: Sequence[Said], search: Search) -> None:
+    """What a search would carry out."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for heading in (*search, "key"):
+        table.add_column(heading)
+    for each, made in zip(words, build(words), strict=True):
+        table.add_row(*(_text(each[name]) for name in search), made.key)
+    Console().print(table)
+
+
+def print_best(experiments: Sequence[Experiment], words: Sequence[Said], search: Search, trials: Mapping[str, Trial], best: int) -> None:
+    """The best first: of those at their end, then of those that were stopped. Scores of different times are not alike."""
+    scored = [
+        (trials[made.key].done >= 1.0, trials[made.key].tally.score, made.key, each)
+        for made, each in zip(experiments, words, strict=True)
+        if trials[made.key].tally.score is not None
+    ]
+    scored.sort(key=lambda row: row[:3], reverse=True)
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for heading in ("score", "done", *search, "key"):
+        table.add_column(heading)
+    for _, score, key, each in scored[:best]:
+        table.add_row(f"{score:.4g}", f"{trials[key].done:.0%}", *(_text(each[name]) for name in search), key)
+    console = Console(highlight=False)
+    console.print(table)
+    for _, _, _, each in scored[:best]:
+        console.print(shlex.join(["python", "-m", "launch", "run", "--name", "best", *_flags(each)]), soft_wrap=True, markup=False)
+
+
+def _flags(words: Said) -> list[str]:
+    """The words on a command line."""
+    found = []
+    for name, value in words.items():
+        found += ["--" + name.replace("_", "-"), *(value if isinstance(value, list) else [str(value)])]
+    return found
+
+
+def _text(value: Any) -> str:
+    return " ".join(value) or "none" if isinstance(value, list) else str(value)
+
+
+def _read_stopped(record: Path) -> set[str]:
+    try:
+        return set(json.loads(record.read_text("utf-8"))["stopped"])
+    except FileNotFoundError:
+        return set()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{record} cannot be read: which trials were stopped is not known") from error

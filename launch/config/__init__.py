@@ -1,0 +1,1 @@
+"""Experiments in words: parsing, defaults, papers' settings."""

@@ -1,0 +1,128 @@
+"""What there is: every word an experiment can be made of, and a page for each, from the classes themselves."""
+
+import dataclasses
+import inspect
+import re
+import textwrap
+import typing
+from collections.abc import Mapping
+from itertools import pairwise
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from launch.config.parse import DEFAULTS, GAMES, PAPERS, PARTS, part_class, preset
+from plasticity_rl import plugins, registry
+from plasticity_rl.checks import choose
+
+KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method")
+SENTENCE = re.compile(r".+?[.?](?=\s+[A-Z`]|$)")
+WIDTH = 100  # of a page's text, at most
+FEW = 3  # values of a setting that the list of words spells; more are counted
+
+
+def words(kind: str) -> list[str]:
+    """All words of a kind; methods, those of plugins too."""
+    return [*registry.METHODS, *plugins.known("method")] if kind == "method" else list(PARTS[kind])
+
+
+def print_all() -> None:
+    """One line for each word."""
+    console = Console()
+    for kind in KINDS:
+        table = Table(title=f"{kind}s", title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for word in words(kind):
+            table.add_row(word, escape(idea(kind, word)))
+        console.print(table, "")
+
+
+def print_page(word: str) -> None:
+    """What a word stands for, and its fields with types, defaults and meanings. Raises UsageError for an unknown word."""
+    known = {each: kind for kind in KINDS for each in words(kind)}
+    kind = known[choose("word", word, known, "`python -m launch show` lists them")]
+    made, settings, base = part_class(kind, word), preset(kind, word), base_of(kind, word)
+    console = Console(highlight=False)
+    console.print(f"[bold]{word}[/] - {made.__module__}.{made.__name__}", soft_wrap=True)
+    if word in PAPERS:
+        console.print("", PAPERS[word].about, sep="\n", markup=False)
+    if base != word:
+        told = [f"{name}={value}" for name, value in settings.items()]
+        told += [f"{part}: {said}" for part, said in DEFAULTS.get(word, {}).items()]
+        told += [f"{part} on games: {said}" for part, said in GAMES.get(word, {}).items()]
+        console.print("", f"It is `{base}`, which `show {base}` explains, with", *told, sep="\n", markup=False, soft_wrap=True)
+    else:
+        text = wrapped(inspect.getdoc(made) or "", min(console.width, WIDTH))
+        console.print("", *text, sep="\n", markup=False, soft_wrap=True)
+    if dataclasses.fields(made):
+        console.print("", fields_table(made, settings))
+
+
+def base_of(kind: str, word: str) -> str:
+    """The word that a preset adds settings to; any other word itself."""
+    return word if kind == "method" else next(each for each, path in PARTS[kind].items() if path == PARTS[kind][word])
+
+
+def idea(kind: str, word: str) -> str:
+    """What a word stands for, in a sentence; a preset, by what it changes."""
+    base = base_of(kind, word)
+    if word == base:
+        return first_sentence(inspect.getdoc(part_class(kind, word)) or "")
+    if kind == "benchmark" and word in PAPERS:
+        return first_sentence(PAPERS[word].about)
+    told = []
+    for name, value in preset(kind, word).items():
+        values = value.split("+")
+        told.append(f"{name}={value}" if len(values) <= FEW else f"{len(values)} {name}")
+    return ", ".join([f"`{base}` with {told[0]}", *told[1:], *(f"{part} {said}" for part, said in GAMES.get(word, {}).items())])
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a docstring, on one line."""
+    line = " ".join(text.partition("\n\n")[0].split())
+    found = SENTENCE.match(line)
+    return found[0] if found else line
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of a text whose paragraphs stand between empty lines, or begin with a hyphen."""
+    lines: list[str] = []
+    for each in re.split(r"\n(?=\n|- )", text):
+        indent = "  " if each.startswith("- ") else ""
+        lines += [""] if each.startswith("\n") else []
+        lines += textwrap.wrap(" ".join(each.split()), width, subsequent_indent=indent)
+    return lines
+
+
+def fields_table(made: type, settings: Mapping[str, str] | None = None) -> Table:
+    """A class's fields with types, defaults and meanings; `settings` are what a preset has in the defaults' place."""
+    hints, meanings = typing.get_type_hints(made), field_meanings(made)
+    table = Table(*(Column(heading, overflow="fold") for heading in ("field", "type", "default", "meaning")), box=None, padding=(0, 2))
+    for field in dataclasses.fields(made):
+        hint = hints[field.name]
+        kind = (
+            " | ".join(map(str, typing.get_args(hint)))
+            if typing.get_origin(hint) is typing.Literal
+            else getattr(hint, "__name__", str(hint))
+        )
+        default = "+".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
+        if field.name == "precision":
+            kind += " | auto"  # a word that the class does not know: the words' experiment holds one of the others
+        table.add_row(*map(escape, (field.name, kind, (settings or {}).get(field.name, default), meanings.get(field.name, ""))))
+    return table
+
+
+def field_meanings(made: type) -> dict[str, str]:
+    """The docstring behind each field, base classes first."""
+    import ast
+    import textwrap
+
+    meanings = {}
+    for owner in reversed([each for each in made.__mro__ if dataclasses.is_dataclass(each)]):
+        body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]).body
+        for field, text in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                meanings[getattr(field.target, "id", "")] = " ".join(str(text.value.value).split())
+    return meanings

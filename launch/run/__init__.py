@@ -1,0 +1,1 @@
+"""Runs carried out: one experiment into its folder, and several."""

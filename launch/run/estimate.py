@@ -1,0 +1,194 @@
+"""What a sweep will take, told before it is begun: hours by a short calibration, disk by the sizes of its tensors.
+
+Calibration: of each kind of run, or of runs trained as one - whose benchmark's class, agent, network, members and optimizer's class are
+alike - the first is played uncompiled on this machine, from its first update on, for some seconds of processors: programs beside it on the
+machine do not count. Compilation would take longer than all that; it is taken to make updates as many times faster as it did in the
+README's measurements, and to take as long as it says. Chains are not told apart. A replay is filled no further than a first batch needs,
+actors play here, and evaluations are left out. Disk: the checkpoints that a run keeps, at their largest, as if they shared nothing; tables
+are small beside them.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from agents.data.replay import Replay
+from agents.diagnostics.rows import HELD, Diagnostics
+from agents.loops.grouping import cell
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.interventions import assemble
+from plasticity_rl.records.folder import Tick
+from plasticity_rl.training.compilation import can_compile
+from plasticity_rl.training.learner import Learner
+
+KEPT = 3  # checkpoints of a run, as `checkpoint.save` keeps them
+SECONDS = 1.0  # of processors, of play that are measured
+LIMIT = 20.0  # seconds that all kinds have together
+PRIORITY = 4  # bytes, of a step: whether it can be replayed, and how often
+ROOM = 20_000  # steps of a calibration's replay: the whole might not fit into this machine
+FASTER_STREAM, FASTER_CONVOLUTION, FASTER = (
+    (4.0, 14.0),
+    (1.0, 2.0),
+    (1.0, 14.0),
+)  # times: compiled updates beside uncompiled ones, at least, at most
+COMPILING = 5.0, 20.0  # seconds for a run, or runs trained as one
+
+
+class Cost(NamedTuple):
+    """Of one run."""
+
+    amount: int
+    """emulator frames, or updates of a stream, of each member"""
+    frames: int
+    """emulator frames of all members; 0 on streams"""
+    disk: int
+    """bytes"""
+
+
+class Span(NamedTuple):
+    """A number that lies in between."""
+
+    low: float
+    high: float
+
+    def __add__(self, other: "Span") -> "Span":  # type: ignore[override]
+        return Span(self.low + other.low, self.high + other.high)
+
+    def __mul__(self, times: float) -> "Span":  # type: ignore[override]
+        return Span(self.low * times, self.high * times) if times else Span(0.0, 0.0)  # also of UNKNOWN
+
+
+UNKNOWN = Span(0.0, math.inf)
+
+
+def costs(experiments: Sequence[Experiment]) -> list[Cost]:
+    """Of each run."""
+    amounts = [sum(visit.budget for visit in each.benchmark.visits()) for each in experiments]
+    frames = [each.members if each.benchmark.unit == "frames" else 0 for each in experiments]
+    return [
+        Cost(amount, amount * members, KEPT * checkpoint_size(each))
+        for amount, members, each in zip(amounts, frames, experiments, strict=True)
+    ]
+
+
+def hours(groups: Sequence[Sequence[Experiment]], device: str, compile: bool, limit: float = LIMIT) -> tuple[Span, Span]:
+    """What the groups take one after the other, each trained as one, and how many hours of processors; measured within `limit` seconds."""
+    kinds = {_kind(group): group for group in reversed(groups)}
+    ends, speeds = time.monotonic() + limit, {}
+    for left, (kind, group) in zip(range(len(kinds), 0, -1), kinds.items(), strict=True):
+        speeds[kind] = calibrate(group, device, (ends - time.monotonic()) / left)
+    compile = compile and (device != "cpu" or can_compile())
+    together = processors = Span(0.0, 0.0)
+    for group in groups:
+        amount = sum(visit.budget for visit in group[0].benchmark.visits())
+        least, most = _faster(group[0], device) if compile else (1.0, 1.0)
+        once = Span(*COMPILING) if compile else Span(0.0, 0.0)
+        seconds, taken = (once + Span(span.low * amount / most, span.high * amount / least) for span in speeds[_kind(group)])
+        together, processors = together + seconds * (1 / 3600), processors + taken * (1 / 3600)
+    return together, processors
+
+
+def _kind(group: Sequence[Experiment]) -> Any:
+    first = group[0]
+    return type(first.benchmark), first.agent, first.network, type(first.optimizer), sum(each.members for each in group)
+
+
+def _faster(experiment: Experiment, device: str) -> tuple[float, float]:
+    """How many times faster compiled updates are, at least and at most."""
+    if device == "cpu" and cell(experiment)[0].spec.convolves:
+        return FASTER_CONVOLUTION
+    return FASTER_STREAM if device == "cpu" and experiment.benchmark.unit == "updates" else FASTER
+
+
+def calibrate(group: Sequence[Experiment], device: str, limit: float, seconds: float = SECONDS) -> tuple[Span, Span]:
+    """Seconds, and seconds of processors, that an uncompiled frame (or update, on streams) of each member takes in steady state.
+
+    It takes `limit` seconds at most. A span from 0 where there was time for the first updates alone, which have the making of everything in
+    them; UNKNOWN where there was not even that.
+    """
+    start, found, warm = _now(0), (UNKNOWN, UNKNOWN), False
+    with suppress(TimeoutError), alarm(limit), closing(_play(group, device)) as counts:
+        for count in counts:
+            now = _now(count)
+            if count == start[2]:
+                continue
+            processors = (now[1] - start[1]) / (count - start[2])
+            alone = min((now[0] - start[0]) / (count - start[2]), processors)  # where others have the processors, the clock runs on
+            found = (Span(alone, alone), Span(processors, processors)) if warm else (Span(0.0, alone), Span(0.0, processors))
+            if warm and now[1] - start[1] >= seconds:
+                break
+            if not warm:
+                start, warm = now, True
+    return found
+
+
+def _now(count: int) -> tuple[float, float, int]:
+    return time.monotonic(), time.process_time(), count
+
+
+def _play(group: Sequence[Experiment], device: str) -> Generator[int, None, None]:
+    """How many frames or updates of each member there were, from the first update on."""
+    from launch.run.runner import prepare
+
+    first = group[0]
+    prepare(first, device, members=sum(each.members for each in group))
+    agent = first.agent
+    if hasattr(agent, "min_replay"):
+        smallest = max(agent.batch, agent.environments)
+        agent = replace(agent, min_replay=min(agent.min_replay, smallest), replay=min(agent.replay, max(ROOM, 3 * smallest)))
+    short = dict(agent=agent, actors=0, free_running=False, evaluate=0, checkpoint_every=10**9)
+    played = [replace(each, **short) for each in group]
+    if len(group) > 1:
+        events: Any = (event for place, event in agent.train_together(played, device, False, None) if place == 0)
+    else:
+        events = agent.train(played[0], device, False, None)
+    with closing(events):
+        for event in events:
+            if isinstance(event, Tick) and event.updates:
+                yield event.updates if first.benchmark.unit == "updates" else event.frames
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the main thread after so many seconds."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.01))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def checkpoint_size(experiment: Experiment) -> int:
+    """Bytes of a checkpoint of a run whose replay is as full as it will be."""
+    games, agent = experiment.benchmark, experiment.agent
+    network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.ends(games))
+    learner = Learner(network, agent.loss, optimizer, experiment.chain, experiment.members, experiment.seed, "cpu", False)
+    example = math.prod(games.inputs) * (1 if getattr(games, "dtype", "") == "uint8" else 4)
+    size = _bytes([*learner.tensors().values(), *Diagnostics(learner, experiment).tensors().values()])
+    size += experiment.members * example * (HELD + getattr(agent, "batch", HELD))  # the batches that both keep
+    if hasattr(agent, "replay"):
+        shape = experiment.members, agent.environments
+        row = Replay(*shape, 0, games.frame, games.dtype, games.stack, False, "cpu")  # the smallest there is
+        row.written = 1
+        longest = max if agent.replay_at_switch == "clear" else sum
+        steps = longest(visit.budget // games.frame_skip for visit in games.visits())
+        size += _bytes(tensor for name, tensor in row.tensors().items() if name != "replay/real") * (min(steps, agent.replay) // shape[1])
+        size += PRIORITY * shape[0] * agent.replay * (1 + (agent.priority > 0))  # of all rows, filled or not
+        size += _bytes(learner.net.params.values())  # the target network
+    return size
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

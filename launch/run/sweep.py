@@ -1,0 +1,210 @@
+"""Several experiments, one after the other on this machine."""
+
+import math
+import runpy
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from analysis.format import count
+from launch.columns import fitted, shortest
+from launch.config.parse import experiment
+from launch.ray_cluster import prepare_ray
+from launch.run.store import Destination
+from plasticity_rl import registry
+from plasticity_rl.checks import UsageError
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.files import read_toml
+from plasticity_rl.records.folder import is_done
+
+if TYPE_CHECKING:
+    from launch.run.estimate import Span
+
+Said = Mapping[str, Any]
+
+
+def read_sweep(file: Path) -> list[Said]:
+    """The tables of words in a sweep file. Raises UsageError where it is none."""
+    if file.suffix not in (".py", ".toml") or not file.is_file():
+        raise UsageError(f"{file} is not a sweep: a .py file with EXPERIMENTS, or a .toml file with [[experiments]]")
+    if file.suffix == ".toml":
+        found = _experiments(file)
+    else:
+        try:
+            found = runpy.run_path(str(file)).get("EXPERIMENTS")
+        except (Exception, SystemExit) as error:  # whatever a person's file does wrong
+            raise UsageError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(found, Sequence) or not found or not all(isinstance(each, Mapping) for each in found):
+        raise UsageError(f"{file} holds no experiments: a .py file sets EXPERIMENTS, a .toml file has [[experiments]]")
+    return list(found)
+
+
+def _experiments(file: Path) -> Any:
+    """The tables of a TOML file that holds nothing else."""
+    said = read_toml(file)
+    for name in said:
+        if name != "experiments":
+            raise UsageError(f"{file}: unknown field {name!r}; a sweep holds tables [[experiments]] alone")
+    return said.get("experiments")
+
+
+def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
+    """The experiments for a device, all of them valid. Raises UsageError that says which is not, or that two are the same."""
+    experiments: dict[str, Experiment] = {}
+    for number, words in enumerate(said, start=1):
+        try:
+            made = experiment(words, device)
+        except UsageError as error:
+            raise UsageError(f"experiment {number} of {len(said)}: {error}") from error
+        if made.key in experiments:
+            raise UsageError(f"experiment {number} of {len(said)} is there twice: {made.label} on {registry.name(made.benchmark)}")
+        experiments[made.key] = made
+    return list(experiments.values())
+
+
+def print_sweep(
+    said: Sequence[Said], to: Destination, at_once: int = 256, device: str = "cpu", gpus: float = 0.0, compile: bool = True
+) -> None:
+    """Print what a sweep would run and take (see `launch.run.estimate`). Runs with one number in column `as one` train as one; `gpus` are
+    of each run on Ray."""
+    from launch.run import grouped, resources
+    from launch.run.estimate import costs, hours
+    from launch.run.runner import describe, refuse_to_resume
+
+    experiments = build(said, "cuda" if gpus else device)
+    left = [each for each in experiments if not is_done(to.folder(each.key))]
+    carried_out = grouped.groups(left, to, at_once)
+    groups = [group for group in carried_out if len(group) > 1]
+    numbers = {each.key: str(number) for number, group in enumerate(groups, start=1) for each in group}
+    columns: dict[str, list[str]] = {name: [] for name in ("chain", "benchmark", "members", "each", "as one", "state", "key")}
+    letters, refused = shortest([each.key for each in experiments]), []
+    for each in experiments:
+        spec, folder = describe(each), to.folder(each.key)
+        state = "done: skipped" if is_done(folder) else "unfinished: resumed" if folder.exists() else "new"
+        try:
+            if not is_done(folder):
+                refuse_to_resume(folder, spec, other_code=False)
+        except UsageError as error:
+            state = "refused"
+            refused.append(f"refused: {error}")
+        budget = sum(visit["budget"] for visit in spec.visits)
+        cells = (spec.label, spec.benchmark, str(spec.members), f"{budget:,} {spec.unit}", numbers.get(each.key, ""), state)
+        for column, cell in zip(columns.values(), (*cells, spec.key[:letters]), strict=True):
+            column.append(cell)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(fitted(columns, console.width, ("key", "benchmark", "as one", "members", "each")))
+    for line in refused:
+        console.print(line, soft_wrap=True, markup=False)
+    found = costs(left)
+    most = max((sum(resources.need(each).memory for each in group) for group in carried_out), default=0)
+    together, processors = hours(carried_out, device, compile)
+    console.print(
+        f"\n{count(len(left), 'run')} to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
+        f"{_span(together)} one after the other; {_span(processors)} of processors, "
+        f"{_span(together * (gpus or float(device.startswith('cuda'))))} of GPUs\n"
+        f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "
+        f"{most / 1e9:,.3f} GB of memory for what the largest holds (this machine has {resources.memory().total / 1e9:,.1f})\n"
+        f"on this machine ({device}) without other programs beside, by the first run of each kind, whatever its chain and rates, "
+        f"played uncompiled for a moment{'; that compiled updates are faster is reckoned, not measured' if compile else ''}; "
+        "unfinished runs count whole",
+        soft_wrap=True,
+    )
+
+
+def _span(span: "Span") -> str:
+    """Hours, or minutes where there are few."""
+    few = max(span.low, 0 if span.high == math.inf else span.high) < 1
+    low, high = (f"{each * (60 if few else 1):,.1f}" for each in span)
+    unit = "min" if few else "h"
+    return f"at least {low} {unit}" if span.high == math.inf else f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+
+
+def run_sweep_on_ray(
+    said: Sequence[Said],
+    to: Destination,
+    compile: bool,
+    other_code: bool,
+    address: str | None,
+    cpus: float,
+    gpus: float,
+    retries: int,
+) -> int:
+    """The same on a Ray cluster: see `launch.cluster.sweep`."""
+    prepare_ray(address)
+    from launch.cluster import sweep
+
+    experiments = _refuse_first(build(said, "cuda" if gpus else "cpu"), to, other_code)
+    if any(each.actors for each in experiments):
+        raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
+    return sweep.run_sweep(experiments, to, compile, other_code, address, cpus, gpus, retries)
+
+
+def run_sweep(said: Sequence[Said], to: Destination, device: str, compile: bool, other_code: bool = False, at_once: int = 256) -> int:
+    """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure.
+
+    Runs that can be trained as one are, `at_once` members at most (see `launch.run.grouped`).
+    """
+    from launch.run import grouped, resources
+
+    experiments = _refuse_first(build(said, device), to, other_code)
+    console, failure, told = Console(highlight=False), 0, 0
+
+    def tell(each: Experiment, folder: Path, outcome: str) -> None:
+        nonlocal told
+        told += 1
+        what = f"{each.label} on {registry.name(each.benchmark)}, seed {each.seed}"
+        console.print(f"{told}/{len(experiments)} {what}: {outcome} ({folder})", soft_wrap=True)
+
+    left = []
+    for each in experiments:
+        folder = to.folder(each.key)
+        if is_done(folder):
+            tell(each, folder, "skipped")
+        else:
+            left.append(each)
+    groups = grouped.groups(left, to, at_once)
+    resources.check(groups, to, device)
+    for group in groups:
+        began, ends = time.monotonic(), _carry_out(group, to, device, compile, other_code)
+        along = f" with {len(group) - 1} more" if len(group) > 1 else ""
+        for each, (folder, error) in zip(group, ends, strict=True):
+            if error is None:
+                tell(each, folder, f"done{along} in {time.monotonic() - began:.0f} s")
+            else:
+                told += 1
+                print(f"error: {each.label}: {error}", file=sys.stderr)
+                failure = 6 if isinstance(error, FloatingPointError) else 4
+    return failure
+
+
+def _carry_out(
+    group: Sequence[Experiment], to: Destination, device: str, compile: bool, other_code: bool
+) -> Sequence[tuple[Path, Exception | None]]:
+    """The folder of each run of a group, and what ended it too soon."""
+    from agents.acting.remote import ActorsLost
+    from launch.run import grouped, runner
+
+    if len(group) > 1:
+        return grouped.run_together(group, to, device, compile, other_code)
+    try:
+        folder, _ = runner.run(group[0], to, device, compile, other_code)
+    except (FloatingPointError, ActorsLost) as error:
+        return [(to.folder(group[0].key), error)]
+    return [(folder, None)]
+
+
+def _refuse_first(experiments: list[Experiment], to: Destination, other_code: bool) -> list[Experiment]:
+    """All of them before the first is begun: a wrong sweep leaves nothing behind. What only the mirror has is fetched."""
+    from launch.run import runner
+
+    for each in experiments:
+        folder = to.folder(each.key)
+        if to.mirror:
+            to.mirror.meet(folder)
+        if not is_done(folder):
+            runner.refuse_to_resume(folder, runner.describe(each), other_code)
+    return experiments

@@ -1,0 +1,143 @@
+"""How the runs below a folder are going, from their files alone: they may be carried out anywhere that writes there."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from analysis.format import count, number
+from launch.columns import fitted, shortest
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import TRAINING, Score, Spec, failure, find_runs, is_done, newest_rows, read_spec
+
+ENDED = ("done", "failed", "unreadable")
+LEAST = ("run", "benchmark", "updates/s", "left", "seed", "last score")
+"""columns that a narrow terminal does without, in this order"""
+STILL = 300.0  # seconds without a new row, after which a run counts as still: a leg of evaluations may take as long
+
+
+class Seen(NamedTuple):
+    """A run at one moment."""
+
+    state: str
+    """waits, runs, still, failed, done or unreadable"""
+    done: float
+    """share of its budget"""
+    score: float | None
+    """of each member's newest row in training, mean over members; a report's scores are means over visits"""
+    updates: int
+    """updates of one member so far, as scores.csv has it"""
+    at: float
+    """time of the newest row"""
+    why: str | None = None
+    """it failed, or cannot be read"""
+
+
+def look(run: Path, spec: Spec, now: float) -> Seen:
+    """What a run's folder says of it."""
+    path = run / "scores.csv"
+    rows, problems = newest_rows(path, Score)
+    at = max((each.stat().st_mtime for each in (path, run / "metrics.csv") if each.exists()), default=0.0)
+    scores = {row.member: row.score for row in rows if row.kind in TRAINING}
+    score = sum(scores.values()) / len(scores) if scores else None
+    total = sum(visit["budget"] for visit in spec.visits)
+    updates = rows[-1].updates if rows else 0
+    done = (rows[-1].updates if spec.unit == "updates" else rows[-1].frames) / total if rows else 0.0
+    why = failure(run)
+    if problems:
+        return Seen("unreadable", min(done, 1.0), score, updates, at, problems[0])
+    if is_done(run):
+        return Seen("done", 1.0, score, updates, at) if rows else _unreadable("scores.csv has no rows")
+    state = "failed" if why is not None else "waits" if not rows else "runs" if now - at < STILL else "still"
+    return Seen(state, min(done, 1.0), score, updates, at, why)
+
+
+def _unreadable(why: str) -> Seen:
+    return Seen("unreadable", 0.0, None, 0, 0.0, why)
+
+
+class Watch:
+    """Looks again and again; speeds are of what was written between the first look and the newest row."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises UsageError where there are no runs."""
+        self._folder = folder
+        self._specs: dict[Path, Spec] = {}
+        self._runs: set[Path] = set()
+        self._first: dict[Path, Seen] = {}
+        if not find_runs(folder):
+            raise UsageError(f"no runs below {folder}")
+
+    def look(self, now: float) -> dict[Path, Seen]:
+        """Every run there is by now, and those that were there before."""
+        there = set(find_runs(self._folder))
+        self._runs |= there
+        seen = {run: self._look(run, now) if run in there else _unreadable(f"no spec.json in {run} any more") for run in sorted(self._runs)}
+        for run, each in seen.items():
+            first = self._first.setdefault(run, each)
+            if each.done < first.done:  # begun again from a checkpoint
+                self._first[run] = each
+        return seen
+
+    def _look(self, run: Path, now: float) -> Seen:
+        try:
+            spec = self._specs[run] = self._specs.get(run) or read_spec(run)
+            return look(run, spec, now)
+        except UsageError as error:
+            return _unreadable(str(error))
+        except OSError as error:
+            return _unreadable(f"{error.filename}: {error.strerror}")
+
+    def speed(self, run: Path, seen: Seen) -> tuple[float | None, float | None]:
+        """Updates a second, and seconds left, where two looks tell."""
+        first = self._first[run]
+        if seen.state != "runs" or seen.at <= first.at or seen.done <= first.done:
+            return None, None
+        took = seen.at - first.at
+        return (seen.updates - first.updates) / took, (1 - seen.done) * took / (seen.done - first.done)
+
+    def table(self, seen: dict[Path, Seen], width: int) -> Table:
+        """A row for each run, and what they come to together."""
+        letters = shortest([run.name for run in seen])
+        columns: dict[str, list[str]] = {
+            name: [] for name in ("chain", "benchmark", "seed", "run", "state", "done", "last score", "updates/s", "left")
+        }
+        for run, each in seen.items():
+            spec, (speed, left) = self._specs.get(run), self.speed(run, each)
+            cells = [spec.label, spec.benchmark, str(spec.seed)] if spec else ["?", "", ""]
+            cells += [run.name[:letters], each.state, f"{each.done:.0%}", "" if each.score is None else number(each.score)]
+            cells += ["" if speed is None else f"{speed:,.0f}", "" if left is None else str(timedelta(seconds=round(left)))]
+            for column, cell in zip(columns.values(), cells, strict=True):
+                column.append(cell)
+        shown = fitted(columns, width, LEAST, ("done", "last score", "updates/s", "left"))
+        states = [each.state for each in seen.values()]
+        told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        told_of = {"failed": "failed", "unreadable": "is unreadable"}
+        reasons = [f"{run.name} {told_of[each.state]}: {each.why}" for run, each in seen.items() if each.why]
+        shown.caption, shown.caption_justify = Text("\n".join([f"{count(len(states), 'run')}: {told}", *reasons])), "left"
+        return shown
+
+
+def watch(folder: Path, once: bool, every: float, console: Console | None = None) -> None:
+    """Show them until all have ended, or it is stopped: a live table on a terminal, elsewhere a table whenever a state changes."""
+    console, watched = console or Console(highlight=False), Watch(folder)
+    seen = watched.look(time.time())
+    if once or not console.is_terminal:
+        console.print(watched.table(seen, console.width))
+        states = [each.state for each in seen.values()]
+        while not once and any(state not in ENDED for state in states):
+            time.sleep(every)
+            seen = watched.look(time.time())
+            if states != (states := [each.state for each in seen.values()]):
+                console.print(watched.table(seen, console.width))
+        return
+    with Live(watched.table(seen, console.width), console=console, auto_refresh=False) as live:
+        while any(each.state not in ENDED for each in seen.values()):
+            time.sleep(every)
+            seen = watched.look(time.time())
+            live.update(watched.table(seen, console.width), refresh=True)

@@ -1,1 +1,0 @@
-"""Claims of papers, one file each, as data: `python -m launch claims`."""

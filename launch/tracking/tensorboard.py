@@ -1,0 +1,170 @@
+"""TensorBoard view of a run: curves of the rows of both CSV files, and media; `launch.checkpoints.video` adds the folder `videos`."""
+
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any
+
+from launch.signals import Stopped
+from launch.tracking.curves import SCORE, Curves
+from launch.tracking.images import drawn, tiled
+from launch.tracking.layout import Layout, description, layout
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import Metric, Picture, Score, Spec, read_rows, read_spec, read_specs
+
+TAGS = 190  # curves and pictures of a run; what else there is stays under 200
+# TensorBoard as its own `main` begins it, without the notice that TensorFlow is absent
+QUIETLY = """
+from absl import app, logging
+from tensorboard import default, program
+logging.set_verbosity(logging.WARNING)
+board = program.TensorBoard(plugins=default.get_plugins())
+app.run(board.main, flags_parser=board.configure)
+"""
+IMAGES = 100  # the most that TensorBoard shows of one tag: videos of as many checkpoints
+
+
+class Board:
+    """Writes `tb/` from rows and pictures as they come; what the CSV files already hold is written first, so a resumed run has one unbroken
+    curve, and so are the pictures that were there."""
+
+    def __init__(self, run: Path, spec: Spec) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
+
+        self._curves = Curves(spec, self._draw)
+        self._tags: set[str] = set()
+        self._left: set[str] = set()
+        self._charts: Layout = {}
+        self._laid_out = 0  # tags that the charts are of
+        old = sorted((run / "tb").glob("events.*"))
+        shown = [event for path in old for event in _pictures(path)]
+        for path in old:
+            path.unlink()
+        self._writer = SummaryWriter(str(run / "tb"))
+        self._writer.add_text("run", description(spec))
+        settings = {"chain": spec.label, "benchmark": spec.benchmark, "seed": spec.seed, "members": spec.members}
+        for kind in ("agent", "network", "optimizer", "schedule"):
+            name, fields = spec.experiment[kind]
+            settings |= {kind: name} | {f"{kind}.{field}": _plain(value) for field, value in fields.items()}
+        score = f"{SCORE}/{'online' if spec.unit == 'updates' else 'return'}/member0"
+        # The table shows that curve's last value. In this writer, because add_hparams would make a run of its own.
+        for summary in hparams(settings, {score: 0.0}):
+            assert self._writer.file_writer is not None
+            self._writer.file_writer.add_summary(summary)
+        self.seen = {(value.tag, event.step) for event in shown for value in event.summary.value}
+        """pictures that are there: tag and step"""
+        assert self._writer.file_writer is not None
+        for event in shown:
+            self._tags |= {value.tag for value in event.summary.value}
+            self._writer.file_writer.add_event(event, event.step, event.wall_time)
+        self.problems: dict[str, list[str]] = {}
+        """file -> what is wrong with it"""
+        for kind, name in ((Score, "scores.csv"), (Metric, "metrics.csv")):
+            rows, self.problems[name] = read_rows(run / name, kind)
+            for row in rows:
+                self.add(row)
+
+    def add(self, row: Score | Metric) -> None:
+        """A row of a table."""
+        self._curves.add(row)
+        self._lay_out()
+
+    def show(self, picture: Picture) -> None:
+        """A histogram, or an image, where it is not there already."""
+        at = self._curves.reach(picture)
+        if (picture.name, at) in self.seen or not self._has_room(picture.name):
+            return
+        if picture.kind == "histogram":
+            self._writer.add_histogram(picture.name, picture.values, at)
+        else:
+            image = tiled(picture.values) if picture.kind == "image" else drawn(picture.values)
+            self._writer.add_image(picture.name, image, at, dataformats="HWC")
+
+    def _draw(self, tag: str, value: float, at: int) -> None:
+        if self._has_room(tag):
+            self._writer.add_scalar(tag, value, at)
+
+    def _lay_out(self) -> None:
+        """Group the curves that there are by now: TensorBoard takes the newest layout, and would show charts without curves."""
+        if len(self._tags) != self._laid_out:
+            self._laid_out = len(self._tags)
+            if (charts := layout(self._tags)) != self._charts:
+                self._charts = charts
+                self._writer.add_custom_scalars(charts)
+
+    def _has_room(self, tag: str) -> bool:
+        """Is it one of the first so many tags?"""
+        if tag not in self._tags and len(self._tags) >= TAGS:
+            self._left.add(tag)
+            return False
+        self._tags.add(tag)
+        return True
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._curves.flush()
+        self._lay_out()
+        if self._left:
+            self._writer.add_text("left out", f"More than {TAGS} curves: metrics.csv alone has {', '.join(sorted(self._left))}")
+        self._writer.close()
+
+
+def rebuild(run: Path) -> None:
+    """Make `tb/` anew from the CSV files, and say what became of the pictures, which these do not hold.
+
+    Raises UsageError where `run` is no run, and FolderTaken where one is being written.
+    """
+    from filelock import FileLock, Timeout
+
+    from launch.run.runner import FolderTaken
+
+    spec = read_spec(run)
+    try:
+        with FileLock(run / ".lock", timeout=0), Board(run, spec) as board:
+            kept = len(board.seen)
+            for problem in chain.from_iterable(board.problems.values()):
+                print(problem, file=sys.stderr)
+    except Timeout as error:
+        raise FolderTaken(f"{run} is being written by another process") from error
+    pictures = f"{kept} histograms and images were kept" if kept else "histograms and images are absent: only a run itself makes them"
+    print(f"{run / 'tb'}: made anew of scores.csv and metrics.csv; {pictures}")
+
+
+def serve(folder: Path, port: int) -> int:
+    """TensorBoard over the runs below `folder`, by names that people read, until it is stopped; returns its exit code."""
+    specs, unreadable = read_specs(folder)
+    if not specs:
+        raise UsageError(next(iter(unreadable.values()), f"no runs below {folder}"))
+    for why in unreadable.values():
+        print(f"a run is left out: {why}", file=sys.stderr)
+    with TemporaryDirectory() as names:
+        for number, (run, spec) in enumerate(specs.items()):
+            place = Path(names) / spec.benchmark / f"{spec.label[:150]}, seed {spec.seed}".replace("/", "-")
+            place.parent.mkdir(exist_ok=True)
+            if place.is_symlink():
+                place = place.with_name(f"{place.name} ({number})")
+            place.symlink_to((run / "tb").resolve())
+        command = [sys.executable, "-c", QUIETLY, "--logdir", names, "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--samples_per_plugin", f"images={IMAGES}", "--load_fast", "false"]
+        try:
+            return subprocess.run(command, check=False).returncode
+        except Stopped:  # how it ends; `run` has ended TensorBoard
+            return 0
+
+
+def _pictures(path: Path) -> list[Any]:
+    """The events of a file that hold a histogram or an image; a torn one ends the reading."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    events = LegacyEventFileLoader(str(path)).Load()
+    return [event for event in events if any(value.HasField("histo") or value.HasField("image") for value in event.summary.value)]
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,68 @@
+"""A run in Weights & Biases, from the same events as TensorBoard's view. Needs the extra `wandb`, imported where it is used."""
+
+import importlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from launch.tracking.curves import Curves
+from launch.tracking.images import drawn, tiled
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import Metric, Picture, Score, Spec
+
+
+def package() -> Any:
+    """The package wandb. Raises UsageError where it is not installed; a folder of its name, which it makes where it is used, is not it."""
+    try:
+        found = importlib.import_module("wandb")
+    except ImportError:
+        found = None
+    if not hasattr(found, "init"):
+        raise UsageError("--wandb needs the package wandb: pip install 'plasticity-rl[wandb]'")
+    return found
+
+
+class WeightsAndBiases:
+    """Logs what `Board` shows, over updates or frames, to `project`; WANDB_MODE=offline keeps it in the run's folder until `wandb sync`.
+
+    A run that goes on, goes on under the same id. What it does again since its last checkpoint is the same once more, and wandb ignores
+    steps that lie behind the last one; that it does so across two offline parts of a run was not tried on a server.
+    """
+
+    def __init__(self, run: Path, spec: Spec, project: str) -> None:
+        """Raises UsageError where the package, or access to the server, is missing."""
+        self._wandb = package()
+        self._curves = Curves(spec, lambda tag, value, at: self._run.log({tag: value}, step=at))
+        try:
+            self._run = self._wandb.init(
+                project=project,
+                id=f"{run.parent.name}-{spec.key}",
+                name=f"{spec.label}, seed {spec.seed}",
+                group=spec.benchmark,
+                config=spec.experiment | {"label": spec.label, "key": spec.key},
+                dir=str(run),
+                resume="allow",
+                reinit="create_new",  # runs of a sweep may go on side by side
+            )
+        except self._wandb.Error as error:
+            raise UsageError(f"Weights & Biases: {error}") from error
+
+    def add(self, row: Score | Metric) -> None:
+        """A row of a table."""
+        self._curves.add(row)
+
+    def show(self, picture: Picture) -> None:
+        """A histogram, or an image."""
+        at = self._curves.reach(picture)
+        if picture.kind == "histogram":
+            shown = self._wandb.Histogram(picture.values)
+        else:
+            shown = self._wandb.Image(tiled(picture.values) if picture.kind == "image" else drawn(picture.values))
+        self._run.log({picture.name: shown}, step=at)
+
+    def __enter__(self) -> "WeightsAndBiases":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._curves.flush()
+        self._run.finish(exit_code=0 if error is None else 1)

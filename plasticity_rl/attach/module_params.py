@@ -1,0 +1,71 @@
+"""An nn.Module's parameters, for methods that do not ask which layer reads which: what they are to their layer, and their initial values.
+
+Weights are the parameters of two or more dimensions, one layer each: of linear layers, convolutions, recurrent cells (`weight_ih_l0`) and
+attention (`in_proj_weight`). No weights are: what torch calls a bias, a norm's scale and offset, and an embedding's table, which is looked
+up, not multiplied with.
+"""
+
+import copy
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from plasticity_rl.checks import UsageError
+from plasticity_rl.networks.layers import Layer
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _NormBase)
+TABLES = (nn.Embedding, nn.EmbeddingBag)
+PRIVATELY = (nn.MultiheadAttention, nn.Transformer)  # whose `_reset_parameters` is not public
+
+
+def bare_layers(module: nn.Module) -> tuple[Layer, ...]:
+    """A layer for each weight, without readers. A bias stands beside the weight whose name it has; a norm's scale and offset beside the
+    nearest weight, going back, that has none; all else among the last layer's `others`, which no method treats as weights. A parameter that
+    several share has its first name, and is a weight where one of them has it as such."""
+    names = {id(param): name for name, param in module.named_parameters()}
+    layers: dict[str, Layer] = {}
+    norms: list[tuple[int, list[str]]] = []
+    for each in module.modules():
+        own = {name: param for name, param in each.named_parameters(recurse=False)}
+        if isinstance(each, NORMS):
+            norms.append((len(layers), [names[id(param)] for param in own.values()]))
+        elif not isinstance(each, TABLES):
+            for name, param in own.items():
+                weight, bias = names[id(param)], name.replace("weight", "bias")
+                if param.ndim > 1 and not name.startswith("bias") and weight not in layers:
+                    paired = bias != name and bias in own and own[bias].shape == param.shape[:1]
+                    beside = names[id(own[bias])] if paired else None
+                    layers[weight] = Layer(weight.removesuffix(".weight"), weight, beside, None, None, len(param), (), 1, None)
+    made = [*layers.values()]
+    for place, own in norms:
+        free = [i for i, layer in enumerate(made) if layer.scale is None and layer.offset is None]
+        if free and own:
+            nearest = max((i for i in free if i < place), default=free[0])
+            made[nearest] = made[nearest]._replace(scale=own[0], offset=own[1] if len(own) > 1 else None)
+    if not made:
+        raise UsageError(f"{type(module).__name__} has no weights: no parameter of two or more dimensions but norms' and embeddings'")
+    placed = {name for layer in made for name in layer.own}
+    made[-1] = made[-1]._replace(others=tuple(name for name in names.values() if name not in placed))
+    return tuple(made)
+
+
+def check_renewable(module: nn.Module, params: dict[str, nn.Parameter]) -> None:
+    """Raises UsageError where a part of the module cannot be initialised anew."""
+    for path, each in module.named_modules():
+        mine = {f"{path}.{name}".removeprefix(".") for name, _ in each.named_parameters(recurse=False)}
+        if mine & params.keys() and not (hasattr(each, "reset_parameters") or isinstance(each, PRIVATELY)):
+            raise UsageError(f"{path or type(each).__name__} has no reset_parameters() to initialise it anew: give attach(..., fresh=)")
+
+
+def renewed(module: nn.Module) -> nn.Module:
+    """A copy, initialised anew by the `reset_parameters` of its parts."""
+    made = copy.deepcopy(module)
+    parts = [*made.modules()]
+    for each in parts:
+        reset = getattr(each, "reset_parameters", None)
+        if callable(reset):
+            reset()
+    for each in reversed(parts):  # these initialise their parts too, so they have the last word, as in their constructors
+        if isinstance(each, PRIVATELY):
+            each._reset_parameters()
+    return made

@@ -1,0 +1,1 @@
+"""Networks: specs, layers and who reads whom, and the forward pass."""

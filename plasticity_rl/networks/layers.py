@@ -1,0 +1,189 @@
+"""What networks are made of: the wiring of one layer, the stages of a torso, and what an agent asks of a network beyond it."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+Params = dict[str, Tensor]
+
+GATE = "injection"  # the parameter (1,) that says, of a network that carries what is injected, whether it is: not positive, or 1
+
+
+class Layer(NamedTuple):
+    """The names of one layer's parameters, and how it is wired. Units are a dense layer's outputs or a convolution's channels."""
+
+    name: str
+    weight: str
+    """(units, fan in) or (units, channels, height, width)"""
+    bias: str | None
+    """(units,)"""
+    scale: str | None
+    """(units,), of the norm before the activation"""
+    offset: str | None
+    """(units,)"""
+    units: int
+    readers: tuple[str, ...]
+    """names of the layers that read these units; empty for a head"""
+    columns: int
+    """how many neighbouring inputs of a reader (dimension 1 of its weight) hold one unit: 1, or the positions of a flattened image; of
+    a `shared` layer, whose readers may differ in it, it is not told"""
+    activation: str | None
+    """None for a head, and where the units are first added to others and read without one"""
+    weight_noise: str | None = None
+    """of a noisy layer: the standard deviations beside the weight, of its shape"""
+    bias_noise: str | None = None
+    shared: bool = False
+    """are these units added to a residual stream? Others write and read the same channels, so no unit there is this layer's alone. So it is
+    said of queries, keys and values too, which mean something only together"""
+    copies: int = 1
+    """how many outputs its activation makes of each unit; a reader finds the first of all units, then the second of all"""
+    beside: str | None = None
+    """of a layer that is injected: the name of the one, wired alike, that is frozen then"""
+    singular: tuple[str, ...] = ()
+    """where the weight is divided by its largest singular value, the names of its left (units,) and right (fan in,) singular vector:
+    SpectralNorm keeps them up to date, and nothing is learned of them"""
+    powered: bool = False
+    """does it multiply with a power of the weight? A weight of exactly 0 has no gradient then, and stays"""
+    others: tuple[str, ...] = ()
+    """of a module whose wiring was not asked for: parameters that are no layer's weight, bias or norm, such as an embedding's table"""
+
+    @property
+    def head(self) -> bool:
+        return not self.readers
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """What multiplies the inputs; only all of them together can be rescaled without a trace where a norm follows."""
+        return (self.weight,) if self.weight_noise is None else (self.weight, self.weight_noise)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Its parameters; dimension 0 of each is the units."""
+        names = (self.weight, self.bias, self.scale, self.offset, self.weight_noise, self.bias_noise)
+        return tuple(name for name in names if name is not None)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """`own` and `others`: for methods that treat all parameters alike."""
+        return (*self.own, *self.others)
+
+    @property
+    def subtracted(self) -> dict[str, str]:
+        """Of a layer that is injected: its `own` parameters and `singular` vectors -> those of the frozen copy that is taken away."""
+        return {} if self.beside is None else {name: f"{name}.subtracted" for name in (*self.own, *self.singular)}
+
+
+class Dense(NamedTuple):
+    units: int
+
+
+class Conv(NamedTuple):
+    """A convolution without padding."""
+
+    units: int
+    kernel: int
+    stride: int
+
+
+class Block(NamedTuple):
+    """A convolution of 3 x 3, a maximum over 3 x 3 at every second position, and two residual branches activation -> convolution ->
+    activation -> convolution, each added to what it read (Espeholt et al. 2018, arXiv 1802.01561)."""
+
+    units: int
+    pool: bool = True
+    """take that maximum?"""
+
+
+class Group(NamedTuple):
+    """Two residual branches as a Block's, of which the first reads every second position. What they read goes around it through a
+    convolution of 1 x 1, as positions and channels change (He et al. 2016, arXiv 1603.05027). A dense layer after it reads the means over
+    positions."""
+
+    units: int
+
+
+class Tokens(NamedTuple):
+    """Patches of an image, or the numbers of a vector, as tokens, and `depth` pairs of residual branches: attention among them, and a dense
+    layer of four times as many units with one that leads back. A dense layer after it reads the mean over tokens."""
+
+    units: int
+    depth: int
+    heads: int
+    patch: int
+
+
+Stage = Dense | Conv | Block | Group | Tokens
+
+
+class Step(NamedTuple):
+    """How a layer of the torso computes."""
+
+    layer: Layer
+    stride: int = 0
+    """0 for a dense layer"""
+    padding: int = 0
+    pool: bool = False
+    adds: bool = False
+    """to the residual stream"""
+    passes: bool = False
+    """does it begin a residual stream beside what it reads, which the next step reads too?"""
+    averages: bool = False
+    """over positions or tokens, after the activation"""
+    places: bool = False
+    """does it tell each position where it is, and make a row of it?"""
+    heads: int = 0
+    """of attention, where it makes queries, keys or values, in this order"""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What an agent asks of a network beyond its torso."""
+
+    heads: tuple[tuple[str, int], ...]
+    """name and number of outputs of each linear head; `apply` returns them side by side"""
+    streams: bool = False
+    """give each head a last hidden layer of its own (dueling; Wang et al. 2016, arXiv 1511.06581)"""
+    noise: float | None = None
+    """sigma0 of factorised noise in the last hidden layers and the heads (NoisyNets; Fortunato et al. 2018, arXiv 1706.10295). As in the
+    paper, noise is normal and every noisy layer has a bias with a mean; in DQN Zoo's Rainbow the normal numbers are truncated at 2, and the
+    heads' biases have no mean"""
+    cosines: int = 0
+    """how many cosines of a fraction are embedded and multiplied with what the last hidden layers read (IQN; arXiv 1806.06923)"""
+    tasks: int = 1
+    """how many sets of heads there are, one for each task"""
+
+
+Layers = tuple[Layer, ...]
+Part = Literal["all", "hidden", "heads"]
+
+
+def select(layers: Layers, part: Part) -> Layers:
+    """The layers of that part."""
+    return tuple(layer for layer in layers if part == "all" or layer.head == (part == "heads"))
+
+
+def own_units(layers: Layers) -> Layers:
+    """Hidden layers whose units are theirs alone."""
+    return tuple(layer for layer in select(layers, "hidden") if not layer.shared)
+
+
+def tops(layers: Layers) -> Layers:
+    """The last hidden layers: those that a head reads."""
+    heads = {layer.name for layer in layers if layer.head}
+    return tuple(layer for layer in layers if heads & set(layer.readers))
+
+
+def unit_masks(layer: Layer, layers: Layers, units: Tensor, params: Params) -> tuple[Params, Params]:
+    """Which elements belong to the marked `units` (a bool each): masks of what makes them (rows of the layer's own parameters), and masks
+    of what reads them (columns of its readers' weights). Units of a residual stream belong to no layer alone and have none."""
+    assert not layer.shared, layer.name
+    rows = {name: units.view(-1, *(1,) * (params[name].ndim - 1)).expand_as(params[name]) for name in layer.own}
+    columns = {}
+    for reader in layers:
+        if reader.name in layer.readers:
+            for name in reader.weights:
+                weight = params[name]
+                read = units.repeat_interleave(layer.columns).repeat(layer.copies)
+                columns[name] = read.view(1, -1, *(1,) * (weight.ndim - 2)).expand_as(weight)
+    return rows, columns

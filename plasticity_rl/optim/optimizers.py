@@ -1,0 +1,393 @@
+"""Optimizers as pure pairs (init, update) of one network; what they remember is explicit, one tensor a parameter and slot.
+
+A zero in every slot means *never updated*, element by element: bias corrections are kept per element, so that a weight born in mid-run
+takes steps of one learning rate and its neighbours go on as they were. (A step counter shared by a tensor gives the newborn 3.15 learning
+rates; starting it again gives the survivors 0.32.) One learning rate it is where each element is divided by its own root mean square; SGD,
+LARS and UPGD go as far as the gradient is long, and Muon moves a whole matrix by one length.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plasticity_rl.checks import check
+from plasticity_rl.networks.layers import Layer, Params
+
+
+class Net(NamedTuple):
+    """One network and its optimizer's memory."""
+
+    params: Params
+    slots: dict[str, Params]
+    """slot -> parameter name -> tensor of the parameter's shape"""
+
+
+@dataclass(frozen=True)
+class Optimizer(ABC):
+    """What every optimizer shares: weight decay, always decoupled from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+
+    weight_decay: float = 0.0
+    """w <- w - rate * weight_decay * w at every update"""
+    decayed: Literal["weights", "all"] = "weights"
+    """which parameters decay: weight tensors alone, or all (torch.optim's default): biases, scales, offsets, and a noisy layer's standard
+    deviations, whose decay takes the exploration away"""
+    clip_norm: float | None = None
+    """the longest that the gradient of all parameters together may be; a longer one is scaled down, as torch's clip_grad_norm_ does"""
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            clip_norm="(0, inf)",
+            weight_decay="[0, inf)",
+            momentum="[0, 1)",
+            trust="(0, inf)",
+            beta="[0, 1)",
+            sigma="[0, inf)",
+            iterations="[1, 100]",
+            beta1="[0, 1)",
+            beta2="[0, 1)",
+            decay="[0, 1)",
+            epsilon="(0, inf)",
+        )
+
+    @property
+    @abstractmethod
+    def slots(self) -> tuple[str, ...]:
+        """The names of what it remembers of each parameter."""
+
+    @property
+    def remembers(self) -> bool:
+        """Does an update depend on its memory?"""
+        return True
+
+    ages: ClassVar[tuple[str, ...]] = ()
+    """the slots that say no more than how often an element was updated"""
+
+    def init(self, params: Params, whole: bool = False) -> dict[str, Params]:
+        """The memory of an optimizer that has seen nothing: zeros. With `whole`, all elements of a tensor are and will be of one age, which
+        is kept once, as (1, ..., 1): a third less to read and write in every update of Adam's."""
+
+        def zeros(slot: str, param: Tensor) -> Tensor:
+            return torch.zeros_like(param[(slice(1),) * param.ndim] if whole and slot in self.ages else param)
+
+        return {slot: {name: zeros(slot, param) for name, param in params.items()} for slot in self.slots}
+
+    noisy: ClassVar[bool] = False
+    """does it take noise?"""
+    decays_itself: ClassVar[bool] = False
+    """is weight decay a part of its own step?"""
+
+    @abstractmethod
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        """What to subtract at a learning rate of 1, and the memory afterwards. `noise` as for `update`."""
+
+    def update(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...], noise: Params | None = None) -> Net:
+        """One step of one network at learning rate `rate`, a scalar tensor; `noise` are standard normal numbers of the parameters' shapes,
+        which a `noisy` optimizer needs."""
+        if self.clip_norm is not None:
+            length = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
+            factor = (self.clip_norm / (length + 1e-6)).clamp(max=1.0)
+            grads = {name: grad * factor for name, grad in grads.items()}
+        step, slots = self.step(net, grads, layers, noise or {})
+        if not self.decays_itself:
+            step = self.decay_added(step, net.params, layers)
+        return Net({name: param - rate * step[name] for name, param in net.params.items()}, slots)
+
+    def decay_added(self, step: Params, params: Params, layers: tuple[Layer, ...]) -> Params:
+        """`step` and the weight decay."""
+        if not isinstance(self.weight_decay, Tensor) and not self.weight_decay:  # a tensor where members have each their own
+            return step
+        decayed = params.keys() if self.decayed == "all" else {layer.weight for layer in layers}
+        return {name: s + self.weight_decay * params[name] if name in decayed else s for name, s in step.items()}
+
+
+def _averaged(memory: Params, keep: float, new: Callable[[str], Tensor | float]) -> Params:
+    return {name: keep * old + (1 - keep) * new(name) for name, old in memory.items()}
+
+
+def _grown(keep: float | Tensor, count: Tensor) -> Tensor:
+    """1 - keep^count, what a running average of ones has grown to, without cancellation."""
+    if isinstance(keep, Tensor):
+        return -torch.expm1(count * keep.log())
+    return -torch.expm1(count * (math.log(keep) if keep else -math.inf))
+
+
+def _ratio(length: Tensor, other: Tensor) -> Tensor:
+    """`length` / `other`; 1 where either is nil."""
+    known = (length > 0) & (other > 0)
+    return torch.where(known, length / torch.where(known, other, 1.0), 1.0)
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent with (heavy-ball) momentum, as torch.optim.SGD; the default of none is PyTorch's."""
+
+    momentum: float = 0.0
+    """what the sum of past gradients keeps at every update"""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("velocity",)
+
+    @property
+    def remembers(self) -> bool:
+        return self.momentum > 0
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        velocity = {name: self.momentum * old + grads[name] for name, old in net.slots["velocity"].items()}
+        return velocity, {"velocity": velocity}
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """Steps divided by a running root mean square (Tieleman & Hinton 2012); defaults as torch.optim.RMSprop's but for the correction."""
+
+    decay: float = 0.99
+    """what the average of squared gradients keeps at every update"""
+    epsilon: float = 1e-8
+    """what is added to its root"""
+    centered: bool = False
+    """divide by the running standard deviation instead (Graves 2013; the optimizer of Mnih et al. 2015, with decay 0.95)"""
+    corrected: bool = True
+    """correct the average square's start from zero, so that a newborn weight's first step is one learning rate and not torch.optim's ten.
+    The mean to centre on is left to grow from zero: the variance of a single gradient is nil, and would be divided by"""
+
+    ages: ClassVar[tuple[str, ...]] = ("seen",)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("square", "seen", "mean") if self.centered else ("square", "seen")
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        slots = {
+            "square": _averaged(net.slots["square"], self.decay, lambda name: grads[name].square()),
+            "seen": _averaged(net.slots["seen"], self.decay, lambda name: 1.0),
+        } | ({"mean": _averaged(net.slots["mean"], self.decay, grads.__getitem__)} if self.centered else {})
+
+        def step(name: str) -> Tensor:
+            seen = slots["seen"][name] if self.corrected else 1.0
+            variance = slots["square"][name] / seen
+            if self.centered:
+                variance = (variance - slots["mean"][name].square()).clamp(min=0)
+            return grads[name] / (variance.sqrt() + self.epsilon)
+
+        return {name: step(name) for name in grads}, slots
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980), with its defaults; with `weight_decay` it is AdamW.
+
+    `seen1` and `seen2` are running averages of ones: the bias correction 1 - beta^t, of each element by itself.
+    """
+
+    beta1: float = 0.9
+    """what the average of gradients keeps at every update"""
+    beta2: float = 0.999
+    """the same of squared gradients"""
+    epsilon: float = 1e-8
+    """what is added to the root of that"""
+
+    ages: ClassVar[tuple[str, ...]] = ("seen1", "seen2")
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("mean", "square", "seen1", "seen2")
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        mean = _averaged(net.slots["mean"], self.beta1, grads.__getitem__)
+        square = _averaged(net.slots["square"], self.beta2, lambda name: grads[name].square())
+        seen1 = _averaged(net.slots["seen1"], self.beta1, lambda name: 1.0)
+        seen2 = _averaged(net.slots["seen2"], self.beta2, lambda name: 1.0)
+        step = {name: (mean[name] / seen1[name]) / ((square[name] / seen2[name]).sqrt() + self.epsilon) for name in grads}
+        return step, {"mean": mean, "square": square, "seen1": seen1, "seen2": seen2}
+
+
+@dataclass(frozen=True)
+class RAdam(Optimizer):
+    """Adam without its divisor until that is known well enough: rectified Adam (Liu et al. 2020, arXiv 1908.03265), as torch.optim.RAdam.
+
+    `seen` counts each element's updates, so that a newborn weight goes through the same warm-up as a new network's.
+    """
+
+    beta1: float = 0.9
+    """what the average of gradients keeps at every update"""
+    beta2: float = 0.999
+    """the same of squared gradients"""
+    epsilon: float = 1e-8
+    """what is added to the root of that"""
+
+    ages: ClassVar[tuple[str, ...]] = ("seen",)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("mean", "square", "seen")
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        mean = _averaged(net.slots["mean"], self.beta1, grads.__getitem__)
+        square = _averaged(net.slots["square"], self.beta2, lambda name: grads[name].square())
+        seen = {name: count + 1 for name, count in net.slots["seen"].items()}
+        longest = 2 / (1 - self.beta2) - 1
+
+        def step(name: str) -> Tensor:
+            count, new = seen[name], _grown(self.beta2, seen[name])
+            length = longest - 2 * count * (1 - new) / new  # of the moving average; its variance is tractable above 4, trusted above 5
+            known = length > 5
+            variance = ((length - 4) * (length - 2) * longest) / ((longest - 4) * (longest - 2) * torch.where(known, length, 1.0))
+            divided = variance.clamp(min=0).sqrt() * new.sqrt() / (square[name].sqrt() + self.epsilon)
+            return mean[name] / _grown(self.beta1, count) * torch.where(known, divided, 1.0)
+
+        return {name: step(name) for name in grads}, {"mean": mean, "square": square, "seen": seen}
+
+
+@dataclass(frozen=True)
+class LARS(SGD):
+    """Momentum of gradients rescaled to a share of each weight tensor's length (You, Gitman & Ginsburg 2017, arXiv 1708.03888).
+
+    A weight's gradient and decay are multiplied by trust * ||w|| / (||gradient|| + weight_decay * ||w||), or by 1 where that is nil or has
+    no value; biases, norms and a noisy layer's standard deviations by 1, as later practice has it, at a learning rate that is meant to be
+    large. The rate is taken outside the momentum, as torch.optim.SGD does and the paper does not. Formula, 0.001 and 0.9 are remembered of
+    the paper, not read again.
+    """
+
+    momentum: float = 0.9
+    """what the sum of past steps keeps at every update"""
+    trust: float = 1e-3
+    """how much of its length a weight moves at a learning rate of 1"""
+
+    decays_itself: ClassVar[bool] = True
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        def ratio(name: str) -> Tensor:
+            length = net.params[name].norm()
+            return _ratio(self.trust * length, grads[name].norm() + self.weight_decay * length)
+
+        weights = {layer.weight for layer in layers}
+        pulled = self.decay_added(grads, net.params, layers)
+        return super().step(net, {name: g * ratio(name) if name in weights else g for name, g in pulled.items()}, layers, noise)
+
+
+@dataclass(frozen=True)
+class LAMB(Adam):
+    """Adam's direction, decay included, rescaled to each weight tensor's length (You et al. 2019, arXiv 1904.00962).
+
+    A weight moves by its own length times the learning rate, or by Adam's step where weight or direction is nil; biases, norms and a noisy
+    layer's standard deviations take Adam's step. The bounds that the paper allows on a weight's length are left out, as in optax.lamb,
+    whose epsilon this is. An overwritten weight is heard by the others of its tensor, through their common length.
+    """
+
+    epsilon: float = 1e-6
+    """what is added to the root of squared gradients' average"""
+
+    decays_itself: ClassVar[bool] = True
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        step, slots = super().step(net, grads, layers, noise)
+        step = self.decay_added(step, net.params, layers)
+        ratios = {layer.weight: _ratio(net.params[layer.weight].norm(), step[layer.weight].norm()) for layer in layers}
+        return {name: s * ratios[name] if name in ratios else s for name, s in step.items()}, slots
+
+
+COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan's: the steepest at zero that keeps singular values about 1
+TINY = 1e-7
+
+
+def orthogonalised(matrix: Tensor, iterations: int) -> Tensor:
+    """About U V^T of a matrix U S V^T: after five Newton-Schulz iterations, singular values that were not tiny beside the matrix's length
+    lie between 0.5 and 1.5."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.mT if tall else matrix
+    x = x / x.norm().clamp(min=TINY)
+    first, third, fifth = COEFFICIENTS
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = first * x + (third * gram + fifth * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+@dataclass(frozen=True)
+class Muon(Adam):
+    """Momentum of each hidden weight made an orthogonal matrix (Jordan 2024, kellerjordan.github.io/posts/muon); Adam for all else.
+
+    A convolution's weight is (units, channels x height x width), here for the scale too, which Jordan's code takes from the kernel's sides.
+    Heads, biases, norms and a noisy layer's standard deviations are Adam's, with the constants of Jordan's code. As everywhere, running
+    averages are corrected element by element, which tells newborn weights from others and is otherwise undone by the orthogonalisation.
+    Multiplications are in the parameters' precision, not in bfloat16. `square` and `seen2` of a hidden weight stay zero.
+    """
+
+    beta2: float = 0.95
+    """of Adam: what the average of squared gradients keeps at every update"""
+    epsilon: float = 1e-10
+    """of Adam: what is added to the root of that"""
+    momentum: float = 0.95
+    """what the average of gradients, which is made orthogonal, keeps at every update"""
+    nesterov: bool = True
+    """orthogonalise an average of the gradient and the momentum rather than the momentum"""
+    iterations: int = 5
+    """of Newton and Schulz; Jordan's"""
+    scale: Literal["adam", "spectral"] = "adam"
+    """what the orthogonal matrix is multiplied with: `adam` is 0.2 sqrt(max(rows, columns)), for about the root mean square of Adam's
+    steps, so that one learning rate suits all parameters (Liu et al. 2025, arXiv 2502.16982); `spectral` is Jordan's sqrt(max(1, rows /
+    columns)), for a rate about 0.02, which heads and biases then take too"""
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        hidden = [layer.weight for layer in layers if not layer.head]
+        rest = [name for name in grads if name not in hidden]
+        memory = {slot: {name: tensors[name] for name in rest} for slot, tensors in net.slots.items()}
+        step, after = super().step(Net(net.params, memory), {name: grads[name] for name in rest}, layers, noise)
+        slots = {slot: net.slots[slot] | after[slot] for slot in net.slots}
+        for name in hidden:
+            average = self.momentum * net.slots["mean"][name] + (1 - self.momentum) * grads[name]
+            seen = self.momentum * net.slots["seen1"][name] + (1 - self.momentum)
+            slots["mean"][name], slots["seen1"][name] = average, seen
+            if self.nesterov:
+                average = self.momentum * average + (1 - self.momentum) * grads[name]
+                seen = self.momentum * seen + (1 - self.momentum)
+            matrix = (average / seen).flatten(1)
+            rows, columns = matrix.shape
+            length = 0.2 * max(rows, columns) ** 0.5 if self.scale == "adam" else max(1.0, rows / columns) ** 0.5
+            step[name] = length * orthogonalised(matrix, self.iterations).reshape(average.shape)
+        return {name: step[name] for name in grads}, slots
+
+
+@dataclass(frozen=True)
+class UPGD(Optimizer):
+    """Perturbed gradient steps that are smaller where a weight is useful (Elsayed & Mahmood 2024, arXiv 2404.00781).
+
+    step = 2 (gradient + sigma * noise) (1 - sigmoid(u / max u)): u is a running average of -gradient * weight, the first-order utility, and
+    the maximum is over all parameters of the network (the paper's global version). Where it is not positive, nobody is protected. The 2 and
+    the defaults are those of the UPGD class in the authors' README; the code of their experiments has no 2, so a rate from there is half as
+    much here, and its decay twice. Their maximum is of averages not yet corrected for their start at zero, and early ratios are up to
+    1 / (1 - beta) times ours; later they are the same. A newborn weight's utility is a single sample at first, and may be the largest.
+    """
+
+    weight_decay: float = 1e-3
+    decayed: Literal["weights", "all"] = "all"
+    beta: float = 0.999
+    """what the running utility keeps at every update"""
+    sigma: float = 1e-3
+    """standard deviation of the noise"""
+
+    noisy: ClassVar[bool] = True
+
+    ages: ClassVar[tuple[str, ...]] = ("seen",)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("utility", "seen")
+
+    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
+        utility = _averaged(net.slots["utility"], self.beta, lambda name: -grads[name] * net.params[name])
+        seen = _averaged(net.slots["seen"], self.beta, lambda name: 1.0)
+        useful = {name: utility[name] / seen[name] for name in grads}
+        largest = torch.stack([each.max() for each in useful.values()]).max()
+        free = {
+            name: torch.where(largest > 0, torch.sigmoid(-each / torch.where(largest > 0, largest, 1.0)), 0.5)
+            for name, each in useful.items()
+        }
+        return {name: 2 * (grads[name] + self.sigma * noise[name]) * free[name] for name in grads}, {"utility": utility, "seen": seen}

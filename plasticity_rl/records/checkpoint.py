@@ -1,0 +1,160 @@
+"""Checkpoints: a folder each, whole or absent, hashed, no pickle.
+
+checkpoints/000012000/
+  tensors.safetensors    every tensor by name, but for large ones
+  3f2a...safetensors     a piece of a large one, as a replay's; one that has not changed is the file of the checkpoint before, linked
+  facts.json             the counters that go with them
+  manifest.json          the sha256 of all these, and which pieces make which tensor
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from plasticity_rl.records.folder import Metric, Picture, Score, Tick, sync_folder
+
+FILES = ("tensors.safetensors", "facts.json")
+UNFINISHED = ".unfinished-"
+PIECE = 2**26
+"""bytes; a larger tensor is cut along axis 0"""
+
+
+class Snapshot(NamedTuple):
+    """Everything a run needs to go on from here. The tensors are the run's own: save them before the run goes on."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+    """JSON; what the run counts"""
+
+
+Event = Score | Metric | Picture | Tick | Snapshot
+"""What a run reports, one after the other."""
+
+
+def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
+    """Write checkpoint `number` (a count of updates or steps, growing) and, once it is read back whole, drop all but the last `keep`.
+
+    A crash at any moment leaves the checkpoints before it as they were. Checkpoints share those pieces of large tensors that did not
+    change: a disk that damages one damages it in all of them. Raises OSError where the disk refuses.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    clean(folder)
+    place = _write(folder, number, snapshot, *checkpoints(folder)[-1:])
+    if problem(place):  # a piece that it shares with the one before has decayed there
+        _write(folder, number, snapshot)
+    if not problem(place):
+        for old in checkpoints(folder)[:-keep]:
+            shutil.rmtree(old)
+    return place
+
+
+def _write(folder: Path, number: int, snapshot: Snapshot, before: Path | None = None) -> Path:
+    """One checkpoint, whole or absent. Pieces that the one `before` has are linked to, not written again."""
+    beside, place = folder / f"{UNFINISHED}{number:012d}", folder / f"{number:012d}"
+    beside.mkdir()
+    try:
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
+        large = {name: whole.pop(name) for name in [name for name, tensor in whole.items() if tensor.nbytes > PIECE and len(tensor) > 1]}
+        save_file(whole, beside / FILES[0])
+        (beside / FILES[1]).write_text(json.dumps(snapshot.facts, allow_nan=False), encoding="utf-8")
+        known = {}  # what a linked piece was when it was written
+        if before is not None:
+            with suppress(OSError, ValueError, KeyError):
+                known = _manifest(before)["files"]
+        pieces = {name: [_piece(piece, beside, before, known) for piece in _cut(tensor)] for name, tensor in large.items()}
+        hashes = {path.name: known[path.name] if path.stat().st_nlink > 1 else _sha256(path) for path in sorted(beside.iterdir())}
+        manifest = {"files": hashes, "pieces": pieces}
+        (beside / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        for path in beside.iterdir():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(beside)
+        if place.exists():  # left by a run that went on from an older one
+            shutil.rmtree(place)
+        os.rename(beside, place)
+        sync_folder(folder)
+    except SafetensorError as error:  # how safetensors reports a full disk
+        raise OSError(errno.EIO, f"cannot write a checkpoint: {error}", str(place)) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return place
+
+
+def _cut(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Along axis 0, always at the same rows, so that what a ring has not overwritten stays in pieces of its own."""
+    return tensor.split(max(PIECE * len(tensor) // tensor.nbytes, 1))
+
+
+def _piece(piece: Tensor, beside: Path, before: Path | None, known: dict[str, str]) -> str:
+    """Its file's name, which is made of its content; linked to where the checkpoint `before` has it, and written where not."""
+    digest = hashlib.sha256(f"{piece.dtype} {tuple(piece.shape)}".encode())
+    digest.update(piece.reshape(-1).view(torch.uint8).numpy().data)
+    name = f"{digest.hexdigest()}.safetensors"
+    if before is not None and name in known and not (beside / name).exists():
+        with suppress(OSError):  # gone, or on a file system without links
+            os.link(before / name, beside / name)
+    if not (beside / name).exists():
+        save_file({"piece": piece}, beside / name)
+    return name
+
+
+def load_latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
+    """The newest checkpoint that is whole, or None; and one line for each newer one that is not."""
+    problems = []
+    for path in reversed(checkpoints(folder)):
+        if found := problem(path):
+            problems.append(f"checkpoint {path.name}: {found}")
+        else:
+            return read(path), problems
+    return None, problems
+
+
+def read(path: Path) -> Snapshot:
+    """What a checkpoint holds; `problem` says whether it is whole."""
+    pieces = _manifest(path)["pieces"]
+    large = {name: torch.cat([load_file(path / file)["piece"] for file in files]) for name, files in pieces.items()}
+    return Snapshot(load_file(path / FILES[0]) | large, json.loads((path / FILES[1]).read_text(encoding="utf-8")))
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The finished checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
+
+
+def problem(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None if it is byte for byte what was written."""
+    try:
+        manifest = _manifest(path)
+        if not manifest["files"].keys() >= {*FILES, *(file for files in manifest["pieces"].values() for file in files)}:
+            return "manifest.json is not what was written"
+        for name, expected in manifest["files"].items():
+            if expected != _sha256(path / name):
+                return f"{name} is not what was written"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"it cannot be read ({type(error).__name__})"
+    return None
+
+
+def clean(folder: Path) -> None:
+    """Remove what a crash left half-written."""
+    for path in folder.glob(UNFINISHED + "*"):
+        shutil.rmtree(path)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    return json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

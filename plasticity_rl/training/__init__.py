@@ -1,0 +1,1 @@
+"""The update of one network, and S networks updated side by side."""

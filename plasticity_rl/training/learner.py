@@ -1,0 +1,345 @@
+"""The update of S networks at once: loss, penalties, gradient, optimizer and projections as ONE compiled function; refreshes when due."""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad, grad_and_value
+from torch.utils._pytree import tree_map
+
+from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
+from plasticity_rl.interventions.chain import Chain, forgets_parts
+from plasticity_rl.metrics import effects, norms
+from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.network import Network
+from plasticity_rl.optim.optimizers import Net, Optimizer
+from plasticity_rl.seeds import derive, members_of
+from plasticity_rl.training.cells import Cell, Hyper, differing, fits, vary
+from plasticity_rl.training.compilation import compiled
+from plasticity_rl.training.lift import Captured, at_once, copied, in_turn, lift, stack, write_
+from plasticity_rl.training.noise import key, normals
+
+Batch = dict[str, Tensor]
+Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
+AHEAD = 10  # updates that are made by one call at most
+
+
+class Learner:
+    """S members under one loss, optimizer and chain. Axis 0 of every tensor here is the member.
+
+    `loss(params, batch, *extras)` is a function of ONE network that returns a scalar and a dict of things to report; `batch["inputs"]` is
+    what the network sees. `network` and `optimizer` are what `interventions.assemble` made of the chain. The tensors in `net` and
+    `states` are allocated here and written in place ever after, so they may be shared.
+
+    `others` are cells that are updated along: further members, with a seed and with numbers in the optimizer and the chain of their own
+    (see population.py). They come after the first `members`, cell by cell. Raises ValueError where one differs in more.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        optimizer: Optimizer,
+        chain: Chain,
+        members: int,
+        seed: int,
+        device: str = "cpu",
+        compile: bool = True,
+        others: Sequence[Cell] = (),
+    ) -> None:
+        self.network, self.loss, self.optimizer, self.chain, self.device = network, loss, optimizer, chain, device
+        self.cells = (Cell(optimizer, chain, members, seed), *others)
+        self.members = sum(cell.members for cell in self.cells)
+        self._who = [member for cell in self.cells for member in members_of(cell.seed, cell.members)]
+        if not all(fits(self.cells[0], cell) for cell in others):
+            raise ValueError("cells of one learner differ in their seeds and numbers alone")
+        self._hyper = tree_map(lambda tensor: tensor.to(device), Hyper(torch.zeros(self.members), *differing(self.cells)))
+        params = self.fresh("birth")
+        slots = lift(lambda params: optimizer.init(network.learned(params), whole=not forgets_parts(chain)))(params)
+        self.net = Net(params, slots)
+        self.low = network.low(params)
+        """the parameters that are multiplied in low precision, rounded: what the loss and acting read in their stead"""
+        self.states: list[State] = [self._born(index) for index in range(len(chain))]
+        self._names = tuple(self._name(index) for index in range(len(chain)))
+        self.work = {
+            f"{kind}/{name}": torch.zeros(self.members, dtype=torch.double, device=device)
+            for name, each in zip(self._names, chain, strict=True)
+            if isinstance(each, Refresh)
+            for kind in ("weights_refreshed", "units_recycled")
+        }
+        """what refreshes have done, (S,) each, since who reads it set it to zero: no part of what is learned, and not of `tensors`"""
+        self._noisy = {"optimizer": ("optimizer",)} if optimizer.noisy else {}
+        self._noisy |= {str(index): self._purpose(index) for index, each in enumerate(chain) if each.noisy}
+        self.ticks = {"update": 0, "task": 0}
+        self._last: dict[str, Tensor] = {}
+        self._rows = slice(None)
+        self._step = compiled(self._write_step) if compile else self._write_step
+        self.at_once = at_once(self.members, device, network.spec.convolves)
+        """how many members are updated by one call"""
+        self._measure = in_turn(lift(lambda *given: self._one(*given, measure=True)[2]), self.at_once)
+        self._in_turn = in_turn(self._in_a_row, self.at_once)
+        if compile and device.startswith("cuda"):
+            self._in_turn = Captured(self._in_a_row, varying=(4, 5, 6))  # parameters and an agent's target stay where they are
+
+    @property
+    def acting(self) -> Params:
+        """The parameters as a forward pass is fastest with; tensors that later updates write in."""
+        return self.net.params | self.low
+
+    @property
+    def inputs(self) -> Tensor | None:
+        """The batch last learned from, (S, batch, ...): what refreshes take their evidence from."""
+        return self._last["inputs"][self._rows] if self._last else None
+
+    def one(self, member: int) -> Params:
+        """One member's parameters."""
+        return {name: param[member] for name, param in self.net.params.items()}
+
+    def fresh(self, *purpose: int | str) -> Params:
+        """Newly initialised networks, (S, ...), each a function of seed, member and purpose alone."""
+        born = stack([self.network.init(self.draw(member, "network", *purpose)) for member in range(self.members)])
+        return {name: param.to(self.device) for name, param in born.items()}
+
+    def draw(self, member: int, *purpose: int | str) -> torch.Generator:
+        """Where random numbers for that purpose of a member come from; on the CPU, whatever the device."""
+        return torch.Generator().manual_seed(derive(*self._who[member], *purpose))
+
+    @property
+    def rate(self) -> Tensor:
+        """The learning rate of each member's last update, (S,)."""
+        return self._hyper.rate
+
+    def rows(self, cell: int) -> slice:
+        """Which members are a cell's."""
+        start = sum(each.members for each in self.cells[:cell])
+        return slice(start, start + self.cells[cell].members)
+
+    def part(self, cell: int) -> "Learner":
+        """The learner of one cell, to look at: its tensors are a part of this one's, and change with them."""
+        if len(self.cells) == 1:
+            return self
+        part, rows = copy(self), self.rows(cell)
+        part.cells, part._who = (self.cells[cell],), self._who[rows]
+        part.optimizer, part.chain, part.members, _ = self.cells[cell]
+        held = (self.net, self.low, self.states, self._hyper, self.work)
+        part.net, part.low, part.states, part._hyper, part.work = tree_map(lambda tensor: tensor[rows], held)
+        part._rows = rows
+        return part
+
+    @property
+    def ahead(self) -> int:
+        """How many updates `updates` can make: until the next refresh, AHEAD at most."""
+        refreshes = [each for each in self.chain if isinstance(each, Refresh) and each.clock == "update"]
+        done = self.ticks["update"]
+        return next((n for n in range(1, AHEAD) if any(each.due(done + n) for each in refreshes)), AHEAD)
+
+    def update(self, rate: float | Tensor, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
+        """One update of every member at learning rate `rate`, one for all or (S,), and the refreshes that are due. Returns what the loss
+        reported, (S,) each.
+
+        With `measure`, the sizes of gradient and step by layer and what each method did, too: of the update alone, before anything is
+        refreshed. The update is then worked out a second time, uncompiled, for what happens inside of it.
+        """
+        return self.updates([rate], [batch], *extras, measure=measure)[0]
+
+    @torch.no_grad()
+    def updates(
+        self, rates: Sequence[float | Tensor], batches: Sequence[Batch], *extras: Any, measure: bool = False
+    ) -> list[dict[str, Tensor]]:
+        """Updates in a row, `ahead` of them at most, or one to `measure`, with the results that `update` has: some members make all of
+        them before the others begin, and find their networks in a processor's caches; a GPU makes them as one graph."""
+        assert len(batches) <= (1 if measure else self.ahead), "a refresh is due in between"
+        self._last["inputs"] = batches[-1]["inputs"]
+        at = [rate.to(self.rate) if isinstance(rate, Tensor) else torch.full_like(self.rate, rate) for rate in rates]
+        noise = [self._noise(self.ticks["update"] + place) for place in range(len(batches))]
+        now = (self.net, self.states, self.low, self._hyper)
+        before, found = {}, {}
+        if measure:
+            self.rate.copy_(at[0])
+            before, found = copied(self.net.params), self._measure(*now, noise[0], batches[0], *extras)
+        reported = self._in_turn(*now, at, noise, list(batches), *extras)
+        if measure:
+            steps = lift(lambda one, other: sizes(norms.STEP, one, other, self.network.layers))(before, self.net.params)
+            reported[0] |= {name: value for name, value in found.items() if "/" in name} | steps
+        for _ in batches:
+            self._tick("update")
+        return reported
+
+    @torch.no_grad()
+    def task_boundary(self) -> None:
+        """Tell the chain that the task changes."""
+        self._tick("task")
+
+    def due(self, clock: str) -> tuple[Refresh, ...]:
+        """The interventions whose refresh came at the last tick of `clock`."""
+        refreshes = (each for each in self.chain if isinstance(each, Refresh))
+        return tuple(each for each in refreshes if each.clock == clock and each.due(self.ticks[clock]))
+
+    @torch.no_grad()
+    def features(self, params: Params, inputs: Tensor, raw: bool = False) -> Params:
+        """Each hidden layer's units, (S, samples, units), of `params` on `inputs` (S, batch, ...); `raw` are they before the activation."""
+        return lift(lambda params, inputs: self.network.apply(params, inputs, raw=raw)[1])(params, inputs)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a checkpoint must hold, by name; the learner's own tensors, not copies."""
+        named = {f"params/{name}": param for name, param in self.net.params.items()}
+        for slot, memory in self.net.slots.items():
+            named |= {f"slots/{slot}/{name}": tensor for name, tensor in memory.items()}
+        for index, state in enumerate(self.states):
+            named |= {f"states/{index}/{name}": tensor for name, tensor in state.items()}
+        return named | ({} if self.inputs is None else {"inputs": self.inputs})
+
+    def load(self, tensors: dict[str, Tensor], ticks: dict[str, int]) -> None:
+        """Go on from what `tensors` and `ticks` were. Raises KeyError or RuntimeError where they are another's, and changes nothing."""
+        for name, tensor in self.tensors().items():
+            if name != "inputs" and tensors[name].shape != tensor.shape:  # copy_ would broadcast one member to all
+                raise RuntimeError(f"{name} has the shape {tuple(tensor.shape)} here, and {tuple(tensors[name].shape)} in what is loaded")
+        self._last.clear()
+        self._last.update({"inputs": tensors["inputs"].to(self.device)} if "inputs" in tensors else {})
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+        write_(self.low, self.network.low(self.net.params))
+        self.ticks.update(ticks)
+
+    def _one(
+        self,
+        net: Net,
+        states: list[State],
+        low: Params,
+        hyper: Hyper,
+        noise: dict[str, Tensor],
+        batch: Batch,
+        *extras: Any,
+        measure: bool = False,
+    ) -> tuple[Net, list[State], dict[str, Tensor]]:
+        """The whole update of ONE network; to `measure` adds, to what the loss reports, names with a slash, and may end early."""
+        optimizer, chain = vary(self.optimizer, hyper.optimizer), self._chain(hyper)
+        task = batch.get("task", batch.get("tasks"))
+        layers = self.network.layers
+        numbers = {who: normals(key, self.network.shapes) for who, key in noise.items()}
+        seen = Seen(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), {})
+
+        learned, given = self.network.learned(net.params), net.params | low
+        of_loss = grad_and_value(lambda own: self.loss(given | own, batch, *extras), has_aux=True)
+        grads, (loss, reported) = of_loss(self.network.learned(given))
+        grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
+        penalised = [index for index, each in enumerate(chain) if _does(each, "penalty")]
+        if penalised:
+            # Less, not plus: a sum with a product of matrices is taken for one product, whose other summand is made and copied first.
+            less = grad(lambda own: -sum(chain[i].penalty(net.params | own, states[i], layers, seen) for i in penalised))(learned)
+            grads = {name: each - less[name] for name, each in grads.items()}
+        if measure:
+            penalties = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
+            reported |= {f"penalty_over_loss/{name}": effects.penalty_over_loss(size, loss) for name, size in penalties.items()}
+            reported |= sizes(norms.GRADIENT, grads, layers)
+            if not any(_does(each, moment) for each in chain for moment in ("after_step", "project")):
+                return net, states, reported  # the rest takes longer than all that is measured
+        updated = optimizer.update(Net(learned, net.slots), grads, hyper.rate, layers, numbers.get("optimizer"))
+        net, states = Net(net.params | updated.params, updated.slots), list(states)
+        for index, each in enumerate(chain):
+            around = seen._replace(noise=numbers.get(str(index), {}))
+            before, (net, states[index]) = net, each.after_step(net, states[index], grads, layers, around)
+            if measure and _does(each, "after_step"):
+                reported[f"step_change/{self._names[index]}"] = effects.change(before.params, net.params)
+        return *self._project(net, states, hyper, reported if measure else None), {"loss": loss} | reported
+
+    def _chain(self, hyper: Hyper) -> Chain:
+        """The chain of ONE network."""
+        return tuple(vary(each, numbers) for each, numbers in zip(self.chain, hyper.chain, strict=True))
+
+    def _project(self, net: Net, states: list[State], hyper: Hyper, found: dict[str, Tensor] | None = None) -> tuple[Net, list[State]]:
+        """What the methods did is put into `found`."""
+        states = list(states)
+        for index, each in enumerate(self._chain(hyper)):
+            params, states[index] = each.project(net.params, states[index], self.network.layers)
+            if found is not None and _does(each, "project"):
+                found[f"projection_factor/{self._names[index]}"] = effects.factor(net.params, params)
+                found[f"projection_change/{self._names[index]}"] = effects.change(net.params, params)
+            net = net._replace(params=params)
+        return net, states
+
+    def _in_a_row(
+        self,
+        net: Net,
+        states: list[State],
+        low: Params,
+        hyper: Hyper,
+        rates: list[Tensor],
+        noise: list[dict[str, Tensor]],
+        batches: list[Batch],
+        *extras: Any,
+    ) -> list[dict[str, Tensor]]:
+        reported = []
+        for rate, numbers, batch in zip(rates, noise, batches, strict=True):
+            hyper.rate.copy_(rate)
+            reported.append(self._step(net, states, low, hyper, numbers, batch, *extras))
+        return reported
+
+    def _write_step(
+        self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: dict[str, Tensor], batch: Batch, *extras: Any
+    ) -> dict[str, Tensor]:
+        new_net, new_states, reported = lift(self._one)(net, states, low, hyper, noise, batch, *extras)
+        write_((net, states, low), (new_net, new_states, self.network.low(new_net.params)))
+        return reported
+
+    def _born(self, index: int) -> State:
+        """The state of a method of the chain at birth."""
+        layers, purpose = self.network.layers, ("state", *self._purpose(index))
+        methods = [cell.chain[index] for cell in self.cells for _ in range(cell.members)]
+        born = stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
+        return {name: tensor.to(self.device) for name, tensor in born.items()}
+
+    def _noise(self, update: int) -> dict[str, Tensor]:
+        """Who needs normal numbers in an update -> each member's key to them, (S, 2)."""
+
+        def keys(purpose: tuple[int | str, ...]) -> Tensor:
+            return key([derive(*who, "noise", *purpose, update) for who in self._who]).to(self.device)
+
+        return {who: keys(purpose) for who, purpose in self._noisy.items()}
+
+    def _purpose(self, index: int) -> tuple[int | str, ...]:
+        """What a method of the chain calls its random numbers."""
+        return type(self.chain[index]).__name__, self._occurrence(index)
+
+    def _name(self, index: int) -> str:
+        """What a method of the chain is called in metrics: `ReDo`, and `ReDo-2` where it comes a second time."""
+        before = self._occurrence(index)
+        return type(self.chain[index]).__name__ + (f"-{before + 1}" if before else "")
+
+    def _occurrence(self, index: int) -> int:
+        """How many methods of its kind come before it in the chain."""
+        return sum(type(other) is type(self.chain[index]) for other in self.chain[:index])
+
+    def _tick(self, clock: str) -> None:
+        self.ticks[clock] += 1
+        due = self.due(clock)
+        for index, each in enumerate(self.chain):
+            if isinstance(each, Refresh) and each in due:
+                self._refresh(index, each)
+        if due:
+            write_((self.net, self.states), copied(lift(self._project)(self.net, self.states, self._hyper)))
+            write_(self.low, self.network.low(self.net.params))
+
+    def _refresh(self, index: int, each: Refresh) -> None:
+        fresh = self.fresh(*self._purpose(index), each.clock, self.ticks[each.clock])
+        features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
+        lifted = lift(lambda net, state, evidence, numbers: vary(each, numbers).refresh(net, state, evidence, self.network.layers))
+        made = lifted(self.net, self.states[index], Evidence(fresh, features), self._hyper.chain[index])
+        # Copied before anything is written: a new state may be made of the parameters that are overwritten.
+        net, state = copied(made)
+        found = lift(lambda before, after: effects.refreshed(before, after, self.network.layers))(self.net.params, net.params)
+        for kind, count in found.items():
+            self.work[f"{kind}/{self._names[index]}"] += count
+        write_((self.net, self.states[index]), (net, state))
+
+
+def _does(each: Intervention, moment: str) -> bool:
+    """Has the method that moment?"""
+    return getattr(type(each), moment) is not getattr(Intervention, moment)
+
+
+def sizes(measures: dict[str, Callable[..., Params]], *given: Any) -> dict[str, Tensor]:
+    """Each measure of each layer, by `measure/layer`."""
+    return {f"{name}/{layer}": value for name, measure in measures.items() for layer, value in measure(*given).items()}

@@ -1,0 +1,152 @@
+"""How trainable are these networks, beside untrained ones? Copies of both learn something in a fixed budget, all at once.
+
+Nothing here writes to the learner that is probed, and every random number is a function of its name, so a run with probes goes through
+the same updates as one without.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plasticity_rl.interventions.base import State
+from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.network import Network
+from plasticity_rl.seeds import derive
+from plasticity_rl.training.learner import Batch, Learner, Loss
+from plasticity_rl.training.lift import lift, stack
+
+UPDATES = 2000  # of a probe; Lyle et al. 2023 (arXiv 2303.01486), by a secondary source
+FREQUENCY = 1e5  # of the random targets, by the same
+OFFSET = 100.0  # the largest of Lyle et al. 2024 (arXiv 2402.18762), by a secondary source
+LAST = 10  # the final loss is the mean over the last tenth of the updates; ours
+
+Kind = Literal["random", "teacher", "offset"]
+
+
+class Outcome(NamedTuple):
+    """Losses of each target's copies, (targets, S): of copies of the probed networks, and of untrained ones that learned the same."""
+
+    final: Tensor
+    """mean over the last tenth of the updates"""
+    mean: Tensor
+    """mean over all updates"""
+    fresh_final: Tensor
+    fresh_mean: Tensor
+
+
+class Probe:
+    """`probe(batches, rates)` trains copies of a learner's S networks beside S untrained ones, for each of some targets: members of one
+    learner, which is compiled once.
+
+    Copies and untrained networks learn by the run's own rule, its optimizer and chain, from an empty optimizer's memory, so that the
+    weights alone are compared; a method's state goes along with a copy, and is newborn with an untrained network. Task boundaries are not
+    told: a reset would replace what is probed. The untrained networks are those of the diagnostics (`fresh("reference")`), the same in
+    every probe. `loss` is a function of ONE network, as the learner's own. 2 x targets x S networks are held, with their memories.
+    """
+
+    def __init__(self, learner: Learner, loss: Loss, targets: int = 1, compile: bool = True) -> None:
+        self._learner, self._targets = learner, targets
+        cells = [cell._replace(seed=derive(cell.seed, "probe")) for cell in learner.cells] * (2 * targets)
+        self._copies = Learner(learner.network, loss, *cells[0], learner.device, compile, others=cells[1:])
+
+    @torch.no_grad()
+    def __call__(self, batches: Callable[[int], Batch], rates: Sequence[float]) -> Outcome:
+        """One update for each of `rates`, on `batches(update)`: tensors (targets, 2, S, ...) whose first two axes may be 1 where all
+        targets, or copies (0) and untrained networks (1), share them. A loss that is no number stays one in the outcome."""
+        self._begin()
+        losses = []
+        for update, rate in enumerate(rates):
+            batch = {name: self._spread(tensor) for name, tensor in batches(update).items()}
+            losses.append(self._copies.update(rate, batch)["loss"].clone())
+        found = torch.stack(losses).view(len(losses), self._targets, 2, self._learner.members)
+        last = found[-max(len(losses) // LAST, 1) :]
+        (final, fresh_final), (mean, fresh_mean) = (part.mean(0).unbind(1) for part in (last, found))
+        return Outcome(final, mean, fresh_final, fresh_mean)
+
+    def _begin(self) -> None:
+        """The copies as they stand before their first update."""
+        learner = self._learner
+        untrained = learner.fresh("reference")
+        params = {name: torch.stack([param, untrained[name]]) for name, param in learner.net.params.items()}
+        tensors = {f"params/{name}": self._spread(param.unsqueeze(0)) for name, param in params.items()}
+        for slot, memory in self._copies.net.slots.items():
+            tensors |= {f"slots/{slot}/{name}": torch.zeros_like(tensor) for name, tensor in memory.items()}
+        for index, state in enumerate(learner.states):
+            newborn = self._newborn(index, untrained)
+            both = {name: torch.stack([tensor, newborn[name].to(tensor)]) for name, tensor in state.items()}
+            tensors |= {f"states/{index}/{name}": self._spread(tensor.unsqueeze(0)) for name, tensor in both.items()}
+        self._copies.load(tensors, {"update": 0, "task": 0})
+
+    def _newborn(self, index: int, params: Params) -> State:
+        """The state at birth of a method of the chain, with networks `params`."""
+        learner = self._learner
+        methods = [cell.chain[index] for cell in learner.cells for _ in range(cell.members)]
+        ones = [{name: param[member] for name, param in params.items()} for member in range(learner.members)]
+        draws = [learner.draw(member, "probe", index) for member in range(learner.members)]
+        layers = learner.network.layers
+        return stack([each.init(one, layers, draw) for each, one, draw in zip(methods, ones, draws, strict=True)])
+
+    def _spread(self, tensor: Tensor) -> Tensor:
+        """(targets or 1, 2 or 1, S, ...) -> (targets x 2 x S, ...)."""
+        return tensor.expand(self._targets, 2, *tensor.shape[2:]).flatten(0, 2)
+
+
+class Regression:
+    """Observations of S members with targets for all of a network's outputs, drawn from networks that nobody has trained.
+
+    `random` is a + sin(1e5 f(x)) (Lyle et al. 2023, arXiv 2303.01486) with f a new network and a the mean over the observations of what the
+    network that learns it said before, so it differs between a copy and an untrained network: nobody has a bias to move first. `offset` is
+    100 + sin(1e5 f(x)): the bias is most of what must be learned (Lyle et al. 2024, arXiv 2402.18762). `teacher` is f(x) itself, each
+    output scaled to mean 0 and variance 1 over the observations. Predicting the mean leaves a loss of about 0.5, 0.5 and 1.
+    """
+
+    def __init__(
+        self, learner: Learner, inputs: Tensor, kinds: Sequence[Kind], functions: int, updates: int, batch: int, task: int = 0
+    ) -> None:
+        """`functions` are drawn of each kind, new ones at each update of the learner, of `inputs` (S, n, *shape), from which batches are
+        drawn with replacement; the heads of `task` answer."""
+        network, number = learner.network, learner.ticks["update"]
+        self._inputs, self._task = inputs, torch.full((learner.members,), task, device=learner.device)
+        said = lift(lambda params, inputs, task: network.apply(params, inputs, task=task)[0])
+        with torch.no_grad():
+            before = torch.stack([said(of, inputs, self._task) for of in (learner.net.params, learner.fresh("reference"))])
+            targets = [
+                target(kind, said(learner.fresh("probe", number, kind, function), inputs, self._task), before)
+                for kind in kinds
+                for function in range(functions)
+            ]
+        self._targets = torch.stack(targets)
+        draws = [learner.draw(member, "probe batches", number) for member in range(learner.members)]
+        chosen = [torch.randint(inputs.shape[1], (updates, batch), generator=draw) for draw in draws]
+        self._chosen = torch.stack(chosen).to(learner.device)
+
+    def batch(self, update: int) -> Batch:
+        """What `Probe` takes: inputs (1, 1, S, batch, *shape) and targets (kinds x functions, 2, S, batch, ...)."""
+        chosen = self._chosen[:, update]
+        rows = torch.arange(len(chosen), device=chosen.device)[:, None]
+        task = self._task[None, None]
+        return {"inputs": self._inputs[rows, chosen][None, None], "targets": self._targets[:, :, rows, chosen], "task": task}
+
+
+def target(kind: Kind, function: Tensor, before: Tensor) -> Tensor:
+    """What is to be learned, (2, S, n, ...), of a new network's outputs `function` (S, n, ...) and of what copies and untrained networks
+    said `before` (2, S, n, ...)."""
+    if kind == "teacher":
+        centred = function - function.mean(1, keepdim=True)
+        deviation = centred.square().mean(1, keepdim=True).sqrt()
+        return torch.where(deviation > 0, centred / deviation, 0.0).expand_as(before)
+    noise = torch.sin(FREQUENCY * function)
+    return before.mean(2, keepdim=True) + noise if kind == "random" else (OFFSET + noise).expand_as(before)
+
+
+def squared_error(network: Network) -> Loss:
+    """The loss of a regression: the mean over a batch and all outputs, in squares of the outputs' unit."""
+
+    def loss(params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs = network.apply(params, batch["inputs"], task=batch["task"])[0]
+        return F.mse_loss(outputs, batch["targets"]), {}
+
+    return loss

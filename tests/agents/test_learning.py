@@ -1,0 +1,37 @@
+"""That agents learn: five members, compiled, with the settings that go with each agent on control problems. Minutes long."""
+
+import numpy as np
+import pytest
+
+from launch.config.parse import experiment
+from tests.training import events, scores
+
+# What torch warns of when it compiles is its own.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")]
+
+
+def evaluated(benchmark: str, agent: str, frames: int, episodes: int) -> float:
+    """The mean return of evaluations after the last step."""
+    said = {"benchmark": f"{benchmark}:tasks=1,frames={frames}", "agent": agent, "members": 5, "checkpoint_every": frames}
+    rows = scores(events(experiment(said | {"evaluate": episodes}), compile=True), "evaluation")
+    assert len(rows) == 5 * episodes
+    return float(np.mean([row.score for row in rows]))
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "agent", "frames", "goal"),
+    [
+        ("cartpole", "dqn", 96_000, 400),
+        ("cartpole", "pqn", 102_400, 400),
+        ("cartpole", "ppo", 30_720, 400),
+        ("cartpole", "impala", 102_400, 400),
+        ("catch", "dqn", 20_000, 0.9),
+        ("catch", "pqn", 30_720, 0.9),
+        ("catch", "ppo", 40_960, 0.9),
+        ("catch", "impala", 60_000, 0.9),
+    ],
+)
+def test_five_members_learn(benchmark: str, agent: str, frames: int, goal: float) -> None:
+    found = evaluated(benchmark, agent, frames, episodes=10)
+    print(f"{agent} on {benchmark}: {found:.2f}")
+    assert found > goal

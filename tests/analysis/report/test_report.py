@@ -1,0 +1,532 @@
+"""The report as a reader and a program meet it."""
+
+import csv
+import hashlib
+import html
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from pyarrow import parquet
+from rich.console import Console
+
+from analysis.data.load import load
+from analysis.figures import style
+from analysis.mechanisms import page as mechanism_page
+from analysis.report import figures, markdown
+from analysis.report import page as report
+from analysis.report.methods import methods
+from analysis.report.page import Report, terminal_table, write_report
+from analysis.report.sections import section
+from analysis.report.tables import Cell, cell
+from analysis.scores.setting import settings
+from analysis.statistics.bootstrap import Estimate
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import Metric
+from tests.fake_runs import atari, diagnostic_rows, forgetful, games, online, online_rows, spec, supervised, write_run
+
+SPREAD = np.linspace(-0.01, 0.01, 5)[:, None]
+ATARI = {"pong": {"random": -20.0, "human": 20.0}, "boxing": {"random": 0.0, "human": 10.0}}
+
+
+def three_chains(root: Path) -> None:
+    """Without intervention half of the score is lost, with ReDo none, and the control scores 0.4 throughout."""
+    for label, areas in (("none", [0.4, 0.4, 0.4, 0.3, 0.2, 0.2, 0.2]), ("nap + redo", [0.6] * 7), ("fresh", [0.4] * 7)):
+        described = spec(label, 0, "abcdefg", members=5)
+        noise = np.random.default_rng(len(label)).normal(scale=0.002, size=(5, 7))
+        write_run(root, described, online_rows(described, areas + SPREAD + noise), diagnostic_rows(described, every=100))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    root = tmp_path_factory.mktemp("report")
+    three_chains(root / "runs")
+    return root, write_report([root / "runs"], root / "out")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, which take most of the time."""
+    monkeypatch.setattr(report, "draw", lambda *_: [])
+    monkeypatch.setattr(report, "draw_suite", lambda *_: [])
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def printed(report: Report, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(terminal_table(report))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_files_of_a_report(written: tuple[Path, Report]) -> None:
+    root, report = written
+    names = ["aggregates", "curves", "diagnostics", "efficiency", "improvement", "plasticity", "profiles", "scores", "verdict"]
+    tables = ["aggregates", "comparisons", "costs", "runs", "scores", "verdict"]
+    assert {path.name for path in (root / "out").iterdir()} == {
+        *(f"1-random-labels-{name}.{kind}" for name in names for kind in ("pdf", "png")),
+        *(f"{name}.{kind}" for name in tables for kind in ("csv", "parquet")),
+        "report.html",
+        "report.md",
+    }
+    assert report.page == root / "out" / "report.html"
+    for name in names:
+        assert (root / "out" / f"1-random-labels-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_legend_covers_a_label(written: tuple[Path, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    covered: list[str] = []
+
+    def looked_at(name: str, alt: str, figure: Figure) -> style.Picture:
+        figure.draw_without_rendering()
+        boxes = [each.get_window_extent() for each in figure.legends]
+        said: list[Text] = [*figure.texts, *(axes.xaxis.label for axes in figure.axes if axes.axison)]
+        covered.extend(f"{name}: {text.get_text()}" for box in boxes for text in said if box.overlaps(text.get_window_extent()))
+        return style.Picture(name, alt, b"", b"", b"")
+
+    monkeypatch.setattr(figures, "picture", looked_at)
+    monkeypatch.setattr(mechanism_page, "picture", looked_at)
+    write_report([written[0] / "runs"], tmp_path / "out")
+    mechanism_page.write_page([written[0] / "runs"], tmp_path / "out")
+    assert covered == []
+
+
+def test_the_same_runs_give_the_same_bytes_wherever_they_lie(written: tuple[Path, Report], tmp_path: Path) -> None:
+    root, _ = written
+    (root / "runs").rename(tmp_path / "moved")
+    write_report([tmp_path / "moved" / "none-0", tmp_path / "moved"], tmp_path / "again")
+    (tmp_path / "moved").rename(root / "runs")
+    for path in (root / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_the_page_needs_nothing_but_itself(written: tuple[Path, Report]) -> None:
+    root, _ = written
+    page = (root / "out" / "report.html").read_text()
+    assert "http://" not in page and "https://" not in page and "<script" not in page and str(root) not in page
+    addresses = re.findall(r'(?:src|srcset|href)="([^"]{0,30})', page)
+    assert sum(address.startswith("data:image/svg+xml;base64,") for address in addresses) == 9  # each figure once
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
+
+
+def test_the_page_says_what_came_out(written: tuple[Path, Report]) -> None:
+    root, _ = written
+    page = (root / "out" / "report.html").read_text()
+    assert re.search(r"Without intervention the last three visits score 50% \[(49|50), (50|51)\] of the first three;", page)
+    assert re.search(
+        r"the fresh control keeps (99|100|101)(\.\d)?% \[[\d.]+, [\d.]+\]; the best score .* is that of nap \+ redo, 150% \[", page
+    )
+    assert re.search(r"nap \+ redo<span class=\"best\">best</span>", page) and page.count('class="best"') == 1
+    assert "<p>Nothing.</p>" in page and "Nothing is missing." in page and "Budget too small" not in page
+
+
+def test_the_summary_is_the_verdict(written: tuple[Path, Report]) -> None:
+    root, _ = written
+    none, redo, fresh = table(root / "out" / "verdict.csv")
+    assert [row["chain"] for row in (none, redo, fresh)] == ["none", "nap + redo", "fresh"]
+    assert (none["first_visits"], none["last_visits"], none["members"], none["of"]) == ("0-2", "4-6", "5", "5")
+    assert float(none["first"]) == pytest.approx(0.4, abs=0.003) and float(none["last"]) == pytest.approx(0.2, abs=0.003)
+    assert float(none["plasticity_ratio"]) == pytest.approx(0.5, abs=0.01)
+    assert float(none["plasticity_ratio_low"]) < float(none["plasticity_ratio"]) < float(none["plasticity_ratio_high"])
+    assert [row["best"] for row in (none, redo, fresh)] == ["False", "True", "False"]
+    assert (fresh["plasticity_ratio"], fresh["plasticity_ratio_low"], fresh["plasticity_ratio_note"]) == ("1", "", "the reference")
+
+
+def test_every_member_and_visit_has_its_row(written: tuple[Path, Report]) -> None:
+    root, report = written
+    rows = table(root / "out" / "scores.csv")
+    assert len(rows) == 3 * 5 * 7
+    chains = {chain.label: chain for chain in report.sections[0].setting.chains}
+    fresh = chains["fresh"].area.mean(axis=0)
+    for row in rows:
+        area = chains[row["chain"]].area[int(row["member"]), int(row["visit"])]
+        assert float(row["area"]) == pytest.approx(area, rel=1e-9)
+        assert float(row["ratio"]) == pytest.approx(area / fresh[int(row["visit"])], rel=1e-9)
+        assert row["task"] == "abcdefg"[int(row["visit"])] and row["human_normalised_area"] == row["no_ratio"] == ""
+
+
+def test_the_terminal_shows_the_same_verdict(written: tuple[Path, Report]) -> None:
+    text = printed(written[1])
+    assert re.search(r"nap \+ redo \(best\) +0\.60\d +0\.60\d +0\.\d+ +1\.5\d\d", text)
+    assert re.search(r"^ +\[0\.\d+,0\.\d+\] +\[0\.\d+,0\.\d+\] +\[0\.\d+,0\.\d+\] +\[1\.\d+,1\.\d+\] *$", text, re.MULTILINE)
+    assert max(map(len, printed(written[1], width=80).splitlines())) <= 80
+    assert "Missing: nothing" in text and "Without intervention" in text
+
+
+def test_the_methods_tell_what_was_run(written: tuple[Path, Report]) -> None:
+    told = dict(methods(written[1].sections[0]))
+    assert told["Visits"] == "7, each of 100 updates of a member; counted from 0"
+    assert told["Members"] == "5 independent networks of each chain, from 1 seed (0)"
+    assert told["benchmark"] == "random-labels(visits=7)" and told["chain: nap + redo"] == "nap(); redo()"
+    assert told["chain: none"] == "no intervention" and told["packages.torch"] == "2.13.0" and told["code"] == "c0ffee"
+    assert "2,000 resamples of whole members" in told["Intervals"] and "seed" not in told
+    assert told["Hyper-parameters"] == "How they were chosen: not recorded; hyperparameters.txt beside the folders of the runs can say it"
+    assert told["Task boundaries"] == "told to no chain"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_lost_half_is_found_in_a_noisy_run(tmp_path: Path) -> None:
+    for label, last in (("none", 0.16), ("redo", 0.36), ("fresh", 0.36)):
+        supervised(tmp_path / "runs", label, 0.36, last, visits=6)
+    none, redo, _ = write_report([tmp_path / "runs"], tmp_path / "out").sections[0].rows
+    assert none.kept.high is not None and none.kept.high < 1 and redo.best
+    assert none.plasticity.high is not None and none.plasticity.high < 1
+
+
+def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script> & [bold]$x_$"
+    described = spec(evil, 0, "ab", members=2, key="evil", benchmark='<img src="x" onerror="y">../..')
+    write_run(tmp_path / "runs", described, online_rows(described, np.array([[0.4, 0.5], [0.5, 0.7]])), context={"<b>": "<i>"}, done=False)
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    page = report.page.read_text()
+    assert "<script" not in page and "<img src" not in page and "<b>" not in page and "<i>" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 7  # three tables, methods twice, hashes, what is missing
+    assert all(path.parent == tmp_path / "out" and re.fullmatch(r"[A-Za-z0-9.-]+", path.name) for path in (tmp_path / "out").iterdir())
+    assert evil in printed(report)
+
+
+def test_nothing_is_written_where_the_input_is_wrong(tmp_path: Path) -> None:
+    three_chains(tmp_path / "runs")
+    shutil.copytree(tmp_path / "runs" / "none-0", tmp_path / "runs" / "copy")
+    with pytest.raises(UsageError, match="the same run is there twice"):
+        write_report([tmp_path / "runs"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_out_that_cannot_be_written_is_the_persons_mistake(tmp_path: Path) -> None:
+    online(tmp_path / "runs", "none", [[0.4], [0.5]])
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UsageError, match="file is not a folder: name a new one for the report"):
+            write_report([tmp_path / "runs"], out)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_games_with_a_tiny_budget_carry_a_banner(tmp_path: Path) -> None:
+    for label, levels in (("none", [[-15.0, 2.0], [-13.0, 4.0]]), ("fresh", [[-9.0, -1.0], [-7.0, 1.0]])):
+        games(tmp_path / "runs", label, levels, ["pong", "boxing"], references=ATARI)
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    page = report.page.read_text()
+    assert "Budget too small for conclusions: 1,000 frames a visit" in page and "Budget too small" in printed(report)
+    assert "As far as so small a budget tells, " in page
+    assert "no plasticity ratio at visit 1: the fresh control did not learn in this budget" in page
+    assert "<td>\N{EN DASH}<small>the fresh control did not learn in this budget</small></td>" in page
+    rows = {(row["chain"], row["member"], row["visit"]): row for row in table(tmp_path / "out" / "scores.csv")}
+    assert float(rows["none", "0", "0"]["human_normalised_area"]) == pytest.approx(5 / 40)
+    assert float(rows["none", "0", "0"]["ratio"]) == pytest.approx(5 / 12)
+    assert (rows["none", "0", "1"]["ratio"], rows["none", "0", "1"]["no_ratio"]) == ("", "the fresh control did not learn in this budget")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_no_banner_for_large_budgets_or_problems_without_human_scores(tmp_path: Path) -> None:
+    tasks = ["pong"]
+    games(tmp_path / "a", "none", [[1.0], [2.0]], tasks, references=ATARI, budget=1_000_000, setting="a" * 16)
+    games(tmp_path / "a", "none", [[1.0], [2.0]], tasks, references={"pong": {"random": 0.5}}, setting="b" * 16, key="b")
+    sections = write_report([tmp_path / "a"], tmp_path / "out").sections
+    assert [section.banner for section in sections] == ["", ""]
+    assert [section.name for section in sections] == ["atari (aaaaaaaa)", "atari (bbbbbbbb)"]
+
+
+def test_one_member_without_control_is_said_to_prove_little(tmp_path: Path) -> None:
+    online(tmp_path / "runs", "none", [[0.4, 0.3, 0.2, 0.1]])
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    page = report.page.read_text()
+    assert page.count("no interval: one member") >= 3 and "no fresh control: plasticity ratios are not defined" in page
+    names = ("aggregates", "curves", "efficiency", "profiles", "scores", "verdict")
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [f"1-random-labels-{name}.png" for name in names]
+    verdict = table(tmp_path / "out" / "verdict.csv")[0]
+    assert (verdict["iqm"], verdict["iqm_low"], verdict["iqm_high"]) == ("0.25", "", "")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_members_that_are_missing_are_shown_as_n_of_n(tmp_path: Path) -> None:
+    three_chains(tmp_path / "runs")
+    scores = tmp_path / "runs" / "none-0" / "scores.csv"
+    scores.write_text("".join(line for line in scores.read_text().splitlines(keepends=True) if not line.startswith("4,6,")))
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    page = report.page.read_text()
+    assert "Complete members: none 4 of 5, nap + redo 5 of 5, fresh 5 of 5." in page
+    assert page.count("<small>4 of 5 members</small>") == 7  # last visits, IQM, ratio, last over first, trend; two comparisons
+    assert "none, seed 0: visit 6 of member 4: no score, not begun" in page and "1 thing missing" in page
+
+
+def test_a_cell_says_how_many_members_it_is_of() -> None:
+    assert cell(Estimate(0.5, 0.4, 0.6, 4, 5)) == Cell("0.500", "[0.400, 0.600]", "4 of 5 members")
+    assert cell(Estimate(float("nan"), of=5, note="why")) == Cell("\N{EN DASH}", "", "why")
+
+
+@pytest.fixture(scope="module")
+def forgotten(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """Four games, twice: without intervention each visit learns less and keeps less of what was left; one member was not evaluated once."""
+    root = tmp_path_factory.mktemp("sequence")
+    none, *_ = [forgetful(root / "runs", *chain) for chain in (("none", 0.15, 0.5), ("nap", 0.0, 0.8), ("fresh", 0.0, 0.0))]
+    scores = none / "scores.csv"
+    scores.write_text(
+        "".join(line for line in scores.read_text().splitlines(True) if not (line.startswith("3,2,Alien") and "evaluation" in line))
+    )
+    return root, write_report([root / "runs"], root / "out")
+
+
+def test_a_sequence_of_games_has_a_table_of_its_own(forgotten: tuple[Path, Report]) -> None:
+    page = forgotten[1].page.read_text()
+    section = forgotten[1].sections[0]
+    assert page.count("<h3>Sequence</h3>") == 1
+    assert '<th scope="col">Retention<small>18 pairs of task and later visit</small></th>' in page
+    interval = r'<small class="interval">\[0\.\d+, \d\.\d+\]</small>'
+    assert re.search(rf"<td>0\.3\d\d{interval}<small>4 of 5 members</small></td>", page)
+    assert re.search(rf"<td>1\.\d+{interval}<small>\d+ of 20 reached it</small></td>", page)
+    none, nap, fresh = section.sequence
+    assert none.later_over_first is not None and none.later_over_first.overall.value == pytest.approx(0.85**4, abs=0.25)
+    for row, low, high in ((none, 0.2, 0.4), (nap, 0.6, 0.8), (fresh, -0.1, 0.1)):
+        assert row.retention is not None and low < row.retention.overall.value < high
+    assert "none, seed 0: no evaluation of Alien at the end of visit 2 of member 3" in section.missing and len(section.missing) == 1
+    told = dict(methods(section))
+    assert {"Evaluation", "Retention", "Re-learning time", "Later over first visits"} <= set(told)
+    assert "enters with the whole budget" in told["Re-learning time"]
+
+
+def test_a_sequence_has_its_figures_and_its_file(forgotten: tuple[Path, Report]) -> None:
+    root, report = forgotten
+    assert {"1-atari-retention.png", "1-atari-evaluations.pdf", "sequence.csv", "sequence.parquet"} <= {
+        path.name for path in (root / "out").iterdir()
+    }
+    rows = table(root / "out" / "sequence.csv")
+    assert len(rows) == 3 * ((1 + 18) + (1 + 4) + (1 + 4) + (1 + 3))
+    (chain,) = [row for row in rows if (row["chain"], row["measure"], row["visit"]) == ("none", "retention", "")]
+    found = report.sections[0].sequence[0].retention
+    assert found is not None and (chain["task"], chain["runs"], chain["of"], chain["reached"]) == ("", "4", "5", "")
+    assert float(chain["value"]) == pytest.approx(found.overall.value) and float(chain["low"]) == pytest.approx(found.overall.low)
+    visits = [row for row in rows if (row["chain"], row["measure"]) == ("nap", "relearning_time")]
+    assert [(row["task"], row["visit"]) for row in visits] == [
+        ("", ""),
+        ("Alien", "4"),
+        ("Boxing", "5"),
+        ("Centipede", "6"),
+        ("MsPacman", "7"),
+    ]
+    assert sum(int(row["reached"]) for row in visits[1:]) == int(visits[0]["reached"]) and visits[0]["attempts"] == "20"
+
+
+def test_what_is_not_defined_in_a_sequence_is_a_dash_with_its_reason(tmp_path: Path) -> None:
+    forgetful(tmp_path / "runs", "none", 0.0, 0.5)
+    scores = tmp_path / "runs" / "none-0" / "scores.csv"
+    scores.write_text("".join(line for line in scores.read_text().splitlines(True) if "evaluation" not in line or line[1:3] == ",0"))
+    page = write_report([tmp_path / "runs"], tmp_path / "out").page.read_text()
+    assert "<td>\N{EN DASH}<small>no evaluation</small></td>" in page
+    assert not (tmp_path / "out" / "1-atari-retention.png").exists() and (tmp_path / "out" / "1-atari-evaluations.png").exists()
+
+
+def test_nothing_of_a_sequence_is_shown_where_there_is_none(written: tuple[Path, Report], tmp_path: Path) -> None:
+    games(tmp_path / "runs", "none", [[1.0, 2.0], [2.0, 3.0]], ["pong", "boxing"], references=ATARI)
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    for page in (written[1].page, report.page):
+        assert not re.search("sequence|retention|re-learning|evaluation", page.read_text(), re.IGNORECASE)
+        assert not (page.parent / "sequence.csv").exists()
+
+
+def test_a_setting_without_any_score_has_its_section_all_the_same(tmp_path: Path) -> None:
+    online(tmp_path / "runs", "none", [[0.4], [0.5]])
+    described = spec("none", 0, "ab", setting="f" * 16, key="begun", benchmark="Another")
+    write_run(tmp_path / "runs", described, [], done=False)
+    empty, _ = write_report([tmp_path / "runs"], tmp_path / "out").sections
+    assert empty.name == "Another" and empty.reading == "Nothing can be said yet: no fresh control."
+    assert "none, seed 0: scores.csv: no rows" in empty.missing and "none, seed 0: not finished" in empty.missing
+    assert (empty.rows[0].members, empty.rows[0].of) == (0, 3) and not empty.rows[0].last.defined
+    assert sorted(path.name for path in (tmp_path / "out").glob("1-*")) == []
+
+
+def renamed(root: Path, **changed: object) -> None:
+    """Two games; the second with other settings of the benchmark."""
+    atari(root, {"none": np.full((2, 1), 0.5), "fresh": np.full((2, 1), 0.6)}, 2)
+    for path in root.rglob("*Game01*/spec.json"):
+        described = json.loads(path.read_text())
+        described["experiment"]["benchmark"][1] |= changed
+        path.write_text(json.dumps(described))
+
+
+def without(root: Path, pattern: str) -> None:
+    """A comparison of two games that lacks some of its runs."""
+    atari(root, {label: np.full((2, 1), 0.5) for label in ("none", "nap", "fresh")}, 3)
+    for path in root.rglob(pattern):
+        shutil.rmtree(path)
+
+
+def referenced(root: Path, references: dict[str, dict[str, float]]) -> None:
+    for label in ("none", "fresh"):
+        games(root, label, np.array([[1.0, 2.0], [3.0, 4.0]]), ["pong", "boxing"], references=references)
+
+
+FLAGGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a game is missing": (lambda root: without(root, "nap-Game01-*"), "nap: no run of Game01, which other chains have"),
+    "a run of a game is missing": (
+        lambda root: without(root, "nap-Game01-2"),
+        "nap: fewer runs than the 3 runs of other tasks: Game01 (2)",
+    ),
+    "a seed of a game is missing": (
+        lambda root: without(root, "nap-Game01-2"),
+        "Game01: nap: no member 0 of seed 2, which other chains have",
+    ),
+    "few runs": (lambda root: without(root, "nothing"), "fewer than 5 runs of some task: no chain is called best"),
+    "the control of a game is missing": (
+        lambda root: without(root, "fresh-Game01-*"),
+        "Game01: no fresh control: plasticity ratios are not defined",
+    ),
+    "mixed sticky actions": (
+        lambda root: renamed(root, sticky=0.0),
+        "reported apart from atari (00000000): benchmark's games is ['Game00'] and ['Game01']; benchmark's sticky is 0.25 and 0.0",
+    ),
+    "mixed action sets": (lambda root: renamed(root, full_actions=False), "benchmark's full_actions is None and False"),
+    "mixed budgets": (
+        lambda root: [
+            atari(root / "a", {"none": np.full((1, 1), 0.5)}, 2),
+            games(
+                root / "b",
+                "none",
+                [[1.0], [2.0]],
+                ["Game01"],
+                setting="f" * 16,
+                experiment={"benchmark": ["atari", {"games": ["Game01"]}]},
+            ),
+        ],
+        "benchmark's frames is 1000000 and None",
+    ),
+    "mixed agents": (
+        lambda root: [
+            online(root / "a", "none", [[0.1], [0.2]]),
+            online(
+                root / "b",
+                "none",
+                [[0.1], [0.2]],
+                setting="f" * 16,
+                key="b",
+                experiment=spec().experiment | {"agent": ["supervised", {}]},
+            ),
+        ],
+        "agent is None and supervised",
+    ),
+    "no normaliser": (lambda root: referenced(root, {}), "no random score is known for boxing, pong: ratios are measured from 0 there"),
+    "a normaliser of one game alone": (
+        lambda root: referenced(root, {"pong": {"random": 0.0, "human": 9.0}}),
+        "no random score is known for boxing: ratios are measured from 0 there",
+    ),
+    "one member": (lambda root: online(root, "none", [[0.4, 0.3]]), "none: no interval: one member"),
+    "members that do not differ": (lambda root: online(root, "none", [[0.4, 0.3]] * 3), "none: no interval: members do not differ"),
+    "a control that did not learn": (
+        lambda root: [online(root, "none", [[0.4], [0.3]]), online(root, "fresh", [[0.0], [0.0]])],
+        "no plasticity ratio at visit 0: the fresh control did not learn in this budget",
+    ),
+    "HTML in a name": (
+        lambda root: online(root, "<img src=x>", [[0.4], [0.3]], key="html"),
+        "no fresh control: plasticity ratios are not defined",
+    ),
+}
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("case", FLAGGED)
+def test_what_weakens_a_report_is_named_on_its_page(tmp_path: Path, case: str) -> None:
+    spoil, line = FLAGGED[case]
+    spoil(tmp_path / "runs")
+    written = write_report([tmp_path / "runs"], tmp_path / "out")
+    assert any(line in found for part in written.parts for found in part.missing)
+    assert html.escape(line, quote=False).replace("'", "&#39;") in written.page.read_text() and "<img src=x" not in written.page.read_text()
+
+
+def test_tables_are_the_same_in_both_formats(forgotten: tuple[Path, Report]) -> None:
+    out = forgotten[0] / "out"
+    names = {path.stem for path in out.glob("*.csv")}
+    assert (
+        names
+        == {path.stem for path in out.glob("*.parquet")}
+        == {"aggregates", "comparisons", "costs", "runs", "scores", "sequence", "verdict"}
+    )
+    for name in names:
+        read, found = table(out / f"{name}.csv"), parquet.read_table(out / f"{name}.parquet").to_pylist()
+        assert len(read) == len(found) > 0 and all(list(one) == list(other) for one, other in zip(read, found, strict=True))
+        for one, other in zip(read, found, strict=True):
+            for column, value in other.items():
+                same = one[column] == ("" if value is None else str(value))
+                assert same or float(one[column]) == pytest.approx(value, rel=1e-9), (name, column)
+
+
+def test_every_run_has_the_hash_of_its_files(forgotten: tuple[Path, Report]) -> None:
+    root, written = forgotten
+    rows = table(root / "out" / "runs.csv")
+    assert [row["key"] for row in rows] == ["fresh-0", "nap-0", "none-0"] and len({row["sha256"] for row in rows}) == 3
+    for row in rows:
+        digest = hashlib.sha256()
+        for name in ("spec.json", "context.json", "scores.csv", "metrics.csv"):
+            content = (root / "runs" / row["key"] / name).read_bytes()
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+        assert row["sha256"] == digest.hexdigest() and f"{row['key']}: {row['sha256'][:16]}" in written.page.read_text()
+        assert (row["code"], row["dirty"], row["finished"]) == ("c0ffee", "False", "True")
+
+
+def test_the_summary_in_markdown_has_the_same_tables(forgotten: tuple[Path, Report]) -> None:
+    root, written = forgotten
+    text = (root / "out" / "report.md").read_text()
+    for made in written.parts[0].grids:
+        assert f"### {made.title or 'Verdict'}\n" in text
+        for line in made.lines:
+            cells = [markdown.escape(f"{cell.value} {cell.interval}".strip()) for cell in line.cells]
+            assert any(
+                all(cell in row for cell in cells)
+                for row in text.splitlines()
+                if row.startswith(f"| {line.label} ") or f"**{line.label}" in row
+            )
+    assert markdown.escape("a|b <i>*_") == "a\\|b \\<i\\>\\*\\_"
+    assert all(f"({picture.name}.png)" in text and (root / "out" / f"{picture.name}.png").exists() for picture in written.parts[0].pictures)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
+    for label, speed, clock in (("none", 200.0, "update"), ("redo", 100.0, "update"), ("shrink", 160.0, "task")):
+        described = spec(label, 0, "ab", members=2)
+        described = described._replace(
+            experiment=described.experiment | {"chain": [["redo", {"clock": clock}]], "agent": ["dqn", {"replay_at_switch": "clear"}]}
+        )
+        where = (0, 0, "a", 0, 0, 50)
+        rows = [
+            Metric(*where, 50 + at, "updates_per_second", value) for at, value in enumerate((1.0, speed, speed + 1))
+        ]  # the first compiled
+        rows += [Metric(*where, 50, "memory_mb", speed * 2), Metric(*where, 51, "memory_mb", speed)] if label == "none" else []
+        write_run(tmp_path / "runs", described, online_rows(described, np.array([[0.4, 0.5], [0.5, 0.7]])), rows)
+    (tmp_path / "runs" / "hyperparameters.txt").write_text("Each by a grid\nof its own.\n")
+    written = write_report([tmp_path / "runs"], tmp_path / "out")
+    needs = written.parts[0].grids[-1]
+    assert [(line.label, *(cell.value for cell in line.cells)) for line in needs.lines] == [
+        ("none", "no", "200", "400 MB"),
+        ("redo", "no", "100", "not recorded"),
+        ("shrink", "yes", "160", "not recorded"),
+    ]
+    assert needs.lines[1].cells[1].note == "2.00 x none" and needs.lines[2].cells[0].note == "redo"
+    told = dict(written.parts[0].methods)
+    assert told["Hyper-parameters"] == "How they were chosen: Each by a grid of its own."
+    assert told["Task boundaries"] == "told to shrink (redo); in all chains, the replay is cleared at a change of task"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_trends_by_hand(tmp_path: Path) -> None:
+    online(tmp_path / "runs", "none", [[0.5, 0.4, 0.3, 0.2], [0.7, 0.6, 0.5, 0.4]])
+    online(tmp_path / "runs", "fresh", [[0.4] * 4, [0.6] * 4])
+    none, fresh = write_report([tmp_path / "runs"], tmp_path / "out").sections[0].rows
+    assert none.trend.value == pytest.approx(-0.1 / 0.5) and fresh.trend.note == "the reference"
+    assert none.trend.low == pytest.approx(-0.1 / 0.4) and none.trend.high == pytest.approx(-0.1 / 0.6)  # both the one, both the other
+
+
+def test_published_scores_stand_with_their_source(tmp_path: Path) -> None:
+    references = {"pong": {"random": -20.7, "human": 14.6}}
+    games(tmp_path / "runs", "none", [[1.0], [2.0]], ["pong"], references=references)
+    told = dict(methods(section(loaded := load([tmp_path / "runs"]), settings(loaded)[0], alone=True)))
+    assert told["Reference scores"].endswith("pong random -20.7, human 14.6") and "Wang et al. 2016" in told["Reference scores"]

@@ -1,0 +1,127 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from envs.reinforcement import control
+from envs.reinforcement.control import Acrobot, CartPole, Catch, LunarLander, variants
+from envs.reinforcement.pool import Step, envpool_control
+from envs.sequences import sequence
+from plasticity_rl.checks import UsageError
+
+PROBLEMS = [CartPole, Acrobot, LunarLander, Catch]
+each_problem = pytest.mark.parametrize("problem", PROBLEMS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tasks": 0}, "tasks must lie in [1, 48], not 0"),
+        ({"tasks": 49}, "tasks must lie in [1, 48], not 49"),
+        ({"tasks": 2.0}, "tasks must be a whole number"),
+        ({"frames": 0}, "frames must lie in [1, inf), not 0"),
+        ({"cycles": -1}, "cycles must lie in [1, 10_000], not -1"),
+        ({"heads": "many"}, "heads cannot be 'many'"),
+    ],
+    ids=str,
+)
+def test_bad_fields_are_refused(fields, message):
+    with pytest.raises(UsageError) as raised:
+        CartPole(**fields)
+    assert str(raised.value).startswith(f"CartPole: {message}")
+
+
+@pytest.mark.parametrize(("problem", "most"), [(Acrobot, 4320), (LunarLander, 10_000), (Catch, 10_000)])
+def test_how_many_tasks_there_are(problem, most):
+    assert problem(tasks=most).tasks == most
+    with pytest.raises(UsageError, match=rf"^{problem.__name__}: tasks must lie in \[1, {most}\]"):
+        problem(tasks=most + 1)
+
+
+@each_problem
+def test_visits(problem):
+    tasks = problem(tasks=2, frames=30, cycles=2)
+    names = (f"{problem.__name__}-0", f"{problem.__name__}-1")
+    assert tasks.names == names and tasks.visits() == sequence(names, 30, cycles=2)
+    assert tasks.references() == {name: {"random": problem.random_score} for name in names}
+
+
+def test_cartpole_has_48_tasks():
+    every = variants(0, 0, 48, 4, 2)
+    assert len(set(every)) == 48
+    assert all(sorted(features) == [0, 1, 2, 3] and sorted(actions) == [0, 1] for features, actions in every)
+    assert every[0] == ((0, 2, 3, 1), (1, 0))  # written out: a task must not change with the code
+
+
+@each_problem
+def test_tasks_differ_and_depend_on_seed_member_and_position_alone(problem):
+    sizes = {"features": problem.frame[0], "actions": problem.actions}
+    every = variants(0, 0, 48, **sizes)
+    assert len(set(every)) == 48
+    for features, actions in every:
+        assert sorted(features) == list(range(problem.frame[0])) and sorted(actions) == list(range(problem.actions))
+    assert variants(0, 0, 5, **sizes) == every[:5]
+    assert len({tuple(variants(seed, member, 5, **sizes)) for seed in range(4) for member in range(4)}) == 16
+
+
+def test_tasks_that_are_drawn_differ_too(monkeypatch):
+    listed = variants(0, 0, 48, 4, 2)
+    monkeypatch.setattr(control, "MOST", 47)  # now CartPole's are too many to list
+    assert sorted(variants(0, 0, 48, 4, 2)) == sorted(listed)
+
+
+@each_problem
+def test_a_task_is_the_same_environment_underneath(problem):
+    tasks, seeds = problem(tasks=3), np.array([[3, 5], [9, 14]])
+    ends = 0
+    for visit in tasks.visits():
+        own = [variants(7, member, 3, problem.frame[0], problem.actions)[visit.index] for member in (0, 0, 1, 1)]
+        renamed, plain = tasks.pool(visit, seeds, 2, seed=7), envpool_control(problem.problem, seeds.reshape(-1), 1)
+        assert (renamed.num_envs, renamed.actions, renamed.observation_shape) == (4, tasks.outputs, tasks.inputs)
+        step, original = renamed.reset(), plain.reset()
+        for chosen in np.random.default_rng(0).integers(tasks.outputs, size=(170, 4)):
+            for env, (features, _) in enumerate(own):
+                np.testing.assert_array_equal(step.observations[env], [original.observations[env, feature] for feature in features])
+            for name in Step._fields[1:]:
+                np.testing.assert_array_equal(getattr(step, name), getattr(original, name))
+            ends += step.terminated.sum()
+            renamed.send(chosen)
+            plain.send(np.array([own[env][1][action] for env, action in enumerate(chosen)]))
+            step, original = renamed.recv(), plain.recv()
+    assert ends >= 4 or problem is Acrobot
+
+
+@each_problem
+def test_a_task_that_comes_back_is_the_same(problem):
+    tasks, seeds = problem(tasks=2, cycles=2), np.array([[3]])
+    first, second, again, _ = (tasks.pool(visit, seeds, 1, seed=7).reset().observations for visit in tasks.visits())
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, second)
+
+
+@each_problem
+def test_fingerprints(problem):
+    changed = [problem(tasks=4), problem(frames=30), problem(cycles=2), problem(heads="per-task")]
+    assert len(changed) == len(dataclasses.fields(problem))
+    prints = [tasks.fingerprint(0, 5) for tasks in changed]
+    prints += [problem().fingerprint(0, 5), problem().fingerprint(1, 5), problem().fingerprint(0, 4)]
+    prints += [other().fingerprint(0, 5) for other in PROBLEMS if other is not problem]
+    assert len(set(prints)) == len(prints)
+    assert problem().fingerprint(0, 5) == problem(tasks=5).fingerprint(0, 5)
+
+
+@pytest.mark.parametrize(
+    ("problem", "steps", "error"),  # three standard errors of the episodes that end
+    [(CartPole, 600, 0.5), (Acrobot, 1010, 2.0), (LunarLander, 500, 11.0), (Catch, 300, 0.03)],
+)
+def test_the_random_score(problem, steps, error):
+    pool = envpool_control(problem.problem, np.arange(200), 2)
+    random, returns, running = np.random.default_rng(1), [], pool.reset().rewards
+    for _ in range(steps):
+        pool.send(random.integers(problem.actions, size=200))
+        step = pool.recv()
+        running = running + step.rewards
+        ended = step.terminated | step.truncated
+        returns += running[ended].tolist()
+        running[ended] = 0
+    assert np.mean(returns) == pytest.approx(problem.random_score, abs=error)

@@ -1,0 +1,98 @@
+"""What agents may read of every benchmark of games, held against each of them."""
+
+import typing
+
+import numpy as np
+import pytest
+
+from envs.reinforcement.atari import Atari
+from envs.reinforcement.bandit import Bandit
+from envs.reinforcement.base import Dtype, Games, Heads
+from envs.reinforcement.control import Acrobot, CartPole, Catch, LunarLander
+from envs.reinforcement.pool import Pool, Step
+from envs.reinforcement.procgen import Procgen
+from launch.config import parse
+from plasticity_rl.checks import UsageError
+
+BENCHMARKS: dict[str, Games] = {
+    "atari": Atari(games=("Breakout", "Freeway"), frames=400, cycles=2, episode_frames=800),
+    "atari of ale-py": Atari(games=("Breakout", "Freeway"), frames=400, cycles=2, episode_frames=800, backend="ale"),
+    "atari in modes": Atari(games=("Breakout", "Freeway"), modes=(0, 4), difficulties=(1,), heads="per-task", episode_frames=800),
+    "procgen": Procgen(game="Bigfish", levels=3, cycles=2),
+    "procgen in blocks": Procgen(game="Leaper", levels=2, levels_per_task=3, heads="per-task"),
+    "cartpole": CartPole(tasks=3, cycles=2),
+    "acrobot": Acrobot(tasks=3, heads="per-task"),
+    "lunarlander": LunarLander(tasks=3),
+    "catch": Catch(tasks=3),
+    "bandit": Bandit(tasks=3, cycles=2, heads="per-task"),
+}
+SEEDS = np.array([[3], [5]])
+
+
+@pytest.fixture(params=BENCHMARKS)
+def benchmark(request) -> Games:
+    return BENCHMARKS[request.param]
+
+
+def made(make: typing.Callable[..., Pool | None], benchmark: Games) -> Pool | None:
+    """A pool of the second task, where the system has what it needs."""
+    try:
+        return make(benchmark.visits()[1], SEEDS, 1, 7)
+    except UsageError as error:
+        assert "Qt 5" in str(error)
+        pytest.skip(str(error))
+
+
+def play(pool: Pool, actions: np.ndarray) -> Step:
+    """What a pool answers to `actions`, (T, N): a Step of arrays with T + 1 rows."""
+    steps = [pool.reset()]
+    for row in actions:
+        pool.send(row)
+        steps.append(pool.recv())
+    return Step(*(np.stack(values) for values in zip(*steps, strict=True)))
+
+
+def test_what_is_read_is_there(benchmark):
+    assert benchmark.teaches == "rewards" and benchmark.unit == "frames"
+    assert benchmark.dtype in typing.get_args(Dtype) and benchmark.heads in typing.get_args(Heads)
+    assert benchmark.inputs == (benchmark.frame if benchmark.stack == 1 else (benchmark.stack, *benchmark.frame))
+    assert benchmark.outputs >= 2 and benchmark.frame_skip >= 1 and benchmark.life_loss is False
+
+
+def test_names_are_the_tasks_in_order(benchmark):
+    assert tuple(dict.fromkeys(visit.task for visit in benchmark.visits())) == benchmark.names
+    assert [visit.index for visit in benchmark.visits()] == list(range(len(benchmark.visits())))
+    assert set(benchmark.references()) <= set(benchmark.names)
+    for visit in benchmark.visits():
+        assert visit.cycle == visit.index // len(benchmark.names) and visit.budget % benchmark.frame_skip == 0
+
+
+def test_pools_answer_as_announced(benchmark):
+    pool = made(benchmark.pool, benchmark)
+    assert pool is not None and (pool.num_envs, pool.actions, pool.observation_shape) == (2, benchmark.outputs, benchmark.frame)
+    assert pool.reset().observations.dtype == benchmark.dtype
+
+
+def test_pictures_go_through_the_same_trajectory(benchmark):
+    pictures = made(benchmark.pictures, benchmark)
+    if pictures is None:
+        assert isinstance(benchmark, CartPole | Acrobot | LunarLander | Catch | Bandit)
+        return
+    pool = made(benchmark.pool, benchmark)
+    assert pool is not None and pictures.actions == pool.actions
+    actions = np.random.default_rng(0).integers(pool.actions, size=(330, 2))
+    seen, steps = play(pictures, actions), play(pool, actions)
+    for name in Step._fields[1:]:
+        np.testing.assert_array_equal(getattr(seen, name), getattr(steps, name), err_msg=name)
+    assert (steps.terminated | steps.truncated).sum() >= 2
+    assert seen.observations.dtype == np.uint8 and seen.observations.shape[-1] == 3 and seen.observations.ndim == 5
+    if benchmark.frame[0] == 3:  # what the agent sees is a picture already
+        np.testing.assert_array_equal(np.moveaxis(seen.observations, -1, 2), steps.observations)
+
+
+@pytest.mark.parametrize("word", [word for word in parse.PARTS["benchmark"] if parse.part_class("benchmark", word).teaches == "rewards"])
+def test_every_word_makes_an_experiment_of_games(word):
+    experiment = parse.experiment({"benchmark": word})
+    benchmark: Games = experiment.benchmark
+    assert benchmark.teaches == "rewards" and type(experiment).from_json(experiment.to_json()) == experiment
+    assert experiment.agent.environments > 1 and experiment.checkpoint_every * benchmark.frame_skip <= benchmark.visits()[0].budget * 3

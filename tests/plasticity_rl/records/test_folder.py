@@ -1,0 +1,104 @@
+"""The run folder's files."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import Metric, Score, Table, check_name, find_runs, read_rows, read_spec, truncate, write_json
+
+ROWS = [Score(member, 0, "labels-0", 0, 0, 50 * step, 50 * step, "online", 0.1 * member + step / 3) for step in (1, 2) for member in (0, 1)]
+
+
+def write(path: Path, rows: list[Score]) -> int:
+    table = Table(path, Score)
+    for row in rows:
+        table.append(row)
+    length = table.sync()
+    table.close()
+    return length
+
+
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    write(path, ROWS[:2])
+    write(path, ROWS[2:])  # appended, without a second header
+    assert read_rows(path, Score) == (ROWS, [])
+    assert path.read_text().splitlines()[0] == "member,visit,task,cycle,frames,steps,updates,kind,score"
+
+
+def test_a_file_cut_at_any_byte_gives_its_whole_rows_and_no_others(tmp_path: Path) -> None:
+    path, cut = tmp_path / "scores.csv", tmp_path / "cut.csv"
+    write(path, ROWS)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        cut.write_bytes(whole[:length])
+        rows, problems = read_rows(cut, Score)
+        assert rows == ROWS[: len(rows)] and len(rows) == max(whole[:length].count(b"\n") - 1, 0)
+        assert problems or whole[:length].endswith(b"\n")
+
+
+@pytest.mark.parametrize("flip", [b"x", b",", b"\xff"])
+def test_a_damaged_row_ends_the_reading(tmp_path: Path, flip: bytes) -> None:
+    path = tmp_path / "scores.csv"
+    write(path, ROWS)
+    lines = path.read_bytes().split(b"\n")
+    lines[3] = flip + lines[3][1:]
+    path.write_bytes(b"\n".join(lines))
+    rows, problems = read_rows(path, Score)
+    assert rows == ROWS[:2] and problems == ["scores.csv: row 4 cannot be read; it and the 1 after it were left out"]
+
+
+def test_a_wrong_header_and_a_missing_file_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    write(path, ROWS)
+    assert read_rows(path, Metric) == ([], ["metrics.csv: not the columns of a run"])
+    assert read_rows(tmp_path / "none.csv", Metric) == ([], ["none.csv is missing"])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_number_that_is_none_is_written(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "scores.csv"
+    table = Table(path, Score)
+    with pytest.raises(FloatingPointError, match=f"online of member 1 is {value} after 50 updates"):
+        table.append(ROWS[1]._replace(score=value))
+    table.close()
+    assert read_rows(path, Score) == ([], [])
+
+
+def test_what_came_after_a_checkpoint_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    length = write(path, ROWS[:3])
+    write(path, ROWS[3:])
+    truncate(path, length)
+    assert read_rows(path, Score) == (ROWS[:3], [])
+    with pytest.raises(UsageError, match="shorter than its checkpoint says"):
+        truncate(path, length + 1)
+
+
+@pytest.mark.parametrize("name", ["first", "a.b-c_D9", "_x", "a" * 100])
+def test_names_that_are_safe(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/x", "a b", "a\n", "a\x00", "-x", ".hidden", "a" * 101, "é", "a\\b"])
+def test_names_that_are_not(name: str) -> None:
+    with pytest.raises(UsageError, match="not a name"):
+        check_name(name)
+
+
+def test_json_is_whole_or_absent_and_runs_are_found(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nan"):
+        write_json(tmp_path / "spec.json", {"x": math.nan})
+    assert not (tmp_path / "spec.json").exists()
+    (tmp_path / "b" / "2").mkdir(parents=True)
+    (tmp_path / "a").mkdir()
+    for folder in ("b/2", "a"):
+        write_json(tmp_path / folder / "spec.json", {"key": folder})
+    assert find_runs(tmp_path) == [tmp_path / "a", tmp_path / "b" / "2"]
+    assert json.loads((tmp_path / "a" / "spec.json").read_text()) == {"key": "a"}
+    for bad in (tmp_path / "a", tmp_path):
+        with pytest.raises(UsageError, match=r"is not a run's description|is no run's folder"):
+            read_spec(bad)
