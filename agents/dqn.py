@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from agents.data.replay import CONTINUES, TERMINATED
 from agents.data.rewards import Rewards
 from agents.heads import Categorical, Quantiles, Scalar, ValueHead
 from agents.loops.replay import ReplayLoop
-from plasticity_rl.checks import UsageError, check
+from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Ends, Params
 from plasticity_rl.networks.network import Network, midpoints
@@ -31,31 +31,31 @@ class DQN:
     visit, for every chain alike, so that nobody arrives at a new game with the old one's certainty. Evaluated without noise.
     """
 
-    environments: int = 8
+    environments: Annotated[int, Interval("[1, 4096]")] = 8
     """of each member"""
-    batch: int = 32
-    train_every: int = 4
+    batch: Annotated[int, Interval("[1, 100_000_000]")] = 32
+    train_every: Annotated[int, Interval("[1, 100_000_000]")] = 4
     """steps of a member per update"""
-    unroll: int = 16
+    unroll: Annotated[int, Interval("[1, 100_000_000]")] = 16
     """steps that a remote actor plays with the same weights; without remote actors the newest are always used"""
-    replay: int = 1_000_000
+    replay: Annotated[int, Interval("[1, 100_000_000]")] = 1_000_000
     """steps kept, of each member"""
-    min_replay: int = 20_000
+    min_replay: Annotated[int, Interval("[1, 100_000_000]")] = 20_000
     """steps gathered before the first update, and again after the replay is cleared"""
     replay_at_switch: Literal["clear", "keep"] = "clear"
     """what happens to the data when the task changes; with `clear`, a chain differs from the fresh control by its network alone"""
-    target_every: int = 2_000
+    target_every: Annotated[int, Interval("[1, 100_000_000]")] = 2_000
     """updates between copies to the target network"""
-    discount: float = 0.99
-    steps: int = 1
+    discount: Annotated[float, Interval("[0, 1]")] = 0.99
+    steps: Annotated[int, Interval("[1, 100_000_000]")] = 1
     """of the n-step return"""
     rewards: Rewards = "clip"
     """what is learned from; scores are always the game's own"""
-    final_epsilon: float = 0.1
+    final_epsilon: Annotated[float, Interval("[0, 1]")] = 0.1
     """chance of a random action after exploration; 0.1 as in Mnih et al. 2015"""
-    exploration: float = 0.1
+    exploration: Annotated[float, Interval("[0, 1]")] = 0.1
     """share of each visit in which it falls from 1 to `final_epsilon`; 0 starts there"""
-    evaluation_epsilon: float = 0.0
+    evaluation_epsilon: Annotated[float, Interval("[0, 1]")] = 0.0
     """chance of a random action in evaluations; DQN Zoo's Rainbow has none"""
     double: bool = False
     """let the learning network choose the action whose value the target network gives"""
@@ -63,19 +63,19 @@ class DQN:
     """a stream, hidden layer and head, for the state's value and one for the actions' advantages"""
     value: Literal["scalar", "c51", "two-hot", "iqn"] = "scalar"
     """what the network says of an action: see `agents.heads`"""
-    atoms: int = 51
+    atoms: Annotated[int, Interval("[2, 10_000]")] = 51
     """of c51 and two-hot"""
-    limit: float = 10.0
+    limit: Annotated[float, Interval("(0, inf)")] = 10.0
     """their atoms lie between -limit and limit; DQN Zoo's, for clipped rewards"""
-    fractions: int = 64
+    fractions: Annotated[int, Interval("[1, 1024]")] = 64
     """of iqn, drawn for each example; the paper's N and N'"""
-    priority: float = 0.0
+    priority: Annotated[float, Interval("[0, 10]")] = 0.0
     """exponent of the loss in the chance to be replayed; 0 is uniform, DQN Zoo's Rainbow has 0.5"""
-    correction: float = 0.4
+    correction: Annotated[float, Interval("[0, 1]")] = 0.4
     """exponent of the importance weights, from here to 1 linearly over the run; without effect on uniform replay"""
-    uniform: float = 1e-3
+    uniform: Annotated[float, Interval("[0, 1]")] = 1e-3
     """share of the draws that is uniform all the same (DQN Zoo)"""
-    noise: float | None = None
+    noise: Annotated[float | None, Interval("(0, inf)")] = None
     """sigma0 of noisy last hidden layers and heads; 0.5 in Fortunato et al., 0.1 in DQN Zoo's Rainbow, with no epsilon beside it"""
 
     learns_from: ClassVar[str] = "rewards"
@@ -83,19 +83,7 @@ class DQN:
     bears_lag: ClassVar[bool] = True  # replay holds what older policies did anyway
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("batch", "train_every", "unroll", "replay", "min_replay", "target_every", "steps"), "[1, 100_000_000]")
-        shares = dict.fromkeys(("discount", "final_epsilon", "exploration", "evaluation_epsilon", "correction", "uniform"), "[0, 1]")
-        check(
-            self,
-            **counts,
-            **shares,
-            environments="[1, 4096]",
-            atoms="[2, 10_000]",
-            limit="(0, inf)",
-            fractions="[1, 1024]",
-            priority="[0, 10]",
-            noise="(0, inf)",
-        )
+        check(self)
         room = (self.replay // self.environments - 1) * self.environments  # the newest step of each has no outcome yet
         if self.min_replay > room:
             raise UsageError(f"DQN: min_replay can be {max(room, 0)} at most, not {self.min_replay}, with a replay of {self.replay}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from agents.data.returns import vtrace
 from agents.data.rewards import Rewards
 from agents.loops.rollout import RolloutLoop, Unroll, refuse_shapes, refuse_visits
 from agents.policies import entropy, log_probability, sample
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Ends, Params
 from plasticity_rl.networks.network import Network
@@ -26,20 +26,20 @@ class IMPALA:
     many environments as a batch holds. Evaluations sample from the policy.
     """
 
-    environments: int = 32
+    environments: Annotated[int, Interval("[1, 100_000]")] = 32
     """of each member"""
-    unroll: int = 20
+    unroll: Annotated[int, Interval("[1, 100_000]")] = 20
     """steps of each environment that are learned from together"""
-    minibatches: int = 1
+    minibatches: Annotated[int, Interval("[1, 100_000]")] = 1
     """into which the environments' unrolls are divided"""
-    pools: int = 1
+    pools: Annotated[int, Interval("[1, 100_000]")] = 1
     """into which the environments are divided; with 2, one steps while the other is decided for"""
-    discount: float = 0.99
+    discount: Annotated[float, Interval("[0, 1]")] = 0.99
     rewards: Rewards = "clip"
     """what is learned from; scores are always the game's own"""
-    entropy: float = 0.01
+    entropy: Annotated[float, Interval("[0, inf)")] = 0.01
     """weight of the policy's entropy"""
-    critic: float = 0.5
+    critic: Annotated[float, Interval("[0, inf)")] = 0.5
     """weight of half the value's squared error"""
 
     learns_from: ClassVar[str] = "rewards"
@@ -51,8 +51,7 @@ class IMPALA:
     evaluation_epsilon: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("environments", "unroll", "minibatches", "pools"), "[1, 100_000]")
-        check(self, **counts, discount="[0, 1]", entropy="[0, inf)", critic="[0, inf)")
+        check(self)
         refuse_shapes(self, self.environments, "environments")
 
     def fit(self, benchmark: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from agents.data.returns import advantages
 from agents.data.rewards import Rewards
 from agents.loops.rollout import RolloutLoop, Unroll, refuse_shapes, refuse_visits
 from agents.policies import entropy, log_probability, sample
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Ends, Params
 from plasticity_rl.networks.network import Network
@@ -26,26 +26,26 @@ class PPO:
     normalised in each minibatch, values clipped like the policy. Evaluations sample from the policy.
     """
 
-    environments: int = 8
+    environments: Annotated[int, Interval("[1, 100_000]")] = 8
     """of each member"""
-    unroll: int = 128
+    unroll: Annotated[int, Interval("[1, 100_000]")] = 128
     """steps of each environment between two times of learning"""
-    epochs: int = 4
+    epochs: Annotated[int, Interval("[1, 100_000]")] = 4
     """times that an unroll is learned from"""
-    minibatches: int = 4
+    minibatches: Annotated[int, Interval("[1, 100_000]")] = 4
     """in which each of them is done"""
-    pools: int = 1
+    pools: Annotated[int, Interval("[1, 100_000]")] = 1
     """into which the environments are divided; with 2, one steps while the other is decided for"""
-    discount: float = 0.99
-    decay: float = 0.95
+    discount: Annotated[float, Interval("[0, 1]")] = 0.99
+    decay: Annotated[float, Interval("[0, 1]")] = 0.95
     """lambda of the advantages"""
     rewards: Rewards = "clip"
     """what is learned from; scores are always the game's own"""
-    clip: float = 0.1
+    clip: Annotated[float, Interval("(0, inf)")] = 0.1
     """how far an action's probability ratio, and a value, may move with gain"""
-    entropy: float = 0.01
+    entropy: Annotated[float, Interval("[0, inf)")] = 0.01
     """weight of the policy's entropy"""
-    critic: float = 0.5
+    critic: Annotated[float, Interval("[0, inf)")] = 0.5
     """weight of the value's loss"""
 
     learns_from: ClassVar[str] = "rewards"
@@ -55,8 +55,7 @@ class PPO:
     evaluation_epsilon: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("environments", "unroll", "epochs", "minibatches", "pools"), "[1, 100_000]")
-        check(self, **counts, discount="[0, 1]", decay="[0, 1]", clip="(0, inf)", entropy="[0, inf)", critic="[0, inf)")
+        check(self)
         refuse_shapes(self, self.environments * self.unroll, "steps")
 
     def fit(self, benchmark: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from agents.data.returns import lambda_returns
 from agents.data.rewards import Rewards
 from agents.loops.rollout import RolloutLoop, Unroll, refuse_shapes, refuse_visits
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Ends, Params
 from plasticity_rl.networks.network import Network
@@ -25,26 +25,26 @@ class PQN:
     for 8 environments; the paper has 128 environments, unrolls of 32, 2 epochs of 32 minibatches and a final epsilon of 0.001.
     """
 
-    environments: int = 8
+    environments: Annotated[int, Interval("[1, 100_000]")] = 8
     """of each member"""
-    unroll: int = 128
+    unroll: Annotated[int, Interval("[1, 100_000]")] = 128
     """steps of each environment between two times of learning"""
-    epochs: int = 4
+    epochs: Annotated[int, Interval("[1, 100_000]")] = 4
     """times that an unroll is learned from"""
-    minibatches: int = 4
+    minibatches: Annotated[int, Interval("[1, 100_000]")] = 4
     """in which each of them is done"""
-    pools: int = 1
+    pools: Annotated[int, Interval("[1, 100_000]")] = 1
     """into which the environments are divided; with 2, one steps while the other is decided for"""
-    discount: float = 0.99
-    decay: float = 0.65
+    discount: Annotated[float, Interval("[0, 1]")] = 0.99
+    decay: Annotated[float, Interval("[0, 1]")] = 0.65
     """lambda of the returns"""
     rewards: Rewards = "clip"
     """what is learned from; scores are always the game's own"""
-    final_epsilon: float = 0.01
+    final_epsilon: Annotated[float, Interval("[0, 1]")] = 0.01
     """chance of a random action after exploration"""
-    exploration: float = 0.1
+    exploration: Annotated[float, Interval("[0, 1]")] = 0.1
     """share of each visit in which it falls from 1 to `final_epsilon`; 0 starts there"""
-    evaluation_epsilon: float = 0.0
+    evaluation_epsilon: Annotated[float, Interval("[0, 1]")] = 0.0
     """chance of a random action in evaluations"""
 
     learns_from: ClassVar[str] = "rewards"
@@ -53,9 +53,7 @@ class PQN:
     separable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("environments", "unroll", "epochs", "minibatches", "pools"), "[1, 100_000]")
-        shares = dict.fromkeys(("discount", "decay", "final_epsilon", "exploration", "evaluation_epsilon"), "[0, 1]")
-        check(self, **counts, **shares)
+        check(self)
         refuse_shapes(self, self.environments * self.unroll, "steps")
 
     def fit(self, benchmark: Any) -> None:

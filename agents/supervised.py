@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agents.heads import Categorical
 from agents.loops.stream import Reported, StreamLoop
-from plasticity_rl.checks import UsageError, check
+from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
@@ -25,15 +25,15 @@ class Supervised:
     negative: 1 is perfect, and 0 is what the best constant reaches, so that higher is better and what was not learned counts for nothing.
     """
 
-    batch: int = 32
+    batch: Annotated[int, Interval("[1, inf)")] = 32
     """examples of one update, of each member"""
-    record_every: int = 50
+    record_every: Annotated[int, Interval("[1, inf)")] = 50
     """updates whose mean score makes a row of scores"""
     objective: Literal["cross-entropy", "mse", "two-hot", "hl-gauss"] = "cross-entropy"
     """cross-entropy is for classes, the others are for numbers: squared error, or cross-entropy with the number as probabilities of atoms
     from low to high, shared by the two atoms around it (two-hot, as in Lyle et al. 2024, arXiv 2402.18762) or as a normal distribution's
     (HL-Gauss, of deviation 0.75 atoms' distance; Farebrother et al. 2024, arXiv 2403.03950)"""
-    atoms: int = 101
+    atoms: Annotated[int, Interval("[2, 10_000]")] = 101
     """of two-hot and hl-gauss; our choice"""
     low: float = -10.0
     """the first atom"""
@@ -45,7 +45,7 @@ class Supervised:
     """is the loss a mean of losses of single examples?"""
 
     def __post_init__(self) -> None:
-        check(self, batch="[1, inf)", record_every="[1, inf)", atoms="[2, 10_000]", high=f"({self.low}, inf)")
+        check(self, high=f"({self.low}, inf)")
 
     def fit(self, benchmark: Any) -> None:
         """Raises UsageError where the loss is not for what the benchmark's labels are, or its numbers lie outside the atoms."""

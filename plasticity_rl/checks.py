@@ -7,7 +7,8 @@ import re
 import types
 import typing
 from collections.abc import Iterable
-from typing import Any
+from functools import cache
+from typing import Annotated, Any
 
 from plasticity_rl.synonyms import find, plain
 
@@ -60,19 +61,52 @@ def check_repeats(chain: Iterable[Any]) -> None:
         seen.append(each)
 
 
-def check(part: Any, **ranges: str) -> None:
-    """Hold a frozen dataclass to its annotations and to ranges written as intervals.
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """The range of a number, stated beside its type: `tau: Annotated[float, Interval("[0, 1)")]`.
 
-    `check(self, tau="[0, 1]", rate="(0, inf)")`, from `__post_init__`. Every field is held to its annotation (int, float, bool, str,
-    Literal, tuple[X, ...], X | None); floats must be finite; an int is taken where a float is asked for.
+    Square brackets include an end, round ones leave it out; `inf` has no end.
     """
-    hints = typing.get_type_hints(type(part))
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        where = f"{type(part).__name__}: {field.name}"
-        _check_type(where, value, hints[field.name])
-        if field.name in ranges and value is not None:
-            _check_range(where, value, ranges[field.name])
+
+    text: str
+
+    def __post_init__(self) -> None:
+        assert re.fullmatch(r"[\[(]\s*[^\s,]+\s*,\s*[^\s,]+\s*[\])]", self.text), f"not an interval: {self.text}"
+
+    def __contains__(self, value: float) -> bool:
+        low, high = map(float, self.text[1:-1].split(","))
+        above = value >= low if self.text[0] == "[" else value > low
+        return above and (value <= high if self.text[-1] == "]" else value < high)
+
+
+def check(part: Any, **ranges: str) -> None:
+    """Hold a frozen dataclass to its annotations, from `__post_init__`.
+
+    Every field is held to its type (int, float, bool, str, Literal, tuple[X, ...], X | None) and to the `Interval` it is annotated with;
+    floats must be finite; an int is taken for a float. `ranges` are intervals that depend on other fields, as in
+    `check(self, high=f"({self.low}, inf)")`. Raises UsageError.
+    """
+    for field, hint, interval in annotations(type(part)):
+        value = getattr(part, field)
+        where = f"{type(part).__name__}: {field}"
+        _check_type(where, value, hint)
+        interval = Interval(ranges[field]) if field in ranges else interval
+        if interval is not None and value is not None and value not in interval:
+            raise UsageError(f"{where} must lie in {interval.text}, not {value!r}")
+
+
+@cache
+def annotations(made: type) -> tuple[tuple[str, Any, Interval | None], ...]:
+    """Each field of a dataclass: its name, its type, and its interval, which a field that is redefined inherits."""
+    hints = [typing.get_type_hints(each, include_extras=True) for each in made.__mro__ if dataclasses.is_dataclass(each)]
+    found = []
+    for field in dataclasses.fields(made):
+        stated = [hint[field.name] for hint in hints if field.name in hint]
+        extras = (extra for hint in stated for extra in getattr(hint, "__metadata__", ()))
+        interval = next((extra for extra in extras if isinstance(extra, Interval)), None)
+        plain_hint = typing.get_args(stated[0])[0] if typing.get_origin(stated[0]) is Annotated else stated[0]
+        found.append((field.name, plain_hint, interval))
+    return tuple(found)
 
 
 def _check_type(where: str, value: Any, hint: Any) -> None:
@@ -100,13 +134,3 @@ def _check_type(where: str, value: Any, hint: Any) -> None:
             raise UsageError(f"{where} must be a whole number, not {value!r}")
     elif isinstance(hint, type) and not isinstance(value, hint):
         raise UsageError(f"{where} must be a {hint.__name__}, not {value!r}")
-
-
-def _check_range(where: str, value: float, interval: str) -> None:
-    match = re.fullmatch(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])", interval)
-    assert match, f"not an interval: {interval}"
-    low, high = float(match[2]), float(match[3])
-    above = value >= low if match[1] == "[" else value > low
-    below = value <= high if match[4] == "]" else value < high
-    if not (above and below):
-        raise UsageError(f"{where} must lie in {interval}, not {value!r}")

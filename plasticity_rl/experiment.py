@@ -10,10 +10,10 @@ import hashlib
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from plasticity_rl import plugins, registry
-from plasticity_rl.checks import UsageError, check, check_repeats, nearest
+from plasticity_rl.checks import Interval, UsageError, check, check_repeats, nearest
 
 KINDS = {name: name for name in ("benchmark", "agent", "network", "optimizer", "schedule")} | {"chain": "method"}
 """The kind of part that each of these fields holds."""
@@ -33,23 +33,23 @@ class Experiment:
     optimizer: Any
     schedule: Any
     chain: tuple[Any, ...] = ()
-    members: int = 5
-    seed: int = 0
-    diagnose_every: int = 500
+    members: Annotated[int, Interval("[1, 4096]")] = 5
+    seed: Annotated[int, Interval(f"[0, {MAX_SEED}]")] = 0
+    diagnose_every: Annotated[int, Interval("[1, inf)")] = 500
     """updates between two rows of diagnostics"""
-    curvature_every: int = 0
+    curvature_every: Annotated[int, Interval("[0, inf)")] = 0
     """updates between two rows of curvature and other costly diagnostics, which take as long as hundreds of updates; 0 is none"""
-    probe_every: int = 0
+    probe_every: Annotated[int, Interval("[0, inf)")] = 0
     """updates between two probes, which train copies of the networks beside untrained ones, and take longer than as many updates of the run
     itself; 0 is never"""
-    probe_updates: int = 2_000
+    probe_updates: Annotated[int, Interval("[1, inf)")] = 2_000
     """updates of a probe, of each copy; Lyle et al. 2023 (arXiv 2303.01486), by a secondary source"""
-    checkpoint_every: int = 10_000
+    checkpoint_every: Annotated[int, Interval("[1, inf)")] = 10_000
     """agent steps (of one member) between two checkpoints; each closes a leg, and an interrupted run resumes from the last"""
-    evaluate: int = 0
+    evaluate: Annotated[int, Interval("[0, 1000]")] = 0
     """whole episodes that each member plays at every checkpoint without learning, and at the end of a visit in every game met so far; 0 is
     none, and so it is on streams, whose score is measured before learning anyway"""
-    actors: int = 0
+    actors: Annotated[int, Interval("[0, 4096]")] = 0
     """processes on a Ray cluster that act for the learner, each in an equal share of every member's environments, with weights that are one
     unroll old; 0 acts in the learner's own process"""
     free_running: bool = False
@@ -57,9 +57,7 @@ class Experiment:
     their weights is logged"""
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("diagnose_every", "probe_updates", "checkpoint_every"), "[1, inf)")
-        counts |= dict.fromkeys(("curvature_every", "probe_every"), "[0, inf)")
-        check(self, **counts, members="[1, 4096]", seed=f"[0, {MAX_SEED}]", evaluate="[0, 1000]", actors="[0, 4096]")
+        check(self)
         if self.agent.learns_from != self.benchmark.teaches:
             raise UsageError(
                 f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "

@@ -19,8 +19,8 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.checkpoint import Event
 
 Unroll = dict[str, Tensor]
-"""What T steps of S members x B environments left, (T, S, B) each: `rewards`, `discounts` and `flows` as in `agents.data.returns`, `real` (was
-the action heeded at all?), and all that `act` returned, `actions` among it; of its `values` one step more, (T + 1, S, B)"""
+"""T steps of S members x B environments, (T, S, B) each: `rewards`, `discounts` and `flows` as in `agents.data.returns`, `real` (was the
+action heeded at all?), and all that `act` returned, `actions` among it; `values` have one step more, (T + 1, S, B)"""
 
 
 def make_frames(agent: Any, games: Any, members: int, device: str, compile: bool = False) -> Frames:

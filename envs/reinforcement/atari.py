@@ -13,14 +13,14 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
 from envs.reinforcement.base import Dtype, Heads
 from envs.reinforcement.pool import FRAME_SKIP, FULL_ACTIONS, Pool, ale_atari, ale_choices, envpool_atari
 from envs.sequences import Visit, sequence
-from plasticity_rl.checks import UsageError, check, nearest
+from plasticity_rl.checks import Interval, UsageError, check, nearest
 
 POOLS: dict[str, Callable[..., Pool]] = {"envpool": envpool_atari, "ale": ale_atari}
 
@@ -68,19 +68,19 @@ class Atari:
     empty: in the game's default alone"""
     difficulties: tuple[int, ...] = ()
     """likewise; with modes, each mode in each difficulty"""
-    frames: int = 20_000_000
+    frames: Annotated[int, Interval("[4, inf)")] = 20_000_000
     """emulator frames of each visit, of each member"""
-    cycles: int = 1
+    cycles: Annotated[int, Interval("[1, 10_000]")] = 1
     """how often the whole list is played through"""
-    sticky: float = 0.25
+    sticky: Annotated[float, Interval("[0, 1]")] = 0.25
     """probability that a frame repeats the action before; 0.25 is ALE-v5's (Machado et al. 2018, arXiv 1709.06009), DQN Zoo uses 0.0"""
     full_actions: bool = True
     """18 actions in every game (Machado et al. 2018), or, in a single game, only those that it reacts to"""
     life_loss: bool = False
     """a lost life ends the episode for the learner, without a reset; False as in Machado et al. 2018, where DQN Zoo uses True"""
-    noops: int = 30
+    noops: Annotated[int, Interval("[1, 1000]")] = 30
     """the most no-ops at the start of a game (Mnih et al. 2015)"""
-    episode_frames: int = 108_000
+    episode_frames: Annotated[int, Interval("[4, 1e9]")] = 108_000
     """emulator frames after which a game is cut: half an hour of play (Hessel et al. 2018, arXiv 1710.02298)"""
     backend: Literal["envpool", "ale"] = "envpool"
     """which emulator steps the games; what they differ in stands in `envs.reinforcement.pool`"""
@@ -96,7 +96,7 @@ class Atari:
     """single frames in one input of the network"""
 
     def __post_init__(self) -> None:
-        check(self, frames="[4, inf)", cycles="[1, 10_000]", sticky="[0, 1]", noops="[1, 1000]", episode_frames="[4, 1e9]")
+        check(self)
         for game in self.games:
             if game not in SCORES:
                 bare = re.sub(r"^ALE/|(NoFrameskip)?-v\d$|_", "", game)

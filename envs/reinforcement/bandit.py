@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from envs.reinforcement.base import Dtype, Heads
 from envs.reinforcement.pool import Answer, Pool
 from envs.sequences import Visit, sequence
 from envs.supervised import datasets
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.seeds import derive
 
 
@@ -30,12 +30,12 @@ class Bandit:
     """the dataset's first"""
     labels: Literal["random", "permuted"] = "random"
     """right are random actions, drawn for each image, or the true classes under new names"""
-    tasks: int = 5
-    frames: int = 50_000
+    tasks: Annotated[int, Interval("[1, 100_000]")] = 5
+    frames: Annotated[int, Interval("[1, inf)")] = 50_000
     """images of each visit, of each member"""
-    cycles: int = 1
+    cycles: Annotated[int, Interval("[1, 100_000]")] = 1
     """how often the whole list is gone through"""
-    length: int = 100
+    length: Annotated[int, Interval("[1, 100_000]")] = 100
     """images of an episode, which is then cut: it goes on without end as far as values are concerned"""
     heads: Heads = "shared"
     """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
@@ -48,8 +48,7 @@ class Bandit:
     unit: ClassVar[str] = "frames"
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("tasks", "cycles", "length"), "[1, 100_000]")
-        check(self, **counts, images=f"[1, {datasets.shape(self.dataset).images}]", frames="[1, inf)")
+        check(self, images=f"[1, {datasets.shape(self.dataset).images}]")
 
     @property
     def names(self) -> tuple[str, ...]:

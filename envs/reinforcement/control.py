@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from envs.reinforcement.base import Dtype, Heads
 from envs.reinforcement.pool import Pool, envpool_control
 from envs.sequences import Visit, sequence
 from plasticity_rl import registry
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.seeds import derive
 
 MOST = 10_000  # tasks of a member; where there are fewer ways to name features and actions, all are listed
@@ -29,9 +29,9 @@ class Control:
 
     tasks: int = 5
     """of the ways to name features and actions"""
-    frames: int = 50_000
+    frames: Annotated[int, Interval("[1, inf)")] = 50_000
     """steps of each visit, of each member; the default is our choice"""
-    cycles: int = 1
+    cycles: Annotated[int, Interval("[1, 10_000]")] = 1
     """how often the whole list is played through"""
     heads: Heads = "shared"
     """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
@@ -51,7 +51,7 @@ class Control:
 
     def __post_init__(self) -> None:
         most = min(_ways(self.frame[0], self.actions), MOST)
-        check(self, tasks=f"[1, {most}]", frames="[1, inf)", cycles="[1, 10_000]")
+        check(self, tasks=f"[1, {most}]")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -3,14 +3,14 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from envs.reinforcement.base import Dtype, Heads
 from envs.reinforcement.pool import Pool, envpool_procgen
 from envs.sequences import Visit, sequence
-from plasticity_rl.checks import UsageError, check, nearest
+from plasticity_rl.checks import Interval, UsageError, check, nearest
 
 GAMES = (
     *("Bigfish", "Bossfight", "Caveflyer", "Chaser", "Climber", "Coinrun", "Dodgeball", "Fruitbot"),
@@ -31,13 +31,13 @@ class Procgen:
 
     game: str = "Coinrun"
     """EnvPool's name: `GAMES`"""
-    levels: int = 10
+    levels: Annotated[int, Interval("[1, 10_000]")] = 10
     """tasks"""
-    levels_per_task: int = 1
+    levels_per_task: Annotated[int, Interval("[1, 100_000]")] = 1
     """with more than one, each episode of a task is on one of them, drawn uniformly; levels of different tasks are different"""
-    frames: int = 2_000_000
+    frames: Annotated[int, Interval("[1, inf)")] = 2_000_000
     """steps of each visit, of each member"""
-    cycles: int = 1
+    cycles: Annotated[int, Interval("[1, 10_000]")] = 1
     """how often the whole list is played through"""
     distribution: Literal["easy", "hard"] = "easy"
     """Procgen's distribution of levels; Cobbe et al. 2020 train for 25M steps on easy ones, and for 200M on hard ones"""
@@ -52,7 +52,7 @@ class Procgen:
     unit: ClassVar[str] = "frames"
 
     def __post_init__(self) -> None:
-        check(self, levels="[1, 10_000]", levels_per_task="[1, 100_000]", frames="[1, inf)", cycles="[1, 10_000]")
+        check(self)
         if self.game not in GAMES:
             raise UsageError(f"Procgen: unknown game {self.game!r}; {nearest(self.game, GAMES)}")
 

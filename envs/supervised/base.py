@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from envs.sequences import Visit
 from envs.supervised import datasets
 from plasticity_rl import registry
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.seeds import Member, derive
 
 BLOCK = 256  # updates whose batches are drawn at a time
@@ -45,11 +45,11 @@ class Task(NamedTuple):
 class Tasks(ABC):
     """A sequence of tasks that are learned from labels. All members visit the same names; what stands behind one is each member's own."""
 
-    tasks: int = 20
+    tasks: Annotated[int, Interval("[1, 100_000]")] = 20
     """different ones"""
-    updates: int = 1000
+    updates: Annotated[int, Interval("[1, inf)")] = 1000
     """of each visit"""
-    cycles: int = 1
+    cycles: Annotated[int, Interval("[1, 100_000]")] = 1
     """how often the whole list is gone through; a task that comes back is the same again"""
     draw: Literal["uniform", "passes"] = "uniform"
     """each example of a batch drawn from all that are learned from; or pass after pass through them, each in an order of its own"""
@@ -59,11 +59,10 @@ class Tasks(ABC):
     noun: ClassVar[str] = "task"
     """what tasks are called, before their number"""
     predicts: ClassVar[Literal["classes", "numbers"]] = "classes"
-    ranges: ClassVar[dict[str, str]] = {}
     """of the fields of its own"""
 
     def __post_init__(self) -> None:
-        check(self, tasks="[1, 100_000]", updates="[1, inf)", cycles="[1, 100_000]", **self.ranges)
+        check(self)
 
     @property
     @abstractmethod

@@ -1,13 +1,14 @@
 """Inputs, labels and the size of targets change together."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from envs.supervised.base import ImageTasks, Task
 from envs.supervised.labels import redrawn
 from envs.supervised.regression import REACH
+from plasticity_rl.checks import Interval
 
 
 @dataclass(frozen=True)
@@ -19,26 +20,19 @@ class Composite(ImageTasks):
     choice. Numbers are normal, cut at 4 deviations; each member has its own.
     """
 
-    input_scale: float = 3.0
+    input_scale: Annotated[float, Interval("[1e-6, 1_000_000]")] = 3.0
     """what pixels are multiplied by at the last task; 1 at the first, and in equal ratios between"""
-    brightness: float = 1.0
+    brightness: Annotated[float, Interval("[-1_000_000, 1_000_000]")] = 1.0
     """what is added to every pixel at the last task; 0 at the first, and in equal steps between"""
-    fraction: float = 1.0
+    fraction: Annotated[float, Interval("(0, 1]")] = 1.0
     """of the numbers that are drawn anew at each task"""
-    target_scale: float = 10.0
+    target_scale: Annotated[float, Interval("[1e-6, 1_000_000]")] = 10.0
     """standard deviation of the numbers at the last task; 1 at the first, and in equal ratios between"""
-    target_offset: float = 10.0
+    target_offset: Annotated[float, Interval("[-1_000_000, 1_000_000]")] = 10.0
     """their mean at the last task; 0 at the first, and in equal steps between"""
 
     noun: ClassVar[str] = "composite"
     predicts: ClassVar[Literal["classes", "numbers"]] = "numbers"
-    ranges: ClassVar[dict[str, str]] = {
-        "input_scale": "[1e-6, 1_000_000]",
-        "brightness": "[-1_000_000, 1_000_000]",
-        "fraction": "(0, 1]",
-        "target_scale": "[1e-6, 1_000_000]",
-        "target_offset": "[-1_000_000, 1_000_000]",
-    }
 
     @property
     def span(self) -> tuple[float, float]:

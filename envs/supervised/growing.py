@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from envs.supervised.base import ImageTasks, Task
 from envs.supervised.labels import noisy
-from plasticity_rl.checks import UsageError
+from plasticity_rl.checks import Interval, UsageError
 from plasticity_rl.seeds import derive
 
 
@@ -28,13 +28,12 @@ class GrowingData(ImageTasks):
     """of each stage"""
     held_out: int = 500
     """the images after those, which members are tested on at the end of every visit, with true labels; 0 is no test"""
-    first: float = 0.5
+    first: Annotated[float, Interval("(0, 1]")] = 0.5
     """share of the images that the first stage has; it grows by equal steps to all of them"""
-    noise: float = 0.0
+    noise: Annotated[float, Interval("[0, 1]")] = 0.0
     """share of the labels learned from that is replaced by random classes, once and for all"""
 
     noun: ClassVar[str] = "stage"
-    ranges: ClassVar[dict[str, str]] = {"first": "(0, 1]", "noise": "[0, 1]"}
 
     def task(self, seed: int, member: int, index: int) -> Task:
         share = self.first + (1 - self.first) * index / max(self.tasks - 1, 1)
@@ -55,13 +54,12 @@ class ClassIncremental(ImageTasks):
     """times that new classes come"""
     held_out: int = 500
     """the images after those, which members are tested on at the end of every visit; 0 is no test"""
-    arriving: int = 2
+    arriving: Annotated[int, Interval("[1, 10_000]")] = 2
     """classes that come at a task"""
     keep: bool = True
     """are the images of earlier classes still learned from?"""
 
     noun: ClassVar[str] = "classes"
-    ranges: ClassVar[dict[str, str]] = {"arriving": "[1, 10_000]"}
 
     def __post_init__(self) -> None:
         ImageTasks.__post_init__(self)
@@ -91,13 +89,12 @@ class Recurring(ImageTasks):
     """of each visit"""
     held_out: int = 500
     """the images after those, which members are tested on at the end of every visit; 0 is no test"""
-    length: int = 50
+    length: Annotated[int, Interval("[1, 1_000_000]")] = 50
     """visits in one cycle, each to a task drawn from all"""
-    classes: int = 2
+    classes: Annotated[int, Interval("[1, 10_000]")] = 2
     """of each task"""
 
     noun: ClassVar[str] = "subset"
-    ranges: ClassVar[dict[str, str]] = {"length": "[1, 1_000_000]", "classes": "[1, 10_000]"}
 
     def __post_init__(self) -> None:
         ImageTasks.__post_init__(self)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from envs.supervised.base import ImageTasks, Task
+from plasticity_rl.checks import Interval
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,12 @@ class DriftingInputs(ImageTasks):
     members drift alike.
     """
 
-    scale: float = 10.0
+    scale: Annotated[float, Interval("[1e-6, 1_000_000]")] = 10.0
     """what pixels are multiplied by at the last task; 1 at the first, and in equal ratios between. Pixels have standard deviation 1"""
-    brightness: float = 0.0
+    brightness: Annotated[float, Interval("[-1_000_000, 1_000_000]")] = 0.0
     """what is added to every pixel at the last task; 0 at the first, and in equal steps between"""
 
     noun: ClassVar[str] = "drift"
-    ranges: ClassVar[dict[str, str]] = {"scale": "[1e-6, 1_000_000]", "brightness": "[-1_000_000, 1_000_000]"}
 
     def task(self, seed: int, member: int, index: int) -> Task:
         gone = index / max(self.tasks - 1, 1)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from envs.supervised.base import ImageTasks, Task
-from plasticity_rl.checks import UsageError
+from plasticity_rl.checks import Interval, UsageError
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,10 @@ class RandomLabels(ImageTasks):
     stay 30,000 updates at each of 50 tasks. Labels are drawn uniformly; Kumar et al. shuffle the true ones.
     """
 
-    fraction: float = 1.0
+    fraction: Annotated[float, Interval("(0, 1]")] = 1.0
     """of the labels that are drawn anew at each task; a drawn label may be the old one"""
 
     noun: ClassVar[str] = "labels"
-    ranges: ClassVar[dict[str, str]] = {"fraction": "(0, 1]"}
 
     def __post_init__(self) -> None:
         ImageTasks.__post_init__(self)
@@ -61,13 +60,12 @@ class NoisyLabels(ImageTasks):
 
     held_out: int = 500
     """the images after those, which members are tested on at the end of every visit, with true labels; 0 is no test"""
-    noise: float = 0.5
+    noise: Annotated[float, Interval("[0, 1]")] = 0.5
     """share of the labels that is replaced at the first task"""
-    final: float = 0.5
+    final: Annotated[float, Interval("[0, 1]")] = 0.5
     """and at the last; the tasks between lie on a line"""
 
     noun: ClassVar[str] = "noise"
-    ranges: ClassVar[dict[str, str]] = {"noise": "[0, 1]", "final": "[0, 1]"}
 
     def task(self, seed: int, member: int, index: int) -> Task:
         noise = self.noise + (self.final - self.noise) * index / max(self.tasks - 1, 1)

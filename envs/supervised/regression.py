@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from envs.supervised.base import ImageTasks, Task, Tasks
+from plasticity_rl.checks import Interval
 from plasticity_rl.seeds import derive
 
 REACH = 4.0  # deviations: where numbers are cut off
@@ -23,14 +24,13 @@ class Teachers(ImageTasks):
 
     function: Function = "network"
     """the teacher itself, or sin(1e5 x) of it: of so high a frequency that nothing generalises (Lyle et al. 2023, arXiv 2303.01486)"""
-    scale: float = 1.0
+    scale: Annotated[float, Interval("(0, inf)")] = 1.0
     """standard deviation of the numbers"""
     offset: float = 0.0
     """their mean"""
 
     noun: ClassVar[str] = "teacher"
     predicts: ClassVar[Literal["classes", "numbers"]] = "numbers"
-    ranges: ClassVar[dict[str, str]] = {"scale": "(0, inf)"}
 
     @property
     def span(self) -> tuple[float, float]:
@@ -99,18 +99,17 @@ class SlowBits(Tasks):
     """flips, and the start before them"""
     updates: int = 10_000
     """of each visit"""
-    slow: int = 15
+    slow: Annotated[int, Interval("[1, 1000]")] = 15
     """bits that flip one at a time"""
-    fast: int = 5
+    fast: Annotated[int, Interval("[1, 16]")] = 5
     """bits that are random in every example"""
-    hidden: int = 100
+    hidden: Annotated[int, Interval("[1, 100_000]")] = 100
     """units of the target network"""
-    beta: float = 0.7
+    beta: Annotated[float, Interval("(0, 1)")] = 0.7
     """the share of its range that a unit's input must reach"""
 
     noun: ClassVar[str] = "flip"
     predicts: ClassVar[Literal["classes", "numbers"]] = "numbers"
-    ranges: ClassVar[dict[str, str]] = {"slow": "[1, 1000]", "fast": "[1, 16]", "hidden": "[1, 100_000]", "beta": "(0, 1)"}
 
     @property
     def inputs(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What a claim of a paper is: arms in words, a grid, and what they mean at a scale. A file claimN_*.py beside this one holds one, as data."""
+"""What a claim of a paper is: arms in words, a grid, and what they mean at a scale. Files claimN_*.py beside this one are claims."""
 
 import string
 from collections.abc import Iterator, Mapping, Sequence

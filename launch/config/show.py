@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from launch.config.parse import DEFAULTS, GAMES, PAPERS, PARTS, part_class, preset
 from plasticity_rl import plugins, registry
-from plasticity_rl.checks import choose
+from plasticity_rl.checks import annotations, choose
 
 KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method")
 SENTENCE = re.compile(r".+?[.?](?=\s+[A-Z`]|$)")
@@ -98,15 +98,16 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def fields_table(made: type, settings: Mapping[str, str] | None = None) -> Table:
     """A class's fields with types, defaults and meanings; `settings` are what a preset has in the defaults' place."""
-    hints, meanings = typing.get_type_hints(made), field_meanings(made)
+    meanings = field_meanings(made)
     table = Table(*(Column(heading, overflow="fold") for heading in ("field", "type", "default", "meaning")), box=None, padding=(0, 2))
-    for field in dataclasses.fields(made):
-        hint = hints[field.name]
+    for field, (_, hint, interval) in zip(dataclasses.fields(made), annotations(made), strict=True):
         kind = (
             " | ".join(map(str, typing.get_args(hint)))
             if typing.get_origin(hint) is typing.Literal
             else getattr(hint, "__name__", str(hint))
         )
+        if interval is not None:
+            kind += f" in {interval.text}"
         default = "+".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
         if field.name == "precision":
             kind += " | auto"  # a word that the class does not know: the words' experiment holds one of the others

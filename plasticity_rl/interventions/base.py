@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import UsageError
+from plasticity_rl.checks import Interval, UsageError
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net, Optimizer
 
@@ -96,7 +96,7 @@ class Refresh(Intervention, ABC):
 
     clock: Literal["update", "task"] = "update"
     """what `every` counts; `task` needs to be told of task boundaries"""
-    every: int | None = None
+    every: Annotated[int | None, Interval("[1, inf)")] = None
     """ticks of the clock between two refreshes; the method's own default for the clock where it has one, and needed where not"""
 
     adds: ClassVar[bool] = True

@@ -1,13 +1,13 @@
 """Born-again networks: self-distillation."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plasticity_rl.checks import UsageError, check
+from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import Layers, Params, select
@@ -27,17 +27,17 @@ class BornAgain(Refresh):
     """
 
     clock: Literal["update", "task"] = "task"
-    strength: float = 1.0
+    strength: Annotated[float, Interval("(0, inf)")] = 1.0
     """what the distance is multiplied with"""
     loss: Literal["kl", "mse"] = "kl"
     """the distance: of softmaxes, or of numbers"""
-    temperature: float = 1.0
+    temperature: Annotated[float, Interval("(0, inf)")] = 1.0
     """of both softmaxes, for `kl`"""
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", strength="(0, inf)", temperature="(0, inf)")
+        check(self)
         self.settle()
 
     @property

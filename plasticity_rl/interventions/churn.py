@@ -1,12 +1,12 @@
 """Reducing churn."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
@@ -26,15 +26,15 @@ class Churn(Intervention):
 
     adds: ClassVar[bool] = True
 
-    strength: float = 50.0
+    strength: Annotated[float, Interval("(0, inf)")] = 50.0
     """what the mean squared difference is multiplied with"""
-    lag: int = 1
+    lag: Annotated[int, Interval("[1, 100]")] = 1
     """updates between the two; 1 is the official code's index 2, which counts the present network too"""
 
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, strength="(0, inf)", lag="[1, 100]")
+        check(self)
 
     @property
     def traced(self) -> bool:

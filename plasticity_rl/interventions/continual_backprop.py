@@ -1,12 +1,12 @@
 """Continual backpropagation: the least useful units are replaced all the time."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
 from plasticity_rl.interventions.recycling import check_recycled, recycle
 from plasticity_rl.networks.layers import Layer, Layers, Params, own_units
@@ -37,11 +37,11 @@ class ContinualBackprop(Refresh):
     (spectral norm) not at all. Channels of a residual stream are left alone, as in ReDo. No task boundaries are needed.
     """
 
-    rate: float = 1e-4
+    rate: Annotated[float, Interval("(0, 1]")] = 1e-4
     """of the old enough units, how many are replaced in an update"""
-    maturity: int = 100
+    maturity: Annotated[int, Interval("[0, inf)")] = 100
     """updates for which a new unit is safe"""
-    decay: float = 0.99
+    decay: Annotated[float, Interval("[0, 1)")] = 0.99
     """how much of the averages an update keeps"""
     utility: Literal["contribution", "adaptable_contribution"] = "contribution"
     """what a unit is worth; the second is high also for units that learn fast"""
@@ -49,7 +49,7 @@ class ContinualBackprop(Refresh):
     usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", rate="(0, 1]", maturity="[0, inf)", decay="[0, 1)")
+        check(self)
         self.settle()
 
     def require(self, layers: Layers) -> None:

@@ -1,12 +1,12 @@
 """Direction-aware shrinking."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
@@ -27,16 +27,16 @@ class DASH(Refresh):
     """
 
     clock: Literal["update", "task"] = "task"
-    least: float = 0.3
+    least: Annotated[float, Interval("[0, 1]")] = 0.3
     """the smallest factor; the paper's lambda"""
-    alpha: float = 0.3
+    alpha: Annotated[float, Interval("(0, 1]")] = 0.3
     """how much the newest gradient counts in the average"""
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", least="[0, 1]", alpha="(0, 1]")
+        check(self)
         self.settle()
 
     @property

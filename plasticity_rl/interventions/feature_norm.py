@@ -1,12 +1,12 @@
 """L2 on features."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params, tops
 
@@ -23,13 +23,13 @@ class FeatureNorm(Intervention):
 
     adds: ClassVar[bool] = True
 
-    strength: float = 1e-3
+    strength: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what the mean square is multiplied with; ours"""
     where: Literal["last", "all"] = "last"
     """the hidden layers that heads read, or all that have an activation"""
 
     def __post_init__(self) -> None:
-        check(self, strength="(0, inf)")
+        check(self)
 
     def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
         features = seen.apply(params)[1]

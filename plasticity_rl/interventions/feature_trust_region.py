@@ -1,12 +1,12 @@
 """A trust region of features."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params, tops
 from plasticity_rl.optim.optimizers import Net
@@ -27,15 +27,15 @@ class FeatureTrustRegion(Intervention):
 
     adds: ClassVar[bool] = True
 
-    coefficient: float = 1.0
+    coefficient: Annotated[float, Interval("(0, inf)")] = 1.0
     """what the mean squared change is multiplied with; the official code's for Atari"""
-    every: int = 16
+    every: Annotated[int, Interval("[2, inf)")] = 16
     """updates between two anchors; with 1 there would be nothing to hold"""
 
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, coefficient="(0, inf)", every="[2, inf)")
+        check(self)
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         start = next(iter(params.values()))

@@ -1,11 +1,11 @@
 """Frobenius-isometry re-initialisation."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Evidence, Refresh, State
 from plasticity_rl.networks.layers import Layers, Part, select
 from plasticity_rl.optim.optimizers import Net
@@ -33,7 +33,7 @@ class FIRE(Refresh):
     clock: Literal["update", "task"] = "task"
     part: Part = "all"
     """the layers that it is done to"""
-    iterations: int = 10
+    iterations: Annotated[int, Interval("[1, 1000]")] = 10
     """of Newton and Schulz"""
     scale: Literal["code", "kept"] = "code"
     """of the result"""
@@ -42,7 +42,7 @@ class FIRE(Refresh):
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", iterations="[1, 1000]")
+        check(self)
         self.settle()
 
     @property

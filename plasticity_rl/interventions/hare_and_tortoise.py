@@ -1,11 +1,11 @@
 """Hare and tortoise: back to a moving average now and then."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
@@ -22,14 +22,14 @@ class HareAndTortoise(Refresh):
     acts and is scored: the hare.
     """
 
-    decay: float = 0.999
+    decay: Annotated[float, Interval("[0, 1)")] = 0.999
     """how much of the tortoise an update keeps"""
 
     usual: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", decay="[0, 1)")
+        check(self)
         self.settle()
 
     @property

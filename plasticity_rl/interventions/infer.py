@@ -1,12 +1,12 @@
 """Initial feature regularisation."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params, tops
 
@@ -27,15 +27,15 @@ class InFeR(Intervention):
 
     adds: ClassVar[bool] = True
 
-    functions: int = 10
+    functions: Annotated[int, Interval("[1, 10_000]")] = 10
     """of each last hidden layer"""
-    beta: float = 1.0
+    beta: Annotated[float, Interval("[0, inf)")] = 1.0
     """how many times what they were at birth the functions are pulled to; ours"""
-    alpha: float = 0.1
+    alpha: Annotated[float, Interval("(0, inf)")] = 0.1
     """what the squared distance is multiplied with"""
 
     def __post_init__(self) -> None:
-        check(self, functions="[1, 10_000]", beta="[0, inf)", alpha="(0, inf)")
+        check(self)
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         weights = {

@@ -1,12 +1,12 @@
 """L2 in the loss."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params
 
@@ -24,13 +24,13 @@ class L2(Intervention):
 
     adds: ClassVar[bool] = True
 
-    strength: float = 1e-5
+    strength: Annotated[float, Interval("(0, inf)")] = 1e-5
     """what the squared length is multiplied with"""
     decayed: Literal["weights", "all"] = "weights"
     """which parameters: weight tensors alone, or all: biases, scales, offsets and a noisy layer's standard deviations too"""
 
     def __post_init__(self) -> None:
-        check(self, strength="(0, inf)")
+        check(self)
 
     @property
     def traced(self) -> bool:

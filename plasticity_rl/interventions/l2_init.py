@@ -1,12 +1,12 @@
 """Regenerative regularisation: L2 toward the initial parameters."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params
 
@@ -22,11 +22,11 @@ class L2Init(Intervention):
 
     adds: ClassVar[bool] = True
 
-    strength: float = 1e-3
+    strength: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what the squared distance is multiplied with"""
 
     def __post_init__(self) -> None:
-        check(self, strength="(0, inf)")
+        check(self)
 
     @property
     def traced(self) -> bool:

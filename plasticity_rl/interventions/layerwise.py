@@ -1,12 +1,12 @@
 """Layerwise re-initialisation, from the bottom up."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Evidence, Refresh, State
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import Layer, Layers, Params, select
@@ -28,13 +28,13 @@ class Layerwise(Refresh):
     """
 
     clock: Literal["update", "task"] = "task"
-    rounds: int = 1
+    rounds: Annotated[int, Interval("[1, inf)")] = 1
     """refreshes of one stage: how often the same layers are started anew"""
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", rounds="[1, inf)")
+        check(self)
         self.settle()
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:

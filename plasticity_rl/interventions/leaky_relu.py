@@ -1,9 +1,9 @@
 """Leaky rectified linear units."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention
 from plasticity_rl.optim.optimizers import Optimizer
 
@@ -12,11 +12,11 @@ from plasticity_rl.optim.optimizers import Optimizer
 class LeakyReLU(Intervention):
     """A slope below zero too, so that no unit's gradient dies (Maas, Hannun & Ng 2013). The default is theirs, and PyTorch's."""
 
-    slope: float = 0.01
+    slope: Annotated[float, Interval("[0, 1]")] = 0.01
     """below zero; 1 is a linear unit"""
 
     def __post_init__(self) -> None:
-        check(self, slope="[0, 1]")
+        check(self)
 
     def idle(self, optimizer: Optimizer) -> bool:
         return self.slope == 0.0  # ReLU, the usual activation

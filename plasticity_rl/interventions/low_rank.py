@@ -1,9 +1,9 @@
 """Initial weights of low rank."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention
 
 
@@ -13,11 +13,11 @@ class LowRank(Intervention):
     collapsed, to see what that alone does. Ours, after no paper; biases and heads start as usual, and training is free to raise the rank.
     """
 
-    rank: float = 0.1
+    rank: Annotated[float, Interval("(0, 1]")] = 0.1
     """share of the largest rank that there could be, at least 1"""
 
     def __post_init__(self) -> None:
-        check(self, rank="(0, 1]")
+        check(self)
 
     def build(self) -> dict[str, Any]:
         return {"initial": "low-rank", "rank": self.rank}

@@ -1,12 +1,12 @@
 """Normalize-and-project."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import UsageError, check
+from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.interventions.base import Intervention, State
 from plasticity_rl.networks.activations import HOMOGENEOUS
 from plasticity_rl.networks.layers import Layers, Params, select
@@ -36,11 +36,11 @@ class NormalizeAndProject(Intervention):
     batch, which the paper is not known to have tried, does not feel the length either and is taken"""
     scale_and_offset: Literal["joint", "toward_init", "frozen"] = "joint"
     """the norm's, see above; the default is ours"""
-    pull: float = 1e-3
+    pull: Annotated[float, Interval("(0, 1]")] = 1e-3
     """per update, for `toward_init`"""
 
     def __post_init__(self) -> None:
-        check(self, pull="(0, 1]")
+        check(self)
 
     def build(self) -> dict[str, Any]:
         return {} if self.norm == "given" else {"norm": self.norm}

@@ -1,9 +1,9 @@
 """Noise in every update."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params, Part, select
 from plasticity_rl.optim.optimizers import Net
@@ -21,13 +21,13 @@ class NoisyUpdates(Intervention):
     noisy: ClassVar[bool] = True
     whole: ClassVar[bool] = True
 
-    sigma: float = 1e-4
+    sigma: Annotated[float, Interval("(0, inf)")] = 1e-4
     """the standard deviation"""
     part: Part = "all"
     """of the network"""
 
     def __post_init__(self) -> None:
-        check(self, sigma="(0, inf)")
+        check(self)
 
     @property
     def traced(self) -> bool:

@@ -1,12 +1,12 @@
 """Parseval regularisation: orthogonal weights."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params, select
 
@@ -32,13 +32,13 @@ class Parseval(Intervention):
 
     adds: ClassVar[bool] = True
 
-    strength: float = 1e-3
+    strength: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what the squared distance is multiplied with"""
-    scale: float = 2.0
+    scale: Annotated[float, Interval("(0, inf)")] = 2.0
     """s, the squared length that every row or column is drawn to"""
 
     def __post_init__(self) -> None:
-        check(self, strength="(0, inf)", scale="(0, inf)")
+        check(self)
 
     def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
         return self.strength * torch.stack([self._distance(params[layer.weight].flatten(1)) for layer in select(layers, "hidden")]).sum()

@@ -36,7 +36,7 @@ class PlasticityInjection(Refresh):
     usual: ClassVar[dict[str, int]] = {"task": 1}
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)")
+        check(self)
         self.settle()
 
     def build(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Powerpropagation."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention
 from plasticity_rl.optim.optimizers import Optimizer
 
@@ -18,11 +18,11 @@ class Powerprop(Intervention):
     read the units). Lengths that are measured, decayed or held are the parameters'.
     """
 
-    alpha: float = 2.0
+    alpha: Annotated[float, Interval("[1, 100]")] = 2.0
     """the power"""
 
     def __post_init__(self) -> None:
-        check(self, alpha="[1, 100]")
+        check(self)
 
     def idle(self, optimizer: Optimizer) -> bool:
         return self.alpha == 1.0

@@ -1,9 +1,9 @@
 """Recycling dormant neurons."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Evidence, Refresh, State
 from plasticity_rl.interventions.recycling import check_recycled, recycle
 from plasticity_rl.metrics.units import dormant
@@ -28,13 +28,13 @@ class ReDo(Refresh):
     biases and Adam's step counter, here both are forgotten.
     """
 
-    tau: float = 0.025
+    tau: Annotated[float, Interval("[0, 1)")] = 0.025
     """the largest response of a dormant unit, relative to the mean of its layer"""
 
     usual: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", tau="[0, 1)")
+        check(self)
         self.settle()
 
     def require(self, layers: Layers) -> None:

@@ -1,11 +1,11 @@
 """Resets: of everything, of some layers, or of the optimizer's memory alone."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 
-from plasticity_rl.checks import UsageError, check
+from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.interventions.base import Evidence, Refresh, State
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import Layers, select
@@ -26,14 +26,14 @@ class Reset(Refresh):
     clock: Literal["update", "task"] = "task"
     part: Literal["everything", "network", "hidden", "heads", "optimizer", "last"] = "everything"
     """what is made anew"""
-    last: int | None = None
+    last: Annotated[int | None, Interval("[1, inf)")] = None
     """hidden layers, for the part of that name"""
 
     usual: ClassVar[dict[str, int]] = {"task": 1}
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", last="[1, inf)")
+        check(self)
         self.settle()
         if (self.part == "last") != (self.last is not None):
             raise UsageError("Reset: part=last and last, the number of hidden layers, need each other")

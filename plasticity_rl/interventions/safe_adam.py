@@ -1,9 +1,9 @@
 """Adam that spares units."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention
 
 
@@ -18,13 +18,13 @@ class SafeAdam(Intervention):
     `adam:epsilon=1e-3` said. No further forward pass, no task boundaries.
     """
 
-    beta2: float = 0.9
+    beta2: Annotated[float, Interval("[0, 1)")] = 0.9
     """what the average of squared gradients keeps at every update; Adam's is 0.999"""
-    epsilon: float = 1e-3
+    epsilon: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what is added to its root; Adam's is 1e-8"""
 
     def __post_init__(self) -> None:
-        check(self, beta2="[0, 1)", epsilon="(0, inf)")
+        check(self)
 
     def optimizer(self) -> dict[str, Any]:
         return {"beta2": self.beta2, "epsilon": self.epsilon}

@@ -1,12 +1,12 @@
 """Self-normalized resets: a unit is judged by its own history."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import UsageError, check
+from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
 from plasticity_rl.interventions.recycling import check_recycled, recycle
 from plasticity_rl.networks.layers import Layers, Params, own_units
@@ -32,19 +32,19 @@ class SelfNormalizedResets(Refresh):
     residual stream are left alone; activations that are never silent, all but ReLU, are refused.
     """
 
-    percentile: float = 0.99
+    percentile: Annotated[float, Interval("(0, 1)")] = 0.99
     """the share of a unit's own silences that are at most as long as its threshold"""
-    start: int = 64
+    start: Annotated[int, Interval("[1, inf)")] = 64
     """updates, of every unit's first threshold"""
-    bins: int = 256
+    bins: Annotated[int, Interval("[1, 65536]")] = 256
     """updates, of the longest age that is told from longer ones"""
-    renewal: int = 10
+    renewal: Annotated[int, Interval("[1, inf)")] = 10
     """refreshes between two renewals of the thresholds"""
 
     usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", percentile="(0, 1)", start="[1, inf)", bins="[1, 65536]", renewal="[1, inf)")
+        check(self)
         self.settle()
         if self.start > self.bins:
             raise UsageError(f"SelfNormalizedResets: start must be at most bins, {self.bins}, not {self.start}")

@@ -1,9 +1,9 @@
 """Shrink and perturb."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Evidence, Refresh, State
 from plasticity_rl.networks.layers import Layers, Part, select
 from plasticity_rl.optim.optimizers import Net, Optimizer
@@ -20,9 +20,9 @@ class ShrinkAndPerturb(Refresh):
     """
 
     clock: Literal["update", "task"] = "task"
-    shrink: float = 0.5
+    shrink: Annotated[float, Interval("[0, 1]")] = 0.5
     """what the network is multiplied with"""
-    perturb: float = 0.5
+    perturb: Annotated[float, Interval("[0, inf)")] = 0.5
     """and the new one that is added"""
     part: Part = "all"
     """the layers that it is done to"""
@@ -31,7 +31,7 @@ class ShrinkAndPerturb(Refresh):
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", shrink="[0, 1]", perturb="[0, inf)")
+        check(self)
         self.settle()
 
     @property

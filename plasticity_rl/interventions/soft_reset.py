@@ -1,11 +1,11 @@
 """Soft resets: a drift toward the initialisation in every update."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
@@ -29,15 +29,15 @@ class SoftReset(Intervention):
     noisy: ClassVar[bool] = True
     whole: ClassVar[bool] = True
 
-    gamma: float = 0.99999
+    gamma: Annotated[float, Interval("[0, 1)")] = 0.99999
     """how much of the parameters an update keeps"""
-    noise: float = 1.0
+    noise: Annotated[float, Interval("[0, inf)")] = 1.0
     """times the process's noise; 0 is its mean"""
     mean: Literal["start", "average"] = "start"
     """what they drift toward"""
 
     def __post_init__(self) -> None:
-        check(self, gamma="[0, 1)", noise="[0, inf)")
+        check(self)
 
     @property
     def traced(self) -> bool:

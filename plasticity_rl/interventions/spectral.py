@@ -1,12 +1,12 @@
 """Spectral regularisation: every layer's largest singular value near one."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, Seen, State
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
@@ -30,17 +30,17 @@ class Spectral(Intervention):
 
     adds: ClassVar[bool] = True
 
-    strength: float = 1e-4
+    strength: Annotated[float, Interval("(0, inf)")] = 1e-4
     """what the sum is multiplied with"""
-    exponent: float = 2.0
+    exponent: Annotated[float, Interval("[1, inf)")] = 2.0
     """k"""
-    iterations: int = 1
+    iterations: Annotated[int, Interval("[1, 1000]")] = 1
     """of power iteration, after every update"""
 
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, strength="(0, inf)", exponent="[1, inf)", iterations="[1, 1000]")
+        check(self)
 
     @property
     def traced(self) -> bool:

@@ -1,9 +1,9 @@
 """Spectral normalisation of hidden weights."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, State
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.networks.weights import iterated
@@ -21,11 +21,11 @@ class SpectralNorm(Intervention):
     last convolution; here it is all hidden ones, as remembered of the plasticity literature.
     """
 
-    iterations: int = 1
+    iterations: Annotated[int, Interval("[1, 1000]")] = 1
     """of power iteration, after every update"""
 
     def __post_init__(self) -> None:
-        check(self, iterations="[1, 1000]")
+        check(self)
 
     def build(self) -> dict[str, Any]:
         return {"weights": "spectral-norm"}

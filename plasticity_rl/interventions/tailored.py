@@ -1,9 +1,9 @@
 """Tailored activation transformation."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention
 
 
@@ -19,11 +19,11 @@ class Tailored(Intervention):
     and the network is refused: take a smaller `eta`.
     """
 
-    eta: float = 0.9
+    eta: Annotated[float, Interval("(0, 1)")] = 0.9
     """the cosine that two orthogonal inputs come out with"""
 
     def __post_init__(self) -> None:
-        check(self, eta="(0, 1)")
+        check(self)
 
     def build(self) -> dict[str, Any]:
         return {"activation": "tailored", "eta": self.eta}

@@ -1,12 +1,12 @@
 """L2 toward the distribution of the initial parameters."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
@@ -29,14 +29,14 @@ class Wasserstein(Refresh):
     290 in both.
     """
 
-    strength: float = 1e-3
+    strength: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what the sum is multiplied with"""
 
     usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, every="[1, inf)", strength="(0, inf)")
+        check(self)
         self.settle()
 
     @property

@@ -1,8 +1,9 @@
 """Weight clipping."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention, State
 from plasticity_rl.networks.layers import Layers, Params, select
 
@@ -17,13 +18,13 @@ class WeightClipping(Intervention):
     clamp a scale of 1 to the bound of the layer before, which cannot be meant. The optimizer's memory stays as it is.
     """
 
-    kappa: float = 1.0
+    kappa: Annotated[float, Interval("(0, inf)")] = 1.0
     """the bound in units of 1 / sqrt(fan in)"""
     heads: bool = True
     """are heads clipped too?"""
 
     def __post_init__(self) -> None:
-        check(self, kappa="(0, inf)")
+        check(self)
 
     @property
     def traced(self) -> bool:

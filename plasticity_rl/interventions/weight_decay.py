@@ -1,9 +1,9 @@
 """Decoupled weight decay."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Intervention
 
 
@@ -16,13 +16,13 @@ class WeightDecay(Intervention):
     its default leaves them and the biases alone.
     """
 
-    strength: float = 0.01
+    strength: Annotated[float, Interval("(0, inf)")] = 0.01
     """per update and unit of learning rate"""
     decayed: Literal["weights", "all"] = "weights"
     """which parameters: weight tensors alone, or all: biases, scales, offsets and a noisy layer's standard deviations too"""
 
     def __post_init__(self) -> None:
-        check(self, strength="(0, inf)")
+        check(self)
 
     def optimizer(self) -> dict[str, Any]:
         return {"weight_decay": self.strength, "decayed": self.decayed}

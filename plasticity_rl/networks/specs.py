@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from plasticity_rl.checks import UsageError, check
+from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.networks.layers import Block, Conv, Dense, Ends, Group, Stage, Tokens
 from plasticity_rl.networks.network import Network
 
@@ -24,20 +24,20 @@ class NetworkSpec(ABC):
     activation: Literal["relu", "leaky-relu", "tanh", "gelu", "crelu", "fourier", "tailored"] = "relu"
     """`crelu` (relu(x), relu(-x)) and `fourier` (sin x, cos x) make two outputs of each unit, and readers are twice as wide; where outputs
     must match one to one, as an embedding's, ReLU stands in for them. `tailored` is a leaky ReLU whose slope is solved for the depth"""
-    slope: float = 0.01
+    slope: Annotated[float, Interval("[0, 1]")] = 0.01
     """of leaky-relu below zero; PyTorch's default"""
-    eta: float = 0.9
+    eta: Annotated[float, Interval("(0, 1)")] = 0.9
     """for `tailored`: the similarity that the layers make of two inputs that have none"""
     initial: Literal["uniform", "fan-in", "orthogonal", "low-rank"] = "uniform"
     """what weights start as. `uniform` in +-1/sqrt(fan in), biases too, PyTorch's and DQN Zoo's choice; `fan-in` is normal with standard
     deviation gain/sqrt(fan in) (He et al. 2015), biases 0; `orthogonal` is times the gain, biases 0; `low-rank` is as wide as `uniform`, of
     low rank in hidden layers. Gains are the activation's, and 1 for heads"""
-    rank: float = 0.1
+    rank: Annotated[float, Interval("(0, 1]")] = 0.1
     """for `low-rank`: the rank's share of the largest that there could be"""
     weights: Literal["plain", "spectral-norm", "powerprop"] = "plain"
     """what hidden layers multiply with: the parameters; these over their largest singular value, by vectors that SpectralNorm keeps up to
     date; or w |w|^(alpha - 1)"""
-    alpha: float = 2.0
+    alpha: Annotated[float, Interval("[1, 100]")] = 2.0
     """for `powerprop`"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of what hidden layers multiply; parameters, norms, heads, losses and the optimizer are float32 all the same. On the command line and
@@ -47,18 +47,7 @@ class NetworkSpec(ABC):
     """carry a second and a third copy of the last hidden layers and heads, for the PlasticityInjection that switches them on"""
 
     def __post_init__(self) -> None:
-        check(
-            self,
-            width="[1, 65536]",
-            depth="[1, 1000]",
-            scale="[1, 64]",
-            heads="[1, 64]",
-            patch="[1, 1000]",
-            slope="[0, 1]",
-            eta="(0, 1)",
-            rank="(0, 1]",
-            alpha="[1, 100]",
-        )
+        check(self)
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
@@ -85,9 +74,9 @@ class NetworkSpec(ABC):
 class MLP(NetworkSpec):
     """Equal dense layers; an image is flattened. Two or three layers of 100 are the field's small standard (Kumar et al. 2023)."""
 
-    width: int = 100
+    width: Annotated[int, Interval("[1, 65536]")] = 100
     """units of each hidden layer"""
-    depth: int = 3
+    depth: Annotated[int, Interval("[1, 1000]")] = 3
     """hidden layers"""
 
     def stages(self) -> tuple[Stage, ...]:
@@ -98,7 +87,7 @@ class MLP(NetworkSpec):
 class Nature(NetworkSpec):
     """The convolutional torso of Mnih et al. 2015 (Nature 518): three convolutions and a dense layer, for inputs (4, 84, 84)."""
 
-    width: int = 512
+    width: Annotated[int, Interval("[1, 65536]")] = 512
     """units of the dense layer"""
 
     def stages(self) -> tuple[Stage, ...]:
@@ -113,9 +102,9 @@ class Impala(NetworkSpec):
     itself is not.
     """
 
-    width: int = 256
+    width: Annotated[int, Interval("[1, 65536]")] = 256
     """units of the dense layer"""
-    scale: int = 1
+    scale: Annotated[int, Interval("[1, 64]")] = 1
     """times as many channels; BBF (arXiv 2305.19452) takes 4"""
 
     def stages(self) -> tuple[Stage, ...]:
@@ -131,7 +120,7 @@ class Resnet18(NetworkSpec):
     is the frame's; ResNet's own head reads the means.
     """
 
-    width: int = 512
+    width: Annotated[int, Interval("[1, 65536]")] = 512
     """units of the dense layer"""
 
     def stages(self) -> tuple[Stage, ...]:
@@ -152,13 +141,13 @@ class Transformer(NetworkSpec):
     """
 
     norm: Literal["none", "layer", "rms", "batch", "batch-mean"] = "layer"
-    width: int = 64
+    width: Annotated[int, Interval("[1, 65536]")] = 64
     """of a token, and of the dense layer"""
-    depth: int = 2
+    depth: Annotated[int, Interval("[1, 1000]")] = 2
     """pairs of attention and feed-forward"""
-    heads: int = 4
+    heads: Annotated[int, Interval("[1, 64]")] = 4
     """of attention, which share the width among them"""
-    patch: int = 12
+    patch: Annotated[int, Interval("[1, 1000]")] = 12
     """side of a patch: 49 of them in an Atari frame"""
 
     def __post_init__(self) -> None:

@@ -10,12 +10,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.networks.layers import Layer, Params
 
 
@@ -31,29 +31,16 @@ class Net(NamedTuple):
 class Optimizer(ABC):
     """What every optimizer shares: weight decay, always decoupled from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
 
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Interval("[0, inf)")] = 0.0
     """w <- w - rate * weight_decay * w at every update"""
     decayed: Literal["weights", "all"] = "weights"
     """which parameters decay: weight tensors alone, or all (torch.optim's default): biases, scales, offsets, and a noisy layer's standard
     deviations, whose decay takes the exploration away"""
-    clip_norm: float | None = None
+    clip_norm: Annotated[float | None, Interval("(0, inf)")] = None
     """the longest that the gradient of all parameters together may be; a longer one is scaled down, as torch's clip_grad_norm_ does"""
 
     def __post_init__(self) -> None:
-        check(
-            self,
-            clip_norm="(0, inf)",
-            weight_decay="[0, inf)",
-            momentum="[0, 1)",
-            trust="(0, inf)",
-            beta="[0, 1)",
-            sigma="[0, inf)",
-            iterations="[1, 100]",
-            beta1="[0, 1)",
-            beta2="[0, 1)",
-            decay="[0, 1)",
-            epsilon="(0, inf)",
-        )
+        check(self)
 
     @property
     @abstractmethod
@@ -127,7 +114,7 @@ def _ratio(length: Tensor, other: Tensor) -> Tensor:
 class SGD(Optimizer):
     """Gradient descent with (heavy-ball) momentum, as torch.optim.SGD; the default of none is PyTorch's."""
 
-    momentum: float = 0.0
+    momentum: Annotated[float, Interval("[0, 1)")] = 0.0
     """what the sum of past gradients keeps at every update"""
 
     @property
@@ -147,9 +134,9 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """Steps divided by a running root mean square (Tieleman & Hinton 2012); defaults as torch.optim.RMSprop's but for the correction."""
 
-    decay: float = 0.99
+    decay: Annotated[float, Interval("[0, 1)")] = 0.99
     """what the average of squared gradients keeps at every update"""
-    epsilon: float = 1e-8
+    epsilon: Annotated[float, Interval("(0, inf)")] = 1e-8
     """what is added to its root"""
     centered: bool = False
     """divide by the running standard deviation instead (Graves 2013; the optimizer of Mnih et al. 2015, with decay 0.95)"""
@@ -186,11 +173,11 @@ class Adam(Optimizer):
     `seen1` and `seen2` are running averages of ones: the bias correction 1 - beta^t, of each element by itself.
     """
 
-    beta1: float = 0.9
+    beta1: Annotated[float, Interval("[0, 1)")] = 0.9
     """what the average of gradients keeps at every update"""
-    beta2: float = 0.999
+    beta2: Annotated[float, Interval("[0, 1)")] = 0.999
     """the same of squared gradients"""
-    epsilon: float = 1e-8
+    epsilon: Annotated[float, Interval("(0, inf)")] = 1e-8
     """what is added to the root of that"""
 
     ages: ClassVar[tuple[str, ...]] = ("seen1", "seen2")
@@ -215,11 +202,11 @@ class RAdam(Optimizer):
     `seen` counts each element's updates, so that a newborn weight goes through the same warm-up as a new network's.
     """
 
-    beta1: float = 0.9
+    beta1: Annotated[float, Interval("[0, 1)")] = 0.9
     """what the average of gradients keeps at every update"""
-    beta2: float = 0.999
+    beta2: Annotated[float, Interval("[0, 1)")] = 0.999
     """the same of squared gradients"""
-    epsilon: float = 1e-8
+    epsilon: Annotated[float, Interval("(0, inf)")] = 1e-8
     """what is added to the root of that"""
 
     ages: ClassVar[tuple[str, ...]] = ("seen",)
@@ -255,9 +242,9 @@ class LARS(SGD):
     the paper, not read again.
     """
 
-    momentum: float = 0.9
+    momentum: Annotated[float, Interval("[0, 1)")] = 0.9
     """what the sum of past steps keeps at every update"""
-    trust: float = 1e-3
+    trust: Annotated[float, Interval("(0, inf)")] = 1e-3
     """how much of its length a weight moves at a learning rate of 1"""
 
     decays_itself: ClassVar[bool] = True
@@ -281,7 +268,7 @@ class LAMB(Adam):
     whose epsilon this is. An overwritten weight is heard by the others of its tensor, through their common length.
     """
 
-    epsilon: float = 1e-6
+    epsilon: Annotated[float, Interval("(0, inf)")] = 1e-6
     """what is added to the root of squared gradients' average"""
 
     decays_itself: ClassVar[bool] = True
@@ -320,15 +307,15 @@ class Muon(Adam):
     Multiplications are in the parameters' precision, not in bfloat16. `square` and `seen2` of a hidden weight stay zero.
     """
 
-    beta2: float = 0.95
+    beta2: Annotated[float, Interval("[0, 1)")] = 0.95
     """of Adam: what the average of squared gradients keeps at every update"""
-    epsilon: float = 1e-10
+    epsilon: Annotated[float, Interval("(0, inf)")] = 1e-10
     """of Adam: what is added to the root of that"""
-    momentum: float = 0.95
+    momentum: Annotated[float, Interval("[0, 1)")] = 0.95
     """what the average of gradients, which is made orthogonal, keeps at every update"""
     nesterov: bool = True
     """orthogonalise an average of the gradient and the momentum rather than the momentum"""
-    iterations: int = 5
+    iterations: Annotated[int, Interval("[1, 100]")] = 5
     """of Newton and Schulz; Jordan's"""
     scale: Literal["adam", "spectral"] = "adam"
     """what the orthogonal matrix is multiplied with: `adam` is 0.2 sqrt(max(rows, columns)), for about the root mean square of Adam's
@@ -366,11 +353,11 @@ class UPGD(Optimizer):
     1 / (1 - beta) times ours; later they are the same. A newborn weight's utility is a single sample at first, and may be the largest.
     """
 
-    weight_decay: float = 1e-3
+    weight_decay: Annotated[float, Interval("[0, inf)")] = 1e-3
     decayed: Literal["weights", "all"] = "all"
-    beta: float = 0.999
+    beta: Annotated[float, Interval("[0, 1)")] = 0.999
     """what the running utility keeps at every update"""
-    sigma: float = 1e-3
+    sigma: Annotated[float, Interval("[0, inf)")] = 1e-3
     """standard deviation of the noise"""
 
     noisy: ClassVar[bool] = True

@@ -4,9 +4,9 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from plasticity_rl.checks import UsageError, check
+from plasticity_rl.checks import Interval, UsageError, check
 
 Clock = Literal["run", "visit"]
 
@@ -15,13 +15,13 @@ Clock = Literal["run", "visit"]
 class Constant:
     """One rate throughout. 1e-3 is Adam's default (arXiv 1412.6980)."""
 
-    rate: float = 1e-3
+    rate: Annotated[float, Interval("(0, inf)")] = 1e-3
     """of every update"""
     clock: Clock = "run"
     """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
-        check(self, rate="(0, inf)")
+        check(self)
 
     def at(self, update: int, total: int) -> float:
         """The rate of update `update` (from 0) of `total`."""
@@ -32,15 +32,15 @@ class Constant:
 class Linear:
     """A straight line from `rate` to `end`. 6.25e-5 -> 1e-6 is the NaP paper's single-task Rainbow schedule (by a secondary source)."""
 
-    rate: float = 1e-3
+    rate: Annotated[float, Interval("(0, inf)")] = 1e-3
     """of the first update"""
-    end: float = 0.0
+    end: Annotated[float, Interval("[0, inf)")] = 0.0
     """rate that would be reached after the last update"""
     clock: Clock = "run"
     """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
-        check(self, rate="(0, inf)", end="[0, inf)")
+        check(self)
 
     def at(self, update: int, total: int) -> float:
         """The rate of update `update` (from 0) of `total`."""
@@ -55,19 +55,19 @@ class WarmupCosine:
     times DQN Zoo's Rainbow rate, so sweep it beside 6.25e-5).
     """
 
-    start: float = 1e-8
+    start: Annotated[float, Interval("[0, inf)")] = 1e-8
     """of the first update"""
-    rate: float = 6.25e-4
+    rate: Annotated[float, Interval("(0, inf)")] = 6.25e-4
     """the peak"""
-    end: float = 1e-6
+    end: Annotated[float, Interval("[0, inf)")] = 1e-6
     """rate that would be reached after the last update"""
-    warmup: int = 1000
+    warmup: Annotated[int, Interval("[0, inf)")] = 1000
     """updates of the warm-up"""
     clock: Clock = "visit"
     """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
-        check(self, start="[0, inf)", rate="(0, inf)", end="[0, inf)", warmup="[0, inf)")
+        check(self)
 
     def at(self, update: int, total: int) -> float:
         """The rate of update `update` (from 0) of `total`."""
@@ -84,19 +84,19 @@ class Cyclic:
     Restarts come after `period` updates, then after `growth` times as many, and so on, whatever the tasks do. The period is ours.
     """
 
-    rate: float = 1e-3
+    rate: Annotated[float, Interval("(0, inf)")] = 1e-3
     """of the first update of every cosine"""
-    end: float = 0.0
+    end: Annotated[float, Interval("[0, inf)")] = 0.0
     """rate that would be reached after its last"""
-    period: int = 10_000
+    period: Annotated[int, Interval("[1, inf)")] = 10_000
     """updates of the first cosine"""
-    growth: int = 1
+    growth: Annotated[int, Interval("[1, inf)")] = 1
     """how many times longer each cosine is than the one before; the paper also doubles"""
     clock: Clock = "run"
     """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
-        check(self, rate="(0, inf)", end="[0, inf)", period="[1, inf)", growth="[1, inf)")
+        check(self)
 
     def at(self, update: int, total: int) -> float:
         """The rate of update `update` (from 0) of `total`."""
@@ -118,21 +118,21 @@ class Rewarm:
     and numbers are ours.
     """
 
-    rate: float = 1e-4
+    rate: Annotated[float, Interval("(0, inf)")] = 1e-4
     """where it is not raised"""
     updates: tuple[int, ...] = (0,)
     """where the rate begins to rise"""
-    factor: float = 10.0
+    factor: Annotated[float, Interval("[1, inf)")] = 10.0
     """how many times as high it gets"""
-    warmup: int = 1000
+    warmup: Annotated[int, Interval("[0, inf)")] = 1000
     """updates of the rise"""
-    decay: int = 50_000
+    decay: Annotated[int, Interval("[1, inf)")] = 50_000
     """updates of the fall"""
     clock: Clock = "visit"
     """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
-        check(self, rate="(0, inf)", factor="[1, inf)", warmup="[0, inf)", decay="[1, inf)")
+        check(self)
         check_updates(self, self.updates)
 
     def at(self, update: int, total: int) -> float:
@@ -161,7 +161,7 @@ class Recorded:
         Recorded(updates=tuple(int(row["updates"]) for row in rows), factors=tuple(lengths[0] / length for length in lengths))
     """
 
-    rate: float = 1e-3
+    rate: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what factors are multiplied with; Adam's default"""
     updates: tuple[int, ...] = (0,)
     """where there are factors, from 0"""
@@ -171,7 +171,7 @@ class Recorded:
     """where it begins: with the run, or with every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
-        check(self, rate="(0, inf)")
+        check(self)
         check_updates(self, self.updates)
         if len(self.factors) != len(self.updates):
             raise UsageError(f"Recorded: factors must be as many as updates, {len(self.updates)}, not {len(self.factors)}")

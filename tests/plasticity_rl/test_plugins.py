@@ -23,12 +23,12 @@ SHRINK = '''
 """Methods of somebody."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from plasticity_rl.checks import check
+from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions import ReDo
-from plasticity_rl.interventions.base import Evidence, Intervention, Layers, Refresh, State, select
-from plasticity_rl.networks.layers import Params
+from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, State
+from plasticity_rl.networks.layers import Layers, Params, select
 from plasticity_rl.optim.optimizers import Net
 
 
@@ -36,10 +36,10 @@ from plasticity_rl.optim.optimizers import Net
 class Shrink(Intervention):
     """Multiply every hidden weight by `factor` after every update (Nobody 2020, arXiv 2001.00001)."""
 
-    factor: float = 0.999
+    factor: Annotated[float, Interval("(0, 1]")] = 0.999
 
     def __post_init__(self) -> None:
-        check(self, factor="(0, 1]")
+        check(self)
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
         return params | {layer.weight: self.factor * params[layer.weight] for layer in select(layers, "hidden")}, state
