@@ -13,7 +13,7 @@ from agents.heads import Categorical, Quantiles, Scalar, ValueHead
 from agents.loops.replay import ReplayLoop
 from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks.layers import Ends, Params
+from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network, midpoints
 from plasticity_rl.records.checkpoint import Event, Snapshot
 
@@ -78,7 +78,7 @@ class DQN:
     noise: Annotated[float | None, Interval("(0, inf)")] = None
     """sigma0 of noisy last hidden layers and heads; 0.5 in Fortunato et al., 0.1 in DQN Zoo's Rainbow, with no epsilon beside it"""
 
-    learns_from: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     samples: ClassVar[bool] = False
     bears_lag: ClassVar[bool] = True  # replay holds what older policies did anyway
 
@@ -107,12 +107,12 @@ class DQN:
             return Scalar()
         return Quantiles(self.fractions) if self.value == "iqn" else Categorical(self.atoms, self.limit, whole=self.value == "c51")
 
-    def ends(self, benchmark: Any) -> Ends:
+    def ends(self, benchmark: Any) -> HeadSpec:
         """The network's heads."""
         size, actions = self.head.outputs, benchmark.outputs
         heads = (("value", size), ("advantage", size * actions)) if self.dueling else (("head", size * actions),)
         tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
-        return Ends(heads, streams=self.dueling, noise=self.noise, cosines=COSINES if self.value == "iqn" else 0, tasks=tasks)
+        return HeadSpec(heads, streams=self.dueling, noise=self.noise, cosines=COSINES if self.value == "iqn" else 0, tasks=tasks)
 
     def outputs(self, network: Network, params: Params, inputs: Tensor, given: dict[str, Tensor]) -> Tensor:
         """Of ONE network: (batch, actions, outputs of the head), or (batch, K, actions, 1) of quantiles; `given` as for Network.apply."""

@@ -12,7 +12,7 @@ from agents.loops.rollout import RolloutLoop, Unroll, refuse_shapes, refuse_visi
 from agents.policies import entropy, log_probability, sample
 from plasticity_rl.checks import Interval, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks.layers import Ends, Params
+from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.checkpoint import Event, Snapshot
 
@@ -42,7 +42,7 @@ class IMPALA:
     critic: Annotated[float, Interval("[0, inf)")] = 0.5
     """weight of half the value's squared error"""
 
-    learns_from: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     bears_lag: ClassVar[bool] = True  # V-trace corrects for it
     queued: ClassVar[bool] = True
     samples: ClassVar[bool] = True
@@ -58,10 +58,10 @@ class IMPALA:
         """Raises UsageError where nothing could be learned in a visit."""
         refuse_visits(self, benchmark)
 
-    def ends(self, benchmark: Any) -> Ends:
+    def ends(self, benchmark: Any) -> HeadSpec:
         """A head of logits and one of the value."""
         tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
-        return Ends((("policy", benchmark.outputs), ("value", 1)), tasks=tasks)
+        return HeadSpec((("policy", benchmark.outputs), ("value", 1)), tasks=tasks)
 
     def prepare(self, unroll: Unroll) -> Unroll:
         """Nothing: targets need the policy as it is when it learns."""

@@ -13,7 +13,7 @@ from agents.loops.rollout import RolloutLoop, Unroll, refuse_shapes, refuse_visi
 from agents.policies import entropy, log_probability, sample
 from plasticity_rl.checks import Interval, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks.layers import Ends, Params
+from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.checkpoint import Event, Snapshot
 
@@ -48,7 +48,7 @@ class PPO:
     critic: Annotated[float, Interval("[0, inf)")] = 0.5
     """weight of the value's loss"""
 
-    learns_from: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     queued: ClassVar[bool] = False
     samples: ClassVar[bool] = True
     separable: ClassVar[bool] = False  # advantages are centred over the minibatch
@@ -62,10 +62,10 @@ class PPO:
         """Raises UsageError where nothing could be learned in a visit."""
         refuse_visits(self, benchmark)
 
-    def ends(self, benchmark: Any) -> Ends:
+    def ends(self, benchmark: Any) -> HeadSpec:
         """A head of logits and one of the value."""
         tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
-        return Ends((("policy", benchmark.outputs), ("value", 1)), tasks=tasks)
+        return HeadSpec((("policy", benchmark.outputs), ("value", 1)), tasks=tasks)
 
     def prepare(self, unroll: Unroll) -> Unroll:
         """Adds `advantages`, and `goals` of the values."""

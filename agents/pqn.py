@@ -12,7 +12,7 @@ from agents.data.rewards import Rewards
 from agents.loops.rollout import RolloutLoop, Unroll, refuse_shapes, refuse_visits
 from plasticity_rl.checks import Interval, check
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks.layers import Ends, Params
+from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.checkpoint import Event, Snapshot
 
@@ -47,7 +47,7 @@ class PQN:
     evaluation_epsilon: Annotated[float, Interval("[0, 1]")] = 0.0
     """chance of a random action in evaluations"""
 
-    learns_from: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     queued: ClassVar[bool] = False
     samples: ClassVar[bool] = False
     separable: ClassVar[bool] = True
@@ -60,9 +60,9 @@ class PQN:
         """Raises UsageError where nothing could be learned in a visit."""
         refuse_visits(self, benchmark)
 
-    def ends(self, benchmark: Any) -> Ends:
+    def ends(self, benchmark: Any) -> HeadSpec:
         """One head, of action values."""
-        return Ends((("head", benchmark.outputs),), tasks=len(benchmark.names) if benchmark.heads == "per-task" else 1)
+        return HeadSpec((("head", benchmark.outputs),), tasks=len(benchmark.names) if benchmark.heads == "per-task" else 1)
 
     def prepare(self, unroll: Unroll) -> Unroll:
         """Adds `goals`, the returns to learn; `values` are the largest at the time of acting."""

@@ -40,7 +40,7 @@ class Supervised:
     high: float = 10.0
     """the last; all the benchmark's numbers must lie between"""
 
-    learns_from: ClassVar[str] = "labels"
+    supervision: ClassVar[str] = "labels"
     separable: ClassVar[bool] = True
     """is the loss a mean of losses of single examples?"""
 

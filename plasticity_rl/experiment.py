@@ -58,7 +58,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.agent.learns_from != self.benchmark.teaches:
+        if self.agent.supervision != self.benchmark.supervision:
             raise UsageError(
                 f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "
                 f"{self.benchmark.teaches}"
@@ -72,7 +72,7 @@ class Experiment:
         norms = {self.network.norm, *(each.build().get("norm") for each in self.chain)}
         if found := sorted(norms & {"batch", "batch-mean"}):
             name = type(self.agent).__name__
-            if self.agent.learns_from == "rewards":
+            if self.agent.supervision == "rewards":
                 raise UsageError(
                     f"{name} acts on other batches than it learns from, and with norm={found[0]} outputs depend on the batch; "
                     "take layer or rms"
@@ -87,7 +87,7 @@ class Experiment:
                 raise UsageError("free_running is of remote actors, and actors is 0")
             return
         name = type(self.agent).__name__
-        if self.agent.learns_from != "rewards":
+        if self.agent.supervision != "rewards":
             raise UsageError(f"{name} does not act, and has no use for actors")
         if self.agent.environments % self.actors:
             raise UsageError(f"{name}: {self.agent.environments} environments cannot be shared equally by {self.actors} actors")

@@ -18,7 +18,6 @@ from plasticity_rl.interventions import (
     Churn,
     ContinualBackprop,
     CReLU,
-    Evidence,
     FanIn,
     FeatureNorm,
     FeatureTrustRegion,
@@ -41,6 +40,7 @@ from plasticity_rl.interventions import (
     Powerprop,
     ReDo,
     Refresh,
+    RefreshContext,
     Reset,
     RMSNorm,
     SafeAdam,
@@ -56,8 +56,8 @@ from plasticity_rl.interventions import (
     WeightDecay,
     assemble,
 )
-from plasticity_rl.interventions.base import Seen, State
-from plasticity_rl.networks.layers import Block, Conv, Dense, Ends, Params, Stage
+from plasticity_rl.interventions.base import State, UpdateContext
+from plasticity_rl.networks.layers import Block, Conv, Dense, HeadSpec, Params, Stage
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature, NetworkSpec
 from plasticity_rl.optim.optimizers import Adam, Net
@@ -135,11 +135,11 @@ class Small(NetworkSpec):
         return (Conv(6, 3, 2), Dense(8))
 
 
-EVERYTHING = Ends((("value", 1), ("advantage", 2)), streams=True, noise=0.5, cosines=4, tasks=2)
+EVERYTHING = HeadSpec((("value", 1), ("advantage", 2)), streams=True, noise=0.5, cosines=4, tasks=2)
 NUMBERS = 2 * (24 + 8) + (8 + 1 * 2) + (8 + 2 * 2)  # of noise: into and out of two last hidden layers of `Small`, and of two heads
 FRACTIONS = 3
 
-SPECS: dict[str, tuple[NetworkSpec, tuple[int, ...], int | Ends]] = {
+SPECS: dict[str, tuple[NetworkSpec, tuple[int, ...], int | HeadSpec]] = {
     "mlp": (MLP(width=8, depth=3), (5,), OUTPUTS),
     "nature": (Nature(width=16), (4, 44, 44), OUTPUTS),
     "residual": (Residual(), (3, 8, 8), OUTPUTS),
@@ -233,12 +233,12 @@ def batches(kind: str, members: int, count: int, seed: int = 0) -> list[dict[str
     return [batch() for _ in range(count)]
 
 
-def seen(network: Network, batch: dict[str, torch.Tensor] | None = None, draw: torch.Generator | None = None) -> Seen:
+def seen(network: Network, batch: dict[str, torch.Tensor] | None = None, draw: torch.Generator | None = None) -> UpdateContext:
     """What an update of one network sees on a batch of one member, or on one of its own; noise where there is something to draw from."""
     inputs = torch.randn(BATCH, *network.inputs, generator=generator(8)) if batch is None else batch["inputs"]
     task = None if batch is None else batch.get("task")
     noise = {} if draw is None else {name: torch.randn(shape, generator=draw) for name, shape in network.shapes.items()}
-    return Seen(lambda params, raw=False: network.apply(params, inputs, task=task, raw=raw), noise)
+    return UpdateContext(lambda params, raw=False: network.apply(params, inputs, task=task, raw=raw), noise)
 
 
 def copies(learner: Learner) -> dict[str, torch.Tensor]:
@@ -277,9 +277,9 @@ def deaden(network: Network, params: Params, units: dict[str, tuple[int, ...]]) 
     return params
 
 
-def evidence_for(network: Network, net: Net, seed: int = 9) -> Evidence:
+def evidence_for(network: Network, net: Net, seed: int = 9) -> RefreshContext:
     x = torch.randn(BATCH, *network.inputs, generator=generator(seed))
-    return Evidence(network.init(generator(seed + 1)), network.apply(net.params, x)[1])
+    return RefreshContext(network.init(generator(seed + 1)), network.apply(net.params, x)[1])
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:

@@ -47,7 +47,7 @@ class Late(OnRay):
         return super()._roomy()
 
 
-class Seen(Crew):
+class UpdateContext(Crew):
     """Notes where the unrolls that are learned from were played."""
 
     def __init__(self, stage: Late) -> None:
@@ -81,13 +81,13 @@ def add(cluster: Cluster) -> Any:
     return cluster.add_node(num_cpus=1, object_store_memory=STORE)
 
 
-def replay_loop() -> tuple[ReplayLoop, Seen]:
+def replay_loop() -> tuple[ReplayLoop, UpdateContext]:
     """A learner with two free-running actors, and where they come from."""
     agent = DQN(environments=ENVIRONMENTS, batch=2, train_every=1024, replay=4000, min_replay=64, unroll=UNROLL, target_every=10)
     numbers: Any = dict(actors=2, members=1, free_running=True, checkpoint_every=2560, diagnose_every=10**6)
     made = Experiment(Stub(0.0), agent, MLP(width=WIDTH, depth=1), SGD(), Constant(), **numbers)
     loop = ReplayLoop(agent, made, "cpu", False)
-    loop.crew = crew = Seen(Late(made, False, loop.bootstraps))
+    loop.crew = crew = UpdateContext(Late(made, False, loop.bootstraps))
     return loop, crew
 
 

@@ -86,7 +86,7 @@ class Counted:
     """`Counting` as a benchmark of one visit."""
 
     frames: int
-    teaches: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     frame: ClassVar[tuple[int, ...]] = (1,)
     dtype: ClassVar[str] = "float32"
     stack: ClassVar[int] = 4

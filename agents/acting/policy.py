@@ -15,7 +15,7 @@ from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.compilation import compiled
-from plasticity_rl.training.lift import in_turn, lift
+from plasticity_rl.training.lift import chunked, lift
 
 
 def lifted_act(agent: Any, network: Network, at_once: int, compile: bool, judged: bool = False) -> Callable[..., dict[str, Tensor]]:
@@ -30,7 +30,7 @@ def lifted_act(agent: Any, network: Network, at_once: int, compile: bool, judged
 
     act = lift(one, in_dims=(0, 0, 0, None))
     act = compiled(act) if compile else act
-    return in_turn(act, at_once, shared=1)
+    return chunked(act, at_once, shared=1)
 
 
 def draw(chance: Chance, agent: Any, network: Network, outputs: int, at: int, environments: int, suffix: str = "") -> dict[str, Tensor]:

@@ -19,10 +19,10 @@ EIGENVALUES = 3
 class Curvature:
     """Measured at every `curvature_every`-th update; one member after the other, for some of it takes many copies of a network."""
 
-    def __init__(self, learner: Learner, preferences: Callable[..., Tensor], tops: tuple[str, ...], experiment: Experiment) -> None:
-        self._learner, self._preferences, self._tops = learner, preferences, tops
+    def __init__(self, learner: Learner, preferences: Callable[..., Tensor], penultimate: tuple[str, ...], experiment: Experiment) -> None:
+        self._learner, self._preferences, self._tops = learner, preferences, penultimate
         self._every, self._separable = experiment.curvature_every, experiment.agent.separable
-        self._apart = tuple(layer for layer in own_units(learner.network.layers) if layer.name in tops)
+        self._apart = tuple(layer for layer in own_units(learner.network.layers) if layer.name in penultimate)
 
     def due(self, number: int) -> bool:
         """Is update `number`, from 1, to be measured?"""

@@ -10,7 +10,7 @@ Found = dict[str, Tensor]
 Moments = dict[str, units.Moments]
 
 
-def of_features(features: Params, raw: Params, bounded: tuple[str, ...], tops: tuple[str, ...]) -> Found:
+def of_features(features: Params, raw: Params, bounded: tuple[str, ...], penultimate: tuple[str, ...]) -> Found:
     """Units of every hidden layer, (samples, units) after and before the activation, and ranks of the layers `tops`, which heads read: a
     decomposition of every layer would take longer than the updates. `bounded` names the layers that can saturate."""
     found: Found = {}
@@ -25,7 +25,7 @@ def of_features(features: Params, raw: Params, bounded: tuple[str, ...], tops: t
         found[f"preactivation_variance/{layer}"] = moments.variance.mean()
         if layer in bounded:
             found[f"saturated_fraction/{layer}"] = units.saturated_fraction(outputs)
-    for top in tops:
+    for top in penultimate:
         found |= {f"{name}/{top}": rank for name, rank in ranks.ranks(features[top]).items()}
     return found
 

@@ -87,12 +87,12 @@ class Probing:
     def _heads(self, visit: int) -> int:
         """Whose heads answer."""
         benchmark = self._experiment.benchmark
-        return benchmark.names.index(benchmark.visits()[visit].task) if benchmark.teaches == "rewards" else 0
+        return benchmark.names.index(benchmark.visits()[visit].task) if benchmark.supervision == "rewards" else 0
 
     def _visits(self, visit: int) -> dict[str, int]:
         """Which visits' tasks are to be learned: none in a game, whose data must be played for."""
         benchmark = self._experiment.benchmark
-        if benchmark.teaches != "labels":
+        if benchmark.supervision != "labels":
             return {}
         there = {"first": 0} | ({"next": visit + 1} if visit + 1 < len(benchmark.visits()) else {})
         return {task: there[task] for task in self._tasks if task in there}

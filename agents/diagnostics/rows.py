@@ -18,10 +18,10 @@ from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.metrics import finite
 from plasticity_rl.metrics.norms import GRADIENT
 from plasticity_rl.metrics.units import moments
-from plasticity_rl.networks.layers import Params, tops
+from plasticity_rl.networks.layers import Params, penultimate
 from plasticity_rl.records.folder import Metric, Picture
 from plasticity_rl.training.learner import Batch, Learner, sizes
-from plasticity_rl.training.lift import copied, in_turn, lift
+from plasticity_rl.training.lift import chunked, copied, lift
 
 COSTS = ("updates_per_second", "memory_mb")  # what no two runs share
 HELD = 256  # examples by which a network is compared with the one that its visit began with; ours
@@ -43,9 +43,9 @@ class Diagnostics:
         self._last = time.monotonic(), learner.ticks["update"]
         self._before: Params = {}
         layers = learner.network.layers
-        self._tops = tuple(top.name for top in tops(layers))
+        self._tops = tuple(top.name for top in penultimate(layers))
         self._bounded = tuple(layer.name for layer in layers if layer.activation == "tanh")
-        self._sampled: bool | None = agent.samples if agent.learns_from == "rewards" else None
+        self._sampled: bool | None = agent.samples if agent.supervision == "rewards" else None
         self._agent = agent
         self._then: tuple[Params, measures.Moments] | None = None  # what the visit's first network says of the held batch, once asked
         self._curvature = Curvature(learner, self._preferences, self._tops, experiment)
@@ -143,7 +143,7 @@ class Diagnostics:
             earlier = lift(self._agent.judge)(self._seen(self._before, self._held)[0])["preferences"]
             found |= lift(measures.of_update)(earlier, preferences)
         found |= {name: value for name, value in reported.items() if "/" in name}
-        found |= in_turn(lift(self._of_gradient), learner.at_once)(self._untrained, learner.network.low(self._untrained), batch, *extras)
+        found |= chunked(lift(self._of_gradient), learner.at_once)(self._untrained, learner.network.low(self._untrained), batch, *extras)
         for name, count in learner.work.items():
             found[name] = count.clone()
             count.zero_()
@@ -152,7 +152,7 @@ class Diagnostics:
     def _seen(self, params: Params, inputs: Tensor) -> tuple[Tensor, Params]:
         """Outputs, and units before their activation, all of them numbers."""
         apply = lift(lambda params, inputs, task: self._learner.network.apply(params, inputs, task=task, raw=True))
-        outputs, raw = in_turn(apply, self._learner.at_once)(params, inputs, self._task)
+        outputs, raw = chunked(apply, self._learner.at_once)(params, inputs, self._task)
         for layer, units in raw.items():
             finite(layer, units)
         return outputs, raw

@@ -89,7 +89,7 @@ class Atari:
 
     frame: ClassVar[tuple[int, ...]] = (84, 84)
     dtype: ClassVar[Dtype] = "uint8"
-    teaches: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
     frame_skip: ClassVar[int] = FRAME_SKIP
     stack: ClassVar[int] = 4

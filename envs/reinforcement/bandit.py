@@ -44,7 +44,7 @@ class Bandit:
     stack: ClassVar[int] = 1
     frame_skip: ClassVar[int] = 1
     life_loss: ClassVar[bool] = False
-    teaches: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ class Games(Protocol):
     What stands here holds in all tasks alike: an observation, an action and a frame are of one kind throughout.
     """
 
-    teaches: ClassVar[str]
+    supervision: ClassVar[str]
     """rewards: what an agent learns from"""
     unit: ClassVar[str]
     """frames: what budgets count"""

@@ -46,7 +46,7 @@ class Control:
     dtype: ClassVar[Dtype] = "float32"
     stack: ClassVar[int] = 1
     frame_skip: ClassVar[int] = 1
-    teaches: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
 
     def __post_init__(self) -> None:

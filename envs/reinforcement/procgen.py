@@ -48,7 +48,7 @@ class Procgen:
     dtype: ClassVar[Dtype] = "uint8"
     stack: ClassVar[int] = 1
     frame_skip: ClassVar[int] = 1
-    teaches: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
 
     def __post_init__(self) -> None:

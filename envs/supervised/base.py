@@ -54,7 +54,7 @@ class Tasks(ABC):
     draw: Literal["uniform", "passes"] = "uniform"
     """each example of a batch drawn from all that are learned from; or pass after pass through them, each in an order of its own"""
 
-    teaches: ClassVar[str] = "labels"
+    supervision: ClassVar[str] = "labels"
     unit: ClassVar[str] = "updates"
     noun: ClassVar[str] = "task"
     """what tasks are called, before their number"""

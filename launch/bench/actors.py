@@ -38,7 +38,7 @@ class Stub:
     """Frames of noise whose steps take `seconds`, asleep."""
 
     seconds: float = 0.005
-    teaches: ClassVar[str] = "rewards"
+    supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
     frame: ClassVar[tuple[int, ...]] = (84, 84)
     dtype: ClassVar[str] = "uint8"

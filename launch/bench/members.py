@@ -19,7 +19,7 @@ from rich.table import Table
 from launch.bench.update import ours, plain
 from launch.run.runner import THREADS, machine
 from plasticity_rl.networks.specs import MLP
-from plasticity_rl.training.learner import AHEAD
+from plasticity_rl.training.learner import MAX_FUSED_UPDATES
 
 ROUNDS = 5
 UPDATES = 20_000  # of a network in the demo: twenty tasks of 1,000
@@ -39,8 +39,8 @@ def measure(sizes: Sequence[int], seconds: float, device: str) -> None:
             threads = THREADS if MLP().shares_well(size) else 1
             with console.status(f"{size} members: compiling"):
                 torch.set_num_threads(threads)  # which a compiled update is made for
-                row = ours(size, (), True, device, AHEAD)
-                ways[f"{size} members"] = timed(row, size * AHEAD, threads, device), threads
+                row = ours(size, (), True, device, MAX_FUSED_UPDATES)
+                ways[f"{size} members"] = timed(row, size * MAX_FUSED_UPDATES, threads, device), threads
         speeds: dict[str, list[float]] = {way: [] for way in ways}
         for turn in range(ROUNDS):
             for way, (window, _) in ways.items():

@@ -89,7 +89,7 @@ def _experiment(run: Path, member: int, task: str | None, episodes: int, steps: 
         if not low <= value <= high:
             raise UsageError(f"{name} must lie in [{low}, {high}], not {value}")
     experiment = Experiment.from_json(read_spec(run).experiment)
-    if experiment.benchmark.teaches != "rewards":
+    if experiment.benchmark.supervision != "rewards":
         raise UsageError(f"{run} learned from {type(experiment.benchmark).__name__}, where there is nothing to play")
     if not 0 <= member < experiment.members:
         raise UsageError(f"no member {member} in {run}; did you mean {min(max(member, 0), experiment.members - 1)}?")

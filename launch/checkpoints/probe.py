@@ -77,7 +77,7 @@ def probe(
     console.print("Above 1, the run's networks learn less than untrained ones; intervals are of 95%, over members.", soft_wrap=True)
     absent = [task for task in TASKS if task in chosen and task not in outcomes]
     if absent:
-        told = "it is the last visit" if experiment.benchmark.teaches == "labels" else "a game's data must be played for"
+        told = "it is the last visit" if experiment.benchmark.supervision == "labels" else "a game's data must be played for"
         console.print(f"not probed: {' and '.join(absent)} task ({told})")
     console.print(str(table), soft_wrap=True)
     return outcomes
@@ -100,7 +100,7 @@ def read_learner(experiment: Experiment, snapshot: Snapshot, device: str) -> Lea
 def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -> torch.Tensor:
     """The latest of the run, (S, n, *shape): of its stream, of its replay, or else the batch last learned from."""
     benchmark, agent, visit = experiment.benchmark, experiment.agent, learner.ticks["task"]
-    if benchmark.teaches == "labels":
+    if benchmark.supervision == "labels":
         begun = sum(each.budget for each in benchmark.visits()[:visit])
         return seen_of_stream(experiment, learner.device, visit, learner.ticks["update"] - begun)
     if snapshot.facts.get("written", 0) > 1:

@@ -61,7 +61,7 @@ def facts(word: str) -> Facts:
 
 
 def passes_again(made: type) -> bool:
-    """Does its code, or a function beside it, use `seen.apply`, which costs a further forward pass in every update?"""
+    """Does its code, or a function beside it, use `context.apply`, which costs a further forward pass in every update?"""
     from plasticity_rl.interventions import Intervention
 
     owners = [each for each in made.__mro__ if issubclass(each, Intervention) and each.__module__ != Intervention.__module__]
@@ -70,7 +70,7 @@ def passes_again(made: type) -> bool:
         names = {each.__name__ for each in owners if each.__module__ == module}
         body = ast.parse(inspect.getsource(sys.modules[module])).body
         nodes += [inner for node in body if not isinstance(node, ast.ClassDef) or node.name in names for inner in ast.walk(node)]
-    return any(isinstance(node, ast.Attribute) and ast.unparse(node) == "seen.apply" for node in nodes)
+    return any(isinstance(node, ast.Attribute) and ast.unparse(node) == "context.apply" for node in nodes)
 
 
 def spec_line(made: Any) -> str:

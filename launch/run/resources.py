@@ -68,7 +68,7 @@ def _of_one(experiment: Experiment) -> Need:
     if hasattr(agent, "replay"):
         store = make_replay(agent, games, 1, "meta").nbytes
         networks += sum(tensor.nbytes for tensor in learner.net.params.values())  # the target network
-    elif games.teaches == "rewards":
+    elif games.supervision == "rewards":
         store = make_frames(agent, games, 1, "meta").nbytes
     return Need(store, networks, checkpoint_size(experiment))
 

@@ -21,7 +21,7 @@ LEAST = ("run", "benchmark", "updates/s", "left", "seed", "last score")
 STILL = 300.0  # seconds without a new row, after which a run counts as still: a leg of evaluations may take as long
 
 
-class Seen(NamedTuple):
+class UpdateContext(NamedTuple):
     """A run at one moment."""
 
     state: str
@@ -38,7 +38,7 @@ class Seen(NamedTuple):
     """it failed, or cannot be read"""
 
 
-def look(run: Path, spec: Spec, now: float) -> Seen:
+def look(run: Path, spec: Spec, now: float) -> UpdateContext:
     """What a run's folder says of it."""
     path = run / "scores.csv"
     rows, problems = newest_rows(path, Score)
@@ -50,15 +50,15 @@ def look(run: Path, spec: Spec, now: float) -> Seen:
     done = (rows[-1].updates if spec.unit == "updates" else rows[-1].frames) / total if rows else 0.0
     why = failure(run)
     if problems:
-        return Seen("unreadable", min(done, 1.0), score, updates, at, problems[0])
+        return UpdateContext("unreadable", min(done, 1.0), score, updates, at, problems[0])
     if is_done(run):
-        return Seen("done", 1.0, score, updates, at) if rows else _unreadable("scores.csv has no rows")
+        return UpdateContext("done", 1.0, score, updates, at) if rows else _unreadable("scores.csv has no rows")
     state = "failed" if why is not None else "waits" if not rows else "runs" if now - at < STILL else "still"
-    return Seen(state, min(done, 1.0), score, updates, at, why)
+    return UpdateContext(state, min(done, 1.0), score, updates, at, why)
 
 
-def _unreadable(why: str) -> Seen:
-    return Seen("unreadable", 0.0, None, 0, 0.0, why)
+def _unreadable(why: str) -> UpdateContext:
+    return UpdateContext("unreadable", 0.0, None, 0, 0.0, why)
 
 
 class Watch:
@@ -69,11 +69,11 @@ class Watch:
         self._folder = folder
         self._specs: dict[Path, Spec] = {}
         self._runs: set[Path] = set()
-        self._first: dict[Path, Seen] = {}
+        self._first: dict[Path, UpdateContext] = {}
         if not find_runs(folder):
             raise UsageError(f"no runs below {folder}")
 
-    def look(self, now: float) -> dict[Path, Seen]:
+    def look(self, now: float) -> dict[Path, UpdateContext]:
         """Every run there is by now, and those that were there before."""
         there = set(find_runs(self._folder))
         self._runs |= there
@@ -84,7 +84,7 @@ class Watch:
                 self._first[run] = each
         return seen
 
-    def _look(self, run: Path, now: float) -> Seen:
+    def _look(self, run: Path, now: float) -> UpdateContext:
         try:
             spec = self._specs[run] = self._specs.get(run) or read_spec(run)
             return look(run, spec, now)
@@ -93,7 +93,7 @@ class Watch:
         except OSError as error:
             return _unreadable(f"{error.filename}: {error.strerror}")
 
-    def speed(self, run: Path, seen: Seen) -> tuple[float | None, float | None]:
+    def speed(self, run: Path, seen: UpdateContext) -> tuple[float | None, float | None]:
         """Updates a second, and seconds left, where two looks tell."""
         first = self._first[run]
         if seen.state != "runs" or seen.at <= first.at or seen.done <= first.done:
@@ -101,7 +101,7 @@ class Watch:
         took = seen.at - first.at
         return (seen.updates - first.updates) / took, (1 - seen.done) * took / (seen.done - first.done)
 
-    def table(self, seen: dict[Path, Seen], width: int) -> Table:
+    def table(self, seen: dict[Path, UpdateContext], width: int) -> Table:
         """A row for each run, and what they come to together."""
         letters = shortest([run.name for run in seen])
         columns: dict[str, list[str]] = {

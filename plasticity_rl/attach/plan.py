@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from plasticity_rl.attach.module_params import bare_layers, check_renewable, renewed
 from plasticity_rl.attach.optimizer_state import SLOTS, Memory
 from plasticity_rl.checks import UsageError, check_repeats, choose
-from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
+from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.networks.layers import Layer, Layers, Params
 from plasticity_rl.networks.trace import Watch, Wiring, check_layers, flat, run, trace
@@ -145,7 +145,7 @@ class Plan:
         total = torch.zeros((), device=self._device)
         for each, state in zip(self.chain, self.states, strict=True):
             if _overrides(each, "penalty"):
-                total = total + each.penalty(dict(self.params), state, self.layers, Seen(self._look, {}))
+                total = total + each.penalty(dict(self.params), state, self.layers, UpdateContext(self._look, {}))
         return total
 
     @torch.no_grad()
@@ -153,8 +153,8 @@ class Plan:
         """To be called after every step of the optimizer, before gradients are set to zero. Returns the interventions that refreshed."""
         for index, each in enumerate(self.chain):
             if _overrides(each, "after_step"):
-                net, seen = self._net(), Seen(self._look, self._noise(index) if each.noisy else {})
-                self._write(index, net, *each.after_step(net, self.states[index], self._grads(), self.layers, seen))
+                net, context = self._net(), UpdateContext(self._look, self._noise(index) if each.noisy else {})
+                self._write(index, net, *each.after_step(net, self.states[index], self._grads(), self.layers, context))
         self._project()
         return self._tick("update")
 
@@ -310,7 +310,7 @@ class Plan:
             fresh = self.fresh(type(each).__name__, self._occurrence(index), clock, self.ticks[clock]) if each.renews else {}
             net = self._net()
             features = {} if self.batch is None or not each.traced else self._look(net.params)[1]
-            self._write(index, net, *each.refresh(net, self.states[index], Evidence(fresh, features), self.layers))
+            self._write(index, net, *each.refresh(net, self.states[index], RefreshContext(fresh, features), self.layers))
         if due:
             self._project()
         return tuple(each for _, each in due)

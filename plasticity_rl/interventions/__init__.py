@@ -4,9 +4,9 @@ What is no method of its own: width and depth, fields of a network; categorical 
 and hl-gauss; `value` of DQN: c51, two-hot and iqn); optimizers and learning-rate schedules, optimizers.py and schedules.py.
 """
 
-from plasticity_rl.interventions.base import Evidence as Evidence
 from plasticity_rl.interventions.base import Intervention as Intervention
 from plasticity_rl.interventions.base import Refresh as Refresh
+from plasticity_rl.interventions.base import RefreshContext as RefreshContext
 from plasticity_rl.interventions.batch_mean_norm import BatchMeanNorm as BatchMeanNorm
 from plasticity_rl.interventions.batch_norm import BatchNorm as BatchNorm
 from plasticity_rl.interventions.born_again import BornAgain as BornAgain

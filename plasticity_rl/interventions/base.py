@@ -15,7 +15,7 @@ from plasticity_rl.optim.optimizers import Net, Optimizer
 State = dict[str, Tensor]
 
 
-class Seen(NamedTuple):
+class UpdateContext(NamedTuple):
     """What an update looks at, of one network."""
 
     apply: Callable[..., tuple[Tensor, Params]]
@@ -25,7 +25,7 @@ class Seen(NamedTuple):
     """standard normal numbers of the parameters' shapes, its own and new in every update; empty unless the method is `noisy`"""
 
 
-class Evidence(NamedTuple):
+class RefreshContext(NamedTuple):
     """What a refresh may look at, of one network."""
 
     fresh: Params
@@ -77,11 +77,11 @@ class Intervention:
         refresh touches another method's state."""
         return {}
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
         """A scalar added to the loss."""
         return next(iter(params.values())).new_zeros(())
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
         """The network and the state after the optimizer's step along `grads`, in every update."""
         return net, state
 
@@ -121,7 +121,7 @@ class Refresh(Intervention, ABC):
         return tick % self.every == 0
 
     @abstractmethod
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         """The network, its optimizer's memory and the state after a refresh."""
 
     @property

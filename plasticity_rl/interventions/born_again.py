@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, UsageError, check
-from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import Layers, Params, select
 from plasticity_rl.optim.optimizers import Net
@@ -53,8 +53,8 @@ class BornAgain(Refresh):
         start = next(iter(params.values()))
         return {name: param.clone() for name, param in params.items()} | {"taught": start.new_zeros(())}
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
-        student, teacher = seen.apply(params)[0], seen.apply({name: state[name] for name in params})[0]
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
+        student, teacher = context.apply(params)[0], context.apply({name: state[name] for name in params})[0]
         if self.loss == "mse":
             distance = (student - teacher).square().mean()
         else:
@@ -62,9 +62,9 @@ class BornAgain(Refresh):
             distance = self.temperature**2 * F.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1).mean()
         return self.strength * state["taught"] * distance
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         masks = {name: torch.ones_like(param, dtype=torch.bool) for name, param in net.params.items()}
-        return overwrite(net, masks, evidence.fresh), net.params | {"taught": torch.ones_like(state["taught"])}
+        return overwrite(net, masks, context.fresh), net.params | {"taught": torch.ones_like(state["taught"])}
 
     @property
     def syncs_target(self) -> bool:

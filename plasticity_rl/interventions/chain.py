@@ -5,7 +5,7 @@ from typing import Any
 
 from plasticity_rl.checks import UsageError, check_repeats
 from plasticity_rl.interventions.base import Intervention, Refresh
-from plasticity_rl.networks.layers import Ends
+from plasticity_rl.networks.layers import HeadSpec
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import NetworkSpec
 from plasticity_rl.optim.optimizers import Optimizer
@@ -14,7 +14,7 @@ Chain = tuple[Intervention, ...]
 
 
 def assemble(
-    network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], ends: int | Ends
+    network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], ends: int | HeadSpec
 ) -> tuple[Network, Optimizer]:
     """The network and the optimizer that a chain makes of a spec, for one example of shape `inputs`; `ends` as for `NetworkSpec.build`.
 

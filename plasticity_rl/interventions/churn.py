@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
 
@@ -43,9 +43,9 @@ class Churn(Intervention):
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: torch.stack([param] * (self.lag + 1)) for name, param in params.items()}
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
-        now, then = seen.apply(params)[0], seen.apply({name: past[-1] for name, past in state.items()})[0]
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
+        now, then = context.apply(params)[0], context.apply({name: past[-1] for name, past in state.items()})[0]
         return self.strength * (now - then).square().mean()
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
         return net, {name: torch.cat([param.unsqueeze(0), state[name][:-1]]) for name, param in net.params.items()}

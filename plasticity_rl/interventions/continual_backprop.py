@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.recycling import check_recycled, recycle
 from plasticity_rl.networks.layers import Layer, Layers, Params, own_units
 from plasticity_rl.optim.optimizers import Net
@@ -65,8 +65,8 @@ class ContinualBackprop(Refresh):
             state[f"{layer.name}.owed"] = weight.new_zeros(())
         return state
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
-        features, state = seen.apply(net.params)[1], dict(state)
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
+        features, state = context.apply(net.params)[1], dict(state)
         for layer in own_units(layers):
             h, age = features[layer.name].reshape(-1, layer.copies, layer.units), state[f"{layer.name}.age"] + 1
             mean = self.decay * state[f"{layer.name}.mean"] + (1 - self.decay) * h.mean(0)
@@ -83,7 +83,7 @@ class ContinualBackprop(Refresh):
             state[f"{layer.name}.owed"] = owed + self.rate * ((age > self.maturity).sum() - owed.floor())
         return net, state
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         state, marked, moved = dict(state), {}, dict(net.params)
         for layer in own_units(layers):
             age, owed = state[f"{layer.name}.age"], state[f"{layer.name}.owed"]
@@ -96,7 +96,7 @@ class ContinualBackprop(Refresh):
                 state[f"{layer.name}.{part}"] = torch.where(replaced, 0.0, state[f"{layer.name}.{part}"])
             state[f"{layer.name}.owed"] = owed - owed.floor()
             marked[layer.name] = replaced
-        return recycle(net._replace(params=moved), evidence.fresh, marked, layers), state
+        return recycle(net._replace(params=moved), context.fresh, marked, layers), state
 
     def _grown(self, age: Tensor) -> Tensor:
         """1 - decay^age, what a running average of ones has grown to; 1 for units that are not born yet."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
 
@@ -50,10 +50,10 @@ class DASH(Refresh):
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: torch.zeros_like(params[name]) for name in _shrunk(layers)}
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
         return net, {name: (1 - self.alpha) * old + self.alpha * grads[name] for name, old in state.items()}
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         cosines = {name: _cosine(net.params[name], -gradient) for name, gradient in state.items()}
         shrunk = {name: net.params[name] * cosine.clamp(min=self.least).clamp(max=1.0) for name, cosine in cosines.items()}
         return net._replace(params=net.params | shrunk), state

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
-from plasticity_rl.networks.layers import Layers, Params, tops
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
+from plasticity_rl.networks.layers import Layers, Params, penultimate
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FeatureNorm(Intervention):
     def __post_init__(self) -> None:
         check(self)
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
-        features = seen.apply(params)[1]
-        names = features if self.where == "all" else [layer.name for layer in tops(layers)]
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
+        features = context.apply(params)[1]
+        names = features if self.where == "all" else [layer.name for layer in penultimate(layers)]
         return self.strength * torch.stack([features[name].square().mean() for name in names]).sum()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
-from plasticity_rl.networks.layers import Layers, Params, tops
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
+from plasticity_rl.networks.layers import Layers, Params, penultimate
 from plasticity_rl.optim.optimizers import Net
 
 
@@ -41,11 +41,11 @@ class FeatureTrustRegion(Intervention):
         start = next(iter(params.values()))
         return {name: param.clone() for name, param in params.items()} | {"updates": start.new_zeros((), dtype=torch.int64)}
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
-        now, then = seen.apply(params, raw=True)[1], seen.apply({name: state[name] for name in params}, raw=True)[1]
-        return self.coefficient * torch.stack([(now[layer.name] - then[layer.name]).square().mean() for layer in tops(layers)]).sum()
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
+        now, then = context.apply(params, raw=True)[1], context.apply({name: state[name] for name in params}, raw=True)[1]
+        return self.coefficient * torch.stack([(now[layer.name] - then[layer.name]).square().mean() for layer in penultimate(layers)]).sum()
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
         updates = state["updates"] + 1
         due = updates % self.every == 0
         return net, {name: torch.where(due, param, state[name]) for name, param in net.params.items()} | {"updates": updates}

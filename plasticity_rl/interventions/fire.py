@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.networks.layers import Layers, Part, select
 from plasticity_rl.optim.optimizers import Net
 
@@ -53,7 +53,7 @@ class FIRE(Refresh):
     def renews(self) -> bool:
         return False
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         names = [layer.weight for layer in select(layers, self.part)]
         return net._replace(params=net.params | {name: self._isometric(net.params[name]) for name in names}), state
 

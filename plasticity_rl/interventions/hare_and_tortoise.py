@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import torch
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
 
@@ -43,8 +43,8 @@ class HareAndTortoise(Refresh):
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: param.clone() for name, param in params.items()}
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
         return net, {name: self.decay * slow + (1 - self.decay) * net.params[name] for name, slow in state.items()}
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         return net._replace(params={name: state[name] for name in net.params}), state

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
-from plasticity_rl.networks.layers import Layers, Params, tops
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
+from plasticity_rl.networks.layers import Layers, Params, penultimate
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,14 @@ class InFeR(Intervention):
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         weights = {
             layer.name: (torch.rand(self.functions, layer.units, generator=generator) * 2 - 1).to(params[layer.weight]) * layer.units**-0.5
-            for layer in tops(layers)
+            for layer in penultimate(layers)
         }
         return {name: param.clone() for name, param in params.items()} | weights
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
-        now, birth = seen.apply(params)[1], seen.apply({name: state[name] for name in params})[1]
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
+        now, birth = context.apply(params)[1], context.apply({name: state[name] for name in params})[1]
         distances = [
-            ((now[layer.name] - self.beta * birth[layer.name]) @ state[layer.name].T).square().sum(-1).mean() for layer in tops(layers)
+            ((now[layer.name] - self.beta * birth[layer.name]) @ state[layer.name].T).square().sum(-1).mean()
+            for layer in penultimate(layers)
         ]
         return self.alpha * torch.stack(distances).sum()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params
 
 
@@ -36,6 +36,6 @@ class L2(Intervention):
     def traced(self) -> bool:
         return False
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
         names = params if self.decayed == "all" else [layer.weight for layer in layers]
         return self.strength * torch.stack([params[name].square().sum() for name in names]).sum()

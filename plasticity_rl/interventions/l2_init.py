@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params
 
 
@@ -35,5 +35,5 @@ class L2Init(Intervention):
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: param.clone() for name, param in params.items()}
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
         return self.strength * torch.stack([(param - state[name]).square().sum() for name, param in params.items()]).sum()

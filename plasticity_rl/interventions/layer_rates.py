@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params, select
 from plasticity_rl.optim.optimizers import Net, Optimizer
 from plasticity_rl.optim.schedules import check_updates
@@ -54,7 +54,7 @@ class LayerRates(Intervention):
         device = next(iter(params.values())).device
         return held | {name: torch.tensor(value, dtype=torch.get_default_dtype(), device=device) for name, value in numbers.items()}
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
         hidden, stepped = select(layers, "hidden"), {}
         own = state["factors"].view(-1, len(self.updates)).expand(len(hidden), -1)
         for layer, factors in zip(hidden, own, strict=True):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import Layer, Layers, Params, select
 from plasticity_rl.optim.optimizers import Net
@@ -41,7 +41,7 @@ class Layerwise(Refresh):
         lengths = {layer.weight: _length(params, layer) for layer in select(layers, "hidden")}
         return lengths | {"refreshes": torch.zeros((), dtype=torch.int64, device=next(iter(params.values())).device)}
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         hidden = select(layers, "hidden")
         refreshes = state["refreshes"] + 1
         kept = (refreshes - 1) // self.rounds + 1
@@ -54,7 +54,7 @@ class Layerwise(Refresh):
             masks |= _all(net.params, layer, going_on & (depth >= kept))
         for layer in select(layers, "heads"):
             masks |= _all(net.params, layer, going_on)
-        return overwrite(net._replace(params=params), masks, evidence.fresh), state | {"refreshes": refreshes}
+        return overwrite(net._replace(params=params), masks, context.fresh), state | {"refreshes": refreshes}
 
     @property
     def syncs_target(self) -> bool:

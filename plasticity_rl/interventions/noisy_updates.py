@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params, Part, select
 from plasticity_rl.optim.optimizers import Net
 
@@ -33,6 +33,6 @@ class NoisyUpdates(Intervention):
     def traced(self) -> bool:
         return self.part != "all"
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
         names = [name for layer in select(layers, self.part) for name in layer.parameters]
-        return net._replace(params=net.params | {name: net.params[name] + self.sigma * seen.noise[name] for name in names}), state
+        return net._replace(params=net.params | {name: net.params[name] + self.sigma * context.noise[name] for name in names}), state

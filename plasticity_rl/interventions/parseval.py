@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params, select
 
 
@@ -40,7 +40,7 @@ class Parseval(Intervention):
     def __post_init__(self) -> None:
         check(self)
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
         return self.strength * torch.stack([self._distance(params[layer.weight].flatten(1)) for layer in select(layers, "hidden")]).sum()
 
     def _distance(self, matrix: Tensor) -> Tensor:

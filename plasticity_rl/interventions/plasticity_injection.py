@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from plasticity_rl.checks import check
-from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import GATE, Layers, Params
 from plasticity_rl.optim.optimizers import Net
@@ -46,7 +46,7 @@ class PlasticityInjection(Refresh):
         learned, new = _parts(layers)
         return {"injected": params[GATE].new_zeros(())} | {name: params[name].clone() for name in (*learned, *new)}
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         learned, new = _parts(layers)
         first = state["injected"] == 0
         values = net.params | _at_birth(state, new) | {GATE: torch.ones_like(net.params[GATE])}

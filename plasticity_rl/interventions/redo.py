@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.interventions.recycling import check_recycled, recycle
 from plasticity_rl.metrics.units import dormant
 from plasticity_rl.networks.layers import Layers, own_units
@@ -40,8 +40,8 @@ class ReDo(Refresh):
     def require(self, layers: Layers) -> None:
         check_recycled("ReDo", layers)
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
-        if not evidence.features:  # a task boundary before the first batch
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
+        if not context.features:  # a task boundary before the first batch
             return net, state
-        marked = {layer.name: dormant(evidence.features[layer.name], self.tau) for layer in own_units(layers)}
-        return recycle(net, evidence.fresh, marked, layers), state
+        marked = {layer.name: dormant(context.features[layer.name], self.tau) for layer in own_units(layers)}
+        return recycle(net, context.fresh, marked, layers), state

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 
 from plasticity_rl.checks import Interval, UsageError, check
-from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import Layers, select
 from plasticity_rl.optim.optimizers import Net, Optimizer
@@ -53,7 +53,7 @@ class Reset(Refresh):
         if self.last is not None and self.last > (deepest := max(_heights(layers).values())):
             raise UsageError(f"Reset: last must be at most {deepest}, the network's hidden layers, not {self.last}")
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         if self.part == "optimizer":
             return Net(
                 net.params, {slot: {name: torch.zeros_like(m) for name, m in memory.items()} for slot, memory in net.slots.items()}
@@ -64,7 +64,7 @@ class Reset(Refresh):
         masks = {
             name: torch.ones_like(net.params[name], dtype=torch.bool) for layer in chosen for name in (*layer.parameters, *layer.singular)
         }
-        return overwrite(net, masks, evidence.fresh), state
+        return overwrite(net, masks, context.fresh), state
 
     @property
     def clears_replay(self) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, UsageError, check
-from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.recycling import check_recycled, recycle
 from plasticity_rl.networks.layers import Layers, Params, own_units
 from plasticity_rl.optim.optimizers import Net
@@ -67,15 +67,15 @@ class SelfNormalizedResets(Refresh):
             state[f"{layer.name}.refreshes"] = weight.new_zeros(())
         return state
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
-        features, state = seen.apply(net.params)[1], dict(state)
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
+        features, state = context.apply(net.params)[1], dict(state)
         for layer in own_units(layers):
             age, fired = state[f"{layer.name}.age"], (features[layer.name] > 0).any(0)
             state[f"{layer.name}.age"] = torch.where(fired, 0.0, age + 1)
             state[f"{layer.name}.counts"] = state[f"{layer.name}.counts"] + self._counted(age, fired)
         return net, state
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         state, marked = dict(state), {}
         for layer in own_units(layers):
             age, threshold = state[f"{layer.name}.age"], state[f"{layer.name}.threshold"]
@@ -88,7 +88,7 @@ class SelfNormalizedResets(Refresh):
             state[f"{layer.name}.threshold"] = torch.where(renewed, self._renewed(counts, threshold), threshold)
             state[f"{layer.name}.refreshes"] = torch.where(renewed, 0.0, refreshes)
             marked[layer.name] = silent
-        return recycle(net, evidence.fresh, marked, layers), state
+        return recycle(net, context.fresh, marked, layers), state
 
     def _counted(self, age: Tensor, which: Tensor) -> Tensor:
         """Histograms, (units, bins), of the ages of some units, one each; the first bin is an age of 1."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Evidence, Refresh, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.networks.layers import Layers, Part, select
 from plasticity_rl.optim.optimizers import Net, Optimizer
 
@@ -41,6 +41,6 @@ class ShrinkAndPerturb(Refresh):
     def idle(self, optimizer: Optimizer) -> bool:
         return (self.shrink, self.perturb) == (1.0, 0.0)
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         names = [name for layer in select(layers, self.part) for name in layer.parameters]
-        return net._replace(params=net.params | {n: self.shrink * net.params[n] + self.perturb * evidence.fresh[n] for n in names}), state
+        return net._replace(params=net.params | {n: self.shrink * net.params[n] + self.perturb * context.fresh[n] for n in names}), state

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
 
@@ -47,11 +47,11 @@ class SoftReset(Intervention):
         means = {name: param.clone() if self.mean == "start" else param.mean().expand_as(param).clone() for name, param in params.items()}
         return means | {f"{name}.spread": param.std(correction=0) for name, param in params.items()}
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
         width = self.noise * (1 - self.gamma**2) ** 0.5
         return net._replace(
             params={
-                name: self.gamma * param + (1 - self.gamma) * state[name] + width * state[f"{name}.spread"] * seen.noise[name]
+                name: self.gamma * param + (1 - self.gamma) * state[name] + width * state[f"{name}.spread"] * context.noise[name]
                 for name, param in net.params.items()
             }
         ), state

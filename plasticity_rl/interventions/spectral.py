@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, Seen, State
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
 
@@ -50,7 +50,7 @@ class Spectral(Intervention):
         # Not by power iteration: singular values of a new weight lie so close that after 100 steps its gradient can be 87% off.
         return {layer.weight: torch.linalg.svd(params[layer.weight].flatten(1), full_matrices=False).Vh[0].clone() for layer in layers}
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
         terms = []
         for layer in layers:
             largest = (params[layer.weight].flatten(1) @ state[layer.weight]).norm()
@@ -60,7 +60,7 @@ class Spectral(Intervention):
                 terms.append((params[layer.scale] - 1).square().sum())
         return self.strength * torch.stack(terms).sum()
 
-    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, seen: Seen) -> tuple[Net, State]:
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
         return net, {name: _iterated(net.params[name].flatten(1), vector, self.iterations) for name, vector in state.items()}
 
 

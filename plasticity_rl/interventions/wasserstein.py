@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Evidence, Refresh, Seen, State
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
 
@@ -51,11 +51,11 @@ class Wasserstein(Refresh):
         sorted_ = {name: param.flatten().sort().values for name, param in params.items()}
         return sorted_ | {f"{name}.aim": param.clone() for name, param in params.items()}
 
-    def penalty(self, params: Params, state: State, layers: Layers, seen: Seen) -> Tensor:
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
         distances = [(param - state[f"{name}.aim"]).square().sum() for name, param in params.items()]
         return self.strength * torch.stack(distances).sum()
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         return net, state | {f"{name}.aim": _paired(param, state[name]) for name, param in net.params.items()}
 
 

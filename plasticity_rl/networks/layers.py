@@ -137,7 +137,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ends:
+class HeadSpec:
     """What an agent asks of a network beyond its torso."""
 
     heads: tuple[tuple[str, int], ...]
@@ -168,7 +168,7 @@ def own_units(layers: Layers) -> Layers:
     return tuple(layer for layer in select(layers, "hidden") if not layer.shared)
 
 
-def tops(layers: Layers) -> Layers:
+def penultimate(layers: Layers) -> Layers:
     """The last hidden layers: those that a head reads."""
     heads = {layer.name for layer in layers if layer.head}
     return tuple(layer for layer in layers if heads & set(layer.readers))

@@ -14,7 +14,7 @@ from torch import Tensor
 from plasticity_rl.networks.activations import activation, gain
 from plasticity_rl.networks.attention import attended
 from plasticity_rl.networks.builder import Builder, entries
-from plasticity_rl.networks.layers import GATE, Dense, Ends, Layer, Params, Step
+from plasticity_rl.networks.layers import GATE, Dense, HeadSpec, Layer, Params, Step
 from plasticity_rl.networks.weights import drawn, over_singular_value, powered, singular_vectors, stored
 
 if TYPE_CHECKING:
@@ -28,21 +28,21 @@ def midpoints(count: int, like: Tensor) -> Tensor:
     return (torch.arange(count, device=like.device) + 0.5) / count
 
 
-class End(NamedTuple):
+class Head(NamedTuple):
     """What reads the torso."""
 
-    tops: list[Layer]
+    penultimate: list[Layer]
     heads: list[Layer]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        return (*self.tops, *self.heads)
+        return (*self.penultimate, *self.heads)
 
 
 class Network:
     """Pure functions of one network's parameters. Made by `NetworkSpec.build`."""
 
-    def __init__(self, spec: "NetworkSpec", inputs: tuple[int, ...], ends: Ends) -> None:
+    def __init__(self, spec: "NetworkSpec", inputs: tuple[int, ...], ends: HeadSpec) -> None:
         self.spec, self.inputs, self.ends = spec, inputs, ends
         self.outputs = sum(outputs for _, outputs in ends.heads)
         builder = Builder(spec, inputs, noisy=ends.noise is not None)
@@ -52,8 +52,8 @@ class Network:
         assert isinstance(last, Dense)
         names = [f"hidden{i}" for i in range(len(stages) + 1)]
         streams = [f"{names[-1]}_{name}" for name, _ in ends.heads] if ends.streams else [names[-1]] * len(ends.heads)
-        tops = tuple(dict.fromkeys(streams))
-        readers = (*tops, *(f"{top}_injected" for top in tops)) if spec.injection else tops
+        penultimate = tuple(dict.fromkeys(streams))
+        readers = (*penultimate, *(f"{top}_injected" for top in penultimate)) if spec.injection else penultimate
         shape = inputs
         for i, (stage, onward) in enumerate(pairwise((*stages, last))):
             shape = builder.add(names[i], stage, shape, readers if i == len(stages) - 1 else entries(names[i + 1], onward), onward)
@@ -61,21 +61,23 @@ class Network:
         if ends.cosines:
             self._embedding = builder.layer("quantiles", (prod(shape), ends.cosines), readers, gates=True)
 
-        def end(suffix: str = "") -> End:
+        def end(suffix: str = "") -> Head:
             def layer(name: str, outputs: int, inputs: int, readers: tuple[str, ...]) -> Layer:
                 made = builder.layer(name + suffix, (outputs, inputs), tuple(reader + suffix for reader in readers), noisy=True)
                 return made._replace(beside=name if suffix else None)
 
             feeds = list(zip(ends.heads, streams, strict=True))
-            hidden = [layer(top, last.units, prod(shape), tuple(head for (head, _), stream in feeds if stream == top)) for top in tops]
-            return End(hidden, [layer(name, outputs * ends.tasks, last.units * builder.copies, ()) for name, outputs in ends.heads])
+            hidden = [
+                layer(top, last.units, prod(shape), tuple(head for (head, _), stream in feeds if stream == top)) for top in penultimate
+            ]
+            return Head(hidden, [layer(name, outputs * ends.tasks, last.units * builder.copies, ()) for name, outputs in ends.heads])
 
         self._end, self._injected = end(), end("_injected") if spec.injection else None
         if self._injected is not None:
             for layer in self._injected.layers:
                 self.shapes |= {copy: self.shapes[name] for name, copy in layer.subtracted.items()}
             self.shapes[GATE] = (1,)
-        self._feeds = [tops.index(stream) for stream in streams]
+        self._feeds = [penultimate.index(stream) for stream in streams]
         embedding = () if self._embedding is None else (self._embedding,)
         injected = () if self._injected is None else self._injected.layers
         self.layers: tuple[Layer, ...] = (*(step.layer for step in self._torso), *embedding, *self._end.layers, *injected)
@@ -194,10 +196,10 @@ class Network:
             noise = noise.repeat_interleave(rows, 0)
         task = None if task is None else task.expand(batch).repeat_interleave(rows, 0)
 
-        def read(end: End, params: Params, x: Tensor, features: Params) -> Tensor:
-            tops = [self._activate(params, layer, self._linear(params, layer, x, noise), features, raw) for layer in end.tops]
+        def read(end: Head, params: Params, x: Tensor, features: Params) -> Tensor:
+            penultimate = [self._activate(params, layer, self._linear(params, layer, x, noise), features, raw) for layer in end.penultimate]
             pairs = zip(end.heads, self._feeds, strict=True)
-            return torch.cat([self._of_task(self._linear(params, layer, tops[top], noise), task) for layer, top in pairs], -1)
+            return torch.cat([self._of_task(self._linear(params, layer, penultimate[top], noise), task) for layer, top in pairs], -1)
 
         if self._injected is None:
             result = read(self._end, params, x, features)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import grad, grad_and_value
 from torch.utils._pytree import tree_map
 
-from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, Seen, State
+from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.chain import Chain, forgets_parts
 from plasticity_rl.metrics import effects, norms
 from plasticity_rl.networks.layers import Params
@@ -18,12 +18,12 @@ from plasticity_rl.optim.optimizers import Net, Optimizer
 from plasticity_rl.seeds import derive, members_of
 from plasticity_rl.training.cells import Cell, Hyper, differing, fits, vary
 from plasticity_rl.training.compilation import compiled
-from plasticity_rl.training.lift import Captured, at_once, copied, in_turn, lift, stack, write_
+from plasticity_rl.training.lift import Captured, at_once, chunked, copied, lift, stack, write_
 from plasticity_rl.training.noise import key, normals
 
 Batch = dict[str, Tensor]
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
-AHEAD = 10  # updates that are made by one call at most
+MAX_FUSED_UPDATES = 10  # updates that are made by one call at most
 
 
 class Learner:
@@ -78,8 +78,8 @@ class Learner:
         self._step = compiled(self._write_step) if compile else self._write_step
         self.at_once = at_once(self.members, device, network.spec.convolves)
         """how many members are updated by one call"""
-        self._measure = in_turn(lift(lambda *given: self._one(*given, measure=True)[2]), self.at_once)
-        self._in_turn = in_turn(self._in_a_row, self.at_once)
+        self._measure = chunked(lift(lambda *given: self._one(*given, measure=True)[2]), self.at_once)
+        self._in_turn = chunked(self._in_a_row, self.at_once)
         if compile and device.startswith("cuda"):
             self._in_turn = Captured(self._in_a_row, varying=(4, 5, 6))  # parameters and an agent's target stay where they are
 
@@ -133,7 +133,7 @@ class Learner:
         """How many updates `updates` can make: until the next refresh, AHEAD at most."""
         refreshes = [each for each in self.chain if isinstance(each, Refresh) and each.clock == "update"]
         done = self.ticks["update"]
-        return next((n for n in range(1, AHEAD) if any(each.due(done + n) for each in refreshes)), AHEAD)
+        return next((n for n in range(1, MAX_FUSED_UPDATES) if any(each.due(done + n) for each in refreshes)), MAX_FUSED_UPDATES)
 
     def update(self, rate: float | Tensor, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
         """One update of every member at learning rate `rate`, one for all or (S,), and the refreshes that are due. Returns what the loss
@@ -219,7 +219,7 @@ class Learner:
         task = batch.get("task", batch.get("tasks"))
         layers = self.network.layers
         numbers = {who: normals(key, self.network.shapes) for who, key in noise.items()}
-        seen = Seen(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), {})
+        seen = UpdateContext(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), {})
 
         learned, given = self.network.learned(net.params), net.params | low
         of_loss = grad_and_value(lambda own: self.loss(given | own, batch, *extras), has_aux=True)
@@ -326,7 +326,7 @@ class Learner:
         fresh = self.fresh(*self._purpose(index), each.clock, self.ticks[each.clock])
         features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
         lifted = lift(lambda net, state, evidence, numbers: vary(each, numbers).refresh(net, state, evidence, self.network.layers))
-        made = lifted(self.net, self.states[index], Evidence(fresh, features), self._hyper.chain[index])
+        made = lifted(self.net, self.states[index], RefreshContext(fresh, features), self._hyper.chain[index])
         # Copied before anything is written: a new state may be made of the parameters that are overwritten.
         net, state = copied(made)
         found = lift(lambda before, after: effects.refreshed(before, after, self.network.layers))(self.net.params, net.params)

@@ -29,7 +29,7 @@ def lift(function: Callable[..., Any], in_dims: int | tuple[int | None, ...] = 0
     return lifted
 
 
-def in_turn(function: Callable[..., Any], size: int, shared: int = 0) -> Callable[..., Any]:
+def chunked(function: Callable[..., Any], size: int, shared: int = 0) -> Callable[..., Any]:
     """`function` of S members as calls of `size` members, one after the other, whose results are put together; S is a multiple of it. What
     it writes in place is written to all.
 

@@ -27,7 +27,7 @@ from typing import Annotated, ClassVar, Literal
 
 from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions import ReDo
-from plasticity_rl.interventions.base import Evidence, Intervention, Refresh, State
+from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State
 from plasticity_rl.networks.layers import Layers, Params, select
 from plasticity_rl.optim.optimizers import Net
 
@@ -49,7 +49,7 @@ class Shrink(Intervention):
 class Often(Refresh):
     """The oldest units are left out; it has no default clock."""
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         return net, state
 
 

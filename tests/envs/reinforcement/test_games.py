@@ -53,7 +53,7 @@ def play(pool: Pool, actions: np.ndarray) -> Step:
 
 
 def test_what_is_read_is_there(benchmark):
-    assert benchmark.teaches == "rewards" and benchmark.unit == "frames"
+    assert benchmark.supervision == "rewards" and benchmark.unit == "frames"
     assert benchmark.dtype in typing.get_args(Dtype) and benchmark.heads in typing.get_args(Heads)
     assert benchmark.inputs == (benchmark.frame if benchmark.stack == 1 else (benchmark.stack, *benchmark.frame))
     assert benchmark.outputs >= 2 and benchmark.frame_skip >= 1 and benchmark.life_loss is False
@@ -90,9 +90,11 @@ def test_pictures_go_through_the_same_trajectory(benchmark):
         np.testing.assert_array_equal(np.moveaxis(seen.observations, -1, 2), steps.observations)
 
 
-@pytest.mark.parametrize("word", [word for word in parse.PARTS["benchmark"] if parse.part_class("benchmark", word).teaches == "rewards"])
+@pytest.mark.parametrize(
+    "word", [word for word in parse.PARTS["benchmark"] if parse.part_class("benchmark", word).supervision == "rewards"]
+)
 def test_every_word_makes_an_experiment_of_games(word):
     experiment = parse.experiment({"benchmark": word})
     benchmark: Games = experiment.benchmark
-    assert benchmark.teaches == "rewards" and type(experiment).from_json(experiment.to_json()) == experiment
+    assert benchmark.supervision == "rewards" and type(experiment).from_json(experiment.to_json()) == experiment
     assert experiment.agent.environments > 1 and experiment.checkpoint_every * benchmark.frame_skip <= benchmark.visits()[0].budget * 3

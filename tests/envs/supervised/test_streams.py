@@ -49,7 +49,7 @@ def as_text(stream: Tasks, seed: int, member: int, index: int) -> list[str]:
 
 
 def test_every_stream_is_under_these_laws() -> None:
-    words = {word for word in PARTS["benchmark"] if word not in PRESETS and part_class("benchmark", word).teaches == "labels"}
+    words = {word for word in PARTS["benchmark"] if word not in PRESETS and part_class("benchmark", word).supervision == "labels"}
     assert words == set(STREAMS)
 
 

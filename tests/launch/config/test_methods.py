@@ -20,7 +20,7 @@ from launch.config.show import field_meanings, wrapped
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Intervention, Refresh, assemble
-from plasticity_rl.interventions.base import Seen
+from plasticity_rl.interventions.base import UpdateContext
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam, Net
 
@@ -81,7 +81,7 @@ def test_moments_and_needs_by_a_second_reading(word: str) -> None:
         return network.apply(params, inputs, raw=raw)
 
     state = method.init(params, network.layers, draw)
-    seen = Seen(apply, {name: torch.randn(shape, generator=draw) for name, shape in network.shapes.items()})
+    seen = UpdateContext(apply, {name: torch.randn(shape, generator=draw) for name, shape in network.shapes.items()})
     method.penalty(params, state, network.layers, seen)
     method.after_step(Net(params, optimizer.init(params)), state, params, network.layers, seen)
     assert ("second forward pass" in found.needs) == bool(calls)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import ContinualBackprop, Evidence
+from plasticity_rl.interventions import ContinualBackprop, RefreshContext
 from plasticity_rl.interventions.base import State
 from plasticity_rl.optim.optimizers import Net
 from tests.learners import (
@@ -67,7 +67,7 @@ def history_by_loops(method: ContinualBackprop, kind: str, nets: list[Net], feat
     return state
 
 
-def refresh_by_loops(method: ContinualBackprop, kind: str, net: Net, state: State, evidence: Evidence) -> tuple[Net, State]:
+def refresh_by_loops(method: ContinualBackprop, kind: str, net: Net, state: State, evidence: RefreshContext) -> tuple[Net, State]:
     """Means into biases first, then all incoming weights, then all outgoing ones."""
     params = {name: param.clone() for name, param in net.params.items()}
     slots = {slot: {name: tensor.clone() for name, tensor in memory.items()} for slot, memory in net.slots.items()}

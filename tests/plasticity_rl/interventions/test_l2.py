@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import L2, Evidence, L2Init, Wasserstein
+from plasticity_rl.interventions import L2, L2Init, RefreshContext, Wasserstein
 from plasticity_rl.optim.optimizers import SGD, Net
 from tests.learners import RATE, SPECS, batches, built, generator, learn, random_net, seen
 
@@ -46,7 +46,7 @@ def test_l2_is_half_of_torchs_coupled_weight_decay():
 
 def ranked(method, params, state, network):
     """Its state after a refresh."""
-    return method.refresh(Net(params, {}), state, Evidence({}, {}), network.layers)[1]
+    return method.refresh(Net(params, {}), state, RefreshContext({}, {}), network.layers)[1]
 
 
 @pytest.mark.parametrize("kind", list(SPECS))

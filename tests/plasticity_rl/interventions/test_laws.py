@@ -14,13 +14,13 @@ import torch
 from plasticity_rl import interventions
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
-    Evidence,
     Intervention,
     NormalizeAndProject,
     NormConstraint,
     PlasticityInjection,
     ReDo,
     Refresh,
+    RefreshContext,
     Reset,
     Wasserstein,
     assemble,
@@ -94,7 +94,7 @@ def test_lifted_is_a_loop_over_members(intervention, kind, members):
             params, states[m] = intervention.project(net.params, states[m], network.layers)
             if isinstance(intervention, Refresh) and count % 2 == 0:
                 fresh = learner.fresh(type(intervention).__name__, 0, "update", count)
-                evidence = Evidence({n: f[m] for n, f in fresh.items()}, network.apply(params, mine["inputs"])[1])
+                evidence = RefreshContext({n: f[m] for n, f in fresh.items()}, network.apply(params, mine["inputs"])[1])
                 net, states[m] = intervention.refresh(net._replace(params=params), states[m], evidence, network.layers)
                 params, states[m] = intervention.project(net.params, states[m], network.layers)
             ones[m] = net._replace(params=params)

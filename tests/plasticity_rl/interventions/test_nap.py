@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import LayerNorm, NormalizeAndProject, ReDo, WeightDecay, assemble
-from plasticity_rl.networks.layers import Ends, select
+from plasticity_rl.networks.layers import HeadSpec, select
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam, Net
@@ -74,7 +74,7 @@ def test_hidden_lengths_stay_what_they_were_and_the_head_goes_free(kind, members
 
 
 def test_a_weight_and_its_standard_deviations_are_held_together_by_hand():
-    network = Small(norm="layer").build((1, 3, 3), Ends((("head", 1),), noise=1.0))
+    network = Small(norm="layer").build((1, 3, 3), HeadSpec((("head", 1),), noise=1.0))
     params = network.init(generator())
     hidden, noise = "hidden1.weight", "hidden1.weight_noise"
     before = {hidden: torch.zeros(8, 6), noise: torch.zeros(8, 6)}

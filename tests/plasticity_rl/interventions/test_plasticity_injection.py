@@ -9,7 +9,7 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import L2, NormalizeAndProject, PlasticityInjection, ReDo, Reset, SpectralNorm, WeightDecay, assemble
-from plasticity_rl.networks.layers import GATE, Ends, Params, tops
+from plasticity_rl.networks.layers import GATE, HeadSpec, Params, penultimate
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import SGD, Adam, RMSprop
 from plasticity_rl.training.learner import Learner
@@ -188,7 +188,9 @@ def test_compiled_is_eager():
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_the_wiring_of_what_is_injected(streams):
-    layers = dataclasses.replace(MLP(width=8, depth=2), injection=True).build((5,), Ends((("value", 1), ("advantage", 2)), streams)).layers
+    layers = (
+        dataclasses.replace(MLP(width=8, depth=2), injection=True).build((5,), HeadSpec((("value", 1), ("advantage", 2)), streams)).layers
+    )
     ends = ("value", "advantage")
     last = {f"hidden1_{end}": (end,) for end in ends} if streams else {"hidden1": ends}
     injected = {f"{top}_injected": tuple(f"{end}_injected" for end in heads) for top, heads in last.items()}
@@ -197,7 +199,7 @@ def test_the_wiring_of_what_is_injected(streams):
     assert {layer.name: layer.beside for layer in layers if layer.beside} == {
         name: name.removesuffix("_injected") for name in (*injected, "value_injected", "advantage_injected")
     }
-    assert [layer.name for layer in tops(layers)] == [*last, *injected]
+    assert [layer.name for layer in penultimate(layers)] == [*last, *injected]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import Evidence, ReDo
+from plasticity_rl.interventions import ReDo, RefreshContext
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.training.learner import Learner
@@ -38,7 +38,7 @@ DEAD = {
 }
 
 
-def redo_by_loops(kind: str, net: Net, evidence: Evidence, tau: float) -> Net:
+def redo_by_loops(kind: str, net: Net, evidence: RefreshContext, tau: float) -> Net:
     """Sokar et al. 2023, one unit after the other: all incoming weights of all layers, then all outgoing ones."""
     params = {name: param.clone() for name, param in net.params.items()}
     slots = {slot: {name: tensor.clone() for name, tensor in memory.items()} for slot, memory in net.slots.items()}
@@ -97,7 +97,7 @@ def test_recycling_silent_units_leaves_the_outputs_alone(kind):
     (batch,) = batches(kind, 1, 1)
     x, given = batch["inputs"][0], {name: batch[name][0] for name in ("noise", "fractions", "task") if name in batch}
     outputs, features = network.apply(net.params, x, **given)
-    after, _ = ReDo(tau=0.0).refresh(net, {}, Evidence(network.init(generator(4)), features), network.layers)
+    after, _ = ReDo(tau=0.0).refresh(net, {}, RefreshContext(network.init(generator(4)), features), network.layers)
     first, *_ = DEAD[kind]
     assert not torch.equal(after.params[f"{first}.weight"], net.params[f"{first}.weight"])
     torch.testing.assert_close(network.apply(after.params, x, **given)[0], outputs, rtol=1e-10, atol=1e-12)
@@ -109,7 +109,7 @@ def test_channels_of_a_residual_stream_are_left_alone_even_when_all_are_silent()
     network = built("residual")
     net, summed = random_net(network), ("hidden0", "hidden0_1b", "hidden0_2b", "hidden1", "hidden1_1b", "hidden1_2b")
     features = {layer.name: torch.zeros(2, layer.units) for layer in network.layers if layer.activation is not None}
-    after, _ = ReDo(tau=0.0).refresh(net, {}, Evidence(network.init(generator(1)), features), network.layers)
+    after, _ = ReDo(tau=0.0).refresh(net, {}, RefreshContext(network.init(generator(1)), features), network.layers)
     for name, old in net.params.items():
         layer, _, part = name.partition(".")
         heard = layer in ("hidden0_1b", "hidden0_2b", "hidden1_1b", "hidden1_2b") and part == "weight"  # reads a branch's inner units
@@ -122,7 +122,7 @@ def test_the_noise_of_a_recycled_unit_is_a_new_ones_and_nobody_hears_it():
     net = random_net(network)
     features = {layer.name: torch.ones(2, layer.units) for layer in network.layers if not layer.head}
     features["hidden1_value"][:, 3] = 0
-    after, _ = ReDo(tau=0.0).refresh(net, {}, Evidence(network.init(generator(1)), features), network.layers)
+    after, _ = ReDo(tau=0.0).refresh(net, {}, RefreshContext(network.init(generator(1)), features), network.layers)
     start = 0.5 * (6 * 2 * 2) ** -0.5  # sigma0 over the root of the fan in
     assert after.params["hidden1_value.weight_noise"][3].tolist() == pytest.approx([start] * 24)
     assert after.params["hidden1_value.bias_noise"][3].item() == pytest.approx(start)
@@ -176,7 +176,7 @@ def test_redo_finds_its_units_on_the_batch_just_learned_from():
         )
         features = plain.network.apply(net.params, data[-1]["inputs"][m])[1]
         fresh = {name: param[m] for name, param in learner.fresh("ReDo", 0, "update", 2).items()}
-        expected = redo_by_loops("mlp", net, Evidence(fresh, features), 0.4)
+        expected = redo_by_loops("mlp", net, RefreshContext(fresh, features), 0.4)
         torch.testing.assert_close(learner.one(m), expected.params, rtol=1e-6, atol=1e-12)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import SelfNormalizedResets, assemble
-from plasticity_rl.interventions.base import Seen
+from plasticity_rl.interventions.base import UpdateContext
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam, Net
 from tests.learners import READERS, SPECS, built, evidence_for, generator, random_net, units_by_hand
@@ -52,7 +52,7 @@ def test_ages_histograms_and_thresholds_are_those_of_each_unit_alone(kind):
         outputs = {name: (torch.rand(3, width, generator=draw) < chance[name]) * 1.0 for name, width in widths.items()}
         outputs = {name: torch.where(torch.arange(len(each[0])) == 1, 0.0, each) for name, each in outputs.items()}  # one never fires
         features = outputs | {layer.name: torch.ones(3, layer.units) for layer in network.layers if layer.shared}
-        around = Seen(lambda params, raw=False, features=features: (torch.zeros(()), features), {})
+        around = UpdateContext(lambda params, raw=False, features=features: (torch.zeros(()), features), {})
         net, state = method.after_step(net, state, net.params, network.layers, around)
         for name, histories in units.items():
             for unit, history in enumerate(histories):

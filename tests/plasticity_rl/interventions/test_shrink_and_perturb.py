@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import Evidence, ShrinkAndPerturb
+from plasticity_rl.interventions import RefreshContext, ShrinkAndPerturb
 from plasticity_rl.optim.optimizers import Net
 from tests.learners import HEADS, SPECS, built, evidence_for, generator, learn, random_net
 
@@ -28,7 +28,7 @@ def test_shrink_and_perturb_by_hand(kind, part):
 def test_shrink_and_perturb_leaves_a_fresh_networks_scales_and_standard_deviations_at_their_start():
     network = built("noisy", norm="layer")
     net = Net(network.init(generator()), {})
-    after, _ = ShrinkAndPerturb().refresh(net, {}, Evidence(network.init(generator(1)), {}), network.layers)
+    after, _ = ShrinkAndPerturb().refresh(net, {}, RefreshContext(network.init(generator(1)), {}), network.layers)
     assert (after.params["hidden0.scale"] == 1).all() and (after.params["hidden0.offset"] == 0).all()
     for reader, fan_in in (("hidden1_value", 6 * 2 * 2), ("hidden1_advantage", 6 * 2 * 2), ("value", 8), ("advantage", 8)):
         start = torch.full_like(after.params[f"{reader}.weight_noise"], 0.5 * fan_in**-0.5)

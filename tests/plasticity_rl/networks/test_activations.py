@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import GELU, CReLU, Evidence, Fourier, LayerNorm, LeakyReLU, ReDo, Tailored, Tanh, assemble
+from plasticity_rl.interventions import GELU, CReLU, Fourier, LayerNorm, LeakyReLU, ReDo, RefreshContext, Tailored, Tanh, assemble
 from plasticity_rl.networks.activations import gain, tailored_slope
 from plasticity_rl.networks.layers import Params, unit_masks
 from plasticity_rl.networks.network import Network
@@ -148,7 +148,7 @@ def pair_columns(network: Network, kind: str, layer: str, unit: int) -> dict[str
     return {reader: sorted({*columns, *(column + block[reader] for column in columns)}) for reader, columns in found.items()}
 
 
-def redo_of_pairs(network: Network, kind: str, net: Net, evidence: Evidence, responses: Params, tau: float) -> Net:
+def redo_of_pairs(network: Network, kind: str, net: Net, evidence: RefreshContext, responses: Params, tau: float) -> Net:
     """ReDo one unit after the other; `responses` are one number a sample and unit, whose mean size is that of the pair."""
     params = {name: param.clone() for name, param in net.params.items()}
     slots = {slot: {name: tensor.clone() for name, tensor in memory.items()} for slot, memory in net.slots.items()}

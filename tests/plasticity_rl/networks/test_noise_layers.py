@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plasticity_rl.networks.layers import Ends, Params
+from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature
 from tests.modules import NORMS, generator, random_params
@@ -16,7 +16,7 @@ WIDTH, BATCH = 6, 4
 
 
 def build(norm, streams: bool) -> Network:
-    return MLP(width=WIDTH, depth=2, norm=norm).build((5,), Ends(HEADS, streams=streams, noise=0.5))
+    return MLP(width=WIDTH, depth=2, norm=norm).build((5,), HeadSpec(HEADS, streams=streams, noise=0.5))
 
 
 def squashed(numbers: Tensor) -> Tensor:
@@ -47,8 +47,8 @@ def test_each_example_sees_the_textbooks_noise(streams, norm):
     x, noise = torch.randn(BATCH, 5, generator=draw), torch.randn(BATCH, network.noise, generator=draw)
     outputs = network.apply(params, x, noise)[0]
     # Numbers come layer by layer, those of the inputs before those of the outputs.
-    tops = ["hidden1_value", "hidden1_advantage"] if streams else ["hidden1"]
-    sizes = {top: 6 + WIDTH for top in tops} | {"value": WIDTH + 2, "advantage": WIDTH + 3}
+    penultimate = ["hidden1_value", "hidden1_advantage"] if streams else ["hidden1"]
+    sizes = {top: 6 + WIDTH for top in penultimate} | {"value": WIDTH + 2, "advantage": WIDTH + 3}
     assert network.noise == sum(sizes.values()) == (41 if streams else 29)
     for example in range(BATCH):
         numbers = dict(zip(sizes, noise[example].split(list(sizes.values())), strict=True))
@@ -72,7 +72,7 @@ def test_noise_of_one_row_is_everybodys():
 
 
 def test_without_noise_a_noisy_network_is_its_mean():
-    network, plain = build("layer", True), MLP(width=WIDTH, depth=2, norm="layer").build((5,), Ends(HEADS, streams=True))
+    network, plain = build("layer", True), MLP(width=WIDTH, depth=2, norm="layer").build((5,), HeadSpec(HEADS, streams=True))
     params, x = random_params(network), torch.randn(BATCH, 5, generator=generator())
     means = {name: param for name, param in params.items() if name in plain.shapes}
     assert len(means) == len(params) - 2 - 4  # two hidden layers without biases, two heads with
@@ -82,7 +82,7 @@ def test_without_noise_a_noisy_network_is_its_mean():
 
 
 def test_fractions_of_one_example_share_its_noise():
-    network = MLP(width=WIDTH, depth=2).build((5,), Ends(HEADS, noise=0.5, cosines=8))
+    network = MLP(width=WIDTH, depth=2).build((5,), HeadSpec(HEADS, noise=0.5, cosines=8))
     params, draw = random_params(network), generator()
     x, noise = torch.randn(BATCH, 5, generator=draw), torch.randn(BATCH, network.noise, generator=draw)
     outputs = network.apply(params, x, noise, fractions=torch.full((BATCH, 3), 0.3))[0]
@@ -94,7 +94,7 @@ def test_fractions_of_one_example_share_its_noise():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_standard_deviations_start_at_sigma0_over_the_root_of_fan_in(norm):
-    network = Nature(width=16, norm=norm).build((4, 44, 44), Ends(HEADS, streams=True, noise=0.7))
+    network = Nature(width=16, norm=norm).build((4, 44, 44), HeadSpec(HEADS, streams=True, noise=0.7))
     params = network.init(generator())
     fan_ins = {"hidden3_value": 64 * 2 * 2, "hidden3_advantage": 64 * 2 * 2, "value": 16, "advantage": 16}
     deviations = {name for name in params if name.endswith("_noise")}
@@ -107,13 +107,13 @@ def test_standard_deviations_start_at_sigma0_over_the_root_of_fan_in(norm):
 
 
 def test_noise_changes_no_other_parameters_start():
-    quiet, noisy = (MLP(width=WIDTH).build((5,), Ends(HEADS, noise=noise)).init(generator(3)) for noise in (None, 0.5))
+    quiet, noisy = (MLP(width=WIDTH).build((5,), HeadSpec(HEADS, noise=noise)).init(generator(3)) for noise in (None, 0.5))
     assert all(torch.equal(param, noisy[name]) for name, param in quiet.items())
     assert len(noisy) == len(quiet) + 2 * 3
 
 
 def test_how_many_numbers_rainbow_takes_by_hand():
-    ends = Ends((("value", 51), ("advantage", 51 * 18)), streams=True, noise=0.5)
+    ends = HeadSpec((("value", 51), ("advantage", 51 * 18)), streams=True, noise=0.5)
     by_hand = 2 * (64 * 7 * 7 + 512) + (512 + 51) + (512 + 51 * 18)
     assert Nature().build((4, 84, 84), ends).noise == by_hand == 9_289
     assert Nature().build((4, 84, 84), 18).noise == 0

@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plasticity_rl.interventions import L2Init, NormalizeAndProject, ReDo, assemble
-from plasticity_rl.networks.layers import Ends, Params
+from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import Impala, Nature, NetworkSpec
 from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.training.learner import Learner
 from tests.modules import NORMS, generator
 
-RAINBOW = Ends((("value", 3), ("advantage", 6)), streams=True, noise=0.5, cosines=16)
-SPECS: dict[str, tuple[type[NetworkSpec], tuple[int, ...], Ends]] = {
-    "nature": (Nature, (4, 44, 44), Ends((("head", 6),))),
-    "residual": (Impala, (4, 20, 20), Ends((("head", 6),))),
+RAINBOW = HeadSpec((("value", 3), ("advantage", 6)), streams=True, noise=0.5, cosines=16)
+SPECS: dict[str, tuple[type[NetworkSpec], tuple[int, ...], HeadSpec]] = {
+    "nature": (Nature, (4, 44, 44), HeadSpec((("head", 6),))),
+    "residual": (Impala, (4, 20, 20), HeadSpec((("head", 6),))),
     "noisy": (Nature, (4, 44, 44), RAINBOW),
 }
 

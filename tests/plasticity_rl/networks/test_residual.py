@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.networks.layers import Ends
+from plasticity_rl.networks.layers import HeadSpec
 from plasticity_rl.networks.specs import Impala
 from tests.modules import ACTIVATIONS, IMPALA, NORMS, assert_equal_to_torch, count, generator, random_params
 
@@ -75,12 +75,12 @@ def test_wiring_by_hand():
 
 
 def test_what_two_streams_read_of_a_residual_torso():
-    network = Impala(width=16).build(SMALL, Ends((("value", 1), ("advantage", 3)), streams=True))
+    network = Impala(width=16).build(SMALL, HeadSpec((("value", 1), ("advantage", 3)), streams=True))
     readers = {layer.name: layer.readers for layer in network.layers}
-    tops = ("hidden3_value", "hidden3_advantage")
-    assert readers["hidden2"] == ("hidden2_1a", "hidden2_2a", *tops)
-    assert readers["hidden2_1b"] == ("hidden2_2a", *tops) and readers["hidden2_2b"] == tops
-    assert all(network.shapes[f"{top}.weight"] == (16, 32 * 3 * 3) for top in tops)  # 20 -> 10 -> 5 -> 3
+    penultimate = ("hidden3_value", "hidden3_advantage")
+    assert readers["hidden2"] == ("hidden2_1a", "hidden2_2a", *penultimate)
+    assert readers["hidden2_1b"] == ("hidden2_2a", *penultimate) and readers["hidden2_2b"] == penultimate
+    assert all(network.shapes[f"{top}.weight"] == (16, 32 * 3 * 3) for top in penultimate)  # 20 -> 10 -> 5 -> 3
 
 
 @pytest.mark.parametrize("norm", ["layer", "rms"])

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plasticity_rl.interventions import Evidence, ReDo
-from plasticity_rl.networks.layers import Block, Dense, Ends, Group, Stage, unit_masks
+from plasticity_rl.interventions import ReDo, RefreshContext
+from plasticity_rl.networks.layers import Block, Dense, Group, HeadSpec, Stage, unit_masks
 from plasticity_rl.networks.specs import NetworkSpec, Resnet18
 from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.training.learner import Learner
@@ -124,7 +124,7 @@ def test_redo_leaves_the_streams_alone():
     network = Small().build((3, 8, 8), 3)
     net = random_net(network)
     features = {layer.name: torch.zeros(2, layer.units) for layer in network.layers if layer.activation is not None}
-    after, _ = ReDo(tau=0.0).refresh(net, {}, Evidence(network.init(generator(1)), features), network.layers)
+    after, _ = ReDo(tau=0.0).refresh(net, {}, RefreshContext(network.init(generator(1)), features), network.layers)
     for layer in network.layers:
         reads_a_branch = layer.name.endswith("b") or layer.head
         changed = (after.params[layer.weight] != net.params[layer.weight]).all()
@@ -135,7 +135,7 @@ def test_redo_leaves_the_streams_alone():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_it_learns_with_everything_that_an_agent_asks_for(precision):
     torch.set_default_dtype(torch.float32)
-    ends = Ends((("value", 1), ("advantage", 2)), streams=True, noise=0.5, cosines=4)
+    ends = HeadSpec((("value", 1), ("advantage", 2)), streams=True, noise=0.5, cosines=4)
     network, chain = Small(norm="layer", precision=precision).build((3, 8, 8), ends), (ReDo(every=1, tau=0.3),)
 
     def loss(params: dict[str, Tensor], batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import ContinualBackprop, Evidence, NormalizeAndProject, PlasticityInjection, ReDo, assemble
-from plasticity_rl.networks.layers import Ends, Params, own_units, select
+from plasticity_rl.interventions import ContinualBackprop, NormalizeAndProject, PlasticityInjection, ReDo, RefreshContext, assemble
+from plasticity_rl.networks.layers import HeadSpec, Params, own_units, select
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import Transformer
 from plasticity_rl.optim.optimizers import Adam, Net
@@ -182,7 +182,7 @@ def test_recycling_acts_on_the_feed_forward_alone():
         params[f"{name}.scale"][3], params[f"{name}.offset"][3] = 0.0, -1.0
     net, x = Net(params, {}), torch.randn(4, *IMAGE, generator=generator())
     outputs, features = network.apply(params, x)
-    after, _ = ReDo(tau=0.0).refresh(net, {}, Evidence(network.init(generator(3)), features), network.layers)
+    after, _ = ReDo(tau=0.0).refresh(net, {}, RefreshContext(network.init(generator(3)), features), network.layers)
     changed = {name: (after.params[name] != param) for name, param in params.items() if not torch.equal(after.params[name], param)}
     assert {name.partition(".")[0] for name in changed} == {"hidden0_1up", "hidden0_1down", "hidden1", "head"}
     assert changed["hidden0_1down.weight"].any(0).nonzero().flatten().tolist() == [3]
@@ -203,7 +203,7 @@ def test_a_projection_holds_every_hidden_length():
 
 
 def trained(chain: tuple, precision: str, inputs: tuple[int, ...] = IMAGE) -> Learner:
-    ends = Ends((("value", 1), ("advantage", 2)), streams=True, noise=0.5, cosines=4)
+    ends = HeadSpec((("value", 1), ("advantage", 2)), streams=True, noise=0.5, cosines=4)
     spec = Transformer(width=8, depth=2, heads=2, patch=3, precision=precision)  # type: ignore[arg-type]
     network, optimizer = assemble(spec, Adam(), chain, inputs, ends)
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
     ContinualBackprop,
-    Evidence,
     L2Init,
     LayerNorm,
     NoisyUpdates,
     NormalizeAndProject,
     ReDo,
     Refresh,
+    RefreshContext,
     Reset,
     SelfNormalizedResets,
     ShrinkAndPerturb,
@@ -31,7 +31,7 @@ from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature
 from plasticity_rl.optim.optimizers import SGD, UPGD, Adam, Muon, Net, RAdam, RMSprop
 from plasticity_rl.training.compilation import can_compile
-from plasticity_rl.training.learner import AHEAD, Learner
+from plasticity_rl.training.learner import MAX_FUSED_UPDATES, Learner
 from tests.learners import MEMBERS, assert_same, due
 
 OUTPUTS = 3
@@ -78,7 +78,7 @@ class Witness(Refresh):
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: torch.zeros_like(param) for name, param in params.items()}
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, evidence: RefreshContext, layers: Layers) -> tuple[Net, State]:
         return net, evidence.fresh
 
 
@@ -86,7 +86,7 @@ class Witness(Refresh):
 class Souvenir(Witness):
     """Remembers the parameters that it replaces."""
 
-    def refresh(self, net: Net, state: State, evidence: Evidence, layers: Layers) -> tuple[Net, State]:
+    def refresh(self, net: Net, state: State, evidence: RefreshContext, layers: Layers) -> tuple[Net, State]:
         return net._replace(params=evidence.fresh), net.params
 
 
@@ -483,4 +483,4 @@ def test_a_row_ends_at_the_next_refresh() -> None:
     assert learner.ahead == 2
     with pytest.raises(AssertionError, match="in between"):
         learner.updates([1e-3] * 3, batches(learner, 3))
-    assert learn((L2Init(),)).ahead == AHEAD
+    assert learn((L2Init(),)).ahead == MAX_FUSED_UPDATES

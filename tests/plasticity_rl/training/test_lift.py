@@ -6,17 +6,17 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from plasticity_rl.interventions import assemble
-from plasticity_rl.networks.layers import Ends, Params
+from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.specs import MLP, Impala, Nature
 from plasticity_rl.optim.optimizers import Adam, Net
 from plasticity_rl.training.learner import Learner
-from plasticity_rl.training.lift import Captured, at_once, in_turn, lift, stack, write_
+from plasticity_rl.training.lift import Captured, at_once, chunked, lift, stack, write_
 from tests.modules import generator, random_params
 
 NETWORKS = {
     "mlp": MLP(width=8, depth=2, norm="layer").build((5,), 3),
     "nature": Nature(width=16, norm="rms").build((2, 36, 36), 3),
-    "impala": Impala(width=16).build((2, 9, 9), Ends((("value", 1), ("policy", 3)), streams=True, noise=0.5, cosines=4, tasks=2)),
+    "impala": Impala(width=16).build((2, 9, 9), HeadSpec((("value", 1), ("policy", 3)), streams=True, noise=0.5, cosines=4, tasks=2)),
 }
 
 
@@ -92,7 +92,7 @@ def test_in_turn_is_all_at_once_and_writes_to_all(count, size):
     batch = {"x": torch.arange(2.0 * count).view(count, 2)}
     separate, together = ({"w": torch.arange(1.0, 3 * count + 1).view(count, 3)} for _ in range(2))
     place = separate["w"].data_ptr()
-    losses = [in_turn(step, size)(separate, batch)["loss"].tolist(), step(together, batch)["loss"].tolist()]
+    losses = [chunked(step, size)(separate, batch)["loss"].tolist(), step(together, batch)["loss"].tolist()]
     assert losses[0] == losses[1] == [sum((3 * m + 1, 3 * m + 2, 3 * m + 3)) for m in range(count)]
     assert separate["w"].tolist() == together["w"].tolist()
     assert separate["w"].tolist() == [[(4 * m + 1) * (3 * m + i) for i in (1, 2, 3)] for m in range(count)]
