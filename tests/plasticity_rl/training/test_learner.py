@@ -73,6 +73,9 @@ def copies(learner: Learner) -> dict[str, Tensor]:
 class Witness(Refresh):
     """Remembers what it was shown at its last refresh, and changes nothing."""
 
+    mark: int = 0
+    """tells one from another in a chain"""
+
     usual: ClassVar[dict[str, int]] = {"update": 1, "task": 1}
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
@@ -298,7 +301,7 @@ def test_another_intervention_does_not_shift_the_fresh_networks_of_the_first():
 
 
 def test_each_refresh_has_a_fresh_network_of_its_own():
-    learner = learn((Witness(), Witness(), Witness(clock="task")))
+    learner = learn((Witness(), Witness(mark=1), Witness(clock="task")))
     seen = []
     for batch in batches(learner, 2):
         learner.update(1e-2, batch)
