@@ -12,7 +12,7 @@ from plasticity_rl.attach.module_params import bare_layers, check_renewable, ren
 from plasticity_rl.attach.optimizer_state import SLOTS, Memory
 from plasticity_rl.checks import UsageError, check_repeats, choose
 from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State, UpdateContext
-from plasticity_rl.interventions.chain import Chain
+from plasticity_rl.interventions.chain import Chain, due_refreshes, overrides, purpose_of
 from plasticity_rl.networks.layers import Layer, Layers, Params
 from plasticity_rl.networks.trace import Watch, Wiring, check_layers, flat, run, trace
 from plasticity_rl.optim.optimizers import Net
@@ -104,9 +104,9 @@ def attach(
     if fresh is None and any(isinstance(each, Refresh) and each.renews for each in chain):
         check_renewable(module, params)
     memory = None
-    if refreshed or any(_overrides(each, "after_step") for each in chain):
+    if refreshed or any(overrides(each, "after_step") for each in chain):
         if type(optimizer) not in SLOTS:
-            who = next(type(each).__name__ for each in chain if isinstance(each, Refresh) or _overrides(each, "after_step"))
+            who = next(type(each).__name__ for each in chain if isinstance(each, Refresh) or overrides(each, "after_step"))
             names = [kind.__name__ for kind in SLOTS]
             raise UsageError(
                 f"{who} needs an optimizer whose memory is known, torch.optim's {', '.join(names)} themselves, not {_kind(optimizer)}"
@@ -144,7 +144,7 @@ class Plan:
         """What the chain adds to the loss, a scalar."""
         total = torch.zeros((), device=self._device)
         for each, state in zip(self.chain, self.states, strict=True):
-            if _overrides(each, "penalty"):
+            if overrides(each, "penalty"):
                 total = total + each.penalty(dict(self.params), state, self.layers, UpdateContext(self._look, {}))
         return total
 
@@ -152,7 +152,7 @@ class Plan:
     def after_step(self) -> tuple[Refresh, ...]:
         """To be called after every step of the optimizer, before gradients are set to zero. Returns the interventions that refreshed."""
         for index, each in enumerate(self.chain):
-            if _overrides(each, "after_step"):
+            if overrides(each, "after_step"):
                 net, context = self._net(), UpdateContext(self._look, self._noise(index) if each.noisy else {})
                 self._write(index, net, *each.after_step(net, self.states[index], self._grads(), self.layers, context))
         self._project()
@@ -168,7 +168,7 @@ class Plan:
         call `after_step` right after. The step must be without a closure."""
 
         def before(*_: Any) -> None:
-            if any(_overrides(each, "penalty") for each in self.chain):
+            if any(overrides(each, "penalty") for each in self.chain):
                 learned = [param for param in self.params.values() if param.requires_grad]
                 with torch.enable_grad():
                     grads = torch.autograd.grad(self.penalty(), learned, allow_unused=True)
@@ -273,7 +273,7 @@ class Plan:
 
     def _noise(self, index: int) -> Params:
         """Normal numbers for a method of the chain in this update."""
-        seed = derive(self.seed, 0, "noise", type(self.chain[index]).__name__, self._occurrence(index), self.ticks["update"])
+        seed = derive(self.seed, 0, "noise", *purpose_of(self.chain, index), self.ticks["update"])
         numbers = normals(key([seed])[0], {name: tuple(param.shape) for name, param in self.params.items()})
         return {name: each.to(self.params[name]) for name, each in numbers.items()}
 
@@ -289,25 +289,17 @@ class Plan:
         return {name: param.detach() for name, param in self.params.items()}
 
     def _born(self, index: int, each: Intervention) -> State:
-        state = each.init(self._values(), self.layers, self._draw("state", type(each).__name__, self._occurrence(index)))
+        state = each.init(self._values(), self.layers, self._draw("state", *purpose_of(self.chain, index)))
         return {name: tensor.detach().clone().to(self._device) for name, tensor in state.items()}
 
     def _draw(self, *purpose: int | str) -> torch.Generator:
         return torch.Generator().manual_seed(derive(self.seed, 0, *purpose))
 
-    def _occurrence(self, index: int) -> int:
-        """How many methods of its kind come before it in the chain."""
-        return sum(type(other) is type(self.chain[index]) for other in self.chain[:index])
-
     def _tick(self, clock: str) -> tuple[Refresh, ...]:
         self.ticks[clock] += 1
-        due = [
-            (index, each)
-            for index, each in enumerate(self.chain)
-            if isinstance(each, Refresh) and each.clock == clock and each.due(self.ticks[clock])
-        ]
+        due = due_refreshes(self.chain, clock, self.ticks[clock])
         for index, each in due:
-            fresh = self.fresh(type(each).__name__, self._occurrence(index), clock, self.ticks[clock]) if each.renews else {}
+            fresh = self.fresh(*purpose_of(self.chain, index), clock, self.ticks[clock]) if each.renews else {}
             net = self._net()
             features = {} if self.batch is None or not each.traced else self._look(net.params)[1]
             self._write(index, net, *each.refresh(net, self.states[index], RefreshContext(fresh, features), self.layers))
@@ -317,7 +309,7 @@ class Plan:
 
     def _project(self) -> None:
         for index, each in enumerate(self.chain):
-            if _overrides(each, "project"):
+            if overrides(each, "project"):
                 net = self._net_of_params()
                 params, state = each.project(net.params, self.states[index], self.layers)
                 self._write(index, net, net._replace(params=params), state)
@@ -363,10 +355,6 @@ def _arguments(example: Any) -> tuple:
     return example if isinstance(example, tuple) else (example,)
 
 
-def _overrides(each: Intervention, moment: str) -> bool:
-    return getattr(type(each), moment) is not getattr(Intervention, moment)
-
-
 def _kind(optimizer: torch.optim.Optimizer) -> str:
     name = type(optimizer).__name__
     return f"one derived from {name}" if any(kind.__name__ == name for kind in SLOTS) else name
@@ -378,7 +366,7 @@ def _check_yours(chain: Chain) -> None:
         who, fields = type(each).__name__, each.build()
         if each.optimizer():
             raise UsageError(f"{who} sets {', '.join(each.optimizer())} of the optimizer, which is yours: give it to torch.optim instead")
-        if fields and not (isinstance(each, Refresh) or any(_overrides(each, moment) for moment in ("penalty", "after_step", "project"))):
+        if fields and not (isinstance(each, Refresh) or any(overrides(each, hook) for hook in ("penalty", "after_step", "project"))):
             raise UsageError(f"{who} only builds ({', '.join(fields)}), and the module is built: put it there yourself")
 
 

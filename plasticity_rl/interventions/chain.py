@@ -1,7 +1,7 @@
-"""Several interventions as one: what they build together, and whether they can."""
+"""Several interventions as one: what they build together, whether they can, and what hosts read of a chain."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from plasticity_rl.checks import UsageError, check_repeats
 from plasticity_rl.interventions.base import Intervention, Refresh
@@ -11,6 +11,7 @@ from plasticity_rl.networks.specs import NetworkSpec
 from plasticity_rl.optim.optimizers import Optimizer
 
 Chain = tuple[Intervention, ...]
+Hook = Literal["penalty", "after_step", "project"]
 
 
 def assemble(
@@ -32,6 +33,33 @@ def forgets_parts(chain: Chain) -> bool:
     """May one of them forget the optimizer's memory of some of a tensor's weights, so that they are not all of one age?"""
     able = (each for each in chain if isinstance(each, Refresh) or type(each).after_step is not Intervention.after_step)
     return not all(each.whole for each in able)
+
+
+def overrides(method: Intervention, hook: Hook) -> bool:
+    """True if the method has that hook."""
+    return getattr(type(method), hook) is not getattr(Intervention, hook)
+
+
+def occurrence(chain: Chain, index: int) -> int:
+    """Number of earlier methods of the same class."""
+    return sum(type(other) is type(chain[index]) for other in chain[:index])
+
+
+def purpose_of(chain: Chain, index: int) -> tuple[str, int]:
+    """Name of a method's random streams, independent of the methods of other classes beside it."""
+    return type(chain[index]).__name__, occurrence(chain, index)
+
+
+def metric_names(chain: Chain) -> tuple[str, ...]:
+    """Names of the methods in metrics: `ReDo`, and `ReDo-2` for the second of its class."""
+    purposes = (purpose_of(chain, index) for index in range(len(chain)))
+    return tuple(f"{name}-{before + 1}" if before else name for name, before in purposes)
+
+
+def due_refreshes(chain: Chain, clock: str, tick: int) -> tuple[tuple[int, Refresh], ...]:
+    """Index and method of each refresh that is due at that tick of the clock."""
+    refreshes = ((index, each) for index, each in enumerate(chain) if isinstance(each, Refresh))
+    return tuple((index, each) for index, each in refreshes if each.clock == clock and each.due(tick))
 
 
 def _set(part: Any, wishes: list[tuple[str, dict[str, Any]]]) -> Any:

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.func import grad, grad_and_value
 from torch.utils._pytree import tree_map
 
-from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State, UpdateContext
-from plasticity_rl.interventions.chain import Chain, forgets_parts
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
+from plasticity_rl.interventions.chain import Chain, due_refreshes, forgets_parts, metric_names, overrides, purpose_of
 from plasticity_rl.metrics import effects, norms
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
@@ -62,7 +62,7 @@ class Learner:
         self.low = network.low(params)
         """the parameters that are multiplied in low precision, rounded: what the loss and acting read in their stead"""
         self.states: list[State] = [self._born(index) for index in range(len(chain))]
-        self._names = tuple(self._name(index) for index in range(len(chain)))
+        self._names = metric_names(chain)
         self.work = {
             f"{kind}/{name}": torch.zeros(self.members, dtype=torch.double, device=device)
             for name, each in zip(self._names, chain, strict=True)
@@ -71,7 +71,7 @@ class Learner:
         }
         """what refreshes have done, (S,) each, since who reads it set it to zero: no part of what is learned, and not of `tensors`"""
         self._noisy = {"optimizer": ("optimizer",)} if optimizer.noisy else {}
-        self._noisy |= {str(index): self._purpose(index) for index, each in enumerate(chain) if each.noisy}
+        self._noisy |= {str(index): purpose_of(self.chain, index) for index, each in enumerate(chain) if each.noisy}
         self.ticks = {"update": 0, "task": 0}
         self._last: dict[str, Tensor] = {}
         self._rows = slice(None)
@@ -131,9 +131,8 @@ class Learner:
     @property
     def ahead(self) -> int:
         """How many updates `updates` can make: until the next refresh, AHEAD at most."""
-        refreshes = [each for each in self.chain if isinstance(each, Refresh) and each.clock == "update"]
         done = self.ticks["update"]
-        return next((n for n in range(1, MAX_FUSED_UPDATES) if any(each.due(done + n) for each in refreshes)), MAX_FUSED_UPDATES)
+        return next((n for n in range(1, MAX_FUSED_UPDATES) if due_refreshes(self.chain, "update", done + n)), MAX_FUSED_UPDATES)
 
     def update(self, rate: float | Tensor, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
         """One update of every member at learning rate `rate`, one for all or (S,), and the refreshes that are due. Returns what the loss
@@ -174,8 +173,7 @@ class Learner:
 
     def due(self, clock: str) -> tuple[Refresh, ...]:
         """The interventions whose refresh came at the last tick of `clock`."""
-        refreshes = (each for each in self.chain if isinstance(each, Refresh))
-        return tuple(each for each in refreshes if each.clock == clock and each.due(self.ticks[clock]))
+        return tuple(each for _, each in due_refreshes(self.chain, clock, self.ticks[clock]))
 
     @torch.no_grad()
     def features(self, params: Params, inputs: Tensor, raw: bool = False) -> Params:
@@ -225,7 +223,7 @@ class Learner:
         of_loss = grad_and_value(lambda own: self.loss(given | own, batch, *extras), has_aux=True)
         grads, (loss, reported) = of_loss(self.network.learned(given))
         grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
-        penalised = [index for index, each in enumerate(chain) if _does(each, "penalty")]
+        penalised = [index for index, each in enumerate(chain) if overrides(each, "penalty")]
         if penalised:
             # Less, not plus: a sum with a product of matrices is taken for one product, whose other summand is made and copied first.
             less = grad(lambda own: -sum(chain[i].penalty(net.params | own, states[i], layers, seen) for i in penalised))(learned)
@@ -234,14 +232,14 @@ class Learner:
             penalties = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
             reported |= {f"penalty_over_loss/{name}": effects.penalty_over_loss(size, loss) for name, size in penalties.items()}
             reported |= sizes(norms.GRADIENT, grads, layers)
-            if not any(_does(each, moment) for each in chain for moment in ("after_step", "project")):
+            if not any(overrides(each, hook) for each in chain for hook in ("after_step", "project")):
                 return net, states, reported  # the rest takes longer than all that is measured
         updated = optimizer.update(Net(learned, net.slots), grads, hyper.rate, layers, numbers.get("optimizer"))
         net, states = Net(net.params | updated.params, updated.slots), list(states)
         for index, each in enumerate(chain):
             around = seen._replace(noise=numbers.get(str(index), {}))
             before, (net, states[index]) = net, each.after_step(net, states[index], grads, layers, around)
-            if measure and _does(each, "after_step"):
+            if measure and overrides(each, "after_step"):
                 reported[f"step_change/{self._names[index]}"] = effects.change(before.params, net.params)
         return *self._project(net, states, hyper, reported if measure else None), {"loss": loss} | reported
 
@@ -254,7 +252,7 @@ class Learner:
         states = list(states)
         for index, each in enumerate(self._chain(hyper)):
             params, states[index] = each.project(net.params, states[index], self.network.layers)
-            if found is not None and _does(each, "project"):
+            if found is not None and overrides(each, "project"):
                 found[f"projection_factor/{self._names[index]}"] = effects.factor(net.params, params)
                 found[f"projection_change/{self._names[index]}"] = effects.change(net.params, params)
             net = net._replace(params=params)
@@ -286,7 +284,7 @@ class Learner:
 
     def _born(self, index: int) -> State:
         """The state of a method of the chain at birth."""
-        layers, purpose = self.network.layers, ("state", *self._purpose(index))
+        layers, purpose = self.network.layers, ("state", *purpose_of(self.chain, index))
         methods = [cell.chain[index] for cell in self.cells for _ in range(cell.members)]
         born = stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
         return {name: tensor.to(self.device) for name, tensor in born.items()}
@@ -299,31 +297,17 @@ class Learner:
 
         return {who: keys(purpose) for who, purpose in self._noisy.items()}
 
-    def _purpose(self, index: int) -> tuple[int | str, ...]:
-        """What a method of the chain calls its random numbers."""
-        return type(self.chain[index]).__name__, self._occurrence(index)
-
-    def _name(self, index: int) -> str:
-        """What a method of the chain is called in metrics: `ReDo`, and `ReDo-2` where it comes a second time."""
-        before = self._occurrence(index)
-        return type(self.chain[index]).__name__ + (f"-{before + 1}" if before else "")
-
-    def _occurrence(self, index: int) -> int:
-        """How many methods of its kind come before it in the chain."""
-        return sum(type(other) is type(self.chain[index]) for other in self.chain[:index])
-
     def _tick(self, clock: str) -> None:
         self.ticks[clock] += 1
-        due = self.due(clock)
-        for index, each in enumerate(self.chain):
-            if isinstance(each, Refresh) and each in due:
-                self._refresh(index, each)
+        due = due_refreshes(self.chain, clock, self.ticks[clock])
+        for index, each in due:
+            self._refresh(index, each)
         if due:
             write_((self.net, self.states), copied(lift(self._project)(self.net, self.states, self._hyper)))
             write_(self.low, self.network.low(self.net.params))
 
     def _refresh(self, index: int, each: Refresh) -> None:
-        fresh = self.fresh(*self._purpose(index), each.clock, self.ticks[each.clock])
+        fresh = self.fresh(*purpose_of(self.chain, index), each.clock, self.ticks[each.clock])
         features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
         lifted = lift(lambda net, state, evidence, numbers: vary(each, numbers).refresh(net, state, evidence, self.network.layers))
         made = lifted(self.net, self.states[index], RefreshContext(fresh, features), self._hyper.chain[index])
@@ -333,11 +317,6 @@ class Learner:
         for kind, count in found.items():
             self.work[f"{kind}/{self._names[index]}"] += count
         write_((self.net, self.states[index]), (net, state))
-
-
-def _does(each: Intervention, moment: str) -> bool:
-    """Has the method that moment?"""
-    return getattr(type(each), moment) is not getattr(Intervention, moment)
 
 
 def sizes(measures: dict[str, Callable[..., Params]], *given: Any) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from plasticity_rl.interventions import (
     WeightDecay,
     assemble,
 )
+from plasticity_rl.interventions.chain import due_refreshes, metric_names, overrides, purpose_of
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import select
 from plasticity_rl.networks.specs import MLP
@@ -186,3 +187,17 @@ def test_overwrite_takes_values_and_forgets_memory_where_the_mask_holds():
 def test_a_norm_and_pairs_of_outputs_are_both_built(order):
     network, _ = assemble(MLP(), Adam(), (LayerNorm(), CReLU())[::order], (3,), 2)
     assert [(layer.activation, layer.scale is not None) for layer in select(network.layers, "hidden")] == [("crelu", True)] * 3
+
+
+def test_names_and_random_streams_of_a_method_count_those_of_its_own_class():
+    chain = (ReDo(every=2), Reset(), L2(), ReDo(every=3), Reset(clock="update", every=6))
+    assert metric_names(chain) == ("ReDo", "Reset", "L2", "ReDo-2", "Reset-2")
+    assert [purpose_of(chain, index) for index in range(5)] == [("ReDo", 0), ("Reset", 0), ("L2", 0), ("ReDo", 1), ("Reset", 1)]
+    due = {tick: [index for index, _ in due_refreshes(chain, "update", tick)] for tick in range(1, 7)}
+    assert due == {1: [], 2: [0], 3: [3], 4: [0], 5: [], 6: [0, 3, 4]}
+    assert [index for index, _ in due_refreshes(chain, "task", 1)] == [1]
+
+
+def test_hooks_are_those_that_a_class_overrides():
+    hooks = {type(each): [hook for hook in ("penalty", "after_step", "project") if overrides(each, hook)] for each in (L2(), Reset())}
+    assert hooks == {L2: ["penalty"], Reset: []} and overrides(WeightClipping(), "project")
