@@ -60,8 +60,8 @@ class Experiment:
         check(self)
         if self.agent.supervision != self.benchmark.supervision:
             raise UsageError(
-                f"{type(self.agent).__name__} learns from {self.agent.learns_from}, but {type(self.benchmark).__name__} is made of "
-                f"{self.benchmark.teaches}"
+                f"{type(self.agent).__name__} learns from {self.agent.supervision}, but {type(self.benchmark).__name__} is made of "
+                f"{self.benchmark.supervision}"
             )
         check_repeats(self.chain)
         for each in self.chain:
