@@ -1,6 +1,7 @@
 """README's commands, in their order, at small budgets. One rule makes them small: see `shrunk` and ADDED."""
 
 import dataclasses
+import importlib
 import json
 import os
 import re
@@ -15,16 +16,25 @@ from typing import Any
 
 import pytest
 
-from launch import words
 from launch.__main__ import main
-from plasticity_rl.runs import find_runs
+from launch.config import parse
+from plasticity_rl.records.folder import find_runs
 
 ROOT = Path(__file__).parents[1]
-BENCHMARK = {"tasks": "2", "updates": "40", "images": "60", "held_out": "0", "cycles": "1", "frames": "800", "episode_frames": "400"}
-AGENT = {"environments": "2", "batch": "8", "record_every": "10", "replay": "400", "min_replay": "100", "unroll": "8", "minibatches": "2"}
+BENCHMARK = {"tasks": "2", "updates": "40", "images": "60", "held_out": "0", "cycles": "1", "frames": "480", "episode_frames": "400"}
+AGENT = {
+    "environments": "2",
+    "batch": "8",
+    "record_every": "10",
+    "replay": "400",
+    "min_replay": "100",
+    "train_every": "4",
+    "unroll": "8",
+    "minibatches": "2",
+}
 NETWORK = {"width": "8", "precision": "float32"}  # bfloat16 convolutions crawl on a busy processor
 ADDED = {  # command -> options that make it short, or let it end
-    "run": {"--eager": "", "--members": "2", "--diagnose-every": "10"},
+    "run": {"--eager": "", "--members": "2", "--diagnose-every": "20"},
     "sweep": {"--eager": ""},
     "tune": {"--eager": "", "--trials": "2"},
     "probe": {"--eager": "", "--updates": "20"},
@@ -47,12 +57,12 @@ def commands() -> list[list[str]]:
 def shrunk(said: dict[str, Any]) -> dict[str, Any]:
     """The same experiment with the settings above, where its parts have such fields."""
     benchmark = said.get("benchmark", "random-labels")
-    defaults = words.DEFAULTS["atari" if (word := benchmark.partition(":")[0]) in words.PRESETS else word]
+    defaults = parse.DEFAULTS["atari" if (word := benchmark.partition(":")[0]) in parse.PRESETS else word]
     small = {"benchmark": benchmark, "agent": said.get("agent", defaults["agent"].partition(":")[0])}
     small["network"] = said.get("network", defaults["network"].partition(":")[0])
     for kind, settings in (("benchmark", BENCHMARK), ("agent", AGENT), ("network", NETWORK)):
-        word, given = words._split(kind, small[kind], words.PARTS[kind])
-        fields = {field.name for field in dataclasses.fields(words.part_class(kind, word))}
+        word, given = parse._split(kind, small[kind], parse.PARTS[kind])
+        fields = {field.name for field in dataclasses.fields(parse.part_class(kind, word))}
         given |= {name: value for name, value in settings.items() if name in fields}
         small[kind] = word + ":" + ",".join(f"{name}={value}" for name, value in given.items())
     return {name: value for name, value in said.items() if name not in ("members", "diagnose_every")} | small
@@ -66,7 +76,7 @@ def small(line: list[str], folder: Path) -> list[str]:
         made = shrunk(tomllib.loads(text))
         file.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in made.items()) + f"\n{search}{table}")
     if name == "sweep":
-        module = words.importlib.import_module(rest[0].removesuffix(".py").replace("/", "."))
+        module = importlib.import_module(rest[0].removesuffix(".py").replace("/", "."))
         (folder / rest[0]).write_text(f"EXPERIMENTS = {[shrunk(each) for each in module.EXPERIMENTS]!r}")
     if name == "run" and "--file" not in rest:
         options: dict[str, list[str]] = {}
@@ -93,12 +103,13 @@ def small(line: list[str], folder: Path) -> list[str]:
 
 def carry_out(line: list[str]) -> int:
     """Its exit code; the board, a server, is stopped as soon as it serves."""
-    if line[0] != "board":
+    if line[0] not in ("board", "bench"):
         return main(line)
     command = [sys.executable, "-u", "-m", "launch", *line]
-    server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    if line[0] == "bench":  # compiles; PyTorch's compiler warns, and warnings are errors in this process
+        return subprocess.run(command, env=environment, check=False).returncode
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     assert server.stdout
     served = any("http://" in text for text in server.stdout)
     server.send_signal(signal.SIGINT)
