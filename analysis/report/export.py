@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from analysis.data.provenance import Origin, boundaries
+from analysis.report.columns import VERDICT
 from analysis.report.sections import Section, SuiteSection
 from analysis.scores.matrix import Panel
 from analysis.scores.setting import Setting, member_ratios
@@ -85,23 +86,15 @@ def _scores(setting: Setting) -> Iterator[list[Any]]:
 
 def _verdict(sections: Sequence[Section]) -> Table:
     """The verdict table of each setting: each estimate with its interval, its members, and its note."""
-    names = {
-        "first": "first",
-        "last": "last",
-        "kept": "last_over_first",
-        "overall": "iqm",
-        "plasticity": "plasticity_ratio",
-        "trend": "plasticity_ratio_trend",
-    }
     columns = [*WHICH, "best", "members", "of", "first_visits", "last_visits"]
-    for name in names.values():
-        columns += [name, f"{name}_low", f"{name}_high", f"{name}_members", f"{name}_note"]
+    for column in VERDICT:
+        columns += [column.name, *(f"{column.name}_{end}" for end in ("low", "high", "members", "note"))]
     rows: list[list[Any]] = []
     for section in sections:
         spec = section.setting.spec
         for row in section.rows:
             line: list[Any] = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.best, row.members, row.of, *section.spans]
-            for found in (getattr(row, name) for name in names):
+            for found in (column.value(section, row) for column in VERDICT):
                 line += [_finite(found.value), _finite(found.low), _finite(found.high), found.runs, found.note]
             rows.append(line)
     return Table(columns, rows)

@@ -13,7 +13,7 @@ def heading(text: str, level: int) -> list[str]:
 def table(grid: Grid, level: int) -> list[str]:
     """One table, with its title and what its numbers are."""
     lines = heading(grid.title, level) if grid.title else []
-    lines.append("| " + " | ".join(escape(f"{what} ({of})" if of else what) for what, of in grid.headings) + " |")
+    lines.append("| " + " | ".join(escape(f"{each.title} ({each.small})" if each.small else each.title) for each in grid.headings) + " |")
     lines.append("|---" + "|---:" * (len(grid.headings) - 1) + "|")
     for line in grid.lines:
         label = escape(line.label) + (f" ({line.mark})" if line.mark else "")

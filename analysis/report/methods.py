@@ -6,6 +6,7 @@ from typing import Any
 from analysis.data.comparable import Run
 from analysis.data.provenance import boundaries, choices, contexts, told
 from analysis.format import count
+from analysis.report.columns import SEQUENCE, SUITE, VERDICT
 from analysis.report.sections import Section, SuiteSection
 from analysis.scores.matrix import REPETITIONS as PANEL_REPETITIONS
 from analysis.scores.sequential import MEASURES
@@ -30,12 +31,7 @@ def methods(section: Section) -> Lines:
         ("Members", f"{len(setting.pairs)} independent networks of each chain, from {count(len(seeds), 'seed')} ({_some(seeds)})"),
         ("Score", _score_method(setting)),
         *_references([setting]),
-        ("Plasticity ratio", _ratio_method(setting)),
-        (
-            "Its trend",
-            "Slope of the least-squares line through the plasticity ratios of all visits that have one; members are resampled with all "
-            "their visits.",
-        ),
+        *((column.title, column.method(section)) for column in VERDICT if column.method),
         *_sequence_methods(section),
         (
             "Intervals",
@@ -66,12 +62,7 @@ def suite_methods(section: SuiteSection) -> Lines:
         ("Runs", f"{len(panel.rows[0].score)} of each chain and task, a run being one member, an independent network"),
         ("Score", _score_method(first)),
         *_references(settings),
-        (
-            "Plasticity ratio",
-            "Of each task: what a chain scores above the random score over the last visits, as a mean over runs, over what the fresh "
-            "control does (network, optimizer and replay start over at every visit) on the same seeds and budget. Aggregates are of these "
-            "ratios. A task has one only where the interval of the fresh control's own score lies above the random score.",
-        ),
+        *((column.title, column.method(section)) for column in SUITE if column.method),
         (
             "Intervals",
             f"{LEVEL:.0%} percentile bootstrap with {PANEL_REPETITIONS:,} resamples, stratified: runs are drawn anew for every task "
@@ -143,39 +134,11 @@ def _score_method(setting: Setting) -> str:
     )
 
 
-def _ratio_method(setting: Setting) -> str:
-    floor = " Both are measured from the random score, where it is known." if setting.kind == "return" else ""
-    return (
-        "Area of a chain divided by the area of the fresh control (network, optimizer and replay start over at every visit) at the same "
-        f"visit and budget, on the same seeds and members; over several visits, the mean of their ratios.{floor} The control carries no "
-        "other intervention, so a chain that makes every task easier to learn can stand above 1 and still lose plasticity: read the ratio "
-        "beside the last visits over the first. It is defined only where "
-        "the interval of the fresh control's own area excludes the floor, that is, where it learned something in this budget."
-    )
-
-
 def _sequence_methods(section: Section) -> Lines:
     """What stands behind each column of the sequence's table."""
-    told = {
-        "retention": "A task's evaluation at the end of a later visit over that at the end of its own latest visit, as means over members "
-        "measured from the random score, where it is known: 1 keeps everything, 0 plays as if nothing had been learned. The mean is over "
-        "all pairs of a task and a later visit before the task is met again. A pair is left out unless the interval of the task's own "
-        "evaluation lies above the random score.",
-        "relearning_time": "Frames until a member's training curve first reaches the level that the same member had in the last window of "
-        "its visit before to the task, over the frames that it took to first reach it there, as means over members, in whole windows; the "
-        "mean over all visits to tasks met before. Below 1 is faster. A member that never reaches it is counted and enters with the whole "
-        "budget: the means are restricted ones, and where many do not reach it the ratio is a lower bound, at most the budget over the "
-        "earlier time. A level is high partly by chance, so read it beside the fresh control's, which starts over and neither gains nor "
-        "loses. A visit is left out unless its level's interval lies above the random score.",
-        "later_over_first": "Area of a visit to a task met before over that of the task's first visit, as means over members measured from "
-        "the random score, where it is known; the mean over all such visits. A visit is left out unless the interval of the first visit's "
-        "area lies above the random score.",
-        "transfer": "Area of the first visit to a task, of every task but the run's first, less the fresh control's at the same visit, on "
-        "the scale of the table above; the mean over these visits. Above 0, what was learned before helps.",
-    }
     evaluation = "Undiscounted return of whole episodes that are played without exploration and without learning; no part of any curve."
     measures = section.sequence[0].measures if section.sequence else {}
-    return [("Evaluation", evaluation)] * bool(section.evaluations) + [(MEASURES[name], told[name]) for name in measures]
+    return [("Evaluation", evaluation)] * bool(section.evaluations) + [(MEASURES[name], SEQUENCE[name].method) for name in measures]
 
 
 def _some(values: list[Any]) -> str:

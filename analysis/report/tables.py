@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from analysis.data.provenance import boundaries
 from analysis.format import UNDEFINED, chance, count, number, parts, share
+from analysis.report.columns import AGGREGATES, SEQUENCE, SUITE, VERDICT, Column, PartT, RowT
 from analysis.report.sections import Beside, Section, SuiteSection
 from analysis.scores.costs import Cost
 from analysis.scores.matrix import SHORT, Panel
@@ -12,8 +13,6 @@ from analysis.scores.sequential import MEASURES, Comparison
 from analysis.statistics.bootstrap import LEVEL, Estimate
 from analysis.statistics.comparisons import Lead
 
-AGGREGATES = {"iqm": "IQM", "median": "Median", "mean": "Mean", "optimality_gap": "Optimality gap"}
-"""name -> what a reader calls it"""
 ENOUGH_FOR_TESTS = 8
 """members above which the least p of an exact test, 2 / 2**members, is under 0.01"""
 
@@ -33,6 +32,16 @@ class Cell(NamedTuple):
         return f"{self.value} {self.interval}".strip()
 
 
+class Heading(NamedTuple):
+    """The head of a column."""
+
+    title: str
+    small: str = ""
+    """the small print"""
+    terminal: bool = True
+    """whether a terminal shows the column"""
+
+
 class Line(NamedTuple):
     """One row."""
 
@@ -48,12 +57,15 @@ class Grid(NamedTuple):
 
     title: str
     """empty for the verdict"""
-    headings: tuple[tuple[str, str], ...]
-    """what a column shows, and the small print: of what"""
+    headings: tuple[Heading, ...]
+    """of the labels, and of each cell of a line"""
     lines: tuple[Line, ...]
     caption: str
     folded: bool = False
     """does it open on demand?"""
+
+
+CHAIN = Heading("Chain")
 
 
 def cell(found: Estimate, noun: str = "members") -> Cell:
@@ -98,36 +110,29 @@ def held(runs: int, often: float, noun: str = "members") -> str:
 
 def verdict(section: Section) -> Grid:
     """One row a chain: what the report opens with."""
-    first, last = section.spans
-    headings = (
-        ("Chain", "complete members"),
-        ("First visits", f"mean of {first}"),
-        ("Last visits", f"mean of {last}"),
-        ("IQM", "all visits"),
-        ("Plasticity ratio", f"visits {last}" if "-" in last else f"visit {last}"),
-        ("Its trend", "change a visit"),
-        ("Last over first", "both above the floor"),
-    )
-    lines = []
-    for row in section.rows:
-        found = (row.first, row.last, row.overall, row.plasticity, row.trend, row.kept)
-        label = row.label
-        lines.append(Line(label, (*map(cell, found),), "best" if row.best else "", row.fresh_control))
+    lines = [
+        Line(row.label, tuple(cell(column.value(section, row)) for column in VERDICT), "best" if row.best else "", row.fresh_control)
+        for row in section.rows
+    ]
     complete = {f"{row.members} of {row.of}" for row in section.rows}
     alike = f"{complete.pop()} members of each chain are complete." if len(complete) == 1 else ""
     members = alike or "Complete members: " + ", ".join(f"{row.label} {row.members} of {row.of}" for row in section.rows) + "."
     scale = f"Scores are the {section.setting.scale}, means over visits and members with {LEVEL:.0%} intervals;"
     says = f"{scale} plasticity is fresh-normalised. {members} Visits are counted from 0.{held(*section.coverage)}"
-    return Grid("", (("Chain", ""), *headings[1:]), tuple(lines), says)
+    return Grid("", _headings(VERDICT, section), tuple(lines), says)
+
+
+def _headings(columns: Sequence[Column[PartT, RowT]], part: PartT) -> tuple[Heading, ...]:
+    return (CHAIN, *(Heading(column.title, column.small(part), column.terminal) for column in columns))
 
 
 def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Grid:
     """Every chain beside no intervention and beside the fresh control."""
     references = list(dict.fromkeys(lead.reference for lead in leads))
     found = {(lead.label, lead.reference): lead for lead in leads}
-    headings = [("Chain", "")]
+    headings = [CHAIN]
     for reference in references:
-        headings += [(f"Less {reference}", where), (f"Above {reference}", "share of pairs"), ("p", "after Holm")]
+        headings += [Heading(f"Less {reference}", where), Heading(f"Above {reference}", "share of pairs"), Heading("p", "after Holm")]
     lines = []
     for label in dict.fromkeys(lead.label for lead in leads):
         cells: list[Cell] = []
@@ -150,7 +155,7 @@ def _lead(lead: Lead) -> list[Cell]:
 
 def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
     """rliable's aggregates over tasks: of scores, and of plasticity."""
-    headings = (("Chain", ""), *((AGGREGATES[name], "lower is better" if name == "optimality_gap" else "") for name in AGGREGATES))
+    headings = (CHAIN, *(Heading(title, "lower is better" if name == "optimality_gap" else "") for name, title in AGGREGATES.items()))
     names, noun = tuple(AGGREGATES), "scores"
     lines = [_aggregates(row.label, row.fresh_control, panel.scores[row.label], panel.names, noun) for row in panel.rows]
     lines += [Line(each.label, tuple(cell(found[name], "scores") for name in panel.names), "theirs") for each, found in theirs]
@@ -181,22 +186,13 @@ def _aggregates(label: str, control: bool, found: dict[str, Estimate], names: It
 
 def sequence(section: Section) -> Grid:
     """What became of tasks that were left and met again."""
-    small = {
-        "retention": "{} of task and later visit",
-        "relearning_time": "{}, over the visit before",
-        "later_over_first": "{}, by area",
-        "transfer": "{}, less the fresh control",
-    }
-    told = {
-        "retention": "Retention: 1 keeps a task that was left, 0 is back at the random score.",
-        "relearning_time": "Re-learning time: below 1 is faster than in the visit before.",
-        "later_over_first": "Later over first visits: below 1 is worse than when the task was met first.",
-        "transfer": "Transfer: above 0, tasks that are met for the first time are learned better than from scratch.",
-    }
     measures = section.sequence[0].measures
-    headings = [(MEASURES[name], small[name].format(count(len(each.at), each.noun.removesuffix("s")))) for name, each in measures.items()]
+    headings = [
+        Heading(MEASURES[name], SEQUENCE[name].small.format(count(len(each.at), each.noun.removesuffix("s"))))
+        for name, each in measures.items()
+    ]
     lines = [Line(row.label, tuple(map(_compared, row.measures.values())), control=row.fresh_control) for row in section.sequence]
-    return Grid("Sequence", (("Chain", ""), *headings), tuple(lines), " ".join(told[name] for name in measures))
+    return Grid("Sequence", (CHAIN, *headings), tuple(lines), " ".join(SEQUENCE[name].caption for name in measures))
 
 
 def _compared(compared: Comparison) -> Cell:
@@ -223,10 +219,10 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
             )
         )
     headings = (
-        ("Chain", ""),
-        ("Told of task boundaries", ""),
-        ("Updates a second", "of each member, median"),
-        ("Memory", "most that was seen"),
+        CHAIN,
+        Heading("Told of task boundaries"),
+        Heading("Updates a second", "of each member, median"),
+        Heading("Memory", "most that was seen"),
     )
     return Grid(
         "Costs: what each chain needs",
@@ -240,27 +236,24 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
 def suite_verdict(section: SuiteSection) -> Grid:
     """One row a chain: aggregates over all tasks."""
     panel = section.suite.panel
-    columns = {name: (AGGREGATES[name], "lower is better" if name == "optimality_gap" else "all visits") for name in panel.names}
-    place = 3  # of the plasticity ratio, within what a terminal shows
-    headings = [("Chain", ""), *columns.values()]
-    headings.insert(place + 1, ("Plasticity ratio", "IQM, last visits"))
-    lines = []
-    for row in panel.rows:
-        found = panel.plasticity.get(row.label, {}).get("iqm", Estimate(float("nan"), note="no fresh control"))
-        ratio = Estimate(1.0, note="the reference") if row.fresh_control else found
-        cells = [cell(each, "runs") for each in panel.scores[row.label].values()]
-        cells.insert(place, cell(ratio, "runs"))
-        lines.append(Line(row.label, tuple(cells), "best" if row is panel.best else "", row.fresh_control))
+    lines = [
+        Line(
+            row.label,
+            tuple(cell(column.value(section, row), "runs") for column in SUITE),
+            "best" if row is panel.best else "",
+            row.fresh_control,
+        )
+        for row in panel.rows
+    ]
     for each, found in section.theirs:
-        cells = [cell(found[name], "scores") for name in columns]
-        cells.insert(place, Cell(""))
+        cells = (cell(found[column.name], "scores") if column.name in found else Cell("") for column in SUITE)
         lines.append(Line(each.label, tuple(cells), "theirs"))
     runs, often = panel.coverage
     caption = (
         f"Scores are the {panel.scale}, means over visits, with {LEVEL:.0%} intervals; "
         f"plasticity is fresh-normalised.{held(runs, often, 'runs of each task')}"
     )
-    return Grid("", tuple(headings), tuple(lines), caption)
+    return Grid("", _headings(SUITE, section), tuple(lines), caption)
 
 
 def each_task(section: SuiteSection) -> Grid:
@@ -275,6 +268,6 @@ def each_task(section: SuiteSection) -> Grid:
             small = f"{number(ratio)} of fresh" if ratio == ratio else ""
             cells.append(Cell(number(float(there.mean())), "", small) if len(there) else Cell(UNDEFINED))
         lines.append(Line(name, tuple(cells)))
-    headings = (("Task", ""), *((row.label, "") for row in panel.rows))
+    headings = (Heading("Task"), *(Heading(row.label) for row in panel.rows))
     caption = f"Mean {panel.scale} over runs and visits; below it the plasticity ratio over the last visits."
     return Grid("Each task", headings, tuple(lines), caption, folded=True)

@@ -1,6 +1,7 @@
 """The verdict tables in a terminal of 80 columns or more."""
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from rich import box
@@ -11,8 +12,6 @@ from rich.text import Text
 from analysis.format import UNDEFINED
 from analysis.report.tables import Cell, Grid
 
-COLUMNS = 4
-"""of numbers; the page has all"""
 MOST = 12
 """lines of what is missing; the page has all"""
 
@@ -20,14 +19,15 @@ MOST = 12
 def verdict(name: str, grid: Grid, reading: str, banner: str, missing: Sequence[str]) -> Group:
     """One part of the report."""
     table = Table(title=Text(name), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    for number, (heading, small) in enumerate(grid.headings[: COLUMNS + 1]):
-        text = Text(f"{heading}\n{small}".strip())
+    shown = [heading.terminal for heading in grid.headings[1:]]
+    for number, heading in enumerate(compress(grid.headings, [True, *shown])):
+        text = Text(f"{heading.title}\n{heading.small}".strip())
         table.add_column(text, justify="right" if number else "left", overflow="fold", min_width=14 if number else None)
     for line in grid.lines:
         label = Text(line.label, style="bold" if line.mark == "best" else "") + Text(f" ({line.mark})" if line.mark else "")
-        table.add_row(label, *map(_lines, line.cells[:COLUMNS]))
+        table.add_row(label, *map(_lines, compress(line.cells, shown)))
     reasons = dict.fromkeys(
-        f"not defined: {cell.note}" for line in grid.lines for cell in line.cells[:COLUMNS] if cell.value == UNDEFINED and cell.note
+        f"not defined: {cell.note}" for line in grid.lines for cell in compress(line.cells, shown) if cell.value == UNDEFINED and cell.note
     )
     parts: list[Any] = [table, *(Text(reason, style="dim") for reason in reasons), Text(reading)]
     parts += [Text(banner, style="bold red")] if banner else []

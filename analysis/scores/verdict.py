@@ -8,7 +8,7 @@ import numpy as np
 from analysis.format import estimate as written
 from analysis.format import percent
 from analysis.scores.matrix import Panel
-from analysis.scores.setting import Chain, Setting, ratio, trend
+from analysis.scores.setting import Chain, Setting, ratio
 from analysis.statistics.bootstrap import Estimate, Statistic, difference, estimate, iqm, mean
 
 FIRST_AND_LAST = 3
@@ -22,8 +22,7 @@ NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 class Verdict:
     """One chain's row. Scores are on the scale of `Setting.shown`."""
 
-    label: str
-    fresh_control: bool
+    chain: Chain
     members: int
     """with a score for every visit"""
     of: int
@@ -38,10 +37,16 @@ class Verdict:
     """interquartile mean over all visits"""
     plasticity: Estimate
     """ratio to the fresh control over the last visits"""
-    trend: Estimate
-    """change of that ratio a visit, over all visits"""
     best: bool = False
     """its last visits beat those of every other chain but the control: each paired difference has an interval above 0"""
+
+    @property
+    def label(self) -> str:
+        return self.chain.label
+
+    @property
+    def fresh_control(self) -> bool:
+        return self.chain.fresh_control
 
 
 def first_and_last(setting: Setting) -> tuple[list[int], list[int]]:
@@ -93,8 +98,7 @@ def _verdict(setting: Setting, chain: Chain, first: list[int], last: list[int], 
     if why:
         change = Estimate(math.nan, of=len(area), note=why)
     return Verdict(
-        label=chain.label,
-        fresh_control=chain.fresh_control,
+        chain=chain,
         members=int(np.isfinite(area).all(axis=1).sum()),
         of=len(area),
         first=over(mean, area[:, first]),
@@ -102,7 +106,6 @@ def _verdict(setting: Setting, chain: Chain, first: list[int], last: list[int], 
         kept=change,
         overall=over(iqm, area),
         plasticity=ratio(setting, chain, last),
-        trend=trend(setting, chain),
         best=best,
     )
 

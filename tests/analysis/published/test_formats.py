@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.published import sources
 from analysis.published.scores import Theirs
 from analysis.published.sources import KINDS, read_theirs
 from analysis.report import page as report
@@ -176,11 +177,11 @@ def test_words_of_sources_are_held_to_what_there_is(text: str, said: str) -> Non
 
 
 def test_every_kind_of_source_is_one_file_that_help_and_documentation_name(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = Path(report.__file__).parent / "theirs"
+    folder = Path(sources.__file__).parent
     assert set(KINDS) == {path.stem for path in folder.glob("*.py")} - {"__init__", "scores", "sources", "table"}
     with pytest.raises(SystemExit):
         main(["report", "--help"])
-    page = (folder.parents[3] / "docs" / "report.md").read_text()
+    page = (folder.parents[1] / "docs" / "report.md").read_text()
     shown = capsys.readouterr().out
     assert all(f"{kind}:PATH" in shown and f"`{kind}:" in page for kind in KINDS)
 
@@ -205,7 +206,7 @@ def test_tasks_that_are_none_are_named_with_the_nearest(monkeypatch: pytest.Monk
         "theirs (Zoo): bank_heist is no task of the runs; did you mean BankHeist?",
         "theirs (Zoo): no task of the runs: Chess, Go; one of: BankHeist",
     )
-    (scores,) = (grid for grid in made.parts[0].grids if grid.title.startswith("Scores over"))
+    (scores,) = (grid for grid in made.parts[0].grids if grid.title.startswith("Aggregates: scores over"))
     assert {line.label: line.mark for line in scores.lines} == {"none": "", "DQN": "theirs"}  # pONG is Pong
     assert scores.lines[1].cells[0].note == "no score of BankHeist"
     assert "bank_heist is no task" in (tmp_path / "out" / "report.html").read_text()
@@ -221,7 +222,7 @@ def test_scores_that_stand_in_no_part_are_named_with_the_reason(monkeypatch: pyt
 def test_a_setting_of_one_visit_has_a_table_for_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     games(tmp_path / "runs", "none", [[1], [2]], ["Pong"])
     made = written(monkeypatch, tmp_path, rows(tmp_path / "a.csv", ("Pong", 5)))
-    (scores,) = (grid for grid in made.parts[0].grids if grid.title == "Scores over 1 visit")
+    (scores,) = (grid for grid in made.parts[0].grids if grid.title == "Aggregates: scores over 1 visit")
     assert [line.mark for line in scores.lines] == ["", "theirs"] and scores.lines[1].cells[0].value == "5.000"
     assert not any("theirs" in line for line in made.parts[0].missing)
 
@@ -231,7 +232,7 @@ def test_human_normalised_scores_stay_as_they_are(monkeypatch: pytest.MonkeyPatc
     np.savez(tmp_path / "a.npz", games=["Game00", "Game01"], DQN=[[0.5, 1.5]])
     made = written(monkeypatch, tmp_path, f"rliable:{tmp_path}/a.npz,scale=human-normalised")
     (line,) = (line for line in made.parts[0].grids[0].lines if line.label == "DQN")
-    headings = [heading[0] for heading in made.parts[0].grids[0].headings[1:]]
+    headings = [heading.title for heading in made.parts[0].grids[0].headings[1:]]
     assert line.cells[headings.index("Mean")].value == "1.000"
     games(tmp_path / "raw" / "runs", "none", [[1], [2]], ["Game00"])
     made = written(monkeypatch, tmp_path / "raw", f"rliable:{tmp_path}/a.npz,scale=human-normalised")

@@ -87,7 +87,9 @@ def test_they_stand_beside_ours_marked_as_theirs(monkeypatch: pytest.MonkeyPatch
     verdict = written.parts[0].grids[0]
     marks = {line.label: line.mark for line in verdict.lines}
     assert marks == {"none": "", "nap": "best", "DQN": "theirs", "Half": "theirs"}  # far above ours, and still not best
-    dqn, half = ({heading[0]: cell for heading, cell in zip(verdict.headings[1:], line.cells, strict=True)} for line in verdict.lines[2:])
+    dqn, half = (
+        {heading.title: cell for heading, cell in zip(verdict.headings[1:], line.cells, strict=True)} for line in verdict.lines[2:]
+    )
     assert float(dqn["IQM"].value) == pytest.approx(metrics.aggregate_iqm(normalised), abs=5e-4) and dqn["IQM"].interval
     assert float(dqn["Mean"].value) == pytest.approx(normalised.mean(), abs=5e-4) and dqn["Plasticity ratio"].value == ""
     assert half["IQM"].note == "no score of Game01"

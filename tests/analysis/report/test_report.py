@@ -26,7 +26,7 @@ from analysis.report.methods import methods
 from analysis.report.page import Report, terminal_table, write_report
 from analysis.report.sections import section
 from analysis.report.tables import Cell, cell
-from analysis.scores.setting import settings
+from analysis.scores.setting import settings, trend
 from analysis.statistics.bootstrap import Estimate
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.folder import Metric
@@ -520,9 +520,10 @@ def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
 def test_trends_by_hand(tmp_path: Path) -> None:
     online(tmp_path / "runs", "none", [[0.5, 0.4, 0.3, 0.2], [0.7, 0.6, 0.5, 0.4]])
     online(tmp_path / "runs", "fresh", [[0.4] * 4, [0.6] * 4])
-    none, fresh = write_report([tmp_path / "runs"], tmp_path / "out").sections[0].rows
-    assert none.trend.value == pytest.approx(-0.1 / 0.5) and fresh.trend.note == "the reference"
-    assert none.trend.low == pytest.approx(-0.1 / 0.4) and none.trend.high == pytest.approx(-0.1 / 0.6)  # both the one, both the other
+    (part,) = write_report([tmp_path / "runs"], tmp_path / "out").sections
+    none, fresh = (trend(part.setting, row.chain) for row in part.rows)
+    assert none.value == pytest.approx(-0.1 / 0.5) and fresh.note == "the reference"
+    assert none.low == pytest.approx(-0.1 / 0.4) and none.high == pytest.approx(-0.1 / 0.6)  # both the one, both the other
 
 
 def test_published_scores_stand_with_their_source(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_small_suite_has_sections_of_each_task_too(monkeypatch: pytest.MonkeyP
     atari(tmp_path / "runs", {"none": np.full((2, 2), 0.5), "fresh": np.full((2, 2), 0.6)}, 2)
     written = page.write_report([tmp_path / "runs"], tmp_path / "out")
     assert [part.name for part in written.parts] == ["atari: 2 tasks", "atari: Game00", "atari: Game01"]
-    assert {f"1-atari-{name}.pdf" for name in ("efficiency", "improvement", "metrics", "profiles")} <= {
+    assert {f"1-atari-{name}.pdf" for name in ("aggregates", "efficiency", "improvement", "profiles")} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
     assert "fewer than 5 runs of some task: no chain is called best" in written.parts[0].missing
