@@ -50,13 +50,13 @@ def choose(what: str, name: str, choices: Iterable[str], listed: str = "") -> st
 
 def check_repeats(chain: Iterable[Any]) -> None:
     """Raises UsageError where a method stands in a chain more often than it acts: twice alike, or with other settings that do not add up
-    (`Intervention.adds`)."""
+    (`Intervention.repeatable`)."""
     seen: list[Any] = []
     for each in chain:
         name = type(each).__name__
         if each in seen:
             raise UsageError(f"{name} stands twice in the chain with the same settings: name it once")
-        if not each.adds and any(type(other) is type(each) for other in seen):
+        if not each.repeatable and any(type(other) is type(each) for other in seen):
             raise UsageError(f"{name} stands twice in the chain, and its settings do not add up: name it once")
         seen.append(each)
 

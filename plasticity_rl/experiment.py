@@ -65,7 +65,7 @@ class Experiment:
             )
         check_repeats(self.chain)
         for each in self.chain:
-            if each.idle(self.optimizer):
+            if each.is_noop(self.optimizer):
                 raise UsageError(f"{word(each)} changes nothing under {type(self.optimizer).__name__}; take other settings or leave it out")
         self.agent.fit(self.benchmark)
         self._fit_actors()

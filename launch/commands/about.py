@@ -26,7 +26,7 @@ def show(word: str | None = None, /, *, plugin: Plugins = ()) -> int:
 
 
 def interventions(word: str | None = None, /, *, markdown: bool = False, plugin: Plugins = ()) -> int:
-    """List every method: the moments it uses, what it needs, its paper and its idea; or, for one of them, all that is said of it.
+    """List every method: the hooks it uses, what it needs, its paper and its idea; or, for one of them, all that is said of it.
 
     Args:
         word: one of the methods

@@ -14,7 +14,7 @@ from launch.config.parse import part_class
 from launch.config.show import WIDTH, fields_table, first_sentence, words, wrapped
 from plasticity_rl.checks import choose
 
-MOMENTS = ("build", "optimizer", "penalty", "after_step", "refresh", "project")
+HOOKS = ("build", "optimizer", "penalty", "after_step", "refresh", "project")
 ARXIV = re.compile(r"arXiv[:\s]+(\d{4}\.\d{4,5})")
 CITATION = re.compile(r"\s*\(([^()]*\b(?:19|20)\d\d\b[^()]*|[^()]*arXiv[^()]*)\)")
 
@@ -25,7 +25,7 @@ class Facts(NamedTuple):
     word: str
     name: str
     """of its class"""
-    moments: tuple[str, ...]
+    hooks: tuple[str, ...]
     """those of an update, and of the building before it, that it uses"""
     needs: tuple[str, ...]
     """what it needs besides updates: `task boundaries` to be told, a `second forward pass`"""
@@ -42,7 +42,7 @@ def facts(word: str) -> Facts:
     from plasticity_rl.interventions import Intervention
 
     made = part_class("method", word)
-    moments = [moment for moment in MOMENTS if getattr(made, moment, None) is not getattr(Intervention, moment, None)]
+    hooks = [hook for hook in HOOKS if getattr(made, hook, None) is not getattr(Intervention, hook, None)]
     needs = {"task boundaries": getattr(made(), "clock", None) == "task", "second forward pass": passes_again(made)}
     text = " ".join((inspect.getdoc(made) or "").split())
     cited = (each.strip() for bracket in CITATION.findall(text) for each in bracket.split(";"))
@@ -52,7 +52,7 @@ def facts(word: str) -> Facts:
     return Facts(
         word,
         made.__name__,
-        tuple(moment.replace("_", "-") for moment in moments),
+        tuple(hook.replace("_", "-") for hook in hooks),
         tuple(need for need, there in needs.items() if there),
         found[1] if found else "",
         citation,
@@ -81,8 +81,8 @@ def spec_line(made: Any) -> str:
 def print_all() -> None:
     """One line for each method."""
     found = [facts(word) for word in words("method")]
-    heads = ("word", "moments", "needs", "arXiv")
-    columns = [(each.word, ", ".join(each.moments), ", ".join(each.needs), each.paper) for each in found]
+    heads = ("word", "hooks", "needs", "arXiv")
+    columns = [(each.word, ", ".join(each.hooks), ", ".join(each.needs), each.paper) for each in found]
     widths = [max(map(len, column)) for column in zip(heads, *columns, strict=True)]
     for cells, idea in zip([heads, *columns], ["idea", *(each.idea for each in found)], strict=True):
         print("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), idea]))
@@ -90,9 +90,9 @@ def print_all() -> None:
 
 def print_markdown() -> None:
     """The table of a README."""
-    print("| method | word | moments | needs | paper |\n|---|---|---|---|---|")
+    print("| method | word | hooks | needs | paper |\n|---|---|---|---|---|")
     for each in map(facts, words("method")):
-        print(f"| {each.name} | `{each.word}` | {', '.join(each.moments)} | {', '.join(each.needs)} | {each.citation} |")
+        print(f"| {each.name} | `{each.word}` | {', '.join(each.hooks)} | {', '.join(each.needs)} | {each.citation} |")
 
 
 def print_page(word: str) -> None:
@@ -101,7 +101,7 @@ def print_page(word: str) -> None:
     made = part_class("method", word)
     console = Console(highlight=False)
     console.print(f"[bold]{word}[/] - {made.__module__}.{made.__name__}", soft_wrap=True)
-    console.print(f"moments: {', '.join(found.moments) or 'none'}; needs: {', '.join(found.needs) or 'updates alone'}", markup=False)
+    console.print(f"hooks: {', '.join(found.hooks) or 'none'}; needs: {', '.join(found.needs) or 'updates alone'}", markup=False)
     if found.paper:
         console.print(f"https://arxiv.org/abs/{found.paper}", markup=False)
     text = wrapped(inspect.getdoc(made) or "", min(console.width, WIDTH))

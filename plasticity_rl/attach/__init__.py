@@ -1,4 +1,4 @@
-"""The interventions on any nn.Module with a torch.optim optimizer: `attach`."""
+"""Interventions on any nn.Module with a torch.optim optimizer: `attach`."""
 
 from plasticity_rl.attach.plan import Plan as Plan
 from plasticity_rl.attach.plan import attach as attach

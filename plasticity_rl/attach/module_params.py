@@ -1,8 +1,8 @@
-"""An nn.Module's parameters, for methods that do not ask which layer reads which: what they are to their layer, and their initial values.
+"""Layers of an nn.Module for methods that need no layer graph, and newly initialised copies of the module.
 
-Weights are the parameters of two or more dimensions, one layer each: of linear layers, convolutions, recurrent cells (`weight_ih_l0`) and
-attention (`in_proj_weight`). No weights are: what torch calls a bias, a norm's scale and offset, and an embedding's table, which is looked
-up, not multiplied with.
+Each parameter of two or more dimensions is the weight of a layer of its own: in linear layers, convolutions, recurrent cells
+(`weight_ih_l0`) and attention (`in_proj_weight`). Biases by torch's naming, scales and offsets of norms, and embedding tables, which are
+looked up instead of multiplied, are no weights.
 """
 
 import copy
@@ -19,9 +19,12 @@ PRIVATELY = (nn.MultiheadAttention, nn.Transformer)  # whose `_reset_parameters`
 
 
 def bare_layers(module: nn.Module) -> tuple[Layer, ...]:
-    """A layer for each weight, without readers. A bias stands beside the weight whose name it has; a norm's scale and offset beside the
-    nearest weight, going back, that has none; all else among the last layer's `others`, which no method treats as weights. A parameter that
-    several share has its first name, and is a weight where one of them has it as such."""
+    """One layer per weight, without readers.
+
+    A bias belongs to the weight whose name it shares; a norm's scale and offset to the nearest weight before it that has none; all else to
+    the last layer's `others`, which no method treats as weights. A shared parameter has its first name, and is a weight if one of its users
+    has it as a weight.
+    """
     names = {id(param): name for name, param in module.named_parameters()}
     layers: dict[str, Layer] = {}
     norms: list[tuple[int, list[str]]] = []
@@ -50,7 +53,7 @@ def bare_layers(module: nn.Module) -> tuple[Layer, ...]:
 
 
 def check_renewable(module: nn.Module, params: dict[str, nn.Parameter]) -> None:
-    """Raises UsageError where a part of the module cannot be initialised anew."""
+    """Raises UsageError if a submodule cannot be re-initialised."""
     for path, each in module.named_modules():
         mine = {f"{path}.{name}".removeprefix(".") for name, _ in each.named_parameters(recurse=False)}
         if mine & params.keys() and not (hasattr(each, "reset_parameters") or isinstance(each, PRIVATELY)):
@@ -58,7 +61,7 @@ def check_renewable(module: nn.Module, params: dict[str, nn.Parameter]) -> None:
 
 
 def renewed(module: nn.Module) -> nn.Module:
-    """A copy, initialised anew by the `reset_parameters` of its parts."""
+    """Copy of the module, re-initialised by the `reset_parameters` of its submodules."""
     made = copy.deepcopy(module)
     parts = [*made.modules()]
     for each in parts:

@@ -43,16 +43,16 @@ class Intervention:
     update. Each is a pure function of ONE network; what evolves is in an explicit state. Within a moment, a chain's order counts.
     """
 
-    adds: ClassVar[bool] = False
+    repeatable: ClassVar[bool] = False
     """may it stand in a chain several times, with other settings each, because each of them acts? So do penalties and refreshes"""
     noisy: ClassVar[bool] = False
     """does its `after_step` take noise?"""
-    whole: ClassVar[bool] = False
+    uniform_age: ClassVar[bool] = False
     """where it makes the optimizer forget, does it forget whole tensors? One age is then kept of a tensor, not of each weight; what is said
     of a method counts where it refreshes or has an `after_step`; one that leaves the memory alone is whole"""
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         """Does it look at units, at heads, or at which layer reads which? If not, it goes with any module, where layers are weights with
         what stands beside them, and no more."""
         return True
@@ -65,7 +65,7 @@ class Intervention:
         """Fields of the optimizer that it sets."""
         return {}
 
-    def idle(self, optimizer: Optimizer) -> bool:
+    def is_noop(self, optimizer: Optimizer) -> bool:
         """Do its settings leave everything as it is, under that optimizer? An experiment, whose label would name it, refuses it then."""
         return False
 
@@ -99,25 +99,25 @@ class Refresh(Intervention, ABC):
     every: Annotated[int | None, Interval("[1, inf)")] = None
     """ticks of the clock between two refreshes; the method's own default for the clock where it has one, and needed where not"""
 
-    adds: ClassVar[bool] = True
-    usual: ClassVar[dict[str, int]] = {}
+    repeatable: ClassVar[bool] = True
+    default_every: ClassVar[dict[str, int]] = {}
     """clock -> `every`, where nothing else is said"""
 
     def __post_init__(self) -> None:
-        self.settle()
+        self.set_default_every()
 
-    def settle(self) -> None:
+    def set_default_every(self) -> None:
         """Put the default of `every` in its place, for `__post_init__`. Raises UsageError where there is none for the clock."""
         if self.every is None:
-            if self.clock not in self.usual:
+            if self.clock not in self.default_every:
                 raise UsageError(
                     f"{type(self).__name__}: clock={self.clock} needs every, the number of {self.clock}s between two refreshes"
                 )
-            object.__setattr__(self, "every", self.usual[self.clock])
+            object.__setattr__(self, "every", self.default_every[self.clock])
 
     def due(self, tick: int) -> bool:
         """Is it due at that tick of its clock?"""
-        assert self.every is not None, "a __post_init__ of one's own calls settle()"
+        assert self.every is not None, "a __post_init__ of one's own calls set_default_every()"
         return tick % self.every == 0
 
     @abstractmethod
@@ -125,7 +125,7 @@ class Refresh(Intervention, ABC):
         """The network, its optimizer's memory and the state after a refresh."""
 
     @property
-    def renews(self) -> bool:
+    def needs_fresh(self) -> bool:
         """Does it take values of a newly initialised network?"""
         return True
 

@@ -34,14 +34,14 @@ class BornAgain(Refresh):
     temperature: Annotated[float, Interval("(0, inf)")] = 1.0
     """of both softmaxes, for `kl`"""
 
-    usual: ClassVar[dict[str, int]] = {"task": 1}
+    default_every: ClassVar[dict[str, int]] = {"task": 1}
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return self.loss == "kl"  # which must be one head's
 
     def require(self, layers: Layers) -> None:

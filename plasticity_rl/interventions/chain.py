@@ -29,10 +29,9 @@ def assemble(
     return built, _set(optimizer, [(type(each).__name__, each.optimizer()) for each in chain])
 
 
-def forgets_parts(chain: Chain) -> bool:
-    """May one of them forget the optimizer's memory of some of a tensor's weights, so that they are not all of one age?"""
-    able = (each for each in chain if isinstance(each, Refresh) or type(each).after_step is not Intervention.after_step)
-    return not all(each.whole for each in able)
+def uniform_age(chain: Chain) -> bool:
+    """True if all elements of a parameter tensor keep the same optimizer age: no method resets the state of single elements."""
+    return all(each.uniform_age for each in chain if isinstance(each, Refresh) or overrides(each, "after_step"))
 
 
 def overrides(method: Intervention, hook: Hook) -> bool:

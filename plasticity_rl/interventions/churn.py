@@ -24,20 +24,20 @@ class Churn(Intervention):
     alike, a policy's and a value's too. The state holds lag + 1 networks. A second and a third forward pass in every update.
     """
 
-    adds: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 50.0
     """what the mean squared difference is multiplied with"""
     lag: Annotated[int, Interval("[1, 100]")] = 1
     """updates between the two; 1 is the official code's index 2, which counts the present network too"""
 
-    whole: ClassVar[bool] = True
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return False
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:

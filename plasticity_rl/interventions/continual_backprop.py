@@ -46,11 +46,11 @@ class ContinualBackprop(Refresh):
     utility: Literal["contribution", "adaptable_contribution"] = "contribution"
     """what a unit is worth; the second is high also for units that learn fast"""
 
-    usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
+    default_every: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     def require(self, layers: Layers) -> None:
         check_recycled("ContinualBackprop", layers)

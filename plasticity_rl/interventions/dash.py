@@ -32,19 +32,19 @@ class DASH(Refresh):
     alpha: Annotated[float, Interval("(0, 1]")] = 0.3
     """how much the newest gradient counts in the average"""
 
-    usual: ClassVar[dict[str, int]] = {"task": 1}
-    whole: ClassVar[bool] = True
+    default_every: ClassVar[dict[str, int]] = {"task": 1}
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return False
 
     @property
-    def renews(self) -> bool:
+    def needs_fresh(self) -> bool:
         return False
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:

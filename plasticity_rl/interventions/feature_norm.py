@@ -21,7 +21,7 @@ class FeatureNorm(Intervention):
     forward pass in every update.
     """
 
-    adds: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what the mean square is multiplied with; ours"""

@@ -25,14 +25,14 @@ class FeatureTrustRegion(Intervention):
     forward pass in every update.
     """
 
-    adds: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
 
     coefficient: Annotated[float, Interval("(0, inf)")] = 1.0
     """what the mean squared change is multiplied with; the official code's for Atari"""
     every: Annotated[int, Interval("[2, inf)")] = 16
     """updates between two anchors; with 1 there would be nothing to hold"""
 
-    whole: ClassVar[bool] = True
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)

@@ -38,19 +38,19 @@ class FIRE(Refresh):
     scale: Literal["code", "kept"] = "code"
     """of the result"""
 
-    usual: ClassVar[dict[str, int]] = {"task": 1}
-    whole: ClassVar[bool] = True
+    default_every: ClassVar[dict[str, int]] = {"task": 1}
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return self.part != "all"
 
     @property
-    def renews(self) -> bool:
+    def needs_fresh(self) -> bool:
         return False
 
     def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:

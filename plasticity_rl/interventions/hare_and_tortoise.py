@@ -25,19 +25,19 @@ class HareAndTortoise(Refresh):
     decay: Annotated[float, Interval("[0, 1)")] = 0.999
     """how much of the tortoise an update keeps"""
 
-    usual: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
-    whole: ClassVar[bool] = True
+    default_every: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return False
 
     @property
-    def renews(self) -> bool:
+    def needs_fresh(self) -> bool:
         return False
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:

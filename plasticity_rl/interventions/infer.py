@@ -25,7 +25,7 @@ class InFeR(Intervention):
     paper. theta_0 stays what it was at birth, whatever is refreshed later. A second and a third forward pass in every update.
     """
 
-    adds: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
 
     functions: Annotated[int, Interval("[1, 10_000]")] = 10
     """of each last hidden layer"""

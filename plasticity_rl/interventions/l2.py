@@ -22,7 +22,7 @@ class L2(Intervention):
     2402.18762), which does not say whether its own is coupled.
     """
 
-    adds: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-5
     """what the squared length is multiplied with"""
@@ -33,7 +33,7 @@ class L2(Intervention):
         check(self)
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return False
 
     def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:

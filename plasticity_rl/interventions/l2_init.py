@@ -20,7 +20,7 @@ class L2Init(Intervention):
     whatever is refreshed later; a noisy layer's standard deviations are pulled toward sigma0 / sqrt(fan in).
     """
 
-    adds: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what the squared distance is multiplied with"""
@@ -29,7 +29,7 @@ class L2Init(Intervention):
         check(self)
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return False
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:

@@ -29,7 +29,7 @@ class LayerRates(Intervention):
     factors: tuple[float, ...] = (1.0,)
     """at these updates, of one hidden layer after the other in the network's order; or, as many as updates, of all of them"""
 
-    whole: ClassVar[bool] = True
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
@@ -37,7 +37,7 @@ class LayerRates(Intervention):
         if min(self.factors, default=0.0) < 0:
             raise UsageError(f"LayerRates: factors must lie in [0, inf), not {min(self.factors)!r}")
 
-    def idle(self, optimizer: Optimizer) -> bool:
+    def is_noop(self, optimizer: Optimizer) -> bool:
         return set(self.factors) == {1.0}
 
     def require(self, layers: Layers) -> None:

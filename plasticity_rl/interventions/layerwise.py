@@ -31,11 +31,11 @@ class Layerwise(Refresh):
     rounds: Annotated[int, Interval("[1, inf)")] = 1
     """refreshes of one stage: how often the same layers are started anew"""
 
-    usual: ClassVar[dict[str, int]] = {"task": 1}
+    default_every: ClassVar[dict[str, int]] = {"task": 1}
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         lengths = {layer.weight: _length(params, layer) for layer in select(layers, "hidden")}

@@ -18,7 +18,7 @@ class LeakyReLU(Intervention):
     def __post_init__(self) -> None:
         check(self)
 
-    def idle(self, optimizer: Optimizer) -> bool:
+    def is_noop(self, optimizer: Optimizer) -> bool:
         return self.slope == 0.0  # ReLU, the usual activation
 
     def build(self) -> dict[str, Any]:

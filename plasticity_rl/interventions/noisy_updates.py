@@ -17,9 +17,9 @@ class NoisyUpdates(Intervention):
     not confirmed. 1e-4 is the largest of the noises that Dohare et al. 2024 sweep in their shrink and perturb.
     """
 
-    adds: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
     noisy: ClassVar[bool] = True
-    whole: ClassVar[bool] = True
+    uniform_age: ClassVar[bool] = True
 
     sigma: Annotated[float, Interval("(0, inf)")] = 1e-4
     """the standard deviation"""
@@ -30,7 +30,7 @@ class NoisyUpdates(Intervention):
         check(self)
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return self.part != "all"
 
     def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:

@@ -29,7 +29,7 @@ class NormConstraint(Intervention):
         check(self)
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return self.part != "all"
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:

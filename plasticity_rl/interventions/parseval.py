@@ -30,7 +30,7 @@ class Parseval(Intervention):
     rest of a DQN's update.
     """
 
-    adds: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what the squared distance is multiplied with"""

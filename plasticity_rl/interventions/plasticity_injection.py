@@ -32,12 +32,12 @@ class PlasticityInjection(Refresh):
 
     clock: Literal["update", "task"] = "task"
 
-    adds: ClassVar[bool] = False
-    usual: ClassVar[dict[str, int]] = {"task": 1}
+    repeatable: ClassVar[bool] = False
+    default_every: ClassVar[dict[str, int]] = {"task": 1}
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     def build(self) -> dict[str, Any]:
         return {"injection": True}

@@ -24,7 +24,7 @@ class Powerprop(Intervention):
     def __post_init__(self) -> None:
         check(self)
 
-    def idle(self, optimizer: Optimizer) -> bool:
+    def is_noop(self, optimizer: Optimizer) -> bool:
         return self.alpha == 1.0
 
     def build(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def overwrite(net: Net, masks: Params, values: Params) -> Net:
     params = {name: torch.where(masks[name], values[name], old) if name in masks else old for name, old in net.params.items()}
 
     def forgotten(name: str, memory: Tensor) -> Tensor:
-        mask = masks[name] if memory.shape == masks[name].shape else masks[name].all()  # one age of all, from a method that is `whole`
+        mask = masks[name] if memory.shape == masks[name].shape else masks[name].all()  # one age for the whole tensor: `uniform_age`
         return memory.masked_fill(mask, 0.0)
 
     slots = {

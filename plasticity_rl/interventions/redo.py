@@ -31,11 +31,11 @@ class ReDo(Refresh):
     tau: Annotated[float, Interval("[0, 1)")] = 0.025
     """the largest response of a dormant unit, relative to the mean of its layer"""
 
-    usual: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
+    default_every: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     def require(self, layers: Layers) -> None:
         check_recycled("ReDo", layers)

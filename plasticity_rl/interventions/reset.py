@@ -29,24 +29,24 @@ class Reset(Refresh):
     last: Annotated[int | None, Interval("[1, inf)")] = None
     """hidden layers, for the part of that name"""
 
-    usual: ClassVar[dict[str, int]] = {"task": 1}
-    whole: ClassVar[bool] = True
+    default_every: ClassVar[dict[str, int]] = {"task": 1}
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
         if (self.part == "last") != (self.last is not None):
             raise UsageError("Reset: part=last and last, the number of hidden layers, need each other")
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return self.part in ("hidden", "heads", "last")
 
     @property
-    def renews(self) -> bool:
+    def needs_fresh(self) -> bool:
         return self.part != "optimizer"
 
-    def idle(self, optimizer: Optimizer) -> bool:
+    def is_noop(self, optimizer: Optimizer) -> bool:
         return self.part == "optimizer" and not optimizer.remembers
 
     def require(self, layers: Layers) -> None:

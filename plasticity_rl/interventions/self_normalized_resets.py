@@ -41,11 +41,11 @@ class SelfNormalizedResets(Refresh):
     renewal: Annotated[int, Interval("[1, inf)")] = 10
     """refreshes between two renewals of the thresholds"""
 
-    usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
+    default_every: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
         if self.start > self.bins:
             raise UsageError(f"SelfNormalizedResets: start must be at most bins, {self.bins}, not {self.start}")
 

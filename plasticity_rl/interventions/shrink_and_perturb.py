@@ -27,18 +27,18 @@ class ShrinkAndPerturb(Refresh):
     part: Part = "all"
     """the layers that it is done to"""
 
-    usual: ClassVar[dict[str, int]] = {"task": 1}
-    whole: ClassVar[bool] = True
+    default_every: ClassVar[dict[str, int]] = {"task": 1}
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return self.part != "all"
 
-    def idle(self, optimizer: Optimizer) -> bool:
+    def is_noop(self, optimizer: Optimizer) -> bool:
         return (self.shrink, self.perturb) == (1.0, 0.0)
 
     def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:

@@ -27,7 +27,7 @@ class SoftReset(Intervention):
     """
 
     noisy: ClassVar[bool] = True
-    whole: ClassVar[bool] = True
+    uniform_age: ClassVar[bool] = True
 
     gamma: Annotated[float, Interval("[0, 1)")] = 0.99999
     """how much of the parameters an update keeps"""
@@ -40,7 +40,7 @@ class SoftReset(Intervention):
         check(self)
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return False
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:

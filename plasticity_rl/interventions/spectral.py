@@ -28,7 +28,7 @@ class Spectral(Intervention):
     confirmed in the paper. A noisy layer's standard deviations are left alone. The strength is ours.
     """
 
-    adds: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-4
     """what the sum is multiplied with"""
@@ -37,13 +37,13 @@ class Spectral(Intervention):
     iterations: Annotated[int, Interval("[1, 1000]")] = 1
     """of power iteration, after every update"""
 
-    whole: ClassVar[bool] = True
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return False
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:

@@ -32,19 +32,19 @@ class Wasserstein(Refresh):
     strength: Annotated[float, Interval("(0, inf)")] = 1e-3
     """what the sum is multiplied with"""
 
-    usual: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
-    whole: ClassVar[bool] = True
+    default_every: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
+    uniform_age: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
-        self.settle()
+        self.set_default_every()
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return False
 
     @property
-    def renews(self) -> bool:
+    def needs_fresh(self) -> bool:
         return False
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:

@@ -27,7 +27,7 @@ class WeightClipping(Intervention):
         check(self)
 
     @property
-    def traced(self) -> bool:
+    def needs_layer_graph(self) -> bool:
         return not self.heads
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:

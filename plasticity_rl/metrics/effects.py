@@ -1,6 +1,6 @@
 """What interventions do to one network: a run whose chain never acted says so.
 
-Each function takes the parameters around one moment of one method. What a method builds leaves no such trace: look at the network.
+Each function takes the parameters around one hook of one method. What a method builds leaves no such trace: look at the network.
 """
 
 import torch

@@ -55,12 +55,12 @@ class Optimizer(ABC):
     ages: ClassVar[tuple[str, ...]] = ()
     """the slots that say no more than how often an element was updated"""
 
-    def init(self, params: Params, whole: bool = False) -> dict[str, Params]:
-        """The memory of an optimizer that has seen nothing: zeros. With `whole`, all elements of a tensor are and will be of one age, which
-        is kept once, as (1, ..., 1): a third less to read and write in every update of Adam's."""
+    def init(self, params: Params, uniform_age: bool = False) -> dict[str, Params]:
+        """The state before the first update: zeros. With `uniform_age`, all elements of a tensor always have the same age, which is kept
+        once, as (1, ..., 1): a third less to read and write in every update of Adam's."""
 
         def zeros(slot: str, param: Tensor) -> Tensor:
-            return torch.zeros_like(param[(slice(1),) * param.ndim] if whole and slot in self.ages else param)
+            return torch.zeros_like(param[(slice(1),) * param.ndim] if uniform_age and slot in self.ages else param)
 
         return {slot: {name: zeros(slot, param) for name, param in params.items()} for slot in self.slots}
 

@@ -10,7 +10,7 @@ from torch.func import grad, grad_and_value
 from torch.utils._pytree import tree_map
 
 from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
-from plasticity_rl.interventions.chain import Chain, due_refreshes, forgets_parts, metric_names, overrides, purpose_of
+from plasticity_rl.interventions.chain import Chain, due_refreshes, metric_names, overrides, purpose_of, uniform_age
 from plasticity_rl.metrics import effects, norms
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
@@ -57,7 +57,7 @@ class Learner:
             raise ValueError("cells of one learner differ in their seeds and numbers alone")
         self._hyper = tree_map(lambda tensor: tensor.to(device), Hyper(torch.zeros(self.members), *differing(self.cells)))
         params = self.fresh("birth")
-        slots = lift(lambda params: optimizer.init(network.learned(params), whole=not forgets_parts(chain)))(params)
+        slots = lift(lambda params: optimizer.init(network.learned(params), uniform_age=uniform_age(chain)))(params)
         self.net = Net(params, slots)
         self.low = network.low(params)
         """the parameters that are multiplied in low precision, rounded: what the loss and acting read in their stead"""

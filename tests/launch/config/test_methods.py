@@ -1,4 +1,4 @@
-"""The list of methods: facts by hand, moments and passes by a second reading that runs them."""
+"""The list of methods: facts by hand, hooks and passes by a second reading that runs them."""
 
 import ast
 import dataclasses
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
-    ("word", "moments", "needs", "paper", "citation", "idea"),
+    ("word", "hooks", "needs", "paper", "citation", "idea"),
     [
         (
             "layer-norm",
@@ -55,10 +55,10 @@ ROOT = Path(__file__).parents[3]
     ],
 )
 def test_facts_are_what_the_docstring_and_the_class_say(
-    word: str, moments: list[str], needs: list[str], paper: str, citation: str, idea: str | None
+    word: str, hooks: list[str], needs: list[str], paper: str, citation: str, idea: str | None
 ) -> None:
     found = facts(word)
-    assert (list(found.moments), list(found.needs), found.paper, found.citation) == (moments, needs, paper, citation)
+    assert (list(found.hooks), list(found.needs), found.paper, found.citation) == (hooks, needs, paper, citation)
     assert idea is None or found.idea == idea
 
 
@@ -68,7 +68,7 @@ def test_moments_and_needs_by_a_second_reading(word: str) -> None:
     (tree,) = (node for node in ast.parse(inspect.getsource(made)).body if isinstance(node, ast.ClassDef))
     own = {node.name.replace("_", "-") for node in tree.body if isinstance(node, ast.FunctionDef)}
     if set(made.__mro__) <= {made, Intervention, Refresh, *Refresh.__mro__}:
-        assert set(found.moments) == own & {"build", "optimizer", "penalty", "after-step", "refresh", "project"}
+        assert set(found.hooks) == own & {"build", "optimizer", "penalty", "after-step", "refresh", "project"}
     method = made()
     assert ("task boundaries" in found.needs) == (isinstance(method, Refresh) and method.clock == "task")
 
@@ -96,7 +96,7 @@ def test_a_page_holds_all_fields_and_its_line_makes_the_method(word: str, capsys
     assert all(field_meanings(made).get(field.name) for field in dataclasses.fields(made))
     line = page.rstrip().splitlines()[-1].removeprefix("--chain ")
     assert line.removeprefix(word).removeprefix(":") == spec_line(made())
-    if made().idle(Adam()):  # its settings are a record's, and there is none to begin with
+    if made().is_noop(Adam()):  # its settings are a record's, and there is none to begin with
         assert word == "layer-rates"
         with pytest.raises(UsageError, match="changes nothing under Adam"):
             words.experiment({"chain": [line]})
@@ -123,7 +123,7 @@ def test_no_number_is_without_bounds(kind: str, word: str) -> None:
 def test_a_line_each_and_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["interventions"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["word", "moments", "needs", "arXiv", "idea"]
+    assert head.split() == ["word", "hooks", "needs", "arXiv", "idea"]
     assert [line.split()[0] for line in lines] == list(registry.METHODS)
     assert main(["interventions", "--markdown"]) == 0
     head, rule, *rows = capsys.readouterr().out.splitlines()

@@ -270,10 +270,10 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
             plain,
             (ReDo(),),
             torch.optim.Adagrad(plain.parameters()),
-            "ReDo needs an optimizer whose memory is known, torch.optim's Adam, AdamW, RMSprop, SGD themselves, not Adagrad",
+            "ReDo needs an optimizer whose state is known: torch.optim's Adam, AdamW, RMSprop, SGD themselves, not Adagrad",
         ),
         (plain, (ReDo(),), torch.optim.SGD(plain.parameters(), momentum=0.9, dampening=0.5), "SGD with dampening"),
-        (plain, (ReDo(),), type("Adam", (torch.optim.Adam,), {})(plain.parameters()), "not one derived from Adam"),
+        (plain, (ReDo(),), type("Adam", (torch.optim.Adam,), {})(plain.parameters()), "not a subclass of Adam"),
         (tied, (ReDo(),), None, "parameters that several layers share"),
         (frozen, (Reset(),), None, "0.weight is frozen, and a refresh would overwrite it"),
     ]
@@ -331,7 +331,7 @@ def test_a_method_is_called_at_the_right_moment():
     module = mlp()
     optimizer = adam(module)
     plan = attach(module, optimizer, (Drift(),), torch.randn(2, 5))
-    with pytest.raises(UsageError, match="no batch has gone through the module"):
+    with pytest.raises(UsageError, match="no batch has passed through the module"):
         plan.penalty()
     step(module, optimizer, plan, batches("mlp", 1, 1)[0])
     optimizer.zero_grad()

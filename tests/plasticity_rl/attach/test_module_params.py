@@ -83,7 +83,7 @@ def step(kind: str, module: nn.Module, optimizer: torch.optim.Optimizer, plan) -
 
 
 @pytest.mark.parametrize("kind", MODULES)
-@pytest.mark.parametrize("each", [*(each for each in MEMBERS if not each.traced), NormConstraint(part="all")], ids=word)
+@pytest.mark.parametrize("each", [*(each for each in MEMBERS if not each.needs_layer_graph), NormConstraint(part="all")], ids=word)
 def test_a_method_that_takes_parameters_alone_goes_with_any_module(each, kind):
     module, optimizer = made(kind)
     plan = attach(module, optimizer, (due(each, "update", 2),))
@@ -194,4 +194,8 @@ def test_what_looks_at_units_or_heads_still_asks():
         attach(module, optimizer, (L2Init(), ReDo()))
     with pytest.raises(UsageError, match=r"lstm.* is in no layer that was understood|is not understood"):
         attach(module, optimizer, (Reset(part="heads"),), MODULES["lstm"][1]())
-    assert {type(each).__name__ for each in MEMBERS if isinstance(each, Refresh) and not each.renews} >= {"DASH", "FIRE", "HareAndTortoise"}
+    assert {type(each).__name__ for each in MEMBERS if isinstance(each, Refresh) and not each.needs_fresh} >= {
+        "DASH",
+        "FIRE",
+        "HareAndTortoise",
+    }

@@ -134,6 +134,6 @@ def test_a_correction_ends():
         module.weight.grad = grad
         optimizer.step()
         plan.after_step()
-        held.append(any(name.startswith("born/") for name in plan.state_dict()))
+        held.append(any(name.startswith("reset_steps/") for name in plan.state_dict()))
     lasts = math.ceil(math.log(1e-7) / math.log(0.6))  # 32
     assert held == [False] * 39 + [True] * (lasts) + [False] * (79 - 39 - lasts)

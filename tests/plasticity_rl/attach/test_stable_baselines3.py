@@ -29,4 +29,4 @@ def test_redo_and_nap_in_stable_baselines3_s_dqn():
     state = model.policy.optimizer.state[names[plan.layers[0].weight]]
     assert state["step"] == updates
     assert not model.q_net._forward_pre_hooks
-    assert any(name.startswith("born/") for name in plan.state_dict())  # units were recycled
+    assert any(name.startswith("reset_steps/") for name in plan.state_dict())  # units were recycled

@@ -3,6 +3,7 @@
 Everything is computed in double precision, so that a difference is a fault.
 """
 
+import dataclasses
 import importlib
 import pkgutil
 import typing
@@ -60,7 +61,7 @@ pytestmark = pytest.mark.usefixtures("double")
 def test_the_laws_are_stated_for_the_whole_table_of_contents():
     exported = {each for each in vars(interventions).values() if isinstance(each, type) and issubclass(each, Intervention)}
     assert {type(each) for each in MEMBERS} == exported - {Intervention, Refresh}
-    files = [file.name for file in pkgutil.iter_modules(interventions.__path__) if file.name not in ("base", "chain")]
+    files = [file.name for file in pkgutil.iter_modules(interventions.__path__) if file.name not in ("base", "chain", "recycling")]
     written = [vars(importlib.import_module(f"{interventions.__name__}.{file}")).values() for file in files]
     shared = {Intervention, Refresh}
     assert exported - shared <= {each for values in written for each in values if isinstance(each, type)}
@@ -135,28 +136,28 @@ def test_nothing_changes_when_not_due(intervention, kind, members, clock):
 
 
 FREE = [
-    *(each for each in MEMBERS if not each.traced or (isinstance(each, Refresh) and not each.renews)),
+    *(each for each in MEMBERS if not each.needs_layer_graph or (isinstance(each, Refresh) and not each.needs_fresh)),
     NormConstraint(part="all"),
 ]
 
 
 @partial(law, over=FREE)
 def test_what_a_method_says_that_it_does_not_look_at_makes_no_difference(intervention, kind, members):
-    """Heads, readers, activations and units for one that is not `traced`; a fresh network for one that does not renew."""
+    """Heads, readers, activations and units for a method without `needs_layer_graph`; a fresh network for one without `needs_fresh`."""
     network = learn((intervention,), kind, 1).network
     net, grads = random_net(network, members), random_like(random_net(network).params, 5)
     evidence, around = evidence_for(network, net), seen(network, draw=generator(3))
     bare = (
         network.layers
-        if intervention.traced
+        if intervention.needs_layer_graph
         else tuple(layer._replace(readers=(), columns=1, activation=None, shared=False, copies=1) for layer in network.layers)
     )
     found = []
     for layers in (network.layers, bare):
-        blind = layers is bare and not intervention.traced
+        blind = layers is bare and not intervention.needs_layer_graph
         apply = (lambda params, raw=False: (around.apply(params, raw)[0], {})) if blind else around.apply
         sight, given = around._replace(apply=apply), evidence._replace(features={}) if blind else evidence
-        if layers is bare and isinstance(intervention, Refresh) and not intervention.renews:
+        if layers is bare and isinstance(intervention, Refresh) and not intervention.needs_fresh:
             given = given._replace(fresh={})
         state = intervention.init(net.params, layers, generator(2))
         total = intervention.penalty(net.params, state, layers, sight)
@@ -170,7 +171,7 @@ def test_what_a_method_says_that_it_does_not_look_at_makes_no_difference(interve
 
 
 def test_which_methods_go_with_any_module() -> None:
-    free = {word(each).partition(":")[0] for each in FREE if not each.traced}
+    free = {word(each).partition(":")[0] for each in FREE if not each.needs_layer_graph}
     penalties = {"l2", "l2-init", "wasserstein", "spectral", "churn", "born-again"}
     weights = {"noisy-updates", "soft-reset", "weight-clipping", "norm-constraint", "dash", "fire"}
     assert free == penalties | weights | {"shrink-and-perturb", "hare-and-tortoise", "reset"}
@@ -292,10 +293,16 @@ def test_projections_have_the_last_word_whatever_the_order(intervention, kind, m
                     torch.testing.assert_close(pair, torch.full((members,), layer.units**0.5), rtol=1e-12, atol=0)
 
 
-@law
+@partial(law, over=[each for each in MEMBERS if each.repeatable])
 def test_two_of_a_kind_do_not_clash(intervention, kind, members):
-    learner = learn((due(intervention, "update", 2),) * 2, kind, members)
-    one = learn((due(intervention, "update", 2),), kind, members)
+    first = due(intervention, "update", 2)
+    if isinstance(intervention, Refresh):
+        second = due(intervention, "update", 4)
+    else:
+        field = next(each.name for each in dataclasses.fields(first) if isinstance(getattr(first, each.name), float))
+        second = dataclasses.replace(first, **{field: 2 * getattr(first, field)})
+    learner = learn((first, second), kind, members)
+    one = learn((first,), kind, members)
     assert len(learner.states) == 2 and learner.states[0].keys() == learner.states[1].keys()
     assert len(learner.tensors()) == len(one.tensors()) + len(learner.states[1])
     for batch in batches(kind, members, 2):

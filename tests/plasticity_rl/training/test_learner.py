@@ -25,7 +25,7 @@ from plasticity_rl.interventions import (
     assemble,
 )
 from plasticity_rl.interventions.base import State
-from plasticity_rl.interventions.chain import forgets_parts
+from plasticity_rl.interventions.chain import uniform_age
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature
@@ -76,7 +76,7 @@ class Witness(Refresh):
     mark: int = 0
     """tells one from another in a chain"""
 
-    usual: ClassVar[dict[str, int]] = {"update": 1, "task": 1}
+    default_every: ClassVar[dict[str, int]] = {"update": 1, "task": 1}
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         return {name: torch.zeros_like(param) for name, param in params.items()}
@@ -449,7 +449,7 @@ def test_learning_from_rounded_parameters_is_rounding_in_every_update(monkeypatc
 def test_one_age_a_tensor_is_the_age_of_each_of_its_weights(optimizer, part):
     reset = Reset(clock="update", every=3, part=part)
     whole, each = learn((reset,), optimizer=optimizer), learn((reset, ReDo(every=1000)), optimizer=optimizer)
-    assert not forgets_parts(whole.chain) and forgets_parts(each.chain)
+    assert uniform_age(whole.chain) and not uniform_age(each.chain)
     for batch in batches(whole, 5):
         for learner in (whole, each):
             learner.update(0.01, batch)
@@ -461,8 +461,8 @@ def test_one_age_a_tensor_is_the_age_of_each_of_its_weights(optimizer, part):
 
 
 def test_methods_that_could_forget_single_weights_keep_each_ones_age():
-    assert not any(forgets_parts((each,)) for each in (L2Init(), NormalizeAndProject(), LayerNorm(), Reset(), ShrinkAndPerturb()))
-    assert all(forgets_parts((Reset(), each)) for each in (ReDo(every=1), ContinualBackprop(), SelfNormalizedResets(), Witness(every=1)))
+    assert all(uniform_age((each,)) for each in (L2Init(), NormalizeAndProject(), LayerNorm(), Reset(), ShrinkAndPerturb()))
+    assert not any(uniform_age((Reset(), each)) for each in (ReDo(every=1), ContinualBackprop(), SelfNormalizedResets(), Witness(every=1)))
 
 
 @pytest.mark.parametrize("members", [1, 3, 64])

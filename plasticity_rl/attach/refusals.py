@@ -1,0 +1,81 @@
+"""Conditions under which a chain can be attached to a module and an optimizer; each function raises UsageError."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from plasticity_rl.attach.optimizer_state import SLOTS
+from plasticity_rl.checks import UsageError, check_repeats, choose
+from plasticity_rl.interventions.base import Intervention, Refresh
+from plasticity_rl.interventions.chain import Chain, overrides
+from plasticity_rl.networks.layers import Layers
+
+
+def check_chain(chain: Chain) -> None:
+    """No method stands twice, only builds, or sets fields of the optimizer: the caller made both."""
+    for each in chain:
+        if not isinstance(each, Intervention):
+            raise UsageError(f"a chain is a tuple of interventions, and {each!r} is none")
+    check_repeats(chain)
+    for each in chain:
+        who, fields = type(each).__name__, each.build()
+        if each.optimizer():
+            raise UsageError(f"{who} sets {', '.join(each.optimizer())} of the optimizer, which is yours: give it to torch.optim instead")
+        if fields and not (isinstance(each, Refresh) or any(overrides(each, hook) for hook in ("penalty", "after_step", "project"))):
+            raise UsageError(f"{who} only builds ({', '.join(fields)}), and the module is built: put it there yourself")
+
+
+def check_shapes(params: Mapping[str, nn.Parameter]) -> None:
+    """All parameters have shapes, and none stands under two names."""
+    for name, param in params.items():
+        if is_lazy(param):
+            raise UsageError(f"{name} has no shape yet: send a batch through the module first")
+    if len({id(param) for param in params.values()}) < len(params):
+        raise UsageError("parameters that several layers share cannot be attached: no unit there is one layer's alone")
+
+
+def check_built(chain: Chain, layers: Layers, norms: Mapping[str, str] | None) -> None:
+    """The module has what the chain would build. `norms`: layer -> kind of its norm, if known."""
+    for each in chain:
+        who, fields = type(each).__name__, each.build()
+        for name, value in fields.items():
+            for layer in (layer for layer in layers if layer.activation is not None):
+                if name == "norm" and (norms is None or layer.scale is None):
+                    continue  # the method's own `require` names what is missing
+                found = {"norm": (norms or {}).get(layer.name), "activation": layer.activation}.get(name)
+                if found != value:
+                    there = f"{layer.name} has {found}" if name in ("norm", "activation") else "the module is built"
+                    raise UsageError(f"{who} builds {name}={value}, and {there}; put it there yourself")
+
+
+def check_units(units: Mapping[str, str], layers: Layers, module: nn.Module) -> None:
+    """Layers and submodules in `units` exist."""
+    modules = dict(module.named_modules())
+    for name, path in units.items():
+        choose("layer in units", name, [layer.name for layer in layers])
+        choose("submodule in units", path, modules)
+
+
+def check_trained(chain: Chain, params: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    """The optimizer trains the parameters, a refresh overwrites no frozen one, and the optimizer's state is known if needed."""
+    trained = {id(param) for group in optimizer.param_groups for param in group["params"]}
+    for name, param in params.items():
+        if id(param) not in trained:
+            raise UsageError(f"the optimizer does not hold {name}: make it of the module that is attached")
+    if any(isinstance(each, Refresh) for each in chain):
+        for name, param in params.items():
+            if not param.requires_grad:
+                raise UsageError(f"{name} is frozen, and a refresh would overwrite it: give layers=(...) without its layer")
+    if (who := reaches_optimizer(chain)) and type(optimizer) not in SLOTS:
+        name, known = type(optimizer).__name__, [kind.__name__ for kind in SLOTS]
+        raise UsageError(
+            f"{who} needs an optimizer whose state is known: torch.optim's {', '.join(known)} themselves, not "
+            f"{'a subclass of ' if name in known else ''}{name}"
+        )
+
+
+def reaches_optimizer(chain: Chain) -> str:
+    """Class name of the first method that may change the optimizer's state; empty if none does."""
+    return next((type(each).__name__ for each in chain if isinstance(each, Refresh) or overrides(each, "after_step")), "")
