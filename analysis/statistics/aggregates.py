@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.statistics.bootstrap import Method, acceleration, interval
+from analysis.statistics.bootstrap import interval
 
 NAMES = ("iqm", "median", "mean", "optimality_gap")
 """interquartile mean over all scores; median over tasks of means over runs; mean; how far scores below 1 fall short of it"""
@@ -183,49 +183,26 @@ def intervals(
     repetitions: int = 50_000,
     seed: int = 0,
     by_task: bool = True,
-    method: Method = "percentile",
 ) -> Intervals:
-    """The aggregates of scores (runs, tasks, ...) with their 95% intervals. For (runs, tasks, frames): sample-efficiency curves.
-
-    `bca` is bias-corrected and accelerated (Efron 1987), with a jackknife in every task as in Davison and Hinkley 1997, section 5.3.
-    """
+    """The aggregates of scores (runs, tasks, ...) with their 95% intervals. For (runs, tasks, frames): sample-efficiency curves."""
     found = cells(scores)
     value = weighted(found, np.ones((len(found.scores), 1)), names)[..., 0]
     if _alone(found):
         low, high = np.full((2, *value.shape), np.nan)
     else:
-        samples = _resample(found, names, repetitions, seed, by_task)
-        skew = acceleration(*_influence(found, names, by_task)) if method == "bca" else None
-        low, high = interval(samples, value, skew)
+        low, high = interval(_resample(found, names, repetitions, seed, by_task))
     return Intervals(*(each.reshape(len(names), *found.further) for each in (value, low, high)))
 
 
-def _influence(found: Cells, names: Sequence[str], by_task: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The jackknife: what each run changes, (runs of all tasks, aggregates, columns), and how many there are in its task."""
-    whole = np.ones((len(found.scores), len(found.scores) if by_task else found.tasks[0].stop))
-    weights, groups = whole.copy(), found.tasks if by_task else found.tasks[:1]
-    for task in found.tasks:
-        runs = task.stop - task.start
-        columns = task if by_task else slice(0, runs)
-        weights[task, columns] = (1 - np.eye(runs)) * runs / (runs - 1)
-    without = np.moveaxis(weighted(found, weights, names), -1, 0)
-    change = [(group.stop - group.start - 1) * (without[group].mean(axis=0) - without[group]) for group in groups]
-    return np.concatenate(change), np.concatenate([np.full(len(each), len(each)) for each in change])
-
-
-def profile(
-    scores: np.ndarray, levels: np.ndarray, repetitions: int = 2_000, seed: int = 0, by_task: bool = True, method: Method = "percentile"
-) -> Intervals:
+def profile(scores: np.ndarray, levels: np.ndarray, repetitions: int = 2_000, seed: int = 0, by_task: bool = True) -> Intervals:
     """Performance profile: the share of scores (runs, tasks) above each level, with pointwise intervals. (levels,) each."""
     above = np.where(np.isfinite(scores)[..., None], scores[..., None] > levels, np.nan)
-    return Intervals(*(each[0] for each in intervals(above, ("mean",), repetitions, seed, by_task, method)))
+    return Intervals(*(each[0] for each in intervals(above, ("mean",), repetitions, seed, by_task)))
 
 
-def sample_efficiency(
-    scores: np.ndarray, name: str = "iqm", repetitions: int = 2_000, seed: int = 0, by_task: bool = True, method: Method = "percentile"
-) -> Intervals:
+def sample_efficiency(scores: np.ndarray, name: str = "iqm", repetitions: int = 2_000, seed: int = 0, by_task: bool = True) -> Intervals:
     """An aggregate of scores (runs, tasks, frames) at each number of frames, with pointwise intervals. (frames,) each."""
-    return Intervals(*(each[0] for each in intervals(scores, (name,), repetitions, seed, by_task, method)))
+    return Intervals(*(each[0] for each in intervals(scores, (name,), repetitions, seed, by_task)))
 
 
 def differences(
@@ -236,7 +213,6 @@ def differences(
     seed: int = 0,
     by_task: bool = True,
     paired: bool = True,
-    method: Method = "percentile",
 ) -> Intervals:
     """The aggregates of `better` less those of `other`, (runs, tasks, ...) both, with their 95% intervals. (aggregates, ...) each.
 
@@ -250,12 +226,7 @@ def differences(
     else:
         samples = _resample(above, names, repetitions, seed, by_task)
         samples -= _resample(below, names, repetitions, seed if paired else seed + 1, by_task)
-        skew = None
-        if method == "bca":
-            (change, runs), (countered, others) = _influence(above, names, by_task), _influence(below, names, by_task)
-            both = (change - countered, runs) if paired else (np.concatenate([change, -countered]), np.concatenate([runs, others]))
-            skew = acceleration(*both)
-        low, high = interval(samples, value, skew)
+        low, high = interval(samples)
     return Intervals(*(each.reshape(len(names), *above.further) for each in (value, low, high)))
 
 

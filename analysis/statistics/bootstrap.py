@@ -10,11 +10,9 @@ faster bootstrap of their own (aggregates.py).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from rliable import metrics
-from scipy.special import ndtr, ndtri
 
 REPETITIONS = 2_000
 LEVEL = 0.95
@@ -24,7 +22,6 @@ ALIKE = "no interval: members do not differ"
 
 Statistic = Callable[..., np.ndarray]
 """matrices (..., runs, visits) -> numbers (...)"""
-Method = Literal["percentile", "bca"]
 
 
 @dataclass(frozen=True)
@@ -82,45 +79,10 @@ def bootstrap(
     return np.concatenate(samples)
 
 
-def limits(samples: np.ndarray) -> tuple[float, float]:
-    """The percentile interval: what the middle 95% of the resamples span."""
-    low, high = interval(samples)
-    return float(low), float(high)
-
-
-def interval(samples: np.ndarray, value: np.ndarray | float = 0.0, skew: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """95% intervals from resamples (repetitions, ...); low and high (...), of a `value` (...) itself.
-
-    Percentile intervals; where `skew` (...) is given, the acceleration, bias-corrected and accelerated ones: BCa, Efron 1987.
-    """
-    levels = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    if skew is None:
-        low, high = np.quantile(samples, levels, axis=0)
-        return low, high
-    count = len(samples)
-    below = ((samples < value).sum(axis=0) + (samples <= value).sum(axis=0)) / (2 * count)
-    bias = ndtri(np.clip(below, 0.5 / count, 1 - 0.5 / count))
-    shift = bias + ndtri(levels).reshape(2, *(1,) * bias.ndim)
-    wanted = ndtr(bias + shift / (1 - skew * shift)) * (count - 1)
-    ranked, under = np.sort(samples, axis=0), np.floor(wanted).astype(int)
-    lower = np.take_along_axis(ranked, under, axis=0)
-    upper = np.take_along_axis(ranked, np.minimum(under + 1, count - 1), axis=0)
-    low, high = lower + (wanted - under) * (upper - lower)
+def interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 95% percentile intervals of resamples (repetitions, ...): low and high, (...) each."""
+    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
-
-
-def acceleration(change: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """The skewness that BCa corrects for, (...), from what each run changes (all runs, ...); `runs` of those are in the same sample."""
-    share = change / runs.reshape(-1, *(1,) * (change.ndim - 1))
-    cubes, squares = (share**3).sum(axis=0), (share**2).sum(axis=0)
-    return np.divide(cubes, 6 * squares**1.5, out=np.zeros_like(cubes), where=squares > 0)
-
-
-def jackknife(statistic: Statistic, *scores: np.ndarray) -> np.ndarray:
-    """What each whole run changes in a statistic of matrices (..., runs, visits). (runs, ...)."""
-    runs = scores[0].shape[-2]
-    without = np.stack([statistic(*(np.delete(matrix, run, axis=-2) for matrix in scores)) for run in range(runs)])
-    return (runs - 1) * (without.mean(axis=0) - without)
 
 
 def estimate(
@@ -129,14 +91,11 @@ def estimate(
     repetitions: int = REPETITIONS,
     seed: int = 0,
     by_visit: bool = False,
-    method: Method = "percentile",
 ) -> Estimate:
     """A statistic of paired matrices (runs, visits), with its interval, from the runs that have every visit in every matrix.
 
     A NaN is a missing score; `runs` of `of` says how many runs are whole. One run gives no interval; neither do runs that do not differ.
-    `bca` is of whole runs.
     """
-    assert method == "percentile" or not by_visit, "bca by visit is in aggregates.py"
     of = len(scores[0])
     whole = np.all([np.isfinite(matrix).all(axis=1) for matrix in scores], axis=0)
     runs = int(whole.sum())
@@ -150,8 +109,7 @@ def estimate(
         if runs == 1:
             return Estimate(value, runs=runs, of=of, note="no interval: one member")
         samples = bootstrap(statistic, *scores, repetitions=repetitions, seed=seed, by_visit=by_visit)
-        skew = acceleration(jackknife(statistic, *scores), np.full(runs, runs)) if method == "bca" else None
-        low, high = map(float, interval(samples, value, skew)) if np.isfinite(0.0 if skew is None else skew) else (np.nan, np.nan)
+        low, high = map(float, interval(samples))
     if not np.isfinite([low, high]).all():
         return Estimate(value, runs=runs, of=of, note="no interval: the denominator can be zero")
     if high - low <= 1e-12 * max(abs(low), abs(high)):
@@ -165,7 +123,6 @@ def coverage(
     visits: int = 1,
     between: float = 0.0,
     by_visit: bool = False,
-    method: Method = "percentile",
     trials: int = 2_000,
     repetitions: int = 1_000,
     seed: int = 0,
@@ -175,7 +132,6 @@ def coverage(
     Simulated; the standard error is at most 0.5 / sqrt(trials), 0.5 points at 0.95 and 2,000 trials. A hundred trials at a time share
     their resamples.
     """
-    assert method == "percentile" or not by_visit, "bca by visit is in aggregates.py"
     random = np.random.default_rng(seed)
     scores = np.sqrt(1 - between) * random.normal(size=(trials, runs, visits)) + np.sqrt(between) * random.normal(size=(trials, runs, 1))
     block = min(100, max(1, BLOCK // (repetitions * runs * visits)))
@@ -184,8 +140,7 @@ def coverage(
         some = scores[start : start + block]
         chosen = random.integers(runs, size=(repetitions, runs, visits if by_visit else 1))
         samples = statistic(some[:, chosen, np.arange(visits)]).T
-        skew = acceleration(jackknife(statistic, some), np.full(runs, runs)) if method == "bca" else None
-        low, high = interval(samples, statistic(some), skew)
+        low, high = interval(samples)
         hits += int(((low <= 0) & (high >= 0)).sum())
     return hits / trials
 

@@ -4,14 +4,14 @@ Paired wherever the rows of both are the same seeds on the same data: what the d
 one to decide from. A member walks through all visits, so it is one observation: its mean over visits.
 """
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
-from analysis.statistics.bootstrap import ALIKE, REPETITIONS, Estimate, bootstrap, difference, estimate, limits, mean
+from analysis.statistics.bootstrap import ALIKE, REPETITIONS, Estimate, bootstrap, difference, estimate, interval, mean
 
 EXACT = 2**16
 """arrangements that are all looked at; of more, this many are drawn"""
@@ -36,30 +36,33 @@ class Lead:
 
 def sign_flips(differences: np.ndarray, seed: int = 0) -> float:
     """The chance that paired differences (runs,) have so large a mean where either sign is as likely. At least 2 / 2**runs."""
-    runs = len(differences)
-    if 2**runs <= EXACT:
-        signs = 1 - 2 * ((np.arange(2**runs)[:, None] >> np.arange(runs)) & 1)
-        return _share(np.abs(signs @ differences), abs(differences.sum()))
-    signs = 1 - 2 * np.random.default_rng(seed).integers(2, size=(EXACT, runs))
-    return _share(np.abs(signs @ differences), abs(differences.sum()), drawn=True)
+    return _tested([differences], lambda change, axis: change.mean(axis=axis), "samples", seed)
 
 
 def permutations(better: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
     """The chance that means of two groups (runs,), (other runs,) lie so far apart where it is chance who is in which."""
-    pooled = np.concatenate([better, other])
-    pooled = pooled - pooled.mean()
-    every = math.comb(len(pooled), len(better))
-    if every <= EXACT:
-        chosen = np.array(list(itertools.combinations(range(len(pooled)), len(better))))
-        return _share(np.abs(pooled[chosen].sum(axis=1)), abs(pooled[: len(better)].sum()))
-    shuffled = np.random.default_rng(seed).permuted(np.tile(pooled, (EXACT, 1)), axis=1)[:, : len(better)]
-    return _share(np.abs(shuffled.sum(axis=1)), abs(pooled[: len(better)].sum()), drawn=True)
+    centre = np.concatenate([better, other]).mean()
+    return _tested([better - centre, other - centre], lambda one, two, axis: one.mean(axis=axis) - two.mean(axis=axis), "independent", seed)
 
 
-def _share(extremes: np.ndarray, observed: float, drawn: bool = False) -> float:
-    """As extreme as what was observed; which is one more of them where they were drawn."""
-    reached = int((extremes >= observed * (1 - 1e-9) - 1e-300).sum())
-    return (reached + drawn) / (len(extremes) + drawn)
+def _tested(samples: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], kind: str, seed: int) -> float:
+    """The two-sided p of scipy's permutation test: the share of arrangements in which the statistic is as far from 0 as in `samples`."""
+    scale = np.abs(np.concatenate(samples)).max() or 1.0
+
+    def rounded(*drawn: np.ndarray, axis: int) -> np.ndarray:
+        return np.abs(statistic(*drawn, axis=axis)).round(9)  # sums in another order are ties
+
+    found = stats.permutation_test(
+        [each / scale for each in samples],
+        rounded,
+        permutation_type=kind,
+        vectorized=True,
+        n_resamples=EXACT,
+        batch=2**12,
+        alternative="greater",
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
 
 
 def holm(chances: Sequence[float]) -> list[float]:
@@ -99,7 +102,8 @@ def _unpaired(better: np.ndarray, other: np.ndarray, of: int, repetitions: int) 
     value = float(mean(better) - mean(other))
     if min(len(better), len(other)) == 1:
         return Estimate(value, runs=runs, of=of, note="no interval: one member")
-    low, high = limits(bootstrap(mean, better, repetitions=repetitions) - bootstrap(mean, other, repetitions=repetitions, seed=1))
+    samples = bootstrap(mean, better, repetitions=repetitions) - bootstrap(mean, other, repetitions=repetitions, seed=1)
+    low, high = map(float, interval(samples))
     if high - low <= 1e-12 * max(abs(low), abs(high)):
         return Estimate(value, runs=runs, of=of, note=ALIKE)
     return Estimate(value, low, high, runs, of)
