@@ -92,7 +92,7 @@ def wrapped(text: str, width: int) -> list[str]:
     for each in re.split(r"\n(?=\n|- )", text):
         indent = "  " if each.startswith("- ") else ""
         lines += [""] if each.startswith("\n") else []
-        lines += textwrap.wrap(" ".join(each.split()), width, subsequent_indent=indent)
+        lines += textwrap.wrap(" ".join(each.split()), width, subsequent_indent=indent, break_on_hyphens=False)
     return lines
 
 

@@ -1,7 +1,7 @@
-"""The table of contents: one file a method. A chain is a tuple of them, in order.
+"""All interventions, one file each. A chain is a tuple of them, in order.
 
-What is no method of its own: width and depth, fields of a network; categorical heads, fields of agents (`objective` of Supervised: two-hot
-and hl-gauss; `value` of DQN: c51, two-hot and iqn); optimizers and learning-rate schedules, optimizers.py and schedules.py.
+Not interventions: width and depth are fields of a network; categorical heads are fields of agents (`objective` of Supervised: two-hot and
+hl-gauss; `value` of DQN: c51, two-hot and iqn); optimizers and learning-rate schedules stand in plasticity_rl/optim.
 """
 
 from plasticity_rl.interventions.base import Intervention as Intervention

@@ -1,4 +1,4 @@
-"""The shape of an intervention."""
+"""Base classes of interventions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,98 +16,99 @@ State = dict[str, Tensor]
 
 
 class UpdateContext(NamedTuple):
-    """What an update looks at, of one network."""
+    """Inputs of a hook within an update, of one network."""
 
     apply: Callable[..., tuple[Tensor, Params]]
-    """(params, raw=False) -> outputs, and the hidden layers' units, on the inputs of the batch: as Network.apply. Each call is a forward
-    pass of its own, and its cost shows"""
+    """(params, raw=False) -> outputs and the hidden layers' units on the inputs of the batch, as Network.apply; each call is a further
+    forward pass"""
     noise: Params
-    """standard normal numbers of the parameters' shapes, its own and new in every update; empty unless the method is `noisy`"""
+    """standard normal numbers of the parameters' shapes, the method's own and new in every update; empty unless the method is `noisy`"""
 
 
 class RefreshContext(NamedTuple):
-    """What a refresh may look at, of one network."""
+    """Inputs of a refresh, of one network."""
 
     fresh: Params
-    """a newly initialised network: the only randomness there is"""
+    """parameters of a newly initialised network, the sole source of randomness"""
     features: Params
-    """hidden layer -> its units on the batch just learned from, (samples, units); several outputs of a unit are samples, as in apply"""
+    """hidden layer -> its units on the batch just learned from, (samples, units); several outputs of a unit are samples, as in
+    Network.apply"""
 
 
 @dataclass(frozen=True)
 class Intervention:
     """One change to how a network is built, penalised, refreshed or constrained.
 
-    A member of the family is a frozen dataclass of hyper-parameters that overrides some of the moments below, which come in this order:
-    build and optimizer -> penalty in the loss -> the optimizer's step -> after_step -> refresh when due -> project, the last thing in every
-    update. Each is a pure function of ONE network; what evolves is in an explicit state. Within a moment, a chain's order counts.
+    A method is a frozen dataclass of hyperparameters that overrides some of the hooks below. Their order is: build and optimizer -> penalty
+    in the loss -> the optimizer's step -> after_step -> refresh when due -> project, the last step of every update. Each hook is a pure
+    function of ONE network; all that changes is in an explicit state. Within a hook, methods act in the order of the chain.
     """
 
     repeatable: ClassVar[bool] = False
-    """may it stand in a chain several times, with other settings each, because each of them acts? So do penalties and refreshes"""
+    """True if a chain may hold it several times with different settings, as with penalties and refreshes"""
     noisy: ClassVar[bool] = False
-    """does its `after_step` take noise?"""
+    """True if its `after_step` takes noise"""
     uniform_age: ClassVar[bool] = False
-    """where it makes the optimizer forget, does it forget whole tensors? One age is then kept of a tensor, not of each weight; what is said
-    of a method counts where it refreshes or has an `after_step`; one that leaves the memory alone is whole"""
+    """True if it resets optimizer state for whole tensors only, or not at all: one age per tensor is then kept instead of one per weight;
+    read for methods with a refresh or an `after_step`"""
 
     @property
     def needs_layer_graph(self) -> bool:
-        """Does it look at units, at heads, or at which layer reads which? If not, it goes with any module, where layers are weights with
-        what stands beside them, and no more."""
+        """True if it looks at units, at heads, or at which layer reads which; otherwise it works on any module, with layers of a weight and
+        the parameters beside it."""
         return True
 
     def build(self) -> dict[str, Any]:
-        """Fields of the NetworkSpec that it sets."""
+        """NetworkSpec fields that it sets."""
         return {}
 
     def optimizer(self) -> dict[str, Any]:
-        """Fields of the optimizer that it sets."""
+        """Optimizer fields that it sets."""
         return {}
 
     def is_noop(self, optimizer: Optimizer) -> bool:
-        """Do its settings leave everything as it is, under that optimizer? An experiment, whose label would name it, refuses it then."""
+        """True if its settings change nothing under that optimizer; an experiment, whose label would name it, then refuses it."""
         return False
 
     def require(self, layers: Layers) -> None:
-        """Raises UsageError where the network lacks what the method needs."""
+        """Raises UsageError if the network lacks what the method needs."""
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
-        """Its state at birth: plain tensors, saved beside the network; what is random in it comes from `generator`, which is on the CPU. No
-        refresh touches another method's state."""
+        """Initial state: plain tensors, checkpointed with the network; `generator`, on the CPU, is its only randomness. Refreshes of other
+        methods leave it alone."""
         return {}
 
     def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
-        """A scalar added to the loss."""
+        """Scalar added to the loss."""
         return next(iter(params.values())).new_zeros(())
 
     def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
-        """The network and the state after the optimizer's step along `grads`, in every update."""
+        """Network and state after the optimizer's step along `grads`, in every update."""
         return net, state
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
-        """The parameters that the network is held to after every update and every refresh."""
+        """Parameters after the constraint and the state, after every update and every refresh."""
         return params, state
 
 
 @dataclass(frozen=True)
 class Refresh(Intervention, ABC):
-    """An intervention that, every now and then, puts new values in place of learned ones."""
+    """An intervention that replaces learned values at intervals: a reset, recycling or perturbation."""
 
     clock: Literal["update", "task"] = "update"
-    """what `every` counts; `task` needs to be told of task boundaries"""
+    """unit of `every`; `task` needs task boundaries"""
     every: Annotated[int | None, Interval("[1, inf)")] = None
-    """ticks of the clock between two refreshes; the method's own default for the clock where it has one, and needed where not"""
+    """ticks of the clock between two refreshes; defaults to `default_every`, and is required if that has no value for the clock"""
 
     repeatable: ClassVar[bool] = True
     default_every: ClassVar[dict[str, int]] = {}
-    """clock -> `every`, where nothing else is said"""
+    """clock -> default of `every`"""
 
     def __post_init__(self) -> None:
         self.set_default_every()
 
     def set_default_every(self) -> None:
-        """Put the default of `every` in its place, for `__post_init__`. Raises UsageError where there is none for the clock."""
+        """Fill in the default of `every`; call from `__post_init__`. Raises UsageError if the clock has none."""
         if self.every is None:
             if self.clock not in self.default_every:
                 raise UsageError(
@@ -116,25 +117,25 @@ class Refresh(Intervention, ABC):
             object.__setattr__(self, "every", self.default_every[self.clock])
 
     def due(self, tick: int) -> bool:
-        """Is it due at that tick of its clock?"""
-        assert self.every is not None, "a __post_init__ of one's own calls set_default_every()"
+        """True if a refresh is due at that tick of its clock."""
+        assert self.every is not None, "an overridden __post_init__ must call set_default_every()"
         return tick % self.every == 0
 
     @abstractmethod
     def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
-        """The network, its optimizer's memory and the state after a refresh."""
+        """Network, optimizer state and own state after a refresh."""
 
     @property
     def needs_fresh(self) -> bool:
-        """Does it take values of a newly initialised network?"""
+        """True if it takes values from a newly initialised network."""
         return True
 
     @property
     def clears_replay(self) -> bool:
-        """Does it also make an agent forget the data that it has gathered?"""
+        """True to ask the agent to drop the data it has collected."""
         return False
 
     @property
     def syncs_target(self) -> bool:
-        """Does it reach an agent's target network too?"""
+        """True to ask the agent to copy the network into its target network."""
         return False

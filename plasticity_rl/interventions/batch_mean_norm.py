@@ -1,4 +1,4 @@
-"""Batch norm's mean, layer norm's standard deviation."""
+"""Normalisation by the batch's mean and each example's standard deviation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,12 @@ from plasticity_rl.interventions.base import Intervention
 
 @dataclass(frozen=True)
 class BatchMeanNorm(Intervention):
-    """Take each unit's mean over the batch away, and divide by the standard deviation of what is left in each example.
+    """Subtract each unit's mean over the batch, and divide by each example's standard deviation of the rest.
 
-    The hybrid of batch norm's mean and layer norm's deviation that "Disentangling the causes of plasticity loss" (Lyle et al. 2024, arXiv
-    2402.18762) is reported to have found the most robust of its norms. We know it from others' notes alone, so the order (the deviation
-    comes second, or an example whose units are silent would be divided by nothing), the axes of a convolution and the learned scale and
-    offset are our choice, the latter two as in BatchNorm and LayerNorm. Refused where BatchNorm is.
+    This is the hybrid of batch norm's mean and layer norm's deviation that "Disentangling the causes of plasticity loss" (Lyle et al. 2024,
+    arXiv 2402.18762) is reported to have found the most robust of its norms. The source is others' notes, not the paper: the order (the
+    deviation second, as an example with silent units would otherwise be divided by zero), the axes of a convolution, and the learned scale
+    and offset, as in BatchNorm and LayerNorm, are our choice. Refused where BatchNorm is.
     """
 
     def build(self) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from plasticity_rl.interventions.base import Intervention
 
 @dataclass(frozen=True)
 class BatchNorm(Intervention):
-    """Normalise each unit's pre-activations over the batch (Ioffe & Szegedy 2015, arXiv 1502.03167); a convolution's over positions too.
+    """Normalise each unit's pre-activations over the batch (Ioffe & Szegedy 2015, arXiv 1502.03167).
 
-    The batch at hand is all that is ever normalised with: there are no running averages, as online training, where each batch is scored
-    before it is learned from, has no other mode, and a network would have to carry a state. An output so depends on the other examples; an
-    agent that acts on batches unlike those it learns from is refused it, and so is a batch of one, which is its own mean. Scale and offset
-    are learned, biases before the norm left out.
+    Convolutions are normalised over positions too. Only the current batch's statistics are used: running averages would be a state of the
+    network, and online training, which scores each batch before learning from it, has no separate evaluation mode. An output therefore
+    depends on the other examples of its batch. Agents that act on batches unlike those they learn from are refused, and so is a batch of
+    one, which equals its mean. Scale and offset are learned; biases before the norm are left out.
     """
 
     def build(self) -> dict[str, Any]:

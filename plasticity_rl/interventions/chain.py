@@ -1,4 +1,4 @@
-"""Several interventions as one: what they build together, whether they can, and what hosts read of a chain."""
+"""A chain: what its methods build together, whether they can, and which refreshes are due."""
 
 import dataclasses
 from typing import Any, Literal
@@ -17,10 +17,10 @@ Hook = Literal["penalty", "after_step", "project"]
 def assemble(
     network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], ends: int | HeadSpec
 ) -> tuple[Network, Optimizer]:
-    """The network and the optimizer that a chain makes of a spec, for one example of shape `inputs`; `ends` as for `NetworkSpec.build`.
+    """Build the network and the optimizer with the chain's settings, for one example of shape `inputs`.
 
-    Raises UsageError where two want different things of one field, naming both, where a method stands twice and acts once, where one sets a
-    field that is not there, and where a method's need is not met.
+    Raises UsageError if two parts set one field differently (names both), if a method stands twice but acts once, if one sets an unknown
+    field, or if the network lacks what a method needs.
     """
     check_repeats(chain)
     built = _set(network, [(type(each).__name__, each.build()) for each in chain]).build(inputs, ends)
@@ -61,20 +61,20 @@ def due_refreshes(chain: Chain, clock: str, tick: int) -> tuple[tuple[int, Refre
     return tuple((index, each) for index, each in refreshes if each.clock == clock and each.due(tick))
 
 
-def _set(part: Any, wishes: list[tuple[str, dict[str, Any]]]) -> Any:
-    """`part` with the wished fields; a field that its owner has already moved off its default is the owner's wish."""
+def _set(part: Any, settings: list[tuple[str, dict[str, Any]]]) -> Any:
+    """`part` with the settings of each method (name, fields); its own fields off their defaults count as settings too."""
     default = type(part)()
-    wanted: dict[str, tuple[str, Any]] = {
+    chosen: dict[str, tuple[str, Any]] = {
         field.name: (f"the {type(part).__name__} itself", getattr(part, field.name))
         for field in dataclasses.fields(part)
         if getattr(part, field.name) != getattr(default, field.name)
     }
     known = {field.name for field in dataclasses.fields(part)}
-    for who, fields in wishes:
+    for method, fields in settings:
         for name, value in fields.items():
             if name not in known:
-                raise UsageError(f"{who} sets {name}, and {type(part).__name__} has no such field")
-            other, before = wanted.setdefault(name, (who, value))
+                raise UsageError(f"{method} sets {name}, and {type(part).__name__} has no such field")
+            other, before = chosen.setdefault(name, (method, value))
             if before != value:
-                raise UsageError(f"{other} and {who} cannot be combined: {name} would be both {before!r} and {value!r}")
-    return dataclasses.replace(part, **{name: value for name, (_, value) in wanted.items()})
+                raise UsageError(f"{other} and {method} cannot be combined: {name} would be both {before!r} and {value!r}")
+    return dataclasses.replace(part, **{name: value for name, (_, value) in chosen.items()})

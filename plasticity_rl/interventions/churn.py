@@ -1,4 +1,4 @@
-"""Reducing churn."""
+"""Churn reduction."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -14,22 +14,23 @@ from plasticity_rl.optim.optimizers import Net
 
 @dataclass(frozen=True)
 class Churn(Intervention):
-    """Holds the outputs near those of the network of a moment ago, C-CHAIN (Tang et al. 2025, arXiv 2506.00592): adds strength * the mean
-    squared difference between the outputs of the network now and `lag` updates ago, on the batch.
+    """Penalise the change of outputs since `lag` updates ago, C-CHAIN (Tang et al. 2025, arXiv 2506.00592).
 
-    The batch is the one now learned from, which the past updates have not seen; the paper draws another one. The network of `lag` updates
-    ago is as the optimizer left it, before any projection or refresh; at birth all are the same, and nothing is added. The official
-    code adapts its strength so that the penalty is a fixed share (0.01 in MinAtar) of the loss, over running means; a penalty does not see
-    the loss, so the strength is fixed here, and should be swept. 50 is that code's, until it has seen 10,000 updates. All outputs count
-    alike, a policy's and a value's too. The state holds lag + 1 networks. A second and a third forward pass in every update.
+    Adds strength * mean squared difference between the outputs of the current network and of the one `lag` updates ago. The batch is the
+    current one, which those updates have not seen; the paper draws another. The old network is as the optimizer left it, before any
+    projection or refresh; at the start both are equal, and nothing is added. All outputs have equal weight, a policy's and a value's too.
+
+    The official code adapts the strength so that the penalty is a fixed share (0.01 in MinAtar) of the loss, over running means. A penalty
+    here cannot see the loss, so the strength is fixed and should be swept; the default 50 is that code's value during its first 10,000
+    updates. The state holds lag + 1 networks. Costs a second and a third forward pass per update.
     """
 
     repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 50.0
-    """what the mean squared difference is multiplied with"""
+    """factor of the mean squared difference"""
     lag: Annotated[int, Interval("[1, 100]")] = 1
-    """updates between the two; 1 is the official code's index 2, which counts the present network too"""
+    """updates between the two networks; 1 is index 2 in the official code, which counts the current network too"""
 
     uniform_age: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Continual backpropagation: the least useful units are replaced all the time."""
+"""Continual backpropagation: steady replacement of the least useful units."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -12,39 +12,39 @@ from plasticity_rl.interventions.recycling import check_recycled, recycle
 from plasticity_rl.networks.layers import Layer, Layers, Params, own_units
 from plasticity_rl.optim.optimizers import Net
 
-TINY = 1e-12  # a unit whose incoming weights are all zero has no length to be divided by
+TINY = 1e-12  # avoids division by zero for units without incoming weights
 
 
 @dataclass(frozen=True)
 class ContinualBackprop(Refresh):
     """Replace a small share of the units, the least useful of those old enough (Dohare et al. 2024, Nature 632, arXiv 2306.13812).
 
-    Utility is a running average (of `decay`, corrected for its start by the unit's age) of mean |h| times the mean of its outgoing
-    |weights|: the contribution. `adaptable_contribution` takes |h - its own running mean| and divides by the mean of the incoming
-    |weights|. In every update each layer comes to owe `rate` x (its units that are older than `maturity` updates, less the whole ones that
-    it owes already) replacements; at a refresh whole ones are paid and the fraction is kept. A replaced unit has new incoming weights, no
-    bias and no outgoing weights, after what it said on average has moved into its readers' biases; the optimizer, its age and its utility
-    start again. Defaults are of the official code (rate 1e-4, decay 0.99, this utility, fractions kept as with its `accumulate`) and of its
-    problems with batches (maturity 100; its class says 20); the paper's PPO has a maturity of 1e4.
+    Utility is a running average (by `decay`, bias-corrected by the unit's age) of the contribution: mean |h| times the mean |outgoing
+    weight|. `adaptable_contribution` takes |h - its running mean| and divides by the mean |incoming weight|. Every update adds to each
+    layer's debt `rate` x (its units older than `maturity` updates, less the whole replacements already owed); a refresh makes the whole
+    replacements and keeps the fraction. A replaced unit gets new incoming weights, zero bias and zero outgoing weights, after its mean
+    output has moved into its readers' biases; optimizer state, age and utility start again. Defaults are from the official code (rate 1e-4,
+    decay 0.99, this utility, fractions kept as by its `accumulate`) and its batch problems (maturity 100; its class says 20); the paper's
+    PPO has a maturity of 1e4.
 
-    The official code replaces in every update (every=1). Here it is every 100, as a refresh costs a new network; a unit whose turn came may
-    thus live on for 99 updates, and where rate x every comes near 1 much of a layer is replaced at once: take a smaller `every` there. Of
-    two units that are replaced at once, neither hears the other; in the official code the one above does. Batches of an update are seen
-    through a second forward pass, after the optimizer's step, where the official code takes the one before.
+    The official code replaces in every update (every=1). Here the default is every 100, as each refresh initialises a network; a unit that
+    is due may thus stay for 99 more updates, and with rate x every near 1 much of a layer is replaced at once: take a smaller `every`
+    there. Two connected units replaced at once start without a connection; in the official code the upper one reads the lower. Features
+    come from a second forward pass after the optimizer's step; the official code uses the one before it.
 
-    The mean cannot be moved where the reader has a norm instead of a bias, nor where it reads products of two layers (IQN): it is dropped
-    there. Where a reader pads its images the mean is exact for the inner positions only, and where weights are divided
-    (spectral norm) not at all. Channels of a residual stream are left alone, as in ReDo. No task boundaries are needed.
+    The mean output is dropped, not moved, if the reader has a norm instead of a bias, or reads products of two layers (IQN). With padded
+    images the mean is exact for inner positions only, and with divided weights (spectral norm) never. Channels of a residual stream are
+    skipped, as in ReDo. Needs no task boundaries.
     """
 
     rate: Annotated[float, Interval("(0, 1]")] = 1e-4
-    """of the old enough units, how many are replaced in an update"""
+    """share of the mature units replaced per update"""
     maturity: Annotated[int, Interval("[0, inf)")] = 100
-    """updates for which a new unit is safe"""
+    """updates during which a new unit is protected"""
     decay: Annotated[float, Interval("[0, 1)")] = 0.99
-    """how much of the averages an update keeps"""
+    """share of the running averages kept per update"""
     utility: Literal["contribution", "adaptable_contribution"] = "contribution"
-    """what a unit is worth; the second is high also for units that learn fast"""
+    """usefulness of a unit; the second is also high for units that learn fast"""
 
     default_every: ClassVar[dict[str, int]] = {"update": 100, "task": 1}
 
@@ -99,7 +99,7 @@ class ContinualBackprop(Refresh):
         return recycle(net._replace(params=moved), context.fresh, marked, layers), state
 
     def _grown(self, age: Tensor) -> Tensor:
-        """1 - decay^age, what a running average of ones has grown to; 1 for units that are not born yet."""
+        """Running average of ones at that age, 1 - decay^age; 1 at age 0."""
         return torch.where(age > 0, 1 - self.decay**age, 1.0)
 
 
@@ -108,18 +108,18 @@ def _readers(layer: Layer, layers: Layers) -> Layers:
 
 
 def _by_unit(weight: Tensor, layer: Layer) -> Tensor:
-    """A reader's weight as (its units, copies and units of `layer`, what it has for each)."""
+    """A reader's weight as (reader's units, copies, units of `layer`, weights for each)."""
     return weight.reshape(len(weight), layer.copies, layer.units, -1)
 
 
 def _outgoing(params: Params, layer: Layer, layers: Layers) -> Tensor:
-    """The mean |weight| that reads each output, (copies, units), over all readers."""
+    """Mean |outgoing weight| of each output, (copies, units), over all readers."""
     weights = [_by_unit(params[reader.weight], layer).movedim(0, 2).flatten(2) for reader in _readers(layer, layers)]
     return torch.cat(weights, 2).abs().mean(2)
 
 
 def _means_in_biases(params: Params, moved: Params, layer: Layer, layers: Layers, mean: Tensor) -> Params:
-    """The readers' biases, with what these units say on average added where a bias can take it."""
+    """Readers' biases plus these units' mean outputs, for readers that have a bias and one input layer."""
     alone = [reader for reader in _readers(layer, layers) if sum(reader.name in other.readers for other in layers) == 1]
     return {
         reader.bias: moved[reader.bias] + _by_unit(params[reader.weight], layer).sum(3).flatten(1) @ mean.flatten()

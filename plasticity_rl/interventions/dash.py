@@ -11,26 +11,27 @@ from plasticity_rl.interventions.base import Refresh, RefreshContext, State, Upd
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net
 
-TINY = 1e-30  # what is zero points nowhere, and shrinks as far as anything
+TINY = 1e-30  # a zero vector has no direction: its cosine is 0
 
 
 @dataclass(frozen=True)
 class DASH(Refresh):
-    """Weights shrink where they do not point along the negative gradient (Shin et al., NeurIPS 2024, arXiv 2410.23495).
+    """Shrink weights that do not point along the negative gradient (Shin et al., NeurIPS 2024, arXiv 2410.23495).
 
-    w <- w * max(least, cos(w, -g)), with g a moving average of the gradients, g <- (1 - alpha) * g + alpha * gradient after every update.
-    As in the official code, a direction is a unit's incoming weights in a dense layer, one kernel (one unit, one channel) in a convolution,
-    and a whole vector of biases; heads are like the others, and scales, offsets and a noisy layer's standard deviations are left alone. 0.3
-    and 0.3 are of its README. It shrinks when new data arrives, after a pass over all data at the weights of that moment; here the
-    gradients are those of the updates, of the whole loss, and the clock's default is the task. The optimizer's memory is kept; chain
-    Reset(part="optimizer") to forget it.
+    w <- w * max(least, cos(w, -g)) with g a moving average of gradients, g <- (1 - alpha) * g + alpha * gradient after every update. As in
+    the official code, a direction is a unit's incoming weights in a dense layer, one kernel (one unit, one channel) in a convolution, and a
+    bias vector as a whole. Heads are included; scales, offsets and a noisy layer's standard deviations are not. The defaults 0.3 and 0.3
+    are from its README.
+
+    The official code shrinks when new data arrives, after a pass over all data with the weights fixed; here g averages the gradients of the
+    whole loss over updates, and the default clock is the task. Optimizer state is kept; chain Reset(part="optimizer") to reset it.
     """
 
     clock: Literal["update", "task"] = "task"
     least: Annotated[float, Interval("[0, 1]")] = 0.3
-    """the smallest factor; the paper's lambda"""
+    """smallest factor; the paper's lambda"""
     alpha: Annotated[float, Interval("(0, 1]")] = 0.3
-    """how much the newest gradient counts in the average"""
+    """weight of the newest gradient in the average"""
 
     default_every: ClassVar[dict[str, int]] = {"task": 1}
     uniform_age: ClassVar[bool] = True
@@ -64,7 +65,7 @@ def _shrunk(layers: Layers) -> tuple[str, ...]:
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:
-    """Of each direction: a vector, a row of a matrix, or a kernel of a convolution."""
+    """Cosine similarity per direction: a vector, a row of a matrix, or a kernel of a convolution."""
     dims = (-2, -1) if one.ndim == 4 else -1
 
     def unit(vectors: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Initial weights by fan in and gain."""
+"""Initial weights scaled by fan in and gain."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +8,11 @@ from plasticity_rl.interventions.base import Intervention
 
 @dataclass(frozen=True)
 class FanIn(Intervention):
-    """Normal weights of standard deviation gain / sqrt(fan in), biases 0 (He et al. 2015, arXiv 1502.01852): sqrt(2 / fan in) with ReLU.
+    """Initialise weights from a normal distribution of standard deviation gain / sqrt(fan in), biases at 0 (He et al. 2015, arXiv
+    1502.01852).
 
-    The gains are those of torch.nn.init.calculate_gain, and 1 for heads. Without it, weights are uniform in +-1/sqrt(fan in), shorter by
-    the root of 6 than these with ReLU.
+    With ReLU the standard deviation is sqrt(2 / fan in). Gains are those of torch.nn.init.calculate_gain, and 1 for heads. The default
+    initialiser is uniform in +-1/sqrt(fan in), smaller by a factor sqrt(6) than this one with ReLU.
     """
 
     def build(self) -> dict[str, Any]:

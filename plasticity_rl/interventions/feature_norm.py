@@ -1,4 +1,4 @@
-"""L2 on features."""
+"""L2 penalty on features."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -13,20 +13,19 @@ from plasticity_rl.networks.layers import Layers, Params, penultimate
 
 @dataclass(frozen=True)
 class FeatureNorm(Intervention):
-    """Adds strength * the mean over samples and units of the squared features: the feature-norm regularisation that "Disentangling the
-    causes of plasticity loss" (Lyle et al. 2024, arXiv 2402.18762) compares with.
+    """Add strength * mean squared feature, over samples and units (Lyle et al. 2024, arXiv 2402.18762).
 
-    Features are the last hidden layers' units, or all hidden layers'; the means of several layers are added. Which layers, the reduction
-    and the strength of the paper are not confirmed: the last layer and the mean are a second code's, and the strength is ours. A second
-    forward pass in every update.
+    "Disentangling the causes of plasticity loss" compares with this feature-norm regularisation. Features are the last hidden layers'
+    units, or those of all hidden layers; the means of several layers are added. The paper's layers, reduction and strength are not
+    confirmed: the last layer and the mean are from a second code, the strength is ours. Costs a second forward pass per update.
     """
 
     repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-3
-    """what the mean square is multiplied with; ours"""
+    """factor of the mean square; ours"""
     where: Literal["last", "all"] = "last"
-    """the hidden layers that heads read, or all that have an activation"""
+    """hidden layers that heads read, or all with an activation"""
 
     def __post_init__(self) -> None:
         check(self)

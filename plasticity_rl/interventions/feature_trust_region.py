@@ -1,4 +1,4 @@
-"""A trust region of features."""
+"""Trust region on features."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -14,23 +14,24 @@ from plasticity_rl.optim.optimizers import Net
 
 @dataclass(frozen=True)
 class FeatureTrustRegion(Intervention):
-    """Holds the last hidden layer's pre-activations near those of a recent network, the anchor (proximal feature optimisation; Moalla et
-    al. 2024, arXiv 2405.00662): adds coefficient * the mean over samples and units of their squared change.
+    """Keep the last hidden layer's pre-activations near those of a recent network (Moalla et al. 2024, arXiv 2405.00662).
 
-    Coefficient 1, the mean, the last layer and the pre-activations are the official code's for Atari. That holds the policy's network and
-    leaves the value's, which is apart, free; here what both read is held, and where several layers feed heads, their means are added.
-    Pre-activations are what the activation reads, after a norm. The first anchor is the network at birth; every `every` updates the network
-    as the optimizer left it, before any projection or refresh, becomes the anchor. The paper's anchor is the network that gathered the
-    data: for PPO, `every` is epochs x minibatches, 16 by this project's defaults and the paper's smallest setting. A second and a third
-    forward pass in every update.
+    Proximal feature optimisation: adds coefficient * mean over samples and units of the squared change since the anchor network.
+    Coefficient 1, the mean, the last layer and the pre-activations are the official code's for Atari. That code constrains the policy's
+    network and not its separate value network; here both share the constrained layer. If several layers feed heads, their means are added.
+    Pre-activations are the activation's inputs, after a norm.
+
+    The first anchor is the initial network; every `every` updates the network as the optimizer left it, before any projection or refresh,
+    becomes the anchor. The paper's anchor is the network that collected the data: for PPO, `every` is epochs x minibatches, 16 by this
+    project's defaults and the paper's smallest setting. Costs a second and a third forward pass per update.
     """
 
     repeatable: ClassVar[bool] = True
 
     coefficient: Annotated[float, Interval("(0, inf)")] = 1.0
-    """what the mean squared change is multiplied with; the official code's for Atari"""
+    """factor of the mean squared change; the official code's for Atari"""
     every: Annotated[int, Interval("[2, inf)")] = 16
-    """updates between two anchors; with 1 there would be nothing to hold"""
+    """updates between two anchors; 1 would leave nothing to penalise"""
 
     uniform_age: ClassVar[bool] = True
 

@@ -10,33 +10,34 @@ from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.networks.layers import Layers, Part, select
 from plasticity_rl.optim.optimizers import Net
 
-TINY = 1e-12  # a weight of zeros has no nearest orthogonal one and stays
+TINY = 1e-12  # a zero weight has no nearest orthogonal matrix and stays
 
 
 @dataclass(frozen=True)
 class FIRE(Refresh):
-    """Moves every weight toward the nearest matrix with equal singular values (Han et al., ICLR 2026, arXiv 2602.08040).
+    """Move every weight toward the nearest matrix with equal singular values (Han et al., ICLR 2026, arXiv 2602.08040).
 
-    W (W^T W)^(-1/2), by `iterations` of Newton and Schulz, X <- 1.5 X - 0.5 X X^T X from W / ||W||: large singular values are equal soon,
-    small ones grow by half in each. As in the official code, a convolution is one matrix (units, channels) for each position of its
-    kernel, and 10 iterations are taken, for Atari too. They do not always arrive: on new weights of the Nature torso the result is 0.19 of
-    its length away from the polar factor (by singular value decomposition) in the third convolution, 0.015 in the dense layer, and at most
-    about 1e-4 elsewhere; 0.2 in a square layer of 100 units. 30 iterations are exact to rounding there. The result is scaled:
-    - `code`: by sqrt(units / inputs) / positions, the official code's. The paper's W^T W = I has no such factor; the two were not compared.
-    - `kept`: to the Frobenius norm that the weight had. Ours.
+    W (W^T W)^(-1/2), by `iterations` of Newton-Schulz, X <- 1.5 X - 0.5 X X^T X from W / ||W||: large singular values become equal soon,
+    small ones grow by half in each iteration. As in the official code, a convolution is one matrix (units, channels) for each kernel
+    position, and 10 iterations are the default, for Atari too. They do not always converge: for new weights of the Nature torso the
+    relative distance to the polar factor (by singular value decomposition) is 0.19 in the third convolution, 0.015 in the dense layer, and
+    at most about 1e-4 elsewhere; 0.2 in a square layer of 100 units. 30 iterations are exact to rounding there. The result is scaled:
+    - `code`: by sqrt(units / inputs) / positions, as in the official code. The paper's W^T W = I has no such factor; the two were not
+      compared.
+    - `kept`: to the weight's previous Frobenius norm. Ours.
 
-    Biases, scales, offsets and a noisy layer's standard deviations stay, and so does the optimizer's memory; chain Reset(part="optimizer")
-    to forget it. The official code orthogonalises heads too; on Atari it treats convolutions alone, gives dense layers and heads new
-    values, and does so once, in target networks too. The clock's default is the task; when else to do it is open.
+    Biases, scales, offsets and a noisy layer's standard deviations stay, and so does optimizer state; chain Reset(part="optimizer") to
+    reset it. The official code orthogonalises heads too; on Atari it treats convolutions alone, re-initialises dense layers and heads, and
+    does so once, in target networks too. The default clock is the task; when else to apply it is open.
     """
 
     clock: Literal["update", "task"] = "task"
     part: Part = "all"
-    """the layers that it is done to"""
+    """layers to change"""
     iterations: Annotated[int, Interval("[1, 1000]")] = 10
-    """of Newton and Schulz"""
+    """Newton-Schulz iterations"""
     scale: Literal["code", "kept"] = "code"
-    """of the result"""
+    """scale of the result"""
 
     default_every: ClassVar[dict[str, int]] = {"task": 1}
     uniform_age: ClassVar[bool] = True
@@ -73,7 +74,7 @@ class FIRE(Refresh):
 
 
 def newton_schulz(matrices: Tensor, iterations: int) -> Tensor:
-    """The polar factor of each of (..., rows, columns), by iterations that need matrix products alone."""
+    """Polar factor of each matrix (..., rows, columns), by iterations of matrix products."""
     wide = matrices.shape[-1] > matrices.shape[-2]
     x = matrices.mT if wide else matrices
     x = x / _length(x, (-2, -1)).clamp(min=TINY)

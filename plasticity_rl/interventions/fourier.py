@@ -8,10 +8,10 @@ from plasticity_rl.interventions.base import Intervention
 
 @dataclass(frozen=True)
 class Fourier(Intervention):
-    """Sine and cosine of each unit, one of which is always nearly linear in it (Lewandowski et al. 2024, arXiv 2410.20634).
+    """Output the sine and cosine of each unit, one of which is always nearly linear in it (Lewandowski et al. 2024, arXiv 2410.20634).
 
-    Layers keep their number of units, and what reads them is twice as wide; whether the paper halves the layers, and how it scales what
-    goes into the sine, could not be confirmed. Units are seen, recycled and embedded as CReLU says, and as much is multiplied.
+    Layers keep their number of units, and their readers are twice as wide; whether the paper halves the layers, and how it scales the
+    sine's input, could not be confirmed. Units, recycling, quantile embeddings and cost are as in CReLU.
     """
 
     def build(self) -> dict[str, Any]:

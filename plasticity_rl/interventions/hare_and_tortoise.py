@@ -1,4 +1,4 @@
-"""Hare and tortoise: back to a moving average now and then."""
+"""Hare and tortoise: periodic return to a moving average."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -13,17 +13,16 @@ from plasticity_rl.optim.optimizers import Net
 
 @dataclass(frozen=True)
 class HareAndTortoise(Refresh):
-    """The network (hare) is set to a moving average of its parameters (tortoise) every now and then (Lee et al. 2024, arXiv 2406.02596).
+    """Set the network (hare) to a moving average of its parameters (tortoise) at intervals (Lee et al. 2024, arXiv 2406.02596).
 
-    tortoise <- decay * tortoise + (1 - decay) * hare after every update, from the newborn network on. 0.999 is of the official scripts,
-    which reset the hare every 10 epochs; 1,000 updates are ours, and what its agents on Atari use was not read. The optimizer's memory is
-    kept, as the official code keeps it within a task; chain Reset(part="optimizer") to forget it. The tortoise knows nothing of other
-    methods' refreshes and pulls the network back to before them; it averages what the optimizer made, before any projection. One network
-    acts and is scored: the hare.
+    tortoise <- decay * tortoise + (1 - decay) * hare after every update, from the initial network on. The decay 0.999 is from the official
+    scripts, which reset the hare every 10 epochs; 1,000 updates are ours, and its Atari agents' value was not read. Optimizer state is
+    kept, as the official code does within a task; chain Reset(part="optimizer") to reset it. The tortoise ignores other methods' refreshes
+    and pulls the network back to before them; it averages parameters before any projection. The hare alone acts and is scored.
     """
 
     decay: Annotated[float, Interval("[0, 1)")] = 0.999
-    """how much of the tortoise an update keeps"""
+    """share of the tortoise kept per update"""
 
     default_every: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
     uniform_age: ClassVar[bool] = True

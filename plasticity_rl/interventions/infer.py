@@ -13,26 +13,28 @@ from plasticity_rl.networks.layers import Layers, Params, penultimate
 
 @dataclass(frozen=True)
 class InFeR(Intervention):
-    """Pulls random linear functions of the last hidden units to `beta` times what they were at birth, on the same inputs (Lyle et al. 2022,
-    arXiv 2204.09560): adds alpha * the sum over functions of the mean over samples of (w . phi(theta) - beta * w . phi(theta_0))^2.
+    """Pull random linear functions of the last hidden units to `beta` times their initial values on the same inputs (Lyle et al. 2022,
+    arXiv 2204.09560).
 
-    Each last hidden layer has functions of its own, without biases, their weights (functions, units) uniform in +-1/sqrt(units), as a
-    head's; where a unit has several outputs, each counts as a sample. They stay as they are drawn, as a method has no parameters that the
-    optimizer trains. In two other codes, and so as far as can be told in the paper, they are trained along with the network, and can grow
-    `beta` times themselves; the paper's beta is remembered as 100, a port's is 175. Here the features alone can, and with 100 they do
-    little else, so `beta` is 1: of `random-labels:tasks=3`, two members got 0.14 of the first task's labels right with 100, 0.32 with 1 and
-    0.31 without this method. 10 functions and alpha 0.1 are remembered, and so is the sum over functions, which a second code has of the
-    paper. theta_0 stays what it was at birth, whatever is refreshed later. A second and a third forward pass in every update.
+    Adds alpha * the sum over functions of the mean over samples of (w . phi(theta) - beta * w . phi(theta_0))^2. Each last hidden layer has
+    its own functions without biases, weights (functions, units) uniform in +-1/sqrt(units), as a head's; several outputs of a unit count as
+    samples. theta_0 stays the initial network through all refreshes.
+
+    The functions are fixed, as a method has no parameters that the optimizer trains. In two other codes, and so probably in the paper, they
+    are trained with the network and can grow to `beta` times themselves; the paper's beta is remembered as 100, a port's is 175. Here the
+    features alone can grow, and at 100 they do little else, so `beta` is 1: on `random-labels:tasks=3`, two members got 0.14 of the first
+    task's labels right with 100, 0.32 with 1 and 0.31 without this method. 10 functions, alpha 0.1 and the sum over functions are
+    remembered; a second code attributes the sum to the paper. Costs a second and a third forward pass per update.
     """
 
     repeatable: ClassVar[bool] = True
 
     functions: Annotated[int, Interval("[1, 10_000]")] = 10
-    """of each last hidden layer"""
+    """functions of each last hidden layer"""
     beta: Annotated[float, Interval("[0, inf)")] = 1.0
-    """how many times what they were at birth the functions are pulled to; ours"""
+    """target of the functions in multiples of their initial values; ours"""
     alpha: Annotated[float, Interval("(0, inf)")] = 0.1
-    """what the squared distance is multiplied with"""
+    """factor of the squared distance"""
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,4 +1,4 @@
-"""L2 in the loss."""
+"""L2 penalty in the loss."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -13,21 +13,21 @@ from plasticity_rl.networks.layers import Layers, Params
 
 @dataclass(frozen=True)
 class L2(Intervention):
-    """Adds strength * ||w||^2 to the loss (Krogh & Hertz 1991).
+    """Add strength * ||w||^2 to the loss (Krogh & Hertz 1991).
 
-    It goes through the optimizer with the gradient: one that divides by the gradient's size, as Adam does, shrinks all weights at about the
-    same pace, however large they are, where WeightDecay shrinks each by the same share (arXiv 1711.05101). The `weight_decay` of
-    torch.optim's SGD or Adam, which is coupled too, is twice this strength; so is the strength in Kumar et al.'s code (arXiv 2308.11958),
-    which halves the sum, counts biases too and sweeps 1e-5 to 1e-2. 1e-5 is the L2 of "Disentangling the causes of plasticity loss" (arXiv
+    The penalty passes through the optimizer with the gradient: Adam, which divides by the gradient's size, shrinks all weights at about the
+    same pace whatever their size, whereas WeightDecay shrinks each by the same share (arXiv 1711.05101). `weight_decay` of torch.optim's
+    SGD or Adam, which is coupled too, is twice this strength; so is the strength in Kumar et al.'s code (arXiv 2308.11958), which halves
+    the sum, includes biases and sweeps 1e-5 to 1e-2. The default 1e-5 is the L2 of "Disentangling the causes of plasticity loss" (arXiv
     2402.18762), which does not say whether its own is coupled.
     """
 
     repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-5
-    """what the squared length is multiplied with"""
+    """factor of the squared length"""
     decayed: Literal["weights", "all"] = "weights"
-    """which parameters: weight tensors alone, or all: biases, scales, offsets and a noisy layer's standard deviations too"""
+    """penalised parameters: weight tensors alone, or all: biases, scales, offsets and a noisy layer's standard deviations too"""
 
     def __post_init__(self) -> None:
         check(self)

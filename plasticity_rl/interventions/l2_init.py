@@ -13,17 +13,17 @@ from plasticity_rl.networks.layers import Layers, Params
 
 @dataclass(frozen=True)
 class L2Init(Intervention):
-    """Adds strength * ||theta - theta_0||^2 over all parameters (Kumar, Marklund & Van Roy 2023, arXiv 2308.11958).
+    """Add strength * ||theta - theta_0||^2 over all parameters (Kumar, Marklund & Van Roy 2023, arXiv 2308.11958).
 
     The formula is the paper's. Its code halves the sum, so that a strength there is half as much here, and leaves a norm's scales and
-    offsets alone. The paper sweeps strengths from 1e-5 to 1e-2 and has no default; 1e-3 is the middle. theta_0 stays what it was at birth,
-    whatever is refreshed later; a noisy layer's standard deviations are pulled toward sigma0 / sqrt(fan in).
+    offsets out. The paper sweeps strengths from 1e-5 to 1e-2 and has no default; 1e-3 is the middle. theta_0 stays the initial network
+    through all refreshes; a noisy layer's standard deviations are pulled toward sigma0 / sqrt(fan in).
     """
 
     repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-3
-    """what the squared distance is multiplied with"""
+    """factor of the squared distance"""
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,4 +1,4 @@
-"""A learning-rate schedule of each hidden layer's own, read off a record."""
+"""Learning-rate schedule per hidden layer, from a record."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,19 +15,22 @@ from plasticity_rl.optim.schedules import check_updates
 
 @dataclass(frozen=True)
 class LayerRates(Intervention):
-    """Multiplies the step of every hidden layer's weight by factors of that layer's own: straight lines between `updates`, level before the
-    first and after the last. Biases, scales, offsets and heads take whole steps.
+    """Multiply the step of every hidden layer's weight by that layer's own factors.
 
-    With NormalizeAndProject before it, factors of initial over recorded length give each layer the effective learning rate that it had in
-    the run that the record is of; one for all layers, schedules.Recorded, only comes close (Lyle et al. 2024, arXiv 2407.01800; by a
-    secondary source, and that this is how they rescale is deduced). It steps from where the methods before it have projected the weights
-    to, so it comes last in a chain.
+    Factors are interpolated linearly between `updates`, constant before the first and after the last. Biases, scales, offsets and heads
+    take full steps.
+
+    After NormalizeAndProject, factors of initial over recorded length give each layer the effective learning rate that it had in the
+    recorded run; one factor for all layers, schedules.Recorded, only comes close (Lyle et al. 2024, arXiv 2407.01800; by a secondary
+    source, and that this is how they rescale is deduced). Steps start from the weights as projected by the methods before it, so it comes
+    last in a chain.
     """
 
     updates: tuple[int, ...] = (0,)
-    """counted from 0, over the whole run"""
+    """updates at which the factors hold, counted from 0 over the whole run"""
     factors: tuple[float, ...] = (1.0,)
-    """at these updates, of one hidden layer after the other in the network's order; or, as many as updates, of all of them"""
+    """factors at these updates: those of each hidden layer in the network's order, one layer after the other; or one per update for all
+    layers"""
 
     uniform_age: ClassVar[bool] = True
 
@@ -44,12 +47,12 @@ class LayerRates(Intervention):
         counts = len(self.updates), len(self.updates) * len(select(layers, "hidden"))
         if len(self.factors) not in counts:
             raise UsageError(
-                f"LayerRates: factors must be {counts[0]}, or {counts[1]} for each hidden layer its own, not {len(self.factors)}"
+                f"LayerRates: factors must number {counts[0]}, or {counts[1]} to give each hidden layer its own, not {len(self.factors)}"
             )
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         held = {name: params[name].clone() for layer in select(layers, "hidden") for name in layer.weights}
-        # The record's numbers are state: a GPU's graph of an update may copy nothing from the host.
+        # state, not constants: a CUDA graph of an update may copy nothing from the host
         numbers = {"update": 0.0, "updates": self.updates, "factors": self.factors}
         device = next(iter(params.values())).device
         return held | {name: torch.tensor(value, dtype=torch.get_default_dtype(), device=device) for name, value in numbers.items()}
@@ -67,7 +70,7 @@ class LayerRates(Intervention):
 
 
 def _at(update: Tensor, starts: Tensor, factors: Tensor) -> Tensor:
-    """The factor at an update: every piece adds its slope times how far into it that is."""
+    """Factor at an update: the sum over intervals of slope times the elapsed part."""
     lengths = starts.diff()
     into = torch.minimum((update - starts[:-1]).clamp(min=0), lengths)
     return factors[0] + (factors.diff() / lengths * into).sum()

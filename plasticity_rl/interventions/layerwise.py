@@ -12,24 +12,24 @@ from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import Layer, Layers, Params, select
 from plasticity_rl.optim.optimizers import Net
 
-TINY = 1e-12  # a weight of zeros cannot be rescaled and stays
+TINY = 1e-12  # a zero weight cannot be rescaled and stays
 
 
 @dataclass(frozen=True)
 class Layerwise(Refresh):
-    """Keep one layer more at every refresh, and start the ones above anew (Alabdulmohsin et al. 2021, arXiv 2109.00267; one of the
-    methods of Zaidi et al. 2022, arXiv 2206.10011).
+    """Keep one more layer at every refresh, and re-initialise those above (Alabdulmohsin et al. 2021, arXiv 2109.00267).
 
-    At refresh t, the first k = ceil(t / rounds) hidden layers, in the order of the network's layers, are kept and rescaled to the length
-    that their weights had at birth, their biases by the same factor (a noisy layer's weights and standard deviations together, as in NaP);
-    what is above, heads included, is initialised, and the optimizer forgets it. The last stage keeps all hidden layers; after it everything
-    stays. How the official experiments rescale biases was not read; the normalisation that they insert above the last layer kept is not
-    built; their blocks of layers are single layers here. Zaidi et al.'s number of stages was not read either.
+    One of the methods in Zaidi et al. 2022 (arXiv 2206.10011). At refresh t, the first k = ceil(t / rounds) hidden layers, in the network's
+    order, are kept and rescaled to the initial length of their weights, their biases by the same factor (a noisy layer's weights and
+    standard deviations together, as in NormalizeAndProject); all layers above, heads included, are re-initialised and their optimizer state
+    reset. The last stage keeps all hidden layers; later refreshes do nothing. How the official experiments rescale biases was not read;
+    their normalisation above the last kept layer is not built; their blocks of layers are single layers here. Zaidi et al.'s number of
+    stages was not read either.
     """
 
     clock: Literal["update", "task"] = "task"
     rounds: Annotated[int, Interval("[1, inf)")] = 1
-    """refreshes of one stage: how often the same layers are started anew"""
+    """refreshes per stage, each of which re-initialises the same layers"""
 
     default_every: ClassVar[dict[str, int]] = {"task": 1}
 
@@ -62,10 +62,10 @@ class Layerwise(Refresh):
 
 
 def _length(params: Params, layer: Layer) -> Tensor:
-    """Of a layer's weights as one vector."""
+    """Length of a layer's weights as one vector."""
     return torch.stack([params[name].square().sum() for name in layer.weights]).sum().sqrt()
 
 
 def _all(params: Params, layer: Layer, chosen: Tensor) -> Params:
-    """Masks of all elements of a layer, or of none."""
+    """Masks of all elements of a layer, true if `chosen` is."""
     return {name: chosen.expand_as(params[name]) for name in layer.own}

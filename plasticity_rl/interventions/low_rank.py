@@ -1,4 +1,4 @@
-"""Initial weights of low rank."""
+"""Low-rank initial weights."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,12 +9,14 @@ from plasticity_rl.interventions.base import Intervention
 
 @dataclass(frozen=True)
 class LowRank(Intervention):
-    """Hidden weights that start as products of two thin normal matrices, of the usual standard deviation: a start whose rank has already
-    collapsed, to see what that alone does. Ours, after no paper; biases and heads start as usual, and training is free to raise the rank.
+    """Initialise hidden weights as products of two thin normal matrices, of the default standard deviation.
+
+    This start with collapsed rank isolates the effect of low rank. It is ours, from no paper; biases and heads start as usual, and training
+    may raise the rank.
     """
 
     rank: Annotated[float, Interval("(0, 1]")] = 0.1
-    """share of the largest rank that there could be, at least 1"""
+    """rank as a share of the full rank; at least rank 1"""
 
     def __post_init__(self) -> None:
         check(self)

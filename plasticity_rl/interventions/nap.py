@@ -11,33 +11,33 @@ from plasticity_rl.interventions.base import Intervention, State
 from plasticity_rl.networks.activations import HOMOGENEOUS
 from plasticity_rl.networks.layers import Layers, Params, select
 
-TINY = 1e-12  # a weight of zeros, as when all that it reads is recycled, has no direction to be held in and stays
+TINY = 1e-12  # a zero weight, as after recycling all its inputs, cannot be rescaled and stays
 
 
 @dataclass(frozen=True)
 class NormalizeAndProject(Intervention):
-    """A norm before every activation, and every hidden weight held at its initial Frobenius norm (Lyle et al. 2024, arXiv 2407.01800).
+    """Add a norm before every activation, and keep every hidden weight at its initial Frobenius norm (Lyle et al. 2024, arXiv 2407.01800).
 
-    A normalised layer does not feel the length of its weight, so growth of that length is a decay of the effective learning rate; the
-    projection stops it, and the learning-rate schedule becomes the only one. One norm per weight tensor, heads free, the optimizer's memory
-    untouched; after every update, as in the paper (which found every 1,000 updates nearly as good). A noisy layer's weights and standard
-    deviations are held together: only their joint scale leaves no trace. What writes to a residual stream is held like the others, though
-    its length is felt there: the sum has no norm of its own.
+    A normalised layer is invariant to the length of its weight, so growth of that length lowers the effective learning rate; the projection
+    prevents this and leaves the learning-rate schedule as the only one. Each weight tensor has its own norm, heads are free, and optimizer
+    state is unchanged. The projection follows every update, as in the paper (which found every 1,000 updates nearly as good). A noisy
+    layer's weights and standard deviations are rescaled together, as only their joint scale has no effect. Weights that write to a residual
+    stream are included, though their length has an effect: the sum has no norm of its own.
 
-    The paper names three ways with the norm's scale and offset, and the sources at hand do not say which experiment used which:
-    - `joint`: (scale, offset) of a layer together held at their initial length, sqrt(units). Right where the activation is homogeneous, as
-      ReLU is, and refused elsewhere; heads read the last hidden layer as it is, and feel its length.
+    The paper names three treatments of the norm's scale and offset; the sources at hand do not say which experiment used which:
+    - `joint`: (scale, offset) of a layer together at their initial length, sqrt(units). Exact for homogeneous activations, as ReLU, and
+      refused for others; heads read the last hidden layer directly, where the length has an effect.
     - `toward_init`: pulled toward (1, 0) by `pull` of the distance after every update. The strength is ours.
-    - `frozen`: held at (1, 0).
+    - `frozen`: fixed at (1, 0).
     """
 
     norm: Literal["layer", "rms", "given"] = "layer"
-    """the norm it builds; `given` takes what the network or another method brings, and refuses a network without one. A norm over the
-    batch, which the paper is not known to have tried, does not feel the length either and is taken"""
+    """norm to build; `given` uses the norm of the network or another method, and refuses a network without one. Batch norms, which the
+    paper is not known to have tried, are invariant to the length too and are accepted"""
     scale_and_offset: Literal["joint", "toward_init", "frozen"] = "joint"
-    """the norm's, see above; the default is ours"""
+    """treatment of the norm's scale and offset, see above; the default is ours"""
     pull: Annotated[float, Interval("(0, 1]")] = 1e-3
-    """per update, for `toward_init`"""
+    """share of the distance per update, for `toward_init`"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -77,11 +77,11 @@ class NormalizeAndProject(Intervention):
 
 
 def _length(params: Params, names: tuple[str, ...]) -> Tensor:
-    """Of several tensors as one vector."""
+    """Length of several tensors as one vector."""
     return torch.stack([params[name].square().sum() for name in names]).sum().sqrt()
 
 
 def _held(params: Params, names: tuple[str, ...], length: Tensor | float) -> Params:
-    """Several tensors together rescaled to a length."""
+    """Several tensors together, rescaled to a length."""
     factor = length / _length(params, names).clamp(min=TINY)
     return {name: params[name] * factor for name in names}

@@ -11,10 +11,10 @@ from plasticity_rl.optim.optimizers import Net
 
 @dataclass(frozen=True)
 class NoisyUpdates(Intervention):
-    """theta <- theta + sigma * normal noise after every update, whatever the learning rate.
+    """Add sigma * normal noise to the parameters after every update, independent of the learning rate.
 
     "Noisy updates" are a baseline of the NaP paper (Lyle et al. 2024, arXiv 2407.01800); that they are this, and how strong they are, is
-    not confirmed. 1e-4 is the largest of the noises that Dohare et al. 2024 sweep in their shrink and perturb.
+    not confirmed. 1e-4 is the largest noise that Dohare et al. 2024 sweep in their shrink and perturb.
     """
 
     repeatable: ClassVar[bool] = True
@@ -22,9 +22,9 @@ class NoisyUpdates(Intervention):
     uniform_age: ClassVar[bool] = True
 
     sigma: Annotated[float, Interval("(0, inf)")] = 1e-4
-    """the standard deviation"""
+    """standard deviation"""
     part: Part = "all"
-    """of the network"""
+    """layers to perturb"""
 
     def __post_init__(self) -> None:
         check(self)

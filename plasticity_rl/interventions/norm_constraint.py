@@ -9,21 +9,21 @@ from plasticity_rl.checks import check
 from plasticity_rl.interventions.base import Intervention, State
 from plasticity_rl.networks.layers import Layer, Layers, Params, Part, select
 
-TINY = 1e-12  # a weight of zeros has no direction to be held in and stays
+TINY = 1e-12  # a zero weight cannot be rescaled and stays
 
 
 @dataclass(frozen=True)
 class NormConstraint(Intervention):
-    """Rescales every hidden weight to its initial Frobenius norm after every update: the hard constraint of "Disentangling the causes of
-    plasticity loss" (Lyle et al. 2024, arXiv 2402.18762), which, a secondary source says, found it to slow learning down.
+    """Rescale every hidden weight to its initial Frobenius norm after every update (Lyle et al. 2024, arXiv 2402.18762).
 
-    One norm per weight tensor; a noisy layer's weights and standard deviations are held together. Biases, scales and offsets are free, and
-    so are heads by default; the paper's choice there, and how often it rescales, are not confirmed. Unlike NormalizeAndProject it builds no
-    norm, so that a rescaling changes what the network computes: where biases are, in shape and not in scale alone.
+    This is the hard constraint of "Disentangling the causes of plasticity loss", which, a secondary source says, found it to slow learning
+    down. Each weight tensor has its own norm; a noisy layer's weights and standard deviations are rescaled together. Biases, scales and
+    offsets are free, and so are heads by default; the paper's choice there, and how often it rescales, are not confirmed. Unlike
+    NormalizeAndProject it builds no norm, so rescaling changes the network's function: with biases in shape, not in scale alone.
     """
 
     part: Part = "hidden"
-    """of the network"""
+    """layers to constrain"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -44,5 +44,5 @@ class NormConstraint(Intervention):
 
 
 def _length(params: Params, layer: Layer) -> Tensor:
-    """Of all that multiplies the layer's inputs, as one vector."""
+    """Length of all factors of the layer's inputs, as one vector."""
     return torch.stack([params[name].square().sum() for name in layer.weights]).sum().sqrt()

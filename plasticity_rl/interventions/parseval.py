@@ -13,29 +13,28 @@ from plasticity_rl.networks.layers import Layers, Params, select
 
 @dataclass(frozen=True)
 class Parseval(Intervention):
-    """Adds strength * the sum over hidden weights of ||W W^T - s I||_F^2 (Cisse et al. 2017, arXiv 1704.08847; in continual reinforcement
-    learning Chung et al. 2024, arXiv 2412.07224).
+    """Add strength * the sum over hidden weights of ||W W^T - s I||_F^2 (Cisse et al. 2017, arXiv 1704.08847).
 
-    A convolution's weight counts as a matrix (units, channels x height x width). Of one with more rows than columns, W^T W is taken in
-    its place, as its rows cannot be orthogonal: that differs by a constant and has the same gradient. Heads, biases, norms and a noisy
-    layer's standard deviations are left alone.
+    Chung et al. 2024 (arXiv 2412.07224) use it in continual reinforcement learning. A convolution's weight counts as a matrix (units,
+    channels x height x width). A matrix with more rows than columns, whose rows cannot be orthogonal, contributes W^T W instead: the
+    difference is constant, the gradient the same. Heads, biases, norms and a noisy layer's standard deviations are left out.
 
-    The defaults are those of Chung et al.'s code: s = 2 is the square of the gain of its initial weights, which are orthogonal, so that
-    the penalty begins at 0 there, as it does here after Orthogonal with ReLU, and does not with the default initialiser. Its strength is
-    1e-3 in two environments and 1e-4 in the other two, and times (64 / width)^2 in layers of another width than 64, which is not done
-    here; nor is the learned scale behind every layer that it has in one of them.
+    The defaults are those of Chung et al.'s code: s = 2 is the square of the gain of its orthogonal initial weights, so that the penalty
+    starts at 0 there, as it does here after Orthogonal with ReLU, and not with the default initialiser. Its strength is 1e-3 in two
+    environments and 1e-4 in the other two, times (64 / width)^2 in layers of another width than 64; that factor is not built, nor is the
+    learned scale behind every layer that it has in one of them.
 
-    An update costs two products more of each weight with a matrix of its smaller side, for the products of its rows and for their gradient.
-    Beside batches of 32 of a Nature CNN, whose dense layer has 512 rows of 3,136, these are more multiplications (counted) than all the
-    rest of a DQN's update.
+    An update costs two more products of each weight with a matrix of its smaller side, for the products of its rows and their gradient.
+    With batches of 32 and a Nature CNN, whose dense layer has 512 rows of 3,136, these are more multiplications (counted) than the rest of
+    a DQN update.
     """
 
     repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-3
-    """what the squared distance is multiplied with"""
+    """factor of the squared distance"""
     scale: Annotated[float, Interval("(0, inf)")] = 2.0
-    """s, the squared length that every row or column is drawn to"""
+    """s, the target squared length of every row or column"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -44,8 +43,10 @@ class Parseval(Intervention):
         return self.strength * torch.stack([self._distance(params[layer.weight].flatten(1)) for layer in select(layers, "hidden")]).sum()
 
     def _distance(self, matrix: Tensor) -> Tensor:
-        """Its value, and the gradient 4 (W W^T - s I) W, for which automatic differentiation would take one product more: it does not know
-        that W W^T is symmetric."""
+        """Squared distance, with the gradient 4 (W W^T - s I) W.
+
+        Automatic differentiation would take one more product, as it does not use the symmetry of W W^T.
+        """
         rows, columns = matrix.shape
         wide = matrix if rows <= columns else matrix.T
         still = wide.detach()

@@ -14,20 +14,20 @@ from plasticity_rl.optim.optimizers import Net
 
 @dataclass(frozen=True)
 class PlasticityInjection(Refresh):
-    """Freeze the head, and let a new one learn what is added to it (Nikishin et al. 2023, arXiv 2305.15555).
+    """Freeze the head, and learn a new one that is added to it (Nikishin et al. 2023, arXiv 2305.15555).
 
-    From the injection on, outputs are h(x) + h1(x) - h2(x) of what the encoder makes, x, which goes on learning: h is frozen, h1 is new and
-    learns, h2 is a frozen copy of h1 at birth, so the injection itself changes no output. A head is here the last hidden layers with the
-    linear heads above them, all streams; on the Nature torso that is all that is dense. As a diagnostic: where it helps, plasticity was
-    lost. h1 and h2 are there from birth, held and without effect, and make these layers three times as large and as
-    slow: with the Nature torso and six actions 2.9 times the parameters and 1.34 times the multiplications of a forward pass (counted).
+    After the injection, outputs are h(x) + h1(x) - h2(x) of the encoder's features x, which continue to learn: h is frozen, h1 is new and
+    learns, h2 is a frozen copy of the initial h1, so the injection itself changes no output. The head here is the last hidden layers with
+    the linear heads above them, all streams; on the Nature torso these are all dense layers. As a diagnostic: if it helps, plasticity was
+    lost. h1 and h2 exist from the start, fixed and without effect, and make these layers three times as large and as slow: with the Nature
+    torso and six actions 2.9 times the parameters and 1.34 times the multiplications of a forward pass (counted).
 
-    The first refresh injects, later ones do nothing: one injection a run. It also makes the optimizer forget what it knows of h, h1 and h2.
-    What is frozen stays so whatever else is in the chain, of which this is best the last: a Reset after the injection reaches the encoder
-    and h1, and units of the encoder that are recycled are still read by h and h2. In noisy layers all three take the same noise.
+    The first refresh injects, later ones do nothing: one injection per run. It also resets the optimizer state of h, h1 and h2. Frozen
+    parameters stay so whatever else is in the chain, where this method is best last: a Reset after the injection affects the encoder and
+    h1, and recycled units of the encoder are still read by h and h2. In noisy layers all three use the same noise.
 
-    The formula is by a survey's words, and who is frozen by a figure's caption. The paper's time of injection on Atari (50 of 200 million
-    frames, as remembered) and what it does with the optimizer's memory are not confirmed; the default is the first task boundary.
+    The formula is from a survey's words, and which parts are frozen from a figure's caption. The paper's time of injection on Atari (50 of
+    200 million frames, as remembered) and its treatment of optimizer state are not confirmed; the default is the first task boundary.
     """
 
     clock: Literal["update", "task"] = "task"
@@ -64,7 +64,7 @@ class PlasticityInjection(Refresh):
 
 
 def _parts(layers: Layers) -> tuple[list[str], dict[str, str]]:
-    """The parameters that learn until the injection, and those that learn from then on, each with its copy that never does."""
+    """Parameters that learn until the injection, and those that learn afterwards, each with its frozen copy."""
     injected = [layer for layer in layers if layer.beside is not None]
     beside = {layer.beside for layer in injected}
     learned = [name for layer in layers if layer.name in beside for name in layer.own]

@@ -10,16 +10,16 @@ from plasticity_rl.optim.optimizers import Optimizer
 
 @dataclass(frozen=True)
 class Powerprop(Intervention):
-    """Hidden layers multiply with w |w|^(alpha - 1), so that what is large learns fast (Schwarz et al. 2021, arXiv 2110.00296).
+    """Multiply inputs of hidden layers by w |w|^(alpha - 1), so that large weights learn faster (Schwarz et al. 2021, arXiv 2110.00296).
 
-    Parameters start such that these products start as usual. 1 is the usual network; the default of 2 is ours, the smallest of the powers
-    2, 3, 4 and 5 in the official notebook, whose last layer has them too. A parameter of exactly 0 has no gradient and stays, so
-    methods that recycle units, whose outgoing weights they set to 0, are refused beside it (but where heads alone, which have no powers,
-    read the units). Lengths that are measured, decayed or held are the parameters'.
+    Initial parameters are such that these products have the usual distribution. 1 is the plain network; the default of 2 is ours, the
+    smallest of the powers 2, 3, 4 and 5 in the official notebook, whose last layer has them too. A parameter of exactly 0 has no gradient
+    and stays, so methods that recycle units, whose outgoing weights they set to 0, are refused beside it (unless heads alone, which have no
+    powers, read the units). Lengths are measured, decayed or constrained on the parameters.
     """
 
     alpha: Annotated[float, Interval("[1, 100]")] = 2.0
-    """the power"""
+    """power"""
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,4 +1,4 @@
-"""Recycling: the one primitive that refreshes share, new values under a mask with no memory of the optimizer there."""
+"""Recycling: new values under a mask, and a reset of the optimizer state there."""
 
 import torch
 from torch import Tensor
@@ -9,36 +9,35 @@ from plasticity_rl.optim.optimizers import Net
 
 
 def overwrite(net: Net, masks: Params, values: Params) -> Net:
-    """Take `values` where `masks` hold, and forget the optimizer's memory there. Both map parameter names to tensors of their shape."""
+    """Write `values` where `masks` are true, and reset the optimizer state there. Both map parameter names to tensors of their shape."""
     params = {name: torch.where(masks[name], values[name], old) if name in masks else old for name, old in net.params.items()}
 
-    def forgotten(name: str, memory: Tensor) -> Tensor:
-        mask = masks[name] if memory.shape == masks[name].shape else masks[name].all()  # one age for the whole tensor: `uniform_age`
-        return memory.masked_fill(mask, 0.0)
+    def reset(name: str, state: Tensor) -> Tensor:
+        mask = masks[name] if state.shape == masks[name].shape else masks[name].all()  # one age for the whole tensor: `uniform_age`
+        return state.masked_fill(mask, 0.0)
 
-    slots = {
-        slot: {name: forgotten(name, old) if name in masks else old for name, old in memory.items()} for slot, memory in net.slots.items()
-    }
+    slots = {slot: {name: reset(name, old) if name in masks else old for name, old in state.items()} for slot, state in net.slots.items()}
     return Net(params, slots)
 
 
 def check_recycled(who: str, layers: Layers) -> None:
-    """Raises UsageError where a recycled unit would be mute for ever. For `require` of what recycles."""
+    """Raises UsageError if a recycled unit could never recover; call from `require` of methods that recycle."""
     for layer in own_units(layers):
         for reader in layers:
             if reader.powered and reader.name in layer.readers:
                 raise UsageError(
                     f"{who} sets a unit's outgoing weights to 0, where powerprop gives them no gradient: "
-                    f"units of {layer.name} would be mute for ever; take one of the two"
+                    f"units of {layer.name} could never recover; take one of the two"
                 )
 
 
 def recycle(net: Net, fresh: Params, marked: dict[str, Tensor], layers: Layers) -> Net:
-    """New incoming weights, no bias and no outgoing weights for the marked units (a bool each) of some layers, and no memory of them."""
+    """Re-initialise the marked units (layer -> a bool for each unit): new incoming weights, zero bias, zero outgoing weights, reset
+    optimizer state."""
     zeros = {name: torch.zeros_like(param) for name, param in net.params.items()}
     newborn = fresh | {layer.bias: zeros[layer.bias] for layer in layers if layer.bias is not None}
     masks = [unit_masks(layer, layers, marked[layer.name], net.params) for layer in layers if layer.name in marked]
-    for rows, _ in masks:  # all of them before any column: a recycled unit must not speak to a recycled reader either
+    for rows, _ in masks:  # all rows before any column: a recycled unit must not feed a recycled reader either
         net = overwrite(net, rows, newborn)
     for _, columns in masks:
         net = overwrite(net, columns, zeros)

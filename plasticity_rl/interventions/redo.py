@@ -1,4 +1,4 @@
-"""Recycling dormant neurons."""
+"""Recycling of dormant neurons."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -15,21 +15,21 @@ from plasticity_rl.optim.optimizers import Net
 class ReDo(Refresh):
     """Re-initialise the units that hardly respond to a batch (Sokar et al. 2023, arXiv 2302.12902).
 
-    A unit is dormant whose mean |output|, over that of its layer, is at most `tau`. Its incoming weights are drawn anew (its norm's scale
-    and offset too), its bias and outgoing weights become zero, and the optimizer forgets all of them. A noisy layer's standard deviations
-    go the same way, but for the bias's, which starts anew. A convolution's unit is a channel, its mean is over positions too, and the
-    outgoing weights of a flattened one are those of all its positions; heads have no units, and channels of a residual stream, which
-    several layers write and read, are left alone, as in the official code. Recycling a silent unit leaves the network's function as it
-    was, but in layers with a norm, whose statistics it moves.
+    A unit is dormant if its mean |output| divided by its layer's mean is at most `tau`. Its incoming weights are re-initialised (its norm's
+    scale and offset too), its bias and outgoing weights become zero, and their optimizer state is reset. A noisy layer's standard
+    deviations are treated alike, except the bias's, which is re-initialised. A convolution's unit is a channel: its mean is over positions
+    too, and its outgoing weights into a dense layer are those of all positions. Heads have no units; channels of a residual stream, which
+    several layers write and read, are skipped, as in the official code. Recycling a silent unit keeps the network's function, except in
+    layers with a norm, whose statistics change.
 
-    Defaults are of the PyTorch port's configuration (tau 0.025, every 1,000 updates); the official class waits 200,000, and the paper also
-    uses tau 0.1. The batch is the one just learned from, where the official code draws one of 256 and the port one of 64: a smaller one has
-    more dormant units. The official code draws Xavier uniform weights, here the network's own initialiser is asked; it keeps the memory of
-    biases and Adam's step counter, here both are forgotten.
+    Defaults are from the PyTorch port's configuration (tau 0.025, every 1,000 updates); the official class waits 200,000, and the paper
+    also uses tau 0.1. The batch is the one just learned from; the official code draws one of 256 and the port one of 64: smaller batches
+    have more dormant units. The official code draws Xavier uniform weights, here the network's own initialiser is used; it keeps the
+    optimizer state of biases and Adam's step counter, here both are reset.
     """
 
     tau: Annotated[float, Interval("[0, 1)")] = 0.025
-    """the largest response of a dormant unit, relative to the mean of its layer"""
+    """largest response of a dormant unit, relative to its layer's mean"""
 
     default_every: ClassVar[dict[str, int]] = {"update": 1000, "task": 1}
 

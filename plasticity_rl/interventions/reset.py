@@ -1,4 +1,4 @@
-"""Resets: of everything, of some layers, or of the optimizer's memory alone."""
+"""Resets: of everything, of some layers, or of optimizer state alone."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -14,20 +14,20 @@ from plasticity_rl.optim.optimizers import Net, Optimizer
 
 @dataclass(frozen=True)
 class Reset(Refresh):
-    """New values in place of learned ones, and no memory of the optimizer there (Nikishin et al. 2022, arXiv 2205.07802).
+    """Re-initialise parameters, and reset their optimizer state (Nikishin et al. 2022, arXiv 2205.07802).
 
     `everything` is a new agent: network, optimizer, target network and replay; at every task it is the fresh control, against which
     plasticity is reported. The other parts keep the data, as the paper does: `network` (all layers), `hidden`, `heads`, `optimizer` (its
-    memory alone), and `last`: the heads and as many hidden layers below them as the field `last` says (layers side by side count as one),
-    as where everything behind an encoder is reset. The paper's code makes a new SAC agent every 2e5 steps and new heads of SPR every 20,000
-    updates; there is no common default, so the clock's default is the task.
+    state alone), and `last`: the heads and as many hidden layers below them as the field `last` says (parallel layers count as one), for
+    instance all layers behind an encoder. The paper's code makes a new SAC agent every 2e5 steps and new heads of SPR every 20,000 updates;
+    with no common default, the default clock is the task.
     """
 
     clock: Literal["update", "task"] = "task"
     part: Literal["everything", "network", "hidden", "heads", "optimizer", "last"] = "everything"
-    """what is made anew"""
+    """part to reset"""
     last: Annotated[int | None, Interval("[1, inf)")] = None
-    """hidden layers, for the part of that name"""
+    """number of hidden layers, for part=last"""
 
     default_every: ClassVar[dict[str, int]] = {"task": 1}
     uniform_age: ClassVar[bool] = True
@@ -36,7 +36,7 @@ class Reset(Refresh):
         check(self)
         self.set_default_every()
         if (self.part == "last") != (self.last is not None):
-            raise UsageError("Reset: part=last and last, the number of hidden layers, need each other")
+            raise UsageError("Reset: part=last and the field last, its number of hidden layers, must be set together")
 
     @property
     def needs_layer_graph(self) -> bool:
@@ -51,7 +51,7 @@ class Reset(Refresh):
 
     def require(self, layers: Layers) -> None:
         if self.last is not None and self.last > (deepest := max(_heights(layers).values())):
-            raise UsageError(f"Reset: last must be at most {deepest}, the network's hidden layers, not {self.last}")
+            raise UsageError(f"Reset: last must be at most {deepest}, the number of hidden layers, not {self.last}")
 
     def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         if self.part == "optimizer":
@@ -76,7 +76,7 @@ class Reset(Refresh):
 
 
 def _heights(layers: Layers) -> dict[str, int]:
-    """How many hidden layers the longest way from a layer to a head has, its own included: 0 for a head."""
+    """Number of hidden layers on the longest path from a layer to a head, its own included: 0 for a head."""
     heights: dict[str, int] = {}
     for layer in reversed(layers):
         heights[layer.name] = max((1 + heights[reader] for reader in layer.readers), default=0)

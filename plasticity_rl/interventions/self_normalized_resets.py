@@ -1,4 +1,4 @@
-"""Self-normalized resets: a unit is judged by its own history."""
+"""Self-normalized resets: thresholds from each unit's own history."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -17,27 +17,27 @@ from plasticity_rl.optim.optimizers import Net
 class SelfNormalizedResets(Refresh):
     """Reset the units that are silent for longer than is usual for them (Farias & Jozefiak, ICLR 2025, arXiv 2410.20098).
 
-    A unit's age is the number of updates since it was positive on any example. Whenever it fires again, its age goes into a histogram of
-    its own, (units, `bins`), one bin an update and the last one for all above; ages of 0 do not count. A unit whose age reaches its
-    threshold is re-initialised as by ReDo, and that age counted too. Every `renewal` refreshes the histograms are emptied and each
-    threshold becomes the `percentile` of its histogram, 0 where that is empty, where this is below the old one, and twice the old one
-    elsewhere, within 1 and `bins`: a unit that is never silent ends at 1.
+    A unit's age is the number of updates since it was positive on any example. When it fires again, its age enters a histogram of its own,
+    (units, `bins`), one bin per update and the last one for all above; ages of 0 do not count. A unit whose age reaches its threshold is
+    re-initialised as by ReDo, and that age counted too. Every `renewal` refreshes, each threshold becomes the `percentile` of its histogram
+    (0 if that is empty) if this is below the old threshold, and twice the old threshold otherwise, clamped to 1 and `bins`; the histograms
+    are then emptied. A unit that is never silent ends at 1.
 
-    Read in the official code: all of that but the last bin (it does not count ages above its histogram), the percentile of 0.99 and the
-    doubling. It resets in every update (every=1), a pass over the network before the optimizer's step; here every 100, as a refresh costs a
-    new network, and after the step, in a second forward pass. It counts ages in examples, whole batches at a time, which is the same up to
-    the batch's size; it renews thresholds every 16 tasks, where here no task need be known; and its first threshold and the length of its
-    histograms are set by the experiment. `start`, `bins`, `renewal` and the 100 updates between two refreshes are ours. Of two units that
-    are reset at once, neither hears the other; in the official code the one above does. The paper's own text was not read. Channels of a
-    residual stream are left alone; activations that are never silent, all but ReLU, are refused.
+    Read in the official code: all of this except the last bin (it does not count ages above its histogram), the percentile of 0.99 and the
+    doubling. It resets in every update (every=1), in a pass over the network before the optimizer's step; here every 100, as each refresh
+    initialises a network, and after the step, in a second forward pass. It counts ages in examples, whole batches at a time, which is the
+    same up to the batch size; it renews thresholds every 16 tasks, where here no task boundaries are needed; its first threshold and
+    histogram length are set by the experiment. `start`, `bins`, `renewal` and the 100 updates between refreshes are ours. Two connected
+    units reset at once start without a connection; in the official code the upper one reads the lower. The paper's own text was not read.
+    Channels of a residual stream are skipped; activations that are never silent, all but ReLU, are refused.
     """
 
     percentile: Annotated[float, Interval("(0, 1)")] = 0.99
-    """the share of a unit's own silences that are at most as long as its threshold"""
+    """share of a unit's own silences at most as long as its threshold"""
     start: Annotated[int, Interval("[1, inf)")] = 64
-    """updates, of every unit's first threshold"""
+    """first threshold of every unit, in updates"""
     bins: Annotated[int, Interval("[1, 65536]")] = 256
-    """updates, of the longest age that is told from longer ones"""
+    """longest distinguished age, in updates"""
     renewal: Annotated[int, Interval("[1, inf)")] = 10
     """refreshes between two renewals of the thresholds"""
 
@@ -54,7 +54,8 @@ class SelfNormalizedResets(Refresh):
         for layer in own_units(layers):
             if layer.activation != "relu":
                 raise UsageError(
-                    f"SelfNormalizedResets waits for silent units, and those of {layer.name} never are, with {layer.activation}: take relu"
+                    f"SelfNormalizedResets needs units that can be silent, and with {layer.activation} those of {layer.name} never are; "
+                    "take relu"
                 )
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
@@ -91,12 +92,12 @@ class SelfNormalizedResets(Refresh):
         return recycle(net, context.fresh, marked, layers), state
 
     def _counted(self, age: Tensor, which: Tensor) -> Tensor:
-        """Histograms, (units, bins), of the ages of some units, one each; the first bin is an age of 1."""
+        """Histograms, (units, bins), with one entry for the age of each unit in `which`; the first bin is an age of 1."""
         bins = torch.arange(1, self.bins + 1, device=age.device)
         return ((bins == age.clamp(max=self.bins).unsqueeze(1)) & which.unsqueeze(1)).to(age.dtype)
 
     def _renewed(self, counts: Tensor, threshold: Tensor) -> Tensor:
-        """The smallest age that `percentile` of the counts lie at or below, or twice the threshold; see above."""
+        """Smallest age at or above `percentile` of the counts if below the threshold, otherwise twice the threshold."""
         total = counts.sum(1, keepdim=True)
-        usual = ((counts.cumsum(1) < self.percentile * total).sum(1) + 1) * (total[:, 0] > 0)
-        return torch.where(usual < threshold, usual, 2 * threshold).clamp(1, self.bins)
+        longest = ((counts.cumsum(1) < self.percentile * total).sum(1) + 1) * (total[:, 0] > 0)
+        return torch.where(longest < threshold, longest, 2 * threshold).clamp(1, self.bins)

@@ -11,21 +11,21 @@ from plasticity_rl.optim.optimizers import Net, Optimizer
 
 @dataclass(frozen=True)
 class ShrinkAndPerturb(Refresh):
-    """theta <- shrink * theta + perturb * fresh, with a newly initialised network as the noise (Ash & Adams 2020, arXiv 1910.08475).
+    """Shrink the parameters and add those of a newly initialised network as noise (Ash & Adams 2020, arXiv 1910.08475).
 
-    Noise from the initialiser is Zaidi et al.'s and BBF's form. 0.5 and 0.5 are the on-policy study's of Juliani & Ash 2024 (by its
-    code); the original paper's values are not confirmed. At every update (clock="update", every=1) with shrink = 1 - 1e-6 and perturb =
-    1e-6 it is the soft variant of that study. The optimizer's memory is kept; chain Reset(part="optimizer") to forget it. A target network
-    stays as it is until it is copied again; what the papers do with theirs is not confirmed.
+    theta <- shrink * theta + perturb * fresh. Noise from the initialiser is Zaidi et al.'s and BBF's form. 0.5 and 0.5 are from the
+    on-policy study of Juliani & Ash 2024 (by its code); the original paper's values are not confirmed. At every update (clock="update",
+    every=1) with shrink = 1 - 1e-6 and perturb = 1e-6 it is that study's soft variant. Optimizer state is kept; chain
+    Reset(part="optimizer") to reset it. A target network changes only at its next copy; what the papers do is not confirmed.
     """
 
     clock: Literal["update", "task"] = "task"
     shrink: Annotated[float, Interval("[0, 1]")] = 0.5
-    """what the network is multiplied with"""
+    """factor of the network"""
     perturb: Annotated[float, Interval("[0, inf)")] = 0.5
-    """and the new one that is added"""
+    """factor of the newly initialised network"""
     part: Part = "all"
-    """the layers that it is done to"""
+    """layers to change"""
 
     default_every: ClassVar[dict[str, int]] = {"task": 1}
     uniform_age: ClassVar[bool] = True

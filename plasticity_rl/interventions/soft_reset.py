@@ -13,28 +13,27 @@ from plasticity_rl.optim.optimizers import Net
 
 @dataclass(frozen=True)
 class SoftReset(Intervention):
-    """theta <- gamma * theta + (1 - gamma) * mu0 + noise * sqrt(1 - gamma^2) * sigma0 * normal noise after every update
-    (Galashov et al. 2024, arXiv 2411.04034).
+    """Drift toward the initial distribution after every update (Galashov et al. 2024, arXiv 2411.04034).
 
-    The Ornstein-Uhlenbeck process that the paper takes for the drift of what is to be learned; without gradients it ends in the
-    distribution of (mu0, sigma0) from wherever. mu0 is the network's own `start`, or the `average` of each tensor at birth (0 for weights,
-    but for what the draw left, 1 for scales); sigma0 is each tensor's standard deviation at birth: 0 for scales, offsets and a noisy
-    layer's standard deviations, and rough for a bias of a few units.
+    theta <- gamma * theta + (1 - gamma) * mu0 + noise * sqrt(1 - gamma^2) * sigma0 * normal noise: the Ornstein-Uhlenbeck process that the
+    paper assumes for the drift of the optimum; without gradients it converges to the distribution of (mu0, sigma0) from any start. mu0 is
+    the network's own `start`, or the `average` of each initial tensor (0 for weights, up to sampling error, 1 for scales); sigma0 is each
+    initial tensor's standard deviation: 0 for scales, offsets and a noisy layer's standard deviations, and rough for a bias of a few units.
 
     The paper estimates gamma online, from how well the drifted network predicts the next batch; that is not built: gamma is a constant
-    here, and its value ours. The paper's own updates take the mean of the drift (noise=0) and lengthen the learning step instead; that
-    lengthening is not built either. Its formulas are remembered, with its abstract and a survey at hand.
+    here, and its value ours. The paper's own updates use the mean of the drift (noise=0) and a larger learning step instead; the latter is
+    not built either. Its formulas are remembered, with its abstract and a survey at hand.
     """
 
     noisy: ClassVar[bool] = True
     uniform_age: ClassVar[bool] = True
 
     gamma: Annotated[float, Interval("[0, 1)")] = 0.99999
-    """how much of the parameters an update keeps"""
+    """share of the parameters kept per update"""
     noise: Annotated[float, Interval("[0, inf)")] = 1.0
-    """times the process's noise; 0 is its mean"""
+    """factor of the process's noise; 0 leaves its mean"""
     mean: Literal["start", "average"] = "start"
-    """what they drift toward"""
+    """target of the drift"""
 
     def __post_init__(self) -> None:
         check(self)

@@ -16,26 +16,26 @@ TINY = 1e-30
 
 @dataclass(frozen=True)
 class Spectral(Intervention):
-    """Adds strength * the sum over layers of (sigma_max(W)^k - 1)^2 + ||b||^(2k) (Lewandowski et al. 2024, arXiv 2406.06811).
+    """Add strength * the sum over layers of (sigma_max(W)^k - 1)^2 + ||b||^(2k) (Lewandowski et al. 2024, arXiv 2406.06811).
 
-    A convolution's weight counts as a matrix (units, channels x height x width); heads take part. sigma_max is ||W v||, and v, a unit
-    vector of each layer's fan in, is the leading right singular vector at birth and takes `iterations` steps of power iteration after every
-    update: sigma_max is a little too small while the leading direction turns, and for some updates after a reset. The gradient takes v for
-    constant, which is exact where v is.
+    A convolution's weight counts as a matrix (units, channels x height x width); heads are included. sigma_max is ||W v||; v, a unit vector
+    of each layer's fan in, starts as the leading right singular vector and takes `iterations` steps of power iteration after every update:
+    sigma_max is slightly too small while the leading direction turns, and for some updates after a reset. The gradient treats v as
+    constant, which is exact if v is.
 
-    k = 2 is remembered, and a second code's. Of the bias, a survey writes ||b||^k and a second code ||b||^(2k), which is the same form with
-    0 in place of 1 and is taken here. A norm's offset goes like a bias, and its scale adds ||scale - 1||^2: the second code's choice, not
-    confirmed in the paper. A noisy layer's standard deviations are left alone. The strength is ours.
+    k = 2 is remembered, and a second code's. For the bias a survey writes ||b||^k and a second code ||b||^(2k), the same form with 0 in
+    place of 1, which is used here. A norm's offset is treated as a bias, and its scale adds ||scale - 1||^2: the second code's choice, not
+    confirmed in the paper. A noisy layer's standard deviations are left out. The strength is ours.
     """
 
     repeatable: ClassVar[bool] = True
 
     strength: Annotated[float, Interval("(0, inf)")] = 1e-4
-    """what the sum is multiplied with"""
+    """factor of the sum"""
     exponent: Annotated[float, Interval("[1, inf)")] = 2.0
     """k"""
     iterations: Annotated[int, Interval("[1, 1000]")] = 1
-    """of power iteration, after every update"""
+    """power iterations after every update"""
 
     uniform_age: ClassVar[bool] = True
 
@@ -47,7 +47,7 @@ class Spectral(Intervention):
         return False
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
-        # Not by power iteration: singular values of a new weight lie so close that after 100 steps its gradient can be 87% off.
+        # not by power iteration: a new weight's singular values are so close that after 100 steps its gradient can be 87% off
         return {layer.weight: torch.linalg.svd(params[layer.weight].flatten(1), full_matrices=False).Vh[0].clone() for layer in layers}
 
     def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
@@ -65,7 +65,7 @@ class Spectral(Intervention):
 
 
 def _iterated(matrix: Tensor, vector: Tensor, times: int) -> Tensor:
-    """`vector` after so many steps toward the matrix's leading right singular vector; a matrix of zeros has none, and leaves it."""
+    """`vector` after power iterations toward the leading right singular vector; unchanged for a matrix of zeros."""
     for _ in range(times):
         image = matrix.T @ (matrix @ vector)
         length = image.norm()

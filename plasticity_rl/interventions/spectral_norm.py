@@ -11,18 +11,18 @@ from plasticity_rl.networks.weights import iterated
 
 @dataclass(frozen=True)
 class SpectralNorm(Intervention):
-    """Hidden layers multiply with W / sigma, its largest singular value (Miyato et al. 2018, arXiv 1802.05957).
+    """Divide hidden weights by their largest singular value sigma (Miyato et al. 2018, arXiv 1802.05957).
 
-    In reinforcement learning it is of Gogianu et al. 2021 (arXiv 2105.05246). sigma is u . W v, with singular vectors that take one step of
-    power iteration an update, as in the paper, and that the network carries along with its parameters; it is a little too small while they
-    turn, and for some updates after units are recycled. Gradients take them for constant. torch.nn.utils.spectral_norm, with one forward
-    pass in training mode an update, makes the same numbers. Convolutions are matrices (units, all else), as there; biases, heads and a
-    noisy layer's standard deviations are left alone. Gogianu et al.'s settings for Atari normalise a single layer, the dense one or the
-    last convolution; here it is all hidden ones, as remembered of the plasticity literature.
+    Gogianu et al. 2021 (arXiv 2105.05246) use it in reinforcement learning. sigma is u . W v, with singular vectors that take one step of
+    power iteration per update, as in the paper, and are stored with the network's parameters; it is slightly too small while they turn, and
+    for some updates after units are recycled. Gradients treat them as constant. torch.nn.utils.spectral_norm, with one training forward
+    pass per update, gives the same numbers. Convolutions are matrices (units, all else), as there; biases, heads and a noisy layer's
+    standard deviations are left out. Gogianu et al.'s Atari settings normalise a single layer, the dense one or the last convolution; here
+    it is all hidden ones, as remembered of the plasticity literature.
     """
 
     iterations: Annotated[int, Interval("[1, 1000]")] = 1
-    """of power iteration, after every update"""
+    """power iterations after every update"""
 
     def __post_init__(self) -> None:
         check(self)

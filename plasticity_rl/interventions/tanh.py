@@ -1,4 +1,4 @@
-"""Hyperbolic tangents."""
+"""Hyperbolic tangent."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,8 @@ from plasticity_rl.interventions.base import Intervention
 
 @dataclass(frozen=True)
 class Tanh(Intervention):
-    """Saturating units, which go out of use by growing constant (Lyle et al. 2024, arXiv 2402.18762); no count of silent units sees it."""
+    """Use tanh units, which fail by saturating at a constant (Lyle et al. 2024, arXiv 2402.18762). Counts of silent units do not detect
+    this."""
 
     def build(self) -> dict[str, Any]:
         return {"activation": "tanh"}

@@ -10,18 +10,18 @@ from plasticity_rl.networks.layers import Layers, Params, select
 
 @dataclass(frozen=True)
 class WeightClipping(Intervention):
-    """Clamps every weight to +-kappa / sqrt(fan in) after every update (Elsayed et al. 2024, arXiv 2407.01704).
+    """Clamp every weight to +-kappa / sqrt(fan in) after every update (Elsayed et al. 2024, arXiv 2407.01704).
 
-    A bias has the fan in of its layer's weight. The bound with kappa 1, the official minimal code's default, is that of the initialiser
-    itself; the paper sweeps 1 to 5. Heads are clipped too unless told otherwise, as in that code. A noisy layer's standard deviations have
-    the bounds of what they stand beside. A norm's scale and offset are left alone: that code, which goes by the rank of a tensor, would
-    clamp a scale of 1 to the bound of the layer before, which cannot be meant. The optimizer's memory stays as it is.
+    A bias has the fan in of its layer's weight. With kappa 1, the official minimal code's default, the bound is that of the initialiser
+    itself; the paper sweeps 1 to 5. Heads are clipped too by default, as in that code. A noisy layer's standard deviations have the bounds
+    of the parameters beside them. A norm's scale and offset are left out: that code, which goes by a tensor's rank, would clamp a scale of
+    1 to the bound of the layer before, which cannot be meant. Optimizer state stays unchanged.
     """
 
     kappa: Annotated[float, Interval("(0, inf)")] = 1.0
-    """the bound in units of 1 / sqrt(fan in)"""
+    """bound in units of 1 / sqrt(fan in)"""
     heads: bool = True
-    """are heads clipped too?"""
+    """clip heads too"""
 
     def __post_init__(self) -> None:
         check(self)

@@ -58,7 +58,7 @@ def kl_by_hand(students, teachers, temperature):
 def test_kl_is_the_divergence_of_the_student_from_the_teacher(temperature):
     method, network = BornAgain(strength=0.3, temperature=temperature), built("mlp")
     teacher, student = ({name: 5 * param for name, param in random_net(network, seed).params.items()} for seed in (0, 9))
-    state = method.init(teacher, network.layers, generator()) | {"taught": torch.ones(())}
+    state = method.init(teacher, network.layers, generator()) | {"has_teacher": torch.ones(())}
     around = seen(network)
     penalty = method.penalty(student, state, network.layers, around)
     expected = 0.3 * kl_by_hand(around.apply(student)[0], around.apply(teacher)[0], temperature)
@@ -71,7 +71,7 @@ def test_kl_is_the_divergence_of_the_student_from_the_teacher(temperature):
 def test_mse_is_the_mean_squared_difference(kind):
     method, network = BornAgain(strength=0.3, loss="mse"), built(kind)
     teacher, student = (random_net(network, seed).params for seed in (0, 9))
-    state = method.init(teacher, network.layers, generator()) | {"taught": torch.ones(())}
+    state = method.init(teacher, network.layers, generator()) | {"has_teacher": torch.ones(())}
     around = seen(network)
     pairs = zip(*(around.apply(each)[0].flatten().tolist() for each in (student, teacher)), strict=True)
     squares = [(a - b) ** 2 for a, b in pairs]
@@ -100,12 +100,12 @@ def test_a_born_again_network_is_new_and_taught_by_the_old_one():
             return 2.0 * F.cross_entropy(learner.network.apply(leaves, mine["inputs"])[0], targets)
 
         torch.testing.assert_close(learner.one(m), step(learner.network, students[m], mine, taught), rtol=1e-9, atol=1e-12)
-        kept = {name: tensor[m] for name, tensor in learner.states[0].items() if name != "taught"}
+        kept = {name: tensor[m] for name, tensor in learner.states[0].items() if name != "has_teacher"}
         assert_same(kept, teachers[m])
-    assert learner.states[0]["taught"].tolist() == [1.0, 1.0]
+    assert learner.states[0]["has_teacher"].tolist() == [1.0, 1.0]
     learner.task_boundary()
     for m in range(2):
-        kept = {name: tensor[m] for name, tensor in learner.states[0].items() if name != "taught"}
+        kept = {name: tensor[m] for name, tensor in learner.states[0].items() if name != "has_teacher"}
         assert any(not torch.equal(kept[name], teachers[m][name]) for name in kept)  # the student has become the teacher
 
 
@@ -113,7 +113,7 @@ def test_logits_of_several_heads_are_refused():
     spec, inputs, ends = SPECS["noisy"]
     with pytest.raises(UsageError) as raised:
         assemble(spec, Adam(), (BornAgain(),), inputs, ends)
-    assert str(raised.value) == "BornAgain: loss=kl reads all outputs as one head's logits, and there are value, advantage; take mse"
+    assert str(raised.value) == "BornAgain: loss=kl reads all outputs as one head's logits, and the network has value, advantage; take mse"
     assemble(spec, Adam(), (BornAgain(loss="mse"),), inputs, ends)
 
 

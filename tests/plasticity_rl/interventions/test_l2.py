@@ -94,13 +94,13 @@ def test_wasserstein_looks_ranks_up_when_it_is_due_and_keeps_them_in_between():
     for count, batch in enumerate(batches("mlp", 1, 7), start=1):
         if count in (1, 4, 7):  # what the pairs of the next three updates are made of
             params = {name: param.clone() for name, param in learner.one(0).items()}
-        aims = {name: learner.states[0][f"{name}.aim"][0] for name in birth}
+        aims = {name: learner.states[0][f"{name}.target"][0] for name in birth}
         for name, aim in aims.items():
             order = sorted(range(aim.numel()), key=params[name].flatten().tolist().__getitem__)
             assert [aim.flatten()[at].item() for at in order] == sorted(birth[name].flatten().tolist())
         sorts = [(p.flatten().sort().values, birth[n].flatten().sort().values) for n, p in learner.one(0).items()]
         nearest = torch.stack([(now - then).square().sum() for now, then in sorts]).sum()
-        penalty = learner.chain[0].penalty(learner.one(0), {f"{n}.aim": aim for n, aim in aims.items()}, network.layers, seen(network))
+        penalty = learner.chain[0].penalty(learner.one(0), {f"{n}.target": aim for n, aim in aims.items()}, network.layers, seen(network))
         assert penalty >= 0.1 * nearest - 1e-12 and (count not in (1, 4, 7) or penalty.item() == pytest.approx(0.1 * nearest.item()))
         learner.update(RATE, batch)
 

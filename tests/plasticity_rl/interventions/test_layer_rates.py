@@ -57,7 +57,7 @@ def test_after_nap_it_steps_from_the_projected_weight():
     [
         ({"updates": (2, 1), "factors": (1.0, 1.0)}, "LayerRates: updates must be whole numbers that rise, from 0 on, not (2, 1)"),
         ({"factors": (-1.0,)}, "LayerRates: factors must lie in [0, inf), not -1.0"),
-        ({"factors": (1.0, 2.0)}, "LayerRates: factors must be 1, or 3 for each hidden layer its own, not 2"),
+        ({"factors": (1.0, 2.0)}, "LayerRates: factors must number 1, or 3 to give each hidden layer its own, not 2"),
     ],
     ids=str,
 )

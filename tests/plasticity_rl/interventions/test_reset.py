@@ -87,7 +87,7 @@ def test_the_last_hidden_layers_are_counted_from_the_heads(kind, last, kept):
 def test_more_last_layers_than_there_are_are_refused():
     with pytest.raises(UsageError) as raised:
         learn((Reset(part="last", last=4),), "mlp", 1)
-    assert str(raised.value) == "Reset: last must be at most 3, the network's hidden layers, not 4"
+    assert str(raised.value) == "Reset: last must be at most 3, the number of hidden layers, not 4"
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_more_last_layers_than_there_are_are_refused():
         ({"every": 0}, "every must lie in [1, inf), not 0"),
         ({"every": 2.0}, "every must be a whole number, not 2.0"),
         ({"clock": "updates"}, "clock cannot be 'updates'; did you mean update?"),
-        ({"part": "last"}, "part=last and last, the number of hidden layers, need each other"),
-        ({"part": "heads", "last": 1}, "part=last and last, the number of hidden layers, need each other"),
+        ({"part": "last"}, "part=last and the field last, its number of hidden layers, must be set together"),
+        ({"part": "heads", "last": 1}, "part=last and the field last, its number of hidden layers, must be set together"),
         ({"part": "last", "last": 0}, "last must lie in [1, inf), not 0"),
     ],
     ids=str,

@@ -141,7 +141,7 @@ def test_units_that_are_never_silent_are_refused(activation):
     with pytest.raises(UsageError) as raised:
         assemble(MLP(width=4, depth=2, activation=activation), Adam(), (SelfNormalizedResets(),), (3,), 2)
     assert str(raised.value) == (
-        f"SelfNormalizedResets waits for silent units, and those of hidden0 never are, with {activation}: take relu"
+        f"SelfNormalizedResets needs units that can be silent, and with {activation} those of hidden0 never are; take relu"
     )
 
 
