@@ -10,7 +10,8 @@ from torch.utils._pytree import tree_map
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.metrics import curvature, function, norms
 from plasticity_rl.networks.layers import Params, own_units
-from plasticity_rl.training.learner import Batch, Learner
+from plasticity_rl.training.learner import Learner
+from plasticity_rl.training.update import Batch
 
 EXAMPLES = 64  # of the kernel and the Jacobian, those of Lyle et al. 2024 (arXiv 2402.18762), by a secondary source
 EIGENVALUES = 3

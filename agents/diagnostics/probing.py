@@ -12,8 +12,9 @@ from agents.data.replay import Replay
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.folder import Metric
 from plasticity_rl.seeds import members_of
-from plasticity_rl.training.learner import Batch, Learner
+from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.probes import Kind, Outcome, Probe, Regression, squared_error
+from plasticity_rl.training.update import Batch
 
 FUNCTIONS: tuple[Kind, ...] = get_args(Kind)
 TASKS = ("next", "first")

@@ -20,8 +20,9 @@ from plasticity_rl.metrics.norms import GRADIENT
 from plasticity_rl.metrics.units import moments
 from plasticity_rl.networks.layers import Params, penultimate
 from plasticity_rl.records.folder import Metric, Picture
-from plasticity_rl.training.learner import Batch, Learner, sizes
+from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import chunked, copied, lift
+from plasticity_rl.training.update import Batch, by_layer
 
 COSTS = ("updates_per_second", "memory_mb")  # what no two runs share
 HELD = 256  # examples by which a network is compared with the one that its visit began with; ours
@@ -169,7 +170,7 @@ class Diagnostics:
         learner = self._learner
         grads = grad(lambda params: learner.loss(params, batch, *extras)[0])(params | low)
         grads = {name: each.to(params[name].dtype) for name, each in grads.items()}
-        return {_with("_fresh", name): size for name, size in sizes(GRADIENT, grads, learner.network.layers).items()}
+        return {_with("_fresh", name): size for name, size in by_layer(GRADIENT, grads, learner.network.layers).items()}
 
     def _of_held(self, outputs: Tensor, raw: Params) -> tuple[Params, measures.Moments, Tensor]:
         """Of ONE network: features that the heads read, moments of all units before their activation, and preferences."""

@@ -27,7 +27,8 @@ from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions import assemble
 from plasticity_rl.records.checkpoint import Event, Snapshot
 from plasticity_rl.records.folder import Metric, Score, Tick
-from plasticity_rl.training.learner import Batch, Learner
+from plasticity_rl.training.learner import Learner
+from plasticity_rl.training.update import Batch
 
 CONTINUES, TERMINATED, CUT = 0, 1, 2
 """how a step ends: the episode goes on, is over, or stops without an outcome"""

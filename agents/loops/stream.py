@@ -16,8 +16,9 @@ from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.records.checkpoint import Event, Snapshot
 from plasticity_rl.records.folder import Metric, Score, Tick
 from plasticity_rl.seeds import members_of
-from plasticity_rl.training.learner import Batch, Learner
+from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import lift
+from plasticity_rl.training.update import Batch
 
 if TYPE_CHECKING:
     from agents.supervised import Supervised

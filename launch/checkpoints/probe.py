@@ -27,8 +27,9 @@ from plasticity_rl.interventions import assemble
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.checkpoint import Snapshot
 from plasticity_rl.records.folder import read_spec
-from plasticity_rl.training.learner import Batch, Learner
+from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.probes import Outcome
+from plasticity_rl.training.update import Batch
 
 COLUMNS = ("checkpoint", "updates", "functions", "target", "member", *Outcome._fields)
 

@@ -1,16 +1,16 @@
 """The update of S networks at once: loss, penalties, gradient, optimizer and projections as ONE compiled function; refreshes when due."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import grad, grad_and_value
 from torch.utils._pytree import tree_map
 
-from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
-from plasticity_rl.interventions.chain import Chain, due_refreshes, metric_names, overrides, purpose_of, uniform_age
+from plasticity_rl.interventions.base import Refresh, RefreshContext, State
+from plasticity_rl.interventions.chain import Chain, due_refreshes, metric_names, purpose_of, uniform_age
 from plasticity_rl.metrics import effects, norms
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
@@ -19,10 +19,9 @@ from plasticity_rl.seeds import derive, members_of
 from plasticity_rl.training.cells import Cell, Hyper, differing, fits, vary
 from plasticity_rl.training.compilation import compiled
 from plasticity_rl.training.lift import Captured, at_once, chunked, copied, lift, stack, write_
-from plasticity_rl.training.noise import key, normals
+from plasticity_rl.training.noise import key
+from plasticity_rl.training.update import Batch, Loss, UpdateRule, by_layer, project, update
 
-Batch = dict[str, Tensor]
-Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 MAX_FUSED_UPDATES = 10  # updates that are made by one call at most
 
 
@@ -52,6 +51,7 @@ class Learner:
         self.network, self.loss, self.optimizer, self.chain, self.device = network, loss, optimizer, chain, device
         self.cells = (Cell(optimizer, chain, members, seed), *others)
         self.members = sum(cell.members for cell in self.cells)
+        self._rule = UpdateRule(network, loss, optimizer, chain)
         self._who = [member for cell in self.cells for member in members_of(cell.seed, cell.members)]
         if not all(fits(self.cells[0], cell) for cell in others):
             raise ValueError("cells of one learner differ in their seeds and numbers alone")
@@ -78,7 +78,7 @@ class Learner:
         self._step = compiled(self._write_step) if compile else self._write_step
         self.at_once = at_once(self.members, device, network.spec.convolves)
         """how many members are updated by one call"""
-        self._measure = chunked(lift(lambda *given: self._one(*given, measure=True)[2]), self.at_once)
+        self._measure = chunked(lift(lambda *given: update(self._rule, *given, measure=True)[2]), self.at_once)
         self._in_turn = chunked(self._in_a_row, self.at_once)
         if compile and device.startswith("cuda"):
             self._in_turn = Captured(self._in_a_row, varying=(4, 5, 6))  # parameters and an agent's target stay where they are
@@ -160,7 +160,7 @@ class Learner:
             before, found = copied(self.net.params), self._measure(*now, noise[0], batches[0], *extras)
         reported = self._in_turn(*now, at, noise, list(batches), *extras)
         if measure:
-            steps = lift(lambda one, other: sizes(norms.STEP, one, other, self.network.layers))(before, self.net.params)
+            steps = lift(lambda one, other: by_layer(norms.STEP, one, other, self.network.layers))(before, self.net.params)
             reported[0] |= {name: value for name, value in found.items() if "/" in name} | steps
         for _ in batches:
             self._tick("update")
@@ -201,63 +201,6 @@ class Learner:
         write_(self.low, self.network.low(self.net.params))
         self.ticks.update(ticks)
 
-    def _one(
-        self,
-        net: Net,
-        states: list[State],
-        low: Params,
-        hyper: Hyper,
-        noise: dict[str, Tensor],
-        batch: Batch,
-        *extras: Any,
-        measure: bool = False,
-    ) -> tuple[Net, list[State], dict[str, Tensor]]:
-        """The whole update of ONE network; to `measure` adds, to what the loss reports, names with a slash, and may end early."""
-        optimizer, chain = vary(self.optimizer, hyper.optimizer), self._chain(hyper)
-        task = batch.get("task", batch.get("tasks"))
-        layers = self.network.layers
-        numbers = {who: normals(key, self.network.shapes) for who, key in noise.items()}
-        seen = UpdateContext(lambda params, raw=False: self.network.apply(params, batch["inputs"], task=task, raw=raw), {})
-
-        learned, given = self.network.learned(net.params), net.params | low
-        of_loss = grad_and_value(lambda own: self.loss(given | own, batch, *extras), has_aux=True)
-        grads, (loss, reported) = of_loss(self.network.learned(given))
-        grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
-        penalised = [index for index, each in enumerate(chain) if overrides(each, "penalty")]
-        if penalised:
-            # Less, not plus: a sum with a product of matrices is taken for one product, whose other summand is made and copied first.
-            less = grad(lambda own: -sum(chain[i].penalty(net.params | own, states[i], layers, seen) for i in penalised))(learned)
-            grads = {name: each - less[name] for name, each in grads.items()}
-        if measure:
-            penalties = {self._names[i]: chain[i].penalty(net.params, states[i], layers, seen) for i in penalised}
-            reported |= {f"penalty_over_loss/{name}": effects.penalty_over_loss(size, loss) for name, size in penalties.items()}
-            reported |= sizes(norms.GRADIENT, grads, layers)
-            if not any(overrides(each, hook) for each in chain for hook in ("after_step", "project")):
-                return net, states, reported  # the rest takes longer than all that is measured
-        updated = optimizer.update(Net(learned, net.slots), grads, hyper.rate, layers, numbers.get("optimizer"))
-        net, states = Net(net.params | updated.params, updated.slots), list(states)
-        for index, each in enumerate(chain):
-            around = seen._replace(noise=numbers.get(str(index), {}))
-            before, (net, states[index]) = net, each.after_step(net, states[index], grads, layers, around)
-            if measure and overrides(each, "after_step"):
-                reported[f"step_change/{self._names[index]}"] = effects.change(before.params, net.params)
-        return *self._project(net, states, hyper, reported if measure else None), {"loss": loss} | reported
-
-    def _chain(self, hyper: Hyper) -> Chain:
-        """The chain of ONE network."""
-        return tuple(vary(each, numbers) for each, numbers in zip(self.chain, hyper.chain, strict=True))
-
-    def _project(self, net: Net, states: list[State], hyper: Hyper, found: dict[str, Tensor] | None = None) -> tuple[Net, list[State]]:
-        """What the methods did is put into `found`."""
-        states = list(states)
-        for index, each in enumerate(self._chain(hyper)):
-            params, states[index] = each.project(net.params, states[index], self.network.layers)
-            if found is not None and overrides(each, "project"):
-                found[f"projection_factor/{self._names[index]}"] = effects.factor(net.params, params)
-                found[f"projection_change/{self._names[index]}"] = effects.change(net.params, params)
-            net = net._replace(params=params)
-        return net, states
-
     def _in_a_row(
         self,
         net: Net,
@@ -278,7 +221,7 @@ class Learner:
     def _write_step(
         self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: dict[str, Tensor], batch: Batch, *extras: Any
     ) -> dict[str, Tensor]:
-        new_net, new_states, reported = lift(self._one)(net, states, low, hyper, noise, batch, *extras)
+        new_net, new_states, reported = lift(partial(update, self._rule))(net, states, low, hyper, noise, batch, *extras)
         write_((net, states, low), (new_net, new_states, self.network.low(new_net.params)))
         return reported
 
@@ -303,7 +246,8 @@ class Learner:
         for index, each in due:
             self._refresh(index, each)
         if due:
-            write_((self.net, self.states), copied(lift(self._project)(self.net, self.states, self._hyper)))
+            projected = lift(lambda *given: project(self._rule, *given)[:2])(self.net, self.states, self._hyper)
+            write_((self.net, self.states), copied(projected))
             write_(self.low, self.network.low(self.net.params))
 
     def _refresh(self, index: int, each: Refresh) -> None:
@@ -317,8 +261,3 @@ class Learner:
         for kind, count in found.items():
             self.work[f"{kind}/{self._names[index]}"] += count
         write_((self.net, self.states[index]), (net, state))
-
-
-def sizes(measures: dict[str, Callable[..., Params]], *given: Any) -> dict[str, Tensor]:
-    """Each measure of each layer, by `measure/layer`."""
-    return {f"{name}/{layer}": value for name, measure in measures.items() for layer, value in measure(*given).items()}

@@ -15,8 +15,9 @@ from plasticity_rl.interventions.base import State
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.seeds import derive
-from plasticity_rl.training.learner import Batch, Learner, Loss
+from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import lift, stack
+from plasticity_rl.training.update import Batch, Loss
 
 UPDATES = 2000  # of a probe; Lyle et al. 2023 (arXiv 2303.01486), by a secondary source
 FREQUENCY = 1e5  # of the random targets, by the same

@@ -12,8 +12,9 @@ from plasticity_rl.interventions import L2Init, NoisyUpdates, NormalizeAndProjec
 from plasticity_rl.interventions.chain import Chain
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import SGD, Adam
-from plasticity_rl.training.learner import Batch, Learner
+from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.probes import OFFSET, Probe, Regression, squared_error, target
+from plasticity_rl.training.update import Batch
 
 CHAIN: Chain = (NormalizeAndProject(), L2Init(), NoisyUpdates(), ReDo(every=3), Reset(), WeightDecay())
 

@@ -1,0 +1,102 @@
+"""The update of ONE network: loss, penalties, gradient, optimizer, after_step, project. Pure functions, to be lifted over members."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.func import grad, grad_and_value
+
+from plasticity_rl.interventions.base import State, UpdateContext
+from plasticity_rl.interventions.chain import Chain, metric_names, overrides
+from plasticity_rl.metrics import effects, norms
+from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.network import Network
+from plasticity_rl.optim.optimizers import Net, Optimizer
+from plasticity_rl.training.cells import Hyper, vary
+from plasticity_rl.training.noise import normals
+
+Batch = dict[str, Tensor]
+Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
+"""(params, batch, *extras) -> scalar, and scalars to report; a function of ONE network"""
+
+
+class UpdateRule(NamedTuple):
+    """What an update is made of."""
+
+    network: Network
+    loss: Loss
+    optimizer: Optimizer
+    chain: Chain
+
+    def varied(self, hyper: Hyper) -> "UpdateRule":
+        """The rule of one member, with its own hyperparameters."""
+        chain = tuple(vary(each, numbers) for each, numbers in zip(self.chain, hyper.chain, strict=True))
+        return self._replace(optimizer=vary(self.optimizer, hyper.optimizer), chain=chain)
+
+
+def update(
+    rule: UpdateRule,
+    net: Net,
+    states: list[State],
+    low_precision: Params,
+    hyper: Hyper,
+    noise: dict[str, Tensor],
+    batch: Batch,
+    *extras: Any,
+    measure: bool = False,
+) -> tuple[Net, list[State], dict[str, Tensor]]:
+    """The network, the chain's states, and the loss with what it reports.
+
+    `low_precision` are rounded parameters that the loss reads instead of the exact ones, and `noise` maps the optimizer and methods of the
+    chain to keys of normal numbers, (2,). `measure` adds metrics, whose names hold a slash, and may skip the steps that change none.
+    """
+    network, loss, optimizer, chain = rule.varied(hyper)
+    layers, names = network.layers, metric_names(chain)
+    task = batch.get("task", batch.get("tasks"))
+    numbers = {who: normals(key, network.shapes) for who, key in noise.items()}
+    context = UpdateContext(lambda params, raw=False: network.apply(params, batch["inputs"], task=task, raw=raw), {})
+
+    learned, given = network.learned(net.params), net.params | low_precision
+    of_loss = grad_and_value(lambda own: loss(given | own, batch, *extras), has_aux=True)
+    grads, (value, reported) = of_loss(network.learned(given))
+    grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
+    penalised = [index for index, each in enumerate(chain) if overrides(each, "penalty")]
+    if penalised:
+        # Less, not plus: a sum with a product of matrices is taken for one product, whose other summand is made and copied first.
+        less = grad(lambda own: -sum(chain[i].penalty(net.params | own, states[i], layers, context) for i in penalised))(learned)
+        grads = {name: each - less[name] for name, each in grads.items()}
+    if measure:
+        penalties = {names[i]: chain[i].penalty(net.params, states[i], layers, context) for i in penalised}
+        reported |= {f"penalty_over_loss/{name}": effects.penalty_over_loss(penalty, value) for name, penalty in penalties.items()}
+        reported |= by_layer(norms.GRADIENT, grads, layers)
+        if not any(overrides(each, hook) for each in chain for hook in ("after_step", "project")):
+            return net, states, reported  # the rest takes longer than all that is measured
+    updated = optimizer.update(Net(learned, net.slots), grads, hyper.rate, layers, numbers.get("optimizer"))
+    net, states = Net(net.params | updated.params, updated.slots), list(states)
+    for index, each in enumerate(chain):
+        own_context = context._replace(noise=numbers.get(str(index), {}))
+        before, (net, states[index]) = net, each.after_step(net, states[index], grads, layers, own_context)
+        if measure and overrides(each, "after_step"):
+            reported[f"step_change/{names[index]}"] = effects.change(before.params, net.params)
+    net, states, projected = project(rule, net, states, hyper, measure)
+    return net, states, {"loss": value} | reported | projected
+
+
+def project(
+    rule: UpdateRule, net: Net, states: list[State], hyper: Hyper, measure: bool = False
+) -> tuple[Net, list[State], dict[str, Tensor]]:
+    """The network and the states after the chain's projections, in order; `measure` adds the size of each."""
+    chain, layers = rule.varied(hyper).chain, rule.network.layers
+    states, found = list(states), {}
+    for index, (each, name) in enumerate(zip(chain, metric_names(chain), strict=True)):
+        params, states[index] = each.project(net.params, states[index], layers)
+        if measure and overrides(each, "project"):
+            found[f"projection_factor/{name}"] = effects.factor(net.params, params)
+            found[f"projection_change/{name}"] = effects.change(net.params, params)
+        net = net._replace(params=params)
+    return net, states, found
+
+
+def by_layer(measures: dict[str, Callable[..., Params]], *given: Any) -> dict[str, Tensor]:
+    """Each measure of each layer, by `measure/layer`."""
+    return {f"{name}/{layer}": value for name, measure in measures.items() for layer, value in measure(*given).items()}
