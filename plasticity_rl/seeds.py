@@ -15,3 +15,44 @@ Member = tuple[int, int]
 def members_of(seed: int, count: int) -> tuple[Member, ...]:
     """The members of one seed, from 0."""
     return tuple((seed, number) for number in range(count))
+
+
+PURPOSES = {
+    # networks, methods and updates
+    "birth": "the networks that a run begins with",
+    "network": "initial parameters; the next word says whose",
+    "reference": "the untrained networks of diagnostics and probes",
+    "state": "initial state of a method",
+    "noise": "noise in updates, of the optimizer or a method; label noise of a benchmark",
+    "curvature": "first vectors of Lanczos runs",
+    "probe": "networks, targets and observations of probes",
+    "probe batches": "order of the examples in a probe",
+    # supervised benchmarks
+    "batches": "examples of each batch, drawn with replacement",
+    "pass": "order of the examples in a pass",
+    "bits": "bit sequences",
+    "function": "target functions",
+    "labels": "random labels",
+    "names": "permutations of the classes",
+    "numbers": "random numbers to fit",
+    "order": "order of examples or classes as they arrive",
+    "pixels": "permutations of the pixels",
+    "recurring": "the order in which tasks recur",
+    "subset": "classes of a task",
+    "target": "the network that makes targets",
+    "teacher": "teacher networks",
+    # reinforcement benchmarks and acting
+    "acting noise": "noise of noisy networks while acting",
+    "evaluation": "actions and episodes of evaluations",
+    "explore": "actions",
+    "play": "episodes that are played from a checkpoint",
+    "pool": "episodes of training",
+    "right": "the best arm of a task",
+    "tasks": "permutations of features and actions",
+    # reinforcement learning
+    "fractions": "quantile fractions",
+    "learning noise": "noise of noisy networks in updates",
+    "minibatches": "order of a rollout's steps in its epochs",
+    "replay": "transitions to replay",
+}
+"""Words in names of random streams -> what is drawn. A renamed word changes the numbers of every run: add, never rename."""
