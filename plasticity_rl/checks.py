@@ -1,4 +1,4 @@
-"""Validation of frozen dataclasses, with errors for the person who made the mistake. Imports no torch."""
+"""Validation of frozen dataclasses, with errors for people. Imports no torch."""
 
 import dataclasses
 import difflib
@@ -12,18 +12,18 @@ from typing import Annotated, Any
 
 from plasticity_rl.synonyms import find, plain
 
-SHORT = 12  # as many choices are listed in an error, whatever else lists them
+SHORT = 12  # longest list of choices in an error that can refer to a list elsewhere
 
 
 class UsageError(ValueError):
-    """A person's mistake: one line that says what was wrong and what is allowed. Programs end with exit code 2."""
+    """A user's mistake: one line that says what was wrong and what is allowed. Commands exit with code 2."""
 
 
 def nearest(name: str, choices: Iterable[str], listed: str = "") -> str:
-    """A clause that names the choice meant by `name`: the same but for case and dashes, what others call so (`synonyms`), or the closest.
+    """Clause that names the choice meant by `name`: equal up to case and dashes, a synonym (synonyms.py), or the closest.
 
-    All choices where there is none. For words of experiments, `listed` is a clause that says where they are listed: it stands in for more
-    than a dozen, and what others call so may then be something that is said elsewhere.
+    Lists all choices if none is near. For words of experiments, `listed` is a clause that says where choices are listed: it replaces a list
+    of more than a dozen, and lets a synonym point to another option.
     """
     alike = {plain(choice): choice for choice in sorted(choices)}
     rows = find(name)
@@ -41,7 +41,7 @@ def nearest(name: str, choices: Iterable[str], listed: str = "") -> str:
 
 
 def choose(what: str, name: str, choices: Iterable[str], listed: str = "") -> str:
-    """`name` itself if it is one of `choices`; a UsageError that names the nearest one otherwise. `listed` as for `nearest`."""
+    """Return `name` if it is one of `choices`; raise a UsageError that names the nearest otherwise. `listed` as for `nearest`."""
     choices = list(choices)
     if name not in choices:
         raise UsageError(f"unknown {what} {name!r}; {nearest(str(name), choices, listed)}")
@@ -49,8 +49,7 @@ def choose(what: str, name: str, choices: Iterable[str], listed: str = "") -> st
 
 
 def check_repeats(chain: Iterable[Any]) -> None:
-    """Raises UsageError where a method stands in a chain more often than it acts: twice alike, or with other settings that do not add up
-    (`Intervention.repeatable`)."""
+    """Raises UsageError if a method stands in the chain twice with equal settings, or twice without being `repeatable`."""
     seen: list[Any] = []
     for each in chain:
         name = type(each).__name__
@@ -63,9 +62,9 @@ def check_repeats(chain: Iterable[Any]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """The range of a number, stated beside its type: `tau: Annotated[float, Interval("[0, 1)")]`.
+    """Range of a number, stated beside its type: `tau: Annotated[float, Interval("[0, 1)")]`.
 
-    Square brackets include an end, round ones leave it out; `inf` has no end.
+    Square brackets include an end, round ones exclude it; `inf` is no bound.
     """
 
     text: str
@@ -80,11 +79,11 @@ class Interval:
 
 
 def check(part: Any, **ranges: str) -> None:
-    """Hold a frozen dataclass to its annotations, from `__post_init__`.
+    """Check a frozen dataclass against its annotations; call from `__post_init__`.
 
-    Every field is held to its type (int, float, bool, str, Literal, tuple[X, ...], X | None) and to the `Interval` it is annotated with;
-    floats must be finite; an int is taken for a float. `ranges` are intervals that depend on other fields, as in
-    `check(self, high=f"({self.low}, inf)")`. Raises UsageError.
+    Every field must have its type (int, float, bool, str, Literal, tuple[X, ...], X | None) and lie in its `Interval`; floats must be
+    finite; ints are accepted as floats. `ranges` are intervals that depend on other fields, as in `check(self, high=f"({self.low}, inf)")`.
+    Raises UsageError.
     """
     for field, hint, interval in annotations(type(part)):
         value = getattr(part, field)
@@ -97,7 +96,7 @@ def check(part: Any, **ranges: str) -> None:
 
 @cache
 def annotations(made: type) -> tuple[tuple[str, Any, Interval | None], ...]:
-    """Each field of a dataclass: its name, its type, and its interval, which a field that is redefined inherits."""
+    """Name, type and interval of each field of a dataclass; a redefined field inherits its interval."""
     hints = [typing.get_type_hints(each, include_extras=True) for each in made.__mro__ if dataclasses.is_dataclass(each)]
     found = []
     for field in dataclasses.fields(made):

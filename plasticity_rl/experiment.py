@@ -1,8 +1,8 @@
-"""What one run is: a frozen, validated value, JSON both ways, and a key that is the hash of its content. Imports no torch.
+"""Description of a run: a frozen, validated value, with JSON both ways and a key that hashes its content. Imports no torch.
 
-An experiment is made of parts, each a frozen dataclass of plain fields. In JSON a part is `["redo", {"tau": 0.1, ...}]`: its word (see
-registry.py) and all of its fields, defaults expanded. A part from elsewhere is `["plugin:my_methods.Decay", {...}]`, and is read only if
-its module is allowed (see plugins.py).
+An experiment consists of parts, each a frozen dataclass of plain fields. In JSON a part is `["redo", {"tau": 0.1, ...}]`: its word (see
+registry.py) and all of its fields, defaults included. A plugin's part is `["plugin:my_methods.Decay", {...}]`, and is read only if its
+module is allowed (see plugins.py).
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from plasticity_rl import plugins, registry
 from plasticity_rl.checks import Interval, UsageError, check, check_repeats, nearest
 
 KINDS = {name: name for name in ("benchmark", "agent", "network", "optimizer", "schedule")} | {"chain": "method"}
-"""The kind of part that each of these fields holds."""
+"""field -> kind of its part or parts"""
 MAX_SEED = 2**31 - 1
 
 
@@ -24,7 +24,7 @@ MAX_SEED = 2**31 - 1
 class Experiment:
     """One run: `members` independent networks of one agent, trained side by side on one benchmark under one chain.
 
-    Raises UsageError for a field out of range, for an agent that cannot learn from the benchmark, and for parts that do not fit.
+    Raises UsageError for fields out of range, for an agent that cannot learn from the benchmark, and for parts that do not fit together.
     """
 
     benchmark: Any
@@ -38,23 +38,23 @@ class Experiment:
     diagnose_every: Annotated[int, Interval("[1, inf)")] = 500
     """updates between two rows of diagnostics"""
     curvature_every: Annotated[int, Interval("[0, inf)")] = 0
-    """updates between two rows of curvature and other costly diagnostics, which take as long as hundreds of updates; 0 is none"""
+    """updates between two rows of curvature and other costly diagnostics, which take as long as hundreds of updates; 0 for none"""
     probe_every: Annotated[int, Interval("[0, inf)")] = 0
-    """updates between two probes, which train copies of the networks beside untrained ones, and take longer than as many updates of the run
-    itself; 0 is never"""
+    """updates between two probes, which train copies of the networks beside untrained ones and take longer than as many updates of the run;
+    0 for none"""
     probe_updates: Annotated[int, Interval("[1, inf)")] = 2_000
-    """updates of a probe, of each copy; Lyle et al. 2023 (arXiv 2303.01486), by a secondary source"""
+    """updates of each copy in a probe; Lyle et al. 2023 (arXiv 2303.01486), by a secondary source"""
     checkpoint_every: Annotated[int, Interval("[1, inf)")] = 10_000
-    """agent steps (of one member) between two checkpoints; each closes a leg, and an interrupted run resumes from the last"""
+    """agent steps (of one member) between two checkpoints; each ends a segment, and an interrupted run resumes from the last"""
     evaluate: Annotated[int, Interval("[0, 1000]")] = 0
-    """whole episodes that each member plays at every checkpoint without learning, and at the end of a visit in every game met so far; 0 is
-    none, and so it is on streams, whose score is measured before learning anyway"""
+    """full episodes that each member plays without learning at every checkpoint, and in every game met so far at the end of a visit; 0 for
+    none. Supervised streams have none, as each batch is scored before it is learned from"""
     actors: Annotated[int, Interval("[0, 4096]")] = 0
-    """processes on a Ray cluster that act for the learner, each in an equal share of every member's environments, with weights that are one
-    unroll old; 0 acts in the learner's own process"""
+    """processes on a Ray cluster that act for the learner, each in an equal share of every member's environments, with weights one rollout
+    old; 0 acts in the learner's own process"""
     free_running: bool = False
-    """actors play on without waiting for each other or the learner, two unrolls ahead at most; runs are then not repeatable, and the lag of
-    their weights is logged"""
+    """actors continue without waiting for each other or the learner, at most two rollouts ahead; runs are then not reproducible, and the
+    age of the weights is logged"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -97,7 +97,7 @@ class Experiment:
             raise UsageError(f"{name}: pools divide the environments of the learner's own process; with actors, pools must be 1")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists and dicts, every default expanded; `from_json` is its inverse."""
+        """Plain lists and dicts with every default; the inverse of `from_json`."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in KINDS:
             value = fields[name]
@@ -106,7 +106,7 @@ class Experiment:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Experiment":
-        """The experiment that `to_json` described. Raises UsageError for an unknown field or part."""
+        """Experiment from what `to_json` returned. Raises UsageError for an unknown field or part."""
         known = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
             if name not in known:
@@ -121,34 +121,34 @@ class Experiment:
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits: the hash of the whole content."""
+        """Hash of the whole content, 16 hexadecimal digits."""
         return _digest(self.to_json())
 
     @property
     def setting(self) -> str:
-        """The hash of the content less chain, seed and members: runs that share it differ only in what is compared."""
+        """Hash of the content except chain, seed and members, equal for runs that can be compared."""
         return _digest({name: value for name, value in self.to_json().items() if name not in ("chain", "seed", "members")})
 
     @property
     def fresh_control(self) -> bool:
-        """Does this run start over at every visit: network, optimizer and replay?"""
+        """True if the run starts over at every visit: network, optimizer and replay."""
         if len(self.chain) != 1 or not getattr(self.chain[0], "clears_replay", False):
             return False
         return (self.chain[0].clock, self.chain[0].every) == ("task", 1)
 
     @property
     def label(self) -> str:
-        """The chain in words: `none`, `fresh`, `nap + redo:tau=0.1`."""
+        """Chain as text: `none`, `fresh`, `nap + redo:tau=0.1`."""
         return "fresh" if self.fresh_control else " + ".join(map(word, self.chain)) or "none"
 
 
 def until(done: int, every: int) -> int:
-    """How many more make a whole number of `every`, from 1; of 0, which is never, more than are ever made."""
+    """Steps from `done` to the next multiple of `every`, at least 1; sys.maxsize if `every` is 0."""
     return every - done % every if every else sys.maxsize
 
 
 def word(part: Any) -> str:
-    """A part as the command line writes it: its word, or a plugin's class, and the fields that differ from their defaults."""
+    """Part as the command line writes it: its word, or a plugin's class, and the fields that differ from their defaults."""
     default = type(part)()
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     changed = [

@@ -1,4 +1,4 @@
-"""Files that people hand in, whichever program wrote them. Imports no torch."""
+"""Readers for text, TOML and CSV files from any program. Imports no torch."""
 
 import codecs
 import csv
@@ -35,7 +35,7 @@ def read_text(path: Path) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The table that a TOML file holds. Raises UsageError where it is none."""
+    """Table in a TOML file. Raises UsageError if the file is not TOML."""
     try:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
@@ -43,10 +43,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """A CSV file's header, and each row that is not blank with the number of its line; cells without blanks at their ends.
+    """Header of a CSV file, and each non-blank row with its line number; cells are stripped.
 
-    Cells are separated by commas, semicolons or tabs, whichever the header has most of; lines above it that begin with # are skipped.
-    Raises UsageError for a file without a header, and for a row that is longer or shorter than the header.
+    The separator is the comma, semicolon or tab that the header has most of; lines above it that begin with # are skipped. Raises
+    UsageError for a file without a header, and for a row of another length than the header.
     """
     lines = read_text(path).split("\n")
     notes = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
@@ -67,7 +67,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def choose_columns(path: Path, header: Iterable[str], columns: Iterable[str]) -> list[str]:
-    """The header in the spelling of `columns`, whatever its capitals. Raises UsageError where they are not exactly those, in any order."""
+    """Header in the spelling of `columns`, compared without case. Raises UsageError unless it has exactly those columns, in any order."""
     columns, found = list(columns), []
     for name in header:
         if name.lower() not in columns:

@@ -1,8 +1,8 @@
-"""Parts from elsewhere: classes of modules that were allowed to be imported. Imports no torch by itself.
+"""Plugins: parts in modules that the user allowed. Imports no torch by itself.
 
-What describes an experiment never says what is imported. That is said by `allow`, which is the command line's --plugin, and by an
-installed package's entry points of the group `plasticity_rl.interventions`, each the name of a module (`my_methods`) or of a class
-(`my_methods:Decay`). A module that is allowed brings those below it.
+A description of an experiment never decides what is imported. Modules are allowed by `allow`, which is the command line's --plugin, and by
+an installed package's entry points of the group `plasticity_rl.interventions`, each the name of a module (`my_methods`) or of a class
+(`my_methods:Decay`). Allowing a module allows its submodules.
 """
 
 import dataclasses
@@ -19,36 +19,36 @@ from types import ModuleType
 from plasticity_rl.checks import UsageError, choose
 
 MARK = "plugin:"
-"""what the path of a part in JSON begins with where it is a plugin's"""
+"""prefix of a plugin's part in JSON"""
 GROUP = "plasticity_rl.interventions"
 BASES = {"method": ("plasticity_rl.interventions", "Intervention")}
-"""The class that parts of a kind derive from: (module, name)."""
+"""kind of part -> (module, name) of its base class"""
 
 _allowed: list[str] = []
 
 
 def allow(modules: Iterable[str]) -> None:
-    """Import modules, and let experiments name the methods in them from now on. Raises UsageError where one cannot be imported."""
+    """Import modules, and let experiments name their methods from now on. Raises UsageError if one cannot be imported."""
     for name in modules:
         if not is_path(name):
-            raise UsageError(f"a plugin is a module's name, such as my_methods or my_package.methods, not {name!r}")
+            raise UsageError(f"a plugin is a module name, such as my_methods or my_package.methods, not {name!r}")
         _load(name)
         if name not in _allowed:
             _allowed.append(name)
 
 
 def allowed() -> tuple[str, ...]:
-    """The modules that `allow` was told, for another process."""
+    """Modules passed to `allow`, for use in another process."""
     return tuple(_allowed)
 
 
 def is_path(text: str) -> bool:
-    """Could it be the name of a module, or of something in it?"""
+    """True if the text can be the name of a module, or of something in it."""
     return all(word.isidentifier() for word in text.split("."))
 
 
 def known(kind: str) -> list[str]:
-    """The paths of all parts of a kind in allowed modules; an installed module that cannot be imported is left out with a warning."""
+    """Paths of all parts of a kind in allowed modules; installed modules that cannot be imported are skipped with a warning."""
     found: list[str] = []
     for module in _roots():
         try:
@@ -59,36 +59,36 @@ def known(kind: str) -> list[str]:
 
 
 def parts(kind: str, module: str) -> list[str]:
-    """The paths of a module's parts of a kind, `module.Class`. Raises UsageError if it is not allowed or cannot be imported."""
+    """Paths `module.Class` of a module's parts of a kind. Raises UsageError if it is not allowed or cannot be imported."""
     home, name = BASES[kind]
     base = getattr(importlib.import_module(home), name)
     if _root(module) is None:
-        raise UsageError(f"module {module!r} was not allowed to be imported; {shlex.join(['--plugin', module])} allows it")
+        raise UsageError(f"module {module!r} is not allowed to be imported; {shlex.join(['--plugin', module])} allows it")
     held = {name: each for name, each in vars(_load(module)).items() if isinstance(each, type) and not name.startswith("_")}
     taken = (name for name, each in held.items() if issubclass(each, base) and _root(each.__module__) is not None)
     return sorted(f"{module}.{name}" for name in taken if not inspect.isabstract(held[name]))
 
 
 def find(kind: str, path: str) -> type:
-    """The part `module.Class` of a kind. Raises UsageError if there is none, or its module is not allowed."""
+    """Class of a part `module.Class`. Raises UsageError if it does not exist, or its module is not allowed."""
     module, _, name = path.rpartition(".")
     choose(kind, path, parts(kind, module))
     made = getattr(_load(module), name)
     if "__dataclass_params__" not in vars(made) or not made.__dataclass_params__.frozen:
-        raise UsageError(f"{path} must be a frozen dataclass: @dataclass(frozen=True) stands before the class")
+        raise UsageError(f"{path} must be a frozen dataclass: put @dataclass(frozen=True) before the class")
     if vars(sys.modules[made.__module__]).get(made.__name__) is not made:
-        raise UsageError(f"{path} cannot be found again as {made.__module__}.{made.__name__}, the name that it was given")
+        raise UsageError(f"{path} must be importable as {made.__module__}.{made.__name__}, its own name")
     if needed := [each.name for each in dataclasses.fields(made) if each.default is each.default_factory is dataclasses.MISSING]:
         raise UsageError(f"{path}: {', '.join(needed)} must have a default")
     try:
         made()
     except UsageError as error:
-        raise UsageError(f"{path} cannot be made of its defaults: {error}") from error
+        raise UsageError(f"{path} does not accept its own defaults: {error}") from error
     return made
 
 
 def sources(path: str) -> dict[str, Path]:
-    """Files of the plugin that holds the part `module.Class`, by their names in it."""
+    """Files of the plugin that holds the part `module.Class`: name within the plugin -> path."""
     root = _root(path.rpartition(".")[0])
     assert root is not None, path
     module = _load(root)
@@ -103,14 +103,14 @@ def _roots() -> list[str]:
 
 
 def _root(module: str) -> str | None:
-    """The module that was allowed, and by which this one is; None where it is not."""
+    """Allowed module that this one is or belongs to; None if there is none."""
     return next((root for root in _roots() if module == root or module.startswith(f"{root}.")), None)
 
 
 def _load(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # whatever a person's file does wrong
+    except (Exception, SystemExit) as error:  # a user's file may fail in any way
         absent = isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}.")
         where = "; modules are looked for in this folder, in PYTHONPATH and among installed packages" if absent else ""
         raise UsageError(f"plugin {name} cannot be imported: {type(error).__name__}: {error}{where}") from error

@@ -1,14 +1,14 @@
-"""The processor of this machine, as Linux describes it; elsewhere little is known. Imports no torch until a GPU is asked about."""
+"""CPU model and fast bfloat16, as Linux reports them; little is known on other systems. Imports torch only for a GPU."""
 
 import platform
 from functools import cache
 
-FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # instructions that multiply bfloat16: AMD and Intel, Intel, Arm
+FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # bfloat16 multiplication instructions: AMD and Intel, Intel, Arm
 
 
 @cache
-def described() -> dict[str, str]:
-    """The lines of /proc/cpuinfo about the first processor; empty where there is no such file."""
+def cpu_info() -> dict[str, str]:
+    """Fields of the first processor in /proc/cpuinfo; empty if there is no such file."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             first = lines.read().partition("\n\n")[0]
@@ -19,18 +19,20 @@ def described() -> dict[str, str]:
 
 
 def name() -> str:
-    """The processor's model, or its architecture where that is all that is known."""
-    return described().get("model name") or platform.machine()
+    """CPU model, or its architecture if the model is unknown."""
+    return cpu_info().get("model name") or platform.machine()
 
 
 def features() -> frozenset[str]:
-    """The instruction sets it has, by Linux's names."""
-    return frozenset((described().get("flags") or described().get("Features") or "").split())
+    """Instruction sets, by Linux's names."""
+    return frozenset((cpu_info().get("flags") or cpu_info().get("Features") or "").split())
 
 
 def fast_bfloat16(device: str) -> tuple[bool, str]:
-    """Does a device multiply bfloat16 by instructions of its own, and how is that known? Without them it converts to float32 and back, and
-    is slower than in float32. The device is "cpu", "cuda", or "auto", a GPU where there is one.
+    """True if the device has bfloat16 multiplication instructions, and the reason as text.
+
+    Without them bfloat16 is converted to float32 and back, and is slower than float32. The device is "cpu", "cuda", or "auto", a GPU if
+    there is one.
     """
     if device != "cpu":
         import torch

@@ -1,7 +1,7 @@
-"""Names of parts: the words that spec.json holds and people type, and the class behind each. Imports no torch.
+"""Names of parts: the words in spec.json and on the command line, and the class of each. Imports no torch.
 
-A word outlives files and classes, which may move or be renamed; it is never given to another part. Parts of the library stand here;
-benchmarks and agents in the tables of `envs` and `agents`. Parts from elsewhere are named by their path (see plugins.py).
+A word stays valid when files and classes move or change names; it is never given to another part. This table holds the library's parts;
+`envs` and `agents` hold benchmarks and agents. Parts of plugins are named by their path (see plugins.py).
 """
 
 import importlib
@@ -86,11 +86,11 @@ SCHEDULES = {
 }
 TABLES = {"method": METHODS, "network": NETWORKS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 ELSEWHERE = {"benchmark": ("envs", "BENCHMARKS"), "agent": ("agents", "AGENTS")}
-"""Kinds whose table stands in a package that the library does not depend on: (package, table)."""
+"""kind -> (package, table), for kinds whose packages the library does not depend on"""
 
 
 def words(kind: str) -> dict[str, str]:
-    """The words of a kind (a key of TABLES or ELSEWHERE), each with the path of its class."""
+    """Words of a kind (a key of TABLES or ELSEWHERE) -> path of the class."""
     if kind in TABLES:
         return TABLES[kind]
     package, table = ELSEWHERE[kind]
@@ -98,7 +98,7 @@ def words(kind: str) -> dict[str, str]:
 
 
 def find(kind: str, word: str) -> type:
-    """The class behind a word. Raises UsageError for an unknown word, naming the nearest."""
+    """Class of a word. Raises UsageError for an unknown word, naming the nearest."""
     if word.startswith(plugins.MARK):
         return plugins.find(kind, word.removeprefix(plugins.MARK))
     table = words(kind)
@@ -107,13 +107,13 @@ def find(kind: str, word: str) -> type:
 
 
 def name(part: Any) -> str:
-    """The word of a part, or `plugin:module.Class` for one from elsewhere."""
+    """Word of a part, or `plugin:module.Class` for a plugin's."""
     path = f"{type(part).__module__}.{type(part).__name__}"
     return _by_path().get(path, f"{plugins.MARK}{path}")
 
 
 def _by_path() -> dict[str, str]:
-    """The word of every class that a table in memory names; a part in memory comes from a package in memory."""
+    """Path of a class -> its word, for all tables of imported packages: a part's own package is always imported."""
     found = {path: word for table in TABLES.values() for word, path in table.items()}
     for package, table in ELSEWHERE.values():
         if module := sys.modules.get(package):

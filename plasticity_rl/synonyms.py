@@ -1,4 +1,4 @@
-"""Names that others give to this project's words, for "did you mean": data only.
+"""Synonyms of this project's words, for "did you mean": data only.
 
 Names are compared without case, dashes and underscores.
 """
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 
 class Synonym(NamedTuple):
-    """One idea that goes by several names."""
+    """One idea with several names."""
 
     names: str
-    """other people's, separated by spaces"""
+    """names used by others, separated by spaces"""
     ours: str = ""
-    """this project's, in the order in which they are tried; one counts where it is among the choices"""
+    """this project's names, in the order tried; one counts if it is among the choices"""
     elsewhere: str = ""
-    """where the idea is said instead, a clause for words of experiments that have none of `ours`"""
+    """clause that names the right option, for parts without any of `ours`"""
 
 
 SYNONYMS = (
@@ -177,10 +177,10 @@ SYNONYMS = (
 
 
 def plain(name: str) -> str:
-    """A name without case, dashes, underscores and a version (`CartPole-v1` and `cartpole` are one)."""
+    """Name without case, dashes, underscores and version (`CartPole-v1` and `cartpole` are equal)."""
     return re.sub(r"-v\d+$|[-_\s]", "", name.lower())
 
 
 def find(name: str) -> list[Synonym]:
-    """The rows that list a name, in order."""
+    """Rows that list a name, in order."""
     return [row for row in SYNONYMS if plain(name) in map(plain, row.names.split())]

@@ -157,7 +157,7 @@ def test_json_there_and_back_is_the_same_experiment(write: Write) -> None:
 def test_a_description_imports_nothing_that_was_not_allowed(write: Write, tmp_path: Path, path: str) -> None:
     write("trap_methods", f"open({str(tmp_path / 'sprung')!r}, 'w')\n{SHRINK}")
     described = parse.experiment({}).to_json()
-    with pytest.raises(UsageError, match=r"was not allowed to be imported; --plugin|unknown method"):
+    with pytest.raises(UsageError, match=r"is not allowed to be imported; --plugin|unknown method"):
         Experiment.from_json(described | {"chain": [[path, {}]]})
     with pytest.raises(UsageError):
         parse.experiment({"chain": [path.removeprefix("plugin:")]})
@@ -184,7 +184,7 @@ def test_a_module_that_is_allowed_brings_those_below_it_and_no_others(write: Wri
         ("wrong_methods.ReDo", "unknown method 'wrong_methods.ReDo'"),  # ours has its own word
         ("wrong_methods.Thawed", "wrong_methods.Thawed must be a frozen dataclass"),
         ("wrong_methods.Needy", "wrong_methods.Needy: strength must have a default"),
-        ("wrong_methods.Often", "wrong_methods.Often cannot be made of its defaults: Often: clock=update needs every"),
+        ("wrong_methods.Often", "wrong_methods.Often does not accept its own defaults: Often: clock=update needs every"),
         ("wrong_methods.Shrink:factr=1", "wrong_methods.Shrink has no field 'factr'; did you mean factor?"),
         ("wrong_methods.Shrink:factor=2", "Shrink: factor must lie in (0, 1], not 2.0"),
         ("../x", "unknown method '../x'"),
@@ -204,7 +204,7 @@ def test_mistakes_are_named_in_one_line(write: Write, text: str, said: str) -> N
         ("absent_methods", None, "No module named 'absent_methods'; modules are looked for in this folder"),
         ("broken_methods", "1 / 0", "broken_methods cannot be imported: ZeroDivisionError: division by zero"),
         ("poor_methods", "import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
-        ("my_methods.py/", None, "a plugin is a module's name, such as my_methods or my_package.methods, not 'my_methods.py/'"),
+        ("my_methods.py/", None, "a plugin is a module name, such as my_methods or my_package.methods, not 'my_methods.py/'"),
         ("leaving_methods", "raise SystemExit(0)", "leaving_methods cannot be imported: SystemExit"),
     ],
 )

@@ -24,7 +24,7 @@ FAST = {AVX2: False, AVX512: False, ZEN4: True, SAPPHIRE: True, GRAVITON3: True}
 
 def on(monkeypatch: pytest.MonkeyPatch, flags: str, gpu: bool | None = None) -> None:
     """A machine whose processor has these instructions, and a GPU that multiplies bfloat16 or does not, or none."""
-    monkeypatch.setattr(processor, "described", lambda: {"model name": "A processor", "flags": flags})
+    monkeypatch.setattr(processor, "cpu_info", lambda: {"model name": "A processor", "flags": flags})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
@@ -48,7 +48,7 @@ def test_a_gpu_is_asked_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_linuxs_description_is_read() -> None:
     if not Path("/proc/cpuinfo").exists():
-        assert processor.described() == {} and processor.features() == frozenset() and processor.name()
+        assert processor.cpu_info() == {} and processor.features() == frozenset() and processor.name()
     else:
         text = Path("/proc/cpuinfo").read_text()
         assert processor.name() in text and processor.features() <= set(text.split())
