@@ -7,6 +7,7 @@ told by the tensors themselves: made of one member, and stores on torch's meta d
 
 import os
 import resource
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -168,7 +169,7 @@ def _way_out(group: Sequence[Experiment], needs: Sequence[Need], room: float) ->
         if fits > one.agent.min_replay + one.agent.environments:
             ways.append(f"replay={fits}")
     if members := int(room / size.memory * one.members):
-        ways.append(f"--members {members}")
+        ways.append(shlex.join(["--members", str(members)]))
     return f"{' or '.join(ways)} would fit" if ways else "a smaller replay=, network or number of environments takes less"
 
 
