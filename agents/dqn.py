@@ -109,7 +109,7 @@ class DQN:
 
     def ends(self, benchmark: Any) -> HeadSpec:
         """The network's heads."""
-        size, actions = self.head.outputs, benchmark.outputs
+        size, actions = self.head.outputs, benchmark.action_space.n
         heads = (("value", size), ("advantage", size * actions)) if self.dueling else (("head", size * actions),)
         tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
         return HeadSpec(heads, streams=self.dueling, noise=self.noise, cosines=COSINES if self.value == "iqn" else 0, tasks=tasks)

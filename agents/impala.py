@@ -61,7 +61,7 @@ class IMPALA:
     def ends(self, benchmark: Any) -> HeadSpec:
         """A head of logits and one of the value."""
         tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
-        return HeadSpec((("policy", benchmark.outputs), ("value", 1)), tasks=tasks)
+        return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=tasks)
 
     def prepare(self, unroll: Unroll) -> Unroll:
         """Nothing: targets need the policy as it is when it learns."""

@@ -62,7 +62,7 @@ class PQN:
 
     def ends(self, benchmark: Any) -> HeadSpec:
         """One head, of action values."""
-        return HeadSpec((("head", benchmark.outputs),), tasks=len(benchmark.names) if benchmark.heads == "per-task" else 1)
+        return HeadSpec((("head", benchmark.action_space.n),), tasks=len(benchmark.names) if benchmark.heads == "per-task" else 1)
 
     def prepare(self, unroll: Unroll) -> Unroll:
         """Adds `goals`, the returns to learn; `values` are the largest at the time of acting."""

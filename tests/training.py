@@ -11,6 +11,7 @@ import torch
 
 from agents.diagnostics.rows import COSTS
 from envs.reinforcement.pool import Step
+from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
@@ -50,7 +51,7 @@ class Counting:
     of environment e take 4 + e % 5 steps, and are cut where e is odd. A step pays the count."""
 
     def __init__(self, num_envs: int) -> None:
-        self.num_envs, self.actions, self.observation_shape = num_envs, 5, (1,)
+        self.num_envs = num_envs
         self.count = np.zeros(self.num_envs, int)
         self.age = np.zeros(self.num_envs, int)
         self.over = np.zeros(self.num_envs, bool)
@@ -87,14 +88,13 @@ class Counted:
 
     frames: int
     supervision: ClassVar[str] = "rewards"
-    frame: ClassVar[tuple[int, ...]] = (1,)
-    dtype: ClassVar[str] = "float32"
+    observation_space: ClassVar[Box] = Box((1,))
+    action_space: ClassVar[Discrete] = Discrete(5)
     stack: ClassVar[int] = 4
     frame_skip: ClassVar[int] = 1
     names: ClassVar[tuple[str, ...]] = ("counted",)
     heads: ClassVar[str] = "shared"
     inputs: ClassVar[tuple[int, ...]] = (4, 1)
-    outputs: ClassVar[int] = 5
     life_loss: ClassVar[bool] = False
 
     def visits(self) -> tuple[Visit, ...]:

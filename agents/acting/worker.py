@@ -15,7 +15,7 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.training.lift import at_once, lift, write_
 
-ENDS = ("terminated", "truncated", "lost_life", "first")  # of a Step, a bit each
+ENDS = ("terminated", "truncated", "life_lost", "first")  # of a Step, a bit each
 
 
 class Tag(NamedTuple):
@@ -93,7 +93,7 @@ class Player:
         self._actor = self._actor or self._open(order)
         actor, shape = self._actor, (order.steps, self._members, self._width)
         after = (order.steps + 1, *shape[1:])
-        frames = np.empty((*after, *self._benchmark.frame), dtype=self._benchmark.dtype)
+        frames = np.empty((*after, *self._benchmark.observation_space.shape), self._benchmark.observation_space.dtype)
         ages, rewards, ends = np.empty(after, np.int64), np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
         said: dict[str, list[Tensor]] = {}
         for t in range(order.steps + 1):
@@ -121,8 +121,8 @@ class Player:
     def _errors(self, outputs: Tensor, actions: Tensor, rewards: np.ndarray, ends: np.ndarray, scale: np.ndarray) -> Tensor:
         """What the agent makes of its own steps, (T, S, b), from the rewards that the learner will learn from."""
         assert self._first
-        terminated, truncated, lost_life = (ends >> bit & 1 for bit in range(3))
-        outcomes = np.where(terminated | lost_life & self._benchmark.life_loss, TERMINATED, np.where(truncated, CUT, CONTINUES))
+        terminated, truncated, life_lost = (ends >> bit & 1 for bit in range(3))
+        outcomes = np.where(terminated | life_lost & self._benchmark.life_loss, TERMINATED, np.where(truncated, CUT, CONTINUES))
         if self._agent.rewards == "clip":
             rewards = rewards.clip(-1, 1)
         elif self._agent.rewards.startswith("scale"):
@@ -139,7 +139,7 @@ class Player:
     def _decide(self, actor: Actor, order: Order, t: int) -> dict[str, Tensor]:
         at = order.tag.sequence + t
         progress = (at * self._agent.environments - order.start) / (order.end - order.start)
-        drawn = draw(self._chance, self._agent, self._network, self._benchmark.outputs, at, self._width, self._suffix)
+        drawn = draw(self._chance, self._agent, self._network, self._benchmark.action_space.n, at, self._width, self._suffix)
         common = shared(self._benchmark, order.visit, self._agent.epsilon(progress), "cpu")
         with torch.no_grad():
             return self._act(self._copies or self._params, actor.observations, drawn, common)

@@ -190,7 +190,7 @@ class Loop(ABC):
     def choose(self, visit: Visit, observations: Tensor, columns: slice, progress: float) -> dict[str, Tensor]:
         """What `agent.act` says of observations (S, columns, ...), `progress` of the visit being over."""
         at = self.steps // self.environments
-        drawn = draw(self.chance, self.agent, self.network, self.benchmark.outputs, at, self.environments)
+        drawn = draw(self.chance, self.agent, self.network, self.benchmark.action_space.n, at, self.environments)
         common = shared(self.benchmark, visit, self.agent.epsilon(progress), self.device)
         with torch.no_grad():
             return self._act(self.learner.acting, observations, {name: value[:, columns] for name, value in drawn.items()}, common)
@@ -231,9 +231,9 @@ class Loop(ABC):
 
     def _came(self, step: Step) -> tuple[Tensor, Tensor]:
         """Rewards before they are scaled, and how the step ends."""
-        terminated = step.terminated | (step.lost_life & self.benchmark.life_loss)
+        terminated = step.terminated | (step.life_lost & self.benchmark.life_loss)
         ends = np.where(terminated, TERMINATED, np.where(step.truncated, CUT, CONTINUES))
-        return self._columns(step.clipped if self.agent.rewards == "clip" else step.rewards), self._columns(ends)
+        return self._columns(step.clipped_rewards if self.agent.rewards == "clip" else step.rewards), self._columns(ends)
 
     def scores(self, visit: Visit, episodes: list[Episode], kind: str) -> Iterator[Score]:
         """Rows for episodes that ended now."""
@@ -271,7 +271,7 @@ class Loop(ABC):
         chance = Chance(self.experiment.seed, self.members, self.device)  # the blocks that it keeps go with it
 
         def decide() -> dict[str, Tensor]:
-            drawn = {"uniform": chance.uniform(step, f"evaluation {self.steps}", episodes, self.agent.draws(self.benchmark.outputs))}
+            drawn = {"uniform": chance.uniform(step, f"evaluation {self.steps}", episodes, self.agent.draws(self.benchmark.action_space.n))}
             with torch.no_grad():
                 said = self._act_without_noise(self.learner.acting, actor.observations, drawn, common)
             bias.bootstrap(said["values"], cut)

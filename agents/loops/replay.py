@@ -25,7 +25,8 @@ HIGHEST = 100.0  # of a loss that makes a priority, DQN Zoo's
 def make_replay(agent: DQN, games: Any, members: int, device: str, compile: bool = False) -> Replay:
     """The replay of a run; on the device `meta`, one that only has a size."""
     shape = members, agent.environments, agent.replay
-    return Replay(*shape, games.frame, games.dtype, games.stack, agent.priority > 0, device, compile)
+    space = games.observation_space
+    return Replay(*shape, space.shape, space.dtype, games.stack, agent.priority > 0, device, compile)
 
 
 class ReplayLoop(Loop):

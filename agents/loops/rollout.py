@@ -26,7 +26,8 @@ action heeded at all?), and all that `act` returned, `actions` among it; `values
 def make_frames(agent: Any, games: Any, members: int, device: str, compile: bool = False) -> Frames:
     """The frames of an unroll; on the device `meta`, without memory."""
     rows = games.stack - 1 + agent.unroll + 1  # what the first stack reaches back to, and the observation after the last step
-    return Frames(rows, members, agent.environments, games.frame, games.dtype, games.stack, device, compile)
+    space = games.observation_space
+    return Frames(rows, members, agent.environments, space.shape, space.dtype, games.stack, device, compile)
 
 
 class RolloutLoop(Loop):

@@ -1,4 +1,4 @@
-"""Sequences of Atari games, and the scores that they are measured against. Imports no torch, and no emulator until a pool is made.
+"""Sequences of Atari games, with their random and human scores. Imports no torch, and an emulator only when a pool is made.
 
 `atari_scores.csv`: random and human scores of 57 games, as published with DQN Zoo (dqn_zoo/atari_data.py, Apache-2.0), after Wang et al.
 2016 (arXiv 1511.06581): undiscounted returns of at least 3 episodes, of up to 108,000 frames after 1 to 30 no-ops, without sticky actions.
@@ -10,19 +10,23 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from envs.reinforcement.base import Dtype, Heads
-from envs.reinforcement.pool import FRAME_SKIP, FULL_ACTIONS, Pool, ale_atari, ale_choices, envpool_atari
+from envs.reinforcement.ale import ale_atari, game_choices
+from envs.reinforcement.atari_rules import FRAME_SHAPE, FRAME_SKIP, FULL_ACTIONS, AtariRules
+from envs.reinforcement.base import Heads
+from envs.reinforcement.envpool import envpool_atari
+from envs.reinforcement.pool import Pool
+from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import Interval, UsageError, check, nearest
 
-POOLS: dict[str, Callable[..., Pool]] = {"envpool": envpool_atari, "ale": ale_atari}
+POOLS: dict[str, Callable[[str, Sequence[int] | np.ndarray, int, AtariRules], Pool]] = {"envpool": envpool_atari, "ale": ale_atari}
 
 
 def _read_scores() -> dict[str, dict[str, float]]:
@@ -87,8 +91,7 @@ class Atari:
     heads: Heads = "shared"
     """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
 
-    frame: ClassVar[tuple[int, ...]] = (84, 84)
-    dtype: ClassVar[Dtype] = "uint8"
+    observation_space: ClassVar[Box] = Box(FRAME_SHAPE, "uint8")
     supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
     frame_skip: ClassVar[int] = FRAME_SKIP
@@ -118,7 +121,7 @@ class Atari:
         if len(set(values)) < len(values):
             raise UsageError(f"Atari: {field} must be distinct")
         for game, value in itertools.product(self.games, values):
-            if value not in (known := ale_choices(game)[kind]):
+            if value not in (known := game_choices(game)[kind]):
                 raise UsageError(f"Atari: {game} has no {kind} {value}; one of: {', '.join(map(str, known))}")
 
     def _tasks(self) -> dict[str, tuple[str, dict[str, int]]]:
@@ -140,13 +143,13 @@ class Atari:
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Shape of one input of the network: (frames, height, width), uint8."""
-        return (self.stack, *self.frame)
+        """Shape of one input of the network: (frames, height, width)."""
+        return (self.stack, *self.observation_space.shape)
 
     @property
-    def outputs(self) -> int:
-        """Number of actions. The minimal set's is asked from the emulator, everything else is known without one."""
-        return FULL_ACTIONS if self.full_actions else _minimal_actions(self.games[0], self.backend)
+    def action_space(self) -> Discrete:
+        """The actions. Only a game's minimal set needs the emulator."""
+        return Discrete(FULL_ACTIONS if self.full_actions else _minimal_actions(self.games[0], self.backend))
 
     def references(self) -> dict[str, dict[str, float]]:
         """game -> {"random": score, "human": score}; none for a game in a chosen mode or difficulty."""
@@ -158,24 +161,25 @@ class Atari:
         return hashlib.sha256(json.dumps(["Atari", rules, seed, members], sort_keys=True).encode()).hexdigest()[:16]
 
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
-        """Emulators of the visit's game, one for each of `seeds`, (members, environments) integers; member-major, so those of a member are
-        neighbours. The run's own `seed` plays no part: a game is the same for all.
+        """Emulators of the visit's game, one for each of `seeds`, (members, environments) integers, in member-major order. The run's `seed`
+        is not used: a game is the same for all.
         """
-        return self._pool(visit, seeds, threads)
+        return self._pool(visit, seeds, threads, colour=False)
 
-    def pictures(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
-        """The same emulators as `pool`'s, that answer with the screen itself: (N, 210, 160, 3) uint8."""
+    def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+        """The emulators of `pool`, with the screen as observation: (N, 210, 160, 3) uint8."""
         return self._pool(visit, seeds, threads, colour=True)
 
-    def _pool(self, visit: Visit, seeds: np.ndarray, threads: int, **rules: Any) -> Pool:
+    def _pool(self, visit: Visit, seeds: np.ndarray, threads: int, colour: bool) -> Pool:
         assert seeds.ndim == 2, seeds.shape
-        game, chosen = self._tasks()[visit.task]
-        rules |= {name: getattr(self, name) for name in ("sticky", "full_actions", "noops", "episode_frames")}
-        return POOLS[self.backend](game, seeds.reshape(-1), threads, **rules, **chosen)
+        game, switches = self._tasks()[visit.task]
+        rules = AtariRules(self.sticky, self.full_actions, self.noops, self.episode_frames, colour, **switches)
+        return POOLS[self.backend](game, seeds.reshape(-1), threads, rules)
 
 
 @functools.cache
 def _minimal_actions(game: str, backend: str) -> int:
-    pool = POOLS[backend](game, [0], 1, sticky=0.0, full_actions=False, noops=1, episode_frames=FRAME_SKIP)
+    pool = POOLS[backend](game, [0], 1, AtariRules(sticky=0.0, full_actions=False, noops=1, episode_frames=FRAME_SKIP))
     pool.close()
-    return pool.actions
+    assert isinstance(pool.action_space, Discrete)
+    return pool.action_space.n

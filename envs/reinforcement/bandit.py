@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from envs.reinforcement.base import Dtype, Heads
-from envs.reinforcement.pool import Answer, Pool
+from envs.reinforcement.base import Heads
+from envs.reinforcement.pool import Autoreset, Pool, RawStep
+from envs.reinforcement.spaces import Box, Discrete, Space
 from envs.sequences import Visit, sequence
 from envs.supervised import datasets
 from plasticity_rl.checks import Interval, check
@@ -40,7 +41,6 @@ class Bandit:
     heads: Heads = "shared"
     """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
 
-    dtype: ClassVar[Dtype] = "float32"
     stack: ClassVar[int] = 1
     frame_skip: ClassVar[int] = 1
     life_loss: ClassVar[bool] = False
@@ -60,76 +60,80 @@ class Bandit:
         return sequence(self.names, self.frames, self.cycles)
 
     @property
-    def frame(self) -> tuple[int, ...]:
-        """Shape of one image, float32."""
-        return datasets.shape(self.dataset).inputs
+    def observation_space(self) -> Box:
+        """Space of an image."""
+        return Box(datasets.shape(self.dataset).inputs)
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        return self.frame
+        """Shape of one image, float32."""
+        return self.observation_space.shape
 
     @property
-    def outputs(self) -> int:
-        """Number of actions."""
-        return datasets.shape(self.dataset).classes
+    def action_space(self) -> Discrete:
+        """One action for each class."""
+        return Discrete(datasets.shape(self.dataset).classes)
 
     def references(self) -> dict[str, dict[str, float]]:
-        """task -> {"random": score}: exactly, for one action of all is right."""
-        return {name: {"random": self.length / self.outputs} for name in self.names}
+        """task -> {"random": score}, exact: one action of all is right."""
+        return {name: {"random": self.length / self.action_space.n} for name in self.names}
 
-    def right(self, seed: int, member: int, task: int) -> np.ndarray:
-        """The action that is right for each image, (images,) int64."""
+    def correct_actions(self, seed: int, member: int, task: int) -> np.ndarray:
+        """The rewarded action of each image, (images,) int64."""
         random = np.random.default_rng(derive(seed, member, "right", task))
         if self.labels == "random":
-            return random.integers(self.outputs, size=self.images)
-        return random.permutation(self.outputs)[datasets.load(self.dataset, self.images)[1]]
+            return random.integers(self.action_space.n, size=self.images)
+        return random.permutation(self.action_space.n)[datasets.load(self.dataset, self.images)[1]]
 
     def fingerprint(self, seed: int, members: int) -> str:
-        """16 hexadecimal digits: the hash of the images and of what is right in every member's tasks."""
+        """16 hexadecimal digits: hash of the images and of the rewarded actions in every member's tasks."""
         digest = hashlib.sha256(repr(sorted(asdict(self).items())).encode())
         digest.update(datasets.load(self.dataset, self.images)[0].tobytes())
         for member in range(members):
             for task in range(self.tasks):
-                digest.update(self.right(seed, member, task).tobytes())
+                digest.update(self.correct_actions(seed, member, task).tobytes())
         return digest.hexdigest()[:16]
 
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
-        """Bandits of the visit's task, one for each of `seeds`, (members, environments) integers; member-major. The run's `seed` says what
-        is right; those of the bandits which images they show."""
+        """Bandits of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. The run's `seed`
+        decides the rewarded actions, a bandit's own which images it shows.
+        """
         members, environments = seeds.shape
-        right = np.stack([self.right(seed, member, self.names.index(visit.task)) for member in range(members)])
+        correct = np.stack([self.correct_actions(seed, member, self.names.index(visit.task)) for member in range(members)])
         images = datasets.load(self.dataset, self.images)[0]
-        return Pool(_Bandits(images, np.repeat(right, environments, axis=0), self.outputs, self.length, seeds.reshape(-1)))
+        return Pool(BanditBackend(images, np.repeat(correct, environments, axis=0), self.action_space, self.length, seeds.reshape(-1)))
 
-    def pictures(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
-        """None: there is nothing to film."""
+    def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
+        """None: there is nothing to render."""
 
 
-class _Bandits:
-    """The backend: all bandits begin and end their episodes together."""
+class BanditBackend:
+    """Bandits whose episodes all begin and end together. `correct`: the rewarded action of each image, (N, images)."""
 
-    def __init__(self, images: np.ndarray, right: np.ndarray, actions: int, length: int, seeds: np.ndarray) -> None:
-        self.num_envs, self.actions, self.observation_shape = len(seeds), actions, images.shape[1:]
-        self._images, self._right, self._length = images, right, length
-        self._randoms = [np.random.default_rng(int(seed)) for seed in seeds]
-        self._rows = np.arange(len(seeds))
-        self._taken = np.zeros(len(seeds), np.int32)
+    def __init__(self, images: np.ndarray, correct: np.ndarray, action_space: Discrete, length: int, seeds: np.ndarray) -> None:
+        self.num_envs = len(seeds)
+        self.observation_space = Box(images.shape[1:])
+        self.autoreset: Autoreset = "NextStep"
+        self.action_space: Space = action_space
+        self._images, self._correct, self._length = images, correct, length
+        self._generators = [np.random.default_rng(int(seed)) for seed in seeds]
+        self._actions = np.zeros(self.num_envs, np.int32)
 
-    def reset(self) -> Answer:
-        self._shown = np.stack([random.integers(len(self._images), size=self._length + 1) for random in self._randoms])
+    def reset(self) -> RawStep:
+        self._index = np.stack([generator.integers(len(self._images), size=self._length + 1) for generator in self._generators])
         self._age = 0
-        return self._answer(np.zeros(self.num_envs, np.float32))
+        return self._raw(np.zeros(self.num_envs, np.float32))
 
     def send(self, actions: np.ndarray) -> None:
-        self._taken = actions
+        self._actions = actions
 
-    def recv(self) -> Answer:
+    def recv(self) -> RawStep:
         if self._age == self._length:
             return self.reset()
-        right = self._right[self._rows, self._shown[:, self._age]] == self._taken
+        rewards = self._correct[np.arange(self.num_envs), self._index[:, self._age]] == self._actions
         self._age += 1
-        return self._answer(right.astype(np.float32))
+        return self._raw(rewards.astype(np.float32))
 
-    def _answer(self, rewards: np.ndarray) -> Answer:
-        never, over = np.zeros(self.num_envs, bool), np.full(self.num_envs, self._age == self._length)
-        return Answer(self._images[self._shown[:, self._age]], rewards, never, over, np.zeros(self.num_envs, np.int32))
+    def _raw(self, rewards: np.ndarray) -> RawStep:
+        terminated, truncated = np.zeros(self.num_envs, bool), np.full(self.num_envs, self._age == self._length)
+        return RawStep(self._images[self._index[:, self._age]], rewards, terminated, truncated, np.zeros(self.num_envs, np.int32))

@@ -1,82 +1,83 @@
-"""What agents read of a benchmark that teaches by rewards, whichever it is. Imports no torch."""
+"""Interface of a reinforcement-learning benchmark. Imports no torch."""
 
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
 from envs.reinforcement.pool import Pool
+from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit
 
-Dtype = Literal["uint8", "float32"]
 Heads = Literal["shared", "per-task"]
 
 
-class Games(Protocol):
-    """A sequence of tasks to act in. All members visit the same names in the same order, each with its own environments.
+class ReinforcementBenchmark(Protocol):
+    """A sequence of tasks learned from rewards. All members visit the same task names in the same order, each in its own environments.
 
-    What stands here holds in all tasks alike: an observation, an action and a frame are of one kind throughout.
+    Spaces, frame stack and frame skip are the same in all tasks.
     """
 
     supervision: ClassVar[str]
-    """rewards: what an agent learns from"""
+    """what agents learn from: rewards"""
     unit: ClassVar[str]
-    """frames: what budgets count"""
-    frame: ClassVar[tuple[int, ...]]
-    """shape of a single frame, as the pools give it"""
-    dtype: ClassVar[Dtype]
-    """of frames: uint8 are pixels in [0, 255], float32 are features, each in a unit of its own"""
+    """unit of budgets: frames"""
     stack: ClassVar[int]
-    """how many single frames, the newest last, make one input of the network"""
+    """single frames in one input of the network, the newest last"""
     frame_skip: ClassVar[int]
-    """frames of the emulator in one step of the agent"""
+    """emulator frames in one agent step"""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The distinct tasks, in the order of their first visits."""
+        """Distinct task names, in the order of their first visits."""
         ...
 
     @property
     def heads(self) -> Heads:
-        """`shared`: one output head answers in all tasks, and the agent is not told which it is in. `per-task`: each of `names` has a head
-        of its own, and the agent is told, as in the multi-head protocols of continual learning. Agents build the heads.
+        """`shared`: one output head for all tasks, and no task identifier. `per-task`: a head for each of `names`, and the agent is given
+        the task identifier, as in the multi-head protocols of continual learning. Agents build the heads.
         """
+        ...
+
+    @property
+    def observation_space(self) -> Box:
+        """Space of a single frame, as pools return it."""
+        ...
+
+    @property
+    def action_space(self) -> Discrete:
+        """Space of an action."""
         ...
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Shape of one input of the network: `frame` where `stack` is 1, else (stack, *frame)."""
-        ...
-
-    @property
-    def outputs(self) -> int:
-        """Number of actions."""
+        """Shape of one input of the network: that of `observation_space` if `stack` is 1, otherwise with (stack,) before it."""
         ...
 
     @property
     def life_loss(self) -> bool:
-        """Does a lost life end the episode for the learner? The game itself goes on."""
+        """Whether a lost life ends the episode for the learner. The game itself continues."""
         ...
 
     def visits(self) -> tuple[Visit, ...]:
-        """The sequence: where, how often, and for how many frames."""
+        """The sequence of tasks with budgets in frames."""
         ...
 
     def references(self) -> dict[str, dict[str, float]]:
-        """task -> {"random": score, "human": score}, undiscounted returns of an episode, as far as they are known."""
+        """task -> {"random": score, "human": score}: known undiscounted returns of an episode."""
         ...
 
     def fingerprint(self, seed: int, members: int) -> str:
-        """16 hexadecimal digits: the hash of all that defines the tasks which a run with this seed and so many members meets."""
+        """16 hexadecimal digits: hash of everything that defines the tasks of a run with this seed and number of members."""
         ...
 
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
-        """Environments of the visit's task, one for each of `seeds`, (members, environments) distinct integers; member-major, so those of a
-        member are neighbours. `seed` is the run's own.
+        """Environments of the visit's task, one for each of `seeds`, (members, environments) distinct integers, in member-major order.
+        `seed` is the run's.
         """
         ...
 
-    def pictures(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool | None:
-        """The same environments for people to look at: observations are RGB, (N, height, width, 3) uint8. Fed with the same actions, it
-        goes through the same trajectory as `pool` does. None where there is nothing to see.
+    def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool | None:
+        """The environments of `pool` with RGB observations, (N, height, width, 3) uint8. The same actions give the same trajectory. None if
+        there is nothing to render.
         """
         ...

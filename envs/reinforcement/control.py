@@ -9,8 +9,10 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from envs.reinforcement.base import Dtype, Heads
-from envs.reinforcement.pool import Pool, envpool_control
+from envs.reinforcement.base import Heads
+from envs.reinforcement.envpool import envpool_control
+from envs.reinforcement.pool import Pool
+from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from plasticity_rl import registry
 from plasticity_rl.checks import Interval, check
@@ -36,21 +38,20 @@ class Control:
     heads: Heads = "shared"
     """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
 
-    problem: ClassVar[str]
+    env_id: ClassVar[str]
     """EnvPool's name"""
-    frame: ClassVar[tuple[int, ...]]
-    actions: ClassVar[int]
+    observation_space: ClassVar[Box]
+    action_space: ClassVar[Discrete]
     random_score: ClassVar[float]
-    """mean return of uniformly random actions: the episodes of `envpool_control(problem, np.arange(1000), 2)`, stepped with
+    """mean return of uniformly random actions: the episodes of `envpool_control(env_id, np.arange(1000), 2)`, stepped with
     `np.random.default_rng(0).integers(actions, size=1000)`"""
-    dtype: ClassVar[Dtype] = "float32"
     stack: ClassVar[int] = 1
     frame_skip: ClassVar[int] = 1
     supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
 
     def __post_init__(self) -> None:
-        most = min(_ways(self.frame[0], self.actions), MOST)
+        most = min(_ways(self.observation_space.shape[0], self.action_space.n), MOST)
         check(self, tasks=f"[1, {most}]")
 
     @property
@@ -65,12 +66,7 @@ class Control:
     @property
     def inputs(self) -> tuple[int, ...]:
         """Shape of one observation, float32."""
-        return self.frame
-
-    @property
-    def outputs(self) -> int:
-        """Number of actions."""
-        return self.actions
+        return self.observation_space.shape
 
     @property
     def life_loss(self) -> bool:
@@ -93,13 +89,13 @@ class Control:
         members, environments = seeds.shape
         own = [self._variants(seed, member)[self.names.index(visit.task)] for member in range(members)]
         features, actions = (np.repeat(np.array(tables), environments, axis=0) for tables in zip(*own, strict=True))
-        return envpool_control(self.problem, seeds.reshape(-1), threads, features=features, actions=actions)
+        return envpool_control(self.env_id, seeds.reshape(-1), threads, features=features, actions=actions)
 
-    def pictures(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
+    def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
         """None: EnvPool draws none of these in its steps."""
 
     def _variants(self, seed: int, member: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        return variants(seed, member, self.tasks, features=self.frame[0], actions=self.actions)
+        return variants(seed, member, self.tasks, features=self.observation_space.shape[0], actions=self.action_space.n)
 
 
 @dataclass(frozen=True)
@@ -110,9 +106,9 @@ class CartPole(Control):
     (radians) and angular velocity; actions push left or right: 48 tasks.
     """
 
-    problem: ClassVar[str] = "CartPole-v1"
-    frame: ClassVar[tuple[int, ...]] = (4,)
-    actions: ClassVar[int] = 2
+    env_id: ClassVar[str] = "CartPole-v1"
+    observation_space: ClassVar[Box] = Box((4,))
+    action_space: ClassVar[Discrete] = Discrete(2)
     random_score: ClassVar[float] = 22.18
     """of 128,871 episodes, in 3,000 steps; standard error 0.03"""
 
@@ -128,9 +124,9 @@ class Acrobot(Control):
     frames: int = 100_000
     """steps of each visit, of each member; the default is our choice"""
 
-    problem: ClassVar[str] = "Acrobot-v1"
-    frame: ClassVar[tuple[int, ...]] = (6,)
-    actions: ClassVar[int] = 3
+    env_id: ClassVar[str] = "Acrobot-v1"
+    observation_space: ClassVar[Box] = Box((6,))
+    action_space: ClassVar[Discrete] = Discrete(3)
     random_score: ClassVar[float] = -498.92
     """of 19,212 episodes, in 10,000 steps; standard error 0.08"""
 
@@ -147,9 +143,9 @@ class LunarLander(Control):
     frames: int = 200_000
     """steps of each visit, of each member; the default is our choice"""
 
-    problem: ClassVar[str] = "LunarLander-v3"
-    frame: ClassVar[tuple[int, ...]] = (8,)
-    actions: ClassVar[int] = 4
+    env_id: ClassVar[str] = "LunarLander-v3"
+    observation_space: ClassVar[Box] = Box((8,))
+    action_space: ClassVar[Discrete] = Discrete(4)
     random_score: ClassVar[float] = -182.1
     """of 31,621 episodes, in 3,000 steps; standard error 0.6"""
 
@@ -162,9 +158,9 @@ class Catch(Control):
     caught (+1) or not (-1) (Osband et al. 2020, arXiv 1908.03568). Observations are the 50 pixels, 0 or 1.
     """
 
-    problem: ClassVar[str] = "Catch-v0"
-    frame: ClassVar[tuple[int, ...]] = (50,)
-    actions: ClassVar[int] = 3
+    env_id: ClassVar[str] = "Catch-v0"
+    observation_space: ClassVar[Box] = Box((50,))
+    action_space: ClassVar[Discrete] = Discrete(3)
     random_score: ClassVar[float] = -0.6
     """exactly: the ball lands in each of the five columns equally often, wherever the paddle is"""
 

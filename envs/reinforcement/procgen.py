@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from envs.reinforcement.base import Dtype, Heads
-from envs.reinforcement.pool import Pool, envpool_procgen
+from envs.reinforcement.base import Heads
+from envs.reinforcement.envpool import envpool_procgen
+from envs.reinforcement.pool import Pool
+from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import Interval, UsageError, check, nearest
 
@@ -44,8 +46,9 @@ class Procgen:
     heads: Heads = "shared"
     """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
 
-    frame: ClassVar[tuple[int, ...]] = (3, 64, 64)
-    dtype: ClassVar[Dtype] = "uint8"
+    observation_space: ClassVar[Box] = Box((3, 64, 64), "uint8")
+    action_space: ClassVar[Discrete] = Discrete(15)
+    """nine directions, and six buttons of which a game uses some"""
     stack: ClassVar[int] = 1
     frame_skip: ClassVar[int] = 1
     supervision: ClassVar[str] = "rewards"
@@ -68,12 +71,7 @@ class Procgen:
     @property
     def inputs(self) -> tuple[int, ...]:
         """Shape of one observation: (channels, height, width), uint8."""
-        return self.frame
-
-    @property
-    def outputs(self) -> int:
-        """Number of actions: nine directions, and six buttons of which a game uses some."""
-        return 15
+        return self.observation_space.shape
 
     @property
     def life_loss(self) -> bool:
@@ -89,17 +87,23 @@ class Procgen:
         return hashlib.sha256(json.dumps(["Procgen", asdict(self), seed, members], sort_keys=True).encode()).hexdigest()[:16]
 
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
-        """Emulators of the visit's levels, one for each of `seeds`, (members, environments) integers; member-major, so those of a member
-        are neighbours. The run's own `seed` plays no part: a level is the same for all.
+        """Simulators of the visit's levels, one for each of `seeds`, (members, environments) integers, in member-major order. The run's
+        `seed` is not used: a level is the same for all.
         """
         return self._pool(visit, seeds, threads, colour=False)
 
-    def pictures(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
-        """The same emulators as `pool`'s, and the same observations with their channels last: (N, 64, 64, 3) uint8."""
+    def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+        """The simulators of `pool`, with channels last: (N, 64, 64, 3) uint8."""
         return self._pool(visit, seeds, threads, colour=True)
 
     def _pool(self, visit: Visit, seeds: np.ndarray, threads: int, colour: bool) -> Pool:
         assert seeds.ndim == 2, seeds.shape
-        first = self.names.index(visit.task) * self.levels_per_task
-        rules = {"distribution": self.distribution, "first": first, "levels": self.levels_per_task, "colour": colour}
-        return envpool_procgen(self.game, seeds.reshape(-1), threads, **rules)
+        return envpool_procgen(
+            self.game,
+            seeds.reshape(-1),
+            threads,
+            distribution=self.distribution,
+            first_level=self.names.index(visit.task) * self.levels_per_task,
+            num_levels=self.levels_per_task,
+            colour=colour,
+        )

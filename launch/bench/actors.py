@@ -19,6 +19,7 @@ from agents.impala import IMPALA
 from agents.loops.rollout import RolloutLoop
 from envs.reinforcement.atari import Atari
 from envs.reinforcement.pool import Step
+from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from launch.ray_cluster import connect
 from launch.run.runner import prepare
@@ -40,14 +41,13 @@ class Stub:
     seconds: float = 0.005
     supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
-    frame: ClassVar[tuple[int, ...]] = (84, 84)
-    dtype: ClassVar[str] = "uint8"
+    observation_space: ClassVar[Box] = Box((84, 84), "uint8")
+    action_space: ClassVar[Discrete] = Discrete(4)
     stack: ClassVar[int] = 4
     frame_skip: ClassVar[int] = 4
     names: ClassVar[tuple[str, ...]] = ("Stub",)
     heads: ClassVar[str] = "shared"
     inputs: ClassVar[tuple[int, ...]] = (4, 84, 84)
-    outputs: ClassVar[int] = 4
     life_loss: ClassVar[bool] = False
 
     def visits(self) -> tuple[Visit, ...]:

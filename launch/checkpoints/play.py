@@ -65,7 +65,7 @@ def play(run: Path, member: int, task: str | None, episodes: int, number: int | 
         seeds = seeds_for(seed, member, episodes)
         names = [f"{visit.task}-{place.name}-member{member}-episode{episode}" for episode in range(episodes)]
         films = [Film(run / "videos", name) for name in names] if video else []
-        pictures = benchmark.pictures(visit, seeds, THREADS, experiment.seed) if video else None
+        pictures = benchmark.render_pool(visit, seeds, THREADS, experiment.seed) if video else None
         if video and pictures is None:
             raise UsageError(f"{type(benchmark).__name__} has no pictures to film; without --video it can be played")
         actor = Actor(benchmark.pool(visit, seeds, THREADS, experiment.seed), member + 1, benchmark.stack, "cpu")
@@ -144,7 +144,7 @@ class Policy:
             raise UsageError("the checkpoint's network is not the one that this code builds: other code wrote it")
         self.params, self.episodes = params, episodes
         self._act = lift(lambda *given: agent.act(network, *given), in_dims=(0, 0, 0, None))
-        self._chance, self._purpose, self._draws = Chance(seed, 1, "cpu"), f"play {name}", agent.draws(benchmark.outputs)
+        self._chance, self._purpose, self._draws = Chance(seed, 1, "cpu"), f"play {name}", agent.draws(benchmark.action_space.n)
         self._shared = {"epsilon": torch.tensor(agent.evaluation_epsilon), "task": torch.tensor(benchmark.names.index(task))}
 
     @torch.no_grad()

@@ -175,12 +175,14 @@ def checkpoint_size(experiment: Experiment) -> int:
     games, agent = experiment.benchmark, experiment.agent
     network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.ends(games))
     learner = Learner(network, agent.loss, optimizer, experiment.chain, experiment.members, experiment.seed, "cpu", False)
-    example = math.prod(games.inputs) * (1 if getattr(games, "dtype", "") == "uint8" else 4)
+    pixels = games.supervision == "rewards" and games.observation_space.dtype == "uint8"
+    example = math.prod(games.inputs) * (1 if pixels else 4)
     size = _bytes([*learner.tensors().values(), *Diagnostics(learner, experiment).tensors().values()])
     size += experiment.members * example * (HELD + getattr(agent, "batch", HELD))  # the batches that both keep
     if hasattr(agent, "replay"):
         shape = experiment.members, agent.environments
-        row = Replay(*shape, 0, games.frame, games.dtype, games.stack, False, "cpu")  # the smallest there is
+        space = games.observation_space
+        row = Replay(*shape, 0, space.shape, space.dtype, games.stack, False, "cpu")  # the smallest there is
         row.written = 1
         longest = max if agent.replay_at_switch == "clear" else sum
         steps = longest(visit.budget // games.frame_skip for visit in games.visits())

@@ -39,7 +39,7 @@ def emulate(environments: int, said: dict[str, Any]) -> None:
     pool.reset()
     while True:
         for _ in range(100):
-            pool.send(generator.integers(pool.actions, size=environments))
+            pool.send(generator.integers(pool.action_space.n, size=environments))
             pool.recv()
         done += 100 * environments
         report(done)

@@ -73,10 +73,10 @@ def test_what_is_learned_from_is_clipped_or_raw(kind: str, learned: list[float])
     nothing, rewards = np.zeros(4, bool), np.array([7, -3, 0.5, 0], np.float32)
     step: Any = SimpleNamespace(
         rewards=rewards,
-        clipped=rewards.clip(-1, 1),
+        clipped_rewards=rewards.clip(-1, 1),
         terminated=np.array([True, False, False, False]),
         truncated=np.array([False, True, False, False]),
-        lost_life=nothing,
+        life_lost=nothing,
         first=np.array([False, False, False, True]),
     )
     found, ends, real = Loop.outcome(loop, step, EVERYWHERE)  # type: ignore[arg-type]

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from envs.reinforcement.ale import ale_name
 from envs.reinforcement.atari import ABBAS_5, ALE_10, ATARI_26, ATARI_57, CARMACK_8, CORA_6, SCORES, Atari
-from envs.reinforcement.pool import Pool, Step, ale_name
+from envs.reinforcement.pool import Pool, Step
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import UsageError
 
@@ -118,8 +119,8 @@ def test_scores():
 @pytest.mark.parametrize("backend", ["envpool", "ale"])
 def test_heads(backend):
     assert Atari(games=ABBAS_5, backend=backend).inputs == (4, 84, 84)
-    assert Atari(games=ABBAS_5, backend=backend).outputs == 18
-    assert Atari(full_actions=False, backend=backend).outputs == 4
+    assert Atari(games=ABBAS_5, backend=backend).action_space.n == 18
+    assert Atari(full_actions=False, backend=backend).action_space.n == 4
 
 
 def test_fingerprints():
@@ -157,7 +158,7 @@ def test_a_pool_is_member_major_and_follows_the_fields(backend):
 
     def frames(seeds: list[list[int]]) -> np.ndarray:
         pool = games.pool(games.visits()[1], np.array(seeds), 2, seed=0)
-        assert pool.actions == 18
+        assert pool.action_space.n == 18
         pool.reset()
         for _ in range(100):
             pool.send(np.full(pool.num_envs, 2))

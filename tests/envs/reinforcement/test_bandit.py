@@ -23,7 +23,7 @@ SMALL = {
 def test_one_action_is_right_for_an_image_whatever_was_done_before() -> None:
     benchmark = Bandit(images=30, tasks=2, length=5)
     images, visit = datasets.load("digits", 30)[0], benchmark.visits()[1]
-    right = [benchmark.right(9, member, 1) for member in range(2) for _ in range(2)]
+    right = [benchmark.correct_actions(9, member, 1) for member in range(2) for _ in range(2)]
     trajectories = []
     for always in (0, 7):
         pool = benchmark.pool(visit, SEEDS, 1, 9)
@@ -61,9 +61,9 @@ def test_what_is_right_is_each_members_and_each_tasks_own() -> None:
     random, permuted = Bandit(), Bandit(labels="permuted")
     true = datasets.load("digits", 1200)[1]
     for other in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
-        assert 0.05 < (random.right(0, 0, 0) == random.right(*other)).mean() < 0.15
-        assert not np.array_equal(permuted.right(0, 0, 0), permuted.right(*other))
-    assert len({*zip(true.tolist(), permuted.right(0, 0, 0).tolist(), strict=True)}) == 10
+        assert 0.05 < (random.correct_actions(0, 0, 0) == random.correct_actions(*other)).mean() < 0.15
+        assert not np.array_equal(permuted.correct_actions(0, 0, 0), permuted.correct_actions(*other))
+    assert len({*zip(true.tolist(), permuted.correct_actions(0, 0, 0).tolist(), strict=True)}) == 10
     prints = [random.fingerprint(0, 2), random.fingerprint(1, 2), random.fingerprint(0, 3), permuted.fingerprint(0, 2)]
     assert len({*prints, Bandit(images=1199).fingerprint(0, 2), Bandit(tasks=4).fingerprint(0, 2)}) == 6
     assert prints[0] == Bandit().fingerprint(0, 2)

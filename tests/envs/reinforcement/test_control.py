@@ -5,7 +5,9 @@ import pytest
 
 from envs.reinforcement import control
 from envs.reinforcement.control import Acrobot, CartPole, Catch, LunarLander, variants
-from envs.reinforcement.pool import Step, envpool_control
+from envs.reinforcement.envpool import envpool_control
+from envs.reinforcement.pool import Step
+from envs.reinforcement.spaces import Box
 from envs.sequences import sequence
 from plasticity_rl.checks import UsageError
 
@@ -55,11 +57,11 @@ def test_cartpole_has_48_tasks():
 
 @each_problem
 def test_tasks_differ_and_depend_on_seed_member_and_position_alone(problem):
-    sizes = {"features": problem.frame[0], "actions": problem.actions}
+    sizes = {"features": problem.observation_space.shape[0], "actions": problem.action_space.n}
     every = variants(0, 0, 48, **sizes)
     assert len(set(every)) == 48
     for features, actions in every:
-        assert sorted(features) == list(range(problem.frame[0])) and sorted(actions) == list(range(problem.actions))
+        assert sorted(features) == list(range(sizes["features"])) and sorted(actions) == list(range(problem.action_space.n))
     assert variants(0, 0, 5, **sizes) == every[:5]
     assert len({tuple(variants(seed, member, 5, **sizes)) for seed in range(4) for member in range(4)}) == 16
 
@@ -75,11 +77,11 @@ def test_a_task_is_the_same_environment_underneath(problem):
     tasks, seeds = problem(tasks=3), np.array([[3, 5], [9, 14]])
     ends = 0
     for visit in tasks.visits():
-        own = [variants(7, member, 3, problem.frame[0], problem.actions)[visit.index] for member in (0, 0, 1, 1)]
-        renamed, plain = tasks.pool(visit, seeds, 2, seed=7), envpool_control(problem.problem, seeds.reshape(-1), 1)
-        assert (renamed.num_envs, renamed.actions, renamed.observation_shape) == (4, tasks.outputs, tasks.inputs)
+        own = [variants(7, member, 3, problem.observation_space.shape[0], problem.action_space.n)[visit.index] for member in (0, 0, 1, 1)]
+        renamed, plain = tasks.pool(visit, seeds, 2, seed=7), envpool_control(problem.env_id, seeds.reshape(-1), 1)
+        assert (renamed.num_envs, renamed.action_space, renamed.observation_space) == (4, tasks.action_space, Box(tasks.inputs))
         step, original = renamed.reset(), plain.reset()
-        for chosen in np.random.default_rng(0).integers(tasks.outputs, size=(170, 4)):
+        for chosen in np.random.default_rng(0).integers(tasks.action_space.n, size=(170, 4)):
             for env, (features, _) in enumerate(own):
                 np.testing.assert_array_equal(step.observations[env], [original.observations[env, feature] for feature in features])
             for name in Step._fields[1:]:
@@ -115,10 +117,10 @@ def test_fingerprints(problem):
     [(CartPole, 600, 0.5), (Acrobot, 1010, 2.0), (LunarLander, 500, 11.0), (Catch, 300, 0.03)],
 )
 def test_the_random_score(problem, steps, error):
-    pool = envpool_control(problem.problem, np.arange(200), 2)
+    pool = envpool_control(problem.env_id, np.arange(200), 2)
     random, returns, running = np.random.default_rng(1), [], pool.reset().rewards
     for _ in range(steps):
-        pool.send(random.integers(problem.actions, size=200))
+        pool.send(random.integers(problem.action_space.n, size=200))
         step = pool.recv()
         running = running + step.rewards
         ended = step.terminated | step.truncated

@@ -7,14 +7,15 @@ import pytest
 
 from envs.reinforcement.atari import Atari
 from envs.reinforcement.bandit import Bandit
-from envs.reinforcement.base import Dtype, Games, Heads
+from envs.reinforcement.base import Heads, ReinforcementBenchmark
 from envs.reinforcement.control import Acrobot, CartPole, Catch, LunarLander
 from envs.reinforcement.pool import Pool, Step
 from envs.reinforcement.procgen import Procgen
+from envs.reinforcement.spaces import Dtype
 from launch.config import parse
 from plasticity_rl.checks import UsageError
 
-BENCHMARKS: dict[str, Games] = {
+BENCHMARKS: dict[str, ReinforcementBenchmark] = {
     "atari": Atari(games=("Breakout", "Freeway"), frames=400, cycles=2, episode_frames=800),
     "atari of ale-py": Atari(games=("Breakout", "Freeway"), frames=400, cycles=2, episode_frames=800, backend="ale"),
     "atari in modes": Atari(games=("Breakout", "Freeway"), modes=(0, 4), difficulties=(1,), heads="per-task", episode_frames=800),
@@ -30,11 +31,11 @@ SEEDS = np.array([[3], [5]])
 
 
 @pytest.fixture(params=BENCHMARKS)
-def benchmark(request) -> Games:
+def benchmark(request) -> ReinforcementBenchmark:
     return BENCHMARKS[request.param]
 
 
-def made(make: typing.Callable[..., Pool | None], benchmark: Games) -> Pool | None:
+def made(make: typing.Callable[..., Pool | None], benchmark: ReinforcementBenchmark) -> Pool | None:
     """A pool of the second task, where the system has what it needs."""
     try:
         return make(benchmark.visits()[1], SEEDS, 1, 7)
@@ -53,10 +54,11 @@ def play(pool: Pool, actions: np.ndarray) -> Step:
 
 
 def test_what_is_read_is_there(benchmark):
+    frame = benchmark.observation_space.shape
     assert benchmark.supervision == "rewards" and benchmark.unit == "frames"
-    assert benchmark.dtype in typing.get_args(Dtype) and benchmark.heads in typing.get_args(Heads)
-    assert benchmark.inputs == (benchmark.frame if benchmark.stack == 1 else (benchmark.stack, *benchmark.frame))
-    assert benchmark.outputs >= 2 and benchmark.frame_skip >= 1 and benchmark.life_loss is False
+    assert benchmark.observation_space.dtype in typing.get_args(Dtype) and benchmark.heads in typing.get_args(Heads)
+    assert benchmark.inputs == (frame if benchmark.stack == 1 else (benchmark.stack, *frame))
+    assert benchmark.action_space.n >= 2 and benchmark.frame_skip >= 1 and benchmark.life_loss is False
 
 
 def test_names_are_the_tasks_in_order(benchmark):
@@ -69,24 +71,26 @@ def test_names_are_the_tasks_in_order(benchmark):
 
 def test_pools_answer_as_announced(benchmark):
     pool = made(benchmark.pool, benchmark)
-    assert pool is not None and (pool.num_envs, pool.actions, pool.observation_shape) == (2, benchmark.outputs, benchmark.frame)
-    assert pool.reset().observations.dtype == benchmark.dtype
+    assert pool is not None and pool.num_envs == 2
+    assert (pool.action_space, pool.observation_space) == (benchmark.action_space, benchmark.observation_space)
+    observations, space = pool.reset().observations, benchmark.observation_space
+    assert (observations.shape, observations.dtype) == ((2, *space.shape), space.dtype)
 
 
-def test_pictures_go_through_the_same_trajectory(benchmark):
-    pictures = made(benchmark.pictures, benchmark)
-    if pictures is None:
+def test_rendered_pools_go_through_the_same_trajectory(benchmark):
+    rendered = made(benchmark.render_pool, benchmark)
+    if rendered is None:
         assert isinstance(benchmark, CartPole | Acrobot | LunarLander | Catch | Bandit)
         return
     pool = made(benchmark.pool, benchmark)
-    assert pool is not None and pictures.actions == pool.actions
-    actions = np.random.default_rng(0).integers(pool.actions, size=(330, 2))
-    seen, steps = play(pictures, actions), play(pool, actions)
+    assert pool is not None and rendered.action_space == pool.action_space
+    actions = np.random.default_rng(0).integers(benchmark.action_space.n, size=(330, 2))
+    seen, steps = play(rendered, actions), play(pool, actions)
     for name in Step._fields[1:]:
         np.testing.assert_array_equal(getattr(seen, name), getattr(steps, name), err_msg=name)
     assert (steps.terminated | steps.truncated).sum() >= 2
     assert seen.observations.dtype == np.uint8 and seen.observations.shape[-1] == 3 and seen.observations.ndim == 5
-    if benchmark.frame[0] == 3:  # what the agent sees is a picture already
+    if benchmark.observation_space.shape[0] == 3:  # what the agent sees is a picture already
         np.testing.assert_array_equal(np.moveaxis(seen.observations, -1, 2), steps.observations)
 
 
@@ -95,6 +99,6 @@ def test_pictures_go_through_the_same_trajectory(benchmark):
 )
 def test_every_word_makes_an_experiment_of_games(word):
     experiment = parse.experiment({"benchmark": word})
-    benchmark: Games = experiment.benchmark
+    benchmark: ReinforcementBenchmark = experiment.benchmark
     assert benchmark.supervision == "rewards" and type(experiment).from_json(experiment.to_json()) == experiment
     assert experiment.agent.environments > 1 and experiment.checkpoint_every * benchmark.frame_skip <= benchmark.visits()[0].budget * 3

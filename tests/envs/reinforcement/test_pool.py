@@ -8,7 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from envs.reinforcement.pool import Answer, Pool, Step, _in_order, ale_atari, ale_choices, ale_name, envpool_atari, envpool_control
+from envs.reinforcement.ale import ale_atari, ale_name, game_choices
+from envs.reinforcement.atari_rules import AtariRules
+from envs.reinforcement.envpool import envpool_atari, envpool_control
+from envs.reinforcement.pool import Pool, RawStep, Step, in_environment_order
+from envs.reinforcement.spaces import Box, Discrete, Space
 from plasticity_rl.checks import UsageError
 
 RULES = {"sticky": 0.25, "full_actions": True, "noops": 30, "episode_frames": 108_000}
@@ -18,7 +22,7 @@ FIRE = 1
 @pytest.fixture(params=[envpool_atari, ale_atari])
 def atari(request):
     """A function that makes a pool: of each backend in turn."""
-    return lambda game, seeds, threads=1, **rules: request.param(game, seeds, threads, **RULES | rules)
+    return lambda game, seeds, threads=1, **rules: request.param(game, seeds, threads, AtariRules(**RULES | rules))
 
 
 @pytest.fixture
@@ -49,13 +53,13 @@ def assert_same(one: Step, other: Step) -> None:
 
 def test_shapes_and_types(atari):
     pool = atari("Breakout", [3, 5, 9])
-    assert (pool.num_envs, pool.actions, pool.observation_shape) == (3, 18, (84, 84))
+    assert (pool.num_envs, pool.action_space, pool.observation_space) == (3, Discrete(18), Box((84, 84), "uint8"))
     opening = pool.reset()
     assert opening.first.all() and not opening.rewards.any()
     pool.send(np.zeros(3, dtype=np.int64))
     for step in (opening, pool.recv()):
         assert step.observations.shape == (3, 84, 84) and step.observations.dtype == np.uint8
-        assert step.rewards.shape == (3,) and step.rewards.dtype == step.clipped.dtype == np.float32
+        assert step.rewards.shape == (3,) and step.rewards.dtype == step.clipped_rewards.dtype == np.float32
         for flags in step[2:]:
             assert flags.shape == (3,) and flags.dtype == bool
     assert not step.first.any()
@@ -69,7 +73,7 @@ def test_the_step_after_an_end_is_no_transition(atari):
     assert np.flatnonzero(steps.first.any(axis=1)).tolist() == [0, 11, 22]
     for dummy in (11, 22):
         assert steps.first[dummy].all() and not steps.rewards[dummy].any()
-        assert not (steps.terminated | steps.truncated | steps.lost_life)[dummy].any()
+        assert not (steps.terminated | steps.truncated | steps.life_lost)[dummy].any()
 
     actions[10] = (actions[10] + 1) % 18  # the action that leads to row 11
     assert_same(play(atari("Breakout", [3, 5], **rules), actions), steps)
@@ -81,20 +85,20 @@ def test_a_lost_life_ends_nothing(atari):
     steps = play(atari("Breakout", [3, 5, 9, 14]), np.full((200, 4), FIRE))
     for env in range(4):
         (over,) = np.flatnonzero(steps.terminated[:, env])[:1]
-        assert steps.lost_life[:over, env].sum() == 4  # of five lives; the fifth is the end
+        assert steps.life_lost[:over, env].sum() == 4  # of five lives; the fifth is the end
         assert not steps.first[1 : over + 1, env].any() and steps.first[over + 1, env]
-    assert not (steps.lost_life & (steps.terminated | steps.first)).any()
+    assert not (steps.life_lost & (steps.terminated | steps.first)).any()
 
 
 def test_rewards_are_raw(atari):
     steps = play(atari("SpaceInvaders", [3, 5]), at_random(250, 2))
     paid = set(steps.rewards[steps.rewards != 0])
     assert paid and paid <= {5, 10, 15, 20, 25, 30, 200}
-    assert set(steps.clipped[steps.rewards != 0]) == {1}
+    assert set(steps.clipped_rewards[steps.rewards != 0]) == {1}
 
 
 def test_resets_press_no_fire(atari):
-    assert not play(atari("Breakout", [3, 5]), np.zeros((60, 2), dtype=int)).lost_life.any()  # the ball waits for FIRE
+    assert not play(atari("Breakout", [3, 5]), np.zeros((60, 2), dtype=int)).life_lost.any()  # the ball waits for FIRE
 
 
 def test_no_ops(atari):
@@ -123,38 +127,40 @@ def test_a_game_that_is_over_at_the_limit_has_terminated(atari):
 class Scripted:
     """A backend of one environment that answers from a list of (terminated, truncated, lives)."""
 
-    num_envs, actions, observation_shape = 1, 2, (1,)
+    num_envs, observation_space, autoreset = 1, Box((1,)), "NextStep"
+    action_space: Space = Discrete(2)
 
     def __init__(self, script: list[tuple[bool, bool, int]]) -> None:
         self.script = iter(script)
         self.received = []
 
-    def reset(self) -> Answer:
+    def reset(self) -> RawStep:
         return self.recv()
 
     def send(self, actions: np.ndarray) -> None:
         self.received.append(actions)
 
-    def recv(self) -> Answer:
+    def recv(self) -> RawStep:
         terminated, truncated, lives = next(self.script)
-        return Answer(np.zeros((1, 1)), np.zeros(1, np.float32), np.array([terminated]), np.array([truncated]), np.array([lives]))
+        ends = np.array([terminated]), np.array([truncated])
+        return RawStep(np.zeros((1, 1), np.float32), np.zeros(1, np.float32), *ends, np.array([lives]))
 
 
 def test_lives_ends_and_masks_exclude_one_another():
     script = [
         ((False, False, 3), "first"),
         ((False, False, 4), ""),  # an extra life
-        ((False, False, 3), "lost_life"),
+        ((False, False, 3), "life_lost"),
         ((False, False, 3), ""),
         ((True, True, 2), "terminated"),  # over at the limit, with the last life
         ((False, False, 1), "first"),  # a new game, with fewer lives than the old one had
         ((False, True, 0), "truncated"),
         ((False, False, 3), "first"),
-        ((False, False, 0), "lost_life"),  # no life left, but the game goes on
+        ((False, False, 0), "life_lost"),  # no life left, but the game goes on
     ]
     steps = play(Pool(Scripted([answer for answer, _ in script])), np.zeros((len(script) - 1, 1), dtype=int))
     for row, (_, expected) in enumerate(script):
-        held = [name for name in ("terminated", "truncated", "lost_life", "first") if getattr(steps, name)[row, 0]]
+        held = [name for name in ("terminated", "truncated", "life_lost", "first") if getattr(steps, name)[row, 0]]
         assert held == [expected] * bool(expected), row
 
 
@@ -181,7 +187,7 @@ def test_environments_with_neighbouring_seeds_differ(atari):
 
 def test_answers_come_in_environment_order():
     values = np.array([10, 11, 12])
-    for ordered in _in_order(Answer(values, values, values, values, values), np.array([2, 0, 1])):
+    for ordered in in_environment_order(RawStep(values, values, values, values, values), np.array([2, 0, 1])):
         assert ordered.tolist() == [11, 12, 10]
 
 
@@ -214,20 +220,20 @@ def test_backends_play_the_same_game(sticky):
     """With these seeds ale-py also starts with one no-op. Then everything agrees until the first episode ends, and so do the resets."""
     seeds, actions = [100, 101, 102, 109, 111, 113], at_random(332, 6)
     rules = RULES | {"sticky": sticky, "noops": 1, "episode_frames": 4 * 330}
-    one, other = (play(make("Qbert", seeds, 2, **rules), actions) for make in (envpool_atari, ale_atari))
+    one, other = (play(make("Qbert", seeds, 2, AtariRules(**rules)), actions) for make in (envpool_atari, ale_atari))
     for env in range(6):
         (end,) = np.flatnonzero((one.terminated | one.truncated)[:, env])[:1]
         np.testing.assert_array_equal(one.observations[:end, env], other.observations[:end, env])
-        for name in ("rewards", "terminated", "truncated", "lost_life", "first"):
+        for name in ("rewards", "terminated", "truncated", "life_lost", "first"):
             np.testing.assert_array_equal(getattr(one, name)[: end + 2, env], getattr(other, name)[: end + 2, env], err_msg=name)
-    for seen in (one.rewards, one.terminated, one.truncated, one.lost_life):
+    for seen in (one.rewards, one.terminated, one.truncated, one.life_lost):
         assert seen.any()
 
 
 @pytest.mark.parametrize(("game", "minimal"), [("Pong", 6), ("Breakout", 4), ("Skiing", 3)])
 def test_action_sets(atari, game, minimal):
-    assert atari(game, [3]).actions == 18
-    assert atari(game, [3], full_actions=False).actions == minimal
+    assert atari(game, [3]).action_space == Discrete(18)
+    assert atari(game, [3], full_actions=False).action_space == Discrete(minimal)
 
 
 def test_skiing_takes_all_actions_though_it_knows_no_fire(atari):
@@ -263,7 +269,7 @@ def test_modes_and_difficulties(game, switches):
     rules = {"episode_frames": 200, "sticky": 0.0, "noops": 1}
 
     def seen(**switches: int) -> Step:
-        return play(envpool_atari(game, [3], 1, **RULES | rules | switches), np.full((101, 1), 2))
+        return play(envpool_atari(game, [3], 1, AtariRules(**RULES | rules | switches)), np.full((101, 1), 2))
 
     default, other = seen(), seen(**switches)
     assert_same(seen(mode=0, difficulty=0), default)
@@ -273,8 +279,8 @@ def test_modes_and_difficulties(game, switches):
 
 
 def test_choices_of_a_game():
-    assert ale_choices("Freeway") == {"mode": tuple(range(8)), "difficulty": (0, 1)}
-    assert ale_choices("MsPacman") == {"mode": (0, 1, 2, 3), "difficulty": (0,)}
+    assert game_choices("Freeway") == {"mode": tuple(range(8)), "difficulty": (0, 1)}
+    assert game_choices("MsPacman") == {"mode": (0, 1, 2, 3), "difficulty": (0,)}
 
 
 # Control
@@ -282,10 +288,10 @@ def test_choices_of_a_game():
 
 def test_cartpole():
     pool = envpool_control("CartPole-v1", [3, 5, 9], 2)
-    assert (pool.num_envs, pool.actions, pool.observation_shape) == (3, 2, (4,))
+    assert (pool.num_envs, pool.action_space, pool.observation_space) == (3, Discrete(2), Box((4,)))
     pushed = play(pool, np.zeros((60, 3), dtype=int))
     assert pushed.observations.dtype == pushed.rewards.dtype == np.float32
-    assert pushed.terminated.any() and not (pushed.truncated | pushed.lost_life).any()
+    assert pushed.terminated.any() and not (pushed.truncated | pushed.life_lost).any()
     np.testing.assert_array_equal(pushed.first[1:], pushed.terminated[:-1])
     np.testing.assert_array_equal(pushed.rewards, ~pushed.first)
 
@@ -307,7 +313,7 @@ def test_control_problems_move_as_gymnasiums(name):
 
     pool, theirs = envpool_control(name, [3, 5, 9], 1), gymnasium.make(name).unwrapped
     theirs.reset(seed=0)
-    steps = play(pool, actions := at_random(60, 3, pool.actions))
+    steps = play(pool, actions := at_random(60, 3, pool.action_space.n))
     ends = 0
     for row, env in np.ndindex(60, 3):
         before = steps.observations[row, env].astype(float)
@@ -359,7 +365,7 @@ def test_lunar_lander_can_be_landed():
 
 def test_catch_can_be_played():
     pool = envpool_control("Catch-v0", np.arange(20), 1)
-    assert (pool.actions, pool.observation_shape) == (3, (50,))
+    assert (pool.action_space, pool.observation_space) == (Discrete(3), Box((50,)))
     step = pool.reset()
     for number in range(1, 31):
         board = step.observations.reshape(20, 10, 5)
@@ -373,10 +379,10 @@ def test_catch_can_be_played():
 @pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1", "LunarLander-v3", "Catch-v0"])
 def test_the_step_after_a_control_problems_end_is_no_transition(name):
     pool = envpool_control(name, [3, 5], 1)
-    actions = at_random(520, 2, pool.actions)
+    actions = at_random(520, 2, pool.action_space.n)
     steps = play(pool, actions)
     assert steps.first[1:].any() and not steps.rewards[steps.first].any()
-    changed = np.where(steps.first[1:], (actions + 1) % pool.actions, actions)
+    changed = np.where(steps.first[1:], (actions + 1) % pool.action_space.n, actions)
     assert_same(play(envpool_control(name, [3, 5], 1), changed), steps)
 
 
@@ -451,9 +457,9 @@ def test_close_ends_the_threads(atari):
         ({"sticky": 1.5}, r"sticky must lie in \[0, 1\]"),
         ({"sticky": -0.1}, r"sticky must lie in \[0, 1\]"),
         ({"sticky": float("nan")}, r"sticky must lie in \[0, 1\]"),
-        ({"episode_frames": 0}, "episode_frames must be a multiple of 4"),
-        ({"episode_frames": 30}, "episode_frames must be a multiple of 4"),
-        ({"episode_frames": -4}, "episode_frames must be a multiple of 4"),
+        ({"episode_frames": 0}, "episode_frames must be a positive multiple of 4"),
+        ({"episode_frames": 30}, "episode_frames must be a positive multiple of 4"),
+        ({"episode_frames": -4}, "episode_frames must be a positive multiple of 4"),
         ({"seeds": []}, "seeds must be a list of integers"),
         ({"seeds": [[1, 2]]}, "seeds must be a list of integers"),
         ({"seeds": 7}, "seeds must be a list of integers"),

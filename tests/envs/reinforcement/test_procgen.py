@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from envs.reinforcement.pool import Pool, Step, envpool_procgen
+from envs.reinforcement.envpool import envpool_procgen
+from envs.reinforcement.pool import Pool, Step
 from envs.reinforcement.procgen import GAMES, Procgen
+from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import sequence
 from plasticity_rl.checks import UsageError
 
@@ -15,7 +17,7 @@ from plasticity_rl.checks import UsageError
 @pytest.fixture
 def qt():
     try:
-        envpool_procgen("Coinrun", [1], 1, distribution="easy", first=0, levels=1).close()
+        envpool_procgen("Coinrun", [1], 1, distribution="easy", first_level=0, num_levels=1).close()
     except UsageError as error:
         pytest.skip(str(error))
 
@@ -95,7 +97,8 @@ class TestPools:
     def test_shapes_and_types(self):
         levels = Procgen(levels=2)
         pool = levels.pool(levels.visits()[0], np.array([[1, 2], [3, 4]]), 2, seed=0)
-        assert (pool.num_envs, pool.actions, pool.observation_shape) == (4, levels.outputs, levels.inputs) == (4, 15, (3, 64, 64))
+        assert (pool.num_envs, pool.action_space, pool.observation_space) == (4, levels.action_space, levels.observation_space)
+        assert (levels.action_space, levels.observation_space) == (Discrete(15), Box((3, 64, 64), "uint8")) and levels.inputs == (3, 64, 64)
         opening = pool.reset()
         assert opening.observations.shape == (4, 3, 64, 64) and opening.observations.dtype == np.uint8
         assert opening.first.all() and opening.rewards.dtype == np.float32
@@ -118,22 +121,21 @@ class TestPools:
             assert {single[opening.tobytes()] for opening in openings} == expected
 
     def test_distributions_differ(self):
-        easy, hard = (
-            envpool_procgen("Maze", [1], 1, distribution=distribution, first=0, levels=1).reset() for distribution in ("easy", "hard")
-        )
+        rules = {"first_level": 0, "num_levels": 1}
+        easy, hard = (envpool_procgen("Maze", [1], 1, distribution=each, **rules).reset() for each in ("easy", "hard"))
         assert not np.array_equal(easy.observations, hard.observations)
 
     def test_the_step_after_an_end_is_no_transition(self):
-        rules = {"distribution": "easy", "first": 0, "levels": 3}
+        rules = {"distribution": "easy", "first_level": 0, "num_levels": 3}
         actions = at_random(300, 4)
         steps = play(envpool_procgen("Coinrun", [1, 2, 3, 4], 1, **rules), actions)
-        assert steps.terminated.sum() >= 2 and not steps.lost_life.any() and not steps.rewards[steps.first].any()
+        assert steps.terminated.sum() >= 2 and not steps.life_lost.any() and not steps.rewards[steps.first].any()
         changed = np.where(steps.first[1:], (actions + 1) % 15, actions)
         for values, others in zip(steps, play(envpool_procgen("Coinrun", [1, 2, 3, 4], 3, **rules), changed), strict=True):
             np.testing.assert_array_equal(values, others)
 
     def test_the_step_limit_truncates(self):
         """A Maze lasts 500 steps; action 4 stands still."""
-        steps = play(envpool_procgen("Maze", [1, 2], 1, distribution="easy", first=5, levels=1), np.full((501, 2), 4))
+        steps = play(envpool_procgen("Maze", [1, 2], 1, distribution="easy", first_level=5, num_levels=1), np.full((501, 2), 4))
         assert steps.truncated[500].all() and steps.first[501].all() and not (steps.terminated | steps.truncated)[:500].any()
         np.testing.assert_array_equal(steps.observations[0], steps.observations[501])

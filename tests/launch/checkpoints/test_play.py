@@ -140,7 +140,7 @@ def test_a_video_is_the_episode_in_colour_and_stays_on_the_board(games: Path, tm
     film = frames(run / "videos" / f"{names[0]}.mp4")
     assert film.shape == (31, 210 * SCALE, 160 * SCALE, 3) and (film != film[0]).any()
     made = Experiment.from_json(read_spec(run).experiment)
-    pool = made.benchmark.pictures(made.benchmark.visits()[0], seeds_for(0, 1, 2), 1, made.seed)
+    pool = made.benchmark.render_pool(made.benchmark.visits()[0], seeds_for(0, 1, 2), 1, made.seed)
     opening = pool.reset().observations[2].astype(float)
     assert np.abs(film[0, ::SCALE, ::SCALE] - opening).mean() < 4 and np.ptp(film[0], axis=(0, 1)).min() > 50  # levels of 256
     with Image.open(run / "videos" / f"{names[0]}.png") as sheet:
@@ -160,8 +160,8 @@ def test_a_video_is_the_episode_in_colour_and_stays_on_the_board(games: Path, tm
 def test_pictures_of_another_game_are_noticed_and_thrown_away(games: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     shutil.copytree(games, run)
-    honest = Atari.pictures
-    monkeypatch.setattr(Atari, "pictures", lambda self, *given: honest(experiment(SHORTER).benchmark, *given))
+    honest = Atari.render_pool
+    monkeypatch.setattr(Atari, "render_pool", lambda self, *given: honest(experiment(SHORTER).benchmark, *given))
     with pytest.raises(RuntimeError, match="another game"):
         play(run, 0, None, 1, None, True, 100, 0)
     assert list((run / "videos").iterdir()) == [] and not (run / "tb" / "videos").exists()
