@@ -175,6 +175,6 @@ def one_by_one_is_in_a_row(said: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     assert max(rows) > 1
     updates = sum(rows)
     rows.clear()
-    monkeypatch.setattr(learner, "AHEAD", 1)
+    monkeypatch.setattr(learner, "MAX_FUSED_UPDATES", 1)
     assert comparable(events(made)) == together
     assert rows == [1] * updates
