@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import inspect
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ import tyro
 from launch import output, process
 from launch.bench.commands import BENCHES
 from launch.commands import about, results, training
+from launch.commands.options import flags
 from launch.signals import Signals, Stopped
 from plasticity_rl.checks import UsageError, choose
 
@@ -138,10 +138,10 @@ def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, 
     if commands is COMMANDS and words and words[0] in GROUPS:
         return _call(words[1:], GROUPS[words[0]], f"{program} {words[0]}")
     if words and words[0] in commands:
-        flags = ["--" + name.replace("_", "-") for name in inspect.signature(commands[words[0]]).parameters]
+        known = [*flags(commands[words[0]]), "--help"]
         given = [word.partition("=")[0] for word in words[1:] if word.startswith("--")]
         for flag in given:
-            choose("option", flag, [*flags, "--help"], f"`{program} {words[0]} --help` lists them")
+            choose("option", flag, known, f"`{program} {words[0]} --help` lists them")
             if given.count(flag) > 1 and flag not in ("--plugin", "--field", "--theirs"):
                 raise UsageError(f"{flag} is given twice")
     elif words and not words[0].startswith("-"):

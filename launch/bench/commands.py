@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from launch.commands.options import DONE, Device, Plugins, allow, pick
+from launch.commands.options import DONE, Plugins, allow, pick
+from launch.execution import Device
 from plasticity_rl.checks import UsageError, choose
 
 

@@ -20,6 +20,7 @@ from analysis.format import estimate as written
 from analysis.format import number
 from analysis.statistics.bootstrap import Estimate, estimate, mean
 from launch.checkpoints.play import find_checkpoint
+from launch.execution import Execution
 from launch.run.runner import THREADS
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import Experiment
@@ -34,9 +35,7 @@ from plasticity_rl.training.update import Batch
 COLUMNS = ("checkpoint", "updates", "functions", "target", "member", *Outcome._fields)
 
 
-def probe(
-    run: Path, number: int | None, targets: Sequence[str], updates: int, functions: int, device: str, compile: bool
-) -> dict[str, Outcome]:
+def probe(run: Path, number: int | None, targets: Sequence[str], updates: int, functions: int, how: Execution) -> dict[str, Outcome]:
     """Probe checkpoint `number` of a run, or the newest that is whole; print what came out and write it to RUN/probes/NUMBER.csv.
 
     Raises UsageError for what cannot be probed, and nothing was written.
@@ -51,10 +50,10 @@ def probe(
     torch.set_num_threads(THREADS)  # dozens of networks are enough to share
     torch.set_flush_denormal(True)  # as in the run
     snapshot = checkpoint.read(place)
-    learner = read_learner(experiment, snapshot, device)
+    learner = read_learner(experiment, snapshot, how.device)
     visit = learner.ticks["task"]
     chosen = targets or TARGETS
-    console, found = Console(highlight=False), Probing(learner, experiment, updates, chosen, functions, compile)
+    console, found = Console(highlight=False), Probing(learner, experiment, updates, chosen, functions, not how.eager)
     columns = BarColumn(), TextColumn("{task.completed:,} of {task.total:,} updates"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
 

@@ -23,6 +23,7 @@ from analysis.claims.results import Result, read, record
 from analysis.format import count
 from launch.claims.definition import SELECTORS, Arm, Claim, Scale, Values, cells, fill, placeholders
 from launch.config.parse import experiment
+from launch.execution import Execution
 from launch.run import resources
 from launch.run.runner import machine
 from launch.run.store import Destination
@@ -154,13 +155,13 @@ def born_lengths(made: Experiment) -> dict[str, float]:
     return {layer: float(length.mean()) for layer, length in lengths.items()}
 
 
-def carry_out(trial: Trial, device: str, compile: bool, other_code: bool) -> int:
+def carry_out(trial: Trial, how: Execution) -> int:
     """Train what is missing of a claim; returns the exit code. Adds the time that it took to what was noted before."""
     began, earlier = time.monotonic(), _spent(trial)["seconds"] if trial.spent.exists() else 0.0
 
     def sweep(said: Sequence[Said]) -> int:
         different = list({experiment(each).key: each for each in said}.values())
-        return run_sweep(different, Destination(trial.folder.parent, trial.folder.name), device, compile, other_code)
+        return run_sweep(different, Destination(trial.folder.parent, trial.folder.name), how)
 
     try:
         sweep([said for each in trial.searched().values() for _, said in each])  # a cell whose loss is no number is out of the race
@@ -170,7 +171,7 @@ def carry_out(trial: Trial, device: str, compile: bool, other_code: bool) -> int
             failed = sweep(list(trial.reported(choices).values())) or failed
     finally:
         if trial.folder.exists():
-            _note_time(trial, earlier, time.monotonic() - began, device)
+            _note_time(trial, earlier, time.monotonic() - began, how.device)
     return failed
 
 
@@ -198,16 +199,16 @@ def trials(numbers: Sequence[int], scale: str, runs: Path) -> list[Trial]:
     return [Trial(number, known[number], scale, runs / f"claims-{scale}") for number in numbers or known]
 
 
-def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None, device: str, compile: bool, other_code: bool) -> int:
+def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None, how: Execution) -> int:
     """Carry out claims, then write the page of all that have run. Exit code 0, or that of the last failure."""
     asked, folder = trials(numbers, scale, runs), out or runs / f"claims-{scale}"
     refuse_file(folder, "page")
-    resources.check([[made] for trial in asked for made in _largest(trial)], Destination(runs, f"claims-{scale}"), device)
+    resources.check([[made] for trial in asked for made in _largest(trial)], Destination(runs, f"claims-{scale}"), how.device)
     console, failure = Console(highlight=False), 0
     for trial in asked:
         console.print(f"claim {trial.number}: {trial.claim.title}", soft_wrap=True)
         try:
-            failure = carry_out(trial, device, compile, other_code) or failure
+            failure = carry_out(trial, how) or failure
         except UsageError as error:  # of one claim's runs: the others go on
             print(f"error: {error}", file=sys.stderr)
             failure = 2

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 
 from analysis.format import number
+from launch.execution import Execution
 from launch.ray_cluster import connect
 from launch.run import resources, runner
 from launch.run.store import Destination
@@ -38,17 +39,16 @@ class Stopping(Exception):
     """The sweep is being stopped."""
 
 
-def _train(
-    described: dict[str, Any], allowed: tuple[str, ...], device: str, compile: bool, threads: int, resume: Snapshot | None
-) -> Iterator[Any]:
+def _train(described: dict[str, Any], allowed: tuple[str, ...], how: Execution, resume: Snapshot | None) -> Iterator[Any]:
     """On a worker: first what it runs on, then lists of events."""
     plugins.allow(allowed)
     experiment = Experiment.from_json(described)
-    runner.prepare(experiment, device, threads)
+    device = how.device_on_ray
+    runner.prepare(experiment, device, max(int(how.cpus), 1))
     yield runner.machine(device) | {"node": ray.util.get_node_ip_address()}
     parcel: list[Event] = []
     sent = time.monotonic()
-    for event in experiment.agent.train(experiment, device, compile, resume):
+    for event in experiment.agent.train(experiment, device, not how.eager, resume):
         parcel.append(event)
         if isinstance(event, Snapshot) or time.monotonic() - sent > PARCEL:  # a snapshot's tensors go on changing
             yield [_at_home(each) for each in parcel]
@@ -95,17 +95,13 @@ class Row:
 class _Remote:
     """How `runner.run` trains on a worker."""
 
-    def __init__(self, row: Row, cpus: float, gpus: float, stopping: threading.Event) -> None:
-        self._row, self._cpus, self._gpus, self._stopping = row, cpus, gpus, stopping
+    def __init__(self, row: Row, stopping: threading.Event) -> None:
+        self._row, self._stopping = row, stopping
 
-    def __call__(
-        self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None
-    ) -> tuple[dict[str, Any], Iterator[Event]]:
-        device = "cuda" if self._gpus else "cpu"
-        threads = max(int(self._cpus), 1)
+    def __call__(self, experiment: Experiment, how: Execution, resume: Snapshot | None) -> tuple[dict[str, Any], Iterator[Event]]:
         task: Any = ray.remote(_train)
-        options = dict(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0, _generator_backpressure_num_objects=WAITING)
-        stream = task.options(**options).remote(experiment.to_json(), plugins.allowed(), device, compile, threads, resume)
+        options = dict(num_cpus=how.cpus, num_gpus=how.gpus, max_retries=0, _generator_backpressure_num_objects=WAITING)
+        stream = task.options(**options).remote(experiment.to_json(), plugins.allowed(), how, resume)
         parcels = self._parcels(stream)
         where = next(parcels)
         self._row.say(f"runs on {where['node']}")
@@ -142,18 +138,13 @@ class _Remote:
 def run_sweep(
     experiments: Sequence[Experiment],
     to: Destination,
-    compile: bool,
-    other_code: bool,
-    address: str | None,
-    cpus: float,
-    gpus: float,
-    retries: int,
+    how: Execution,
     make_row: Callable[[Spec, Console], Row] = Row,
 ) -> int:
-    """Carry out a sweep; returns the exit code: 0, or that of the last failure. `cpus` and `gpus` are of each run; each is begun again
-    `retries` times at most. Raises UsageError where no cluster is at `address` or none of its nodes could ever hold a run, and Stopped."""
-    connect(address)
-    _refuse_too_much(experiments, cpus, gpus)
+    """Carry out a sweep; returns the exit code: 0, or that of the last failure. Raises UsageError where no cluster is at `how.address` or
+    none of its nodes could ever hold a run, and Stopped."""
+    connect(how.address)
+    _refuse_too_much(experiments, how.cpus, how.gpus)
     resources.check_disk(experiments, to)
     console = Console(highlight=False)
     rows = {each.key: make_row(runner.describe(each), console) for each in experiments}
@@ -163,8 +154,7 @@ def run_sweep(
         row = rows[experiment.key]
         while True:
             try:
-                remote = _Remote(row, cpus, gpus, stopping)
-                _, outcome = runner.run(experiment, to, "cpu", compile, other_code, remote, row)
+                _, outcome = runner.run(experiment, to, how, _Remote(row, stopping), row)
             except Stopping:
                 row.say("stopped early" if row.ended else "stopped")
                 return 0 if row.ended else 130
@@ -176,7 +166,7 @@ def run_sweep(
                 return 4
             except RayError as error:
                 row.failures += 1
-                if row.failures > retries:
+                if row.failures > how.retries:
                     row.say(f"failed {row.failures} times: {_last_line(error)}")
                     return 4
                 row.say(f"lost its worker ({type(error).__name__}); begun again from its last checkpoint")

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.cluster import sweep
+from launch.execution import Execution
 from launch.run import runner
 from launch.run.store import Destination
 from launch.run.sweep import build
@@ -198,10 +199,10 @@ class Trial(sweep.Row):
         return score is not None and self._judge.stops(self.spec.key, time, score)
 
 
-def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, to: Destination, settings: dict[str, Any]) -> int:
-    """Carry out the trials; returns the exit code of `sweep.run_sweep`, which gets the settings. Which trials were stopped is kept in
+def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, to: Destination, how: Execution) -> int:
+    """Carry out the trials; returns the exit code of `sweep.run_sweep`. Which trials were stopped is kept in
     trials.json beside their folders, so that the same command leaves them so."""
-    experiments = build(words, "cuda" if settings["gpus"] else "cpu")
+    experiments = build(words, how.device_on_ray)
     if any(each.actors for each in experiments):
         raise UsageError("trials take whole processors each, and no actors of their own")
     specs = [runner.describe(each) for each in experiments]
@@ -214,11 +215,11 @@ def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, to
     left = [each for each in experiments if each.key not in stopped]
     for spec in specs:
         if spec.key not in stopped and not is_done(folders[spec.key]):
-            runner.refuse_to_resume(folders[spec.key], spec, settings["other_code"])
+            runner.refuse_to_resume(folders[spec.key], spec, how.other_code)
     judge, console = Judge(stopping, totals.pop()), Console(highlight=False)
     trials = {spec.key: Trial(spec, console, judge, folders[spec.key], spec.key in stopped) for spec in specs}
     try:
-        return sweep.run_sweep(left, to, **settings, make_row=lambda spec, _: trials[spec.key]) if left else 0
+        return sweep.run_sweep(left, to, how, lambda spec, _: trials[spec.key]) if left else 0
     finally:
         if record.parent.exists():
             write_json(record, {"stopped": sorted(key for key, trial in trials.items() if trial.ended)})

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import tyro
 
-from launch.commands.options import DONE, Device, Plugins, allow, pick
+from launch.commands.options import DONE, FLAT, Plugins, allow, execution, settle
+from launch.execution import Execution
 from plasticity_rl.checks import UsageError
 
 
@@ -172,8 +173,7 @@ def probe(
     updates: int = 2000,
     functions: int = 10,
     plugin: Plugins = (),
-    device: Device = "auto",
-    eager: bool = False,
+    how: Annotated[Execution, FLAT] = execution("device", "eager"),
 ) -> int:
     """How trainable is a checkpoint? Copies of its networks learn something new beside untrained ones, by the run's own rule.
 
@@ -187,11 +187,9 @@ def probe(
         updates: of each copy
         functions: how many are drawn of random, teacher and offset each
         plugin: a module with methods of your own that the run has
-        device: auto takes a GPU where there is one
-        eager: do not compile the updates
     """
     from launch.checkpoints.probe import probe
 
     allow(plugin)
-    probe(run, checkpoint, targets, updates, functions, pick(device), not eager)
+    probe(run, checkpoint, targets, updates, functions, settle(how))
     return DONE

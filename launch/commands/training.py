@@ -1,60 +1,42 @@
 """Commands that train: one run, several, those that claims of papers need, a search."""
 
-import functools
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from launch.commands.options import DONE, Address, Count, Device, Plugins, Project, Words, allow, pick
+from launch.commands.options import DONE, FLAT, ExperimentOptions, Plugins, Project, allow, execution, settle
 from launch.commands.results import report
+from launch.execution import Execution
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.folder import is_done
 
 
-def demo(*, runs: Path = Path("runs"), eager: bool = False) -> int:
+def demo(*, runs: Path = Path("runs"), how: Annotated[Execution, FLAT] = execution("eager")) -> int:
     """Show the loss of plasticity and what keeps it, from nothing to a report: random labels on digits, then two Atari games in turn.
 
     Args:
         runs: folder of all runs; the demo's go to its folder `demo`, and a second call resumes or skips them
-        eager: do not compile the update
     """
     from launch.run.store import Destination
     from launch.run.sweep import run_sweep
     from launch.sweeps.demo import EXPERIMENTS
 
-    failed = run_sweep(EXPERIMENTS, Destination(runs, "demo"), "cpu", not eager)
+    failed = run_sweep(EXPERIMENTS, Destination(runs, "demo"), settle(replace(how, device="cpu")))
     return failed or report((runs / "demo",))
 
 
 def run(
     *,
     name: str,
-    benchmark: Annotated[Words, tyro.conf.arg(help_behavior_hint="(default: random-labels)")] = None,
-    agent: Words = None,
-    network: Words = None,
-    optimizer: Words = None,
-    schedule: Words = None,
-    chain: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[METHOD ...]", help_behavior_hint="(default: none)")] = None,
-    members: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 5)")] = None,
-    seed: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
-    diagnose_every: Count = None,
-    curvature_every: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
-    probe_every: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
-    probe_updates: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 2000)")] = None,
-    checkpoint_every: Count = None,
-    evaluate: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
-    actors: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 0)")] = None,
-    free_running: bool = False,
-    address: Address = None,
+    fields: Annotated[ExperimentOptions, FLAT] = ExperimentOptions(),
     file: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")] = None,
     plugin: Plugins = (),
     runs: Path = Path("runs"),
     wandb: Project = None,
-    device: Device = "auto",
-    eager: bool = False,
-    other_code: bool = False,
+    how: Annotated[Execution, FLAT] = execution("device", "eager", "other_code", "address"),
 ) -> int:
     """Train one experiment in runs/NAME/KEY. The same command goes on with an interrupted run and skips a finished one.
 
@@ -62,70 +44,31 @@ def run(
 
     Args:
         name: folder below the folder of runs; letters, digits, . _ -
-        benchmark: what is learned from
-        agent: how it is learned
-        network: torso of the network; its precision=auto, an image torso's default, is what this machine is fast at, and recorded
-        optimizer: optimizer
-        schedule: learning rate as a function of updates
-        chain: interventions, in order
-        members: independent networks trained side by side
-        seed: 0 to 2147483647; members, data and environments derive theirs from it
-        diagnose_every: updates between two rows of diagnostics
-        curvature_every: updates between two rows of curvature and other costly ones, as long as hundreds of updates; 0 is none
-        probe_every: updates between two probes, which train copies of the networks beside untrained ones; 0 is never
-        probe_updates: updates of a probe
-        checkpoint_every: agent steps of one member between two checkpoints
-        evaluate: whole episodes without learning at every checkpoint, of each member
-        actors: processes on a Ray cluster that act for the learner; 0 acts in this one
-        free_running: actors do not wait for each other or the learner; runs are then not repeatable
-        address: of the Ray cluster whose processors the actors take; `auto` finds one on this machine
-        file: a TOML file with any of the fields above; what the command line says counts more
+        file: a TOML file with any of the fields below; the command line overrides it
         plugin: a module with methods of your own, which the chain names as MODULE.CLASS
-        wandb: a project of Weights & Biases that the run is logged to as well
         runs: folder of all runs
-        device: auto takes a GPU where there is one
-        eager: do not compile the update
-        other_code: go on with a run that other code began
+        wandb: a project of Weights & Biases that the run is logged to as well
     """
     from launch.config.parse import experiment, read_experiment
 
     allow(plugin)
-    said = read_experiment(file) if file else {}
-    given = dict(
-        benchmark=benchmark,
-        agent=agent,
-        network=network,
-        optimizer=optimizer,
-        schedule=schedule,
-        chain=chain,
-        members=members,
-        seed=seed,
-        diagnose_every=diagnose_every,
-        curvature_every=curvature_every,
-        probe_every=probe_every,
-        probe_updates=probe_updates,
-        checkpoint_every=checkpoint_every,
-        evaluate=evaluate,
-        actors=actors,
-        free_running=free_running or None,
-    )
     _refuse_without_wandb(wandb)
-    described = experiment(said | {field: value for field, value in given.items() if value is not None}, device)
+    described = experiment((read_experiment(file) if file else {}) | fields.words(), how.device)
 
     from launch.run import runner
     from launch.run.store import Destination
 
-    if address and not described.actors:
+    if how.address and not described.actors:
         raise UsageError("--address is of the Ray cluster that actors run on; --actors says how many")
     from launch.ray_cluster import reach
 
-    reach(address)
-    from launch.run.resources import check
+    reach(how.address)
+    from launch.run import resources
 
-    train, to, where = functools.partial(runner.train_here, address=address), Destination(runs, name, wandb), pick(device)
+    how, to = settle(how), Destination(runs, name, wandb)
     if not is_done(to.folder(described.key)):
-        check([[described]], to, where)
-    folder, outcome = runner.run(described, to, where, not eager, other_code, train)
+        resources.check([[described]], to, how.device)
+    folder, outcome = runner.run(described, to, how)
     print(f"{outcome}: {folder}\n{shlex.join(['python', '-m', 'launch', 'report', str(folder.parent)])}")
     return DONE
 
@@ -139,16 +82,9 @@ def sweep(
     plugin: Plugins = (),
     runs: Path = Path("runs"),
     wandb: Project = None,
-    device: Device = "auto",
-    eager: bool = False,
-    at_once: int = 256,
-    on: Literal["here", "ray"] = "here",
-    address: Address = None,
-    cpus: float = 1.0,
-    gpus: float = 0.0,
-    retries: int = 3,
     mirror: Annotated[str | None, tyro.conf.arg(metavar="URI", help_behavior_hint="(optional)")] = None,
-    other_code: bool = False,
+    on: Literal["here", "ray"] = "here",
+    how: Annotated[Execution, FLAT] = execution("device", "eager", "other_code", "at_once", "address", "cpus", "gpus", "retries"),
 ) -> int:
     """Carry out the experiments of a file: done ones are skipped, unfinished ones resumed.
 
@@ -162,35 +98,23 @@ def sweep(
         plugin: a module with methods of your own
         runs: folder of all runs
         wandb: a project of Weights & Biases that the runs are logged to as well
-        device: auto takes a GPU where there is one
-        eager: do not compile the updates
-        at_once: about how many members are trained as one in this process; 1 trains every run by itself
-        on: one run after the other in this process, or side by side on a Ray cluster, whose runs stream what they report back here
-        address: of the Ray cluster that is joined; `auto` finds one on this machine
-        cpus: processors of each run on Ray
-        gpus: GPUs of each run on Ray, or a share of one
-        retries: how often a run on Ray that lost its worker is begun again from its last checkpoint
         mirror: a bucket (s3://BUCKET/runs, gs://...) or absolute path where runs are copied at every checkpoint, and fetched from where
             they are not here
-        other_code: go on with runs that other code began
+        on: one run after the other in this process, or side by side on a Ray cluster, whose runs stream what they report back here
     """
     from launch.run.mirror import Mirror
     from launch.run.store import Destination
     from launch.run.sweep import print_sweep, read_sweep, run_sweep, run_sweep_on_ray
 
-    if not 0 < at_once <= 100_000:
-        raise UsageError(f"at-once must lie in [1, 100000], not {at_once}")
+    how = settle(how)
     allow(plugin)
     experiments = read_sweep(file)
     if dry_run:
-        print_sweep(experiments, Destination(runs, name or file.stem), at_once, pick(device), gpus, not eager)
+        print_sweep(experiments, Destination(runs, name or file.stem), how)
         return DONE
     _refuse_without_wandb(wandb)
     to = Destination(runs, name or file.stem, wandb, Mirror(mirror) if mirror else None)
-    if on == "ray":
-        _check_shares(cpus, gpus, retries)
-        return run_sweep_on_ray(experiments, to, not eager, other_code, address, cpus, gpus, retries)
-    return run_sweep(experiments, to, pick(device), not eager, other_code, at_once)
+    return (run_sweep_on_ray if on == "ray" else run_sweep)(experiments, to, how)
 
 
 def claims(
@@ -201,9 +125,7 @@ def claims(
     dry_run: bool = False,
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: with the runs)")] = None,
     runs: Path = Path("runs"),
-    device: Device = "auto",
-    eager: bool = False,
-    other_code: bool = False,
+    how: Annotated[Execution, FLAT] = execution("device", "eager", "other_code"),
 ) -> int:
     """Try claims of papers: choose settings on the first tenth of the tasks, train ten other members an arm, write a page with verdicts.
 
@@ -215,16 +137,13 @@ def claims(
         dry_run: say what would run, and write nothing
         out: folder of claims.md and its figures
         runs: folder of all runs
-        device: auto takes a GPU where there is one
-        eager: do not compile the updates
-        other_code: go on with runs that other code began
     """
     from launch.claims.run import print_claims, run_claims
 
     if dry_run:
         print_claims(numbers, scale, runs)
         return DONE
-    return run_claims(numbers, scale, runs, out, pick(device), not eager, other_code)
+    return run_claims(numbers, scale, runs, out, settle(how))
 
 
 def tune(
@@ -244,12 +163,7 @@ def tune(
     dry_run: bool = False,
     plugin: Plugins = (),
     runs: Path = Path("runs"),
-    eager: bool = False,
-    address: Address = None,
-    cpus: float = 1.0,
-    gpus: float = 0.0,
-    retries: int = 3,
-    other_code: bool = False,
+    how: Annotated[Execution, FLAT] = execution("eager", "other_code", "address", "cpus", "gpus", "retries"),
 ) -> int:
     """Search fields of an experiment at random, side by side on Ray; trials that fall behind as scores come in are stopped early.
 
@@ -269,14 +183,8 @@ def tune(
         dry_run: print the trials, and write nothing
         plugin: a module with methods of your own
         runs: folder of all runs
-        eager: do not compile the updates
-        address: of the Ray cluster that is joined; `auto` finds one on this machine
-        cpus: processors of each trial
-        gpus: GPUs of each trial, or a share of one
-        retries: how often a trial that lost its worker is begun again from its last checkpoint
-        other_code: go on with trials that other code began
     """
-    _check_shares(cpus, gpus, retries)
+    how = settle(how)
     if not (0 < trials <= 10_000 and 0 <= seed < 2**32 and 0 < grace <= 1 and 1 < reduction <= 100 and 0 <= best <= 10_000):
         raise UsageError(
             "trials must lie in [1, 10000], seed in [0, 4294967295], grace in (0, 1], reduction in (1, 100], best in [0, 10000], "
@@ -285,7 +193,7 @@ def tune(
     allow(plugin)
     from launch.ray_cluster import prepare_ray
 
-    prepare_ray(address)
+    prepare_ray(how.address)
     from launch.cluster import tune
     from launch.run.store import Destination
 
@@ -295,13 +203,7 @@ def tune(
         tune.print_trials(words, search)
         return DONE
     stopping = tune.Stopping(scheduler, grace, reduction)
-    on_ray = dict(compile=not eager, other_code=other_code, address=address, cpus=cpus, gpus=gpus, retries=retries)
-    return tune.run(words, search, stopping, best, Destination(runs, name or file.stem), on_ray)
-
-
-def _check_shares(cpus: float, gpus: float, retries: int) -> None:
-    if not (0 < cpus <= 4096 and 0 <= gpus <= 64 and 0 <= retries <= 1000):
-        raise UsageError(f"cpus must lie in (0, 4096], gpus in [0, 64], retries in [0, 1000], not {cpus:g}, {gpus:g}, {retries}")
+    return tune.run(words, search, stopping, best, Destination(runs, name or file.stem), how)
 
 
 def _refuse_without_wandb(project: str | None) -> None:

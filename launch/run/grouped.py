@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from agents.loops.grouping import kind
 from analysis.format import count
+from launch.execution import Execution
 from launch.run import runner
 from launch.run.progress import Display
 from launch.run.store import Destination
@@ -43,9 +44,7 @@ def _shares(runs: list[Experiment], at_once: int) -> list[list[Experiment]]:
     return list(shares.values())
 
 
-def run_together(
-    experiments: Sequence[Experiment], to: Destination, device: str, compile: bool, other_code: bool = False
-) -> list[tuple[Path, FloatingPointError | None]]:
+def run_together(experiments: Sequence[Experiment], to: Destination, how: Execution) -> list[tuple[Path, FloatingPointError | None]]:
     """Carry out a group of `groups`: the folder of each, and what ended it before its time. The others go on meanwhile.
 
     Raises what `runner.run` does, but for FloatingPointError.
@@ -53,7 +52,7 @@ def run_together(
     specs = [runner.describe(each) for each in experiments]
     folders = [to.folder(spec.key) for spec in specs]
     contexts = [
-        runner.made_by(spec, compile) | runner.refuse_to_resume(folder, spec, other_code)
+        runner.made_by(spec, not how.eager) | runner.refuse_to_resume(folder, spec, how.other_code)
         for spec, folder in zip(specs, folders, strict=True)
     ]
     failures: dict[int, FloatingPointError] = {}
@@ -69,8 +68,8 @@ def run_together(
         resumes = [recorder.resume for recorder in recorders if recorder.resume]
         if len(resumes) not in (0, len(specs)) or len({resume.facts["number"] for resume in resumes}) > 1:
             raise runner.FolderTaken(f"runs in {to.root / to.name} were gone on with meanwhile by another process")
-        runner.prepare(experiments[0], device, members=sum(members))
-        where = runner.machine(device) | {"together": {"runs": len(specs), "members": sum(members)}}
+        runner.prepare(experiments[0], how.device, members=sum(members))
+        where = runner.machine(how.device) | {"together": {"runs": len(specs), "members": sum(members)}}
         for folder, context in zip(folders, contexts, strict=True):
             write_json(folder / "context.json", context | where)
         for recorder in recorders:
@@ -79,7 +78,7 @@ def run_together(
         label = f"{specs[0].label} and {count(len(specs) - 1, 'more run')} as one"
         display = stack.enter_context(Display(specs[0]._replace(label=label, members=sum(members))))
         shown = -1
-        for place, event in experiments[0].agent.train_together(experiments, device, compile, resumes or None):
+        for place, event in experiments[0].agent.train_together(experiments, how.device, not how.eager, resumes or None):
             if place in failures:
                 continue
             try:

@@ -21,6 +21,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from analysis.format import count
+from launch.execution import Execution
 from launch.ray_cluster import connect
 from launch.run.progress import Display
 from launch.run.store import Destination
@@ -88,26 +89,22 @@ class View(Protocol):
     def tick(self, tick: Tick) -> None: ...
 
 
-Train = Callable[[Experiment, str, bool, Snapshot | None], tuple[dict[str, Any], Iterator[Event]]]
-"""Begins or resumes a run somewhere: (experiment, device, compile, resume) -> what it runs on, and its events"""
+Train = Callable[[Experiment, Execution, Snapshot | None], tuple[dict[str, Any], Iterator[Event]]]
+"""Begins or resumes a run somewhere: (experiment, how, resume) -> what it runs on, and its events"""
 
 
-def train_here(
-    experiment: Experiment, device: str, compile: bool, resume: Snapshot | None, address: str | None = None
-) -> tuple[dict[str, Any], Iterator[Event]]:
-    """In this process; remote actors are of the Ray cluster at `address`, or of one that is started on this machine."""
+def train_here(experiment: Experiment, how: Execution, resume: Snapshot | None) -> tuple[dict[str, Any], Iterator[Event]]:
+    """Train in this process; remote actors live on the Ray cluster at `how.address`, or on one that is started on this machine."""
     if experiment.actors:
-        connect(address)
-    prepare(experiment, device)
-    return machine(device), experiment.agent.train(experiment, device, compile, resume)
+        connect(how.address)
+    prepare(experiment, how.device)
+    return machine(how.device), experiment.agent.train(experiment, how.device, not how.eager, resume)
 
 
 def run(
     experiment: Experiment,
     to: Destination,
-    device: str = "cpu",
-    compile: bool = True,
-    other_code: bool = False,
+    how: Execution,
     train: Train = train_here,
     view: View | None = None,
 ) -> tuple[Path, str]:
@@ -121,11 +118,11 @@ def run(
     folder = to.folder(spec.key)
     if is_done(folder):
         return folder, "skipped"
-    context = made_by(spec, compile) | refuse_to_resume(folder, spec, other_code)
+    context = made_by(spec, not how.eager) | refuse_to_resume(folder, spec, how.other_code)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            _carry_out(experiment, spec, context, Recorder(spec, to), device, compile, train, view)
+            _carry_out(experiment, spec, context, Recorder(spec, to), how, train, view)
     except Timeout as error:
         raise FolderTaken(f"{folder} is being written by another process") from error
     return folder, "done"
@@ -256,12 +253,11 @@ def _carry_out(
     spec: Spec,
     context: dict[str, Any],
     recorder: Recorder,
-    device: str,
-    compile: bool,
+    how: Execution,
     train: Train,
     view: View | None,
 ) -> None:
-    where, events = train(experiment, device, compile, recorder.resume)
+    where, events = train(experiment, how, recorder.resume)
     write_json(recorder.folder / "context.json", context | where)
     try:
         with Signals() as signals, recorder, closing(cast(Any, events)), nullcontext(view) if view else Display(spec) as display:

@@ -13,6 +13,7 @@ from rich.console import Console
 from analysis.format import count
 from launch.columns import fitted, shortest
 from launch.config.parse import experiment
+from launch.execution import Execution
 from launch.ray_cluster import prepare_ray
 from launch.run.store import Destination
 from plasticity_rl import registry
@@ -66,18 +67,15 @@ def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
     return list(experiments.values())
 
 
-def print_sweep(
-    said: Sequence[Said], to: Destination, at_once: int = 256, device: str = "cpu", gpus: float = 0.0, compile: bool = True
-) -> None:
-    """Print what a sweep would run and take (see `launch.run.estimate`). Runs with one number in column `as one` train as one; `gpus` are
-    of each run on Ray."""
+def print_sweep(said: Sequence[Said], to: Destination, how: Execution) -> None:
+    """Print what a sweep would run and take (see `launch.run.estimate`). Runs with one number in column `as one` train as one."""
     from launch.run import grouped, resources
     from launch.run.estimate import costs, hours
     from launch.run.runner import describe, refuse_to_resume
 
-    experiments = build(said, "cuda" if gpus else device)
+    experiments = build(said, "cuda" if how.gpus else how.device)
     left = [each for each in experiments if not is_done(to.folder(each.key))]
-    carried_out = grouped.groups(left, to, at_once)
+    carried_out = grouped.groups(left, to, how.at_once)
     groups = [group for group in carried_out if len(group) > 1]
     numbers = {each.key: str(number) for number, group in enumerate(groups, start=1) for each in group}
     columns: dict[str, list[str]] = {name: [] for name in ("chain", "benchmark", "members", "each", "as one", "state", "key")}
@@ -101,15 +99,15 @@ def print_sweep(
         console.print(line, soft_wrap=True, markup=False)
     found = costs(left)
     most = max((sum(resources.need(each).memory for each in group) for group in carried_out), default=0)
-    together, processors = hours(carried_out, device, compile)
+    together, processors = hours(carried_out, how.device, not how.eager)
     console.print(
         f"\n{count(len(left), 'run')} to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
         f"{_span(together)} one after the other; {_span(processors)} of processors, "
-        f"{_span(together * (gpus or float(device.startswith('cuda'))))} of GPUs\n"
+        f"{_span(together * (how.gpus or float(how.device.startswith('cuda'))))} of GPUs\n"
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "
         f"{most / 1e9:,.3f} GB of memory for what the largest holds (this machine has {resources.memory().total / 1e9:,.1f})\n"
-        f"on this machine ({device}) without other programs beside, by the first run of each kind, whatever its chain and rates, "
-        f"played uncompiled for a moment{'; that compiled updates are faster is reckoned, not measured' if compile else ''}; "
+        f"on this machine ({how.device}) without other programs beside, by the first run of each kind, whatever its chain and rates, "
+        f"played uncompiled for a moment{'; that compiled updates are faster is reckoned, not measured' if not how.eager else ''}; "
         "unfinished runs count whole",
         soft_wrap=True,
     )
@@ -123,34 +121,25 @@ def _span(span: "Span") -> str:
     return f"at least {low} {unit}" if span.high == math.inf else f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
-def run_sweep_on_ray(
-    said: Sequence[Said],
-    to: Destination,
-    compile: bool,
-    other_code: bool,
-    address: str | None,
-    cpus: float,
-    gpus: float,
-    retries: int,
-) -> int:
+def run_sweep_on_ray(said: Sequence[Said], to: Destination, how: Execution) -> int:
     """The same on a Ray cluster: see `launch.cluster.sweep`."""
-    prepare_ray(address)
+    prepare_ray(how.address)
     from launch.cluster import sweep
 
-    experiments = _refuse_first(build(said, "cuda" if gpus else "cpu"), to, other_code)
+    experiments = _refuse_first(build(said, how.device_on_ray), to, how.other_code)
     if any(each.actors for each in experiments):
         raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
-    return sweep.run_sweep(experiments, to, compile, other_code, address, cpus, gpus, retries)
+    return sweep.run_sweep(experiments, to, how)
 
 
-def run_sweep(said: Sequence[Said], to: Destination, device: str, compile: bool, other_code: bool = False, at_once: int = 256) -> int:
+def run_sweep(said: Sequence[Said], to: Destination, how: Execution) -> int:
     """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure.
 
-    Runs that can be trained as one are, `at_once` members at most (see `launch.run.grouped`).
+    Runs that can be trained as one are, `how.at_once` members at most (see `launch.run.grouped`).
     """
     from launch.run import grouped, resources
 
-    experiments = _refuse_first(build(said, device), to, other_code)
+    experiments = _refuse_first(build(said, how.device), to, how.other_code)
     console, failure, told = Console(highlight=False), 0, 0
 
     def tell(each: Experiment, folder: Path, outcome: str) -> None:
@@ -166,10 +155,10 @@ def run_sweep(said: Sequence[Said], to: Destination, device: str, compile: bool,
             tell(each, folder, "skipped")
         else:
             left.append(each)
-    groups = grouped.groups(left, to, at_once)
-    resources.check(groups, to, device)
+    groups = grouped.groups(left, to, how.at_once)
+    resources.check(groups, to, how.device)
     for group in groups:
-        began, ends = time.monotonic(), _carry_out(group, to, device, compile, other_code)
+        began, ends = time.monotonic(), _carry_out(group, to, how)
         along = f" with {len(group) - 1} more" if len(group) > 1 else ""
         for each, (folder, error) in zip(group, ends, strict=True):
             if error is None:
@@ -181,17 +170,15 @@ def run_sweep(said: Sequence[Said], to: Destination, device: str, compile: bool,
     return failure
 
 
-def _carry_out(
-    group: Sequence[Experiment], to: Destination, device: str, compile: bool, other_code: bool
-) -> Sequence[tuple[Path, Exception | None]]:
+def _carry_out(group: Sequence[Experiment], to: Destination, how: Execution) -> Sequence[tuple[Path, Exception | None]]:
     """The folder of each run of a group, and what ended it too soon."""
     from agents.acting.remote import ActorsLost
     from launch.run import grouped, runner
 
     if len(group) > 1:
-        return grouped.run_together(group, to, device, compile, other_code)
+        return grouped.run_together(group, to, how)
     try:
-        folder, _ = runner.run(group[0], to, device, compile, other_code)
+        folder, _ = runner.run(group[0], to, how)
     except (FloatingPointError, ActorsLost) as error:
         return [(to.folder(group[0].key), error)]
     return [(folder, None)]

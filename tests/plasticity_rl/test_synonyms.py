@@ -1,12 +1,12 @@
 """Other people's names for this project's words, on the command line and in the table."""
 
 import dataclasses
-import inspect
 import re
 
 import pytest
 
 from launch.__main__ import COMMANDS, main
+from launch.commands.options import flags
 from launch.config.parse import _build, _split, experiment, part_class
 from launch.config.show import KINDS, words
 from plasticity_rl.checks import nearest
@@ -79,7 +79,7 @@ def test_what_the_table_leads_to_is_there() -> None:
     for kind, word in PARTS:
         for field in dataclasses.fields(part_class(kind, word)):
             known |= {field.name, *re.findall(r"'([^']+)'", str(field.type))}
-    known |= {f"--{name.replace('_', '-')}" for command in COMMANDS.values() for name in inspect.signature(command).parameters}
+    known |= {flag for command in COMMANDS.values() for flag in flags(command)}
     assert {ours for row in SYNONYMS for ours in row.ours.split()} <= known
     for row in SYNONYMS:
         assert row.ours or row.elsewhere

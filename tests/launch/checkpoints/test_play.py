@@ -16,6 +16,7 @@ from launch.__main__ import main
 from launch.checkpoints.play import Played, find_checkpoint, play, read_params, seeds_for
 from launch.checkpoints.video import KEPT, RATE, SCALE, Film
 from launch.config.parse import experiment
+from launch.execution import Execution
 from launch.run import runner
 from launch.run.store import Destination
 from launch.tracking.tensorboard import Board
@@ -34,7 +35,7 @@ POLES |= {"agent": CARTPOLE["agent"] + ",evaluation_epsilon=0"}
 def trained(root: Path, said: dict[str, object]) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "THREADS", 1)  # the workers share the processors
-        return runner.run(experiment(said), Destination(root, "first"), compile=False)[0]
+        return runner.run(experiment(said), Destination(root, "first"), Execution("cpu", eager=True))[0]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 
 from launch.__main__ import main
 from launch.config.parse import experiment
+from launch.execution import Execution
 from launch.run.store import Destination
 from plasticity_rl.records.folder import Metric, Spec, read_rows, read_spec, write_json
 from tests.training import CARTPOLE, LABELS
@@ -17,7 +18,7 @@ def train(root: Path, said: dict) -> Path:
     """A finished run."""
     from launch.run import runner
 
-    return runner.run(experiment(said), Destination(root, "probed"), compile=False)[0]
+    return runner.run(experiment(said), Destination(root, "probed"), Execution("cpu", eager=True))[0]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 
 from launch.__main__ import main
 from launch.config.parse import experiment
+from launch.execution import Execution
 from launch.run import estimate, runner
 from launch.run.estimate import Span
 from launch.run.store import Destination
@@ -22,7 +23,7 @@ KEPT = CARTPOLE | {"agent": CARTPOLE["agent"] + ",replay_at_switch=keep,train_ev
 @pytest.mark.parametrize("said", [LABELS, CARTPOLE, RAINBOW, KEPT, CARTPOLE | {"agent": "ppo:environments=4,unroll=8,minibatches=2"}])
 def test_checkpoints_take_what_was_said(said: dict, tmp_path: Path) -> None:
     made = experiment(said)
-    folder, _ = runner.run(made, Destination(tmp_path, "sized"), compile=False)
+    folder, _ = runner.run(made, Destination(tmp_path, "sized"), Execution("cpu", eager=True))
     largest = max(path.joinpath("tensors.safetensors").stat().st_size for path in checkpoints(folder / "checkpoints"))
     header = 20_000  # names and shapes; and rows at the ends of legs, and blocks of priorities that are not whole
     assert largest - header < estimate.checkpoint_size(made) <= largest + header

@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from agents.diagnostics.rows import COSTS
 from agents.supervised import Supervised
+from launch.execution import Execution
 from launch.run import runner
 from launch.run.grouped import groups, run_together
 from launch.run.store import Destination
@@ -28,7 +29,7 @@ TOGETHER = [SAID[0], SAID[2], SAID[3]]
 
 
 def sweep(said: list[dict[str, Any]], runs: Path, at_once: int = 256) -> int:
-    return run_sweep(said, Destination(runs, "s"), "cpu", compile=False, at_once=at_once)
+    return run_sweep(said, Destination(runs, "s"), Execution("cpu", eager=True, at_once=at_once))
 
 
 def assert_as_alone(folder: Path, alone: Path) -> None:
@@ -116,7 +117,7 @@ def test_a_folder_that_is_taken_is_left_alone(tmp_path: Path) -> None:
     taken = tmp_path / "s" / made[1].key
     taken.mkdir(parents=True)
     with FileLock(taken / ".lock"), pytest.raises(runner.FolderTaken, match="is being written by another process"):
-        run_together(made, Destination(tmp_path, "s"), "cpu", compile=False)
+        run_together(made, Destination(tmp_path, "s"), Execution("cpu", eager=True))
     assert not list((tmp_path / "s").rglob("spec.json"))
 
 
@@ -130,6 +131,6 @@ def test_groups_share_members_equally(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_shows_what_is_trained_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    print_sweep(SAID, Destination(tmp_path, "s"))
+    print_sweep(SAID, Destination(tmp_path, "s"), Execution("cpu"))
     rows = [line.split() for line in capsys.readouterr().out.partition("\n\n")[0].splitlines()[1:]]
     assert [row[-3] for row in rows] == ["1", "updates", "1", "1"] and not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import pytest
 
 from launch.__main__ import main
 from launch.config.parse import experiment
+from launch.execution import Execution
 from launch.run import runner
 from launch.run.mirror import Mirror
 from launch.run.store import Destination
@@ -28,9 +29,9 @@ class Cut(Exception):
 def train(cut_after: int | None, resumed: list[int]) -> runner.Train:
     """As here, until so many checkpoints are written; says at which number it began."""
 
-    def begun(made: Experiment, device: str, compile: bool, resume: Snapshot | None) -> tuple[dict[str, Any], Iterator[Event]]:
+    def begun(made: Experiment, how: Execution, resume: Snapshot | None) -> tuple[dict[str, Any], Iterator[Event]]:
         resumed.append(resume.facts["number"] if resume else 0)
-        where, events = runner.train_here(made, device, compile, resume)
+        where, events = runner.train_here(made, how, resume)
 
         def until() -> Iterator[Event]:
             seen = 0
@@ -50,7 +51,7 @@ def run(runs: Path, mirror: Mirror | None, cut_after: int | None = None) -> tupl
     began: list[int] = []
     if mirror:
         mirror.meet(runs / "s" / EXPERIMENT.key)
-    folder, _ = runner.run(EXPERIMENT, Destination(runs, "s", mirror=mirror), compile=False, train=train(cut_after, began))
+    folder, _ = runner.run(EXPERIMENT, Destination(runs, "s", mirror=mirror), Execution("cpu", eager=True), train=train(cut_after, began))
     return folder, began[0]
 
 

@@ -12,6 +12,7 @@ from agents.loops.rollout import RolloutLoop
 from launch.__main__ import main
 from launch.cluster import sweep
 from launch.config.parse import experiment
+from launch.execution import Execution
 from launch.run import estimate, resources, runner
 from launch.run.resources import Need, Room, check, need
 from launch.run.store import Destination
@@ -69,7 +70,7 @@ def test_dqn_on_atari_by_hand() -> None:
 
 def test_a_checkpoint_takes_what_is_said(tmp_path: Path) -> None:
     made = experiment(LABELS)
-    folder, _ = runner.run(made, Destination(tmp_path, "sized"), compile=False)
+    folder, _ = runner.run(made, Destination(tmp_path, "sized"), Execution("cpu", eager=True))
     largest = max(path.joinpath("tensors.safetensors").stat().st_size for path in checkpoints(folder / "checkpoints"))
     assert need(made).checkpoint == estimate.checkpoint_size(made) and abs(largest - need(made).checkpoint) < 20_000
 

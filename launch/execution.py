@@ -1,0 +1,37 @@
+"""How experiments are carried out, apart from what they are."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from plasticity_rl.checks import Interval
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How and where experiments are trained: no part of an experiment, of its key, or of its random numbers."""
+
+    device: Device = "auto"
+    """auto takes a GPU where there is one"""
+    eager: bool = False
+    """do not compile updates"""
+    other_code: bool = False
+    """resume runs that other code began"""
+    at_once: Annotated[int, Interval("[1, 100000]")] = 256
+    """members trained as one in this process, about so many at most; 1 trains every run by itself"""
+    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None
+    """address of the Ray cluster to join; `auto` finds one on this machine"""
+    cpus: Annotated[float, Interval("(0, 4096]")] = 1.0
+    """processors of each run on Ray"""
+    gpus: Annotated[float, Interval("[0, 64]")] = 0.0
+    """GPUs of each run on Ray, or a share of one"""
+    retries: Annotated[int, Interval("[0, 1000]")] = 3
+    """restarts of a run on Ray that lost its worker, each from its last checkpoint"""
+
+    @property
+    def device_on_ray(self) -> str:
+        """Device of a run on a Ray worker."""
+        return "cuda" if self.gpus else "cpu"
