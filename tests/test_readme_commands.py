@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from launch.__main__ import main
-from launch.config import parse
+from launch.config import defaults, parse
 from plasticity_rl.records.folder import find_runs
 
 ROOT = Path(__file__).parents[1]
@@ -57,11 +57,11 @@ def commands() -> list[list[str]]:
 def shrunk(said: dict[str, Any]) -> dict[str, Any]:
     """The same experiment with the settings above, where its parts have such fields."""
     benchmark = said.get("benchmark", "random-labels")
-    defaults = parse.DEFAULTS["atari" if (word := benchmark.partition(":")[0]) in parse.PRESETS else word]
-    small = {"benchmark": benchmark, "agent": said.get("agent", defaults["agent"].partition(":")[0])}
-    small["network"] = said.get("network", defaults["network"].partition(":")[0])
+    usual = defaults.DEFAULTS["atari" if (word := benchmark.partition(":")[0]) in defaults.PRESETS else word]
+    small = {"benchmark": benchmark, "agent": said.get("agent", usual["agent"].partition(":")[0])}
+    small["network"] = said.get("network", usual["network"].partition(":")[0])
     for kind, settings in (("benchmark", BENCHMARK), ("agent", AGENT), ("network", NETWORK)):
-        word, given = parse._split(kind, small[kind], parse.PARTS[kind])
+        word, given = parse._split(kind, small[kind], defaults.PARTS[kind])
         fields = {field.name for field in dataclasses.fields(parse.part_class(kind, word))}
         given |= {name: value for name, value in settings.items() if name in fields}
         small[kind] = word + ":" + ",".join(f"{name}={value}" for name, value in given.items())

@@ -12,7 +12,8 @@ from rich.table import Table
 from agents.diagnostics.rows import HELD, Diagnostics
 from analysis.format import count
 from launch.bench.interventions import Update
-from launch.config.parse import DEFAULTS, experiment
+from launch.config.defaults import DEFAULTS
+from launch.config.parse import experiment
 from launch.run.runner import THREADS
 from plasticity_rl.networks.specs import MLP, Nature
 from plasticity_rl.records.folder import Metric

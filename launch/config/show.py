@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from launch.config.parse import DEFAULTS, GAMES, PAPERS, PARTS, part_class, preset
+from launch.config.defaults import DEFAULTS, GAMES, PAPERS, PARTS, preset
+from launch.config.parse import part_class
 from plasticity_rl import plugins, registry
 from plasticity_rl.checks import annotations, choose
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launch.config import parse
+from launch.config import defaults, parse
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment, word
@@ -99,7 +99,7 @@ def test_a_part_named_with_the_defaults_word_keeps_its_settings() -> None:
 
 
 def test_every_word_makes_its_part_by_default() -> None:
-    for kind, table in parse.PARTS.items():
+    for kind, table in defaults.PARTS.items():
         for name in table:
             assert dataclasses.is_dataclass(parse.part_class(kind, name))
     for method in registry.METHODS:

@@ -12,7 +12,7 @@ from envs.reinforcement.control import Acrobot, CartPole, Catch, LunarLander
 from envs.reinforcement.pool import Pool, Step
 from envs.reinforcement.procgen import Procgen
 from envs.reinforcement.spaces import Dtype
-from launch.config import parse
+from launch.config import defaults, parse
 from plasticity_rl.checks import UsageError
 
 BENCHMARKS: dict[str, ReinforcementBenchmark] = {
@@ -95,7 +95,7 @@ def test_rendered_pools_go_through_the_same_trajectory(benchmark):
 
 
 @pytest.mark.parametrize(
-    "word", [word for word in parse.PARTS["benchmark"] if parse.part_class("benchmark", word).supervision == "rewards"]
+    "word", [word for word in defaults.PARTS["benchmark"] if parse.part_class("benchmark", word).supervision == "rewards"]
 )
 def test_every_word_makes_an_experiment_of_games(word):
     experiment = parse.experiment({"benchmark": word})

@@ -14,8 +14,9 @@ from envs.supervised.growing import ClassIncremental, GrowingData, Recurring
 from envs.supervised.inputs import DriftingInputs, PermutedInputs
 from envs.supervised.labels import NoisyLabels, PermutedLabels, RandomLabels, redrawn
 from envs.supervised.regression import LargeMean, SlowBits, Teachers
+from launch.config.defaults import PARTS
 from launch.config.papers import PRESETS
-from launch.config.parse import PARTS, experiment, part_class
+from launch.config.parse import experiment, part_class
 from plasticity_rl.checks import UsageError
 from plasticity_rl.seeds import members_of
 

@@ -14,8 +14,9 @@ import torch
 
 from launch.__main__ import main
 from launch.config import parse as words
+from launch.config.defaults import PARTS
 from launch.config.methods import facts, spec_line
-from launch.config.parse import PARTS, part_class
+from launch.config.parse import part_class
 from launch.config.show import field_meanings, wrapped
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError

@@ -3,7 +3,7 @@
 import pytest
 
 from launch.__main__ import main
-from launch.config.parse import preset
+from launch.config.defaults import preset
 from launch.config.show import KINDS, base_of, first_sentence, idea, words
 
 WORDS = [(kind, word) for kind in KINDS for word in words(kind)]

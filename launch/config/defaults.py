@@ -1,0 +1,130 @@
+"""Words for the parts of experiments, presets of them, and the defaults that each benchmark and agent bring: data only."""
+
+from typing import Any
+
+from envs.reinforcement import atari
+from launch.config.papers import PRESETS as PAPERS
+from plasticity_rl import registry
+
+# Sequences that others used, as settings of `atari`, with their budgets where they are known; ale-10 is ours.
+PRESETS: dict[str, dict[str, str]] = {
+    "abbas-5": {"games": "+".join(atari.ABBAS_5), "frames": "20_000_000"},
+    "cora-6": {"games": "+".join(atari.CORA_6), "frames": "50_000_000", "cycles": "2"},
+    "carmack-8": {"games": "+".join(atari.CARMACK_8), "frames": "400_000", "cycles": "3"},
+    "ale-10": {"games": "+".join(atari.ALE_10), "frames": "20_000_000", "cycles": "2"},
+    "atari-26": {"games": "+".join(atari.ATARI_26)},
+    "atari-57": {"games": "+".join(atari.ATARI_57)},
+}
+
+# Every word that a person may type for a part of an experiment, with the path of its class: the names on disk, and presets of them.
+PARTS = {kind: dict(registry.words(kind)) for kind in ("benchmark", "agent", "network", "optimizer", "schedule")}
+PARTS["benchmark"] |= dict.fromkeys(PRESETS, PARTS["benchmark"]["atari"])
+PARTS["benchmark"] |= {word: PARTS["benchmark"][paper.of] for word, paper in PAPERS.items()}
+PARTS["agent"] |= dict.fromkeys(("c51", "rainbow", "rainbow-sequential"), PARTS["agent"]["dqn"])
+
+# Rewards are scaled: clipped ones, of which hundreds are summed, make values that a DQN on CartPole does not hold.
+CONTROL: dict[str, Any] = dict(
+    agent="dqn:environments=8,batch=32,replay=50000,min_replay=1000,target_every=250,exploration=0.2,final_epsilon=0.05,double=true,"
+    "rewards=scale",
+    network="mlp:depth=2,width=128",
+    optimizer="adam",
+    schedule="constant:rate=5e-4",
+    diagnose_every=1000,
+    checkpoint_every=50_000,
+)
+# DQN Zoo's Rainbow; `rainbow-sequential` differs in its schedule alone.
+RAINBOW = {"steps": "3", "double": "true", "dueling": "true", "value": "c51", "priority": "0.5", "noise": "0.1"}
+RAINBOW |= {"exploration": "0", "final_epsilon": "0"}
+# What multiplies images takes the arithmetic that this machine is fast at: see `experiment`.
+TORSOS: dict[str, dict[str, str]] = {word: {"precision": "auto"} for word in ("nature", "impala-cnn", "resnet18")}
+AGENT_PRESETS: dict[str, dict[str, str]] = {
+    "c51": {"value": "c51", "final_epsilon": "0.01"},
+    "rainbow": RAINBOW,
+    "rainbow-sequential": RAINBOW,
+}
+# What goes with an agent where nothing else is said. Schedules start again at every visit, so that no game is met with a spent rate.
+GAMES: dict[str, dict[str, str]] = {
+    "c51": dict(optimizer="adam:epsilon=3.125e-4", schedule="constant:rate=2.5e-4"),  # Bellemare et al. 2017
+    "rainbow": dict(optimizer="adam:epsilon=1.5625e-4,clip_norm=10", schedule="constant:rate=6.25e-5"),  # DQN Zoo
+    "rainbow-sequential": dict(optimizer="adam:epsilon=1.5625e-4,clip_norm=10", schedule="warmup-cosine"),  # Lyle et al. 2024
+    "pqn": dict(network="nature:norm=layer", optimizer="radam:clip_norm=10", schedule="linear:rate=2.5e-4,clock=visit"),  # CleanRL
+    "ppo": dict(optimizer="adam:epsilon=1e-5,clip_norm=0.5", schedule="linear:rate=2.5e-4,clock=visit"),  # Huang et al. 2022
+    # Espeholt et al. 2018; their torso is the residual one, ours stays the benchmark's.
+    "impala": dict(optimizer="rmsprop:epsilon=0.01,corrected=false,clip_norm=40", schedule="linear:rate=6e-4,clock=visit"),
+}
+# The same on control problems, our choice.
+CONTROLLERS: dict[str, dict[str, str]] = {
+    **{word: dict(agent=word + CONTROL["agent"].removeprefix("dqn")) for word in AGENT_PRESETS},
+    "pqn": dict(
+        agent="pqn:environments=8,unroll=32,exploration=0.3,rewards=scale",
+        network="mlp:depth=2,width=128,norm=layer",
+        optimizer="radam:clip_norm=10",
+        schedule="linear:rate=1e-3,clock=visit",
+    ),
+    "ppo": dict(
+        agent="ppo:unroll=64,clip=0.2,rewards=scale",
+        optimizer="adam:epsilon=1e-5,clip_norm=0.5",
+        schedule="linear:rate=2e-3,clock=visit",
+    ),
+    "impala": dict(
+        agent="impala:environments=8,unroll=5,minibatches=2,entropy=0.05,rewards=scale",
+        optimizer="adam:clip_norm=40",
+        schedule="linear:rate=2e-3,clock=visit",
+    ),
+}
+CLASSES: dict[str, Any] = dict(
+    agent="supervised", network="mlp", optimizer="adam", schedule="constant:rate=1e-3", diagnose_every=2000, checkpoint_every=5_000
+)
+NUMBERS: dict[str, Any] = CLASSES | dict(agent="supervised:objective=mse")
+STREAMS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("random-labels", "permuted-labels", "noisy-labels", "permuted-inputs", "drifting-inputs"), CLASSES),
+    **dict.fromkeys(("growing-data", "class-incremental", "recurring"), CLASSES),
+    **dict.fromkeys(("large-mean", "teachers", "composite"), NUMBERS),
+    # The learner and its single examples are Dohare et al.'s; the rate is our choice.
+    "slow-bits": NUMBERS
+    | dict(
+        agent="supervised:objective=mse,batch=1,record_every=1000",
+        network="mlp:depth=1,width=5",
+        optimizer="sgd",
+        schedule="constant:rate=0.01",
+        diagnose_every=5_000,
+        checkpoint_every=50_000,
+    ),
+}
+# What an experiment on each benchmark is where nothing else is said.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    **STREAMS,
+    # Rewards, 0 or 1, stay as they are: how large the values grow is what is studied.
+    "bandit": CONTROL | dict(agent=CONTROL["agent"].replace("rewards=scale", "rewards=clip").replace("50000", "20000")),
+    "cartpole": CONTROL,
+    "acrobot": CONTROL,
+    "lunarlander": CONTROL,
+    "catch": CONTROL,
+    # As in `atari`, but half the replay, which takes 6 GB a member: a frame has 12 kB.
+    "procgen": dict(
+        agent="dqn:replay=500000",
+        network="nature",
+        optimizer="adam:epsilon=1.5e-4",
+        schedule="constant:rate=6.25e-5",
+        diagnose_every=1000,
+        checkpoint_every=250_000,
+    ),
+    # Rate and epsilon are DQN Zoo's Rainbow's; a leg of 250,000 steps (1M frames) leaves room for long episodes.
+    "atari": dict(
+        agent="dqn",
+        network="nature",
+        optimizer="adam:epsilon=1.5e-4",
+        schedule="constant:rate=6.25e-5",
+        diagnose_every=1000,
+        checkpoint_every=250_000,
+    ),
+}
+
+DEFAULTS |= {word: DEFAULTS[paper.of] | paper.defaults for word, paper in PAPERS.items()}
+
+
+def preset(kind: str, word: str) -> dict[str, str]:
+    """The settings that a word brings with it; none where it is a class's own."""
+    if kind == "benchmark":
+        return PAPERS[word].settings if word in PAPERS else PRESETS.get(word, {})
+    return {"agent": AGENT_PRESETS, "network": TORSOS}.get(kind, {}).get(word, {})
