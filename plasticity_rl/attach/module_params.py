@@ -14,8 +14,8 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.networks.layers import Layer
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _NormBase)
-TABLES = (nn.Embedding, nn.EmbeddingBag)
-PRIVATELY = (nn.MultiheadAttention, nn.Transformer)  # whose `_reset_parameters` is not public
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+PRIVATE_RESET = (nn.MultiheadAttention, nn.Transformer)  # their `_reset_parameters` is private
 
 
 def bare_layers(module: nn.Module) -> tuple[Layer, ...]:
@@ -32,7 +32,7 @@ def bare_layers(module: nn.Module) -> tuple[Layer, ...]:
         own = {name: param for name, param in each.named_parameters(recurse=False)}
         if isinstance(each, NORMS):
             norms.append((len(layers), [names[id(param)] for param in own.values()]))
-        elif not isinstance(each, TABLES):
+        elif not isinstance(each, EMBEDDINGS):
             for name, param in own.items():
                 weight, bias = names[id(param)], name.replace("weight", "bias")
                 if param.ndim > 1 and not name.startswith("bias") and weight not in layers:
@@ -46,21 +46,21 @@ def bare_layers(module: nn.Module) -> tuple[Layer, ...]:
             nearest = max((i for i in free if i < place), default=free[0])
             made[nearest] = made[nearest]._replace(scale=own[0], offset=own[1] if len(own) > 1 else None)
     if not made:
-        raise UsageError(f"{type(module).__name__} has no weights: no parameter of two or more dimensions but norms' and embeddings'")
+        raise UsageError(f"{type(module).__name__} has no weights: all parameters of two or more dimensions are norms' or embeddings'")
     placed = {name for layer in made for name in layer.own}
     made[-1] = made[-1]._replace(others=tuple(name for name in names.values() if name not in placed))
     return tuple(made)
 
 
-def check_renewable(module: nn.Module, params: dict[str, nn.Parameter]) -> None:
+def check_reinitialisable(module: nn.Module, params: dict[str, nn.Parameter]) -> None:
     """Raises UsageError if a submodule cannot be re-initialised."""
     for path, each in module.named_modules():
         mine = {f"{path}.{name}".removeprefix(".") for name, _ in each.named_parameters(recurse=False)}
-        if mine & params.keys() and not (hasattr(each, "reset_parameters") or isinstance(each, PRIVATELY)):
-            raise UsageError(f"{path or type(each).__name__} has no reset_parameters() to initialise it anew: give attach(..., fresh=)")
+        if mine & params.keys() and not (hasattr(each, "reset_parameters") or isinstance(each, PRIVATE_RESET)):
+            raise UsageError(f"{path or type(each).__name__} has no reset_parameters() to re-initialise it: give attach(..., fresh=)")
 
 
-def renewed(module: nn.Module) -> nn.Module:
+def reinitialised(module: nn.Module) -> nn.Module:
     """Copy of the module, re-initialised by the `reset_parameters` of its submodules."""
     made = copy.deepcopy(module)
     parts = [*made.modules()]
@@ -68,7 +68,7 @@ def renewed(module: nn.Module) -> nn.Module:
         reset = getattr(each, "reset_parameters", None)
         if callable(reset):
             reset()
-    for each in reversed(parts):  # these initialise their parts too, so they have the last word, as in their constructors
-        if isinstance(each, PRIVATELY):
+    for each in reversed(parts):  # last, since they also initialise their submodules, as in their constructors
+        if isinstance(each, PRIVATE_RESET):
             each._reset_parameters()
     return made

@@ -43,7 +43,7 @@ class OptimizerState:
         self._handles = (optimizer.register_step_pre_hook(self._remember), optimizer.register_step_post_hook(self._correct))
 
     @property
-    def counts(self) -> bool:
+    def has_age(self) -> bool:
         """True if step sizes depend on the number of earlier steps."""
         return not isinstance(self.optimizer, torch.optim.SGD)
 
@@ -54,7 +54,7 @@ class OptimizerState:
             if any(self._stored(name, theirs) is not None for name in self.params):
                 stored = {name: self._stored(name, theirs) for name in self.params}
                 slots[ours] = {name: torch.zeros_like(self.params[name]) if old is None else old for name, old in stored.items()}
-        if self.counts:
+        if self.has_age:
             slots["age"] = {name: self._age(name) for name in self.params}
         return slots
 
@@ -67,14 +67,14 @@ class OptimizerState:
                 if stored is not None and ours in new and new[ours][name] is not old[ours][name]:
                     stored.copy_(new[ours][name])
         for name in self.params:
-            if self.counts and new["age"][name] is not old["age"][name]:
+            if self.has_age and new["age"][name] is not old["age"][name]:
                 self.reset_steps[name] = self._step(name) - new["age"][name]
-                self._until[name] = float(self._step(name)) + self._lasts(self._groups()[name])
+                self._until[name] = float(self._step(name)) + self._correction_updates(self._groups()[name])
 
     def load(self, reset_steps: Params) -> None:
         """Restore `reset_steps`."""
         self.reset_steps = {name: tensor.clone().to(self.params[name].device) for name, tensor in reset_steps.items()}
-        self._until = {name: float(tensor.max()) + self._lasts(self._groups()[name]) for name, tensor in reset_steps.items()}
+        self._until = {name: float(tensor.max()) + self._correction_updates(self._groups()[name]) for name, tensor in reset_steps.items()}
 
     def detach(self) -> None:
         for handle in self._handles:
@@ -126,7 +126,7 @@ class OptimizerState:
             assert mean is not None
 
             def step_of(count: Tensor) -> Tensor:
-                return mean / _grown(beta1, count) / ((square / _grown(beta2, count)).sqrt() + group["eps"])
+                return mean / _one_minus_power(beta1, count) / ((square / _one_minus_power(beta2, count)).sqrt() + group["eps"])
 
             return step_of(step) - step_of(count)
         grad = self.params[name].grad
@@ -138,7 +138,7 @@ class OptimizerState:
         def divided(square: Tensor) -> Tensor:
             return grad / ((square - centre).clamp(min=0).sqrt() + group["eps"])
 
-        corrected = torch.where(self.reset_steps[name] > 0, square / _grown(group["alpha"], count), square)
+        corrected = torch.where(self.reset_steps[name] > 0, square / _one_minus_power(group["alpha"], count), square)
         excess = divided(square) - divided(corrected)
         velocity = self._stored(name, "momentum_buffer")
         if velocity is not None:
@@ -146,12 +146,12 @@ class OptimizerState:
         return excess
 
     @staticmethod
-    def _lasts(group: dict[str, Any]) -> float:
+    def _correction_updates(group: dict[str, Any]) -> float:
         """Updates until a reset element's correction is gone."""
         slowest = max(map(float, group["betas"])) if "betas" in group else float(group["alpha"])
         return math.log(GONE) / math.log(slowest) if slowest else 1.0
 
 
-def _grown(keep: float, count: Tensor) -> Tensor:
+def _one_minus_power(keep: float, count: Tensor) -> Tensor:
     """1 - keep^count, without cancellation."""
     return -torch.expm1(count * (math.log(keep) if keep else -math.inf))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from plasticity_rl.attach.module_params import bare_layers, check_renewable, renewed
+from plasticity_rl.attach.module_params import bare_layers, check_reinitialisable, reinitialised
 from plasticity_rl.attach.optimizer_state import OptimizerState
 from plasticity_rl.attach.refusals import check_built, check_chain, check_shapes, check_trained, check_units, reaches_optimizer
 from plasticity_rl.checks import UsageError
@@ -87,7 +87,7 @@ def attach(
     params = {name: params[name] for layer in graph.layers for name in layer.parameters}
     check_trained(chain, params, optimizer)
     if fresh is None and any(isinstance(each, Refresh) and each.needs_fresh for each in chain):
-        check_renewable(module, params)
+        check_reinitialisable(module, params)
     optimizer_state = OptimizerState(optimizer, params) if reaches_optimizer(chain) else None
     return Plan(module, params, chain, graph, dict(units or {}), optimizer_state, optimizer, seed, fresh)
 
@@ -114,17 +114,17 @@ class Plan:
         self.ticks = {"update": 0, "task": 0}
         self.batch: tuple[tuple, dict[str, Any]] | None = None
         """(args, kwargs) of the module's last training pass; set it if batches bypass the module's call"""
-        self._graph, self._units, self._optimizer_state, self._optimizer, self._make = graph, units, optimizer_state, optimizer, fresh
-        self._looking = False
+        self._graph, self._units, self._optimizer_state, self._optimizer, self._make_fresh = graph, units, optimizer_state, optimizer, fresh
+        self._applying = False
         self.states = [self._initial_state(index, each) for index, each in enumerate(chain)]
-        self._handles: list[Any] = [module.register_forward_pre_hook(self._hook(), with_kwargs=True)]
+        self._handles: list[Any] = [module.register_forward_pre_hook(self._record_batch(), with_kwargs=True)]
 
     def penalty(self) -> Tensor:
         """Sum of the chain's penalties, a scalar to add to the loss."""
         total = torch.zeros((), device=self._device)
         for each, state in zip(self.chain, self.states, strict=True):
             if overrides(each, "penalty"):
-                total = total + each.penalty(dict(self.params), state, self.layers, UpdateContext(self._look, {}))
+                total = total + each.penalty(dict(self.params), state, self.layers, UpdateContext(self._apply, {}))
         return total
 
     @torch.no_grad()
@@ -132,7 +132,7 @@ class Plan:
         """Call after every optimizer step, before gradients are set to zero. Returns the interventions that refreshed."""
         for index, each in enumerate(self.chain):
             if overrides(each, "after_step"):
-                net, context = self._net(), UpdateContext(self._look, self._noise(index) if each.noisy else {})
+                net, context = self._net(), UpdateContext(self._apply, self._noise(index) if each.noisy else {})
                 self._write(index, net, *each.after_step(net, self.states[index], self._grads(), self.layers, context))
         self._project()
         return self._tick("update")
@@ -175,7 +175,7 @@ class Plan:
         devices = sorted({param.device.index or 0 for param in self.params.values() if param.is_cuda})
         with torch.random.fork_rng(devices=devices), torch.enable_grad():
             torch.manual_seed(derive(self.seed, 0, "network", *purpose))
-            made = renewed(self.module) if self._make is None else self._make()
+            made = reinitialised(self.module) if self._make_fresh is None else self._make_fresh()
         new = dict(made.named_parameters())
         for name, param in self.params.items():
             if name not in new or new[name].shape != param.shape:
@@ -209,27 +209,27 @@ class Plan:
     def _device(self) -> torch.device:
         return next(iter(self.params.values())).device
 
-    def _hook(self) -> Callable[..., None]:
-        def see(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    def _record_batch(self) -> Callable[..., None]:
+        def record(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
             # copies of the module, such as a target network, carry this hook too
-            if module is self.module and module.training and torch.is_grad_enabled() and not self._looking:
+            if module is self.module and module.training and torch.is_grad_enabled() and not self._applying:
                 self.batch = tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, (args, kwargs))
 
-        return see
+        return record
 
-    def _look(self, params: Params, raw: bool = False) -> tuple[Tensor, Params]:
+    def _apply(self, params: Params, raw: bool = False) -> tuple[Tensor, Params]:
         """Outputs side by side and each hidden layer's units on the last batch, as Network.apply."""
         if self.batch is None:
             raise UsageError("no batch has passed through the module in training mode with gradients yet")
         args, kwargs = self.batch
         caught: Params = {}
         handles = [self.module.get_submodule(path).register_forward_hook(_catch(caught, name, raw)) for name, path in self._units.items()]
-        self._looking = True
+        self._applying = True
         try:
             with Watch(dict(self._graph.units.values()), raw, self._graph.in_place) as watch:
                 outputs = run(self.module, params, args, kwargs)
         finally:
-            self._looking = False
+            self._applying = False
             for handle in handles:
                 handle.remove()
         heads = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
@@ -283,7 +283,7 @@ class Plan:
         for index, each in due:
             fresh = self.fresh(*purpose_of(self.chain, index), clock, self.ticks[clock]) if each.needs_fresh else {}
             net = self._net()
-            features = {} if self.batch is None or not each.needs_layer_graph else self._look(net.params)[1]
+            features = {} if self.batch is None or not each.needs_layer_graph else self._apply(net.params)[1]
             self._write(index, net, *each.refresh(net, self.states[index], RefreshContext(fresh, features), self.layers))
         if due:
             self._project()

@@ -319,7 +319,7 @@ def test_a_module_that_cannot_be_initialised_anew_is_refused_by_name():
             return F.linear(x, self.weight).relu()
 
     module = nn.Sequential(Own(), nn.Linear(4, 2))
-    with pytest.raises(UsageError, match=r"0 has no reset_parameters\(\) to initialise it anew"):
+    with pytest.raises(UsageError, match=r"0 has no reset_parameters\(\) to re-initialise it"):
         attach(module, adam(module), (ReDo(),), torch.randn(2, 5))
     plan = attach(module, adam(module), (L2Init(strength=0.5),), torch.randn(2, 5))
     with torch.no_grad():

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from plasticity_rl.attach import attach
-from plasticity_rl.attach.module_params import bare_layers, renewed
+from plasticity_rl.attach.module_params import bare_layers, reinitialised
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
@@ -153,7 +153,7 @@ def test_attention_and_norms_are_drawn_anew_as_their_constructors_draw():
     with torch.no_grad():
         for param in module.parameters():
             param.add_(5)
-    new = renewed(module)
+    new = reinitialised(module)
     bound = (6 / (6 + 18)) ** 0.5
     assert new.self_attn.in_proj_weight.abs().max() <= bound and new.self_attn.in_proj_weight.abs().max() > 0.8 * bound
     assert not new.self_attn.in_proj_bias.any() and not new.self_attn.out_proj.bias.any()
@@ -182,7 +182,7 @@ def test_what_cannot_be_drawn_anew_is_refused_only_where_it_would_be():
 
     module = Own()
     optimizer = torch.optim.Adam(module.parameters())
-    with pytest.raises(UsageError, match=r"Own has no reset_parameters\(\) to initialise it anew: give attach\(..., fresh=\)"):
+    with pytest.raises(UsageError, match=r"Own has no reset_parameters\(\) to re-initialise it: give attach\(..., fresh=\)"):
         attach(module, optimizer, (ShrinkAndPerturb(),))
     for each in (HareAndTortoise(), Reset(part="optimizer")):
         assert attach(module, optimizer, (each,)).task_boundary() == ((each,) if each.clock == "task" else ())
