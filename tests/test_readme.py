@@ -1,4 +1,4 @@
-"""The Python that README.md and CONTRIBUTING.md show, as they show it."""
+"""The Python that docs/library.md and CONTRIBUTING.md show, as they show it; the tree and the links of all pages."""
 
 import re
 import textwrap
@@ -19,7 +19,7 @@ def shown(page: str) -> list[str]:
 
 
 def test_in_your_own_code() -> None:
-    code, _ = shown("README.md")
+    code, _ = shown("docs/library.md")
     known: dict = {}
     exec(code.replace("seed=0)", "seed=0, compile=False)"), known)
     learner = known["learner"]
@@ -29,7 +29,7 @@ def test_in_your_own_code() -> None:
 
 
 def test_in_your_own_loop() -> None:
-    _, code = shown("README.md")
+    _, code = shown("docs/library.md")
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3))
     length, head = module[0].weight.norm().item(), module[3].weight.detach().clone()
@@ -57,3 +57,32 @@ def test_a_method_in_thirty_lines_and_one_of_ones_own() -> None:
         assert torch.equal(clipped[name], param.clip(-bound, bound))
         assert torch.equal(shrunk[name], param * (0.5 if hidden else 1.0))
     assert (clipped["hidden0.weight"] != params["hidden0.weight"]).any()
+
+
+PACKAGES = ("plasticity_rl", "envs", "agents", "launch", "analysis")
+
+
+def test_the_tree_names_every_room_and_nothing_that_is_not_there() -> None:
+    tree = re.search(r"```\n(.*?)```", (ROOT / "docs/tree.md").read_text(), re.DOTALL)
+    assert tree
+    named: set[str] = set()
+    package = ""
+    for line in tree[1].splitlines():
+        paths = line.strip().partition("  ")[0].split()
+        if line[0] == " ":
+            named |= {package + each for each in paths}
+        else:
+            (package,) = paths
+    assert all((ROOT / each).exists() for each in named), [each for each in named if not (ROOT / each).exists()]
+    rooms = {f"{package}/{room.parent.name}/" for package in PACKAGES for room in (ROOT / package).glob("*/__init__.py")}
+    assert rooms <= named, rooms - named
+
+
+def test_every_link_leads_to_a_file() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200

@@ -48,7 +48,7 @@ ADDED = {  # command -> options that make it short, or let it end
 
 def commands() -> list[list[str]]:
     """What follows `python -m launch` in each line of README's section."""
-    section = re.search(r"^## Using it\n(.*?)^(?:#|On CartPole)", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    section = re.search(r"^## Using it\n(.*?)^#", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     assert section
     lines = [line for block in re.findall(r"^```\n(.*?)^```", section[1], re.DOTALL | re.MULTILINE) for line in block.splitlines()]
     return [shlex.split(line, comments=True)[3:] for line in lines]

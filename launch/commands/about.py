@@ -30,7 +30,7 @@ def interventions(word: str | None = None, /, *, markdown: bool = False, plugin:
 
     Args:
         word: one of the methods
-        markdown: print the table of all methods for a README
+        markdown: print the table of all methods as Markdown
         plugin: a module with methods of your own
     """
     if word is not None and markdown:

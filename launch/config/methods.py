@@ -89,7 +89,7 @@ def print_all() -> None:
 
 
 def print_markdown() -> None:
-    """The table of a README."""
+    """Print the table of docs/interventions.md."""
     print("| method | word | hooks | needs | paper |\n|---|---|---|---|---|")
     for each in map(facts, words("method")):
         print(f"| {each.name} | `{each.word}` | {', '.join(each.hooks)} | {', '.join(each.needs)} | {each.citation} |")

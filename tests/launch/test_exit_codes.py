@@ -1,4 +1,4 @@
-"""How commands end that cannot do what was asked: one line, a code that the README lists, and no traceback."""
+"""How commands end that cannot do what was asked: one line, a code that docs/runs.md lists, and no traceback."""
 
 import errno
 import os
@@ -167,6 +167,6 @@ def test_ray_that_does_not_start_is_one_line(
 
 
 def test_the_readme_lists_every_code() -> None:
-    listed = (ROOT / "README.md").read_text("utf-8").split("Exit codes: ")[1].split("\n\n")[0]
+    listed = (ROOT / "docs/runs.md").read_text("utf-8").split("Exit codes: ")[1].split("\n\n")[0]
     for code in CODES:
         assert f" {code} " in f" {listed}".replace("/", " ").replace("\n", " "), code

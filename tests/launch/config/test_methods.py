@@ -130,8 +130,8 @@ def test_a_line_each_and_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
     head, rule, *rows = capsys.readouterr().out.splitlines()
     assert {line.count("|") for line in (head, rule, *rows)} == {6}
     assert [row.split("|")[2].strip(" `") for row in rows] == list(registry.METHODS)
-    assert "\n".join((head, rule, *rows)) in (ROOT / "README.md").read_text(), (
-        "python -m launch interventions --markdown makes README's table"
+    assert "\n".join((head, rule, *rows)) in (ROOT / "docs/interventions.md").read_text(), (
+        "python -m launch interventions --markdown makes the table of docs/interventions.md"
     )
 
 
