@@ -132,9 +132,7 @@ class Experiment:
     @property
     def fresh_control(self) -> bool:
         """True if the run starts over at every visit: network, optimizer and replay."""
-        if len(self.chain) != 1 or not getattr(self.chain[0], "clears_replay", False):
-            return False
-        return (self.chain[0].clock, self.chain[0].every) == ("task", 1)
+        return len(self.chain) == 1 and self.chain[0].starts_over
 
     @property
     def label(self) -> str:

@@ -70,6 +70,11 @@ class Intervention:
         """True if its settings change nothing under that optimizer; an experiment, whose label would name it, then refuses it."""
         return False
 
+    @property
+    def starts_over(self) -> bool:
+        """True if the agent keeps nothing at a task boundary: alone in a chain, it is the fresh control."""
+        return False
+
     def require(self, layers: Layers) -> None:
         """Raises UsageError if the network lacks what the method needs."""
 
@@ -139,3 +144,7 @@ class Refresh(Intervention, ABC):
     def syncs_target(self) -> bool:
         """True to ask the agent to copy the network into its target network."""
         return False
+
+    @property
+    def starts_over(self) -> bool:
+        return self.clears_replay and (self.clock, self.every) == ("task", 1)
