@@ -1,4 +1,4 @@
-"""Files that people hand in: every usual encoding, separator and line end, and one line for what is none."""
+"""Text, TOML and CSV files: all usual encodings, separators and line ends; one-line errors for others."""
 
 import ast
 import re
@@ -80,13 +80,13 @@ def test_a_table_of_csv(tmp_path: Path) -> None:
 
 
 def written(path: Path) -> list[str]:
-    """Every text with values in it that a file makes, its values as a brace."""
+    """Each f-string of a source file, with a brace for each value."""
     strings = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.JoinedStr))
     return ["".join(str(part.value) if isinstance(part, ast.Constant) else "{" for part in node.values) for node in strings]
 
 
 def test_no_command_is_printed_with_words_that_a_shell_may_split() -> None:
-    """Commands with values in them are made by shlex.join, not by writing values into a text."""
+    """Printed commands join values by shlex.join, not in f-strings."""
     for package in ("plasticity_rl", "envs", "agents", "launch", "analysis"):
         for path in (ROOT / package).rglob("*.py"):
             for text in written(path):

@@ -1,4 +1,4 @@
-"""Methods from elsewhere: through the real command, and what is not imported."""
+"""Plugins through the real command, and modules that are never imported."""
 
 import json
 import os
@@ -73,7 +73,7 @@ Write = Callable[..., str]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Puts a module where it can be imported, forgotten after the test, and gives its name."""
+    """Write an importable module, removed after the test; returns its name."""
     monkeypatch.setattr(plugins, "_allowed", [])
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -90,7 +90,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
 
 def command(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """The command line as a person in `folder` calls it."""
+    """Run the command line from `folder`."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-m", "launch", "run", "--name", "mine", *SMALL, "--chain", "nap", "my_methods.Shrink:factor=0.9", *more]
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""What this machine is fast at, and what is made of it: `precision=auto`, a warning, a line of `doctor`."""
+"""CPU and GPU features, and their use: `precision=auto`, a warning, a line of `doctor`."""
 
 import dataclasses
 from pathlib import Path
@@ -23,7 +23,7 @@ FAST = {AVX2: False, AVX512: False, ZEN4: True, SAPPHIRE: True, GRAVITON3: True}
 
 
 def on(monkeypatch: pytest.MonkeyPatch, flags: str, gpu: bool | None = None) -> None:
-    """A machine whose processor has these instructions, and a GPU that multiplies bfloat16 or does not, or none."""
+    """A machine with these CPU instructions, and a GPU with or without bfloat16 multiplication, or none."""
     monkeypatch.setattr(processor, "cpu_info", lambda: {"model name": "A processor", "flags": flags})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu)
@@ -32,7 +32,7 @@ def on(monkeypatch: pytest.MonkeyPatch, flags: str, gpu: bool | None = None) -> 
 
 @pytest.mark.parametrize("flags", FAST)
 def test_a_processor_is_fast_that_has_instructions_for_it(monkeypatch: pytest.MonkeyPatch, flags: str) -> None:
-    """AVX-512 alone is not enough, although oneDNN says that it supports bfloat16 there."""
+    """AVX-512 alone is not enough, although oneDNN reports bfloat16 support there."""
     on(monkeypatch, flags)
     assert fast_bfloat16("cpu")[0] is fast_bfloat16("auto")[0] is FAST[flags]
     assert fast_bfloat16("cpu")[1].startswith("A processor has ")

@@ -1,4 +1,4 @@
-"""Names on disk: every word ever given, and the class that it means today."""
+"""Names on disk: every word ever used, and its class today."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ NAMES = json.loads((Path(__file__).parent / "names_on_disk.json").read_text())
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_the_names_on_disk_are_the_committed_ones(kind: str) -> None:
-    """A word that is there stays and means what it meant: runs on people's disks hold it. A new one is added to the list."""
+    """Words are never removed or reused, as existing runs hold them; new ones are added to the list."""
     assert set(NAMES) == {*registry.TABLES, *registry.ELSEWHERE}
     assert {word: path.rpartition(".")[2] for word, path in registry.words(kind).items()} == NAMES[kind]
 

@@ -1,1 +1,1 @@
-"""Tests of plasticity_rl.attach.plan."""
+"""Tests of plasticity_rl.attach."""

@@ -1,4 +1,4 @@
-"""Interventions on a plain nn.Module and torch.optim, beside the same of our own networks."""
+"""Interventions on a plain nn.Module with torch.optim, beside the same on the library's networks."""
 
 import copy
 import dataclasses
@@ -44,7 +44,7 @@ OPTIMIZERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Drift(Intervention):
-    """Looks at all that a method may look at after a step: gradients, noise, units before and after the activation, outputs, slots."""
+    """Reads all inputs of `after_step`: gradients, noise, units before and after the activation, outputs, slots."""
 
     noisy = True
 
@@ -77,7 +77,7 @@ class Plain(Torso):
 
 
 class Pair:
-    """The same network as a Learner's and as a module, with the same chain and the same fresh weights."""
+    """One network as a Learner's and as a module, with the same chain and fresh weights."""
 
     def __init__(self, kind: str, chain: tuple[Intervention, ...], optimizer: str, seed: int = 3, **how) -> None:
         theirs, ours = OPTIMIZERS[optimizer]
@@ -342,7 +342,7 @@ def test_a_method_is_called_at_the_right_moment():
 @pytest.mark.parametrize("kind", ["mlp", "small"])
 @pytest.mark.parametrize("each", MEMBERS, ids=word)
 def test_every_method_is_attached_as_it_is_or_refused(each, kind):
-    """What builds, but for a norm that is there, and what sets the optimizer, is refused."""
+    """Methods that build, except an existing norm, or set the optimizer are refused."""
     chain = (due(each, "update", 2),)
     if each.optimizer() or (each.build() and (type(each) not in (NormalizeAndProject,) or each.build() != {"norm": "layer"})):
         module = mlp()

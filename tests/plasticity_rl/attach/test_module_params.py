@@ -1,4 +1,4 @@
-"""Methods that take parameters alone, on modules whose wiring nobody knows; what is a weight there; what is drawn anew."""
+"""Methods that need parameters alone, on any module: its weights and its re-initialisation."""
 
 import pytest
 import torch
@@ -148,7 +148,7 @@ def test_shrinking_takes_every_parameter_toward_a_module_made_anew(kind):
 
 
 def test_attention_and_norms_are_drawn_anew_as_their_constructors_draw():
-    """As far as constructors use one initialiser each: Xavier's bound of attention, zeros for its biases, 1 and 0 of norms."""
+    """Compares initialisers known per parameter: Xavier's bound for attention, zeros for its biases, 1 and 0 for norms."""
     module, _ = made("transformer")
     with torch.no_grad():
         for param in module.parameters():

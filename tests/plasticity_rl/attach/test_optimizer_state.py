@@ -1,4 +1,4 @@
-"""torch.optim's memory of newborn and surviving elements, beside each element's history alone."""
+"""torch.optim's state of reset and other elements, beside each element's own history."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("double")
 
 @dataclasses.dataclass(frozen=True)
 class Rebirth(Refresh):
-    """Every weight's first row starts again at 0."""
+    """Resets every weight's first row to 0."""
 
     def refresh(self, net, state, evidence, layers):
         masks = {layer.weight: torch.zeros_like(net.params[layer.weight], dtype=torch.bool) for layer in layers}
@@ -39,7 +39,7 @@ def gradients(count: int) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("corrected", [True, False])
 def test_newborn_and_survivors_take_steps_of_one_learning_rate(corrected):
-    """With a constant gradient, Adam's every step is one learning rate: without the correction the newborn's first would be 3.15."""
+    """With a constant gradient each of Adam's steps is one learning rate; uncorrected, the first after a reset would be 3.15."""
     module = linear()
     optimizer = torch.optim.Adam(module.parameters(), 0.01, eps=1e-12)
     plan = attach(module, optimizer, (Rebirth(every=2000),), torch.randn(2, 3))
@@ -76,7 +76,7 @@ FLAVOURS = {
 
 
 def alone(kind: type, how: dict, weight: float, grads: list[float], count: int) -> tuple[list[float], float]:
-    """One weight by itself under the textbook's rule, each step of it; `count`: born at that step (0: when the optimizer was)."""
+    """Each step of one weight under the textbook rule; `count`: step of its reset (0: the optimizer's start)."""
     mean = square = largest = velocity = 0.0
     path = []
     for t, grad in enumerate(grads, 1):

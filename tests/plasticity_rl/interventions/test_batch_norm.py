@@ -1,4 +1,4 @@
-"""Norms that networks are built with beside layer norm: over the batch, over an example, and half of each."""
+"""Norms other than layer norm: over the batch, over an example, and half of each."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ def test_each_builds_its_norm_and_nothing_else(method, norm, kind):
 
 
 def batch_mean_by_loops(x: Tensor) -> Tensor:
-    """Of (examples, units, positions)."""
+    """Norm of (examples, units, positions)."""
     result = torch.empty_like(x)
     for unit in range(x.shape[1]):
         across = x[:, unit].flatten().tolist()

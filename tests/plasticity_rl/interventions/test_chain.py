@@ -1,4 +1,4 @@
-"""Several interventions: both act, in their order, or are refused."""
+"""Chains of several interventions: all act, in their order, or are refused."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Networks held to earlier ones by their outputs: Churn and BornAgain, beside plain training of one network."""
+"""Penalties on output changes: Churn and BornAgain, beside plain training of one network."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("double")
 
 
 def step(network, params, batch, extra):
-    """One step of gradient descent on the loss and something more."""
+    """One step of gradient descent on the loss plus an extra term."""
     leaves = {name: param.clone().requires_grad_() for name, param in params.items()}
     total = loss(network, leaves, batch)[0] + extra(leaves)
     grads = torch.autograd.grad(total, list(leaves.values()))

@@ -1,4 +1,4 @@
-"""Continual backprop beside the paper read unit by unit."""
+"""Continual backprop beside a plain reading of the paper, unit by unit."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("double")
 
 
 def outgoing_by_loops(kind: str, net: Net, layer: str, unit: int) -> float:
-    """The mean |weight| that reads a unit."""
+    """Mean |outgoing weight| of a unit."""
     read = [
         abs(weight)
         for name, columns in columns_by_hand(kind, layer, unit).items()
@@ -42,7 +42,7 @@ def outgoing_by_loops(kind: str, net: Net, layer: str, unit: int) -> float:
 
 
 def history_by_loops(method: ContinualBackprop, kind: str, nets: list[Net], features: list[dict[str, torch.Tensor]]) -> State:
-    """What is remembered of some updates, one unit after the other."""
+    """Running averages over some updates, one unit at a time."""
     state: State = {}
     for layer in READERS[kind]:
         units = features[0][layer].shape[1]
@@ -68,7 +68,7 @@ def history_by_loops(method: ContinualBackprop, kind: str, nets: list[Net], feat
 
 
 def refresh_by_loops(method: ContinualBackprop, kind: str, net: Net, state: State, evidence: RefreshContext) -> tuple[Net, State]:
-    """Means into biases first, then all incoming weights, then all outgoing ones."""
+    """Move means into biases, then replace all incoming weights, then all outgoing ones."""
     params = {name: param.clone() for name, param in net.params.items()}
     slots = {slot: {name: tensor.clone() for name, tensor in memory.items()} for slot, memory in net.slots.items()}
     state = {name: tensor.clone() for name, tensor in state.items()}

@@ -1,4 +1,4 @@
-"""DASH beside its formula, one direction after the other."""
+"""DASH beside its formula, one direction at a time."""
 
 import math
 

@@ -45,7 +45,7 @@ def test_l2_is_half_of_torchs_coupled_weight_decay():
 
 
 def ranked(method, params, state, network):
-    """Its state after a refresh."""
+    """State of the method after a refresh."""
     return method.refresh(Net(params, {}), state, RefreshContext({}, {}), network.layers)[1]
 
 

@@ -1,4 +1,4 @@
-"""The laws that hold for every intervention of the table of contents.
+"""Laws that hold for every intervention.
 
 Everything is computed in double precision, so that a difference is a fault.
 """
@@ -230,7 +230,7 @@ def test_a_refresh_changes_exactly_what_it_names(intervention, kind, members):
     ids=word,
 )
 def test_after_a_refresh_newborn_and_surviving_weights_take_steps_of_one_learning_rate(intervention):
-    """Along a gradient of ones, Adam's every step is one learning rate, and is not where an average or its correction is kept or lost."""
+    """With a gradient of ones each of Adam's steps is one learning rate, unless an average or its correction is wrongly kept or lost."""
 
     def total(params, batch):
         return torch.cat([param.flatten() for param in params.values()]).sum(), {}

@@ -1,4 +1,4 @@
-"""Recorded rates by layer, beside a plain reading and beside the schedule that has one rate for all."""
+"""Recorded rates per layer, beside a plain reading and the schedule with one rate for all."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("double")
 
 
 def test_each_hidden_weight_takes_its_own_share_of_a_step():
-    """mlp: three hidden layers. Plain gradient descent moves a weight by rate x gradient, and here by that times the layer's factor."""
+    """Three hidden layers: plain gradient descent moves a weight by rate x gradient, here times the layer's factor."""
     shares = {"hidden0": (0.5, 0.25), "hidden1": (2.0, 1.0), "hidden2": (0.0, 3.0)}
     chain = (LayerRates(updates=(0, 2), factors=tuple(factor for each in shares.values() for factor in each)),)
     slowed, plain = (learn(each, "mlp", 2) for each in (chain, ()))
@@ -43,7 +43,7 @@ def test_between_updates_it_is_the_schedule_of_the_same_record():
 
 
 def test_after_nap_it_steps_from_the_projected_weight():
-    """Factors of 0: the hidden weights stay where NaP put them, bit for bit but for the rescaling of an equal length."""
+    """With factors of 0 the hidden weights stay where NaP put them, bit for bit up to rescaling to an equal length."""
     learner = learn((NormalizeAndProject(), LayerRates(factors=(0.0,))), "mlp", 2)
     before = learner.net.params["hidden1.weight"].clone()
     for batch in batches("mlp", 2, 3):

@@ -1,4 +1,4 @@
-"""Normalize-and-project: what is held, what may go, and what the held lengths mean to the network."""
+"""Normalize-and-project: constrained and free parameters, and the effect of lengths on the network."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ from tests.learners import (
 pytestmark = pytest.mark.usefixtures("double")
 
 SUMMED = ("hidden0", "hidden0_1b", "hidden0_2b", "hidden1", "hidden1_1b", "hidden1_2b")
-"""what is added up in the residual torso"""
+"""layers summed in the residual torso"""
 
 
 @pytest.mark.parametrize("norm", ["layer", "rms"])
@@ -41,7 +41,7 @@ def test_the_length_of_a_hidden_weight_does_not_matter_but_to_a_sum(kind, norm):
     x, noise = batch["inputs"][0], batch["noise"][0] if kind == "noisy" else None
 
     def shift(network: Network, *weights: str) -> float:
-        """How far the outputs go when these weights grow by half, relative to their size."""
+        """Relative change of the outputs when these weights grow by half."""
         params = random_net(network).params
         before, after = (network.apply(p, x, noise)[0] for p in (params, params | {name: params[name] * 1.5 for name in weights}))
         return ((after - before).norm() / before.norm()).item()

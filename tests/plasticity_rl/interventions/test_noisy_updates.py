@@ -1,4 +1,4 @@
-"""Noisy updates beside the noise that they are given."""
+"""Noisy updates beside their given noise."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Plasticity injection: what is added, what learns and what is frozen, beside the formula read plainly."""
+"""Plasticity injection: added, learning and frozen parameters, beside a plain reading of the formula."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ def outputs(learner: Learner, batch: dict[str, torch.Tensor], member: int = 0) -
 
 
 def as_injected(params: Params, kind: str, part: str) -> Params:
-    """The parameters of a plain network whose last hidden layers and heads are those of one of the three parts."""
+    """Parameters of a plain network with the last hidden layers and heads of one of the three parts."""
     ending = {"learned": "{0}", "new": "{0}_injected", "born": "{0}_injected"}[part]
     plain = {}
     for name in built(kind).shapes:
@@ -76,7 +76,7 @@ def test_it_is_born_as_the_network_without_it(kind):
 @pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9), RMSprop(), Adam(weight_decay=0.5, decayed="all")], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_until_the_injection_it_learns_as_if_it_were_not_there(kind, optimizer):
-    """Weight decay of everything included, which would move what waits; but for the gate there is nothing new."""
+    """Includes weight decay of all parameters, which would move those that wait; only the gate is new."""
     learner, plain = (learn(chain, kind, 2, optimizer=optimizer) for chain in ((PlasticityInjection(),), ()))
     birth = copies(learner)
     for batch in batches(kind, 2, 4):
@@ -116,7 +116,7 @@ def test_the_new_head_trains_the_frozen_ones_do_not_and_outputs_follow(kind, opt
 @pytest.mark.parametrize("clip", [None, 0.05])
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_after_the_injection_are_those_of_the_formula(kind, clip):
-    """Nor does what is frozen have a share in the length that a gradient is clipped to."""
+    """Frozen parameters have no share in the gradient norm for clipping either."""
     learner = learn((PlasticityInjection(),), kind, 1, optimizer=SGD(clip_norm=clip))
     data = batches(kind, 1, 3)
     learner.update(RATE, data[0])
@@ -146,7 +146,7 @@ def test_gradients_after_the_injection_are_those_of_the_formula(kind, clip):
 
 
 def test_the_first_steps_of_the_new_head_are_a_learning_rate_long():
-    """Adam has counted the new head's updates while it waited: without forgetting, its first step would be 3.15 times as long."""
+    """Adam counted the new head's updates while it waited: without a reset, its first step would be 3.15 times as long."""
     learner = learn((PlasticityInjection(),), "mlp", 1)
     data = batches("mlp", 1, 101)
     for batch in data[:100]:

@@ -1,4 +1,4 @@
-"""ReDo beside the paper read unit by unit."""
+"""ReDo beside a plain reading of the paper, unit by unit."""
 
 import math
 from itertools import product
@@ -39,7 +39,7 @@ DEAD = {
 
 
 def redo_by_loops(kind: str, net: Net, evidence: RefreshContext, tau: float) -> Net:
-    """Sokar et al. 2023, one unit after the other: all incoming weights of all layers, then all outgoing ones."""
+    """Sokar et al. 2023, one unit at a time: incoming weights of all layers, then outgoing ones."""
     params = {name: param.clone() for name, param in net.params.items()}
     slots = {slot: {name: tensor.clone() for name, tensor in memory.items()} for slot, memory in net.slots.items()}
     marked = dormant_by_loops(kind, evidence.features, tau)
@@ -157,7 +157,7 @@ def test_a_sample_without_any_response_changes_nothing():
 
 
 def ages_of_each(learner: Learner, member: int) -> dict[str, dict[str, torch.Tensor]]:
-    """The optimizer's memory of one member, element by element where one age is kept of a tensor."""
+    """Optimizer state of one member, with the age of a tensor expanded to its elements."""
     params = learner.net.params
     return {slot: {n: t.expand_as(params[n])[member] for n, t in memory.items()} for slot, memory in learner.net.slots.items()}
 

@@ -1,4 +1,4 @@
-"""The optimizer's fields that SafeAdam sets, and the ones it is refused on."""
+"""Optimizer fields that SafeAdam sets, and optimizers that refuse it."""
 
 import pytest
 import torch

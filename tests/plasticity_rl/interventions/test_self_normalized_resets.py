@@ -108,14 +108,14 @@ def test_a_rarely_used_unit_is_kept_where_a_fixed_threshold_would_reset_it():
 
 
 def renewed_by_examples(ages: list[int], threshold: int, percentile: float, batch: int, longest: int) -> int:
-    """The official rule, whose ages are in examples and whose percentile of an empty histogram is one example: less than any batch."""
+    """The official rule: ages in examples; an empty histogram's percentile is one example, less than any batch."""
     shares = [(age, sum(each <= age for each in ages) / len(ages)) for age in range(1, longest + 1)] if ages else []
     usual = next((age for age, share in shares if share >= percentile), 1)
     return max(batch, min(usual if usual < threshold else 2 * threshold, longest))
 
 
 def test_thresholds_are_renewed_as_in_the_official_code_that_counts_examples():
-    """Batches of 100 examples, so that an update is an age of 100; empty histograms come in between."""
+    """Batches of 100 examples make an update an age of 100; some histograms are empty."""
     method, draw, batch = SelfNormalizedResets(percentile=0.9, start=8, bins=16), generator(3), 100
     ours, theirs = torch.full((40,), 8.0), [800] * 40
     for turn in range(12):

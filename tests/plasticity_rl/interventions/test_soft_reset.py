@@ -1,4 +1,4 @@
-"""Soft resets beside the process that they are, number by number."""
+"""Soft resets beside their process, number by number."""
 
 import math
 import statistics

@@ -18,7 +18,7 @@ def converged(method: Spectral, net: Net, state, layers, network):
 
 
 def spectral_by_hand(params, exponent):
-    """Names tell what is what here: this is a test's reading, which knows the wiring."""
+    """Identifies parameters by name: a test may know the layer graph."""
     total = torch.zeros(())
     for name, param in params.items():
         part = name.rpartition(".")[2]
@@ -134,7 +134,7 @@ def test_parseval_is_the_distance_from_orthogonal_rows_or_columns(kind, scale):
 
 @pytest.mark.parametrize("kind", ["mlp", "residual", "noisy"])
 def test_the_gradient_of_parseval_is_that_of_rows_whatever_the_shape(kind):
-    """Of matrices with too many rows, too: |W W^T - s I|^2 and |W^T W - s I|^2 differ by s^2 times what there is of rows too many."""
+    """For more rows than columns, |W W^T - s I|^2 and |W^T W - s I|^2 differ by s^2 times the surplus of rows."""
     network = built(kind)
     params = {name: param.clone().requires_grad_() for name, param in random_net(network).params.items()}
     hidden = [name for name in params if name.endswith(".weight") and not name.startswith(("head.", "value.", "advantage."))]

@@ -1,4 +1,4 @@
-"""Bounds of weights, and their lengths: both projections beside loops and torch's own fans."""
+"""Bounds and lengths of weights: both projections beside loops and torch's own fans."""
 
 import pytest
 import torch
