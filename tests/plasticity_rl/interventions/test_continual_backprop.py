@@ -124,7 +124,7 @@ def test_continual_backprop_is_the_paper_unit_by_unit(kind, utility, norm):
 
 
 @pytest.mark.parametrize("activation", ["relu", "crelu"])
-@pytest.mark.parametrize("kind", ["mlp", "nature"])
+@pytest.mark.parametrize("kind", ["mlp", "convolutions"])
 def test_what_a_replaced_unit_said_on_average_moves_into_its_readers_biases(kind, activation):
     # Units that always say the same: nobody may notice that they are gone, and would if their means were dropped or zeroed too early.
     method, network = ContinualBackprop(rate=0.1, maturity=0, decay=0.9), built(kind, activation=activation)

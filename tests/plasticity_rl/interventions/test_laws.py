@@ -39,6 +39,7 @@ from tests.learners import (
     NAMED,
     RATE,
     SPECS,
+    STRUCTURAL,
     assert_same,
     batches,
     copies,
@@ -56,6 +57,7 @@ from tests.learners import (
 )
 
 pytestmark = pytest.mark.usefixtures("double")
+structural_law = partial(law, kinds=STRUCTURAL)
 
 
 def test_the_laws_are_stated_for_the_whole_table_of_contents():
@@ -107,17 +109,22 @@ def test_lifted_is_a_loop_over_members(intervention, kind, members):
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
 
 
-@partial(law, over=[each for each in MEMBERS if not isinstance(each, Wasserstein)])  # which pulls between its refreshes: test_l2.py
+@partial(structural_law, over=[each for each in MEMBERS if not isinstance(each, Refresh)])
+def test_without_a_refresh_a_task_boundary_changes_nothing(intervention, kind, members):
+    learner = learn((intervention,), kind, members)
+    learner.update(RATE, batches(kind, members, 1)[0])
+    before = copies(learner)
+    learner.task_boundary()
+    assert_same(copies(learner), before)
+    assert learner.due("update") == learner.due("task") == ()
+
+
+REFRESHES = [each for each in MEMBERS if isinstance(each, Refresh)]
+
+
+@partial(structural_law, over=[each for each in REFRESHES if not isinstance(each, Wasserstein)])  # acts between refreshes: test_l2.py
 @pytest.mark.parametrize("clock", ["update", "task"])
 def test_nothing_changes_when_not_due(intervention, kind, members, clock):
-    if not isinstance(intervention, Refresh):
-        learner = learn((intervention,), kind, members)
-        learner.update(RATE, batches(kind, members, 1)[0])
-        before = copies(learner)
-        learner.task_boundary()
-        assert_same(copies(learner), before)
-        assert learner.due("update") == learner.due("task") == ()
-        return
     with_it, without = learn((due(intervention, clock, 3),), kind, members), learn((), kind, members, **intervention.build())
     data = batches(kind, members, 4)
     for learner in (with_it, without):
@@ -177,7 +184,7 @@ def test_which_methods_go_with_any_module() -> None:
     assert free == penalties | weights | {"shrink-and-perturb", "hare-and-tortoise", "reset"}
 
 
-@law
+@structural_law
 def test_storage_is_kept_and_every_parameter_still_trains(intervention, kind, members):
     learner = learn((due(intervention, "task", 1),), kind, members)
     data = batches(kind, members, 3)
@@ -199,7 +206,7 @@ def test_storage_is_kept_and_every_parameter_still_trains(intervention, kind, me
         assert moved.all() != (name.rpartition(".")[2] in held), name
 
 
-@partial(law, over=[each for each in MEMBERS if isinstance(each, Refresh)])
+@partial(law, over=REFRESHES)
 def test_a_refresh_changes_exactly_what_it_names(intervention, kind, members):
     network = learn((intervention,), kind, 1).network
     nets = [random_net(network, seed) for seed in range(members)]
@@ -226,7 +233,7 @@ def test_a_refresh_changes_exactly_what_it_names(intervention, kind, members):
 
 @pytest.mark.parametrize(
     "intervention",
-    [each for each in MEMBERS if isinstance(each, Refresh) and not each.build() and type(each).penalty is Intervention.penalty],
+    [each for each in REFRESHES if not each.build() and type(each).penalty is Intervention.penalty],
     ids=word,
 )
 def test_after_a_refresh_newborn_and_surviving_weights_take_steps_of_one_learning_rate(intervention):
@@ -250,7 +257,7 @@ def test_after_a_refresh_newborn_and_surviving_weights_take_steps_of_one_learnin
             torch.testing.assert_close(before[f"params/{name}"] - param, torch.full_like(param, 1e-3), rtol=1e-7, atol=0)
 
 
-@law
+@structural_law
 def test_its_state_survives_a_checkpoint(intervention, kind, members, tmp_path):
     chain = (due(intervention, "update", 2),)
     learner, other = learn(chain, kind, members), learn(chain, kind, members, seed=1)
@@ -293,7 +300,7 @@ def test_projections_have_the_last_word_whatever_the_order(intervention, kind, m
                     torch.testing.assert_close(pair, torch.full((members,), layer.units**0.5), rtol=1e-12, atol=0)
 
 
-@partial(law, over=[each for each in MEMBERS if each.repeatable])
+@partial(structural_law, over=[each for each in MEMBERS if each.repeatable])
 def test_two_of_a_kind_do_not_clash(intervention, kind, members):
     first = due(intervention, "update", 2)
     if isinstance(intervention, Refresh):

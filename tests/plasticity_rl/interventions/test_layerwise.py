@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("double")
 
 ORDER = {
     "mlp": ("hidden0", "hidden1", "hidden2"),
-    "nature": ("hidden0", "hidden1", "hidden2", "hidden3"),
+    "convolutions": ("hidden0", "hidden1", "hidden2", "hidden3"),
     "residual": (*(f"hidden{block}{branch}" for block in (0, 1) for branch in ("", "_1a", "_1b", "_2a", "_2b")), "hidden2"),
     "noisy": ("hidden0", "quantiles", "hidden1_value", "hidden1_advantage"),
 }

@@ -56,7 +56,7 @@ def test_the_length_of_a_hidden_weight_does_not_matter_but_to_a_sum(kind, norm):
             assert len(both) == 1 or min(shift(network, weight) for weight in both) > 0.01
 
 
-@pytest.mark.parametrize(("kind", "members"), [("mlp", 3), ("nature", 1), ("residual", 2), ("noisy", 2)])
+@pytest.mark.parametrize(("kind", "members"), [("mlp", 3), ("convolutions", 1), ("residual", 2), ("noisy", 2)])
 def test_hidden_lengths_stay_what_they_were_and_the_head_goes_free(kind, members):
     held, loose = learn((NormalizeAndProject(),), kind, members), learn((LayerNorm(),), kind, members)
     names = [layer.name for layer in held.network.layers]

@@ -234,13 +234,13 @@ def test_what_another_method_does_at_the_same_boundary_leaves_the_new_head_as_it
 
 def test_other_methods_know_the_new_head_and_leave_the_frozen_ones():
     chain = (NormalizeAndProject(), ReDo(every=2, tau=0.3), WeightDecay(strength=0.1), L2(strength=0.1), PlasticityInjection())
-    learner = learn(chain, "nature", 2)
+    learner = learn(chain, "convolutions", 2)
     lengths = learner.net.params["hidden3_injected.weight"].flatten(1).norm(dim=1)
-    data = batches("nature", 2, 5)
+    data = batches("convolutions", 2, 5)
     for batch in data[:2]:
         learner.update(RATE, batch)
     learner.task_boundary()
-    frozen = {name: param.clone() for name, param in learner.net.params.items() if frozen_by_injection(name, "nature")}
+    frozen = {name: param.clone() for name, param in learner.net.params.items() if frozen_by_injection(name, "convolutions")}
     for batch in data[2:]:
         learner.update(RATE, batch)
     assert all(torch.equal(learner.net.params[name], param) for name, param in frozen.items())

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("double")
 
 DEAD = {
     "mlp": {"hidden0": (1, 4), "hidden1": (0, 7), "hidden2": (3, 5)},
-    "nature": {"hidden0": (1, 4), "hidden1": (0, 7), "hidden2": (3, 5)},
+    "convolutions": {"hidden0": (1, 4), "hidden1": (0, 7), "hidden2": (3, 5)},
     "residual": {"hidden0_1a": (1, 3), "hidden0_2a": (0,), "hidden1_2a": (2, 5), "hidden2": (6,)},
     "noisy": {"hidden0": (1, 4), "quantiles": (0, 7, 23), "hidden1_value": (3,), "hidden1_advantage": (0, 5)},
 }
@@ -76,7 +76,7 @@ def test_redo_is_the_paper_unit_by_unit(kind, norm):
 def test_a_recycled_unit_does_not_speak_even_to_a_recycled_reader():
     dense = {("hidden0", "hidden1"), ("hidden1", "hidden2")}
     torn = {(layer, reader) for layer in ("hidden0", "quantiles") for reader in ("hidden1_value", "hidden1_advantage")}
-    for kind, pairs in {"mlp": dense, "nature": dense, "noisy": torn}.items():
+    for kind, pairs in {"mlp": dense, "convolutions": dense, "noisy": torn}.items():
         network = built(kind)
         net = random_net(network)
         net = net._replace(params=deaden(network, net.params, DEAD[kind]))

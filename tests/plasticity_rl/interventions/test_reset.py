@@ -65,7 +65,7 @@ def test_a_reset_of_the_optimizer_is_torchs_new_optimizer():
         ("mlp", 1, ("hidden0", "hidden1")),
         ("mlp", 2, ("hidden0",)),
         ("mlp", 3, ()),
-        ("nature", 2, ("hidden0", "hidden1")),
+        ("convolutions", 2, ("hidden0", "hidden1")),
         ("residual", 1, tuple(f"hidden{block}{branch}" for block in (0, 1) for branch in ("", "_1a", "_1b", "_2a", "_2b"))),
         ("residual", 6, ("hidden0", "hidden0_1a", "hidden0_1b", "hidden0_2a", "hidden0_2b")),
         ("noisy", 1, ("hidden0", "quantiles")),

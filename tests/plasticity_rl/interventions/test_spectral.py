@@ -66,7 +66,7 @@ def test_power_iteration_is_one_product_and_its_transpose_an_update():
         assert after[name].tolist() == pytest.approx(now, rel=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "nature", "noisy"])
+@pytest.mark.parametrize("kind", ["mlp", "convolutions", "noisy"])
 def test_at_birth_the_gradient_is_that_of_torchs_singular_value(kind):
     method, network = Spectral(strength=1.0), built(kind)
     params = {name: param.double().requires_grad_() for name, param in network.init(generator()).items()}

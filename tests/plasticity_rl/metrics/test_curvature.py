@@ -103,7 +103,7 @@ def test_the_spectrum_of_a_network_is_that_of_its_full_hessian(steps):
     assert found.values.tolist() == pytest.approx(expected[:5].tolist(), abs=1e-8)
 
 
-@pytest.mark.parametrize("kind", ["nature", "residual"])
+@pytest.mark.parametrize("kind", ["convolutions", "residual"])
 def test_convolutions_have_a_spectrum_too_and_no_grad_is_no_obstacle(kind):
     network = built(kind)
     params = {name: param.double() for name, param in network.init(generator()).items()}

@@ -220,7 +220,7 @@ def test_slopes_by_hand():
     assert tailored_slope(0.9, 50) > tailored_slope(0.9, 20) > 0 and tailored_slope(0.8, 20) > tailored_slope(0.9, 20)
 
 
-@pytest.mark.parametrize(("kind", "depth"), [("mlp", 3), ("nature", 4), ("residual", 10), ("noisy", 2)])
+@pytest.mark.parametrize(("kind", "depth"), [("mlp", 3), ("convolutions", 4), ("residual", 10), ("noisy", 2)])
 def test_the_depth_is_the_number_of_activations_in_a_row(kind, depth):
     network = built(kind, activation="tailored", eta=0.3)
     layer = next(iter(READERS[kind]))

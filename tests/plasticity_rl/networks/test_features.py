@@ -10,7 +10,7 @@ from tests.learners import RATE, SPECS, batches, built, generator, learn, loss, 
 
 pytestmark = pytest.mark.usefixtures("double")
 
-LAST = {"mlp": ["hidden2"], "nature": ["hidden3"], "residual": ["hidden2"], "noisy": ["hidden1_value", "hidden1_advantage"]}
+LAST = {"mlp": ["hidden2"], "convolutions": ["hidden3"], "residual": ["hidden2"], "noisy": ["hidden1_value", "hidden1_advantage"]}
 
 
 def plain_loss_gradient(network, params, batch, extra):

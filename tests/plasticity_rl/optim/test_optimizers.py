@@ -302,7 +302,7 @@ def test_memory_is_each_elements_own(optimizer):
             assert torch.equal(after[0][slot][name], torch.where(mask, after[1][slot][name], after[2][slot][name]))
 
 
-@pytest.mark.parametrize("kind", ["nature", "residual", "noisy"])
+@pytest.mark.parametrize("kind", ["convolutions", "residual", "noisy"])
 @pytest.mark.parametrize("optimizer", TOGETHER, ids=str)
 def test_on_every_kind_of_network_lifted_is_a_loop(optimizer, kind):
     learner = learn((), kind, 2, optimizer=optimizer)

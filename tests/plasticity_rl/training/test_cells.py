@@ -82,7 +82,7 @@ VARIED = [each for each in MEMBERS if numbers(each) and each not in BUILT]
 @pytest.mark.parametrize("intervention", VARIED, ids=word)
 def test_numbers_of_every_method_may_differ_between_cells(intervention, kind):
     if kind == "noisy" and getattr(intervention, "loss", "") == "kl":
-        kind = "nature"  # several heads are no one's logits
+        kind = "convolutions"  # several heads are no one's logits
     joint = together_is_apart(Adam(), (due(intervention, "update", 2),), kind)
     assert any(not torch.equal(tensor[0], tensor[3]) for tensor in copies(joint).values())  # they are felt
 
