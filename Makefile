@@ -2,20 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint claims clean
+.PHONY: demo test test-all lint claims clean
 
 demo: .venv/installed
 	$(BIN)/python -m launch demo
 
+# every law and every second reading, within one process a worker: all but the tests marked process, ray, long or slow
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+# these, and interpreters of their own, kills, the wheel, README's commands, a browser and Ray clusters: all but the tests marked slow
+test-all: .venv/installed
+	$(BIN)/python -m pytest --dist loadgroup -m 'not slow'
 
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
-# docs/claims.md and its figures, from runs/claims-small; what is not there yet is trained first
+# docs/claims.md and its figures, from runs/claims-small; trains missing runs first
 claims: .venv/installed
 	$(BIN)/python -m launch claims --out docs
 

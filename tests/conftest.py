@@ -1,15 +1,58 @@
-"""What all tests share."""
+"""Settings and fixtures that all tests share."""
 
+import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-torch.set_num_threads(1)  # the workers share the processors: with more threads these tests take nine times as long
+from plasticity_rl.training.compilation import FOLDER
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background job; the children of tests would ignore it too
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+Begin = Callable[..., subprocess.Popen[str]]
+
+torch.set_num_threads(1)  # the workers share the processors: with more threads these tests take nine times as long
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same of processes that tests start
+
+VENV = Path(__file__).parents[1] / ".venv"
+if VENV.is_dir() and " " not in str(VENV):  # a space is not quoted for the C++ compiler
+    os.environ.setdefault(FOLDER, str(VENV / "torchinductor"))  # only the first run of the tests compiles
+
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # ignored in a shell's background job, and the children of tests inherit that
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker has all Ray clusters, one after the other, and a file whose tests start processes makes what they share once."""
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        elif item.get_closest_marker("process"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    """Starts a process in a session of its own, as `subprocess.Popen`; when the test ends, so does the session."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begun(command: list[str], **options: Any) -> subprocess.Popen[str]:
+        started.append(subprocess.Popen(command, text=True, start_new_session=True, **options))
+        return started[-1]
+
+    yield begun
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ REFUSED: dict[type | Intervention, tuple[str, ...]] = {
 """method, or one with certain fields -> kinds of network that it refuses, for which a test of its own says why"""
 
 
-KINDS = tuple((kind, members) for kind in ("mlp", "convolutions", "residual") for members in (1, 3)) + (("noisy", 2),)
+KINDS = (("mlp", 1), ("mlp", 3), ("convolutions", 1), ("convolutions", 3), ("residual", 1), ("residual", 3), ("noisy", 2))
 STRUCTURAL = (("mlp", 3), ("noisy", 2))
 """kinds and numbers of members that suffice where a law is about names, storage and clocks, and not about arithmetic"""
 

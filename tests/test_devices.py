@@ -194,7 +194,7 @@ SLOW = [name for name in RUNS if name not in ("noisy iqn, prioritised", "ppo", "
 @pytest.mark.parametrize(
     ("name", "members"),
     [("noisy iqn, prioritised", 2), ("ppo", 1), ("hl-gauss", 2)]
-    + [pytest.param(name, members, marks=pytest.mark.slow) for name in SLOW for members in (1, 2)],
+    + [pytest.param(name, members, marks=pytest.mark.long) for name in SLOW for members in (1, 2)],
 )
 def test_every_agent_acts_learns_and_reports_on_the_device_that_it_is_given(name, members, host, monkeypatch):
     """A whole run, with replay, priorities, evaluations, metrics, probes, pictures, a change of task, refreshes and checkpoints."""

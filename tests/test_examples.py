@@ -69,6 +69,7 @@ def test_a_figure_of_any_real_run(line, tmp_path):
         (["attach_stable_baselines3.py", "many"], ("usage: python examples/attach_stable_baselines3.py [STEPS]", "error: ")),
     ],
 )
+@pytest.mark.process
 def test_a_mistake_is_one_line_and_exit_code_2(words, said, tmp_path):
     done = subprocess.run([sys.executable, str(EXAMPLES / words[0]), *words[1:]], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr

@@ -76,23 +76,27 @@ def loaded(statement: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
 
 
+@pytest.mark.process
 def test_analysis_needs_neither_torch_nor_ray() -> None:
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files("analysis") if path.name != "__init__.py"]
     assert not loaded("\n".join(f"import {name}" for name in modules)) & {"torch", "ray", "envpool", "ale_py"}
 
 
+@pytest.mark.process
 def test_descriptions_of_runs_need_no_torch() -> None:
     library = "plasticity_rl, plasticity_rl.files, plasticity_rl.records.folder, plasticity_rl.experiment, plasticity_rl.optim.schedules"
     light = loaded(f"import {library}, envs.sequences, envs, agents")
     assert not light & {"torch", "numpy", "ray", "envpool", "tyro"}
 
 
+@pytest.mark.process
 def test_the_library_needs_torch_alone() -> None:
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files("plasticity_rl") if path.name != "__init__.py"]
     heavy = loaded("\n".join(f"import {name}" for name in modules))
     assert "torch" in heavy and not heavy & {"ray", "envpool", "ale_py", "tyro", "gymnasium", "pandas", "matplotlib", "envs", "agents"}
 
 
+@pytest.mark.process
 def test_the_command_line_is_parsed_before_anything_heavy_is_imported() -> None:
     assert not loaded("import launch.__main__, launch.config.parse, launch.run.sweep") & {
         "torch",

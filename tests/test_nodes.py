@@ -16,7 +16,11 @@ ENVIRONMENTS, UNROLL, WIDTH, ROUNDS, LEG = 16, 16, 32, 8, 2560  # as in nodes.py
 FRAMES = 17 * 8 * 84 * 84  # bytes of an actor's unroll
 WEIGHTS = 4 * 4 * 84 * 84 * WIDTH  # bytes of the first layer's, which are nearly all
 
-pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="Ray joins several nodes on Linux alone"), pytest.mark.timeout(200)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.skipif(sys.platform != "linux", reason="Ray joins several nodes on Linux alone"),
+    pytest.mark.timeout(200),
+]
 
 
 @pytest.fixture(scope="module")

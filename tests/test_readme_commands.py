@@ -19,6 +19,7 @@ import pytest
 from launch.__main__ import main
 from launch.config import defaults, parse
 from plasticity_rl.records.folder import find_runs
+from tests.conftest import Begin
 
 ROOT = Path(__file__).parents[1]
 BENCHMARK = {"tasks": "2", "updates": "40", "images": "60", "held_out": "0", "cycles": "1", "frames": "480", "episode_frames": "400"}
@@ -101,7 +102,7 @@ def small(line: list[str], folder: Path) -> list[str]:
     return [name, *rest]
 
 
-def carry_out(line: list[str]) -> int:
+def carry_out(line: list[str], begin: Begin) -> int:
     """Its exit code; the board, a server, is stopped as soon as it serves."""
     if line[0] not in ("board", "bench"):
         return main(line)
@@ -109,7 +110,7 @@ def carry_out(line: list[str]) -> int:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     if line[0] == "bench":  # compiles; PyTorch's compiler warns, and warnings are errors in this process
         return subprocess.run(command, env=environment, check=False).returncode
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    server = begin(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
     assert server.stdout
     served = any("http://" in text for text in server.stdout)
     server.send_signal(signal.SIGINT)
@@ -126,10 +127,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def follow(lines: list[list[str]], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def follow(lines: list[list[str]], folder: Path, capsys: pytest.CaptureFixture[str], begin: Begin) -> None:
     for line in lines:
         shorter = small(line, folder)
-        code = carry_out(shorter)
+        code = carry_out(shorter, begin)
         said = capsys.readouterr()
         assert code == 0, f"{shlex.join(line)}\nas {shlex.join(shorter)}\n{said.out[-2000:]}{said.err[-2000:]}"
 
@@ -144,13 +145,14 @@ def test_files_are_there_and_runs_come_before_what_looks_at_them() -> None:
         named |= {line[line.index("--name") + 1]} if "--name" in line else set()
 
 
-def test_the_first_steps_end_well(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.process
+def test_the_first_steps_end_well(checkout: Path, capsys: pytest.CaptureFixture[str], begin: Begin) -> None:
     lines = commands()
-    follow(lines[: next(i for i, line in enumerate(lines) if line[0] == "rebuild-board") + 1], checkout, capsys)
+    follow(lines[: next(i for i, line in enumerate(lines) if line[0] == "rebuild-board") + 1], checkout, capsys, begin)
     assert (checkout / "runs/first/report/report.html").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.timeout(1800)
-def test_all_commands_end_well_in_their_order(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    follow(commands(), checkout, capsys)
+def test_all_commands_end_well_in_their_order(checkout: Path, capsys: pytest.CaptureFixture[str], begin: Begin) -> None:
+    follow(commands(), checkout, capsys, begin)

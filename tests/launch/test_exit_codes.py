@@ -27,6 +27,7 @@ def launch(*words: str, stdout: int, stderr: int) -> subprocess.CompletedProcess
 @pytest.mark.parametrize(
     "words", [["interventions"], ["interventions", "--markdown"], ["show", "dqn"], ["--help"], ["doctor"]], ids=" ".join
 )
+@pytest.mark.process
 def test_a_reader_that_leaves_ends_a_command_in_silence(words: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -35,6 +36,7 @@ def test_a_reader_that_leaves_ends_a_command_in_silence(words: list[str]) -> Non
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+@pytest.mark.process
 def test_errors_that_nobody_reads_are_silent_too() -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -42,12 +44,14 @@ def test_errors_that_nobody_reads_are_silent_too() -> None:
     os.close(writer)
 
 
+@pytest.mark.process
 def test_a_full_disk_is_told_once() -> None:
     with open("/dev/full", "w") as full:
         ended = launch("interventions", stdout=full.fileno(), stderr=subprocess.PIPE)
     assert ended.returncode == 5 and ended.stderr == f"error: [Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}\n"
 
 
+@pytest.mark.process
 def test_streams_that_are_closed_take_nothing_and_no_file_gets_their_number(tmp_path: Path) -> None:
     said = ["run", "--name", "x", "--benchmark", "random-labels:images=40,tasks=1,updates=10", "--members", "1", "--eager"]
     command = ["sh", "-c", '"$@" <&- >&- 2>"$0"', str(tmp_path / "complaints"), sys.executable, "-m", "launch", *said, "--runs", "runs"]

@@ -17,6 +17,7 @@ from launch.config.parse import part_class
 from launch.config.show import KINDS, words
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.folder import Metric, Score, failure, find_runs, is_done, read_rows, read_spec
+from tests.conftest import Begin
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--benchmark", "random-labels:images=60,tasks=3,updates=40", "--network", "mlp:width=12,depth=2", "--members", "2", "--eager"]
@@ -150,11 +151,10 @@ class Interrupted:
     )
     words += ("--diagnose-every", "100", "--checkpoint-every", "100", "--chain", "nap", "redo:every=50")
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, begin: Begin) -> None:
         self.root = root
         command = [sys.executable, "-m", "launch", "run", "--name", "first", "--runs", str(root), *self.words]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = begin(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def wait_for_checkpoint(self, number: int) -> None:
         deadline = time.monotonic() + 120
@@ -174,8 +174,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_what_was_stopped_goes_on_with_the_same_command_as_if_it_never_had(tmp_path: Path, whole: Path, number: int, code: int) -> None:
-    stopped = Interrupted(tmp_path / "stopped")
+@pytest.mark.process
+def test_what_was_stopped_goes_on_with_the_same_command_as_if_it_never_had(
+    tmp_path: Path, whole: Path, number: int, code: int, begin: Begin
+) -> None:
+    stopped = Interrupted(tmp_path / "stopped", begin)
     stopped.wait_for_checkpoint(200)
     os.kill(stopped.process.pid, number)
     _, complaint = stopped.process.communicate(timeout=60)
@@ -293,6 +296,7 @@ def test_a_full_disk_ends_with_code_5(tmp_path: Path, monkeypatch: pytest.Monkey
     assert run(tmp_path) == 5 and "No space left" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_a_file_that_the_system_does_not_let_grow_ends_with_code_5(tmp_path: Path) -> None:
     small = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"
     words = ["run", "--name", "first", "--runs", str(tmp_path), "--benchmark", "random-labels:tasks=1,updates=40", "--eager"]

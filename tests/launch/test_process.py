@@ -13,6 +13,8 @@ import pytest
 
 from plasticity_rl.records.folder import find_runs, is_done
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 SMALL = ["--benchmark", "random-labels:images=60,tasks=3,updates=40", "--network", "mlp:width=12,depth=2", "--members", "2", "--eager"]
 SMALL += ["--agent", "supervised:batch=8,record_every=15"]

@@ -96,6 +96,7 @@ def command(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.process
 def test_a_method_of_ones_own_is_run_resumed_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my_methods.py").write_text(SHRINK)
     refused = command(tmp_path)

@@ -16,7 +16,8 @@ from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.folder import Metric, Score, find_runs, is_done, read_rows, read_spec
 from tests.agents.acting.test_remote import Here
-from tests.launch.cluster.test_sweep import CHECKOUT, ancestors, start, wait_for
+from tests.conftest import Begin
+from tests.launch.cluster.test_sweep import CAPTURED, CHECKOUT, ancestors, wait_for
 from tests.training import events
 
 SMALL: dict[str, Any] = {"network": "mlp:width=12,depth=2", "members": 2, "checkpoint_every": 1000, "actors": 2, "evaluate": 1}
@@ -41,7 +42,7 @@ class Lethal(Intervention):
         return {}
 """
 
-pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc"), pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc"), pytest.mark.timeout(200)]
 
 
 def run(folder: Path, *words: str) -> list[str]:
@@ -62,11 +63,13 @@ def actors(session: int) -> list[int]:
     return found
 
 
-def test_scores_are_those_of_one_process_also_of_runs_that_were_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_those_of_one_process_also_of_runs_that_were_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: Begin
+) -> None:
     sweep = tmp_path / "three.py"
     sweep.write_text(f"EXPERIMENTS = {SAID!r}")
     command = [sys.executable, "-m", "launch", "sweep", str(sweep), "--runs", str(tmp_path / "runs"), "--eager"]
-    stopped = start(command)
+    stopped = begin(command, **CAPTURED)
     wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("three/*/checkpoints/0*")])
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does, Ray's processes too
     said, _ = stopped.communicate(timeout=60)
@@ -87,11 +90,10 @@ def test_scores_are_those_of_one_process_also_of_runs_that_were_stopped(tmp_path
         assert rows == [event for event in events(made) if isinstance(event, Score)] != []
 
 
-def test_killed_actors_are_replaced_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_killed_actors_are_replaced_and_the_run_goes_on(tmp_path: Path, begin: Begin) -> None:
     agent = AGENTS["dqn"] + ",train_every=20,replay_at_switch=keep"
-    going = start(
-        run(tmp_path, "--benchmark", "cartpole:tasks=2,frames=16000", "--agent", agent, "--actors", "2", "--checkpoint-every", "10000")
-    )
+    words = ["--benchmark", "cartpole:tasks=2,frames=16000", "--agent", agent, "--actors", "2", "--checkpoint-every", "10000"]
+    going = begin(run(tmp_path, *words), **CAPTURED)
     killed, took, rows = set(), [], 0
 
     def written() -> int:
@@ -124,7 +126,7 @@ def test_an_actor_that_always_dies_ends_the_run_with_one_line(tmp_path: Path) ->
     (tmp_path / "lethal.py").write_text(LETHAL)
     words = ["--benchmark", "cartpole:frames=2000", "--agent", AGENTS["ppo"], "--actors", "1", "--plugin", "lethal"]
     words = run(tmp_path / "runs", *words, "--chain", "lethal.Lethal")[3:]
-    once = f"import sys; from agents import remote; from launch.__main__ import main; remote.DEATHS = 1; sys.exit(main({words}))"
+    once = f"import sys; from agents.acting import remote; from launch.__main__ import main; remote.DEATHS = 1; sys.exit(main({words}))"
     done = subprocess.run(
         [sys.executable, "-c", once],
         cwd=CHECKOUT,
@@ -146,10 +148,10 @@ def test_an_address_without_a_cluster_and_one_without_actors_are_refused(tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_an_actor_killed_every_five_seconds_for_two_minutes(tmp_path: Path) -> None:
+def test_an_actor_killed_every_five_seconds_for_two_minutes(tmp_path: Path, begin: Begin) -> None:
     """The run goes on: each killed actor is replaced within ten seconds, and every step is stored once."""
     words = ["--benchmark", "cartpole:tasks=1,frames=100000000", "--agent", AGENTS["dqn"] + ",train_every=20", "--checkpoint-every", "5000"]
-    going = start(run(tmp_path, *words, "--actors", "2"))
+    going = begin(run(tmp_path, *words, "--actors", "2"), **CAPTURED)
     wait_for(lambda: list(tmp_path.glob("first/*/checkpoints/0*")))  # type: ignore[arg-type]
     killed, took, until = set[int](), [], time.monotonic() + 120
     while (began := time.monotonic()) < until:

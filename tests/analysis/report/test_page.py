@@ -15,6 +15,8 @@ from analysis.mechanisms.page import write_page
 from analysis.report.page import write_report
 from tests.fake_runs import diagnostic_rows, online_rows, spec, write_run
 
+pytestmark = pytest.mark.process
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 ARGUMENTS = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-sync")

@@ -479,6 +479,7 @@ def test_bad_settings_are_refused(atari, changed, message):
         atari("Breakout", **{"seeds": [1, 2]} | changed)
 
 
+@pytest.mark.process
 def test_importing_is_cheap():
     code = "import sys; from envs.reinforcement import atari, control, procgen; "
     code += "print({'torch', 'envpool', 'ale_py', 'gymnasium'} & set(sys.modules))"

@@ -22,6 +22,7 @@ from launch.bench.peers.train import Row, table
 from launch.bench.peers.windows import Contender, Failed, Measured, Start, speed, take_turns
 from launch.config import parse
 from plasticity_rl import processor
+from tests.conftest import Begin
 
 ROOT = Path(__file__).parents[3]
 # Counts the seconds that it is awake for, and reports whenever so many steps are through, at so many a second of them.
@@ -60,6 +61,7 @@ def silent(text: str, more: str) -> None:
     """Tells nobody."""
 
 
+@pytest.mark.process
 def test_a_window_goes_from_report_to_report_and_knows_no_pauses(tmp_path: Path) -> None:
     began = time.monotonic()
     contender = Contender(program(STEADY, 1000, 200), tmp_path, os.environ)
@@ -96,6 +98,7 @@ def test_rounds_go_round() -> None:
     ]
 
 
+@pytest.mark.process
 def test_nobody_runs_while_another_does(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
@@ -121,6 +124,7 @@ def test_the_dead_are_shown_with_their_last_words_and_the_others_go_on() -> None
     assert never.failure == "ValueError: at once"
 
 
+@pytest.mark.process
 def test_the_silent_are_given_up(tmp_path: Path) -> None:
     contender = Contender(program(SILENT), tmp_path, os.environ)
     try:
@@ -130,6 +134,7 @@ def test_the_silent_are_given_up(tmp_path: Path) -> None:
         contender.stop()
 
 
+@pytest.mark.process
 def test_children_of_children_are_paused_and_ended_too(tmp_path: Path) -> None:
     contender = Contender(program(PARENT, STEADY, 1000, 10), tmp_path, os.environ)
     leader = contender._process.pid
@@ -142,7 +147,8 @@ def test_children_of_children_are_paused_and_ended_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_nothing_is_left_when_the_bench_is_stopped(number: int, code: int, tmp_path: Path) -> None:
+@pytest.mark.process
+def test_nothing_is_left_when_the_bench_is_stopped(number: int, code: int, tmp_path: Path, begin: Begin) -> None:
     (tmp_path / "steady.py").write_text(STEADY)
     stopped = f"""
 import os, signal, sys
@@ -155,7 +161,7 @@ def measure():
 __main__._call = lambda words: measure()
 sys.exit(__main__.main(["bench"]))
 """
-    bench = subprocess.Popen(program(stopped), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    bench = begin(program(stopped), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert bench.stdout
     while not bench.stdout.readline().startswith("window 2"):
         assert bench.poll() is None

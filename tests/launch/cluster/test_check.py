@@ -204,6 +204,7 @@ class TestCheck:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Ray joins several nodes on Linux alone")
 @pytest.mark.timeout(280)
+@pytest.mark.ray
 def test_up_check_sweep_down(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -21,8 +21,10 @@ from launch.signals import TWICE, Signals, Stopped
 from launch.sweeps.demo import LABELS
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.folder import Tick
+from tests.conftest import Begin
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+CAPTURED: dict[str, Any] = {"cwd": CHECKOUT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
 DEMO = """from launch.sweeps.demo import LABELS
 
 EXPERIMENTS = [each | {"benchmark": "random-labels:tasks=2,updates=40", "diagnose_every": 60} for each in LABELS]
@@ -45,10 +47,6 @@ def command(folder: Path, sweep: str, *more: str) -> list[str]:
     file = folder / "small.py"
     file.write_text(sweep)
     return [sys.executable, "-m", "launch", "sweep", str(file), "--runs", str(folder / "runs"), "--eager", *more]
-
-
-def start(words: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(words, cwd=CHECKOUT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def scores(folder: Path) -> dict[str, bytes]:
@@ -102,6 +100,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 @pytest.mark.timeout(280)
+@pytest.mark.ray
 class TestSweeps:
     def test_scores_of_the_demo_are_those_of_one_process(self, tmp_path: Path, here: Callable[[str], dict[str, bytes]]) -> None:
         """Its supervised runs, shortened; copied to a second place meanwhile."""
@@ -115,8 +114,8 @@ class TestSweeps:
         again = subprocess.run(command(tmp_path, DEMO, "--on", "ray"), cwd=CHECKOUT, capture_output=True, text=True)
         assert again.returncode == 0 and again.stdout.count(": skipped") == 7
 
-    def test_a_killed_worker_costs_no_more_than_the_way_from_its_last_checkpoint(self, tmp_path: Path, here) -> None:
-        sweep = start(command(tmp_path, TWO, "--on", "ray"))
+    def test_a_killed_worker_costs_no_more_than_the_way_from_its_last_checkpoint(self, tmp_path: Path, here, begin: Begin) -> None:
+        sweep = begin(command(tmp_path, TWO, "--on", "ray"), **CAPTURED)
         wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("small/*/checkpoints/0*")])
         for process in wait_for(lambda: workers(sweep.pid)):
             os.kill(process, signal.SIGKILL)
@@ -124,8 +123,8 @@ class TestSweeps:
         assert sweep.returncode == 0, said
         assert "lost its worker" in said and scores(tmp_path) == here(TWO)
 
-    def test_a_killed_driver_loses_nothing_that_was_written(self, tmp_path: Path, here) -> None:
-        sweep = start(command(tmp_path, TWO, "--on", "ray"))
+    def test_a_killed_driver_loses_nothing_that_was_written(self, tmp_path: Path, here, begin: Begin) -> None:
+        sweep = begin(command(tmp_path, TWO, "--on", "ray"), **CAPTURED)
         wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("small/*/checkpoints/0*")])
         os.kill(sweep.pid, signal.SIGKILL)
         sweep.communicate(timeout=60)
@@ -133,8 +132,8 @@ class TestSweeps:
         assert done.returncode == 0, done.stdout + done.stderr
         assert scores(tmp_path) == here(TWO)
 
-    def test_a_stopped_sweep_goes_on_by_the_same_command(self, tmp_path: Path, here) -> None:
-        sweep = start(command(tmp_path, TWO, "--on", "ray"))
+    def test_a_stopped_sweep_goes_on_by_the_same_command(self, tmp_path: Path, here, begin: Begin) -> None:
+        sweep = begin(command(tmp_path, TWO, "--on", "ray"), **CAPTURED)
         wait_for(lambda: [int(path.name) for path in (tmp_path / "runs").glob("small/*/checkpoints/0*")])
         os.kill(sweep.pid, signal.SIGINT)
         said, _ = sweep.communicate(timeout=60)

@@ -138,6 +138,7 @@ class TestJudge:
 
 
 @pytest.mark.timeout(280)
+@pytest.mark.ray
 def test_a_search_on_ray_stops_the_worse_and_goes_on_where_it_was(tmp_path: Path) -> None:
     file = tmp_path / "rates.toml"
     file.write_text(

@@ -145,6 +145,7 @@ def test_a_mistake_is_one_line(line: list[str], said: str, capsys: pytest.Captur
     assert said in captured.err and captured.err.count("\n") == 1 and not captured.out
 
 
+@pytest.mark.process
 def test_help_needs_no_torch() -> None:
     code = "import sys; from launch.__main__ import main; main(['interventions', '--help']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

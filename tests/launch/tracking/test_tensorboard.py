@@ -179,6 +179,7 @@ def test_tensorboard_ends_with_the_signal_that_ends_its_server(
         serve(tmp_path, 0)
 
 
+@pytest.mark.process
 def test_tensorboard_shows_scores_first_and_begins_without_notices() -> None:
     tags = ["cka_to_start/hidden0", "Score/online/member0", "Evaluation/Pong", "training/loss"]
     assert sorted(tags)[:2] == ["Evaluation/Pong", "Score/online/member0"] and {SCORE, EVALUATION} == {"Score", "Evaluation"}

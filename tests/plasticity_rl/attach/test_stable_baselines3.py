@@ -12,6 +12,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "attach_stable_baselines3.py"
 
 
 @pytest.mark.filterwarnings("default")
+@pytest.mark.process
 def test_redo_and_nap_in_stable_baselines3_s_dqn():
     example = runpy.run_path(str(EXAMPLE))
     chain = (example["NormalizeAndProject"](), example["ReDo"](every=50, tau=0.3))

@@ -13,6 +13,7 @@ import torch
 
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.checkpoint import Snapshot
+from tests.conftest import Begin
 
 ROOT = Path(__file__).parents[3]
 
@@ -147,26 +148,24 @@ SAVER = """
 import sys
 from pathlib import Path
 from tests.plasticity_rl.records.test_checkpoint import snapshot
-from plasticity_rl import checkpoint
+from plasticity_rl.records import checkpoint
 for number in range(int(sys.argv[2]), 10**6):
     checkpoint.save(Path(sys.argv[1]), number, snapshot(number))
     print(number, flush=True)
 """
 
 
-def test_kill_never_loses_an_acknowledged_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.process
+def test_kill_never_loses_an_acknowledged_checkpoint(tmp_path: Path, begin: Begin) -> None:
     acknowledged, choice = 0, random.Random(1)
     for _ in range(6):
-        saver = subprocess.Popen(
-            [sys.executable, "-c", SAVER, str(tmp_path), str(acknowledged + 1)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
+        saver = begin([sys.executable, "-c", SAVER, str(tmp_path), str(acknowledged + 1)], cwd=ROOT, stdout=subprocess.PIPE)
         assert saver.stdout is not None
         acknowledged = int(saver.stdout.readline())
         time.sleep(choice.uniform(0, 0.1))
         os.kill(saver.pid, signal.SIGKILL)
         acknowledged = int([str(acknowledged), *saver.stdout.read().split()][-1])
         saver.wait()
-        saver.stdout.close()
         loaded, problems = checkpoint.load_latest(tmp_path)
         assert loaded and loaded.facts["number"] >= acknowledged and not problems
         assert same(loaded, snapshot(loaded.facts["number"]))
