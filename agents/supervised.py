@@ -53,10 +53,10 @@ class Supervised:
         if (self.objective == "cross-entropy") != (benchmark.predicts == "classes"):
             fitting = "cross-entropy" if benchmark.predicts == "classes" else "mse, two-hot or hl-gauss"
             raise UsageError(f"{name} has {benchmark.predicts} to predict: objective must be {fitting}, not {self.objective}")
-        if self.objective in ("two-hot", "hl-gauss") and not (self.low <= benchmark.span[0] and benchmark.span[1] <= self.high):
-            raise UsageError(
-                f"the numbers of {name} lie between {benchmark.span[0]:g} and {benchmark.span[1]:g}: low and high must hold them"
-            )
+        if self.objective in ("two-hot", "hl-gauss"):
+            low, high = benchmark.target_range
+            if not (self.low <= low and high <= self.high):
+                raise UsageError(f"the numbers of {name} lie between {low:g} and {high:g}: low and high must hold them")
 
     def ends(self, benchmark: Any) -> int:
         """One head: of a number for each class, of the number predicted, or of one for each atom."""

@@ -1,4 +1,4 @@
-"""Benchmarks: sequences of tasks to learn. The table gives each its name on disk; a name is never given to another."""
+"""Benchmarks: sequences of tasks to learn. BENCHMARKS maps their names on disk to classes; a name is never reused."""
 
 BENCHMARKS = {
     "random-labels": "envs.supervised.labels.RandomLabels",

@@ -1,4 +1,4 @@
-"""A sequence of tasks: its visits in order, each with a budget. Imports no torch."""
+"""Sequences of tasks: visits in order, each with a budget. Imports no torch."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,20 @@ from plasticity_rl.checks import UsageError
 
 @dataclass(frozen=True)
 class Visit:
-    """One stay at a task."""
+    """One period of learning on one task."""
 
     index: int
     """position in the sequence, from 0"""
     task: str
+    """name of the task"""
     cycle: int
-    """how often the task has been visited before"""
+    """number of earlier visits to the task"""
     budget: int
-    """updates (supervised streams) or frames (games), of each member"""
+    """updates (supervised streams) or frames (reinforcement learning) per member"""
 
 
 def sequence(tasks: tuple[str, ...], budget: int, cycles: int = 1) -> tuple[Visit, ...]:
-    """Each task once in the order given, the whole list `cycles` times over."""
+    """Each task once in the order given, the whole list `cycles` times."""
     if not tasks:
         raise UsageError("a sequence needs at least one task")
     return tuple(

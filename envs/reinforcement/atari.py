@@ -38,7 +38,7 @@ SCORES = _read_scores()
 """game -> {"random": score, "human": score}"""
 
 ATARI_57 = tuple(SCORES)
-"""the games with published scores"""
+"""games with published scores"""
 ABBAS_5 = ("Alien", "Atlantis", "Boxing", "Breakout", "Centipede")
 """Abbas et al. 2023 (arXiv 2303.07507): 20M frames each, in cycles"""
 CORA_6 = ("SpaceInvaders", "Krull", "BeamRider", "Hero", "StarGunner", "MsPacman")
@@ -52,51 +52,51 @@ ATARI_26 = (
 )
 """Atari 100k (Kaiser et al. 2020, arXiv 1903.00374)"""
 ALE_10 = ("Pong", "Boxing", "Breakout", "SpaceInvaders", "Qbert", "MsPacman", "Seaquest", "RoadRunner", "CrazyClimber", "Enduro")
-"""ours, as the ten games of NaP (Lyle et al. 2024, arXiv 2407.01800) are not public: two duels, two shooters, a wall, a maze, a pyramid, a
-tower and two roads look and play unlike one another, and pay often enough that value-based agents leave the random score in each of them
+"""our choice, since the ten games of NaP (Lyle et al. 2024, arXiv 2407.01800) are not public: two duels, two shooters, a wall, a maze, a
+pyramid, a tower and two roads differ in looks and play, and reward often enough that value-based agents exceed the random score of each
 well before 20M frames"""
 
 
 @dataclass(frozen=True)
 class Atari:
-    """Atari games, one after the other, each with the same budget; all members play the same games, each from its own seeds.
+    """Atari games in sequence, each with the same budget. All members play the same games from different seeds.
 
-    Observations are grey frames of 84 x 84, the last four stacked; an action lasts four frames. Rewards are the game's own. Raises
-    UsageError for an unknown or repeated game, for a mode or difficulty that a game does not have, and for a field out of range.
+    Observations are the last four grey frames of 84 x 84; an action lasts four frames. Rewards are the game's own. Raises UsageError for an
+    unknown or repeated game, a mode or difficulty that a game does not have, or a field out of range.
     """
 
     games: tuple[str, ...] = ("Breakout",)
-    """EnvPool's names, in order; `ABBAS_5`, `CORA_6`, `CARMACK_8`, `ALE_10`, `ATARI_26` and `ATARI_57` are some"""
+    """EnvPool's names, in order; for example `ABBAS_5`, `CORA_6`, `CARMACK_8`, `ALE_10`, `ATARI_26` or `ATARI_57`"""
     modes: tuple[int, ...] = ()
-    """every game is visited in each of these, one task after the other (Machado et al. 2018; Farebrother et al. 2018, arXiv 1810.00123);
-    empty: in the game's default alone"""
+    """modes of each game, each a task of its own (Machado et al. 2018; Farebrother et al. 2018, arXiv 1810.00123); empty: the game's
+    default"""
     difficulties: tuple[int, ...] = ()
-    """likewise; with modes, each mode in each difficulty"""
+    """difficulties of each game, each a task of its own; with modes, every combination"""
     frames: Annotated[int, Interval("[4, inf)")] = 20_000_000
-    """emulator frames of each visit, of each member"""
+    """emulator frames per visit and member"""
     cycles: Annotated[int, Interval("[1, 10_000]")] = 1
-    """how often the whole list is played through"""
+    """number of passes through the list of tasks"""
     sticky: Annotated[float, Interval("[0, 1]")] = 0.25
-    """probability that a frame repeats the action before; 0.25 is ALE-v5's (Machado et al. 2018, arXiv 1709.06009), DQN Zoo uses 0.0"""
+    """probability that a frame repeats the previous action; 0.25 is ALE-v5's (Machado et al. 2018, arXiv 1709.06009), DQN Zoo uses 0.0"""
     full_actions: bool = True
-    """18 actions in every game (Machado et al. 2018), or, in a single game, only those that it reacts to"""
+    """all 18 actions in every game (Machado et al. 2018); False, with a single game only: those that the game uses"""
     life_loss: bool = False
-    """a lost life ends the episode for the learner, without a reset; False as in Machado et al. 2018, where DQN Zoo uses True"""
+    """whether a lost life ends the episode for the learner, without a reset; False as in Machado et al. 2018, True in DQN Zoo"""
     noops: Annotated[int, Interval("[1, 1000]")] = 30
-    """the most no-ops at the start of a game (Mnih et al. 2015)"""
+    """maximum number of no-ops at the start of an episode (Mnih et al. 2015)"""
     episode_frames: Annotated[int, Interval("[4, 1e9]")] = 108_000
-    """emulator frames after which a game is cut: half an hour of play (Hessel et al. 2018, arXiv 1710.02298)"""
+    """maximum length of an episode in emulator frames; 108,000 are half an hour of play (Hessel et al. 2018, arXiv 1710.02298)"""
     backend: Literal["envpool", "ale"] = "envpool"
-    """which emulator steps the games; what they differ in stands in `envs.reinforcement.pool`"""
+    """emulator; `envs.reinforcement.atari_rules` lists the differences"""
     heads: Heads = "shared"
-    """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
+    """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
 
     observation_space: ClassVar[Box] = Box(FRAME_SHAPE, "uint8")
     supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
     frame_skip: ClassVar[int] = FRAME_SKIP
     stack: ClassVar[int] = 4
-    """single frames in one input of the network"""
+    """number of frames in one input of the network"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -107,17 +107,17 @@ class Atari:
         if not self.games:
             raise UsageError("Atari: games must name at least one")
         if len(set(self.games)) < len(self.games):
-            raise UsageError("Atari: games must be distinct; use cycles to come back to them")
+            raise UsageError("Atari: games must be distinct; use cycles to repeat them")
         if self.episode_frames % FRAME_SKIP:
             raise UsageError(f"Atari: episode_frames must be a multiple of {FRAME_SKIP}, not {self.episode_frames}")
         if len(self.games) > 1 and not self.full_actions:
-            raise UsageError("Atari: one head cannot serve games with different action sets; several games need full_actions")
+            raise UsageError("Atari: several games need full_actions=true, as their own action sets differ")
         self._check_choices("modes", "mode", self.modes)
         self._check_choices("difficulties", "difficulty", self.difficulties)
 
     def _check_choices(self, field: str, kind: str, values: tuple[int, ...]) -> None:
         if values and self.backend == "ale":
-            raise UsageError(f"Atari: ale-py's vector environment plays in the default {kind} alone; {field} need backend=envpool")
+            raise UsageError(f"Atari: ale-py's vector environment has only the default {kind}; {field} need backend=envpool")
         if len(set(values)) < len(values):
             raise UsageError(f"Atari: {field} must be distinct")
         for game, value in itertools.product(self.games, values):
@@ -125,20 +125,20 @@ class Atari:
                 raise UsageError(f"Atari: {game} has no {kind} {value}; one of: {', '.join(map(str, known))}")
 
     def _tasks(self) -> dict[str, tuple[str, dict[str, int]]]:
-        """task -> its game, and the mode and difficulty that are chosen in it"""
+        """task -> its game, and its mode and difficulty unless they are the default"""
         tasks = {}
         for game, *values in itertools.product(self.games, self.modes or (None,), self.difficulties or (None,)):
-            chosen = {kind: value for kind, value in zip(("mode", "difficulty"), values, strict=True) if value is not None}
-            tasks[game + "".join(f"-{kind[0]}{value}" for kind, value in chosen.items())] = game, chosen
+            switches = {kind: value for kind, value in zip(("mode", "difficulty"), values, strict=True) if value is not None}
+            tasks[game + "".join(f"-{kind[0]}{value}" for kind, value in switches.items())] = game, switches
         return tasks
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tasks in order: `Freeway`, or with modes and difficulties `Freeway-m1-d0`."""
+        """Task names in order: `Freeway`, or with modes and difficulties `Freeway-m1-d0`."""
         return tuple(self._tasks())
 
     def visits(self) -> tuple[Visit, ...]:
-        """The tasks in order, `cycles` times over."""
+        """The tasks in order, `cycles` times."""
         return sequence(self.names, self.frames, self.cycles)
 
     @property
@@ -152,11 +152,11 @@ class Atari:
         return Discrete(FULL_ACTIONS if self.full_actions else _minimal_actions(self.games[0], self.backend))
 
     def references(self) -> dict[str, dict[str, float]]:
-        """game -> {"random": score, "human": score}; none for a game in a chosen mode or difficulty."""
-        return {name: SCORES[game] for name, (game, chosen) in self._tasks().items() if not chosen}
+        """task -> {"random": score, "human": score}; no entry for a game in other than its default mode and difficulty."""
+        return {name: SCORES[game] for name, (game, switches) in self._tasks().items() if not switches}
 
     def fingerprint(self, seed: int, members: int) -> str:
-        """16 hexadecimal digits: the hash of all that defines the games which a run with this seed and so many members meets."""
+        """16 hexadecimal digits: hash of everything that defines the games of a run with this seed and number of members."""
         rules = asdict(self) | {"sticky": float(self.sticky), "frame_skip": self.frame_skip, "stack": self.stack}
         return hashlib.sha256(json.dumps(["Atari", rules, seed, members], sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""A contextual bandit: images to act on, of which one action is right. Imports no torch."""
+"""A contextual bandit over images with one rewarded action each. Imports no torch."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -17,29 +17,30 @@ from plasticity_rl.seeds import derive
 
 @dataclass(frozen=True)
 class Bandit:
-    """See an image, take the right action of as many as there are classes: +1; nothing else matters (Lyle et al. 2024, arXiv 2402.18762).
+    """Contextual bandit over images: the action that equals the image's label earns +1 (Lyle et al. 2024, arXiv 2402.18762).
 
-    The paper's contextual bandit, there of CIFAR-10 with DQN, target network and replay. The next image is drawn whatever was done.
-    Nothing that is done has consequences, so `dqn:discount=0` has everything to win; with 0.99 the values that are learned have a mean
-    of up to 100 and differ by 1 at most. Which action is right for an image changes at every task, and is each member's own. An episode
-    is `length` images; its return is how many were right. Dataset, length and budget are our choice.
+    The paper uses CIFAR-10 with DQN, a target network and replay. Actions have no influence on the next image, so `dqn:discount=0`
+    suffices; with 0.99, action values have a mean of up to 100 and differ by at most 1. Labels change at every task and differ between
+    members. An episode has `length` images, and its return is the number of right actions. Dataset, length and
+    budget are our choice.
     """
 
     dataset: str = "digits"
     """digits, mnist, cifar10, cifar100; or generated of any size: gaussian-3x32x32, clusters-784-100-7 (100 classes, seed 7)"""
     images: int = 1200
-    """the dataset's first"""
+    """number of images, the dataset's first"""
     labels: Literal["random", "permuted"] = "random"
-    """right are random actions, drawn for each image, or the true classes under new names"""
+    """right actions: drawn at random for each image, or the true classes, permuted"""
     tasks: Annotated[int, Interval("[1, 100_000]")] = 5
+    """number of tasks"""
     frames: Annotated[int, Interval("[1, inf)")] = 50_000
-    """images of each visit, of each member"""
+    """images per visit and member"""
     cycles: Annotated[int, Interval("[1, 100_000]")] = 1
-    """how often the whole list is gone through"""
+    """number of passes through the list of tasks"""
     length: Annotated[int, Interval("[1, 100_000]")] = 100
-    """images of an episode, which is then cut: it goes on without end as far as values are concerned"""
+    """images per episode, which is then truncated: values are bootstrapped past its end"""
     heads: Heads = "shared"
-    """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
+    """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
 
     stack: ClassVar[int] = 1
     frame_skip: ClassVar[int] = 1
@@ -52,11 +53,11 @@ class Bandit:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tasks in order."""
+        """Task names in order."""
         return tuple(f"bandit-{task}" for task in range(self.tasks))
 
     def visits(self) -> tuple[Visit, ...]:
-        """The tasks in order, `cycles` times over."""
+        """The tasks in order, `cycles` times."""
         return sequence(self.names, self.frames, self.cycles)
 
     @property

@@ -1,11 +1,11 @@
-"""Control problems that are small enough for tests and for thousands of runs. Imports no torch, and no simulator until a pool is made."""
+"""Small control problems, for tests and for thousands of runs. Imports no torch, and a simulator only when a pool is made."""
 
 import hashlib
 import itertools
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -18,32 +18,41 @@ from plasticity_rl import registry
 from plasticity_rl.checks import Interval, check
 from plasticity_rl.seeds import derive
 
-MOST = 10_000  # tasks of a member; where there are fewer ways to name features and actions, all are listed
+MAX_TASKS = 10_000  # of a member; a problem with fewer variants lists them all
+
+
+class Variant(NamedTuple):
+    """One task of a control problem."""
+
+    features: tuple[int, ...]
+    """the original's feature at each place"""
+    actions: tuple[int, ...]
+    """the original's action for each action"""
 
 
 @dataclass(frozen=True)
 class Control:
-    """A problem whose features and actions are named anew in every task: the same underneath, so no task is harder than another.
+    """A control problem whose features and actions are permuted in every task: the dynamics are the same, so all tasks are equally hard.
 
-    Each member has its own tasks, all different from one another; a task that comes back in a later cycle is the same again. Raises
-    UsageError for a field out of range.
+    Each member has its own tasks, all different; a task that returns in a later cycle is unchanged. Raises UsageError for a field out of
+    range.
     """
 
     tasks: int = 5
-    """of the ways to name features and actions"""
+    """number of tasks: permutations of features and actions"""
     frames: Annotated[int, Interval("[1, inf)")] = 50_000
-    """steps of each visit, of each member; the default is our choice"""
+    """agent steps per visit and member; the default is our choice"""
     cycles: Annotated[int, Interval("[1, 10_000]")] = 1
-    """how often the whole list is played through"""
+    """number of passes through the list of tasks"""
     heads: Heads = "shared"
-    """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
+    """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
 
     env_id: ClassVar[str]
-    """EnvPool's name"""
+    """EnvPool's name of the problem"""
     observation_space: ClassVar[Box]
     action_space: ClassVar[Discrete]
     random_score: ClassVar[float]
-    """mean return of uniformly random actions: the episodes of `envpool_control(env_id, np.arange(1000), 2)`, stepped with
+    """mean return of an episode under uniformly random actions: the episodes of `envpool_control(env_id, np.arange(1000), 2)`, stepped with
     `np.random.default_rng(0).integers(actions, size=1000)`"""
     stack: ClassVar[int] = 1
     frame_skip: ClassVar[int] = 1
@@ -51,16 +60,16 @@ class Control:
     unit: ClassVar[str] = "frames"
 
     def __post_init__(self) -> None:
-        most = min(_ways(self.observation_space.shape[0], self.action_space.n), MOST)
+        most = min(_num_variants(self.observation_space.shape[0], self.action_space.n), MAX_TASKS)
         check(self, tasks=f"[1, {most}]")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tasks in order."""
+        """Task names in order."""
         return tuple(f"{type(self).__name__}-{task}" for task in range(self.tasks))
 
     def visits(self) -> tuple[Visit, ...]:
-        """The tasks in order, `cycles` times over."""
+        """The tasks in order, `cycles` times."""
         return sequence(self.names, self.frames, self.cycles)
 
     @property
@@ -70,21 +79,21 @@ class Control:
 
     @property
     def life_loss(self) -> bool:
-        """There are no lives."""
+        """False: there are no lives."""
         return False
 
     def references(self) -> dict[str, dict[str, float]]:
-        """task -> {"random": score}; nobody published a human's."""
+        """task -> {"random": score}; no human score is published."""
         return {name: {"random": self.random_score} for name in self.names}
 
     def fingerprint(self, seed: int, members: int) -> str:
-        """16 hexadecimal digits: the hash of every member's tasks and of the budget they have."""
+        """16 hexadecimal digits: hash of every member's tasks and their budget."""
         tables = [self._variants(seed, member) for member in range(members)]
         return hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed, tables], sort_keys=True).encode()).hexdigest()[:16]
 
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
-        """Simulators of the visit's task, one for each of `seeds`, (members, environments) integers; member-major, so those of a member are
-        neighbours and share a task, which the run's `seed` decides.
+        """Simulators of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. Those of a
+        member share a task, which the run's `seed` decides.
         """
         members, environments = seeds.shape
         own = [self._variants(seed, member)[self.names.index(visit.task)] for member in range(members)]
@@ -92,93 +101,94 @@ class Control:
         return envpool_control(self.env_id, seeds.reshape(-1), threads, features=features, actions=actions)
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
-        """None: EnvPool draws none of these in its steps."""
+        """None: EnvPool renders none of these problems."""
 
-    def _variants(self, seed: int, member: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    def _variants(self, seed: int, member: int) -> list[Variant]:
         return variants(seed, member, self.tasks, features=self.observation_space.shape[0], actions=self.action_space.n)
 
 
 @dataclass(frozen=True)
 class CartPole(Control):
-    """CartPole-v1, with features and actions named anew in every task: the same problem underneath, so no task is harder than another.
+    """CartPole-v1 with features and actions permuted in every task: the dynamics are the same, so all tasks are equally hard.
 
-    +1 a step, until the pole falls or 500 steps have passed (Barto et al. 1983, IEEE SMC-13). Observations are position, velocity, angle
-    (radians) and angular velocity; actions push left or right: 48 tasks.
+    The reward is +1 a step, until the pole falls or 500 steps have passed (Barto et al. 1983, IEEE SMC-13). Observations are position,
+    velocity, angle (radians) and angular velocity; actions push left or right. There are 48 different tasks.
     """
 
     env_id: ClassVar[str] = "CartPole-v1"
     observation_space: ClassVar[Box] = Box((4,))
     action_space: ClassVar[Discrete] = Discrete(2)
     random_score: ClassVar[float] = 22.18
-    """of 128,871 episodes, in 3,000 steps; standard error 0.03"""
+    """over 128,871 episodes in 3,000 steps; standard error 0.03"""
 
 
 @dataclass(frozen=True)
 class Acrobot(Control):
-    """Acrobot-v1, with features and actions named anew in every task: swing two links up, which random actions hardly ever do.
+    """Acrobot-v1 with features and actions permuted in every task: swing two links up, which random actions rarely achieve.
 
-    -1 a step, until the tip is high enough or 500 steps have passed (Sutton 1996, NeurIPS 8). Observations are the cosine and sine of both
-    joints' angles and their angular velocities (radians a second); actions turn the second joint, or let go: 4,320 tasks.
+    The reward is -1 a step, until the tip is high enough or 500 steps have passed (Sutton 1996, NeurIPS 8). Observations are the cosine and
+    sine of both joints' angles and their angular velocities (radians a second); actions turn the second joint either way or not at all.
+    There are 4,320 different tasks.
     """
 
     frames: int = 100_000
-    """steps of each visit, of each member; the default is our choice"""
+    """agent steps per visit and member; the default is our choice"""
 
     env_id: ClassVar[str] = "Acrobot-v1"
     observation_space: ClassVar[Box] = Box((6,))
     action_space: ClassVar[Discrete] = Discrete(3)
     random_score: ClassVar[float] = -498.92
-    """of 19,212 episodes, in 10,000 steps; standard error 0.08"""
+    """over 19,212 episodes in 10,000 steps; standard error 0.08"""
 
 
 @dataclass(frozen=True)
 class LunarLander(Control):
-    """LunarLander-v3, with features and actions named anew in every task: rewards of up to 100 either way, so most agents want them whole.
+    """LunarLander-v3 with features and actions permuted in every task: rewards reach 100 either way and are best left unclipped.
 
-    Shaped by distance, speed and angle; +100 for coming to rest, -100 for a crash, at most 1,000 steps, no wind (Gymnasium; above 200 it
-    counts as solved). Observations are position, velocity, angle (radians), angular velocity and the contact of two legs; actions fire no
-    engine or one of three.
+    Rewards are shaped by distance, speed and angle, with +100 for coming to rest and -100 for a crash; at most 1,000 steps, no wind
+    (Gymnasium; a return above 200 counts as solved). Observations are position, velocity, angle (radians), angular velocity and the
+    contact of two legs; actions fire one of three engines or none.
     """
 
     frames: int = 200_000
-    """steps of each visit, of each member; the default is our choice"""
+    """agent steps per visit and member; the default is our choice"""
 
     env_id: ClassVar[str] = "LunarLander-v3"
     observation_space: ClassVar[Box] = Box((8,))
     action_space: ClassVar[Discrete] = Discrete(4)
     random_score: ClassVar[float] = -182.1
-    """of 31,621 episodes, in 3,000 steps; standard error 0.6"""
+    """over 31,621 episodes in 3,000 steps; standard error 0.6"""
 
 
 @dataclass(frozen=True)
 class Catch(Control):
-    """bsuite's Catch, with pixels and actions named anew in every task: permuted images that one acts on.
+    """bsuite's Catch with pixels and actions permuted in every task: permuted images with consequences.
 
-    A ball falls through a board of 10 x 5 pixels; the paddle below moves left, stays or moves right, and after nine steps the ball is
-    caught (+1) or not (-1) (Osband et al. 2020, arXiv 1908.03568). Observations are the 50 pixels, 0 or 1.
+    A ball falls through a board of 10 x 5 pixels; the paddle below it moves left, stays or moves right, and after nine steps the ball is
+    caught (+1) or missed (-1) (Osband et al. 2020, arXiv 1908.03568). Observations are the 50 pixels, 0 or 1.
     """
 
     env_id: ClassVar[str] = "Catch-v0"
     observation_space: ClassVar[Box] = Box((50,))
     action_space: ClassVar[Discrete] = Discrete(3)
     random_score: ClassVar[float] = -0.6
-    """exactly: the ball lands in each of the five columns equally often, wherever the paddle is"""
+    """exact: the ball lands in each of the five columns equally often, wherever the paddle is"""
 
 
-def variants(seed: int, member: int, tasks: int, features: int, actions: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """A member's first tasks: for each, which original feature stands at each place, and which original action each action means.
+def variants(seed: int, member: int, tasks: int, features: int, actions: int) -> list[Variant]:
+    """The first `tasks` variants of a member.
 
-    A task depends on seed, member and its position alone, not on how many there are.
+    A variant depends on seed, member and its position alone, not on the number of tasks.
     """
     random = np.random.default_rng(derive(seed, member, "tasks"))
-    if _ways(features, actions) <= MOST:
+    if _num_variants(features, actions) <= MAX_TASKS:
         every = list(itertools.product(itertools.permutations(range(features)), itertools.permutations(range(actions))))
-        return [every[index] for index in random.permutation(len(every))[:tasks]]
-    drawn: dict[tuple[tuple[int, ...], tuple[int, ...]], None] = {}
+        return [Variant(*every[index]) for index in random.permutation(len(every))[:tasks]]
+    drawn: dict[Variant, None] = {}
     while len(drawn) < tasks:
-        drawn[tuple(random.permutation(features).tolist()), tuple(random.permutation(actions).tolist())] = None
+        drawn[Variant(tuple(random.permutation(features).tolist()), tuple(random.permutation(actions).tolist()))] = None
     return list(drawn)
 
 
-def _ways(features: int, actions: int) -> int:
+def _num_variants(features: int, actions: int) -> int:
     return math.factorial(features) * math.factorial(actions)

@@ -1,4 +1,4 @@
-"""Procgen's levels, one after the other. Imports no torch, and no emulator until a pool is made."""
+"""Sequences of Procgen levels. Imports no torch, and a simulator only when a pool is made."""
 
 import hashlib
 import json
@@ -23,28 +23,28 @@ GAMES = (
 
 @dataclass(frozen=True)
 class Procgen:
-    """Levels of one Procgen game, one after the other: new backgrounds, colours and layouts under the same rules (Cobbe et al. 2020).
+    """Levels of one Procgen game in sequence: new backgrounds, colours and layouts under the same rules (Cobbe et al. 2020).
 
-    Defaults are those of Plasticine's continual Procgen (RLE-Foundation/Plasticine, arXiv 2504.17490), less its game, Starpilot, and its
-    levels, which are five apart. An observation is one RGB frame of 64 x 64; an action lasts one frame, and some of the 15 do nothing.
+    Defaults are those of Plasticine's continual Procgen (RLE-Foundation/Plasticine, arXiv 2504.17490), except for its game, Starpilot, and
+    its levels, which are five apart. An observation is one RGB frame of 64 x 64; an action lasts one frame, and some of the 15 do nothing.
     Rewards and the step limit, 500 to 6,000, are the game's own. All members play the same levels. Raises UsageError for an unknown game
-    and for a field out of range; a pool needs the system's Qt 5 libraries.
+    or a field out of range; a pool needs the system's Qt 5 libraries.
     """
 
     game: str = "Coinrun"
-    """EnvPool's name: `GAMES`"""
+    """EnvPool's name, one of `GAMES`"""
     levels: Annotated[int, Interval("[1, 10_000]")] = 10
-    """tasks"""
+    """number of tasks"""
     levels_per_task: Annotated[int, Interval("[1, 100_000]")] = 1
-    """with more than one, each episode of a task is on one of them, drawn uniformly; levels of different tasks are different"""
+    """levels of a task, of which each episode has one, drawn uniformly; different tasks share none"""
     frames: Annotated[int, Interval("[1, inf)")] = 2_000_000
-    """steps of each visit, of each member"""
+    """agent steps per visit and member"""
     cycles: Annotated[int, Interval("[1, 10_000]")] = 1
-    """how often the whole list is played through"""
+    """number of passes through the list of tasks"""
     distribution: Literal["easy", "hard"] = "easy"
-    """Procgen's distribution of levels; Cobbe et al. 2020 train for 25M steps on easy ones, and for 200M on hard ones"""
+    """Procgen's distribution of levels; Cobbe et al. 2020 train for 25M steps on easy levels and 200M on hard ones"""
     heads: Heads = "shared"
-    """one output head for all tasks, or one for each, and then the agent is told which task it is in"""
+    """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
 
     observation_space: ClassVar[Box] = Box((3, 64, 64), "uint8")
     action_space: ClassVar[Discrete] = Discrete(15)
@@ -61,11 +61,11 @@ class Procgen:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tasks in order."""
+        """Task names in order."""
         return tuple(f"{self.game}-{task}" for task in range(self.levels))
 
     def visits(self) -> tuple[Visit, ...]:
-        """The tasks in order, `cycles` times over."""
+        """The tasks in order, `cycles` times."""
         return sequence(self.names, self.frames, self.cycles)
 
     @property
@@ -75,15 +75,15 @@ class Procgen:
 
     @property
     def life_loss(self) -> bool:
-        """There are no lives."""
+        """False: there are no lives."""
         return False
 
     def references(self) -> dict[str, dict[str, float]]:
-        """None: the scores that Procgen was published with are means over all levels, not those of one."""
+        """Empty: Procgen's published scores are means over all levels, not those of one."""
         return {}
 
     def fingerprint(self, seed: int, members: int) -> str:
-        """16 hexadecimal digits: the hash of all that defines the levels which a run with this seed and so many members meets."""
+        """16 hexadecimal digits: hash of everything that defines the levels of a run with this seed and number of members."""
         return hashlib.sha256(json.dumps(["Procgen", asdict(self), seed, members], sort_keys=True).encode()).hexdigest()[:16]
 
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:

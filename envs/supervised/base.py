@@ -1,6 +1,6 @@
-"""What supervised streams share: a task as changes to a set of examples, and the batches of all members at once.
+"""Base of supervised benchmarks: tasks as changes to a set of examples, and the batches of all members.
 
-Every task and every draw is a function of (stream, seed, member, index) alone: nothing to save, and a member does not feel the others.
+Every task and every draw is a function of (benchmark, seed, member, index) alone: nothing to save, and members are independent.
 """
 
 import hashlib
@@ -20,46 +20,49 @@ from plasticity_rl import registry
 from plasticity_rl.checks import Interval, check
 from plasticity_rl.seeds import Member, derive
 
-BLOCK = 256  # updates whose batches are drawn at a time
-CHUNK = 500  # held-out examples that are looked at at a time
+BLOCK = 256  # updates whose batches are drawn together
+CHUNK = 500  # held-out examples per batch of a test
 
 
 class Task(NamedTuple):
-    """One member's task, as changes to the examples. None: as the examples are."""
+    """One member's task, as changes to the examples. None: unchanged."""
 
     labels: np.ndarray | None = None
-    """of every example, those held out too: classes (examples,) int64, or numbers (examples,) float32"""
+    """targets of all examples, also held-out ones: classes, (examples,) int64, or numbers, (examples,) float32"""
     learned: np.ndarray | None = None
-    """which examples are learned from, int64; None: all that are not held out"""
+    """indices of the training examples, int64; None: all that are not held out"""
     tested: np.ndarray | None = None
-    """which examples the member is tested on, int64; None: all that are held out"""
+    """indices of the test examples, int64; None: all that are held out"""
     pixels: np.ndarray | None = None
-    """(pixels,) int64: which original pixel stands at each place"""
+    """the original pixel at each place, (pixels,) int64"""
     scale: np.ndarray | float = 1.0
-    """what pixels are multiplied by, each (pixels,) or all"""
+    """factor of each pixel, (pixels,), or of all"""
     shift: np.ndarray | float = 0.0
-    """what is then added"""
+    """offset added to each scaled pixel, (pixels,), or to all"""
 
 
 @dataclass(frozen=True)
 class Tasks(ABC):
-    """A sequence of tasks that are learned from labels. All members visit the same names; what stands behind one is each member's own."""
+    """Base of supervised benchmarks: a sequence of tasks learned from labels.
+
+    All members visit the same task names; the tasks behind them differ between members.
+    """
 
     tasks: Annotated[int, Interval("[1, 100_000]")] = 20
-    """different ones"""
+    """number of different tasks"""
     updates: Annotated[int, Interval("[1, inf)")] = 1000
-    """of each visit"""
+    """updates per visit"""
     cycles: Annotated[int, Interval("[1, 100_000]")] = 1
-    """how often the whole list is gone through; a task that comes back is the same again"""
+    """number of passes through the sequence of tasks; a task that returns is unchanged"""
     draw: Literal["uniform", "passes"] = "uniform"
-    """each example of a batch drawn from all that are learned from; or pass after pass through them, each in an order of its own"""
+    """training examples: drawn uniformly with replacement, or in passes, each in a new random order"""
 
     supervision: ClassVar[str] = "labels"
     unit: ClassVar[str] = "updates"
-    noun: ClassVar[str] = "task"
-    """what tasks are called, before their number"""
+    task_prefix: ClassVar[str] = "task"
+    """first part of task names, before the number"""
     predicts: ClassVar[Literal["classes", "numbers"]] = "classes"
-    """of the fields of its own"""
+    """kind of targets"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -72,40 +75,40 @@ class Tasks(ABC):
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Number of classes; 1 where numbers are predicted."""
+        """Number of classes; 1 if numbers are predicted."""
 
     @property
     @abstractmethod
     def examples(self) -> int:
-        """How many there are to learn from, at the start of `load`'s; what comes behind them is held out."""
+        """Number of training examples: the first of `load`'s; the others are held out."""
 
     @abstractmethod
     def load(self) -> tuple[np.ndarray, np.ndarray]:
-        """All examples, (n, *inputs) float32, and their labels, (n,), before a task changes them."""
+        """All examples, (n, *inputs) float32, and their labels, (n,), before changes by a task."""
 
     @abstractmethod
     def task(self, seed: int, member: int, index: int) -> Task:
         """Task `index` of a member."""
 
     def order(self) -> tuple[int, ...]:
-        """The task of each visit."""
+        """The task index of each visit."""
         return tuple(range(self.tasks)) * self.cycles
 
     def visits(self) -> tuple[Visit, ...]:
-        """The sequence."""
-        met: Counter[int] = Counter()
+        """The sequence of tasks with budgets in updates."""
+        visited: Counter[int] = Counter()
         visits = []
         for position, index in enumerate(self.order()):
-            visits.append(Visit(position, f"{self.noun}-{index}", met[index], self.updates))
-            met[index] += 1
+            visits.append(Visit(position, f"{self.task_prefix}-{index}", visited[index], self.updates))
+            visited[index] += 1
         return tuple(visits)
 
     def references(self) -> dict[str, dict[str, float]]:
-        """None: an accuracy or a share of variance speaks for itself."""
+        """Empty: accuracies and shares of explained variance need no reference scores."""
         return {}
 
     def fingerprint(self, seed: int, members: int) -> str:
-        """16 hexadecimal digits: the hash of the examples, their order, every member's tasks and first draws."""
+        """16 hexadecimal digits: hash of the examples, their order, every member's tasks and first draws."""
         digest = hashlib.sha256(repr((registry.name(self), sorted(asdict(self).items()))).encode())
         for array in (*self.load(), np.array(self.order())):
             digest.update(array.tobytes())
@@ -117,7 +120,7 @@ class Tasks(ABC):
         return digest.hexdigest()[:16]
 
     def draws(self, seed: int, member: int, visit: int, block: int, batch: int, examples: int) -> np.ndarray:
-        """Which of so many examples each of a block's updates sees, (BLOCK, batch)."""
+        """Indices below `examples` of the batches of one block of updates, (BLOCK, batch)."""
         if self.draw == "uniform":
             return np.random.default_rng(derive(seed, member, "batches", visit, block)).integers(examples, size=(BLOCK, batch))
         size = BLOCK * batch
@@ -127,20 +130,20 @@ class Tasks(ABC):
         return drawn[block * size - first * examples :][:size].reshape(BLOCK, batch)
 
     def open(self, members: Sequence[Member], batch: int, device: str) -> "Stream":
-        """The stream of those members on `device`."""
+        """The stream of these members on `device`."""
         return Stream(self, members, batch, device)
 
 
 @dataclass(frozen=True)
 class ImageTasks(Tasks):
-    """Tasks on the images of a dataset."""
+    """Base of supervised benchmarks on the images of a dataset."""
 
     dataset: str = "digits"
     """digits, mnist, cifar10, cifar100; or generated of any size: gaussian-3x32x32, clusters-784-100-7 (100 classes, seed 7)"""
     images: int = 1200
-    """learned from: the dataset's first"""
+    """number of training images, the dataset's first"""
     held_out: int = 0
-    """the images after those, which members are tested on at the end of every visit; 0 is no test"""
+    """number of test images, the next ones; members are tested at the end of every visit, with 0 never"""
 
     def __post_init__(self) -> None:
         most = datasets.shape(self.dataset).images
@@ -163,12 +166,12 @@ class ImageTasks(Tasks):
         return datasets.load(self.dataset, self.images + self.held_out)
 
     def random(self, seed: int, member: int, *purpose: int | str) -> np.random.Generator:
-        """Where random numbers for that purpose of a member's tasks come from."""
+        """The random generator for one purpose of a member's tasks."""
         return np.random.default_rng(derive(seed, member, *purpose))
 
 
 class Stream:
-    """Batches of all members at once, whatever their seeds."""
+    """Batches of all members, stacked; members may have different seeds."""
 
     def __init__(self, benchmark: Tasks, members: Sequence[Member], batch: int, device: str) -> None:
         self._benchmark, self._members, self._batch, self._device = benchmark, members, batch, device
@@ -178,34 +181,35 @@ class Stream:
         self._order = benchmark.order()
         self._tasks: list[Task] = []
         self._pixels: Tensor | None = None
-        self._moved: tuple[Tensor, Tensor] | None = None
+        self._affine: tuple[Tensor, Tensor] | None = None
         self._chosen = self._targets = self._variance = torch.empty(0)
         self._visit = self._block = -1
 
     def batch(self, visit: int, update: int) -> dict[str, Tensor]:
-        """Update `update` (from 0) of a visit: inputs (S, batch, *shape) float32; labels (S, batch), classes int64 or numbers float32."""
+        """The batch of update `update` (from 0) of a visit: inputs (S, batch, *shape) float32; labels (S, batch), int64 or float32."""
         self._enter(visit)
         if update // BLOCK != self._block:
             self._fill(update // BLOCK)
         at = update % BLOCK
-        return {"inputs": self._look(self._chosen[:, at]), "labels": self._targets[:, at]}
+        return {"inputs": self._changed_inputs(self._chosen[:, at]), "labels": self._targets[:, at]}
 
     def tests(self, visit: int) -> Iterator[dict[str, Tensor]]:
-        """All that the members are tested on, part by part: inputs and labels as in a batch; weights (S, part) float32, 0 where a member
-        has fewer examples than another."""
+        """All test examples in batches of at most CHUNK: inputs and labels as in `batch`; weights (S, n) float32, 0 for the padding of a
+        member with fewer examples than another.
+        """
         self._enter(visit)
         default = np.arange(self._benchmark.examples, len(self._labels))
         tested = [default if task.tested is None else task.tested for task in self._tasks]
         most = max(map(len, tested))
         chosen = np.stack([np.pad(each, (0, most - len(each))) for each in tested])
-        labels = np.stack([self._of(task)[each] for task, each in zip(self._tasks, chosen, strict=True)])
+        labels = np.stack([self._labels_of(task)[each] for task, each in zip(self._tasks, chosen, strict=True)])
         weights = np.arange(most) < np.array([[len(each)] for each in tested])
         for start in range(0, most, CHUNK):
-            part = [self._put(array[:, start : start + CHUNK]) for array in (chosen, labels, weights.astype(np.float32))]
-            yield {"inputs": self._look(part[0]), "labels": part[1], "weights": part[2]}
+            chunk = [self._tensor(array[:, start : start + CHUNK]) for array in (chosen, labels, weights.astype(np.float32))]
+            yield {"inputs": self._changed_inputs(chunk[0]), "labels": chunk[1], "weights": chunk[2]}
 
     def variance(self, visit: int) -> Tensor:
-        """Of the numbers that a member learns from at a visit, (S,) float32: the squared error of the best constant."""
+        """Variance of each member's training targets at a visit, (S,) float32: the squared error of the best constant."""
         self._enter(visit)
         return self._variance
 
@@ -215,41 +219,41 @@ class Stream:
         index = self._order[visit]
         self._tasks = [self._benchmark.task(seed, member, index) for seed, member in self._members]
         self._visit, self._block = visit, -1
-        numbers = (self._of(task)[self._learned(task)] for task in self._tasks)
-        self._variance = self._put(np.array([each.var(dtype=np.float64) for each in numbers], np.float32))
+        numbers = (self._labels_of(task)[self._training(task)] for task in self._tasks)
+        self._variance = self._tensor(np.array([each.var(dtype=np.float64) for each in numbers], np.float32))
         pixels = [task.pixels for task in self._tasks if task.pixels is not None]
-        self._pixels = self._put(np.stack(pixels))[:, None] if pixels else None
+        self._pixels = self._tensor(np.stack(pixels))[:, None] if pixels else None
         scale = self._gather(lambda task: np.atleast_1d(np.float32(task.scale)))[:, None]
         shift = self._gather(lambda task: np.atleast_1d(np.float32(task.shift)))[:, None]
-        self._moved = (scale, shift) if (scale != 1).any() or (shift != 0).any() else None
+        self._affine = (scale, shift) if (scale != 1).any() or (shift != 0).any() else None
 
     def _fill(self, block: int) -> None:
-        """Draw a block's batches."""
+        """Draw the batches of a block."""
         drawn = []
         for (seed, member), task in zip(self._members, self._tasks, strict=True):
-            learned = self._learned(task)
+            learned = self._training(task)
             drawn.append(learned[self._benchmark.draws(seed, member, self._visit, block, self._batch, len(learned))])
         self._block = block
-        self._chosen = self._put(np.stack(drawn))
-        self._targets = self._put(np.stack([self._of(task)[each] for task, each in zip(self._tasks, drawn, strict=True)]))
+        self._chosen = self._tensor(np.stack(drawn))
+        self._targets = self._tensor(np.stack([self._labels_of(task)[each] for task, each in zip(self._tasks, drawn, strict=True)]))
 
-    def _look(self, chosen: Tensor) -> Tensor:
-        """The examples (S, n) as their members see them, (S, n, *shape)."""
-        seen = self._inputs[chosen]
+    def _changed_inputs(self, chosen: Tensor) -> Tensor:
+        """The inputs of examples (S, n), changed by each member's task, (S, n, *shape)."""
+        inputs = self._inputs[chosen]
         if self._pixels is not None:
-            seen = seen.gather(2, self._pixels.expand(-1, seen.shape[1], -1))
-        if self._moved is not None:
-            seen = seen * self._moved[0] + self._moved[1]
-        return seen.unflatten(2, self._shape)
+            inputs = inputs.gather(2, self._pixels.expand(-1, inputs.shape[1], -1))
+        if self._affine is not None:
+            inputs = inputs * self._affine[0] + self._affine[1]
+        return inputs.unflatten(2, self._shape)
 
-    def _learned(self, task: Task) -> np.ndarray:
+    def _training(self, task: Task) -> np.ndarray:
         return np.arange(self._benchmark.examples) if task.learned is None else task.learned
 
-    def _of(self, task: Task) -> np.ndarray:
+    def _labels_of(self, task: Task) -> np.ndarray:
         return self._labels if task.labels is None else task.labels
 
     def _gather(self, of_task: Callable[[Task], np.ndarray]) -> Tensor:
-        return self._put(np.stack([of_task(task) for task in self._tasks]))
+        return self._tensor(np.stack([of_task(task) for task in self._tasks]))
 
-    def _put(self, array: np.ndarray) -> Tensor:
+    def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device)

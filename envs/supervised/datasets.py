@@ -1,7 +1,7 @@
-"""Images with labels, small enough to sit in memory. Imports no torch.
+"""Labelled images that fit in memory. Imports no torch.
 
-A dataset is a word. Five are fixed; `gaussian` and `clusters` are generated, of any size: `gaussian-3x32x32`, `clusters-256-100-7` is
-256 numbers an example, 100 classes, from seed 7.
+A dataset is a word. Four are fixed; `gaussian` and `clusters` are generated in any size: `gaussian-3x32x32`; `clusters-256-100-7` has
+256 numbers per example and 100 classes, drawn with seed 7.
 """
 
 import re
@@ -14,20 +14,20 @@ import numpy as np
 
 from plasticity_rl.checks import UsageError, choose
 
-LARGEST = 2**32  # bytes of the images in memory
+MAX_BYTES = 2**32  # of the images in memory
 
 
 class Shape(NamedTuple):
-    """What is known of a dataset before it is loaded."""
+    """Size of a dataset, known before it is loaded."""
 
     images: int
     inputs: tuple[int, ...]
-    """of one image"""
+    """shape of one image"""
     classes: int
     openml: str | None = None
-    """its name on openml.org; None where nothing need be fetched"""
+    """name on openml.org; None if nothing is downloaded"""
     seed: int | None = None
-    """of what is generated; None where nothing is"""
+    """seed of a generated dataset, otherwise None"""
 
 
 SHAPES: dict[str, Shape] = {
@@ -37,12 +37,12 @@ SHAPES: dict[str, Shape] = {
     "cifar100": Shape(60_000, (3, 32, 32), 100, "CIFAR-100"),
 }
 GENERATED = ("gaussian", "clusters")
-MOST = 10_000_000  # images of a generated dataset
-SPREAD = 4.0  # of the centres of clusters
+MAX_GENERATED = 10_000_000  # images of a generated dataset
+SPREAD = 4.0  # scale of the centres of clusters
 
 
 def shape(name: str) -> Shape:
-    """What a word stands for. Raises UsageError for an unknown word, and for a size that is none."""
+    """Shape of the dataset `name`. Raises UsageError for an unknown word or an invalid size."""
     if name in SHAPES:
         return SHAPES[name]
     kind, _, size = name.partition("-")
@@ -50,29 +50,31 @@ def shape(name: str) -> Shape:
         choose("dataset", name, [*SHAPES, *GENERATED])
     found = re.fullmatch(r"([1-9]\d*(?:x[1-9]\d*){0,2})(?:-([1-9]\d*))?(?:-(\d+))?", size or "64")
     if not found:
-        raise UsageError(f"{name}: after {kind}- comes a size such as 784 or 3x32x32, then -classes, then -seed, whole numbers all of them")
+        raise UsageError(
+            f"{name}: after {kind}- comes a size such as 784 or 3x32x32, then optionally -classes and -seed, all whole numbers"
+        )
     inputs = tuple(int(side) for side in found[1].split("x"))
     classes = int(found[2] or 10)
     if prod(inputs) > 1_000_000 or classes > 10_000:
         raise UsageError(f"{name}: an example has at most 1000000 numbers, and there are at most 10000 classes")
-    return Shape(MOST, inputs, classes, seed=int(found[3] or 0))
+    return Shape(MAX_GENERATED, inputs, classes, seed=int(found[3] or 0))
 
 
 @lru_cache(maxsize=4)
 def load(name: str, images: int) -> tuple[np.ndarray, np.ndarray]:
     """The first `images` of a dataset: inputs (images, *shape) float32 with mean 0 and standard deviation 1 over all pixels, and the true
-    labels (images,) int64; neither may be written to. What is fetched is kept in scikit-learn's data folder.
+    labels (images,) int64; both are read-only. Downloads are kept in scikit-learn's data folder.
 
-    Raises UsageError where there are fewer images, where they would not fit in memory, or where they cannot be fetched whole.
+    Raises UsageError if there are fewer images, if they would not fit in memory, or if the download fails.
     """
     known = shape(name)
     if images > known.images:
         raise UsageError(f"{name} has {known.images} images, not {images}")
-    if images > (most := LARGEST // 4 // prod(known.inputs)):
-        raise UsageError(f"{name}: {images} images would take more than {LARGEST // 2**30} GiB; {most} is the most")
+    if images > (most := MAX_BYTES // 4 // prod(known.inputs)):
+        raise UsageError(f"{name}: {images} images would take more than {MAX_BYTES // 2**30} GiB; at most {most} fit")
     inputs, labels = _read(name, known, images)
     inputs = inputs[:images].reshape(images, *known.inputs).astype(np.float32)
-    deviation = inputs.std() or 1.0  # a single pixel has none
+    deviation = inputs.std() or 1.0  # 0 for a single pixel
     inputs, labels = (inputs - inputs.mean()) / deviation, labels[:images].astype(np.int64)
     inputs.flags.writeable = labels.flags.writeable = False
     return inputs, labels
@@ -86,26 +88,26 @@ def _read(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]
     if name == "digits":
         inputs, labels = datasets.load_digits(return_X_y=True)
         return np.asarray(inputs), np.asarray(labels)
-    try:  # fetch_openml checks what came against the MD5 that openml.org publishes with it
+    try:  # fetch_openml checks the download against the MD5 that openml.org publishes
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it tries again; an error says why it gave up
+            warnings.simplefilter("ignore")  # about retries; the last error is reported
             inputs, labels = datasets.fetch_openml(known.openml, version=1, as_frame=False, parser="liac-arff", return_X_y=True)
     except (OSError, ValueError) as error:
         bundled = ", ".join([*(other for other, shape in SHAPES.items() if shape.openml is None), *GENERATED])
         why = str(error).partition("\n")[0]
-        raise UsageError(f"{name} could not be fetched from openml.org ({why}); without a network there are: {bundled}") from error
+        raise UsageError(f"{name} could not be downloaded from openml.org ({why}); available without a network: {bundled}") from error
     inputs, labels = np.asarray(inputs), np.asarray(labels)
     if inputs.shape != (known.images, prod(known.inputs)) or len(np.unique(labels)) != known.classes:
-        raise UsageError(f"what openml.org sent as {name} has shape {inputs.shape} and {len(np.unique(labels))} classes")
+        raise UsageError(f"the download of {name} from openml.org has shape {inputs.shape} and {len(np.unique(labels))} classes")
     return inputs, labels
 
 
 def _generate(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels from the dataset's seed; the first are the same however many there are.
+    """Images and labels from the dataset's seed; the first ones do not depend on their number.
 
-    `gaussian`: independent normal pixels and labels: nothing to generalise, only to memorise. `clusters`: each class is a normal cloud of
-    deviation 1 about a centre of its own, drawn with deviation SPREAD / sqrt(pixels), so that two centres lie about sqrt(2) SPREAD apart
-    whatever the size; of ten classes, the nearest centre is the right one in some 98 of 100 images. The spread is our choice.
+    `gaussian`: normal pixels and independent labels, which can only be memorised. `clusters`: each class is normal with standard deviation
+    1 around its own centre, which is drawn with standard deviation SPREAD / sqrt(pixels), so that two centres lie about sqrt(2) SPREAD
+    apart at any size; with ten classes, the nearest centre is the right one for about 98 of 100 images. The spread is our choice.
     """
     of_labels, of_centres, of_images = np.random.default_rng(known.seed).spawn(3)
     labels = of_labels.integers(known.classes, size=images)

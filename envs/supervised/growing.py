@@ -1,4 +1,4 @@
-"""Streams whose data grow or come in parts: more images, more classes, or classes that come and go. What counts are held-out images."""
+"""Streams whose data grow or arrive in parts: more images, more classes, or classes that come and go. Scores are on held-out images."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,26 +14,27 @@ from plasticity_rl.seeds import derive
 
 @dataclass(frozen=True)
 class GrowingData(ImageTasks):
-    """Stages of one problem: train on a part of the images, then on more, then on all. Is a warm start worth a fresh one?
+    """Train on part of the images, then on more, then on all: does a warm start generalise as well as a fresh one?
 
     Two stages, the first with half of the images, are the warm start of Ash & Adams 2020 (arXiv 1910.08475), who train each stage until
-    99% of its images are learned; here both have the same budget. With `first=1` all stages have all images, and what happens between them
-    is the chain's: the re-initialisation of Zaidi et al. 2022 (arXiv 2206.10011), where stages share one budget. Each member has its own
-    order of the images and noise, the same in all stages; held-out labels are clean. The score is the accuracy on held-out images.
+    99% of its images are learned; here all have the same budget. With `first=1` all stages have all images and differ only by the chain's
+    interventions: the re-initialisation of Zaidi et al. 2022 (arXiv 2206.10011), where stages share one budget. The order of the images
+    and the noise differ between members and are the same in all stages; held-out labels are clean. The score is the accuracy on held-out
+    images.
     """
 
     tasks: int = 2
-    """stages"""
+    """number of stages"""
     updates: int = 2000
-    """of each stage"""
+    """updates per stage"""
     held_out: int = 500
-    """the images after those, which members are tested on at the end of every visit, with true labels; 0 is no test"""
+    """number of test images, the next ones, with true labels; members are tested at the end of every visit, with 0 never"""
     first: Annotated[float, Interval("(0, 1]")] = 0.5
-    """share of the images that the first stage has; it grows by equal steps to all of them"""
+    """share of the images in the first stage; it grows linearly to 1 in the last"""
     noise: Annotated[float, Interval("[0, 1]")] = 0.0
-    """share of the labels learned from that is replaced by random classes, once and for all"""
+    """share of the training labels replaced by random classes, the same in all stages"""
 
-    noun: ClassVar[str] = "stage"
+    task_prefix: ClassVar[str] = "stage"
 
     def task(self, seed: int, member: int, index: int) -> Task:
         share = self.first + (1 - self.first) * index / max(self.tasks - 1, 1)
@@ -44,22 +45,22 @@ class GrowingData(ImageTasks):
 
 @dataclass(frozen=True)
 class ClassIncremental(ImageTasks):
-    """Classes come a few at a time, in an order of each member's own, and those met stay (Dohare et al. 2024, Nature 632).
+    """A few new classes arrive at each task, and earlier ones stay (Dohare et al. 2024, Nature 632).
 
-    The paper's are CIFAR-100's, five at a time, with a ResNet-18. One head for all classes. Members are tested on held-out images of
-    the classes met so far. The defaults are our choice.
+    The paper uses CIFAR-100, five classes at a time, with a ResNet-18. The order of the classes differs between members. One head serves
+    all classes. Members are tested on held-out images of the classes that have arrived. The defaults are our choice.
     """
 
     tasks: int = 5
-    """times that new classes come"""
+    """number of tasks, each with new classes"""
     held_out: int = 500
-    """the images after those, which members are tested on at the end of every visit; 0 is no test"""
+    """number of test images, the next ones; members are tested at the end of every visit, with 0 never"""
     arriving: Annotated[int, Interval("[1, 10_000]")] = 2
-    """classes that come at a task"""
+    """number of new classes at a task"""
     keep: bool = True
-    """are the images of earlier classes still learned from?"""
+    """whether images of earlier classes remain in the training data"""
 
-    noun: ClassVar[str] = "classes"
+    task_prefix: ClassVar[str] = "classes"
 
     def __post_init__(self) -> None:
         ImageTasks.__post_init__(self)
@@ -68,38 +69,40 @@ class ClassIncremental(ImageTasks):
 
     def task(self, seed: int, member: int, index: int) -> Task:
         order, labels = self.random(seed, member, "order").permutation(self.outputs), self.load()[1]
-        met = order[: (index + 1) * self.arriving]
-        learned = np.flatnonzero(np.isin(labels[: self.images], met if self.keep else met[-self.arriving :]))
+        arrived = order[: (index + 1) * self.arriving]
+        learned = np.flatnonzero(np.isin(labels[: self.images], arrived if self.keep else arrived[-self.arriving :]))
         if not len(learned):
-            raise UsageError(f"ClassIncremental: the first {self.images} images of {self.dataset} have none of some classes; take more")
-        return Task(learned=learned, tested=self.images + np.flatnonzero(np.isin(labels[self.images :], met)))
+            raise UsageError(
+                f"ClassIncremental: the first {self.images} images of {self.dataset} lack all classes of a task; use more images"
+            )
+        return Task(learned=learned, tested=self.images + np.flatnonzero(np.isin(labels[self.images :], arrived)))
 
 
 @dataclass(frozen=True)
 class Recurring(ImageTasks):
-    """Tasks of a few classes each come back at random: does knowledge accumulate (SCoLe; Lesort et al. 2023, arXiv 2207.04543)?
+    """Tasks of a few classes each return in random order: does knowledge accumulate (SCoLe; Lesort et al. 2023, arXiv 2207.04543)?
 
-    The order of visits is drawn once for all members and seeds; which classes a task has is each member's own. Members are tested on
+    The order of visits is the same for all members and seeds; the classes of a task differ between members. Members are tested on
     held-out images of all classes. The paper's settings are from memory, the defaults our choice.
     """
 
     tasks: int = 10
-    """different ones"""
+    """number of different tasks"""
     updates: int = 200
-    """of each visit"""
+    """updates per visit"""
     held_out: int = 500
-    """the images after those, which members are tested on at the end of every visit; 0 is no test"""
+    """number of test images, the next ones; members are tested at the end of every visit, with 0 never"""
     length: Annotated[int, Interval("[1, 1_000_000]")] = 50
-    """visits in one cycle, each to a task drawn from all"""
+    """number of visits in one cycle, each to a task drawn from all"""
     classes: Annotated[int, Interval("[1, 10_000]")] = 2
-    """of each task"""
+    """number of classes of a task"""
 
-    noun: ClassVar[str] = "subset"
+    task_prefix: ClassVar[str] = "subset"
 
     def __post_init__(self) -> None:
         ImageTasks.__post_init__(self)
         if self.classes > self.outputs:
-            raise UsageError(f"Recurring: classes can be {self.outputs} at most, not {self.classes}")
+            raise UsageError(f"Recurring: classes must be at most {self.outputs}, not {self.classes}")
 
     def order(self) -> tuple[int, ...]:
         return _drawn_order(self.tasks, self.length) * self.cycles
@@ -108,7 +111,7 @@ class Recurring(ImageTasks):
         chosen = self.random(seed, member, "subset", index).permutation(self.outputs)[: self.classes]
         learned = np.flatnonzero(np.isin(self.load()[1][: self.images], chosen))
         if not len(learned):
-            raise UsageError(f"Recurring: the first {self.images} images of {self.dataset} have none of some classes; take more")
+            raise UsageError(f"Recurring: the first {self.images} images of {self.dataset} lack all classes of a task; use more images")
         return Task(learned=learned)
 
 

@@ -1,4 +1,4 @@
-"""Streams whose labels change while the images stay: drawn at random, renamed, or noisy."""
+"""Streams whose labels change while the images stay: random, permuted or noisy labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from plasticity_rl.checks import Interval, UsageError
 
 @dataclass(frozen=True)
 class RandomLabels(ImageTasks):
-    """Memorise labels that have nothing to do with the images, then others, and again (Lyle et al. 2023, arXiv 2303.01486).
+    """Memorise random labels, new ones at every task (Lyle et al. 2023, arXiv 2303.01486).
 
-    Each member has labels and batches of its own. The defaults are the demo's: 1,200 images as in Kumar et al. 2023 (arXiv 2308.11958), who
-    stay 30,000 updates at each of 50 tasks. Labels are drawn uniformly; Kumar et al. shuffle the true ones.
+    Labels and batches differ between members. The defaults are the demo's: 1,200 images as in Kumar et al. 2023 (arXiv 2308.11958), who
+    make 30,000 updates on each of 50 tasks. Labels are drawn uniformly; Kumar et al. shuffle the true ones.
     """
 
     fraction: Annotated[float, Interval("(0, 1]")] = 1.0
-    """of the labels that are drawn anew at each task; a drawn label may be the old one"""
+    """share of the labels that is redrawn at each task; a redrawn label may be the old one"""
 
-    noun: ClassVar[str] = "labels"
+    task_prefix: ClassVar[str] = "labels"
 
     def __post_init__(self) -> None:
         ImageTasks.__post_init__(self)
         if self.held_out:
-            raise UsageError("RandomLabels: held_out must be 0: random labels of other images cannot be known")
+            raise UsageError("RandomLabels: held_out must be 0: random labels of other images cannot be predicted")
 
     def task(self, seed: int, member: int, index: int) -> Task:
         def random(each: int) -> np.random.Generator:
@@ -38,13 +38,13 @@ class RandomLabels(ImageTasks):
 
 @dataclass(frozen=True)
 class PermutedLabels(ImageTasks):
-    """Learn the true classes under new names at every task (label-permuted; Elsayed & Mahmood 2024, arXiv 2404.00781).
+    """Learn the true classes, permuted anew at every task (label-permuted; Elsayed & Mahmood 2024, arXiv 2404.00781).
 
-    What was learned of the images stays of use: only the last layer must change. The first task's names are permuted too. The defaults are
-    our choice; the paper's are the preset `upgd-label-permuted`.
+    Features learned earlier remain useful: only the last layer must change. The first task is permuted too. The defaults are our choice;
+    the paper's are the preset `upgd-label-permuted`.
     """
 
-    noun: ClassVar[str] = "names"
+    task_prefix: ClassVar[str] = "names"
 
     def task(self, seed: int, member: int, index: int) -> Task:
         return Task(labels=self.random(seed, member, "names", index).permutation(self.outputs)[self.load()[1]])
@@ -52,20 +52,20 @@ class PermutedLabels(ImageTasks):
 
 @dataclass(frozen=True)
 class NoisyLabels(ImageTasks):
-    """The true labels, a share of them replaced by random classes, others at each task: of one size, or decaying.
+    """True labels with a share replaced by random classes at each task, constant or decaying.
 
-    Held-out labels are clean. Noise is uniform over all classes, the right one too, as in Zaidi et al. 2022 (arXiv 2206.10011; from memory,
-    to be confirmed). The defaults are our choice.
+    Held-out labels are clean. Noise is uniform over all classes, including the true one, as in Zaidi et al. 2022 (arXiv 2206.10011; from
+    memory, to be confirmed). The defaults are our choice.
     """
 
     held_out: int = 500
-    """the images after those, which members are tested on at the end of every visit, with true labels; 0 is no test"""
+    """number of test images, the next ones, with true labels; members are tested at the end of every visit, with 0 never"""
     noise: Annotated[float, Interval("[0, 1]")] = 0.5
-    """share of the labels that is replaced at the first task"""
+    """share of the labels replaced at the first task"""
     final: Annotated[float, Interval("[0, 1]")] = 0.5
-    """and at the last; the tasks between lie on a line"""
+    """share of the labels replaced at the last task; linear between"""
 
-    noun: ClassVar[str] = "noise"
+    task_prefix: ClassVar[str] = "noise"
 
     def task(self, seed: int, member: int, index: int) -> Task:
         noise = self.noise + (self.final - self.noise) * index / max(self.tasks - 1, 1)
@@ -73,7 +73,7 @@ class NoisyLabels(ImageTasks):
 
 
 def noisy(labels: np.ndarray, images: int, noise: float, classes: int, random: np.random.Generator) -> np.ndarray:
-    """A share `noise` of the first `images` labels replaced by uniform classes: of so many, chosen without replacement."""
+    """The labels with a share `noise` of the first `images`, chosen without replacement, replaced by uniform draws from `classes`."""
     labels = labels.copy()
     replaced = random.permutation(images)[: round(noise * images)]
     labels[replaced] = random.integers(classes, size=len(replaced))
@@ -87,10 +87,11 @@ def redrawn(
     random: Callable[[int], np.random.Generator],
     draw: Callable[[np.random.Generator, int], np.ndarray],
 ) -> np.ndarray:
-    """Numbers at task `index`, (count,) float64: all are drawn at task 0, and a share `fraction` of them, at least one, anew at each later
-    task. `random` says where a task's random numbers come from."""
+    """Numbers at task `index`, (count,) float64: all drawn at task 0, and a share `fraction` of them, at least one, redrawn at each later
+    task. `random` gives the random generator of a task, `draw` that many numbers from it.
+    """
     numbers, missing = np.zeros(count), np.ones(count, bool)
-    for each in range(index, -1, -1):  # backwards: where every number's last draw is found, what came before does not matter
+    for each in range(index, -1, -1):  # backwards, until every number's latest draw is found
         source = random(each)
         changed = source.permutation(count)[: max(1, round(fraction * count)) if each else count]
         drawn = draw(source, len(changed))

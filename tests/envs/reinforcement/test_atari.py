@@ -47,7 +47,7 @@ from plasticity_rl.checks import UsageError
         ({"games": ("Freeway",), "modes": (1, 0, 1)}, "modes must be distinct"),
         ({"games": ("Freeway",), "difficulties": (1, 1)}, "difficulties must be distinct"),
         ({"games": ("Freeway",), "modes": (1.0,)}, "modes must be a whole number"),
-        ({"games": ("Freeway",), "modes": (1,), "backend": "ale"}, "plays in the default mode alone; modes need backend=envpool"),
+        ({"games": ("Freeway",), "modes": (1,), "backend": "ale"}, "has only the default mode; modes need backend=envpool"),
         ({"games": ("Freeway",), "difficulties": (1,), "backend": "ale"}, "difficulties need backend=envpool"),
         ({"heads": "many"}, "heads cannot be 'many'"),
     ],

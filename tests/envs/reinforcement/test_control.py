@@ -68,7 +68,7 @@ def test_tasks_differ_and_depend_on_seed_member_and_position_alone(problem):
 
 def test_tasks_that_are_drawn_differ_too(monkeypatch):
     listed = variants(0, 0, 48, 4, 2)
-    monkeypatch.setattr(control, "MOST", 47)  # now CartPole's are too many to list
+    monkeypatch.setattr(control, "MAX_TASKS", 47)  # now CartPole's are too many to list
     assert sorted(variants(0, 0, 48, 4, 2)) == sorted(listed)
 
 

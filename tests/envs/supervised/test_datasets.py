@@ -56,7 +56,7 @@ def test_without_a_network_the_bundled_ones_are_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
     with pytest.raises(
         UsageError,
-        match=r"^mnist could not .* \(Network is unreachable\); without a network there are: digits, gaussian, clusters$",
+        match=r"^mnist could not .* \(Network is unreachable\); available without a network: digits, gaussian, clusters$",
     ):
         datasets.load("mnist", 100)
 
@@ -71,13 +71,13 @@ def test_a_file_that_is_not_what_openml_published_is_refused(monkeypatch: pytest
         raise ValueError("md5 checksum of local file does not match description: expected: 1 but got 2.\nMore.")
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
-    with pytest.raises(UsageError, match=r"\(md5 checksum of local file does not match description: expected: 1 but got 2.\); without"):
+    with pytest.raises(UsageError, match=r"\(md5 checksum of local file does not match description: expected: 1 but got 2.\); available"):
         datasets.load("cifar100", 100)
 
 
 def test_another_dataset_of_that_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *_, **__: (np.zeros((100, 3072)), np.arange(100) % 20))
-    with pytest.raises(UsageError, match=r"what openml.org sent as cifar100 has shape \(100, 3072\) and 20 classes"):
+    with pytest.raises(UsageError, match=r"the download of cifar100 from openml.org has shape \(100, 3072\) and 20 classes"):
         datasets.load("cifar100", 100)
 
 
@@ -116,7 +116,7 @@ def test_clusters_are_classes_and_gaussian_images_are_not() -> None:
         ("gaussian-3x", 1, "after gaussian- comes a size"),
         ("clusters-2x2x2x2", 1, "after clusters- comes a size"),
         ("clusters-2000000", 1, "an example has at most 1000000 numbers"),
-        ("gaussian-100000", 20_000, "20000 images would take more than 4 GiB; 10737 is the most"),
+        ("gaussian-100000", 20_000, "20000 images would take more than 4 GiB; at most 10737 fit"),
     ],
 )
 def test_bad_sizes_are_refused_in_one_line(name: str, images: int, error: str) -> None:

@@ -93,7 +93,7 @@ def test_a_warm_start_is_scored_by_held_out_images() -> None:
         ("growing-data:first=0", r"first must lie in \(0, 1\]"),
         ("growing-data:held_out=598", r"held_out must lie in \[0, 597\]"),
         ("class-incremental:tasks=6", "6 tasks of 2 classes need more than 10 classes"),
-        ("recurring:classes=11", "classes can be 10 at most, not 11"),
+        ("recurring:classes=11", "classes must be at most 10, not 11"),
     ],
 )
 def test_what_is_out_of_range_is_refused(word: str, error: str) -> None:
@@ -102,5 +102,5 @@ def test_what_is_out_of_range_is_refused(word: str, error: str) -> None:
 
 
 def test_too_few_images_for_a_class_are_refused() -> None:
-    with pytest.raises(UsageError, match="the first 3 images of digits have none of some classes"):
+    with pytest.raises(UsageError, match="the first 3 images of digits lack all classes of a task"):
         ClassIncremental(images=3, arriving=1).fingerprint(0, 20)

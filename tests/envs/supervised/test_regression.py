@@ -54,7 +54,7 @@ def test_only_the_first_task_has_the_large_mean() -> None:
     for index in range(3):  # whatever it is, the functions are the same
         plain = numbers(replace(stream, offset=0.0), index)
         np.testing.assert_allclose(numbers(stream, index) - (100 if index == 0 else 0), plain, atol=1e-4)
-    assert stream.span == (-4, 104)
+    assert stream.target_range == (-4, 104)
     assert abs(np.corrcoef(numbers(stream, 1), numbers(stream, 2))[0, 1]) < 0.9 and not np.allclose(
         numbers(stream, 1), numbers(stream, 1, 1)
     )
@@ -63,7 +63,7 @@ def test_only_the_first_task_has_the_large_mean() -> None:
 def test_teachers_have_the_scale_and_mean_that_are_asked_for() -> None:
     stream = Teachers(images=500, scale=3.0, offset=-5.0)
     assert numbers(stream, 7).mean() == pytest.approx(-5, abs=0.05) and numbers(stream, 7).std() == pytest.approx(3, abs=0.1)
-    assert stream.span == (-17, 7) and stream.span[0] <= numbers(stream, 7).min()
+    assert stream.target_range == (-17, 7) and stream.target_range[0] <= numbers(stream, 7).min()
 
 
 def test_a_composite_changes_all_at_once_and_in_equal_steps() -> None:
@@ -74,7 +74,7 @@ def test_a_composite_changes_all_at_once_and_in_equal_steps() -> None:
     assert numbers(stream, 2).mean() == pytest.approx(50, abs=10)
     plain = [(numbers(stream, index) - 25 * index) / 10**index for index in range(3)]
     assert [(~np.isclose(plain[index], plain[index + 1], atol=1e-4)).mean() for index in range(2)] == [0.25, 0.25]
-    assert stream.span == (-400, 450)
+    assert stream.target_range == (-400, 450)
 
 
 def test_one_slow_bit_flips_at_a_time_and_fast_ones_take_all_values() -> None:
