@@ -62,7 +62,7 @@ class Answer(NamedTuple):
         value, interval = parts(_flipped(ahead) if way == "less" else ahead)
         told = f"{scores}, {value} {way} {interval or f'({ahead.note})'}"
         low, high = _limits(ahead)
-        smallest = ahead.runs if found.paired else min(before.runs, after.runs)
+        smallest = ahead.members if found.paired else min(before.members, after.members)
         if smallest < ENOUGH_MEMBERS:
             return f"Cannot be told from {count(smallest, 'member')}, {ENOUGH_MEMBERS} are the least: {told}."
         if low > 0:
@@ -160,9 +160,9 @@ def _answer(a: Side, b: Side) -> Answer:
 
 def _counterparts(a: Side, b: Side) -> tuple[list[tuple[int, int]], str]:
     """(seed, member) of those that met the same data in both; and why others of the same seeds are not known to."""
-    theirs, shared, unsure = {run.spec.seed: run for run in b.runs}, [], ""
+    others, shared, unsure = {run.spec.seed: run for run in b.runs}, [], ""
     for run in a.runs:
-        other = theirs.get(run.spec.seed)
+        other = others.get(run.spec.seed)
         if other is None:
             continue
         if run.spec.members != other.spec.members:
@@ -183,7 +183,7 @@ def _note(a: Side, b: Side, found: tuple[Estimate, Estimate, Lead], shared: int,
     before, after, ahead = found
     parts: list[str] = []
     if ahead.paired:
-        members = ahead.difference.runs
+        members = ahead.difference.members
         parts.append(f"Paired: {count(members, 'member')} of the same seeds on the same data")
         if members:
             parts[-1] += f"; {share(ahead.improvement)} of them score more with {b.name} than with {a.name}"
@@ -196,7 +196,7 @@ def _note(a: Side, b: Side, found: tuple[Estimate, Estimate, Lead], shared: int,
             parts.append(f"p is the chance of such a difference if either sign were as likely, at least {2 / 2**members:.2g} with so many")
     else:
         reason = unsure or "no two members of the same seeds"
-        parts.append(f"Unpaired ({reason}): {before.runs} against {count(after.runs, 'member')}, which is less sure than pairs are")
+        parts.append(f"Unpaired ({reason}): {before.members} against {count(after.members, 'member')}, which is less sure than pairs are")
         if np.isfinite(ahead.improvement):
             parts.append(f"One with {b.name} scores more than one with {a.name} in {share(ahead.improvement)} of all pairs")
             parts.append("p is the chance of such a difference if it were chance which member is whose")

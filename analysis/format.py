@@ -2,10 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from analysis.statistics.bootstrap import Estimate
+from typing import Protocol
 
 UNDEFINED = "\N{EN DASH}"
 DIGITS = 2
@@ -18,17 +15,28 @@ NOTHING = 1e-12
 """a number that is not larger is rounding's"""
 
 
+class Interval(Protocol):
+    """A value with its interval: a statistics.bootstrap.Estimate, which takes long to import."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
 def number(value: float) -> str:
     """Three decimals for fractions, more where these hold fewer than two significant digits, fewer the larger it is."""
     return _written([value])[0]
 
 
-def estimate(found: "Estimate") -> str:
+def with_interval(found: Interval) -> str:
     """`0.371 [0.355, 0.382]`: the value with its interval, in one line."""
     return " ".join(filter(None, parts(found)))
 
 
-def parts(found: "Estimate") -> tuple[str, str]:
+def parts(found: Interval) -> tuple[str, str]:
     """The value, and its interval where it has one: with as many decimals as tell the interval's ends apart."""
     if not math.isfinite(found.value):
         return UNDEFINED, ""
@@ -38,7 +46,7 @@ def parts(found: "Estimate") -> tuple[str, str]:
     return value, f"[{low}, {high}]"
 
 
-def percent(found: "Estimate") -> str:
+def percent(found: Interval) -> str:
     """`47% [38, 59]`: a ratio with its interval, in hundredths."""
     if not math.isfinite(found.value):
         return UNDEFINED

@@ -142,7 +142,7 @@ def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, 
         given = [word.partition("=")[0] for word in words[1:] if word.startswith("--")]
         for flag in given:
             choose("option", flag, known, f"`{program} {words[0]} --help` lists them")
-            if given.count(flag) > 1 and flag not in ("--plugin", "--field", "--theirs"):
+            if given.count(flag) > 1 and flag not in ("--plugin", "--field", "--published"):
                 raise UsageError(f"{flag} is given twice")
     elif words and not words[0].startswith("-"):
         choose("command", words[0], commands, f"`{program} --help` lists them")

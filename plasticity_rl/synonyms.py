@@ -19,6 +19,8 @@ class Synonym(NamedTuple):
 
 
 SYNONYMS = (
+    # options of `report`
+    Synonym("theirs others baselines", "--published"),
     # options of `run`
     Synonym("lr learning-rate step-size rate", "", "the learning rate is the schedule's: --schedule constant:rate=1e-3"),
     Synonym("env environment game task env-id", "games game --benchmark", "an environment is the benchmark: --benchmark atari:games=Pong"),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from analysis.claims.results import Result
-from analysis.figures.style import Look, Picture, canvas, legend, looks, picture, style
+from analysis.figures.style import FigureFiles, Look, canvas, legend, looks, render, style
 from analysis.statistics.bootstrap import estimate, mean
 
 FRESH = "fresh control"
@@ -21,7 +21,9 @@ LABELS = {
 }
 
 
-def figure(number: int, arms: Mapping[str, tuple[str, str]], results: Mapping[str, Result], shows: Sequence[str], score: str) -> Picture:
+def figure(
+    number: int, arms: Mapping[str, tuple[str, str]], results: Mapping[str, Result], shows: Sequence[str], score: str
+) -> FigureFiles:
     """`arms`: key -> panel and name. `score` is what the axis of scores is called. Bands are 95% intervals over members."""
     panels = list(dict.fromkeys(panel for panel, _ in arms.values()))
     names = list(dict.fromkeys(name for _, name in arms.values()))
@@ -45,7 +47,7 @@ def figure(number: int, arms: Mapping[str, tuple[str, str]], results: Mapping[st
                 if row == len(shows) - 1:
                     _axis(here, next(iter(results.values())))
         legend(drawn, look)
-        return picture(f"claim{number}", f"Claim {number}: {', '.join(shows)} by visit for {', '.join(names)}", drawn)
+        return render(f"claim{number}", f"Claim {number}: {', '.join(shows)} by visit for {', '.join(names)}", drawn)
 
 
 def _series(result: Result, shown: str) -> tuple[np.ndarray, np.ndarray]:

@@ -92,12 +92,12 @@ def _estimate(statistic: Statistic, scores: Sequence[np.ndarray], comparisons: i
     samples = bootstrap(statistic, *(matrix[whole] for matrix in scores), repetitions=REPETITIONS)
     tail = 0.05 / comparisons / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
-    return Estimate(found.value, float(low), float(high), found.runs, found.of, found.note)
+    return Estimate(found.value, float(low), float(high), found.members, found.of, found.note)
 
 
 def _negative(found: Estimate) -> Estimate:
     low, high = (None, None) if found.low is None or found.high is None else (-found.high, -found.low)
-    return Estimate(-found.value, low, high, found.runs, found.of, found.note)
+    return Estimate(-found.value, low, high, found.members, found.of, found.note)
 
 
 def _all(held: Sequence[bool | None]) -> bool | None:

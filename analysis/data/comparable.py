@@ -97,15 +97,15 @@ def differing(one: Spec, other: Spec) -> str:
     """In what two settings differ, part by part."""
     found: list[str] = []
     for name in dict.fromkeys([*one.experiment, *other.experiment]):
-        ours, theirs = one.experiment.get(name), other.experiment.get(name)
-        if name in OWN or ours == theirs:
+        first, second = one.experiment.get(name), other.experiment.get(name)
+        if name in OWN or first == second:
             continue
-        kinds, our, their = {_word(ours), _word(theirs)}, part_fields(ours), part_fields(theirs)
+        kinds, our, their = {_word(first), _word(second)}, part_fields(first), part_fields(second)
         if len(kinds) == 1 and our != their:
             names = [each for each in dict.fromkeys([*our, *their]) if our.get(each) != their.get(each)]
             found += [f"{name}'s {each} is {our.get(each)} and {their.get(each)}" for each in names]
         else:
-            found.append(f"{name} is {_word(ours)} and {_word(theirs)}")
+            found.append(f"{name} is {_word(first)} and {_word(second)}")
     return "; ".join(found) or f"their settings differ ({one.setting} and {other.setting})"
 
 

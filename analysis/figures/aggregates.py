@@ -1,4 +1,4 @@
-"""The figures of a panel, as Agarwal et al. 2021 (arXiv 2108.13264) recommend them. Each says what its scores are normalised by.
+"""The figures of a score matrix, as Agarwal et al. 2021 (arXiv 2108.13264) recommend them. Each says what its scores are normalised by.
 
 Each function returns a Figure, or None where there is nothing to draw. Bands and whiskers are 95% bootstrap intervals, pointwise.
 """
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from analysis.figures.style import CONTROL, Look, canvas, legend, whisker
-from analysis.scores.matrix import Panel
+from analysis.scores.matrix import ScoreMatrix
 from analysis.statistics.aggregates import Intervals
 from analysis.statistics.bootstrap import Estimate
 
@@ -19,14 +19,14 @@ Looks = dict[str, Look]
 TITLES = {"iqm": "IQM", "median": "median", "mean": "mean", "optimality_gap": "optimality gap\n(lower is better)"}
 
 
-def aggregates(panel: Panel, looks: Looks) -> Figure | None:
+def aggregates(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
     """(m) Aggregates over tasks: a row of scores, and one of plasticity."""
-    rows = [(panel.scale, {label: found for label, found in panel.scores.items() if any(each.defined for each in found.values())})]
-    rows.append(("plasticity, fresh-normalised", {label: found for label, found in panel.plasticity.items() if found["iqm"].defined}))
+    rows = [(matrix.scale, {label: found for label, found in matrix.scores.items() if any(each.defined for each in found.values())})]
+    rows.append(("plasticity, fresh-normalised", {label: found for label, found in matrix.plasticity.items() if found["iqm"].defined}))
     rows = [(name, found) for name, found in rows if found]
     if not rows:
         return None
-    columns = len(TITLES) if panel.bounded or len(rows) > 1 else len(TITLES) - 1
+    columns = len(TITLES) if matrix.bounded or len(rows) > 1 else len(TITLES) - 1
     heights = [0.75 + _height(list(found)) for _, found in rows]
     figure, drawn = canvas(sum(heights), rows=len(rows), columns=columns, height_ratios=heights)
     for number, (name, found) in enumerate(rows):
@@ -44,40 +44,40 @@ def aggregates(panel: Panel, looks: Looks) -> Figure | None:
     return figure
 
 
-def profiles(panel: Panel, looks: Looks) -> Figure | None:
+def profiles(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
     """(p) The share of scores above each level."""
-    if not panel.profiles:
+    if not matrix.profiles:
         return None
     figure, (axes,) = canvas(3.2)
-    for label, found in panel.profiles.items():
-        _band(axes, panel.levels, found, looks[label])
-    axes.set_xlabel(f"{panel.scale} t")
-    axes.set_ylabel(f"share of {'members and visits' if panel.whole else 'runs and tasks'}\nthat score more than t")
+    for label, found in matrix.profiles.items():
+        _band(axes, matrix.levels, found, looks[label])
+    axes.set_xlabel(f"{matrix.scale} t")
+    axes.set_ylabel(f"share of {'members and visits' if matrix.whole else 'runs and tasks'}\nthat score more than t")
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    legend(figure, {label: looks[label] for label in panel.profiles})
+    legend(figure, {label: looks[label] for label in matrix.profiles})
     return figure
 
 
-def efficiency(panel: Panel, looks: Looks) -> Figure | None:
+def efficiency(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
     """(s) Interquartile mean over all tasks as the budget is spent."""
-    if not panel.efficiency:
+    if not matrix.efficiency:
         return None
     figure, (axes,) = canvas(3.2)
-    for label, found in panel.efficiency.items():
-        ends = np.linspace(0, panel.span, len(found.value) + 1)[1:]
+    for label, found in matrix.efficiency.items():
+        ends = np.linspace(0, matrix.span, len(found.value) + 1)[1:]
         _band(axes, ends, found, looks[label])
-    axes.set_xlim(0, panel.span)
-    axes.set_xlabel(panel.window)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if panel.span > 1 else f"{value:.0%}")
-    axes.set_ylabel(f"IQM over {panel.noun},\n{panel.scale}")
-    legend(figure, {label: looks[label] for label in panel.efficiency})
+    axes.set_xlim(0, matrix.span)
+    axes.set_xlabel(matrix.window)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if matrix.span > 1 else f"{value:.0%}")
+    axes.set_ylabel(f"IQM over {matrix.noun},\n{matrix.scale}")
+    legend(figure, {label: looks[label] for label in matrix.efficiency})
     return figure
 
 
-def improvement(panel: Panel, looks: Looks) -> Figure | None:
+def improvement(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
     """(i) How likely a run of a chain scores more than one of no intervention, and than one of the fresh control."""
-    sides = {reference: {label: each for label, each in found.items() if each.defined} for reference, found in panel.improvement.items()}
+    sides = {reference: {label: each for label, each in found.items() if each.defined} for reference, found in matrix.improvement.items()}
     sides = {reference: found for reference, found in sides.items() if found}
     if not sides:
         return None
@@ -89,7 +89,7 @@ def improvement(panel: Panel, looks: Looks) -> Figure | None:
         axes.set_xlim(-0.04, 1.04)
         axes.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_title(f"P(chain > {reference}), {panel.scale}", fontsize=8.5)
+        axes.set_title(f"P(chain > {reference}), {matrix.scale}", fontsize=8.5)
     return figure
 
 

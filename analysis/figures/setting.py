@@ -259,7 +259,7 @@ def _named(setting: Setting, looks: Looks) -> Looks:
 
 
 def _columns(scores: np.ndarray) -> list[Estimate]:
-    """The mean over members of each column of (runs, columns), over those who have it."""
+    """The mean over members of each column of (members, columns), over those who have it."""
     return [estimate(mean, column[:, None]) for column in scores.T]
 
 

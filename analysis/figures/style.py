@@ -38,7 +38,7 @@ class Look(NamedTuple):
     marker: str
 
 
-class Picture(NamedTuple):
+class FigureFiles(NamedTuple):
     """A figure's files."""
 
     name: str
@@ -133,7 +133,7 @@ def whisker(axes: Axes, height: float, found: Estimate, look: Look, hollow: bool
     )
 
 
-def picture(name: str, alt: str, figure: Figure) -> Picture:
+def render(name: str, alt: str, figure: Figure) -> FigureFiles:
     """The figure's files. Nothing in them tells when they were made."""
     vector, pixels, print_ = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with warnings.catch_warnings():
@@ -143,7 +143,7 @@ def picture(name: str, alt: str, figure: Figure) -> Picture:
         figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(pixels, format="png", dpi=150, facecolor="white", metadata={"Software": None})
         figure.savefig(print_, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    return Picture(name, alt, adaptive(vector.getvalue()), pixels.getvalue(), print_.getvalue())
+    return FigureFiles(name, alt, adaptive(vector.getvalue()), pixels.getvalue(), print_.getvalue())
 
 
 def adaptive(svg: bytes) -> bytes:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis.data.load import Loaded
 from analysis.format import count, number
-from analysis.scores.setting import Chain, Setting
+from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
 from analysis.statistics.bootstrap import Estimate, estimate, mean
 from plasticity_rl.records.folder import Spec
@@ -85,7 +85,7 @@ class Course:
 class Findings:
     """What is found of one chain."""
 
-    chain: Chain
+    chain: ChainScores
     fell: int | None
     """the visit, or None where the score did not fall"""
     dipped: int | None
@@ -196,14 +196,14 @@ def first_moved(values: np.ndarray, control: np.ndarray | None, ways: Sequence[i
     return None
 
 
-def first_and_last_means(setting: Setting, chain: Chain) -> tuple[float, float]:
+def first_and_last_means(setting: Setting, chain: ChainScores) -> tuple[float, float]:
     """The score over the first and over the last visits, as the report has it: means over members."""
     level = over_members(setting.shown(chain.area))
     first, last = first_and_last(setting)
     return float(level[first].mean()), float(level[last].mean())
 
 
-def ends_lower(setting: Setting, chain: Chain) -> bool:
+def ends_lower(setting: Setting, chain: ChainScores) -> bool:
     """Is the score of the last visits below that of the first, by itself and beside the fresh control's? True where there is no end yet."""
     first, last = first_and_last_means(setting, chain)
     changed = changes(chain.area, setting.control.area if setting.control else None)[:, first_and_last(setting)[1]]

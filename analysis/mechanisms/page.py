@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.data.comparable import told_apart
 from analysis.data.load import Loaded, load
-from analysis.figures.style import Look, Picture, canvas, legend, looks, picture, style
+from analysis.figures.style import FigureFiles, Look, canvas, legend, looks, render, style
 from analysis.format import number
 from analysis.mechanisms.findings import (
     MECHANISMS,
@@ -67,7 +67,7 @@ class Part(NamedTuple):
     name: str
     readings: tuple[str, ...]
     tables: tuple[Table, ...]
-    picture: Picture
+    figure: FigureFiles
     missing: tuple[str, ...]
 
 
@@ -95,7 +95,7 @@ def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
     across = [_across(loaded, scored, field, drawn)] if field else []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for made in (*across, *(part.picture for part in parts)):
+        for made in (*across, *(part.figure for part in parts)):
             for name, content in made.files.items():
                 (out / name).write_bytes(content)
         page = out / "mechanisms.html"
@@ -105,11 +105,11 @@ def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
     return page, parts
 
 
-def _across(loaded: Loaded, settings: Sequence[Setting], field: str, drawn: dict[str, Look]) -> Picture:
+def _across(loaded: Loaded, settings: Sequence[Setting], field: str, drawn: dict[str, Look]) -> FigureFiles:
     """What the settings come to, that differ in one number of the benchmark."""
     with style():
         made = drawn_by_dose(loaded, settings, field, drawn)
-        return picture(f"by-{field}", f"Final loss and score of the visits after the first by {field}, for each chain", made)
+        return render(f"by-{field}", f"Final loss and score of the visits after the first by {field}, for each chain", made)
 
 
 def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], index: int, name: str) -> Part:
@@ -126,7 +126,7 @@ def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], index: int, 
         missing.append("no chain but the fresh control")
     with style():
         alt = "Score and mechanisms at each visit, for each chain"
-        made = picture(f"{index}-mechanisms", alt, _figure(loaded, setting, found, drawn))
+        made = render(f"{index}-mechanisms", alt, _figure(loaded, setting, found, drawn))
     readings = tuple(reading(each, setting) for each in found)
     return Part(name, readings, tuple(_table(each) for each in found), made, tuple(missing))
 
@@ -201,7 +201,7 @@ def _course(axes: Axes, values: np.ndarray, look: Look) -> None:
     axes.plot([found.value for found in row], color=look.color, linestyle=look.linestyle, marker=look.marker if len(row) < 3 else "")
 
 
-def _page(parts: Sequence[Part], across: Sequence[Picture]) -> str:
+def _page(parts: Sequence[Part], across: Sequence[FigureFiles]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

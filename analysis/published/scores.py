@@ -1,4 +1,4 @@
-"""Other people's scores, to stand beside ours: marked as theirs, in no comparison and never best.
+"""Other people's scores, shown beside the runs': marked as published, in no comparison and never best.
 
 A score stands beside the tasks it is of, normalised as ours are. Whether it was measured as ours were is for `measure` to say: ours are
 means over whole visits, which lie below what is reached at their ends.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.scores.matrix import REPETITIONS, Panel, estimated
+from analysis.scores.matrix import RESAMPLES, ScoreMatrix, estimated
 from analysis.statistics.aggregates import intervals
 from analysis.statistics.bootstrap import Estimate
 from plasticity_rl.checks import UsageError, nearest
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Theirs:
+class PublishedScores:
     """One agent of one source."""
 
     source: str
@@ -47,7 +47,7 @@ class Theirs:
     normalised: bool = False
 
 
-def gather(rows: Iterable[Row]) -> tuple[Theirs, ...]:
+def gather(rows: Iterable[Row]) -> tuple[PublishedScores, ...]:
     """The agents that the rows are of, in their order. Raises UsageError for a run that is there twice and a score that is not finite."""
     found: dict[tuple[str, str, str, bool], dict[str, dict[str, float]]] = {}
     for row in rows:
@@ -58,7 +58,7 @@ def gather(rows: Iterable[Row]) -> tuple[Theirs, ...]:
             raise UsageError(f"{row.source}: the score of run {row.run} of {row.label} on {row.task} is {row.score}, which is not finite")
         runs[row.run] = row.score
     return tuple(
-        Theirs(source, label, measure, {task: tuple(runs.values()) for task, runs in tasks.items()}, normalised)
+        PublishedScores(source, label, measure, {task: tuple(runs.values()) for task, runs in tasks.items()}, normalised)
         for (source, label, measure, normalised), tasks in found.items()
     )
 
@@ -76,54 +76,54 @@ def mean_of(last: int, what: str, until: int | None = None) -> str:
     return found + (f" up to {until:,}" if until is not None else "")
 
 
-def spelled(theirs: Theirs, tasks: Iterable[str]) -> Theirs:
+def spelled(published: PublishedScores, tasks: Iterable[str]) -> PublishedScores:
     """The same with its tasks spelled as the runs' `tasks`, where they differ in capitals alone."""
-    ours = {task.lower(): task for task in tasks}
-    names = {task: ours.get(task.lower(), task) for task in theirs.scores}
-    names = {task: name if task == name or name not in theirs.scores else task for task, name in names.items()}
-    return replace(theirs, scores={names[task]: scores for task, scores in theirs.scores.items()})
+    known = {task.lower(): task for task in tasks}
+    names = {task: known.get(task.lower(), task) for task in published.scores}
+    names = {task: name if task == name or name not in published.scores else task for task, name in names.items()}
+    return replace(published, scores={names[task]: scores for task, scores in published.scores.items()})
 
 
-def unknown(others: Iterable[Theirs], tasks: Iterable[str]) -> list[str]:
+def unknown(others: Iterable[PublishedScores], tasks: Iterable[str]) -> list[str]:
     """A line for each of their tasks that resembles one of the runs' `tasks` that they have no score of; one for all others, by source."""
     lines: list[str] = []
     sources: dict[str, set[str]] = {}
     for each in others:
         sources.setdefault(each.source, set()).update(each.scores)
     tasks = set(tasks)
-    for source, theirs in sources.items():
-        near = {task: nearest(task, tasks - theirs) for task in sorted(theirs - tasks)}
+    for source, named in sources.items():
+        near = {task: nearest(task, tasks - named) for task in sorted(named - tasks)}
         meant = {task: clause for task, clause in near.items() if clause.startswith("did you mean")}
-        lines += [f"theirs ({source}): {task} is no task of the runs; {clause}" for task, clause in meant.items()]
+        lines += [f"published ({source}): {task} is no task of the runs; {clause}" for task, clause in meant.items()]
         if rest := [task for task in near if task not in meant]:
-            listed = near[rest[0]] if tasks - theirs else "they have scores of all that are"
-            lines.append(f"theirs ({source}): no task of the runs: {', '.join(rest)}; {listed}")
+            listed = near[rest[0]] if tasks - named else "they have scores of all that are"
+            lines.append(f"published ({source}): no task of the runs: {', '.join(rest)}; {listed}")
     return lines
 
 
-def obstacle(panel: Panel, theirs: Theirs) -> str:
-    """Why their scores cannot stand beside those of a panel; empty where they can."""
-    unlike = theirs.normalised and panel.scale != NORMALISED
-    return panel.no_scale or (f"they are human-normalised, and ours are not ({panel.scale})" if unlike else "")
+def obstacle(matrix: ScoreMatrix, published: PublishedScores) -> str:
+    """Why their scores cannot stand beside those of a matrix; empty where they can."""
+    unlike = published.normalised and matrix.scale != NORMALISED
+    return matrix.no_scale or (f"they are human-normalised, and ours are not ({matrix.scale})" if unlike else "")
 
 
-def beside(panel: Panel, theirs: Theirs) -> dict[str, Estimate] | None:
-    """aggregate -> estimate, of their scores on a panel's tasks; None where they have none of them or there is an obstacle.
+def beside(matrix: ScoreMatrix, published: PublishedScores) -> dict[str, Estimate] | None:
+    """aggregate -> estimate, of their scores on a matrix's tasks; None where they have none of them or there is an obstacle.
 
     Runs of different tasks have nothing in common, so they are drawn anew for every task.
     """
-    there = [theirs.scores.get(task, ()) for task in panel.of]
-    if not any(there) or obstacle(panel, theirs):
+    there = [published.scores.get(task, ()) for task in matrix.of]
+    if not any(there) or obstacle(matrix, published):
         return None
-    absent = [task for task, scores in zip(panel.of, there, strict=True) if not scores]
+    absent = [task for task, scores in zip(matrix.of, there, strict=True) if not scores]
     names = list(dict.fromkeys(absent))
     of = sum(map(len, there))
     if absent:
         note = f"no score of {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-        return {name: Estimate(np.nan, of=of, note=note) for name in panel.names}
-    matrix = np.full((max(map(len, there)), len(there)), np.nan)
+        return {name: Estimate(np.nan, of=of, note=note) for name in matrix.names}
+    shown = np.full((max(map(len, there)), len(there)), np.nan)
     for column, scores in enumerate(there):
         raw = np.array(scores)
-        matrix[: len(scores), column] = raw if theirs.normalised else (raw - panel.floor[column]) / panel.human[column]
-    found = intervals(matrix, panel.names, REPETITIONS)
-    return {name: estimated((each[at] for each in found), of, of) for at, name in enumerate(panel.names)}
+        shown[: len(scores), column] = raw if published.normalised else (raw - matrix.floor[column]) / matrix.human[column]
+    found = intervals(shown, matrix.names, RESAMPLES)
+    return {name: estimated((each[at] for each in found), of, of) for at, name in enumerate(matrix.names)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from analysis.published import dopamine, monitor, rliable, table, wandb
-from analysis.published.scores import Row, Theirs, gather
+from analysis.published.scores import PublishedScores, Row, gather
 from plasticity_rl.checks import UsageError, choose, nearest
 
 KINDS: dict[str, Callable[..., Iterator[Row]]] = {
@@ -18,7 +18,7 @@ KINDS: dict[str, Callable[..., Iterator[Row]]] = {
 }
 
 
-def read_theirs(texts: Iterable[str]) -> tuple[Theirs, ...]:
+def read_published(texts: Iterable[str]) -> tuple[PublishedScores, ...]:
     """The agents of some files. Raises UsageError for a kind or setting that there is not, and for what the kind's reader refuses."""
     return gather(row for text in texts for row in _rows(text))
 

@@ -76,13 +76,13 @@ AGGREGATES = {"iqm": "IQM", "median": "Median", "mean": "Mean", "optimality_gap"
 
 
 def _aggregate(name: str, small: str = "all visits", terminal: bool = True) -> Column[SuiteSection, Row]:
-    return Column(name, AGGREGATES[name], lambda _: small, lambda part, row: part.panel.scores[row.label][name], terminal=terminal)
+    return Column(name, AGGREGATES[name], lambda _: small, lambda part, row: part.matrix.scores[row.label][name], terminal=terminal)
 
 
 def _suite_ratio(part: SuiteSection, row: Row) -> Estimate:
     if row.fresh_control:
         return Estimate(1.0, note="the reference")
-    return part.panel.plasticity.get(row.label, {}).get("iqm", Estimate(math.nan, note="no fresh control"))
+    return part.matrix.plasticity.get(row.label, {}).get("iqm", Estimate(math.nan, note="no fresh control"))
 
 
 SUITE: tuple[Column[SuiteSection, Row], ...] = (

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from analysis.data.provenance import Origin, boundaries
 from analysis.report.columns import VERDICT
 from analysis.report.sections import Section, SuiteSection
-from analysis.scores.matrix import Panel
+from analysis.scores.matrix import ScoreMatrix
 from analysis.scores.setting import Setting, member_ratios
 from analysis.statistics.bootstrap import Estimate
 
@@ -22,7 +22,7 @@ WHICH = ["setting", "benchmark", "chain", "fresh_control"]
 INTERVAL = ["value", "low", "high", "runs", "of", "note"]
 
 
-class Table(NamedTuple):
+class DataTable(NamedTuple):
     """Columns and rows; a cell is text, a number, a truth, or None."""
 
     columns: list[str]
@@ -44,18 +44,18 @@ class Table(NamedTuple):
         return sink.getvalue()
 
 
-def tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins: Sequence[Origin]) -> dict[str, Table]:
+def data_tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins: Sequence[Origin]) -> dict[str, DataTable]:
     """name of a file -> table. `sequence` is there where there is a sequence of games."""
     made = {
-        "scores": Table(SCORES, [row for part in sections for row in _scores(part.setting)]),
+        "scores": DataTable(SCORES, [row for part in sections for row in _scores(part.setting)]),
         "verdict": _verdict(sections),
-        "aggregates": Table(AGGREGATES, [row for part in (*suites, *sections) for row in _aggregates(part)]),
-        "comparisons": Table(COMPARISONS, [row for part in (*suites, *sections) for row in _comparisons(part)]),
-        "costs": Table(COSTS, [row for part in sections for row in _costs(part)]),
+        "aggregates": DataTable(AGGREGATES, [row for part in (*suites, *sections) for row in _aggregates(part)]),
+        "comparisons": DataTable(COMPARISONS, [row for part in (*suites, *sections) for row in _comparisons(part)]),
+        "costs": DataTable(COSTS, [row for part in sections for row in _costs(part)]),
         "runs": _runs(origins),
     }
     if any(part.sequence for part in sections):
-        made["sequence"] = Table(SEQUENCE, [row for part in sections for row in _sequence(part)])
+        made["sequence"] = DataTable(SEQUENCE, [row for part in sections for row in _sequence(part)])
     return made
 
 
@@ -64,7 +64,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _interval(found: Estimate) -> list[Any]:
-    return [_finite(found.value), _finite(found.low), _finite(found.high), found.runs, found.of, found.note]
+    return [_finite(found.value), _finite(found.low), _finite(found.high), found.members, found.of, found.note]
 
 
 SCORES = [*WHICH, "seed", "member", "visit", "task", "cycle", "kind", "area", "human_normalised_area", "ratio", "no_ratio"]
@@ -84,7 +84,7 @@ def _scores(setting: Setting) -> Iterator[list[Any]]:
                 yield [*where, *numbers, setting.no_ratio[visit]]
 
 
-def _verdict(sections: Sequence[Section]) -> Table:
+def _verdict(sections: Sequence[Section]) -> DataTable:
     """The verdict table of each setting: each estimate with its interval, its members, and its note."""
     columns = [*WHICH, "best", "members", "of", "first_visits", "last_visits"]
     for column in VERDICT:
@@ -95,9 +95,9 @@ def _verdict(sections: Sequence[Section]) -> Table:
         for row in section.rows:
             line: list[Any] = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.best, row.members, row.of, *section.spans]
             for found in (column.value(section, row) for column in VERDICT):
-                line += [_finite(found.value), _finite(found.low), _finite(found.high), found.runs, found.note]
+                line += [_finite(found.value), _finite(found.low), _finite(found.high), found.members, found.note]
             rows.append(line)
-    return Table(columns, rows)
+    return DataTable(columns, rows)
 
 
 AGGREGATES = ["section", "over", "tasks", "chain", "fresh_control", "normalised", "aggregate", *INTERVAL]
@@ -105,11 +105,11 @@ AGGREGATES = ["section", "over", "tasks", "chain", "fresh_control", "normalised"
 
 
 def _aggregates(part: Part) -> Iterator[list[Any]]:
-    panel: Panel = part.panel
-    for row in panel.rows:
-        for normalised, found in ((panel.scale, panel.scores), ("plasticity, fresh-normalised", panel.plasticity)):
+    matrix: ScoreMatrix = part.matrix
+    for row in matrix.rows:
+        for normalised, found in ((matrix.scale, matrix.scores), ("plasticity, fresh-normalised", matrix.plasticity)):
             for name, each in found.get(row.label, {}).items():
-                where = [part.name, panel.noun, len(panel.tasks), row.label, row.fresh_control, normalised, name]
+                where = [part.name, matrix.noun, len(matrix.tasks), row.label, row.fresh_control, normalised, name]
                 yield [*where, *_interval(each)]
 
 
@@ -119,11 +119,11 @@ COMPARISONS = ["section", "of", "chain", "reference", "paired", "difference", "l
 
 def _comparisons(part: Part) -> Iterator[list[Any]]:
     suite = isinstance(part, SuiteSection)
-    for lead in part.panel.leads if isinstance(part, SuiteSection) else part.leads:
+    for lead in part.matrix.leads if isinstance(part, SuiteSection) else part.leads:
         found = lead.difference
         where = [part.name, "mean over tasks" if suite else "mean over the last visits", lead.label, lead.reference, lead.paired]
         numbers = [_finite(each) for each in (found.value, found.low, found.high)]
-        yield [*where, *numbers, found.runs, *map(_finite, (lead.improvement, lead.p, lead.corrected))]
+        yield [*where, *numbers, found.members, *map(_finite, (lead.improvement, lead.p, lead.corrected))]
 
 
 COSTS = [*WHICH, "told_of_task_boundaries", "updates_per_second", "times_none", "memory_mb"]
@@ -156,7 +156,7 @@ def _sequence(section: Section) -> Iterator[list[Any]]:
                 yield [*line, *_interval(found)[:-1], *(reached or (None, None)), found.note]
 
 
-def _runs(origins: Sequence[Origin]) -> Table:
+def _runs(origins: Sequence[Origin]) -> DataTable:
     """Every run that was read: what it is, what code made it, and the hash of its files."""
     columns = ["key", *WHICH, "seed", "members", "finished", "commit", "dirty", "code", "sha256", "experiment"]
     rows: list[list[Any]] = []
@@ -165,4 +165,4 @@ def _runs(origins: Sequence[Origin]) -> Table:
         made = [None if context.get(name) is None else str(context[name]) for name in ("commit", "dirty", "code")]
         where = [spec.key, spec.setting, spec.benchmark, spec.label, spec.fresh_control, spec.seed, spec.members, run.done]
         rows.append([*where, *made, digest, json.dumps(spec.experiment, sort_keys=True)])
-    return Table(columns, rows)
+    return DataTable(columns, rows)

@@ -3,23 +3,23 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from analysis.report.tables import Cell, Grid
+from analysis.report.tables import Cell, Table
 
 
 def heading(text: str, level: int) -> list[str]:
     return [f"{'#' * level} {escape(text)}", ""]
 
 
-def table(grid: Grid, level: int) -> list[str]:
+def table(made: Table, level: int) -> list[str]:
     """One table, with its title and what its numbers are."""
-    lines = heading(grid.title, level) if grid.title else []
-    lines.append("| " + " | ".join(escape(f"{each.title} ({each.small})" if each.small else each.title) for each in grid.headings) + " |")
-    lines.append("|---" + "|---:" * (len(grid.headings) - 1) + "|")
-    for line in grid.lines:
+    lines = heading(made.title, level) if made.title else []
+    lines.append("| " + " | ".join(escape(f"{each.title} ({each.small})" if each.small else each.title) for each in made.headings) + " |")
+    lines.append("|---" + "|---:" * (len(made.headings) - 1) + "|")
+    for line in made.lines:
         label = escape(line.label) + (f" ({line.mark})" if line.mark else "")
         cells = [f"**{label}**" if line.mark == "best" else label, *map(_cell, line.cells)]
         lines.append("| " + " | ".join(cells) + " |")
-    return [*lines, "", escape(grid.caption), ""]
+    return [*lines, "", escape(made.caption), ""]
 
 
 def _cell(cell: Cell) -> str:

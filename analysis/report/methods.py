@@ -8,7 +8,7 @@ from analysis.data.provenance import boundaries, choices, contexts, told
 from analysis.format import count
 from analysis.report.columns import SEQUENCE, SUITE, VERDICT
 from analysis.report.sections import Section, SuiteSection
-from analysis.scores.matrix import REPETITIONS as PANEL_REPETITIONS
+from analysis.scores.matrix import RESAMPLES
 from analysis.scores.sequential import MEASURES
 from analysis.scores.setting import WINDOWS, Setting
 from analysis.scores.verdict import ENOUGH_MEMBERS
@@ -46,26 +46,26 @@ def methods(section: Section) -> Lines:
             "the p of the comparisons are.",
         ),
     ]
-    return [*lines, *_theirs(section), *_runs(setting.runs, dict(spec.experiment))]
+    return [*lines, *_published(section), *_runs(setting.runs, dict(spec.experiment))]
 
 
 def suite_methods(section: SuiteSection) -> Lines:
     """Of a suite."""
-    settings, panel = section.suite.settings, section.panel
+    settings, matrix = section.suite.settings, section.matrix
     first = settings[0]
     experiment = dict(first.spec.experiment)
     name, fields = experiment.get("benchmark", ["", {}])
     experiment["benchmark"] = [name, {field: value for field, value in fields.items() if field != section.suite.field}]
     lines = [
-        ("Tasks", f"{len(panel.tasks)}, each in runs of its own: {', '.join(panel.tasks)}"),
+        ("Tasks", f"{len(matrix.tasks)}, each in runs of its own: {', '.join(matrix.tasks)}"),
         ("Visits", f"{len(first.tasks)} to each, each of {_budgets(first)} of a member; counted from 0"),
-        ("Runs", f"{len(panel.rows[0].score)} of each chain and task, a run being one member, an independent network"),
+        ("Runs", f"{len(matrix.rows[0].score)} of each chain and task, a run being one member, an independent network"),
         ("Score", _score_method(first)),
         *_references(settings),
         *((column.title, column.method(section)) for column in SUITE if column.method),
         (
             "Intervals",
-            f"{LEVEL:.0%} percentile bootstrap with {PANEL_REPETITIONS:,} resamples, stratified: runs are drawn anew for every task "
+            f"{LEVEL:.0%} percentile bootstrap with {RESAMPLES:,} resamples, stratified: runs are drawn anew for every task "
             "(Agarwal et al. 2021, arXiv 2108.13264); chains that are compared are resampled with the same runs. IQM, median, mean and "
             "optimality gap are rliable's; where tasks have unequal numbers of runs, every task weighs the same.",
         ),
@@ -75,11 +75,13 @@ def suite_methods(section: SuiteSection) -> Lines:
             f"above 0, on at least {ENOUGH_MEMBERS} runs of every task.",
         ),
     ]
-    return [*lines, *_theirs(section), *_runs(section.runs, experiment)]
+    return [*lines, *_published(section), *_runs(section.runs, experiment)]
 
 
-def _theirs(section: Section | SuiteSection) -> Lines:
-    return [(f"theirs: {each.label}", f"{each.source}; {each.measure}. In no comparison, and never best.") for each, _ in section.theirs]
+def _published(section: Section | SuiteSection) -> Lines:
+    return [
+        (f"published: {each.label}", f"{each.source}; {each.measure}. In no comparison, and never best.") for each, _ in section.published
+    ]
 
 
 def _budgets(setting: Setting) -> str:

@@ -16,17 +16,15 @@ from rich.console import Group
 
 from analysis.data.load import load
 from analysis.data.provenance import Origin, origins
-from analysis.figures.style import Picture, looks
+from analysis.figures.style import FigureFiles, looks
 from analysis.format import count
-from analysis.published.scores import Theirs, obstacle, spelled, unknown
-from analysis.published.sources import read_theirs
-from analysis.report import markdown, terminal
-from analysis.report import tables as grids
-from analysis.report.export import tables
+from analysis.published.scores import PublishedScores, obstacle, spelled, unknown
+from analysis.published.sources import read_published
+from analysis.report import export, markdown, tables, terminal
 from analysis.report.figures import draw, draw_suite
 from analysis.report.methods import Lines, methods, suite_methods
 from analysis.report.sections import Section, SuiteSection, section, suite_section
-from analysis.report.tables import Grid
+from analysis.report.tables import Table
 from analysis.scores.setting import settings
 from analysis.scores.suites import apart, group, suite, task_name
 from plasticity_rl.checks import UsageError
@@ -42,9 +40,9 @@ class Part(NamedTuple):
     name: str
     reading: str
     banner: str
-    grids: tuple[Grid, ...]
+    tables: tuple[Table, ...]
     """the verdict first"""
-    pictures: tuple[Picture, ...]
+    figures: tuple[FigureFiles, ...]
     methods: Lines
     hashes: tuple[tuple[str, str], ...]
     """(chain, `seed digest, seed digest, ...`)"""
@@ -61,17 +59,17 @@ class Report(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def write_report(folders: Sequence[Path], out: Path, theirs: Sequence[str] = ()) -> Report:
-    """Read all runs at or below `folders`, and other people's scores (theirs/sources.py); write into `out` report.html, report.md,
+def write_report(folders: Sequence[Path], out: Path, published: Sequence[str] = ()) -> Report:
+    """Read all runs at or below `folders`, and other people's scores (published/sources.py); write into `out` report.html, report.md,
     the tables of tables.py as .csv and .parquet, and the figures as .png and .pdf.
 
-    Raises UsageError for runs and scores that cannot be reported (load.py, theirs/), and for an `out` that is no folder or cannot be
+    Raises UsageError for runs and scores that cannot be reported (load.py, published/), and for an `out` that is no folder or cannot be
     written to.
     """
     loaded = load([Path(folder) for folder in folders])
     refuse_file(out, "report")
     tasks = {visit["task"] for run in loaded.runs for visit in run.spec.visits}
-    others = tuple(spelled(each, tasks) for each in read_theirs(theirs))
+    others = tuple(spelled(each, tasks) for each in read_published(published))
     strange = unknown(others, tasks)
     if others and not any(tasks & set(each.scores) for each in others):
         raise UsageError(f"none of their tasks is one of the runs': {strange[0]}")
@@ -92,19 +90,19 @@ def write_report(folders: Sequence[Path], out: Path, theirs: Sequence[str] = ())
     read = origins(loaded.runs)
     shown = [part for key, part in sections.items() if key not in hidden]
     parts = [
-        _part(part, number, grids.suite_grids(part), draw_suite(part, drawn, number), suite_methods(part), read)
+        _part(part, number, tables.suite_tables(part), draw_suite(part, drawn, number), suite_methods(part), read)
         for number, part in enumerate(suites, start=1)
     ]
     parts += [
-        _part(part, number, grids.grids(part), draw(part, loaded, drawn, number), methods(part), read)
+        _part(part, number, tables.setting_tables(part), draw(part, loaded, drawn, number), methods(part), read)
         for number, part in enumerate(shown, start=len(suites) + 1)
     ]
     if left_out := [*strange, *_not_shown(others, tasks, [*suites, *shown], sections.values())]:
         parts[0] = parts[0]._replace(missing=(*left_out, *parts[0].missing))
     files = {"report.html": _page(parts).encode(), "report.md": _summary(parts).encode()}
-    for name, table in tables(list(sections.values()), suites, read).items():
+    for name, table in export.data_tables(list(sections.values()), suites, read).items():
         files |= {f"{name}.csv": table.csv(), f"{name}.parquet": table.parquet()}
-    files |= dict(chain.from_iterable(picture.files.items() for part in parts for picture in part.pictures))
+    files |= dict(chain.from_iterable(figure.files.items() for part in parts for figure in part.figures))
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -115,22 +113,22 @@ def write_report(folders: Sequence[Path], out: Path, theirs: Sequence[str] = ())
 
 
 def _not_shown(
-    others: Sequence[Theirs], tasks: set[str], shown: Sequence[Section | SuiteSection], sections: Iterable[Section]
+    others: Sequence[PublishedScores], tasks: set[str], shown: Sequence[Section | SuiteSection], sections: Iterable[Section]
 ) -> list[str]:
-    """A line for each agent of theirs with scores of the runs' tasks that stand in no part of the page, and why."""
+    """A line for each published agent with scores of the runs' tasks that stand in no part of the page, and why."""
     lines: list[str] = []
     for each in others:
-        there = {task for part in shown if any(each is one for one, _ in part.theirs) for task in part.panel.of}
+        there = {task for part in shown if any(each is one for one, _ in part.published) for task in part.matrix.of}
         reasons: dict[str, list[str]] = {}
         for task in sorted(tasks & set(each.scores) - there):
-            found = next((obstacle(part.panel, each) for part in sections if task in part.panel.of), "")
+            found = next((obstacle(part.matrix, each) for part in sections if task in part.matrix.of), "")
             reasons.setdefault(found or "its setting has no part of its own here; report its folders alone", []).append(task)
-        lines += [f"theirs: {each.label}'s scores of {', '.join(some)} are not shown: {why}" for why, some in reasons.items()]
+        lines += [f"published: {each.label}'s scores of {', '.join(some)} are not shown: {why}" for why, some in reasons.items()]
     return lines
 
 
 def _part(
-    part: Section | SuiteSection, number: int, made: Sequence[Grid], pictures: Sequence[Picture], told: Lines, read: Sequence[Origin]
+    part: Section | SuiteSection, number: int, made: Sequence[Table], figures: Sequence[FigureFiles], told: Lines, read: Sequence[Origin]
 ) -> Part:
     own = {run.spec.key for run in part.runs}
     ordered = sorted((origin for origin in read if origin.run.spec.key in own), key=lambda origin: origin.run.spec.label)
@@ -138,12 +136,12 @@ def _part(
         (label, ", ".join(f"{origin.run.spec.key}: {origin.digest[:16]}" for origin in some))
         for label, some in groupby(ordered, key=lambda origin: origin.run.spec.label)
     )
-    return Part(part.name, part.reading, part.banner, tuple(made), tuple(pictures), told, hashes, part.missing)
+    return Part(part.name, part.reading, part.banner, tuple(made), tuple(figures), told, hashes, part.missing)
 
 
 def terminal_table(report: Report) -> Group:
     """The verdict tables for a terminal: `rich.print(terminal_table(report))`."""
-    return Group(*(terminal.verdict(part.name, part.grids[0], part.reading, part.banner, part.missing) for part in report.parts))
+    return Group(*(terminal.verdict(part.name, part.tables[0], part.reading, part.banner, part.missing) for part in report.parts))
 
 
 def _page(parts: Sequence[Part]) -> str:
@@ -155,7 +153,7 @@ def _page(parts: Sequence[Part]) -> str:
 
 
 def _inline(svg: bytes) -> str:
-    """A picture as an address that holds it."""
+    """A figure as an address that holds it."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
@@ -165,10 +163,10 @@ def _summary(parts: Sequence[Part]) -> str:
         lines += markdown.heading(part.name, 2)
         lines += [f"**{markdown.escape(part.banner)}**", ""] if part.banner else []
         lines += [markdown.escape(part.reading), ""]
-        for grid in part.grids:
-            lines += markdown.table(grid if grid.title else grid._replace(title="Verdict"), 3)
-        for picture in part.pictures:
-            lines += [f"![{markdown.escape(picture.alt)}]({picture.name}.png)", ""]
+        for made in part.tables:
+            lines += markdown.table(made if made.title else made._replace(title="Verdict"), 3)
+        for figure in part.figures:
+            lines += [f"![{markdown.escape(figure.alt)}]({figure.name}.png)", ""]
         lines += [*markdown.heading("Methods", 3), *markdown.listed(part.methods)]
         lines += [*markdown.heading("Runs", 3), "SHA-256 of each run's files, the first 16 digits; all in runs.csv.", ""]
         lines += markdown.listed(part.hashes)

@@ -9,18 +9,18 @@ import numpy as np
 from analysis.data.comparable import Run
 from analysis.data.load import Loaded
 from analysis.format import numbered
-from analysis.published.scores import Theirs, beside
+from analysis.published.scores import PublishedScores, beside
 from analysis.scores.costs import Cost, costs
 from analysis.scores.evaluations import Evaluations, evaluations
-from analysis.scores.matrix import ENOUGH_RUNS, Panel
+from analysis.scores.matrix import ENOUGH_RUNS, ScoreMatrix
 from analysis.scores.sequential import SequenceRow, sequence_rows, undefined
 from analysis.scores.setting import Setting, score
-from analysis.scores.suites import Suite, panel
+from analysis.scores.suites import Suite, score_matrix
 from analysis.scores.verdict import Verdict, first_and_last, reading, suite_reading, verdicts
 from analysis.statistics.bootstrap import Estimate, coverage, mean
 from analysis.statistics.comparisons import Lead, against
 
-Beside = tuple[tuple[Theirs, dict[str, Estimate]], ...]
+Beside = tuple[tuple[PublishedScores, dict[str, Estimate]], ...]
 """other people's agents with the aggregates of their scores on the same tasks"""
 ENOUGH_FRAMES = 1_000_000
 """of a visit to a game, below which nothing should be concluded"""
@@ -38,7 +38,7 @@ class Section:
     evaluations: Evaluations | None
     """of such a sequence"""
     costs: tuple[Cost, ...]
-    others: tuple[Theirs, ...]
+    others: tuple[PublishedScores, ...]
     """other people's scores, of whatever tasks"""
     reading: str
     banner: str
@@ -56,13 +56,13 @@ class Section:
         return first, last
 
     @cached_property
-    def panel(self) -> Panel:
+    def matrix(self) -> ScoreMatrix:
         """All visits."""
-        return panel(self.setting)
+        return score_matrix(self.setting)
 
     @cached_property
-    def theirs(self) -> Beside:
-        return _theirs(self.panel, self.others)
+    def published(self) -> Beside:
+        return _published(self.matrix, self.others)
 
     @cached_property
     def leads(self) -> tuple[Lead, ...]:
@@ -71,7 +71,7 @@ class Section:
             return ()
         last = first_and_last(self.setting)[1]
         areas = {chain.label: self.setting.shown(chain.area)[:, last] for chain in self.setting.chains}
-        return tuple(against(areas, self.panel.references))
+        return tuple(against(areas, self.matrix.references))
 
     @cached_property
     def coverage(self) -> tuple[int, float]:
@@ -87,32 +87,32 @@ class SuiteSection:
     name: str
     suite: Suite
     costs: tuple[Cost, ...]
-    others: tuple[Theirs, ...]
+    others: tuple[PublishedScores, ...]
     banner: str
     missing: tuple[str, ...]
 
     @property
-    def panel(self) -> Panel:
-        return self.suite.panel
+    def matrix(self) -> ScoreMatrix:
+        return self.suite.matrix
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         return tuple(run for setting in self.suite.settings for run in setting.runs)
 
     @cached_property
-    def theirs(self) -> Beside:
-        return _theirs(self.panel, self.others)
+    def published(self) -> Beside:
+        return _published(self.matrix, self.others)
 
     @cached_property
     def reading(self) -> str:
-        return _hedged(suite_reading(self.panel), self.banner)
+        return _hedged(suite_reading(self.matrix), self.banner)
 
 
-def _theirs(panel: Panel, others: Sequence[Theirs]) -> Beside:
-    return tuple((each, found) for each in others if (found := beside(panel, each)) is not None)
+def _published(matrix: ScoreMatrix, others: Sequence[PublishedScores]) -> Beside:
+    return tuple((each, found) for each in others if (found := beside(matrix, each)) is not None)
 
 
-def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequence[Theirs] = ()) -> Section:
+def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequence[PublishedScores] = ()) -> Section:
     """Score one setting and say what came out.
 
     `alone`: no other setting of the report has its benchmark; `apart`: why it is in no suite with one that has; `others`: scores to stand
@@ -146,14 +146,14 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
     )
 
 
-def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], others: Sequence[Theirs] = ()) -> SuiteSection:
+def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], others: Sequence[PublishedScores] = ()) -> SuiteSection:
     """Say what came out of a suite; `sections` are those of its settings."""
     everywhere = loaded.lacking("")
     missing = [*everywhere, *found.missing]
-    for name, part in zip(found.panel.tasks, sections, strict=True):
+    for name, part in zip(found.matrix.tasks, sections, strict=True):
         own = (line for line in part.missing if line not in everywhere)
         missing += [f"{name}: {line}" for line in own if not line.startswith("no plasticity ratio")]
-    if 0 < found.panel.fewest < ENOUGH_RUNS:
+    if 0 < found.matrix.fewest < ENOUGH_RUNS:
         missing.append(f"fewer than {ENOUGH_RUNS} runs of some task: no chain is called best")
     runs = [run for setting in found.settings for run in setting.runs]
     return SuiteSection(

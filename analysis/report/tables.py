@@ -8,7 +8,7 @@ from analysis.format import UNDEFINED, chance, count, number, parts, share
 from analysis.report.columns import AGGREGATES, SEQUENCE, SUITE, VERDICT, Column, PartT, RowT
 from analysis.report.sections import Beside, Section, SuiteSection
 from analysis.scores.costs import Cost
-from analysis.scores.matrix import SHORT, Panel
+from analysis.scores.matrix import SHORT, ScoreMatrix
 from analysis.scores.sequential import MEASURES, Comparison
 from analysis.statistics.bootstrap import LEVEL, Estimate
 from analysis.statistics.comparisons import Lead
@@ -48,11 +48,11 @@ class Line(NamedTuple):
     label: str
     cells: tuple[Cell, ...]
     mark: str = ""
-    """`best`, `theirs`"""
+    """`best`, `published`"""
     control: bool = False
 
 
-class Grid(NamedTuple):
+class Table(NamedTuple):
     """One table."""
 
     title: str
@@ -70,30 +70,30 @@ CHAIN = Heading("Chain")
 
 def cell(found: Estimate, noun: str = "members") -> Cell:
     """A value with its interval, and the small print."""
-    there = f"{found.runs} of {found.of} {noun}" if found.defined and found.runs < found.of else ""
+    there = f"{found.members} of {found.of} {noun}" if found.defined and found.members < found.of else ""
     return Cell(*parts(found), "; ".join(filter(None, [there, found.note])))
 
 
-def grids(section: Section) -> list[Grid]:
+def setting_tables(section: Section) -> list[Table]:
     """All tables of one setting, the verdict first."""
     made = [verdict(section)]
     if section.leads:
         made.append(comparisons(section.leads, f"over the last visits ({section.spans[1]})", section.setting.scale))
-    if len(section.panel.tasks) > 1 or section.theirs:
-        made += aggregates(section.panel, "all visits", section.theirs)
+    if len(section.matrix.tasks) > 1 or section.published:
+        made += aggregates(section.matrix, "all visits", section.published)
     if section.sequence:
         made.append(sequence(section))
     return [*made, needs(section.costs, section)]
 
 
-def suite_grids(section: SuiteSection) -> list[Grid]:
+def suite_tables(section: SuiteSection) -> list[Table]:
     """All tables of a suite, the verdict first."""
-    panel = section.suite.panel
-    leads = comparisons(panel.leads, f"mean over {len(panel.tasks)} tasks", panel.scale) if panel.leads else None
+    matrix = section.suite.matrix
+    leads = comparisons(matrix.leads, f"mean over {len(matrix.tasks)} tasks", matrix.scale) if matrix.leads else None
     return [
         suite_verdict(section),
         *filter(None, [leads]),
-        *aggregates(panel, "last visits", ())[1:],
+        *aggregates(matrix, "last visits", ())[1:],
         each_task(section),
         needs(section.costs, section),
     ]
@@ -108,7 +108,7 @@ def held(runs: int, often: float, noun: str = "members") -> str:
     )
 
 
-def verdict(section: Section) -> Grid:
+def verdict(section: Section) -> Table:
     """One row a chain: what the report opens with."""
     lines = [
         Line(row.label, tuple(cell(column.value(section, row)) for column in VERDICT), "best" if row.best else "", row.fresh_control)
@@ -119,14 +119,14 @@ def verdict(section: Section) -> Grid:
     members = alike or "Complete members: " + ", ".join(f"{row.label} {row.members} of {row.of}" for row in section.rows) + "."
     scale = f"Scores are the {section.setting.scale}, means over visits and members with {LEVEL:.0%} intervals;"
     says = f"{scale} plasticity is fresh-normalised. {members} Visits are counted from 0.{held(*section.coverage)}"
-    return Grid("", _headings(VERDICT, section), tuple(lines), says)
+    return Table("", _headings(VERDICT, section), tuple(lines), says)
 
 
 def _headings(columns: Sequence[Column[PartT, RowT]], part: PartT) -> tuple[Heading, ...]:
     return (CHAIN, *(Heading(column.title, column.small(part), column.terminal) for column in columns))
 
 
-def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Grid:
+def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Table:
     """Every chain beside no intervention and beside the fresh control."""
     references = list(dict.fromkeys(lead.reference for lead in leads))
     found = {(lead.label, lead.reference): lead for lead in leads}
@@ -140,42 +140,42 @@ def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Grid:
             lead = found.get((label, reference))
             cells += _lead(lead) if lead else [Cell("")] * 3
         lines.append(Line(label, tuple(cells)))
-    members = max((lead.difference.runs for lead in leads if lead.paired), default=0)
+    members = max((lead.difference.members for lead in leads if lead.paired), default=0)
     least = f" With {members} members none can be below {2 / 2**members:.2g} before that." if 1 < members <= ENOUGH_FOR_TESTS else ""
     caption = (
         f"Differences of the {scale}, paired: the same seeds on the same data. The interval is the one to decide from; p is of an exact "
         f"test by flips of sign, corrected for all {len(leads)} comparisons of this table (Holm 1979).{least}"
     )
-    return Grid("Comparisons", tuple(headings), tuple(lines), caption)
+    return Table("Comparisons", tuple(headings), tuple(lines), caption)
 
 
 def _lead(lead: Lead) -> list[Cell]:
     return [cell(lead.difference), Cell(share(lead.improvement)), Cell(chance(lead.corrected))]
 
 
-def aggregates(panel: Panel, where: str, theirs: Beside) -> list[Grid]:
+def aggregates(matrix: ScoreMatrix, where: str, published: Beside) -> list[Table]:
     """rliable's aggregates over tasks: of scores, and of plasticity."""
     headings = (CHAIN, *(Heading(title, "lower is better" if name == "optimality_gap" else "") for name, title in AGGREGATES.items()))
     names, noun = tuple(AGGREGATES), "scores"
-    lines = [_aggregates(row.label, row.fresh_control, panel.scores[row.label], panel.names, noun) for row in panel.rows]
-    lines += [Line(each.label, tuple(cell(found[name], "scores") for name in panel.names), "theirs") for each, found in theirs]
-    drawn = "whole members are" if panel.whole else f"runs of every {panel.noun.removesuffix('s')} are"
-    over = count(len(panel.tasks), panel.noun.removesuffix("s"))
-    scores = Grid(
+    lines = [_aggregates(row.label, row.fresh_control, matrix.scores[row.label], matrix.names, noun) for row in matrix.rows]
+    lines += [Line(each.label, tuple(cell(found[name], "scores") for name in matrix.names), "published") for each, found in published]
+    drawn = "whole members are" if matrix.whole else f"runs of every {matrix.noun.removesuffix('s')} are"
+    over = count(len(matrix.tasks), matrix.noun.removesuffix("s"))
+    scores = Table(
         f"Aggregates: scores over {over}",
-        headings if panel.bounded else headings[:-1],
+        headings if matrix.bounded else headings[:-1],
         tuple(lines),
-        f"Scores are the {panel.scale}; {drawn} resampled, for all chains the same.{held(*panel.coverage, 'runs')}",
+        f"Scores are the {matrix.scale}; {drawn} resampled, for all chains the same.{held(*matrix.coverage, 'runs')}",
     )
-    if not panel.plasticity:
+    if not matrix.plasticity:
         return [scores]
-    lines = [_aggregates(label, False, found, names, noun) for label, found in panel.plasticity.items()]
-    plasticity = Grid(
+    lines = [_aggregates(label, False, found, names, noun) for label, found in matrix.plasticity.items()]
+    plasticity = Table(
         f"Aggregates: plasticity over {over}",
         headings,
         tuple(lines),
         f"Fresh-normalised ({where}): what a chain scores above the random score over what the fresh control does, in each of the "
-        f"{panel.noun} a ratio of means; the aggregates are of these ratios. 1 is the fresh control.",
+        f"{matrix.noun} a ratio of means; the aggregates are of these ratios. 1 is the fresh control.",
     )
     return [scores, plasticity]
 
@@ -184,7 +184,7 @@ def _aggregates(label: str, control: bool, found: dict[str, Estimate], names: It
     return Line(label, tuple(cell(found[name], noun) for name in names), control=control)
 
 
-def sequence(section: Section) -> Grid:
+def sequence(section: Section) -> Table:
     """What became of tasks that were left and met again."""
     measures = section.sequence[0].measures
     headings = [
@@ -192,7 +192,7 @@ def sequence(section: Section) -> Grid:
         for name, each in measures.items()
     ]
     lines = [Line(row.label, tuple(map(_compared, row.measures.values())), control=row.fresh_control) for row in section.sequence]
-    return Grid("Sequence", (CHAIN, *headings), tuple(lines), " ".join(SEQUENCE[name].caption for name in measures))
+    return Table("Sequence", (CHAIN, *headings), tuple(lines), " ".join(SEQUENCE[name].caption for name in measures))
 
 
 def _compared(compared: Comparison) -> Cell:
@@ -202,7 +202,7 @@ def _compared(compared: Comparison) -> Cell:
     return made._replace(note="; ".join(filter(None, [f"{reached[0]} of {reached[1]} reached it" if reached else "", made.note])))
 
 
-def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
+def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Table:
     """What each chain needs and costs."""
     runs = {run.spec.label: run for run in section.runs}
     lines = []
@@ -224,7 +224,7 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
         Heading("Updates a second", "of each member, median"),
         Heading("Memory", "most that was seen"),
     )
-    return Grid(
+    return Table(
         "Costs: what each chain needs",
         headings,
         tuple(lines),
@@ -233,41 +233,41 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Grid:
     )
 
 
-def suite_verdict(section: SuiteSection) -> Grid:
+def suite_verdict(section: SuiteSection) -> Table:
     """One row a chain: aggregates over all tasks."""
-    panel = section.suite.panel
+    matrix = section.suite.matrix
     lines = [
         Line(
             row.label,
             tuple(cell(column.value(section, row), "runs") for column in SUITE),
-            "best" if row is panel.best else "",
+            "best" if row is matrix.best else "",
             row.fresh_control,
         )
-        for row in panel.rows
+        for row in matrix.rows
     ]
-    for each, found in section.theirs:
+    for each, found in section.published:
         cells = (cell(found[column.name], "scores") if column.name in found else Cell("") for column in SUITE)
-        lines.append(Line(each.label, tuple(cells), "theirs"))
-    runs, often = panel.coverage
+        lines.append(Line(each.label, tuple(cells), "published"))
+    runs, often = matrix.coverage
     caption = (
-        f"Scores are the {panel.scale}, means over visits, with {LEVEL:.0%} intervals; "
+        f"Scores are the {matrix.scale}, means over visits, with {LEVEL:.0%} intervals; "
         f"plasticity is fresh-normalised.{held(runs, often, 'runs of each task')}"
     )
-    return Grid("", _headings(SUITE, section), tuple(lines), caption)
+    return Table("", _headings(SUITE, section), tuple(lines), caption)
 
 
-def each_task(section: SuiteSection) -> Grid:
+def each_task(section: SuiteSection) -> Table:
     """A row for each task, a column for each chain."""
-    panel = section.suite.panel
+    matrix = section.suite.matrix
     lines = []
-    for task, name in enumerate(panel.tasks):
+    for task, name in enumerate(matrix.tasks):
         cells = []
-        for row in panel.rows:
+        for row in matrix.rows:
             there = row.score[:, task][row.score[:, task] == row.score[:, task]]
-            ratio = panel.ratio(row, task)
+            ratio = matrix.ratio(row, task)
             small = f"{number(ratio)} of fresh" if ratio == ratio else ""
             cells.append(Cell(number(float(there.mean())), "", small) if len(there) else Cell(UNDEFINED))
         lines.append(Line(name, tuple(cells)))
-    headings = (Heading("Task"), *(Heading(row.label) for row in panel.rows))
-    caption = f"Mean {panel.scale} over runs and visits; below it the plasticity ratio over the last visits."
-    return Grid("Each task", headings, tuple(lines), caption, folded=True)
+    headings = (Heading("Task"), *(Heading(row.label) for row in matrix.rows))
+    caption = f"Mean {matrix.scale} over runs and visits; below it the plasticity ratio over the last visits."
+    return Table("Each task", headings, tuple(lines), caption, folded=True)

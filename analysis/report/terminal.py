@@ -10,24 +10,25 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.format import UNDEFINED
-from analysis.report.tables import Cell, Grid
+from analysis.report import tables
+from analysis.report.tables import Cell
 
 MOST = 12
 """lines of what is missing; the page has all"""
 
 
-def verdict(name: str, grid: Grid, reading: str, banner: str, missing: Sequence[str]) -> Group:
+def verdict(name: str, made: tables.Table, reading: str, banner: str, missing: Sequence[str]) -> Group:
     """One part of the report."""
     table = Table(title=Text(name), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    shown = [heading.terminal for heading in grid.headings[1:]]
-    for number, heading in enumerate(compress(grid.headings, [True, *shown])):
+    shown = [heading.terminal for heading in made.headings[1:]]
+    for number, heading in enumerate(compress(made.headings, [True, *shown])):
         text = Text(f"{heading.title}\n{heading.small}".strip())
         table.add_column(text, justify="right" if number else "left", overflow="fold", min_width=14 if number else None)
-    for line in grid.lines:
+    for line in made.lines:
         label = Text(line.label, style="bold" if line.mark == "best" else "") + Text(f" ({line.mark})" if line.mark else "")
         table.add_row(label, *map(_lines, compress(line.cells, shown)))
     reasons = dict.fromkeys(
-        f"not defined: {cell.note}" for line in grid.lines for cell in compress(line.cells, shown) if cell.value == UNDEFINED and cell.note
+        f"not defined: {cell.note}" for line in made.lines for cell in compress(line.cells, shown) if cell.value == UNDEFINED and cell.note
     )
     parts: list[Any] = [table, *(Text(reason, style="dim") for reason in reasons), Text(reading)]
     parts += [Text(banner, style="bold red")] if banner else []

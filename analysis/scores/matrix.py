@@ -1,8 +1,8 @@
 """All chains over tasks: scores (runs, tasks), of which rliable's aggregates, profiles and curves are made.
 
-A panel has a column for each task. Of one setting the columns are its visits, and each run walks through all of them: runs are resampled
-whole. Of settings that differ in their tasks alone, such as a game each (suites.py), a run is of one task: runs are drawn anew for every
-task, as rliable does. Chains are resampled with the same runs, so that they are paired.
+A score matrix has a column for each task. For one setting the columns are its visits, and each run walks through all of them: whole runs
+are resampled. For settings that differ in their tasks alone, such as a game each (suites.py), a run has one task: runs are drawn anew for
+every task, as rliable does. Chains are resampled with the same runs, so that they are paired.
 
 Scores are on the scale that the report shows: returns as fractions of the way from random to human, where both are known. Plasticity is
 fresh-normalised: what a chain scores above the random score, over what the fresh control does, in each task a ratio of means over runs.
@@ -29,7 +29,7 @@ from analysis.statistics.aggregates import (
 from analysis.statistics.bootstrap import ALIKE, Estimate, coverage, interval, iqm, mean
 from analysis.statistics.comparisons import Lead, holm, lead
 
-REPETITIONS = 10_000
+RESAMPLES = 10_000
 ENOUGH_RUNS = 5
 """of every task, for a chain to be called best"""
 LEVELS = 101
@@ -37,12 +37,12 @@ LEVELS = 101
 SHORT = 0.94
 """coverage in simulations below which a reader is told: 95% less the simulation's own error"""
 MOST_SIMULATED = 20
-"""tasks of a simulated panel; more change the coverage by less than its error"""
+"""tasks of a simulated matrix; more change the coverage by less than its error"""
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One chain over all tasks. Row i of every matrix of a panel is the same (seed, member). NaN is what is not there."""
+    """One chain over all tasks. Row i of every array is the same (seed, member). NaN is what is not there."""
 
     label: str
     fresh_control: bool
@@ -55,7 +55,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
+class ScoreMatrix:
     """What all chains scored on some tasks."""
 
     tasks: tuple[str, ...]
@@ -117,7 +117,7 @@ class Panel:
     def scores(self) -> dict[str, dict[str, Estimate]]:
         """chain -> aggregate -> estimate, of the scores."""
         return {
-            row.label: self._estimates(row, lambda there: intervals(there, self.names, REPETITIONS, by_task=not self.whole))
+            row.label: self._estimates(row, lambda there: intervals(there, self.names, RESAMPLES, by_task=not self.whole))
             for row in self.rows
         }
 
@@ -213,10 +213,10 @@ class Panel:
         return self._there(row.score, other.score), self._there(other.score, row.score)
 
     def _improvement(self, row: Row, other: Row) -> Estimate:
-        mine, theirs = self._pair(row, other)
+        mine, others = self._pair(row, other)
         if not _complete(mine):
             return Estimate(np.nan, of=row.score.size, note="no run in common in some task")
-        found = probability_of_improvement(mine, theirs, 2_000, by_task=not self.whole, paired=True)
+        found = probability_of_improvement(mine, others, 2_000, by_task=not self.whole, paired=True)
         return estimated(found, int(np.isfinite(mine).sum()), row.score.size)
 
     def ahead(self, row: Row, other: Row, name: str = "iqm") -> Estimate:
@@ -224,10 +224,10 @@ class Panel:
         of = row.score.size
         if reason := self.lacking(row) or self.lacking(other):
             return Estimate(np.nan, of=of, note=reason)
-        mine, theirs = self._pair(row, other)
+        mine, others = self._pair(row, other)
         if not _complete(mine):
             return Estimate(np.nan, of=of, note="no run in common in some task")
-        found = differences(mine, theirs, (name,), REPETITIONS, by_task=not self.whole)
+        found = differences(mine, others, (name,), RESAMPLES, by_task=not self.whole)
         return estimated((each[0] for each in found), int(np.isfinite(mine).sum()), of)
 
     @cached_property
@@ -270,7 +270,7 @@ class Panel:
         return runs, coverage(iqm, runs, min(len(self.tasks), MOST_SIMULATED), by_visit=True, trials=1_000, repetitions=500)
 
 
-def over_control(above: np.ndarray, below: np.ndarray, whole: bool, repetitions: int = REPETITIONS) -> tuple[np.ndarray, np.ndarray]:
+def over_control(above: np.ndarray, below: np.ndarray, whole: bool, repetitions: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:
     """The aggregates over tasks of mean(above) / mean(below) in each task; (aggregates,) and (repetitions, aggregates) of resamples.
 
     Matrices (runs, tasks) with the same runs, which are resampled together.
@@ -300,9 +300,9 @@ def estimated(found: Iterable[Any], runs: int, of: int) -> Estimate:
     """Of (value, low, high), with a note where there is no interval."""
     value, low, high = map(float, found)
     if not np.isfinite(value):
-        return Estimate(np.nan, runs=runs, of=of, note="division by zero")
+        return Estimate(np.nan, members=runs, of=of, note="division by zero")
     if not np.isfinite([low, high]).all():
-        return Estimate(value, runs=runs, of=of, note="no interval: one run of some task")
+        return Estimate(value, members=runs, of=of, note="no interval: one run of some task")
     if high - low <= 1e-12 * max(abs(low), abs(high)):
-        return Estimate(value, runs=runs, of=of, note=ALIKE)
+        return Estimate(value, members=runs, of=of, note=ALIKE)
     return Estimate(value, low, high, runs, of)

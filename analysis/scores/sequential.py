@@ -28,7 +28,7 @@ import numpy as np
 
 from analysis.format import numbered
 from analysis.scores.evaluations import Evaluations
-from analysis.scores.setting import Chain, Setting
+from analysis.scores.setting import ChainScores, Setting
 from analysis.statistics.bootstrap import Estimate, difference, estimate, mean, mean_ratio
 
 NO_EVALUATION, NO_SCORE = "no evaluation", "no score"
@@ -160,7 +160,7 @@ def later_over_first(area: np.ndarray, tasks: Sequence[str], floor: np.ndarray, 
     return Comparison(tuple((tasks[visit], visit) for visit, *_ in visits), later, first, base, reasons)
 
 
-def transfer(setting: Setting, chain: Chain) -> Comparison:
+def transfer(setting: Setting, chain: ChainScores) -> Comparison:
     """First visits to tasks, but the run's first, beside the fresh control's. The control's own is 0 and no measurement."""
     visits = [visit for visit, task in enumerate(setting.tasks) if visit and task not in setting.tasks[:visit]]
     control = setting.control

@@ -26,15 +26,15 @@ ENOUGH_VISITS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class ChainScores:
     """What one chain of interventions scored. Row i of every chain of a setting is the same (seed, member): they met the same data."""
 
     label: str
     fresh_control: bool
     curve: np.ndarray
-    """(runs, visits, windows); NaN where missing"""
+    """(members, visits, windows); NaN where missing"""
     area: np.ndarray = field(init=False)
-    """(runs, visits): mean of the curve over the windows that are there, NaN where there is none"""
+    """(members, visits): mean of the curve over the windows that are there, NaN where there is none"""
 
     def __post_init__(self) -> None:
         there = np.isfinite(self.curve)
@@ -54,7 +54,7 @@ class Setting:
     """`online`, `test` or `return`"""
     pairs: tuple[tuple[int, int], ...]
     """(seed, member) of each row of every chain's matrices"""
-    chains: tuple[Chain, ...]
+    chains: tuple[ChainScores, ...]
     """`none` first, the fresh control last, the others by label"""
     edges: np.ndarray
     """(visits + 1,): where each visit begins and ends, in the benchmark's unit"""
@@ -65,7 +65,7 @@ class Setting:
     missing: tuple[str, ...]
 
     @property
-    def control(self) -> Chain | None:
+    def control(self) -> ChainScores | None:
         """The fresh control."""
         return next((chain for chain in self.chains if chain.fresh_control), None)
 
@@ -121,7 +121,7 @@ class Setting:
         return reasons
 
     def shown(self, score: np.ndarray) -> np.ndarray:
-        """Scores (runs, visits, ...) on the scale that the report shows."""
+        """Scores (members, visits, ...) on the scale that the report shows."""
         if not self.normalised:
             return score
         shape = (-1,) + (1,) * (score.ndim - 2)
@@ -150,7 +150,7 @@ def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
         raise UsageError(f"runs of setting {setting} report scores of different kinds: {', '.join(kinds)}")
     pairs = tuple(sorted({pair for run in runs for pair in run.pairs}))
     edges = np.cumsum([0, *(visit["budget"] for visit in spec.visits)])
-    chains: list[Chain] = []
+    chains: list[ChainScores] = []
     missing: list[str] = []
     for label in sorted({run.spec.label for run in runs}, key=lambda label: (label != "none", label)):
         curve = np.full((len(pairs), len(spec.visits), windows), np.nan)
@@ -159,7 +159,7 @@ def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
             if len(table := tables[run.spec.key]):
                 curve[[pairs.index(pair) for pair in run.pairs]], lacking = _curves(run, table, kinds[0], edges, windows)
                 missing += [f"{run.name}: {line}" for line in lacking]
-        chains.append(Chain(label, members[0].spec.fresh_control, curve))
+        chains.append(ChainScores(label, members[0].spec.fresh_control, curve))
     chains.sort(key=lambda chain: chain.fresh_control)
     references = [spec.references.get(visit["task"], {}) for visit in spec.visits]
     floor = np.array([reference.get("random", 0.0) if kinds[0] == "return" else 0.0 for reference in references])
@@ -228,7 +228,7 @@ def _summary(lacking: list[tuple[str, int, int]]) -> list[str]:
     ]
 
 
-def ratio(setting: Setting, chain: Chain, visits: list[int]) -> Estimate:
+def ratio(setting: Setting, chain: ChainScores, visits: list[int]) -> Estimate:
     """Plasticity ratio over some visits: mean over them of (area - floor) / (area of the fresh control - floor).
 
     Both areas are means over the members that the two have in common at these visits, resampled together. Visits in which the control did
@@ -240,15 +240,15 @@ def ratio(setting: Setting, chain: Chain, visits: list[int]) -> Estimate:
     if control is None or not defined:
         return Estimate(np.nan, of=of, note=reasons[visits[-1]] if visits else "no visits")
     if chain.fresh_control:
-        runs = int(np.isfinite(chain.area[:, defined]).all(axis=1).sum())
-        return Estimate(1.0, runs=runs, of=of, note="the reference")
+        members = int(np.isfinite(chain.area[:, defined]).all(axis=1).sum())
+        return Estimate(1.0, members=members, of=of, note="the reference")
     found = estimate(mean_ratio(setting.floor[defined]), chain.area[:, defined], control.area[:, defined])
     if len(defined) == len(visits):
         return found
     return replace(found, note="; ".join(filter(None, [f"over {len(defined)} of {len(visits)} visits", found.note])))
 
 
-def trend(setting: Setting, chain: Chain) -> Estimate:
+def trend(setting: Setting, chain: ChainScores) -> Estimate:
     """Change of the plasticity ratio a visit: the slope of the least-squares line through the ratios of all visits that have one.
 
     Each visit's ratio is one of means over members, as in `ratio`; members are resampled with all their visits.
@@ -258,7 +258,7 @@ def trend(setting: Setting, chain: Chain) -> Estimate:
     if control is None or not defined:
         return Estimate(np.nan, of=of, note=reasons[-1])
     if chain.fresh_control:
-        return Estimate(0.0, runs=int(np.isfinite(chain.area[:, defined]).all(axis=1).sum()), of=of, note="the reference")
+        return Estimate(0.0, members=int(np.isfinite(chain.area[:, defined]).all(axis=1).sum()), of=of, note="the reference")
     if len(defined) < ENOUGH_VISITS:
         return Estimate(np.nan, of=of, note=f"fewer than {ENOUGH_VISITS} visits with a ratio")
     floor, steps = setting.floor[defined], np.array(defined) - np.mean(defined)
@@ -270,8 +270,8 @@ def trend(setting: Setting, chain: Chain) -> Estimate:
     return estimate(slope, chain.area[:, defined], control.area[:, defined])
 
 
-def member_ratios(setting: Setting, chain: Chain) -> np.ndarray:
-    """Each member's own (area - floor) / (mean area of the fresh control - floor); NaN where the ratio is not defined. (runs, visits)."""
+def member_ratios(setting: Setting, chain: ChainScores) -> np.ndarray:
+    """Each member's own (area - floor) / (mean area of the fresh control - floor); NaN where it is not defined. (members, visits)."""
     ratios = np.full(chain.area.shape, np.nan)
     for visit, reason in enumerate(setting.no_ratio):
         if not reason and setting.control is not None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from analysis.data.comparable import OWN, Run, differing, part_fields
 from analysis.format import count
-from analysis.scores.matrix import Panel, Row
-from analysis.scores.setting import Chain, Setting
+from analysis.scores.matrix import Row, ScoreMatrix
+from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
 from plasticity_rl.records.folder import Spec
 
@@ -21,12 +21,12 @@ NO_SCALE = "tasks share no scale: no reference scores"
 
 @dataclass(frozen=True, eq=False)
 class Suite:
-    """Settings with a task each, and all of them as one panel."""
+    """Settings with a task each, and all of them as one score matrix."""
 
     settings: tuple[Setting, ...]
     field: str
     """of the benchmark: what they differ in"""
-    panel: Panel
+    matrix: ScoreMatrix
     missing: tuple[str, ...]
     """what the settings lack together, beside what each lacks"""
 
@@ -72,11 +72,11 @@ def apart(runs: Sequence[Run]) -> list[tuple[str, str]]:
     return found
 
 
-def panel(setting: Setting) -> Panel:
+def score_matrix(setting: Setting) -> ScoreMatrix:
     """The visits of one setting."""
     lines = [_row(setting, chain) for chain in setting.chains]
     budgets = sorted({visit["budget"] for visit in setting.spec.visits})
-    return Panel(
+    return ScoreMatrix(
         tasks=tuple(f"visit {visit}" for visit in range(len(setting.tasks))),
         noun="visits",
         of=tuple(setting.tasks),
@@ -93,12 +93,12 @@ def panel(setting: Setting) -> Panel:
     )
 
 
-def _row(setting: Setting, chain: Chain) -> Row:
+def _row(setting: Setting, chain: ChainScores) -> Row:
     return Row(chain.label, chain.fresh_control, setting.shown(chain.curve), setting.shown(chain.area), chain.area - setting.floor)
 
 
 def suite(settings: Sequence[Setting], field: str) -> Suite:
-    """Several settings as one panel: a chain's score of a task is its mean over all visits, its plasticity that of the last visits."""
+    """Several settings as one score matrix: a chain's score on a task is its mean over all visits; its plasticity, over the last visits."""
     pairs = sorted({pair for setting in settings for pair in setting.pairs})
     position = {pair: at for at, pair in enumerate(pairs)}
     first = settings[0]
@@ -128,7 +128,7 @@ def suite(settings: Sequence[Setting], field: str) -> Suite:
         missing += [f"{label}: no run of {name}, which other chains have" for label in sorted(set(labels) - there)]
     order = sorted(labels, key=lambda label: (labels[label], label != "none", label))
     incomparable = not all(setting.normalised for setting in settings) and any(setting.kind == "return" for setting in settings)
-    together = Panel(
+    together = ScoreMatrix(
         tasks=tuple(names),
         noun="tasks",
         of=tuple(name if len(set(setting.tasks)) == 1 else "" for name, setting in zip(names, settings, strict=True)),
@@ -147,7 +147,7 @@ def suite(settings: Sequence[Setting], field: str) -> Suite:
     return Suite(tuple(settings), field, together, tuple(missing))
 
 
-def _unequal(together: Panel) -> list[str]:
+def _unequal(together: ScoreMatrix) -> list[str]:
     """Tasks that chains have unequal numbers of runs of."""
     lines: list[str] = []
     for row in together.rows:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.format import estimate as written
-from analysis.format import percent
-from analysis.scores.matrix import Panel
-from analysis.scores.setting import Chain, Setting, ratio
+from analysis.format import percent, with_interval
+from analysis.scores.matrix import ScoreMatrix
+from analysis.scores.setting import ChainScores, Setting, ratio
 from analysis.statistics.bootstrap import Estimate, Statistic, difference, estimate, iqm, mean
 
 FIRST_AND_LAST = 3
@@ -22,7 +21,7 @@ NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 class Verdict:
     """One chain's row. Scores are on the scale of `Setting.shown`."""
 
-    chain: Chain
+    chain: ChainScores
     members: int
     """with a score for every visit"""
     of: int
@@ -63,7 +62,7 @@ def first_and_last(setting: Setting) -> tuple[list[int], list[int]]:
 
 
 def kept(last: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """The mean over the last visits as a fraction of the mean over the first. (..., runs, visits) twice -> (...)."""
+    """The mean over the last visits as a fraction of the mean over the first. (..., members, visits) twice -> (...)."""
     return mean(last) / mean(first)
 
 
@@ -74,7 +73,7 @@ def verdicts(setting: Setting) -> list[Verdict]:
     return [_verdict(setting, chain, first, last, chain is best) for chain in setting.chains]
 
 
-def _verdict(setting: Setting, chain: Chain, first: list[int], last: list[int], best: bool) -> Verdict:
+def _verdict(setting: Setting, chain: ChainScores, first: list[int], last: list[int], best: bool) -> Verdict:
     area = setting.shown(chain.area)
     above = area - setting.shown(np.broadcast_to(setting.floor, area.shape))
 
@@ -89,9 +88,9 @@ def _verdict(setting: Setting, chain: Chain, first: list[int], last: list[int], 
         why = "one visit"
     elif setting.normalised and {setting.tasks[visit] for visit in first} != {setting.tasks[visit] for visit in last}:
         why = "the first and the last visits are of different tasks"
-    elif change.runs == 0:
+    elif change.members == 0:
         why = change.note
-    elif at_first.runs == 1:
+    elif at_first.members == 1:
         why = "one member: no interval says whether the first visits' score is above the floor"
     elif not at_first.exceeds(0.0):
         why = "the first visits' score is not above the floor"
@@ -110,7 +109,7 @@ def _verdict(setting: Setting, chain: Chain, first: list[int], last: list[int], 
     )
 
 
-def best_chain(setting: Setting, visits: list[int]) -> Chain | None:
+def best_chain(setting: Setting, visits: list[int]) -> ChainScores | None:
     """The chain whose mean over these visits beats every other's by a paired interval above 0, on five members or more.
 
     The fresh control does not compete.
@@ -124,7 +123,7 @@ def best_chain(setting: Setting, visits: list[int]) -> Chain | None:
             for rival in rivals
             if rival is not chain
         ]
-        if all(lead.exceeds(0.0) and lead.runs >= ENOUGH_MEMBERS for lead in leads):
+        if all(lead.exceeds(0.0) and lead.members >= ENOUGH_MEMBERS for lead in leads):
             return chain
     return None
 
@@ -149,7 +148,7 @@ def reading(setting: Setting, rows: list[Verdict]) -> str:
     if best:
         clauses.append(f"the best score over the last {span} is that of {best.label}" + _beside_fresh(best))
     elif len(rivals := [row for row in rows if not row.fresh_control]) > 1 and all(row.last.defined for row in rivals):
-        few = min(row.last.runs for row in rivals) < ENOUGH_MEMBERS
+        few = min(row.last.members for row in rivals) < ENOUGH_MEMBERS
         reason = f"with fewer than {NUMBERS[ENOUGH_MEMBERS]} members no chain is called best"
         clauses.append(reason if few else f"no chain is better than all others over the last {span}")
     if not clauses:
@@ -160,18 +159,18 @@ def reading(setting: Setting, rows: list[Verdict]) -> str:
     return _opening(clauses)
 
 
-def suite_reading(panel: Panel) -> str:
+def suite_reading(matrix: ScoreMatrix) -> str:
     """What the aggregates over a suite's tasks say, in one sentence of plain words."""
     clauses: list[str] = []
-    best, over = panel.best, f"over {len(panel.tasks)} tasks"
-    rivals = [row for row in panel.rows if not row.fresh_control and not panel.lacking(row)]
+    best, over = matrix.best, f"over {len(matrix.tasks)} tasks"
+    rivals = [row for row in matrix.rows if not row.fresh_control and not matrix.lacking(row)]
     if best is not None:
-        clauses.append(f"{over} {best.label} scores more than every other chain: {written(panel.scores[best.label]['iqm'])}")
+        clauses.append(f"{over} {best.label} scores more than every other chain: {with_interval(matrix.scores[best.label]['iqm'])}")
         if any(row.label == "none" for row in rivals) and best.label != "none":
-            clauses[-1] += f", where none scores {written(panel.scores['none']['iqm'])}"
+            clauses[-1] += f", where none scores {with_interval(matrix.scores['none']['iqm'])}"
     elif len(rivals) > 1:
         clauses.append(f"{over} no chain scores more than all others")
-    ratios = {label: found["iqm"] for label, found in panel.plasticity.items() if found["iqm"].defined}
+    ratios = {label: found["iqm"] for label, found in matrix.plasticity.items() if found["iqm"].defined}
     if ratios:
         shares = [f"{label} {percent(found)}" for label, found in sorted(ratios.items(), key=lambda each: each[1].value)]
         clauses.append(f"at the end, as a share of the fresh control: {', '.join(shares)}")
@@ -179,7 +178,7 @@ def suite_reading(panel: Panel) -> str:
         clauses
         or [
             "nothing can be said yet: "
-            + "; ".join(sorted({panel.lacking(row) for row in panel.rows} - {""}) or ["no chain to compare with"])
+            + "; ".join(sorted({matrix.lacking(row) for row in matrix.rows} - {""}) or ["no chain to compare with"])
         ]
     )
 

@@ -24,23 +24,23 @@ class Lead:
     label: str
     reference: str
     difference: Estimate
-    """of the means over runs and visits, with its 95% interval; not corrected for the number of comparisons"""
+    """of the means over members and visits, with its 95% interval; not corrected for the number of comparisons"""
     paired: bool
     improvement: float
-    """share of pairs of runs in which it is above, a tie half: each run with its own counterpart if paired, with all others' if not"""
+    """share of pairs of members in which it is above, a tie half: each member with its counterpart if paired, else with all others"""
     p: float
-    """two-sided, of the difference; NaN where there are too few runs for a test"""
+    """two-sided, of the difference; NaN where there are too few members for a test"""
     corrected: float
     """the same after Holm's correction for all comparisons made together"""
 
 
 def sign_flips(differences: np.ndarray, seed: int = 0) -> float:
-    """The chance that paired differences (runs,) have so large a mean where either sign is as likely. At least 2 / 2**runs."""
+    """The chance that paired differences (members,) have so large a mean where either sign is as likely. At least 2 / 2**members."""
     return _tested([differences], lambda change, axis: change.mean(axis=axis), "samples", seed)
 
 
 def permutations(better: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
-    """The chance that means of two groups (runs,), (other runs,) lie so far apart where it is chance who is in which."""
+    """The chance that means of two groups (members,), (other members,) lie so far apart where it is chance who is in which."""
     centre = np.concatenate([better, other]).mean()
     return _tested([better - centre, other - centre], lambda one, two, axis: one.mean(axis=axis) - two.mean(axis=axis), "independent", seed)
 
@@ -76,7 +76,7 @@ def holm(chances: Sequence[float]) -> list[float]:
 
 
 def lead(label: str, better: np.ndarray, reference: str, other: np.ndarray, paired: bool, repetitions: int = REPETITIONS) -> Lead:
-    """Compare two matrices (runs, visits), NaN where a score is missing; `paired`: row i of both is one seed on the same data."""
+    """Compare two matrices (members, visits), NaN where a score is missing; `paired`: row i of both is one seed on the same data."""
     if paired:
         found = estimate(difference, better, other, repetitions=repetitions)
         both = np.isfinite(better).all(axis=1) & np.isfinite(other).all(axis=1)
@@ -88,29 +88,29 @@ def lead(label: str, better: np.ndarray, reference: str, other: np.ndarray, pair
     found = _unpaired(rows, others, len(better) + len(other), repetitions)
     if not len(rows) or not len(others):
         return Lead(label, reference, found, False, math.nan, math.nan, math.nan)
-    mine, theirs = rows.mean(axis=1), others.mean(axis=1)
-    share = float(np.mean((mine[:, None] > theirs) + 0.5 * (mine[:, None] == theirs)))
-    p = permutations(mine, theirs) if min(len(mine), len(theirs)) > 1 else math.nan
+    mine, yours = rows.mean(axis=1), others.mean(axis=1)
+    share = float(np.mean((mine[:, None] > yours) + 0.5 * (mine[:, None] == yours)))
+    p = permutations(mine, yours) if min(len(mine), len(yours)) > 1 else math.nan
     return Lead(label, reference, found, False, share, p, p)
 
 
 def _unpaired(better: np.ndarray, other: np.ndarray, of: int, repetitions: int) -> Estimate:
-    """Difference of the means of two sets of whole runs, each resampled by itself."""
-    runs = len(better) + len(other)
+    """Difference of the means of two sets of whole members, each resampled by itself."""
+    members = len(better) + len(other)
     if not len(better) or not len(other):
-        return Estimate(math.nan, runs=runs, of=of, note="no member has all of it")
+        return Estimate(math.nan, members=members, of=of, note="no member has all of it")
     value = float(mean(better) - mean(other))
     if min(len(better), len(other)) == 1:
-        return Estimate(value, runs=runs, of=of, note="no interval: one member")
+        return Estimate(value, members=members, of=of, note="no interval: one member")
     samples = bootstrap(mean, better, repetitions=repetitions) - bootstrap(mean, other, repetitions=repetitions, seed=1)
     low, high = map(float, interval(samples))
     if high - low <= 1e-12 * max(abs(low), abs(high)):
-        return Estimate(value, runs=runs, of=of, note=ALIKE)
-    return Estimate(value, low, high, runs, of)
+        return Estimate(value, members=members, of=of, note=ALIKE)
+    return Estimate(value, low, high, members, of)
 
 
 def against(scores: Mapping[str, np.ndarray], references: Sequence[str], paired: bool = True) -> list[Lead]:
-    """Every chain against each reference, such as the fresh control and the baseline: {label: (runs, visits)}; corrected together.
+    """Every chain against each reference, such as the fresh control and the baseline: {label: (members, visits)}; corrected together.
 
     Two references are compared with each other once.
     """

@@ -16,8 +16,7 @@ from rich.table import Table
 from agents.acting.random_streams import Chance
 from agents.data.replay import Replay
 from agents.diagnostics.probing import FUNCTIONS, TARGETS, TASKS, Batches, Probing, seen_of_replay, seen_of_stream
-from analysis.format import estimate as written
-from analysis.format import number
+from analysis.format import number, with_interval
 from analysis.statistics.bootstrap import Estimate, estimate, mean
 from launch.checkpoints.play import find_checkpoint
 from launch.execution import Execution
@@ -157,8 +156,8 @@ def _ratio(own: np.ndarray, fresh: np.ndarray) -> np.ndarray:
 
 
 def _cell(found: Estimate) -> str:
-    lacking = f" ({found.runs} of {found.of})" if found.runs < found.of else ""
-    return escape(written(found)) + lacking
+    lacking = f" ({found.members} of {found.of})" if found.members < found.of else ""
+    return escape(with_interval(found)) + lacking
 
 
 def _none(*_: object) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

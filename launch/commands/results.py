@@ -15,7 +15,7 @@ def report(
     /,
     *,
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: report/ in the first folder)")] = None,
-    theirs: Annotated[
+    published: Annotated[
         tuple[str, ...],
         tyro.conf.UseAppendAction,
         tyro.conf.arg(metavar="[KIND:]PATH[,FIELD=VALUE,...]", help_behavior_hint="(repeatable)"),
@@ -26,7 +26,7 @@ def report(
     Args:
         folders: folders of runs
         out: where to write
-        theirs: other people's scores to stand beside: PATH is CSV of the columns source, label, measure, task, run, score;
+        published: other people's scores to stand beside: PATH is CSV of the columns source, label, measure, task, run, score;
             dopamine:PATH, rliable:PATH, monitor:PATH (of Stable-Baselines3) and wandb:PATH are their own files,
             `monitor:logs,label=PPO,task=Pong`; docs/report.md has their settings
     """
@@ -37,7 +37,7 @@ def report(
     if not folders:
         raise UsageError("report needs a folder of runs")
     target = out or folders[0] / "report"
-    written = write_report(folders, target, theirs)
+    written = write_report(folders, target, published)
     Console().print(terminal_table(written))
     print(f"\n{target / 'report.html'}")
     return DONE

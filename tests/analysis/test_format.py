@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from analysis.format import chance, count, estimate, number, numbered, parts, percent, share
+from analysis.format import chance, count, number, numbered, parts, percent, share, with_interval
 from analysis.statistics.bootstrap import Estimate
 
 DASH = "\N{EN DASH}"
@@ -55,7 +55,7 @@ def test_a_number_has_two_significant_digits_at_least(value: float, text: str) -
 )
 def test_an_interval_has_the_digits_that_its_width_calls_for(value: float, low: float | None, high: float | None, text: str) -> None:
     found = Estimate(value, low, high)
-    assert estimate(found) == text
+    assert with_interval(found) == text
     assert " ".join(parts(found)).strip() == text
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from analysis.published import sources
-from analysis.published.scores import Theirs
-from analysis.published.sources import KINDS, read_theirs
-from analysis.report import page as report
+from analysis.published.scores import PublishedScores
+from analysis.published.sources import KINDS, read_published
+from analysis.report.page import Report, write_report
 from launch.__main__ import main
 from plasticity_rl.checks import UsageError
 from tests.fake_runs import atari, games
@@ -22,7 +22,7 @@ def points(agent: str, *runs: list[float], game: str = "") -> list[dict[str, obj
 
 def refused(*texts: str) -> str:
     with pytest.raises(UsageError) as caught:
-        read_theirs(texts)
+        read_published(texts)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -31,15 +31,15 @@ def test_dopamine_has_a_file_for_each_game_or_one_for_all(tmp_path: Path) -> Non
     (tmp_path / "pong.json").write_text(json.dumps(points("DQN", [0, 2, 4], [1, 3, 5]) + points("Rainbow", [7, 8, 9]), indent=1))
     (tmp_path / "alien.json").write_text(json.dumps(points("DQN", [10, 20, 30])))
     (tmp_path / "pong.vg.json").write_text('{"mark": "line"}')
-    found = read_theirs([f"dopamine:{tmp_path},last=2"])
+    found = read_published([f"dopamine:{tmp_path},last=2"])
     measure = "mean of the last 2 iterations"
-    dqn = Theirs("Dopamine", "DQN", measure, {"alien": (25.0,), "pong": (3.0, 4.0)})
-    assert found == (dqn, Theirs("Dopamine", "Rainbow", measure, {"pong": (8.5,)}))
+    dqn = PublishedScores("Dopamine", "DQN", measure, {"alien": (25.0,), "pong": (3.0, 4.0)})
+    assert found == (dqn, PublishedScores("Dopamine", "Rainbow", measure, {"pong": (8.5,)}))
     (tmp_path / "all.json").write_text(json.dumps(points("DQN", [0, 2], game="Pong") + points("DQN", [4, 8], game="Alien")))
-    (all_games,) = read_theirs([f"dopamine:{tmp_path}/all.json,last=0,source=Mine, 2026"])
-    assert all_games == Theirs("Mine, 2026", "DQN", "mean of all iterations", {"Pong": (1.0,), "Alien": (6.0,)})
-    (early,) = read_theirs([f"dopamine:{tmp_path}/alien.json,task=Alien,last=2,until=1"])
-    assert early == Theirs("Dopamine", "DQN", "mean of the last 2 iterations up to 1", {"Alien": (15.0,)})
+    (all_games,) = read_published([f"dopamine:{tmp_path}/all.json,last=0,source=Mine, 2026"])
+    assert all_games == PublishedScores("Mine, 2026", "DQN", "mean of all iterations", {"Pong": (1.0,), "Alien": (6.0,)})
+    (early,) = read_published([f"dopamine:{tmp_path}/alien.json,task=Alien,last=2,until=1"])
+    assert early == PublishedScores("Dopamine", "DQN", "mean of the last 2 iterations up to 1", {"Alien": (15.0,)})
 
 
 def test_dopamine_that_cannot_be_compared_is_refused(tmp_path: Path) -> None:
@@ -61,12 +61,12 @@ def test_dopamine_that_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 def test_rliable_has_arrays_of_runs_and_tasks(tmp_path: Path) -> None:
     file = tmp_path / "atari.npz"
     np.savez(file, tasks=["Pong", "Alien"], DQN=np.array([[1.0, 2.0], [3.0, 4.0]]), IQN=np.array([[5, 6]]))
-    dqn, iqn = read_theirs([f"rliable:{file},scale=human-normalised,measure=at 200M frames"])
-    assert dqn == Theirs("rliable", "DQN", "at 200M frames", {"Pong": (1.0, 3.0), "Alien": (2.0, 4.0)}, normalised=True)
+    dqn, iqn = read_published([f"rliable:{file},scale=human-normalised,measure=at 200M frames"])
+    assert dqn == PublishedScores("rliable", "DQN", "at 200M frames", {"Pong": (1.0, 3.0), "Alien": (2.0, 4.0)}, normalised=True)
     assert iqn.label == "IQN" and iqn.scores == {"Pong": (5.0,), "Alien": (6.0,)}
     np.save(tmp_path / "one.npy", np.array([[1.0, 2.0]]))
-    (one,) = read_theirs([f"rliable:{tmp_path}/one.npy,scale=raw,tasks=Pong+Alien,label=Mine"])
-    assert one == Theirs("rliable", "Mine", "measure not said", {"Pong": (1.0,), "Alien": (2.0,)})
+    (one,) = read_published([f"rliable:{tmp_path}/one.npy,scale=raw,tasks=Pong+Alien,label=Mine"])
+    assert one == PublishedScores("rliable", "Mine", "measure not said", {"Pong": (1.0,), "Alien": (2.0,)})
 
 
 def test_rliable_asks_for_what_arrays_do_not_say(tmp_path: Path) -> None:
@@ -96,12 +96,12 @@ def test_monitors_are_episodes_of_runs(tmp_path: Path) -> None:
     monitor(tmp_path / "a" / "0.monitor.csv", 100.0, (-21.0, 800, 10.0), (-19.0, 900, 30.0))
     monitor(tmp_path / "a" / "1.monitor.csv", 95.0, (-20.0, 700, 20.0))  # ends at 115, between the others
     monitor(tmp_path / "b" / "monitor.csv", 100.0, (1.0, 10, 1.0), (3.0, 10, 2.0))
-    (ppo,) = read_theirs([f"monitor:{tmp_path},label=PPO,last=2"])
-    assert ppo == Theirs("Stable-Baselines3", "PPO", "mean of the last 2 episodes", {"Pong": (-19.5, 2.0)})
-    (early,) = read_theirs([f"monitor:{tmp_path}/a,label=PPO,last=0,until=1500"])
+    (ppo,) = read_published([f"monitor:{tmp_path},label=PPO,last=2"])
+    assert ppo == PublishedScores("Stable-Baselines3", "PPO", "mean of the last 2 episodes", {"Pong": (-19.5, 2.0)})
+    (early,) = read_published([f"monitor:{tmp_path}/a,label=PPO,last=0,until=1500"])
     assert early.measure == "mean of all episodes up to 1,500 steps" and early.scores == {"Pong": (-20.5,)}  # 800 + 700 steps
     one, two = (f"monitor:{tmp_path}/a/{number}.monitor.csv,label=PPO,last=1" for number in range(2))
-    assert read_theirs([one, two])[0].scores == {"Pong": (-19.0, -20.0)}
+    assert read_published([one, two])[0].scores == {"Pong": (-19.0, -20.0)}
     assert "is there twice" in refused(one, one)
     assert "lacks label=NAME" in refused(f"monitor:{tmp_path}")
     assert "2 values, fewer than last=100" in refused(f"monitor:{tmp_path}/b,label=PPO")
@@ -110,7 +110,7 @@ def test_monitors_are_episodes_of_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("env", "task"), [("ALE/BankHeist-v5", "BankHeist"), ("CartPole-v1", "CartPole"), ("my game", "my game")])
 def test_a_monitor_names_its_environment(tmp_path: Path, env: str, task: str) -> None:
     monitor(tmp_path / "monitor.csv", 0.0, (1.0, 1, 1.0), env=env)
-    assert list(read_theirs([f"monitor:{tmp_path},label=A,last=1"])[0].scores) == [task]
+    assert list(read_published([f"monitor:{tmp_path},label=A,last=1"])[0].scores) == [task]
 
 
 def test_what_is_no_monitor_is_refused(tmp_path: Path) -> None:
@@ -139,12 +139,12 @@ def test_a_chart_of_weights_and_biases_has_a_column_for_each_run(tmp_path: Path)
     file = tmp_path / "chart.csv"
     file.write_text(CHART)
     measure = "eval/return, mean of the last 2 values"
-    assert read_theirs([f"wandb:{file},task=Pong,last=2"]) == (
-        Theirs("Weights & Biases", "dqn - 1", measure, {"Pong": (2.0,)}),
-        Theirs("Weights & Biases", "ppo", measure, {"Pong": (8.0,)}),
+    assert read_published([f"wandb:{file},task=Pong,last=2"]) == (
+        PublishedScores("Weights & Biases", "dqn - 1", measure, {"Pong": (2.0,)}),
+        PublishedScores("Weights & Biases", "ppo", measure, {"Pong": (8.0,)}),
     )
-    (both,) = read_theirs([f"wandb:{file},task=Pong,last=1,until=100,label=All"])
-    assert both == Theirs("Weights & Biases", "All", "eval/return, the last value up to 100 of Step", {"Pong": (1.0, 7.0)})
+    (both,) = read_published([f"wandb:{file},task=Pong,last=1,until=100,label=All"])
+    assert both == PublishedScores("Weights & Biases", "All", "eval/return, the last value up to 100 of Step", {"Pong": (1.0, 7.0)})
     assert "lacks task=NAME" in refused(f"wandb:{file}")
     assert "unknown metric 'eval/retrun'; did you mean eval/return?" in refused(f"wandb:{file},task=Pong,metric=eval/retrun")
     file.write_text(CHART.replace("ppo - eval/return", "ppo - loss"))
@@ -186,10 +186,13 @@ def test_every_kind_of_source_is_one_file_that_help_and_documentation_name(capsy
     assert all(f"{kind}:PATH" in shown and f"`{kind}:" in page for kind in KINDS)
 
 
-def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *texts: str) -> report.Report:
-    for name in ("draw", "draw_suite"):
-        monkeypatch.setattr(report, name, lambda *_: [])
-    return report.write_report([tmp_path / "runs"], tmp_path / "out", texts)
+def test_the_options_earlier_name_is_answered_with_the_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "runs", "--theirs", "a.csv"]) == 2
+    assert "did you mean --published?" in capsys.readouterr().err
+
+
+def written(tmp_path: Path, *texts: str) -> Report:
+    return write_report([tmp_path / "runs"], tmp_path / "out", texts)
 
 
 def rows(path: Path, *scores: tuple[str, float]) -> str:
@@ -198,42 +201,46 @@ def rows(path: Path, *scores: tuple[str, float]) -> str:
     return str(path)
 
 
-def test_tasks_that_are_none_are_named_with_the_nearest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_tasks_that_are_none_are_named_with_the_nearest(tmp_path: Path) -> None:
     references = {task: {"random": 0.0, "human": 10.0} for task in ("Pong", "BankHeist")}
     games(tmp_path / "runs", "none", [[1, 2], [2, 3]], ["Pong", "BankHeist"], references=references)
-    made = written(monkeypatch, tmp_path, rows(tmp_path / "a.csv", ("pONG", 5), ("bank_heist", 5), ("Chess", 1), ("Go", 1)))
+    made = written(tmp_path, rows(tmp_path / "a.csv", ("pONG", 5), ("bank_heist", 5), ("Chess", 1), ("Go", 1)))
     assert made.parts[0].missing[:2] == (
-        "theirs (Zoo): bank_heist is no task of the runs; did you mean BankHeist?",
-        "theirs (Zoo): no task of the runs: Chess, Go; one of: BankHeist",
+        "published (Zoo): bank_heist is no task of the runs; did you mean BankHeist?",
+        "published (Zoo): no task of the runs: Chess, Go; one of: BankHeist",
     )
-    (scores,) = (grid for grid in made.parts[0].grids if grid.title.startswith("Aggregates: scores over"))
-    assert {line.label: line.mark for line in scores.lines} == {"none": "", "DQN": "theirs"}  # pONG is Pong
+    (scores,) = (table for table in made.parts[0].tables if table.title.startswith("Aggregates: scores over"))
+    assert {line.label: line.mark for line in scores.lines} == {"none": "", "DQN": "published"}  # pONG is Pong
     assert scores.lines[1].cells[0].note == "no score of BankHeist"
     assert "bank_heist is no task" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_scores_that_stand_in_no_part_are_named_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_scores_that_stand_in_no_part_are_named_with_the_reason(tmp_path: Path) -> None:
     games(tmp_path / "runs", "none", [[1, 2], [2, 3]], ["Pong", "BankHeist"])
-    made = written(monkeypatch, tmp_path, rows(tmp_path / "a.csv", ("Pong", 5), ("BankHeist", 5)))
+    made = written(tmp_path, rows(tmp_path / "a.csv", ("Pong", 5), ("BankHeist", 5)))
     reason = "tasks share no scale: no reference scores"
-    assert made.parts[0].missing[0] == f"theirs: DQN's scores of BankHeist, Pong are not shown: {reason}"
+    assert made.parts[0].missing[0] == f"published: DQN's scores of BankHeist, Pong are not shown: {reason}"
 
 
-def test_a_setting_of_one_visit_has_a_table_for_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_a_setting_of_one_visit_has_a_table_for_them(tmp_path: Path) -> None:
     games(tmp_path / "runs", "none", [[1], [2]], ["Pong"])
-    made = written(monkeypatch, tmp_path, rows(tmp_path / "a.csv", ("Pong", 5)))
-    (scores,) = (grid for grid in made.parts[0].grids if grid.title == "Aggregates: scores over 1 visit")
-    assert [line.mark for line in scores.lines] == ["", "theirs"] and scores.lines[1].cells[0].value == "5.000"
-    assert not any("theirs" in line for line in made.parts[0].missing)
+    made = written(tmp_path, rows(tmp_path / "a.csv", ("Pong", 5)))
+    (scores,) = (table for table in made.parts[0].tables if table.title == "Aggregates: scores over 1 visit")
+    assert [line.mark for line in scores.lines] == ["", "published"] and scores.lines[1].cells[0].value == "5.000"
+    assert not any("published" in line for line in made.parts[0].missing)
 
 
-def test_human_normalised_scores_stay_as_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_human_normalised_scores_stay_as_they_are(tmp_path: Path) -> None:
     atari(tmp_path / "runs", {"none": np.full((2, 1), 0.1)}, 2)
     np.savez(tmp_path / "a.npz", games=["Game00", "Game01"], DQN=[[0.5, 1.5]])
-    made = written(monkeypatch, tmp_path, f"rliable:{tmp_path}/a.npz,scale=human-normalised")
-    (line,) = (line for line in made.parts[0].grids[0].lines if line.label == "DQN")
-    headings = [heading.title for heading in made.parts[0].grids[0].headings[1:]]
+    made = written(tmp_path, f"rliable:{tmp_path}/a.npz,scale=human-normalised")
+    (line,) = (line for line in made.parts[0].tables[0].lines if line.label == "DQN")
+    headings = [heading.title for heading in made.parts[0].tables[0].headings[1:]]
     assert line.cells[headings.index("Mean")].value == "1.000"
     games(tmp_path / "raw" / "runs", "none", [[1], [2]], ["Game00"])
-    made = written(monkeypatch, tmp_path / "raw", f"rliable:{tmp_path}/a.npz,scale=human-normalised")
-    assert "theirs: DQN's scores of Game00 are not shown: they are human-normalised, and ours are not (return)" in made.parts[0].missing
+    made = written(tmp_path / "raw", f"rliable:{tmp_path}/a.npz,scale=human-normalised")
+    assert "published: DQN's scores of Game00 are not shown: they are human-normalised, and ours are not (return)" in made.parts[0].missing

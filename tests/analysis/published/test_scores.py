@@ -1,4 +1,4 @@
-"""Other people's scores: read, refused row by row, and shown beside ours as theirs."""
+"""Other people's scores: read, refused row by row, and shown beside the runs' as published."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rliable import metrics
 
-from analysis.published.scores import Theirs
-from analysis.published.sources import read_theirs
+from analysis.published.scores import PublishedScores
+from analysis.published.sources import read_published
 from analysis.published.table import COLUMNS
-from analysis.report import page as report
+from analysis.report.page import write_report
 from plasticity_rl.checks import UsageError
 from tests.fake_runs import atari
 
@@ -23,16 +23,16 @@ def write(path: Path, *lines: str) -> Path:
 
 
 def test_agents_are_read_by_source_label_and_measure(tmp_path: Path) -> None:
-    (dqn, rainbow) = read_theirs([str(write(tmp_path / "a.csv", HEADER, *ROWS, "Zoo,Rainbow,last 100 episodes,Game00,0,1e2"))])
-    assert dqn == Theirs("Zoo", "DQN", "last 100 episodes", {"Game00": (-10.0, -20.0), "Game01": (5.0,)})
+    (dqn, rainbow) = read_published([str(write(tmp_path / "a.csv", HEADER, *ROWS, "Zoo,Rainbow,last 100 episodes,Game00,0,1e2"))])
+    assert dqn == PublishedScores("Zoo", "DQN", "last 100 episodes", {"Game00": (-10.0, -20.0), "Game01": (5.0,)})
     assert rainbow.scores == {"Game00": (100.0,)}
 
 
 @pytest.mark.parametrize("separator", [",", ", ", ";", "\t"])
 def test_capitals_blanks_and_separators_make_no_difference(tmp_path: Path, separator: str) -> None:
-    plain = read_theirs([str(write(tmp_path / "a.csv", HEADER, *ROWS))])
+    plain = read_published([str(write(tmp_path / "a.csv", HEADER, *ROWS))])
     other = write(tmp_path / "b.csv", HEADER.title().replace(",", separator), *(row.replace(",", separator) for row in ROWS))
-    assert read_theirs([str(other)]) == plain
+    assert read_published([str(other)]) == plain
 
 
 REFUSED = {
@@ -57,23 +57,22 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_wrong_is_refused_by_row(tmp_path: Path, case: str) -> None:
     lines, said = REFUSED[case]
-    path = tmp_path / "theirs.csv"
+    path = tmp_path / "published.csv"
     if lines is not None:
         write(path, *lines)
     with pytest.raises(UsageError) as caught:
-        read_theirs([str(path)])
+        read_published([str(path)])
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(HEADER.encode() + b"\n\xff\xfe,1\n")
     with pytest.raises(UsageError, match="is not UTF-8 in line 2"):
-        read_theirs([str(tmp_path / "a.csv")])
+        read_published([str(tmp_path / "a.csv")])
 
 
-def test_they_stand_beside_ours_marked_as_theirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("draw", "draw_suite"):
-        monkeypatch.setattr(report, name, lambda *_: [])
+@pytest.mark.usefixtures("undrawn")
+def test_they_stand_beside_the_runs_marked_as_published(tmp_path: Path) -> None:
     atari(tmp_path / "runs", {label: np.full((2, 1), level) for label, level in (("none", 0.1), ("nap", 0.2))}, 5)
     low, span = np.array([-50.0, -40.0]), np.array([20.0, 30.0])  # of fake_runs.atari
     normalised = np.array([[0.5, 2.0], [1.5, 1.0], [2.5, 3.0]])
@@ -83,10 +82,10 @@ def test_they_stand_beside_ours_marked_as_theirs(monkeypatch: pytest.MonkeyPatch
         for task in range(2)
     ]
     some = write(tmp_path / "a.csv", HEADER, *lines, "Zoo & co,Half,at the end,Game00,0,1")
-    written = report.write_report([tmp_path / "runs"], tmp_path / "out", [str(some)])
-    verdict = written.parts[0].grids[0]
+    written = write_report([tmp_path / "runs"], tmp_path / "out", [str(some)])
+    verdict = written.parts[0].tables[0]
     marks = {line.label: line.mark for line in verdict.lines}
-    assert marks == {"none": "", "nap": "best", "DQN": "theirs", "Half": "theirs"}  # far above ours, and still not best
+    assert marks == {"none": "", "nap": "best", "DQN": "published", "Half": "published"}  # far above ours, and still not best
     dqn, half = (
         {heading.title: cell for heading, cell in zip(verdict.headings[1:], line.cells, strict=True)} for line in verdict.lines[2:]
     )
@@ -94,9 +93,11 @@ def test_they_stand_beside_ours_marked_as_theirs(monkeypatch: pytest.MonkeyPatch
     assert float(dqn["Mean"].value) == pytest.approx(normalised.mean(), abs=5e-4) and dqn["Plasticity ratio"].value == ""
     assert half["IQM"].note == "no score of Game01"
     page = written.page.read_text()
-    assert page.count('<span class="theirs">theirs</span>') >= 2 and "Zoo &amp; co; at the end. In no comparison, and never best." in page
+    assert (
+        page.count('<span class="published">published</span>') >= 2 and "Zoo &amp; co; at the end. In no comparison, and never best." in page
+    )
     assert "DQN" not in (tmp_path / "out" / "comparisons.csv").read_text()
     strange = write(tmp_path / "b.csv", HEADER, ROWS[0].replace("Game00", "Gam00"))
     with pytest.raises(UsageError, match=r"none of their tasks is one of the runs'.* Gam00 is no task of the runs; did you mean Game00\?"):
-        report.write_report([tmp_path / "runs"], tmp_path / "again", [str(strange)])
+        write_report([tmp_path / "runs"], tmp_path / "again", [str(strange)])
     assert not (tmp_path / "again").exists()

@@ -1,27 +1,19 @@
 """The report as a reader and a program meet it."""
 
-import csv
-import hashlib
-import html
 import io
-import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from pyarrow import parquet
 from rich.console import Console
 
 from analysis.data.load import load
-from analysis.figures import style
-from analysis.mechanisms import page as mechanism_page
-from analysis.report import figures, markdown
-from analysis.report import page as report
+from analysis.figures.style import FigureFiles
+from analysis.mechanisms.page import write_page
 from analysis.report.methods import methods
 from analysis.report.page import Report, terminal_table, write_report
 from analysis.report.sections import section
@@ -30,7 +22,8 @@ from analysis.scores.setting import settings, trend
 from analysis.statistics.bootstrap import Estimate
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.folder import Metric
-from tests.fake_runs import atari, diagnostic_rows, forgetful, games, online, online_rows, spec, supervised, write_run
+from tests.analysis.report import table
+from tests.fake_runs import diagnostic_rows, games, online, online_rows, spec, supervised, write_run
 
 SPREAD = np.linspace(-0.01, 0.01, 5)[:, None]
 ATARI = {"pong": {"random": -20.0, "human": 20.0}, "boxing": {"random": 0.0, "human": 10.0}}
@@ -49,17 +42,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     root = tmp_path_factory.mktemp("report")
     three_chains(root / "runs")
     return root, write_report([root / "runs"], root / "out")
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports without figures, which take most of the time."""
-    monkeypatch.setattr(report, "draw", lambda *_: [])
-    monkeypatch.setattr(report, "draw_suite", lambda *_: [])
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text())))
 
 
 def printed(report: Report, width: int = 200) -> str:
@@ -86,17 +68,17 @@ def test_the_files_of_a_report(written: tuple[Path, Report]) -> None:
 def test_no_legend_covers_a_label(written: tuple[Path, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     covered: list[str] = []
 
-    def looked_at(name: str, alt: str, figure: Figure) -> style.Picture:
+    def looked_at(name: str, alt: str, figure: Figure) -> FigureFiles:
         figure.draw_without_rendering()
         boxes = [each.get_window_extent() for each in figure.legends]
         said: list[Text] = [*figure.texts, *(axes.xaxis.label for axes in figure.axes if axes.axison)]
         covered.extend(f"{name}: {text.get_text()}" for box in boxes for text in said if box.overlaps(text.get_window_extent()))
-        return style.Picture(name, alt, b"", b"", b"")
+        return FigureFiles(name, alt, b"", b"", b"")
 
-    monkeypatch.setattr(figures, "picture", looked_at)
-    monkeypatch.setattr(mechanism_page, "picture", looked_at)
+    monkeypatch.setattr("analysis.report.figures.render", looked_at)
+    monkeypatch.setattr("analysis.mechanisms.page.render", looked_at)
     write_report([written[0] / "runs"], tmp_path / "out")
-    mechanism_page.write_page([written[0] / "runs"], tmp_path / "out")
+    write_page([written[0] / "runs"], tmp_path / "out")
     assert covered == []
 
 
@@ -266,67 +248,6 @@ def test_a_cell_says_how_many_members_it_is_of() -> None:
     assert cell(Estimate(float("nan"), of=5, note="why")) == Cell("\N{EN DASH}", "", "why")
 
 
-@pytest.fixture(scope="module")
-def forgotten(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
-    """Four games, twice: without intervention each visit learns less and keeps less of what was left; one member was not evaluated once."""
-    root = tmp_path_factory.mktemp("sequence")
-    none, *_ = [forgetful(root / "runs", *chain) for chain in (("none", 0.15, 0.5), ("nap", 0.0, 0.8), ("fresh", 0.0, 0.0))]
-    scores = none / "scores.csv"
-    scores.write_text(
-        "".join(line for line in scores.read_text().splitlines(True) if not (line.startswith("3,2,Alien") and "evaluation" in line))
-    )
-    return root, write_report([root / "runs"], root / "out")
-
-
-def test_a_sequence_of_games_has_a_table_of_its_own(forgotten: tuple[Path, Report]) -> None:
-    page = forgotten[1].page.read_text()
-    section = forgotten[1].sections[0]
-    assert page.count("<h3>Sequence</h3>") == 1
-    assert '<th scope="col">Retention<small>18 pairs of task and later visit</small></th>' in page
-    interval = r'<small class="interval">\[0\.\d+, \d\.\d+\]</small>'
-    assert re.search(rf"<td>0\.3\d\d{interval}<small>4 of 5 members</small></td>", page)
-    assert re.search(rf"<td>1\.\d+{interval}<small>\d+ of 20 reached it</small></td>", page)
-    none, nap, fresh = section.sequence
-    assert none.later_over_first is not None and none.later_over_first.overall.value == pytest.approx(0.85**4, abs=0.25)
-    for row, low, high in ((none, 0.2, 0.4), (nap, 0.6, 0.8), (fresh, -0.1, 0.1)):
-        assert row.retention is not None and low < row.retention.overall.value < high
-    assert "none, seed 0: no evaluation of Alien at the end of visit 2 of member 3" in section.missing and len(section.missing) == 1
-    told = dict(methods(section))
-    assert {"Evaluation", "Retention", "Re-learning time", "Later over first visits"} <= set(told)
-    assert "enters with the whole budget" in told["Re-learning time"]
-
-
-def test_a_sequence_has_its_figures_and_its_file(forgotten: tuple[Path, Report]) -> None:
-    root, report = forgotten
-    assert {"1-atari-retention.png", "1-atari-evaluations.pdf", "sequence.csv", "sequence.parquet"} <= {
-        path.name for path in (root / "out").iterdir()
-    }
-    rows = table(root / "out" / "sequence.csv")
-    assert len(rows) == 3 * ((1 + 18) + (1 + 4) + (1 + 4) + (1 + 3))
-    (chain,) = [row for row in rows if (row["chain"], row["measure"], row["visit"]) == ("none", "retention", "")]
-    found = report.sections[0].sequence[0].retention
-    assert found is not None and (chain["task"], chain["runs"], chain["of"], chain["reached"]) == ("", "4", "5", "")
-    assert float(chain["value"]) == pytest.approx(found.overall.value) and float(chain["low"]) == pytest.approx(found.overall.low)
-    visits = [row for row in rows if (row["chain"], row["measure"]) == ("nap", "relearning_time")]
-    assert [(row["task"], row["visit"]) for row in visits] == [
-        ("", ""),
-        ("Alien", "4"),
-        ("Boxing", "5"),
-        ("Centipede", "6"),
-        ("MsPacman", "7"),
-    ]
-    assert sum(int(row["reached"]) for row in visits[1:]) == int(visits[0]["reached"]) and visits[0]["attempts"] == "20"
-
-
-def test_what_is_not_defined_in_a_sequence_is_a_dash_with_its_reason(tmp_path: Path) -> None:
-    forgetful(tmp_path / "runs", "none", 0.0, 0.5)
-    scores = tmp_path / "runs" / "none-0" / "scores.csv"
-    scores.write_text("".join(line for line in scores.read_text().splitlines(True) if "evaluation" not in line or line[1:3] == ",0"))
-    page = write_report([tmp_path / "runs"], tmp_path / "out").page.read_text()
-    assert "<td>\N{EN DASH}<small>no evaluation</small></td>" in page
-    assert not (tmp_path / "out" / "1-atari-retention.png").exists() and (tmp_path / "out" / "1-atari-evaluations.png").exists()
-
-
 def test_nothing_of_a_sequence_is_shown_where_there_is_none(written: tuple[Path, Report], tmp_path: Path) -> None:
     games(tmp_path / "runs", "none", [[1.0, 2.0], [2.0, 3.0]], ["pong", "boxing"], references=ATARI)
     report = write_report([tmp_path / "runs"], tmp_path / "out")
@@ -346,149 +267,6 @@ def test_a_setting_without_any_score_has_its_section_all_the_same(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "out").glob("1-*")) == []
 
 
-def renamed(root: Path, **changed: object) -> None:
-    """Two games; the second with other settings of the benchmark."""
-    atari(root, {"none": np.full((2, 1), 0.5), "fresh": np.full((2, 1), 0.6)}, 2)
-    for path in root.rglob("*Game01*/spec.json"):
-        described = json.loads(path.read_text())
-        described["experiment"]["benchmark"][1] |= changed
-        path.write_text(json.dumps(described))
-
-
-def without(root: Path, pattern: str) -> None:
-    """A comparison of two games that lacks some of its runs."""
-    atari(root, {label: np.full((2, 1), 0.5) for label in ("none", "nap", "fresh")}, 3)
-    for path in root.rglob(pattern):
-        shutil.rmtree(path)
-
-
-def referenced(root: Path, references: dict[str, dict[str, float]]) -> None:
-    for label in ("none", "fresh"):
-        games(root, label, np.array([[1.0, 2.0], [3.0, 4.0]]), ["pong", "boxing"], references=references)
-
-
-FLAGGED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a game is missing": (lambda root: without(root, "nap-Game01-*"), "nap: no run of Game01, which other chains have"),
-    "a run of a game is missing": (
-        lambda root: without(root, "nap-Game01-2"),
-        "nap: fewer runs than the 3 runs of other tasks: Game01 (2)",
-    ),
-    "a seed of a game is missing": (
-        lambda root: without(root, "nap-Game01-2"),
-        "Game01: nap: no member 0 of seed 2, which other chains have",
-    ),
-    "few runs": (lambda root: without(root, "nothing"), "fewer than 5 runs of some task: no chain is called best"),
-    "the control of a game is missing": (
-        lambda root: without(root, "fresh-Game01-*"),
-        "Game01: no fresh control: plasticity ratios are not defined",
-    ),
-    "mixed sticky actions": (
-        lambda root: renamed(root, sticky=0.0),
-        "reported apart from atari (00000000): benchmark's games is ['Game00'] and ['Game01']; benchmark's sticky is 0.25 and 0.0",
-    ),
-    "mixed action sets": (lambda root: renamed(root, full_actions=False), "benchmark's full_actions is None and False"),
-    "mixed budgets": (
-        lambda root: [
-            atari(root / "a", {"none": np.full((1, 1), 0.5)}, 2),
-            games(
-                root / "b",
-                "none",
-                [[1.0], [2.0]],
-                ["Game01"],
-                setting="f" * 16,
-                experiment={"benchmark": ["atari", {"games": ["Game01"]}]},
-            ),
-        ],
-        "benchmark's frames is 1000000 and None",
-    ),
-    "mixed agents": (
-        lambda root: [
-            online(root / "a", "none", [[0.1], [0.2]]),
-            online(
-                root / "b",
-                "none",
-                [[0.1], [0.2]],
-                setting="f" * 16,
-                key="b",
-                experiment=spec().experiment | {"agent": ["supervised", {}]},
-            ),
-        ],
-        "agent is None and supervised",
-    ),
-    "no normaliser": (lambda root: referenced(root, {}), "no random score is known for boxing, pong: ratios are measured from 0 there"),
-    "a normaliser of one game alone": (
-        lambda root: referenced(root, {"pong": {"random": 0.0, "human": 9.0}}),
-        "no random score is known for boxing: ratios are measured from 0 there",
-    ),
-    "one member": (lambda root: online(root, "none", [[0.4, 0.3]]), "none: no interval: one member"),
-    "members that do not differ": (lambda root: online(root, "none", [[0.4, 0.3]] * 3), "none: no interval: members do not differ"),
-    "a control that did not learn": (
-        lambda root: [online(root, "none", [[0.4], [0.3]]), online(root, "fresh", [[0.0], [0.0]])],
-        "no plasticity ratio at visit 0: the fresh control did not learn in this budget",
-    ),
-    "HTML in a name": (
-        lambda root: online(root, "<img src=x>", [[0.4], [0.3]], key="html"),
-        "no fresh control: plasticity ratios are not defined",
-    ),
-}
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("case", FLAGGED)
-def test_what_weakens_a_report_is_named_on_its_page(tmp_path: Path, case: str) -> None:
-    spoil, line = FLAGGED[case]
-    spoil(tmp_path / "runs")
-    written = write_report([tmp_path / "runs"], tmp_path / "out")
-    assert any(line in found for part in written.parts for found in part.missing)
-    assert html.escape(line, quote=False).replace("'", "&#39;") in written.page.read_text() and "<img src=x" not in written.page.read_text()
-
-
-def test_tables_are_the_same_in_both_formats(forgotten: tuple[Path, Report]) -> None:
-    out = forgotten[0] / "out"
-    names = {path.stem for path in out.glob("*.csv")}
-    assert (
-        names
-        == {path.stem for path in out.glob("*.parquet")}
-        == {"aggregates", "comparisons", "costs", "runs", "scores", "sequence", "verdict"}
-    )
-    for name in names:
-        read, found = table(out / f"{name}.csv"), parquet.read_table(out / f"{name}.parquet").to_pylist()
-        assert len(read) == len(found) > 0 and all(list(one) == list(other) for one, other in zip(read, found, strict=True))
-        for one, other in zip(read, found, strict=True):
-            for column, value in other.items():
-                same = one[column] == ("" if value is None else str(value))
-                assert same or float(one[column]) == pytest.approx(value, rel=1e-9), (name, column)
-
-
-def test_every_run_has_the_hash_of_its_files(forgotten: tuple[Path, Report]) -> None:
-    root, written = forgotten
-    rows = table(root / "out" / "runs.csv")
-    assert [row["key"] for row in rows] == ["fresh-0", "nap-0", "none-0"] and len({row["sha256"] for row in rows}) == 3
-    for row in rows:
-        digest = hashlib.sha256()
-        for name in ("spec.json", "context.json", "scores.csv", "metrics.csv"):
-            content = (root / "runs" / row["key"] / name).read_bytes()
-            digest.update(f"{name} {len(content)}\n".encode() + content)
-        assert row["sha256"] == digest.hexdigest() and f"{row['key']}: {row['sha256'][:16]}" in written.page.read_text()
-        assert (row["code"], row["dirty"], row["finished"]) == ("c0ffee", "False", "True")
-
-
-def test_the_summary_in_markdown_has_the_same_tables(forgotten: tuple[Path, Report]) -> None:
-    root, written = forgotten
-    text = (root / "out" / "report.md").read_text()
-    for made in written.parts[0].grids:
-        assert f"### {made.title or 'Verdict'}\n" in text
-        for line in made.lines:
-            cells = [markdown.escape(f"{cell.value} {cell.interval}".strip()) for cell in line.cells]
-            assert any(
-                all(cell in row for cell in cells)
-                for row in text.splitlines()
-                if row.startswith(f"| {line.label} ") or f"**{line.label}" in row
-            )
-    assert markdown.escape("a|b <i>*_") == "a\\|b \\<i\\>\\*\\_"
-    assert all(f"({picture.name}.png)" in text and (root / "out" / f"{picture.name}.png").exists() for picture in written.parts[0].pictures)
-
-
 @pytest.mark.usefixtures("undrawn")
 def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
     for label, speed, clock in (("none", 200.0, "update"), ("redo", 100.0, "update"), ("shrink", 160.0, "task")):
@@ -504,7 +282,7 @@ def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
         write_run(tmp_path / "runs", described, online_rows(described, np.array([[0.4, 0.5], [0.5, 0.7]])), rows)
     (tmp_path / "runs" / "hyperparameters.txt").write_text("Each by a grid\nof its own.\n")
     written = write_report([tmp_path / "runs"], tmp_path / "out")
-    needs = written.parts[0].grids[-1]
+    needs = written.parts[0].tables[-1]
     assert [(line.label, *(cell.value for cell in line.cells)) for line in needs.lines] == [
         ("none", "no", "200", "400 MB"),
         ("redo", "no", "100", "not recorded"),

@@ -9,10 +9,10 @@ from scipy import stats
 
 from analysis.data.comparable import differing
 from analysis.data.load import load
-from analysis.report import page
-from analysis.scores.matrix import Panel, Row, over_control
+from analysis.report.page import write_report
+from analysis.scores.matrix import Row, ScoreMatrix, over_control
 from analysis.scores.setting import score, settings
-from analysis.scores.suites import apart, group, panel, suite
+from analysis.scores.suites import apart, group, score_matrix, suite
 from analysis.statistics.bootstrap import interval
 from tests.fake_runs import atari, games, online
 
@@ -29,11 +29,11 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.
     return root, atari(root, {label: BASE[:, None] * factor for label, factor in FACTORS.items()}, RUNS)
 
 
-def together(root: Path) -> Panel:
+def together(root: Path) -> ScoreMatrix:
     loaded = load([root])
     ((field, keys),) = group(loaded.runs)
     assert field == "games" and len(keys) == GAMES
-    return suite([score(loaded, key) for key in keys], field).panel
+    return suite([score(loaded, key) for key in keys], field).matrix
 
 
 def test_scores_of_a_suite_are_those_that_were_drawn(known: tuple[Path, dict[str, np.ndarray]]) -> None:
@@ -49,7 +49,7 @@ def test_scores_of_a_suite_are_those_that_were_drawn(known: tuple[Path, dict[str
         assert estimates["median"].value == pytest.approx(metrics.aggregate_median(matrix))
         assert estimates["mean"].value == pytest.approx(metrics.aggregate_mean(matrix))
         assert estimates["optimality_gap"].value == pytest.approx(metrics.aggregate_optimality_gap(matrix))
-        assert (estimates["iqm"].runs, estimates["iqm"].of) == (GAMES * RUNS, GAMES * RUNS)
+        assert (estimates["iqm"].members, estimates["iqm"].of) == (GAMES * RUNS, GAMES * RUNS)
 
 
 def test_the_truth_lies_within_the_intervals(known: tuple[Path, dict[str, np.ndarray]]) -> None:
@@ -81,7 +81,7 @@ def test_the_better_chain_is_found_and_the_same_one_is_not(known: tuple[Path, di
     atari(tmp_path, {label: BASE[:3, None] * np.ones(2) for label in ("none", "nap")}, RUNS)
     same = load([tmp_path])
     ((field, keys),) = group(same.runs)
-    assert suite([score(same, key) for key in keys], field).panel.best is None
+    assert suite([score(same, key) for key in keys], field).matrix.best is None
 
 
 def test_the_ratio_to_the_control_by_hand_and_by_resamples_of_its_own() -> None:
@@ -119,7 +119,7 @@ def test_visits_of_one_setting_are_a_panel_of_whole_members(tmp_path: Path) -> N
     online(tmp_path, "none", areas)
     online(tmp_path, "fresh", areas[:, :1] + np.zeros(4))
     loaded = load([tmp_path])
-    found = panel(score(loaded, settings(loaded)[0]))
+    found = score_matrix(score(loaded, settings(loaded)[0]))
     assert found.whole and found.noun == "visits" and found.scale == "online accuracy"
     assert found.scores["none"]["mean"].value == pytest.approx(areas.mean())
     assert found.scores["none"]["optimality_gap"].value == pytest.approx(1 - areas.mean())
@@ -132,10 +132,10 @@ def row(label: str, score: np.ndarray) -> Row:
     return Row(label, label == "fresh", np.repeat(score[:, :, None], 4, axis=2), score, score)
 
 
-def made(*rows: Row, whole: bool = False) -> Panel:
+def made(*rows: Row, whole: bool = False) -> ScoreMatrix:
     tasks = tuple("abcdefgh"[: rows[0].score.shape[1]])
     zeros = np.zeros(len(tasks))
-    return Panel(tasks, "tasks", tasks, zeros, zeros + 1, whole, "return", False, "", rows, ("",) * len(tasks), "frames", 10)
+    return ScoreMatrix(tasks, "tasks", tasks, zeros, zeros + 1, whole, "return", False, "", rows, ("",) * len(tasks), "frames", 10)
 
 
 def test_what_is_missing_leaves_out_runs_or_whole_members() -> None:
@@ -144,7 +144,7 @@ def test_what_is_missing_leaves_out_runs_or_whole_members() -> None:
     alone, whole = made(row("none", score)), made(row("none", score), whole=True)
     assert alone.scores["none"]["mean"].value == pytest.approx(np.mean(np.nanmean(score, axis=0)))
     assert whole.scores["none"]["mean"].value == pytest.approx(score[[0, 2, 3]].mean())
-    assert (alone.scores["none"]["mean"].runs, whole.scores["none"]["mean"].runs) == (11, 9)
+    assert (alone.scores["none"]["mean"].members, whole.scores["none"]["mean"].members) == (11, 9)
     assert alone.fewest == 3 and "optimality_gap" not in alone.scores["none"]
     without = np.where(np.arange(3) == 2, np.nan, score)
     gone = made(row("none", without), row("nap", score))
@@ -160,8 +160,8 @@ def test_pairs_that_have_a_run_in_one_chain_alone_are_not_compared() -> None:
     none[0, 0] = np.nan
     found = made(row("none", none), row("nap", nap))
     ahead = found.ahead(found.rows[1], found.rows[0], "mean")
-    assert ahead.value == pytest.approx(0.5) and ahead.runs == 17
-    assert found.improvement["none"]["nap"].runs == 17
+    assert ahead.value == pytest.approx(0.5) and ahead.members == 17
+    assert found.improvement["none"]["nap"].members == 17
 
 
 def test_what_differs_in_more_than_its_tasks_is_apart(tmp_path: Path) -> None:
@@ -185,10 +185,10 @@ def test_settings_with_a_task_in_common_are_no_suite(tmp_path: Path) -> None:
     assert group(load([tmp_path]).runs) == []
 
 
-def test_a_small_suite_has_sections_of_each_task_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(page, "draw", lambda *_: [])
+def test_a_small_suite_has_sections_of_each_task_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.report.page.draw", lambda *_: [])
     atari(tmp_path / "runs", {"none": np.full((2, 2), 0.5), "fresh": np.full((2, 2), 0.6)}, 2)
-    written = page.write_report([tmp_path / "runs"], tmp_path / "out")
+    written = write_report([tmp_path / "runs"], tmp_path / "out")
     assert [part.name for part in written.parts] == ["atari: 2 tasks", "atari: Game00", "atari: Game01"]
     assert {f"1-atari-{name}.pdf" for name in ("aggregates", "efficiency", "improvement", "profiles")} <= {
         path.name for path in (tmp_path / "out").iterdir()

@@ -63,7 +63,7 @@ def test_retention_by_hand() -> None:
     assert found.at == (("a", 1), ("b", 2)) and found.reasons == ("", "")
     a, b = (6 + 16 - 2) / (11 + 21 - 2), (10 + 20 - 20) / (30 + 50 - 20)
     assert [each.value for each in found.each] == pytest.approx([a, b])
-    assert found.overall.value == pytest.approx((a + b) / 2) and (found.overall.runs, found.overall.of) == (2, 2)
+    assert found.overall.value == pytest.approx((a + b) / 2) and (found.overall.members, found.overall.of) == (2, 2)
     # each resample is of whole members: one of them twice, the other twice, or both
     assert (found.each[0].low, found.each[0].high) == pytest.approx((5 / 10, 15 / 20))
     assert found.counts() is None
@@ -103,7 +103,7 @@ def test_what_is_not_there_is_said_and_not_guessed() -> None:
     assert retention(evaluation, "ab", NO_FLOOR[:2]).overall.note == "no evaluation"
     evaluation[0, 1, 0] = 4.0
     found = retention(evaluation, "ab", NO_FLOOR[:2]).overall
-    assert (found.value, found.runs, found.of) == (0.5, 1, 2)
+    assert (found.value, found.members, found.of) == (0.5, 1, 2)
     alone = retention(evaluation[:1], "ab", NO_FLOOR[:2]).overall
     assert not alone.defined and alone.note == "one member: no interval says whether its own visit taught anything"
 
@@ -143,7 +143,7 @@ def test_a_level_that_nothing_was_learned_for_says_nothing() -> None:
     assert found.overall.note == "no score" and found.counts() == (0, 0)
     missing[0, 1] = 5.0
     found = relearning_time(missing, "aa", NO_FLOOR[:2], BUDGETS[:2])
-    assert (found.overall.runs, found.overall.of, found.counts()) == (1, 2, (1, 1))
+    assert (found.overall.members, found.overall.of, found.counts()) == (1, 2, (1, 1))
 
 
 def test_unequal_budgets_are_not_compared() -> None:

@@ -139,7 +139,7 @@ def test_the_plasticity_ratio_by_hand(tmp_path: Path) -> None:
     assert ratio(setting, none, [0]).value == pytest.approx(0.3 / 0.6)
     assert ratio(setting, none, [0, 1]).value == pytest.approx((0.3 / 0.6 + 0.2 / 0.5) / 2)
     np.testing.assert_allclose(member_ratios(setting, none), [[0.2 / 0.6, 0.1 / 0.5], [0.4 / 0.6, 0.3 / 0.5]])
-    assert ratio(setting, chain(setting, "fresh"), [0]) == Estimate(1.0, runs=2, of=2, note="the reference")
+    assert ratio(setting, chain(setting, "fresh"), [0]) == Estimate(1.0, members=2, of=2, note="the reference")
 
 
 def test_the_ratios_interval_is_that_of_all_paired_resamples(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_only_members_that_both_have_are_compared(tmp_path: Path) -> None:
     online(tmp_path, "fresh", [[0.5], [0.7]], seed=0)
     setting = only(tmp_path)
     found = ratio(setting, chain(setting, "none"), [0])
-    assert (found.value, found.runs, found.of) == (pytest.approx(0.5), 2, 4)
+    assert (found.value, found.members, found.of) == (pytest.approx(0.5), 2, 4)
 
 
 def test_returns_are_measured_from_the_random_score(tmp_path: Path) -> None:

@@ -71,15 +71,15 @@ def test_the_same_seed_is_the_same_interval_and_another_is_not() -> None:
 def test_a_missing_score_leaves_its_run_out_by_number() -> None:
     scores = np.array([[1.0, 2.0], [np.nan, 4.0], [3.0, 6.0]])
     found = estimate(mean, scores)
-    assert (found.value, found.runs, found.of) == (3.0, 2, 3)
-    assert estimate(mean, scores[:, 1:]).runs == 3
+    assert (found.value, found.members, found.of) == (3.0, 2, 3)
+    assert estimate(mean, scores[:, 1:]).members == 3
 
 
 def test_no_interval_is_ever_without_width() -> None:
     assert estimate(mean, np.array([[0.5, 0.7]])) == Estimate(0.6, None, None, 1, 1, "no interval: one member")
     assert estimate(mean, np.full((4, 2), 0.5)) == Estimate(0.5, None, None, 4, 4, "no interval: members do not differ")
     nothing = estimate(mean, np.full((4, 2), np.nan))
-    assert not nothing.defined and (nothing.runs, nothing.of, nothing.note) == (0, 4, "no member has all of it")
+    assert not nothing.defined and (nothing.members, nothing.of, nothing.note) == (0, 4, "no member has all of it")
 
 
 def test_what_lies_above_a_level() -> None:

@@ -1,0 +1,10 @@
+"""What tests of several rooms of analysis share."""
+
+import pytest
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, which take most of the time."""
+    for name in ("draw", "draw_suite"):
+        monkeypatch.setattr(f"analysis.report.page.{name}", lambda *_: [])
