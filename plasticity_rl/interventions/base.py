@@ -103,7 +103,7 @@ class Refresh(Intervention, ABC):
     clock: Literal["update", "task"] = "update"
     """unit of `every`; `task` needs task boundaries"""
     every: Annotated[int | None, Interval("[1, inf)")] = None
-    """ticks of the clock between two refreshes; defaults to `default_every`, and is required if that has no value for the clock"""
+    """ticks of the clock between two refreshes; required if the method has no default for the clock"""
 
     repeatable: ClassVar[bool] = True
     default_every: ClassVar[dict[str, int]] = {}

@@ -9,7 +9,7 @@ from plasticity_rl.interventions.base import Intervention
 
 @dataclass(frozen=True)
 class WeightDecay(Intervention):
-    """Shrink weights by rate * strength at every update, apart from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101).
+    """Shrink weights by a share of rate * strength at every update, apart from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
     w <- w - rate * strength * w. The default 0.01 is torch.optim.AdamW's. "Disentangling the causes of plasticity loss" (arXiv 2402.18762)
     uses L2 of 1e-5 beside layer norm and does not say whether it is decoupled, nor whether scales and offsets decay: hence the field
