@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Iterable
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Protocol
 
 from plasticity_rl.synonyms import find, plain
 
@@ -48,9 +48,15 @@ def choose(what: str, name: str, choices: Iterable[str], listed: str = "") -> st
     return name
 
 
-def check_repeats(chain: Iterable[Any]) -> None:
+class Method(Protocol):
+    """Part of an intervention that `check_repeats` reads."""
+
+    repeatable: ClassVar[bool]
+
+
+def check_repeats(chain: Iterable[Method]) -> None:
     """Raises UsageError if a method stands in the chain twice with equal settings, or twice without being `repeatable`."""
-    seen: list[Any] = []
+    seen: list[Method] = []
     for each in chain:
         name = type(each).__name__
         if each in seen:

@@ -6,7 +6,6 @@ A word stays valid when files and classes move or change names; it is never give
 
 import importlib
 import sys
-from typing import Any
 
 from plasticity_rl import plugins
 from plasticity_rl.checks import choose
@@ -106,7 +105,7 @@ def find(kind: str, word: str) -> type:
     return getattr(importlib.import_module(module), name)
 
 
-def name(part: Any) -> str:
+def name(part: object) -> str:
     """Word of a part, or `plugin:module.Class` for a plugin's."""
     path = f"{type(part).__module__}.{type(part).__name__}"
     return _by_path().get(path, f"{plugins.MARK}{path}")
