@@ -86,3 +86,9 @@ def test_every_link_leads_to_a_file() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 200
+
+
+def test_every_path_that_a_page_names_is_there() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for path in re.findall(r"\b(?:plasticity_rl|envs|agents|launch|analysis|tests|examples)(?:/[\w.-]+)+(?!<)", page.read_text()):
+            assert (ROOT / path.rstrip(".")).exists() or path.endswith("test_"), f"{page.name}: {path}"
