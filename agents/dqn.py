@@ -13,8 +13,9 @@ from agents.heads import Categorical, Quantiles, Scalar, ValueHead
 from agents.loops.replay import ReplayLoop
 from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks.heads import midpoints
 from plasticity_rl.networks.layers import HeadSpec, Params
-from plasticity_rl.networks.network import Network, midpoints
+from plasticity_rl.networks.network import Network
 from plasticity_rl.records.checkpoint import Event, Snapshot
 
 COSINES = 64  # of IQN's embedding, the paper's

@@ -209,7 +209,7 @@ def due(intervention: Intervention, clock: str, every: int) -> Intervention:
 def built(kind: str, **fields) -> Network:
     """A network of that kind, with these fields of its spec."""
     spec, inputs, ends = SPECS[kind]
-    return dataclasses.replace(spec, **fields).build(inputs, ends)
+    return Network(dataclasses.replace(spec, **fields), inputs, ends)
 
 
 def learn(chain: tuple[Intervention, ...], kind: str, members: int, seed: int = 0, optimizer=None, **fields) -> Learner:

@@ -23,7 +23,7 @@ from plasticity_rl.training.learner import Learner
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam
 chain = (NormalizeAndProject(), ReDo(every=1))
-network, optimizer = assemble(MLP(width=8, depth=2), Adam(), chain, inputs=(4,), ends=3)
+network, optimizer = assemble(MLP(width=8, depth=2), Adam(), chain, inputs=(4,), heads=3)
 def loss(params, batch):
     return network.apply(params, batch["inputs"])[0].square().mean(), {}
 learner = Learner(network, loss, optimizer, chain, members=2, seed=0, compile=False)

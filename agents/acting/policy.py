@@ -18,9 +18,9 @@ from plasticity_rl.training.compilation import compiled
 from plasticity_rl.training.lift import chunked, lift
 
 
-def lifted_act(agent: Any, network: Network, at_once: int, compile: bool, judged: bool = False) -> Callable[..., dict[str, Tensor]]:
+def lifted_act(agent: Any, network: Network, chunk_size: int, compile: bool, judged: bool = False) -> Callable[..., dict[str, Tensor]]:
     """`agent.act` of all members: (params, observations, drawn, shared) -> what it says, and where it is `judged` the `values` of what is
-    observed. `at_once`: how many of them by one call."""
+    observed. `chunk_size`: members of one call."""
 
     def one(params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[str, Tensor]:
         said = agent.act(network, params, observations, drawn, shared)
@@ -30,7 +30,7 @@ def lifted_act(agent: Any, network: Network, at_once: int, compile: bool, judged
 
     act = lift(one, in_dims=(0, 0, 0, None))
     act = compiled(act) if compile else act
-    return chunked(act, at_once, shared=1)
+    return chunked(act, chunk_size, shared=1)
 
 
 def draw(chance: Chance, agent: Any, network: Network, outputs: int, at: int, environments: int, suffix: str = "") -> dict[str, Tensor]:

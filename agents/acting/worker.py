@@ -13,7 +13,7 @@ from agents.data.replay import CONTINUES, CUT, TERMINATED
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
-from plasticity_rl.training.lift import at_once, lift, write_
+from plasticity_rl.training.lift import chunk_size, lift, write_
 
 ENDS = ("terminated", "truncated", "life_lost", "first")  # of a Step, a bit each
 
@@ -80,7 +80,7 @@ class Player:
         self._network, _ = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, self._agent.ends(games))
         self._params = {name: torch.zeros(self._members, *shape) for name, shape in sorted(self._network.shapes.items())}
         self._copies = None if self._network.spec.precision == "float32" else self._network.cast(self._params)
-        self._act = lifted_act(self._agent, self._network, at_once(self._members, "cpu", self._network.spec.convolves), compile)
+        self._act = lifted_act(self._agent, self._network, chunk_size(self._members, "cpu", self._network.spec.convolves), compile)
         self._first = lift(self._agent.first_errors) if hasattr(self._agent, "first_errors") else None
         self._chance = Chance(experiment.seed, self._members, "cpu")
         self._suffix = f" of actor {number}.{incarnation}"

@@ -144,7 +144,9 @@ class Diagnostics:
             earlier = lift(self._agent.judge)(self._seen(self._before, self._held)[0])["preferences"]
             found |= lift(measures.of_update)(earlier, preferences)
         found |= {name: value for name, value in reported.items() if "/" in name}
-        found |= chunked(lift(self._of_gradient), learner.at_once)(self._untrained, learner.network.low(self._untrained), batch, *extras)
+        found |= chunked(lift(self._of_gradient), learner.chunk_size)(
+            self._untrained, learner.network.low_precision(self._untrained), batch, *extras
+        )
         for name, count in learner.work.items():
             found[name] = count.clone()
             count.zero_()
@@ -153,7 +155,7 @@ class Diagnostics:
     def _seen(self, params: Params, inputs: Tensor) -> tuple[Tensor, Params]:
         """Outputs, and units before their activation, all of them numbers."""
         apply = lift(lambda params, inputs, task: self._learner.network.apply(params, inputs, task=task, raw=True))
-        outputs, raw = chunked(apply, self._learner.at_once)(params, inputs, self._task)
+        outputs, raw = chunked(apply, self._learner.chunk_size)(params, inputs, self._task)
         for layer, units in raw.items():
             finite(layer, units)
         return outputs, raw
@@ -165,10 +167,10 @@ class Diagnostics:
         found |= measures.of_lengths(params, network.layers)
         return found | measures.of_outputs(self._agent.judge(outputs), self._sampled)
 
-    def _of_gradient(self, params: Params, low: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
+    def _of_gradient(self, params: Params, low_precision: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
         """Of ONE untrained network: sizes of the loss's gradient, as the learner reports its own."""
         learner = self._learner
-        grads = grad(lambda params: learner.loss(params, batch, *extras)[0])(params | low)
+        grads = grad(lambda params: learner.loss(params, batch, *extras)[0])(params | low_precision)
         grads = {name: each.to(params[name].dtype) for name, each in grads.items()}
         return {_with("_fresh", name): size for name, size in by_layer(GRADIENT, grads, learner.network.layers).items()}
 

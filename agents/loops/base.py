@@ -57,7 +57,7 @@ class Loop(ABC):
             compile,
         )
         self._act, self._act_without_noise = (
-            lifted_act(agent, network, self.learner.at_once, compile, judged=evaluates) for evaluates in (False, True)
+            lifted_act(agent, network, self.learner.chunk_size, compile, judged=evaluates) for evaluates in (False, True)
         )
         self.chance = Chance(experiment.seed, self.members, device)
         self.scale = Scale(self.members, self.environments, agent.discount, device)

@@ -93,7 +93,7 @@ class Update:
         self.network, self.members = network, members
         built, optimizer, loss, self.batch = _dense(members, chain) if network == "mlp" else _frames(members, chain)
         self.learner = Learner(built, loss, optimizer, chain, members, 0, compile=compile)
-        if like is not None and like.learner.at_once == self.learner.at_once:
+        if like is not None and like.learner.chunk_size == self.learner.chunk_size:
             self.learner._step = like.learner._step
         self.extras = [built.cast(self.learner.net.params)] if network == "nature" else []
         clocks = [each for each in chain if getattr(each, "clock", None) == "update"]

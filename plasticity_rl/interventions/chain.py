@@ -15,7 +15,7 @@ Hook = Literal["penalty", "after_step", "project"]
 
 
 def assemble(
-    network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], ends: int | HeadSpec
+    network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], heads: int | HeadSpec
 ) -> tuple[Network, Optimizer]:
     """Build the network and the optimizer with the chain's settings, for one example of shape `inputs`.
 
@@ -23,7 +23,7 @@ def assemble(
     field, or if the network lacks what a method needs.
     """
     check_repeats(chain)
-    built = _set(network, [(type(each).__name__, each.build()) for each in chain]).build(inputs, ends)
+    built = Network(_set(network, [(type(each).__name__, each.build()) for each in chain]), inputs, heads)
     for each in chain:
         each.require(built.layers)
     return built, _set(optimizer, [(type(each).__name__, each.optimizer()) for each in chain])

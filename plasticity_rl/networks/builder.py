@@ -1,16 +1,11 @@
 """How the stages of a torso become layers: names, shapes, and who reads whom."""
 
 from math import prod
-from typing import TYPE_CHECKING
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.networks.activations import PAIRED
-from plasticity_rl.networks.layers import Block, Conv, Dense, Group, Layer, Stage, Step, Tokens
-
-if TYPE_CHECKING:
-    from plasticity_rl.networks.specs import NetworkSpec
-
-Shape = tuple[int, ...]
+from plasticity_rl.networks.layers import Block, Conv, Dense, Group, Layer, Shape, Stage, Step, Tokens
+from plasticity_rl.networks.specs import NetworkSpec
 
 
 def entries(name: str, stage: Stage) -> tuple[str, ...]:
@@ -21,7 +16,7 @@ def entries(name: str, stage: Stage) -> tuple[str, ...]:
 class Builder:
     """Layers and steps of one network, in the order in which they are added."""
 
-    def __init__(self, spec: "NetworkSpec", inputs: Shape, noisy: bool) -> None:
+    def __init__(self, spec: NetworkSpec, inputs: Shape, noisy: bool) -> None:
         self.spec, self.inputs, self.noisy = spec, inputs, noisy
         self.copies = 2 if spec.activation in PAIRED else 1
         self.shapes: dict[str, Shape] = {}

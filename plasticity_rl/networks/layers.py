@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 Params = dict[str, Tensor]
+Shape = tuple[int, ...]
 
 GATE = "injection"  # the parameter (1,) that says, of a network that carries what is injected, whether it is: not positive, or 1
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from plasticity_rl.checks import Interval, UsageError, check
-from plasticity_rl.networks.layers import Block, Conv, Dense, Group, HeadSpec, Stage, Tokens
-from plasticity_rl.networks.network import Network
+from plasticity_rl.networks.layers import Block, Conv, Dense, Group, Stage, Tokens
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,6 @@ class NetworkSpec(ABC):
     def convolves(self) -> bool:
         """Does it read images as images?"""
         return not all(isinstance(stage, Dense) for stage in self.stages())
-
-    def build(self, inputs: tuple[int, ...], ends: int | HeadSpec) -> Network:
-        """The network for one example of shape `inputs`; a number of outputs stands for one plain head of that name.
-
-        Raises UsageError where the torso cannot read the inputs.
-        """
-        return Network(self, inputs, HeadSpec((("head", ends),)) if isinstance(ends, int) else ends)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from plasticity_rl.optim.optimizers import Net, Optimizer
 from plasticity_rl.seeds import derive, members_of
 from plasticity_rl.training.cells import Cell, Hyper, differing, fits, vary
 from plasticity_rl.training.compilation import compiled
-from plasticity_rl.training.lift import Captured, at_once, chunked, copied, lift, stack, write_
+from plasticity_rl.training.lift import Captured, chunk_size, chunked, copied, lift, stack, write_
 from plasticity_rl.training.noise import key
 from plasticity_rl.training.update import Batch, Loss, UpdateRule, by_layer, project, update
 
@@ -59,7 +59,7 @@ class Learner:
         params = self.fresh("birth")
         slots = lift(lambda params: optimizer.init(network.learned(params), uniform_age=uniform_age(chain)))(params)
         self.net = Net(params, slots)
-        self.low = network.low(params)
+        self.low_precision = network.low_precision(params)
         """the parameters that are multiplied in low precision, rounded: what the loss and acting read in their stead"""
         self.states: list[State] = [self._born(index) for index in range(len(chain))]
         self._names = metric_names(chain)
@@ -76,17 +76,17 @@ class Learner:
         self._last: dict[str, Tensor] = {}
         self._rows = slice(None)
         self._step = compiled(self._write_step) if compile else self._write_step
-        self.at_once = at_once(self.members, device, network.spec.convolves)
+        self.chunk_size = chunk_size(self.members, device, network.spec.convolves)
         """how many members are updated by one call"""
-        self._measure = chunked(lift(lambda *given: update(self._rule, *given, measure=True)[2]), self.at_once)
-        self._in_turn = chunked(self._in_a_row, self.at_once)
+        self._measure = chunked(lift(lambda *given: update(self._rule, *given, measure=True)[2]), self.chunk_size)
+        self._in_turn = chunked(self._in_a_row, self.chunk_size)
         if compile and device.startswith("cuda"):
             self._in_turn = Captured(self._in_a_row, varying=(4, 5, 6))  # parameters and an agent's target stay where they are
 
     @property
     def acting(self) -> Params:
         """The parameters as a forward pass is fastest with; tensors that later updates write in."""
-        return self.net.params | self.low
+        return self.net.params | self.low_precision
 
     @property
     def inputs(self) -> Tensor | None:
@@ -123,8 +123,8 @@ class Learner:
         part, rows = copy(self), self.rows(cell)
         part.cells, part._who = (self.cells[cell],), self._who[rows]
         part.optimizer, part.chain, part.members, _ = self.cells[cell]
-        held = (self.net, self.low, self.states, self._hyper, self.work)
-        part.net, part.low, part.states, part._hyper, part.work = tree_map(lambda tensor: tensor[rows], held)
+        held = (self.net, self.low_precision, self.states, self._hyper, self.work)
+        part.net, part.low_precision, part.states, part._hyper, part.work = tree_map(lambda tensor: tensor[rows], held)
         part._rows = rows
         return part
 
@@ -153,7 +153,7 @@ class Learner:
         self._last["inputs"] = batches[-1]["inputs"]
         at = [rate.to(self.rate) if isinstance(rate, Tensor) else torch.full_like(self.rate, rate) for rate in rates]
         noise = [self._noise(self.ticks["update"] + place) for place in range(len(batches))]
-        now = (self.net, self.states, self.low, self._hyper)
+        now = (self.net, self.states, self.low_precision, self._hyper)
         before, found = {}, {}
         if measure:
             self.rate.copy_(at[0])
@@ -198,14 +198,14 @@ class Learner:
         self._last.update({"inputs": tensors["inputs"].to(self.device)} if "inputs" in tensors else {})
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
-        write_(self.low, self.network.low(self.net.params))
+        write_(self.low_precision, self.network.low_precision(self.net.params))
         self.ticks.update(ticks)
 
     def _in_a_row(
         self,
         net: Net,
         states: list[State],
-        low: Params,
+        low_precision: Params,
         hyper: Hyper,
         rates: list[Tensor],
         noise: list[dict[str, Tensor]],
@@ -215,14 +215,14 @@ class Learner:
         reported = []
         for rate, numbers, batch in zip(rates, noise, batches, strict=True):
             hyper.rate.copy_(rate)
-            reported.append(self._step(net, states, low, hyper, numbers, batch, *extras))
+            reported.append(self._step(net, states, low_precision, hyper, numbers, batch, *extras))
         return reported
 
     def _write_step(
-        self, net: Net, states: list[State], low: Params, hyper: Hyper, noise: dict[str, Tensor], batch: Batch, *extras: Any
+        self, net: Net, states: list[State], low_precision: Params, hyper: Hyper, noise: dict[str, Tensor], batch: Batch, *extras: Any
     ) -> dict[str, Tensor]:
-        new_net, new_states, reported = lift(partial(update, self._rule))(net, states, low, hyper, noise, batch, *extras)
-        write_((net, states, low), (new_net, new_states, self.network.low(new_net.params)))
+        new_net, new_states, reported = lift(partial(update, self._rule))(net, states, low_precision, hyper, noise, batch, *extras)
+        write_((net, states, low_precision), (new_net, new_states, self.network.low_precision(new_net.params)))
         return reported
 
     def _born(self, index: int) -> State:
@@ -248,7 +248,7 @@ class Learner:
         if due:
             projected = lift(lambda *given: project(self._rule, *given)[:2])(self.net, self.states, self._hyper)
             write_((self.net, self.states), copied(projected))
-            write_(self.low, self.network.low(self.net.params))
+            write_(self.low_precision, self.network.low_precision(self.net.params))
 
     def _refresh(self, index: int, each: Refresh) -> None:
         fresh = self.fresh(*purpose_of(self.chain, index), each.clock, self.ticks[each.clock])

@@ -47,7 +47,7 @@ def chunked(function: Callable[..., Any], size: int, shared: int = 0) -> Callabl
     return called
 
 
-def at_once(members: int, device: str, convolves: bool) -> int:
+def chunk_size(members: int, device: str, convolves: bool) -> int:
     """How many of the members are best updated in one call: a whole share of them.
 
     On a processor, convolutions of many networks at once (grouped ones) cost up to twice as much as one network's after the other, and what

@@ -11,6 +11,7 @@ from agents.loops.base import Loop
 from agents.loops.replay import ReplayLoop
 from envs.reinforcement.control import CartPole
 from launch.config.parse import experiment
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.records.checkpoint import Snapshot
 from plasticity_rl.records.folder import Metric, Tick
@@ -35,7 +36,7 @@ def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("double", "after"), [(False, 7.0), (True, 5.0)])
 def test_the_loss_by_hand(double: bool, after: float) -> None:
-    network = MLP(width=2, depth=1).build((2,), 2)
+    network = Network(MLP(width=2, depth=1), (2,), 2)
     params, target = linear([[1.0, 0.0], [0.0, 1.0]]), linear([[5.0, 0.0], [0.0, 3.5]])
     batch = {
         "inputs": torch.tensor([[2.0, 3.0], [2.0, 3.0]]),
@@ -60,7 +61,7 @@ def test_the_loss_by_hand(double: bool, after: float) -> None:
 
 
 def test_no_gradient_reaches_the_target() -> None:
-    network = MLP(width=2, depth=1).build((2,), 2)
+    network = Network(MLP(width=2, depth=1), (2,), 2)
     target = {name: param.requires_grad_() for name, param in linear([[5.0, 0.0], [0.0, 3.5]]).items()}
     params = {name: param.requires_grad_() for name, param in linear([[1.0, 0.0], [0.0, 1.0]]).items()}
     ones = torch.ones(1)
@@ -73,7 +74,7 @@ def test_no_gradient_reaches_the_target() -> None:
 
 
 def test_acting_is_greedy_but_for_epsilon() -> None:
-    network = MLP(width=2, depth=1).build((2,), 2)
+    network = Network(MLP(width=2, depth=1), (2,), 2)
     observations = torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]])
     drawn = {"uniform": torch.tensor([[0.9, 0.0], [0.5, 0.9], [0.1, 0.2]])}  # only the third explores: 0.2 of two actions is the first
     shared = {"epsilon": torch.tensor(0.5), "task": torch.tensor(0)}
@@ -200,7 +201,7 @@ def test_a_noisy_network_acts_with_noise_of_each_environments_own_and_is_evaluat
 
 def test_noise_of_an_environments_own_moves_its_own_values_alone() -> None:
     agent = DQN(noise=0.5, final_epsilon=0)
-    network = MLP(width=8, depth=1).build((2,), agent.ends(experiment(CARTPOLE).benchmark))
+    network = Network(MLP(width=8, depth=1), (2,), agent.ends(experiment(CARTPOLE).benchmark))
     params = network.init(torch.Generator().manual_seed(0))
     noise = torch.randn(3, network.noise, generator=torch.Generator().manual_seed(1))
     same, given = torch.tensor([[1.0, 2.0]]).expand(3, 2), {"noise": noise}

@@ -121,7 +121,7 @@ def test_expected_values_are_means() -> None:
 
 
 def network(agent: DQN) -> Network:
-    return MLP(width=3, depth=1).build((4,), agent.ends(BENCHMARK))
+    return Network(MLP(width=3, depth=1), (4,), agent.ends(BENCHMARK))
 
 
 def test_of_dueling_streams_the_advantages_mean_is_subtracted() -> None:

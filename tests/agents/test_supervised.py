@@ -9,6 +9,7 @@ from torch import nn
 
 from agents.supervised import Supervised
 from launch.config.parse import experiment
+from plasticity_rl.networks.network import Network
 from plasticity_rl.records.checkpoint import Snapshot
 from plasticity_rl.records.folder import Metric, Score, Tick
 from plasticity_rl.training.learner import Learner
@@ -38,7 +39,7 @@ def test_scores_are_a_plain_loops_online_accuracies() -> None:
     made = experiment(LABELS | {"members": 1})
     scores = [event for event in events(made) if isinstance(event, Score)]
     stream = made.benchmark.open([(made.seed, 0)], made.agent.batch, "cpu")
-    network = made.network.build(made.benchmark.inputs, made.benchmark.outputs)
+    network = Network(made.network, made.benchmark.inputs, made.benchmark.outputs)
     born = Learner(network, lambda *_: (torch.zeros(()), {}), made.optimizer, (), 1, made.seed, compile=False).one(0)
     plain = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 10))
     with torch.no_grad():
@@ -119,7 +120,7 @@ def test_tests_are_accuracies_on_what_was_held_out_after_the_last_update() -> No
     found = events(made)
     tests = scores(found, "test")
     assert [(score.member, score.visit, score.updates) for score in tests] == [(0, 0, 40), (1, 0, 40), (0, 1, 80), (1, 1, 80)]
-    network = made.network.build(made.benchmark.inputs, made.benchmark.outputs)
+    network = Network(made.network, made.benchmark.inputs, made.benchmark.outputs)
     saved = [event for event in found if isinstance(event, Snapshot)]
     inputs = torch.tensor(made.benchmark.load()[0])
     for score in tests:
@@ -138,7 +139,7 @@ def test_an_exploding_loss_ends_the_run_before_a_score_is_written() -> None:
 
 
 def test_the_loss_is_cross_entropy() -> None:
-    network = experiment(LABELS).network.build((64,), 10)
+    network = Network(experiment(LABELS).network, (64,), 10)
     params = network.init(torch.Generator().manual_seed(0))
     batch = {"inputs": torch.randn(4, 64), "labels": torch.tensor([1, 2, 3, 4])}
     loss, reported = Supervised().loss(network, params, batch)

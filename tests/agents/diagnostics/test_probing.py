@@ -5,6 +5,7 @@ import torch
 
 from agents.diagnostics.probing import OBSERVATIONS, Probing, seen_of_stream
 from launch.config.parse import experiment
+from plasticity_rl.networks.network import Network
 from plasticity_rl.records.folder import Metric
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.probes import Probe, Regression, squared_error
@@ -54,7 +55,7 @@ def test_a_resumed_run_is_probed_as_one_that_was_never_stopped() -> None:
 def test_rows_of_tasks_are_what_learners_make_of_the_streams_batches() -> None:
     made = experiment(LABELS | PROBED)
     rows = {(row.name, row.member): row.value for row in probes(events(made)) if row.updates == 20}
-    network = made.network.build(made.benchmark.inputs, made.benchmark.outputs)
+    network = Network(made.network, made.benchmark.inputs, made.benchmark.outputs)
     stream = made.benchmark.open([(made.seed, member) for member in range(2)], 8, "cpu")
 
     def learner() -> Learner:
@@ -103,7 +104,7 @@ def test_the_latest_observations_of_a_stream_are_those_of_the_visit() -> None:
 
 def test_losses_are_means_over_functions() -> None:
     made = experiment(LABELS)
-    network = made.network.build(made.benchmark.inputs, made.benchmark.outputs)
+    network = Network(made.network, made.benchmark.inputs, made.benchmark.outputs)
     learner = Learner(network, lambda *_: (torch.zeros(()), {}), made.optimizer, (), 2, made.seed, compile=False)
     seen = seen_of_stream(made, "cpu", 0, 3)
     outcomes = Probing(learner, made, 3, ("offset", "teacher"), 2, compile=False).outcomes(0, seen)
@@ -118,7 +119,7 @@ def test_losses_are_means_over_functions() -> None:
 def test_a_copy_whose_loss_is_no_number_has_no_row() -> None:
     said = LABELS | {"optimizer": "sgd", "schedule": "linear:rate=1e30,end=0,clock=run", "probe_updates": 4}
     made = experiment(said)
-    network = made.network.build(made.benchmark.inputs, made.benchmark.outputs)
+    network = Network(made.network, made.benchmark.inputs, made.benchmark.outputs)
     learner = Learner(network, lambda *_: (torch.zeros(()), {}), made.optimizer, (), 2, made.seed, compile=False)
     where = dict(visit=2, task="labels-2", cycle=0, frames=0, steps=0, updates=0)
     rows = list(Probing(learner, made, 4, ("random", "first"), compile=False).rows(where, seen_of_stream(made, "cpu", 0, 3)))

@@ -10,6 +10,7 @@ from agents.diagnostics.rows import HELD, Diagnostics
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.metrics.function import linear_cka
+from plasticity_rl.networks.network import Network
 from plasticity_rl.records.folder import Metric
 from plasticity_rl.training.learner import Learner
 from tests.learners import SPECS, built, generator
@@ -20,7 +21,7 @@ WHERE = dict(visit=0, task="labels-0", cycle=0, frames=0, steps=0, updates=0)
 
 def of_labels(**fields) -> tuple[Experiment, Learner, Diagnostics]:
     made = experiment(LABELS | {"diagnose_every": 1, "members": 2} | fields)
-    network = made.network.build((64,), 10)
+    network = Network(made.network, (64,), 10)
     learner = Learner(network, lambda params, batch: made.agent.loss(network, params, batch), made.optimizer, (), 2, 0, compile=False)
     return made, learner, Diagnostics(learner, made)
 

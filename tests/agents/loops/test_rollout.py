@@ -163,7 +163,7 @@ def test_impala_learns_from_whole_unrolls_time_first_while_the_next_is_played(mi
 
 
 def network(agent: Any) -> Network:
-    return MLP(width=6, depth=1).build((3,), agent.ends(Counted(1)))
+    return Network(MLP(width=6, depth=1), (3,), agent.ends(Counted(1)))
 
 
 def made_up(agent: Any) -> tuple[Network, Params, dict[str, torch.Tensor]]:

@@ -13,6 +13,7 @@ from envs.supervised.composite import Composite
 from envs.supervised.regression import LargeMean, SlowBits, Teachers, random_function
 from launch.config.parse import experiment
 from plasticity_rl.checks import UsageError
+from plasticity_rl.networks.network import Network
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.learner import Learner
 from tests.training import LABELS, events, resumed_is_never_stopped, scores
@@ -124,7 +125,7 @@ def test_a_resumed_regression_is_one_that_was_never_stopped() -> None:
 def test_scores_are_explained_variance_of_a_plain_reading() -> None:
     made = experiment(LINE | {"members": 1, "schedule": "constant:rate=1e-9", "diagnose_every": 15})
     found = events(made)
-    network = made.network.build(made.benchmark.inputs, 1)
+    network = Network(made.network, made.benchmark.inputs, 1)
     params = Learner(network, lambda *_: (torch.zeros(()), {}), made.optimizer, (), 1, made.seed, compile=False).one(0)
     stream, expected = made.benchmark.open([(0, 0)], 8, "cpu"), []
     for visit in range(2):
@@ -164,7 +165,7 @@ def test_two_hot_and_gaussian_shares_by_hand() -> None:
 
 def test_the_two_hot_loss_is_the_cross_entropy_with_the_shares() -> None:
     made = experiment(LINE | {"agent": "supervised:objective=two-hot,atoms=6,low=-4,high=24"})
-    network = made.network.build(made.benchmark.inputs, made.agent.ends(made.benchmark))
+    network = Network(made.network, made.benchmark.inputs, made.agent.ends(made.benchmark))
     params = network.init(torch.Generator().manual_seed(0))
     batch = {"inputs": torch.randn(5, 64), "labels": torch.tensor([-4.0, 0.0, 1.6, 19.0, 24.0])}
     loss, reported = made.agent.loss(network, params, batch)

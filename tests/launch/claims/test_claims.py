@@ -11,6 +11,7 @@ from launch.claims import run as claims
 from launch.claims.definition import Arm, Claim, Scale, cells, fill, placeholders
 from launch.config.parse import experiment
 from plasticity_rl.interventions import assemble
+from plasticity_rl.networks.network import Network
 from plasticity_rl.records.folder import Metric, find_runs, read_rows, read_spec
 from plasticity_rl.seeds import derive
 
@@ -74,7 +75,7 @@ def _record_is_of_its_run(trial: claims.Trial, chosen) -> None:
     recorded, original = experiment(said["follower"]).schedule, experiment(said["adam"])
     rows, _ = read_rows(trial.place(original) / "metrics.csv", Metric)
     lengths = [[row.value for row in rows if (row.name, row.updates) == ("weight_norm/hidden0", updates)] for updates in range(30, 181, 30)]
-    network = original.network.build((64,), 10)
+    network = Network(original.network, (64,), 10)
     births = [network.init(torch.Generator().manual_seed(derive(0, member, "network", "birth"))) for member in range(2)]
     born = sum(float(params["hidden0.weight"].norm()) for params in births) / 2
     assert recorded.updates == (0, *range(30, 181, 30)) and recorded.rate == 1e-2

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import BatchMeanNorm, BatchNorm, Intervention, LayerNorm, NormalizeAndProject, ReDo, RMSNorm, assemble
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature
 from plasticity_rl.optim.optimizers import Adam
 from tests.learners import OUTPUTS, RATE, SPECS, batches, generator, learn, random_net
@@ -51,7 +52,7 @@ def normed(norm: str, x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("norm", ["batch", "batch-mean"])
 def test_convolutions_and_dense_layers_are_normalised_as_by_torch_and_by_loops(norm):
-    network = Nature(width=16, norm=norm).build((2, 36, 44), OUTPUTS)
+    network = Network(Nature(width=16, norm=norm), (2, 36, 44), OUTPUTS)
     params, x = random_net(network).params, torch.randn(3, 2, 36, 44, generator=generator(3))
     outputs, features = network.apply(params, x)
     for name, stride in (("hidden0", 4), ("hidden1", 2), ("hidden2", 1)):
@@ -67,14 +68,14 @@ def test_a_norm_over_the_batch_by_hand():
     # Two examples of two units. Means over the batch 3 and -2 leave (-4, -1) and (4, 1): deviations 4 and 1 of a unit, 1.5 of an example.
     spec, x = MLP(width=2, depth=1, activation="leaky-relu", slope=1.0), torch.tensor([[-1.0, -3.0], [7.0, -1.0]])
     for norm, by_hand in (("batch", [[-1, -1], [1, 1]]), ("batch-mean", [[-8 / 3, -2 / 3], [8 / 3, 2 / 3]])):
-        network = dataclasses.replace(spec, norm=norm).build((2,), 1)
+        network = Network(dataclasses.replace(spec, norm=norm), (2,), 1)
         params = network.init(generator()) | {"hidden0.weight": torch.eye(2)}
         assert network.apply(params, x)[1]["hidden0"].tolist() == [pytest.approx(row, abs=1e-4) for row in by_hand]
 
 
 @pytest.mark.parametrize("norm", ["batch", "batch-mean"])
 def test_a_batch_of_one_is_finite_and_members_do_not_share_a_batch(norm):
-    network = MLP(width=4, depth=2, norm=norm).build((5,), OUTPUTS)
+    network = Network(MLP(width=4, depth=2, norm=norm), (5,), OUTPUTS)
     assert network.apply(random_net(network).params, torch.ones(1, 5))[0].isfinite().all()
     learner = learn((BatchNorm() if norm == "batch" else BatchMeanNorm(),), "mlp", 2)
     (batch,) = batches("mlp", 2, 1)

@@ -6,6 +6,7 @@ import torch
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import FIRE
 from plasticity_rl.interventions.fire import newton_schulz
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import Nature
 from tests.learners import HEADS, SPECS, built, evidence_for, generator, random_net
 
@@ -99,7 +100,7 @@ def test_bad_fields_are_refused(fields, message):
 
 def test_the_default_iterations_come_as_near_as_is_said():
     """Distances from the singular value decomposition's polar factors, over their length, of a new network for Atari."""
-    network = Nature().build((4, 84, 84), 6)
+    network = Network(Nature(), (4, 84, 84), 6)
     weights = {name: param for name, param in network.init(generator()).items() if name.endswith(".weight")}
 
     def far(weight: torch.Tensor, iterations: int) -> float:

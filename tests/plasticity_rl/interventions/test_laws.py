@@ -199,7 +199,7 @@ def test_storage_is_kept_and_every_parameter_still_trains(intervention, kind, me
         if isinstance(intervention, PlasticityInjection) and frozen_by_injection(name, kind):
             assert torch.equal(param, before[f"params/{name}"])
             continue
-        for slot, memory in learner.net.slots.items() if name not in learner.network.held else ():
+        for slot, memory in learner.net.slots.items() if name not in learner.network.non_trainable else ():
             assert memory[name].shape in (param.shape, (members, *(1,) * (param.ndim - 1))), (slot, name)
             assert (memory[name] != before[f"slots/{slot}/{name}"]).flatten(1).any(1).all(), (slot, name)
         moved = (param != before[f"params/{name}"]).flatten(1).any(1)

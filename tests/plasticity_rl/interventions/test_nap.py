@@ -74,7 +74,7 @@ def test_hidden_lengths_stay_what_they_were_and_the_head_goes_free(kind, members
 
 
 def test_a_weight_and_its_standard_deviations_are_held_together_by_hand():
-    network = Small(norm="layer").build((1, 3, 3), HeadSpec((("head", 1),), noise=1.0))
+    network = Network(Small(norm="layer"), (1, 3, 3), HeadSpec((("head", 1),), noise=1.0))
     params = network.init(generator())
     hidden, noise = "hidden1.weight", "hidden1.weight_noise"
     before = {hidden: torch.zeros(8, 6), noise: torch.zeros(8, 6)}
@@ -98,7 +98,7 @@ def test_a_weight_and_its_standard_deviations_are_held_together_by_hand():
     ],
 )
 def test_scale_and_offset_by_hand(policy, scale, offset):
-    network = MLP(width=2, depth=1, norm="layer").build((2,), 1)
+    network = Network(MLP(width=2, depth=1, norm="layer"), (2,), 1)
     params = network.init(generator()) | {"hidden0.scale": torch.tensor([3.0, 0.0]), "hidden0.offset": torch.tensor([0.0, -4.0])}
     method = NormalizeAndProject(scale_and_offset=policy, pull=0.25)
     after, _ = method.project(params, method.init(params, network.layers, generator()), network.layers)
@@ -121,7 +121,7 @@ def test_a_projection_leaves_the_direction_and_the_optimizers_memory():
 
 
 def test_a_joint_length_of_scale_and_offset_does_not_matter_before_another_norm():
-    network = MLP(width=8, depth=2, norm="layer").build((5,), 3)
+    network = Network(MLP(width=8, depth=2, norm="layer"), (5,), 3)
     params, x = random_net(network).params, torch.randn(BATCH, 5, generator=generator())
     longer = params | {name: params[name] * 1.5 for name in ("hidden0.scale", "hidden0.offset")}
     torch.testing.assert_close(network.apply(longer, x)[0], network.apply(params, x)[0], rtol=1e-3, atol=1e-4)

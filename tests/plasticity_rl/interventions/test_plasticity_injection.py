@@ -1,6 +1,5 @@
 """Plasticity injection: added, learning and frozen parameters, beside a plain reading of the formula."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import L2, NormalizeAndProject, PlasticityInjection, ReDo, Reset, SpectralNorm, WeightDecay, assemble
 from plasticity_rl.networks.layers import GATE, HeadSpec, Params, penultimate
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import SGD, Adam, RMSprop
 from plasticity_rl.training.learner import Learner
@@ -188,9 +188,7 @@ def test_compiled_is_eager():
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_the_wiring_of_what_is_injected(streams):
-    layers = (
-        dataclasses.replace(MLP(width=8, depth=2), injection=True).build((5,), HeadSpec((("value", 1), ("advantage", 2)), streams)).layers
-    )
+    layers = Network(MLP(width=8, depth=2, injection=True), (5,), HeadSpec((("value", 1), ("advantage", 2)), streams)).layers
     ends = ("value", "advantage")
     last = {f"hidden1_{end}": (end,) for end in ends} if streams else {"hidden1": ends}
     injected = {f"{top}_injected": tuple(f"{end}_injected" for end in heads) for top, heads in last.items()}
@@ -265,7 +263,7 @@ def test_bad_fields_are_refused(fields, message):
 
 def test_what_never_learns_has_no_gradient_and_no_optimizer():
     learner = learn((PlasticityInjection(), SpectralNorm()), "mlp", 2, optimizer=Adam(weight_decay=0.5, decayed="all"))
-    names, held = set(learner.net.params), learner.network.held
+    names, held = set(learner.net.params), learner.network.non_trainable
     assert held == {name for name in names if name == GATE or name.endswith((".subtracted", ".left", ".right"))}
     assert len(held) > 3 and held < names
     assert all(set(memory) == names - held for memory in learner.net.slots.values())

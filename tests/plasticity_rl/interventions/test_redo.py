@@ -8,6 +8,7 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import ReDo, RefreshContext
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.training.learner import Learner
@@ -133,7 +134,7 @@ def test_the_noise_of_a_recycled_unit_is_a_new_ones_and_nobody_hears_it():
 
 
 def test_newborn_weights_are_as_wide_as_the_initialisers():
-    network = MLP(width=64, depth=3).build((100,), 2)
+    network = Network(MLP(width=64, depth=3), (100,), 2)
     net = random_net(network)
     evidence = evidence_for(network, net)
     after, _ = ReDo(tau=0.9).refresh(net, {}, evidence, network.layers)
@@ -147,7 +148,7 @@ def test_newborn_weights_are_as_wide_as_the_initialisers():
 
 
 def test_a_sample_without_any_response_changes_nothing():
-    network = MLP(width=8, depth=2).build((5,), 3)
+    network = Network(MLP(width=8, depth=2), (5,), 3)
     net = random_net(network)
     evidence = evidence_for(network, net)
     silent = evidence._replace(features={n: torch.cat([f, torch.zeros(2, 8)]) for n, f in evidence.features.items()})

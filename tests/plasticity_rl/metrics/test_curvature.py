@@ -5,13 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from plasticity_rl.metrics import curvature
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.training.lift import lift, stack
 from tests.learners import built, generator, random_like
 
 pytestmark = pytest.mark.usefixtures("double")
 
-NETWORK = MLP(width=3, depth=2, activation="tanh").build((2,), 3)
+NETWORK = Network(MLP(width=3, depth=2, activation="tanh"), (2,), 3)
 INPUTS, LABELS = torch.randn(5, 2, generator=generator(1)).double(), torch.tensor([0, 2, 1, 1, 0])
 
 

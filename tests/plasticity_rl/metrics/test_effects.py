@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from plasticity_rl.interventions import L2, NormalizeAndProject, ReDo, Reset, SoftReset, WeightClipping
 from plasticity_rl.metrics import effects
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from tests.learners import BATCH, OUTPUTS, generator, learn
 
@@ -33,7 +34,7 @@ def test_penalty_over_loss_by_hand(penalty: float, loss: float, expected: float)
 
 
 def test_refreshed_weights_and_units_by_hand() -> None:
-    layers = MLP(width=2, depth=1).build((2,), 1).layers
+    layers = Network(MLP(width=2, depth=1), (2,), 1).layers
     after = {"hidden0.weight": torch.tensor([[1.0, 1.0], [0.0, 5.0]]), "head.weight": torch.tensor([[1.0, 1.0]])}
     # Both of the first unit's weights are new, one of the second's, and the head's two, which has no units.
     assert {name: count.item() for name, count in effects.refreshed(BEFORE, after, layers).items()} == {

@@ -3,6 +3,7 @@ import torch
 
 from plasticity_rl.metrics.norms import effective_learning_rate, weight_norm
 from plasticity_rl.metrics.units import dormant, dormant_fraction
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature
 from plasticity_rl.training.lift import lift
 
@@ -69,7 +70,7 @@ def test_lifted_metrics_are_a_loop_over_members():
 def test_an_untrained_network_is_dormant_too(norm):
     # Measured here over three seeds and norms, on noise: 14-34% of a convolution's channels and 27-40% of the dense units. Dormancy
     # says nothing unless an untrained network's stands beside it.
-    network, generator = Nature(norm=norm).build((4, 84, 84), 6), torch.Generator().manual_seed(0)
+    network, generator = Network(Nature(norm=norm), (4, 84, 84), 6), torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (8, 4, 84, 84), generator=generator, dtype=torch.uint8)
     features = network.apply(network.init(generator), frames)[1]
     fractions = {name: dormant_fraction(units).item() for name, units in features.items()}
@@ -78,7 +79,7 @@ def test_an_untrained_network_is_dormant_too(norm):
 
 
 def test_norms_by_hand():
-    network = MLP(width=2, depth=1).build((2,), 1)
+    network = Network(MLP(width=2, depth=1), (2,), 1)
     before = {
         "hidden0.weight": torch.tensor([[3.0, 0.0], [0.0, 4.0]]),
         "hidden0.bias": torch.tensor([7.0, 7.0]),
@@ -92,7 +93,7 @@ def test_norms_by_hand():
 
 
 def test_the_norm_of_a_convolution_is_over_the_whole_tensor():
-    network = Nature(width=8).build((4, 36, 36), 2)
+    network = Network(Nature(width=8), (4, 36, 36), 2)
     params = network.init(torch.Generator().manual_seed(0))
     for layer in network.layers:
         by_hand = sum(value**2 for value in params[layer.weight].double().flatten().tolist()) ** 0.5

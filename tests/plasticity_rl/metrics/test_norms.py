@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from plasticity_rl.metrics import norms
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature
 from plasticity_rl.training.lift import lift, stack
 from tests.learners import SPECS, built, generator, random_like
 
 pytestmark = pytest.mark.usefixtures("double")
 
-NETWORK = MLP(width=2, depth=1).build((2,), 1)
+NETWORK = Network(MLP(width=2, depth=1), (2,), 1)
 BEFORE = {
     "hidden0.weight": torch.tensor([[3.0, 0.0], [0.0, 4.0]]),
     "hidden0.bias": torch.tensor([0.0, 12.0]),
@@ -68,7 +69,7 @@ def test_norms_are_loops_over_names_and_numbers(kind):
 def test_dead_units_show_in_l0_and_hide_in_l2():
     alive, dying = torch.full((10, 10), 0.1), torch.zeros(10, 10)
     dying[0] = 0.1 * math.sqrt(10)
-    network = MLP(width=10, depth=1).build((10,), 1)
+    network = Network(MLP(width=10, depth=1), (10,), 1)
     grads = [{"hidden0.weight": each, "hidden0.bias": torch.zeros(10)} for each in (alive, dying)]
     l2 = [norms.gradient_l2(each, network.layers[:1])["hidden0"].item() for each in grads]
     l0 = [norms.gradient_l0(each, network.layers[:1])["hidden0"].item() for each in grads]
@@ -95,7 +96,7 @@ def test_the_jacobian_is_torchs(kind):
 
 
 def test_bytes_are_fractions_of_255():
-    network = Nature(width=8).build((4, 36, 36), 3)
+    network = Network(Nature(width=8), (4, 36, 36), 3)
     params = network.init(generator())
     frames = torch.randint(0, 256, (2, 4, 36, 36), generator=generator(1), dtype=torch.uint8)
     assert norms.jacobian_norm(lambda x: network.apply(params, x)[0], frames).item() == pytest.approx(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from plasticity_rl.metrics import finite, units
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature
 from plasticity_rl.training.lift import lift
 
@@ -83,7 +84,7 @@ def test_a_shift_does_not_depend_on_the_scale_or_the_place():
 
 @pytest.mark.parametrize("activation", ["relu", "leaky-relu", "gelu", "tanh"])
 def test_outputs_serve_where_the_activation_keeps_the_sign(activation):
-    network = MLP(width=12, depth=2, activation=activation).build((3,), 2)
+    network = Network(MLP(width=12, depth=2, activation=activation), (3,), 2)
     params, x = network.init(torch.Generator().manual_seed(0)), random(3, 6, 3).float()
     outputs, raw = network.apply(params, x)[1], network.apply(params, x, raw=True)[1]
     for name in outputs:
@@ -116,7 +117,7 @@ def test_numbers_that_are_none_are_an_error_that_names_the_layer():
 
 
 def test_a_members_features_are_found_whose_numbers_are_none():
-    network = Nature(width=8).build((4, 36, 36), 2)
+    network = Network(Nature(width=8), (4, 36, 36), 2)
     params = network.init(torch.Generator().manual_seed(0))
     params["hidden2.weight"][3, 0, 0, 0] = math.nan
     features = network.apply(params, random(5, 2, 4, 36, 36).float())[1]

@@ -114,7 +114,7 @@ def test_a_residual_network_of_pairs_by_hand(activation):
 
 
 def test_parameters_of_pairs_by_hand():
-    plain, pairs = (Impala(activation=each).build((4, 20, 20), 3) for each in ("relu", "crelu"))
+    plain, pairs = (Network(Impala(activation=each), (4, 20, 20), 3) for each in ("relu", "crelu"))
     for name, shape in plain.shapes.items():
         layer, _, part = name.partition(".")
         # The first layer reads the image, and the later blocks' the sum as it is.
@@ -246,7 +246,7 @@ def test_gains_are_torchs(name):
 
 @pytest.mark.parametrize("name", ["crelu", "fourier", "tailored"])
 def test_other_gains_keep_the_mean_square(name):
-    network = MLP(width=2000, depth=2, activation=name, eta=0.3, initial="fan-in").build((500,), 1)
+    network = Network(MLP(width=2000, depth=2, activation=name, eta=0.3, initial="fan-in"), (500,), 1)
     params, x = network.init(generator()), torch.randn(50, 500, generator=generator(1))
     first, second = ("hidden0", "hidden1")
     # Inputs of mean square 1 come in with the activation's own gain, which is for outputs of less.

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from plasticity_rl.networks.layers import HeadSpec
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Impala, Nature
 from tests.modules import NORMS, count, generator, random_params
 
@@ -18,7 +19,7 @@ DUELING = (("value", 2), ("advantage", 6))
 
 
 def test_which_layers_a_dueling_network_has():
-    layers = Nature().build((4, 84, 84), HeadSpec(DUELING, streams=True)).layers
+    layers = Network(Nature(), (4, 84, 84), HeadSpec(DUELING, streams=True)).layers
     assert {layer.name: (layer.units, layer.columns, layer.readers) for layer in layers} == {
         "hidden0": (32, 1, ("hidden1",)),
         "hidden1": (64, 1, ("hidden2",)),
@@ -33,7 +34,7 @@ def test_which_layers_a_dueling_network_has():
 
 
 def test_two_heads_without_streams_share_the_last_hidden_layer():
-    layers = Nature().build((4, 84, 84), HeadSpec(DUELING)).layers
+    layers = Network(Nature(), (4, 84, 84), HeadSpec(DUELING)).layers
     assert [layer.name for layer in layers] == ["hidden0", "hidden1", "hidden2", "hidden3", "value", "advantage"]
     assert {layer.name: layer.readers for layer in layers}["hidden3"] == ("value", "advantage")
     assert {layer.name: layer.readers for layer in layers}["hidden2"] == ("hidden3",)
@@ -42,15 +43,15 @@ def test_two_heads_without_streams_share_the_last_hidden_layer():
 def test_parameters_of_dueling_heads_by_hand():
     torso = (4 * 8 * 8 + 1) * 32 + (32 * 4 * 4 + 1) * 64 + (64 * 3 * 3 + 1) * 64
     last, heads = (64 * 7 * 7 + 1) * 512, (512 + 1) * (2 + 6)
-    assert count(Nature().build((4, 84, 84), HeadSpec(DUELING))) == torso + last + heads
-    assert count(Nature().build((4, 84, 84), HeadSpec(DUELING, streams=True))) == torso + 2 * last + heads
-    assert count(Nature().build((4, 84, 84), HeadSpec(DUELING, tasks=3))) == torso + last + 3 * heads
+    assert count(Network(Nature(), (4, 84, 84), HeadSpec(DUELING))) == torso + last + heads
+    assert count(Network(Nature(), (4, 84, 84), HeadSpec(DUELING, streams=True))) == torso + 2 * last + heads
+    assert count(Network(Nature(), (4, 84, 84), HeadSpec(DUELING, tasks=3))) == torso + last + 3 * heads
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("streams", [False, True])
 def test_heads_stand_side_by_side_each_on_its_own_stream(streams, norm):
-    network = MLP(width=7, depth=2, norm=norm).build((5,), HeadSpec(DUELING, streams=streams))
+    network = Network(MLP(width=7, depth=2, norm=norm), (5,), HeadSpec(DUELING, streams=streams))
     params, x = random_params(network), torch.randn(3, 5, generator=generator())
     outputs, features = network.apply(params, x)
     by_hand = []
@@ -67,14 +68,14 @@ def test_heads_stand_side_by_side_each_on_its_own_stream(streams, norm):
 
 
 def test_a_number_of_outputs_is_one_plain_head():
-    assert MLP().build((3,), 4).layers == MLP().build((3,), HeadSpec((("head", 4),))).layers
+    assert Network(MLP(), (3,), 4).layers == Network(MLP(), (3,), HeadSpec((("head", 4),))).layers
 
 
 # Heads for each task
 
 
 def tasked() -> tuple:
-    network = MLP(width=7, depth=2).build((5,), HeadSpec((("policy", 2), ("value", 1)), tasks=3))
+    network = Network(MLP(width=7, depth=2), (5,), HeadSpec((("policy", 2), ("value", 1)), tasks=3))
     return network, random_params(network), torch.randn(4, 5, generator=generator())
 
 
@@ -132,7 +133,7 @@ def embedded_by_loops(params, tau: float) -> torch.Tensor:
 
 
 def test_fractions_are_embedded_as_in_a_plain_loop():
-    network = MLP(width=6, depth=2).build((5,), HeadSpec((("head", 3),), cosines=64))
+    network = Network(MLP(width=6, depth=2), (5,), HeadSpec((("head", 3),), cosines=64))
     params, x = random_params(network), torch.randn(2, 5, generator=generator())
     fractions = torch.rand(2, 4, generator=generator())
     assert network.shapes["quantiles.weight"] == (6, 64)
@@ -149,7 +150,7 @@ def test_fractions_are_embedded_as_in_a_plain_loop():
 
 
 def test_without_fractions_they_are_the_middles_of_eight_equal_parts():
-    network = MLP(width=6, depth=2).build((5,), HeadSpec((("head", 3),), cosines=64))
+    network = Network(MLP(width=6, depth=2), (5,), HeadSpec((("head", 3),), cosines=64))
     params, x = random_params(network), torch.randn(2, 5, generator=generator())
     middles = torch.tensor([[1, 3, 5, 7, 9, 11, 13, 15]] * 2) / 16
     outputs = network.apply(params, x)[0]
@@ -158,7 +159,7 @@ def test_without_fractions_they_are_the_middles_of_eight_equal_parts():
 
 
 def test_who_reads_the_cosines():
-    network = Nature().build((4, 84, 84), HeadSpec(DUELING, streams=True, cosines=64))
+    network = Network(Nature(), (4, 84, 84), HeadSpec(DUELING, streams=True, cosines=64))
     assert [layer.name for layer in network.layers][2:5] == ["hidden2", "quantiles", "hidden3_value"]
     quantiles = next(layer for layer in network.layers if layer.name == "quantiles")
     assert (quantiles.units, quantiles.columns, quantiles.activation) == (64 * 7 * 7, 1, "relu")
@@ -167,7 +168,7 @@ def test_who_reads_the_cosines():
 
 
 def test_one_layer_of_cosines_multiplies_the_inputs():
-    network = MLP(width=6, depth=1).build((5,), HeadSpec((("head", 3),), cosines=64))
+    network = Network(MLP(width=6, depth=1), (5,), HeadSpec((("head", 3),), cosines=64))
     params, x = random_params(network), torch.randn(2, 5, generator=generator())
     output = network.apply(params, x, fractions=torch.full((2, 1), 0.3))[0][1, 0]
     hidden = (params["hidden0.weight"] @ (x[1] * embedded_by_loops(params, 0.3)) + params["hidden0.bias"]).relu()
@@ -180,7 +181,7 @@ def test_one_layer_of_cosines_multiplies_the_inputs():
 @pytest.mark.parametrize("spec", [MLP(width=6, depth=2, norm="rms"), Impala(width=6, norm="layer")], ids=["mlp", "impala"])
 def test_each_example_and_fraction_is_by_itself(spec):
     ends = HeadSpec(DUELING, streams=True, noise=0.5, cosines=8, tasks=2)
-    network = spec.build((2, 9, 9), ends)
+    network = Network(spec, (2, 9, 9), ends)
     params, draw = random_params(network), generator()
     x, noise = torch.randn(3, 2, 9, 9, generator=draw), torch.randn(3, network.noise, generator=draw)
     fractions, task = torch.rand(3, 2, generator=draw), torch.tensor([1, 0, 1])

@@ -7,6 +7,7 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.networks.layers import Block, Conv, Dense, Layer, Stage
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature, NetworkSpec
 from tests.modules import ACTIVATIONS, NATURE, NORMS, assert_equal_to_torch, count, generator, random_params
 
@@ -17,7 +18,7 @@ SMALL = (4, 44, 44)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(("kind", "inputs"), [(MLP, (7,)), (MLP, (2, 3, 4)), (Nature, SMALL)], ids=["mlp", "mlp-image", "nature"])
 def test_outputs_are_those_of_torch_modules_with_the_same_weights(kind, inputs, norm, activation):
-    network = kind(width=16, norm=norm, activation=activation).build(inputs, 3)
+    network = Network(kind(width=16, norm=norm, activation=activation), inputs, 3)
     convolutions = [("conv", *convolution) for convolution in NATURE] if kind is Nature else []
     assert_equal_to_torch(network, [*convolutions, *[("dense", 16)] * (1 if kind is Nature else 3)])
 
@@ -32,7 +33,7 @@ class Mixed(NetworkSpec):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_torso_of_mixed_stages_is_that_of_torch_modules(norm):
-    network = Mixed(norm=norm).build((2, 18, 18), 3)
+    network = Network(Mixed(norm=norm), (2, 18, 18), 3)
     stages = [("conv", 5, 3, 1), ("block", 4), ("block", 3), ("conv", 6, 2, 1), ("conv", 7, 2, 1), ("dense", 8), ("dense", 9)]
     assert_equal_to_torch(network, stages)
     # 18 -> 16 -> 8 -> 4 -> 3 -> 2: the last convolution's channels are flattened to 2 x 2 positions each.
@@ -41,8 +42,8 @@ def test_a_torso_of_mixed_stages_is_that_of_torch_modules(norm):
 
 
 def test_parameters_of_the_mlp_by_hand():
-    assert count(MLP().build((784,), 10)) == (784 + 1) * 100 + 2 * (100 + 1) * 100 + (100 + 1) * 10
-    assert count(MLP(width=5, depth=2, norm="layer").build((3, 2), 4)) == (6 + 2) * 5 + (5 + 2) * 5 + (5 + 1) * 4
+    assert count(Network(MLP(), (784,), 10)) == (784 + 1) * 100 + 2 * (100 + 1) * 100 + (100 + 1) * 10
+    assert count(Network(MLP(width=5, depth=2, norm="layer"), (3, 2), 4)) == (6 + 2) * 5 + (5 + 2) * 5 + (5 + 1) * 4
 
 
 @pytest.mark.parametrize("actions", [4, 18])
@@ -50,15 +51,15 @@ def test_parameters_of_nature_by_hand(actions):
     convolutions = (4 * 8 * 8 + 1) * 32 + (32 * 4 * 4 + 1) * 64 + (64 * 3 * 3 + 1) * 64
     by_hand = convolutions + (64 * 7 * 7 + 1) * 512 + (512 + 1) * actions
     assert by_hand == 1_684_128 + 513 * actions
-    assert count(Nature().build((4, 84, 84), actions)) == by_hand
+    assert count(Network(Nature(), (4, 84, 84), actions)) == by_hand
     # A norm takes the bias away and brings scale and offset.
     for norm in ("layer", "rms"):
-        assert count(Nature(norm=norm).build((4, 84, 84), actions)) == by_hand + 32 + 64 + 64 + 512
+        assert count(Network(Nature(norm=norm), (4, 84, 84), actions)) == by_hand + 32 + 64 + 64 + 512
 
 
 def test_wiring_of_the_mlp():
     hidden = {"bias": None, "columns": 1, "activation": "tanh"}
-    assert MLP(width=5, depth=2, norm="rms", activation="tanh").build((3,), 4).layers == (
+    assert Network(MLP(width=5, depth=2, norm="rms", activation="tanh"), (3,), 4).layers == (
         Layer("hidden0", "hidden0.weight", scale="hidden0.scale", offset="hidden0.offset", units=5, readers=("hidden1",), **hidden),
         Layer("hidden1", "hidden1.weight", scale="hidden1.scale", offset="hidden1.offset", units=5, readers=("head",), **hidden),
         Layer("head", "head.weight", "head.bias", scale=None, offset=None, units=4, readers=(), columns=1, activation=None),
@@ -66,7 +67,7 @@ def test_wiring_of_the_mlp():
 
 
 def test_wiring_of_nature():
-    layers = Nature().build((4, 84, 84), 6).layers
+    layers = Network(Nature(), (4, 84, 84), 6).layers
     assert [layer.name for layer in layers] == ["hidden0", "hidden1", "hidden2", "hidden3", "head"]
     assert [layer.units for layer in layers] == [32, 64, 64, 512, 6]
     assert [layer.readers for layer in layers] == [("hidden1",), ("hidden2",), ("hidden3",), ("head",), ()]
@@ -78,7 +79,7 @@ def test_wiring_of_nature():
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(("kind", "inputs"), [(MLP, (7,)), (Nature, SMALL)])
 def test_parameters_have_the_shapes_that_the_layers_say(kind, inputs, norm):
-    network = kind(width=16, norm=norm).build(inputs, 3)
+    network = Network(kind(width=16, norm=norm), inputs, 3)
     params = network.init(generator())
     assert {name: tuple(param.shape) for name, param in params.items()} == network.shapes
     assert list(params) == [name for layer in network.layers for name in layer.own]
@@ -92,18 +93,18 @@ def test_parameters_have_the_shapes_that_the_layers_say(kind, inputs, norm):
 
 @pytest.mark.parametrize("norm", ["layer", "rms"])
 def test_no_bias_stands_before_a_norm(norm):
-    for layer in Nature(norm=norm).build((4, 84, 84), 6).layers:
+    for layer in Network(Nature(norm=norm), (4, 84, 84), 6).layers:
         assert (layer.bias is None) == (not layer.head) == (layer.scale is not None) == (layer.offset is not None)
 
 
 def test_without_a_norm_every_layer_has_a_bias_and_nothing_else():
-    for layer in Nature().build((4, 84, 84), 6).layers:
+    for layer in Network(Nature(), (4, 84, 84), 6).layers:
         assert layer.own == (f"{layer.name}.weight", f"{layer.name}.bias")
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_weights_start_uniform_within_one_over_the_root_of_fan_in(norm):
-    network = Nature(norm=norm).build((4, 84, 84), 18)
+    network = Network(Nature(norm=norm), (4, 84, 84), 18)
     params = network.init(generator())
     for layer, fan_in in zip(network.layers, (4 * 8 * 8, 32 * 4 * 4, 64 * 3 * 3, 64 * 7 * 7, 512), strict=True):
         weight, bound = params[layer.weight], fan_in**-0.5
@@ -117,7 +118,7 @@ def test_weights_start_uniform_within_one_over_the_root_of_fan_in(norm):
 
 
 def test_initialisation_depends_on_the_generator_alone():
-    network = MLP(width=4, depth=2).build((3,), 2)
+    network = Network(MLP(width=4, depth=2), (3,), 2)
     torch.manual_seed(0)
     first = network.init(generator(5))
     torch.manual_seed(1)
@@ -130,12 +131,12 @@ def test_initialisation_leaves_the_global_generator_alone():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    MLP().build((3,), 2).init(generator())
+    Network(MLP(), (3,), 2).init(generator())
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_bytes_are_read_as_fractions_of_255():
-    network = Nature(width=16).build(SMALL, 3)
+    network = Network(Nature(width=16), SMALL, 3)
     params, frames = network.init(generator()), torch.randint(0, 256, (2, *SMALL), generator=generator(), dtype=torch.uint8)
     outputs, features = network.apply(params, frames)
     expected_outputs, expected_features = network.apply(params, frames.float() / 255)
@@ -144,7 +145,7 @@ def test_bytes_are_read_as_fractions_of_255():
 
 
 def test_features_are_samples_by_units_with_positions_as_samples():
-    network = Nature(width=16).build(SMALL, 3)
+    network = Network(Nature(width=16), SMALL, 3)
     params, x = network.init(generator()), torch.randn(2, *SMALL, generator=generator())
     features = network.apply(params, x)[1]
     assert {name: tuple(units.shape) for name, units in features.items()} == {
@@ -161,7 +162,7 @@ def test_features_are_samples_by_units_with_positions_as_samples():
 
 def test_examples_do_not_look_at_each_other():
     for norm in NORMS:
-        network = Nature(width=16, norm=norm).build(SMALL, 3)
+        network = Network(Nature(width=16, norm=norm), SMALL, 3)
         params, x = random_params(network), torch.randn(3, *SMALL, generator=generator())
         together = network.apply(params, x)[0]
         apart = torch.cat([network.apply(params, each[None])[0] for each in x])
@@ -170,7 +171,7 @@ def test_examples_do_not_look_at_each_other():
 
 @pytest.mark.parametrize("name", ["hidden0", "hidden1", "hidden2", "hidden3"])
 def test_the_columns_that_read_a_unit_are_those_that_the_wiring_names(name):
-    network = Nature(width=16).build(SMALL, 3)
+    network = Network(Nature(width=16), SMALL, 3)
     params, x = random_params(network), torch.randn(2, *SMALL, generator=generator())
     layer = next(layer for layer in network.layers if layer.name == name)
     assert layer.columns == (4 if name == "hidden2" else 1)
@@ -193,7 +194,7 @@ def test_the_columns_that_read_a_unit_are_those_that_the_wiring_names(name):
 )
 def test_inputs_that_nature_cannot_read_are_refused(inputs, layer, size):
     with pytest.raises(UsageError) as raised:
-        Nature().build(inputs, 2)
+        Network(Nature(), inputs, 2)
     assert str(raised.value) == f"Nature cannot read inputs of shape {inputs}: {layer} reads images of {size} x {size} or more"
 
 
@@ -202,7 +203,7 @@ def test_what_is_worth_several_threads():
 
 
 def test_the_smallest_image_that_nature_reads():
-    network = Nature().build((1, 36, 36), 2)
+    network = Network(Nature(), (1, 36, 36), 2)
     assert [layer.columns for layer in network.layers] == [1] * 5
     assert network.apply(network.init(generator()), torch.zeros(1, 1, 36, 36))[0].shape == (1, 2)
 

@@ -16,7 +16,7 @@ WIDTH, BATCH = 6, 4
 
 
 def build(norm, streams: bool) -> Network:
-    return MLP(width=WIDTH, depth=2, norm=norm).build((5,), HeadSpec(HEADS, streams=streams, noise=0.5))
+    return Network(MLP(width=WIDTH, depth=2, norm=norm), (5,), HeadSpec(HEADS, streams=streams, noise=0.5))
 
 
 def squashed(numbers: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def test_noise_of_one_row_is_everybodys():
 
 
 def test_without_noise_a_noisy_network_is_its_mean():
-    network, plain = build("layer", True), MLP(width=WIDTH, depth=2, norm="layer").build((5,), HeadSpec(HEADS, streams=True))
+    network, plain = build("layer", True), Network(MLP(width=WIDTH, depth=2, norm="layer"), (5,), HeadSpec(HEADS, streams=True))
     params, x = random_params(network), torch.randn(BATCH, 5, generator=generator())
     means = {name: param for name, param in params.items() if name in plain.shapes}
     assert len(means) == len(params) - 2 - 4  # two hidden layers without biases, two heads with
@@ -82,7 +82,7 @@ def test_without_noise_a_noisy_network_is_its_mean():
 
 
 def test_fractions_of_one_example_share_its_noise():
-    network = MLP(width=WIDTH, depth=2).build((5,), HeadSpec(HEADS, noise=0.5, cosines=8))
+    network = Network(MLP(width=WIDTH, depth=2), (5,), HeadSpec(HEADS, noise=0.5, cosines=8))
     params, draw = random_params(network), generator()
     x, noise = torch.randn(BATCH, 5, generator=draw), torch.randn(BATCH, network.noise, generator=draw)
     outputs = network.apply(params, x, noise, fractions=torch.full((BATCH, 3), 0.3))[0]
@@ -94,7 +94,7 @@ def test_fractions_of_one_example_share_its_noise():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_standard_deviations_start_at_sigma0_over_the_root_of_fan_in(norm):
-    network = Nature(width=16, norm=norm).build((4, 44, 44), HeadSpec(HEADS, streams=True, noise=0.7))
+    network = Network(Nature(width=16, norm=norm), (4, 44, 44), HeadSpec(HEADS, streams=True, noise=0.7))
     params = network.init(generator())
     fan_ins = {"hidden3_value": 64 * 2 * 2, "hidden3_advantage": 64 * 2 * 2, "value": 16, "advantage": 16}
     deviations = {name for name in params if name.endswith("_noise")}
@@ -107,7 +107,7 @@ def test_standard_deviations_start_at_sigma0_over_the_root_of_fan_in(norm):
 
 
 def test_noise_changes_no_other_parameters_start():
-    quiet, noisy = (MLP(width=WIDTH).build((5,), HeadSpec(HEADS, noise=noise)).init(generator(3)) for noise in (None, 0.5))
+    quiet, noisy = (Network(MLP(width=WIDTH), (5,), HeadSpec(HEADS, noise=noise)).init(generator(3)) for noise in (None, 0.5))
     assert all(torch.equal(param, noisy[name]) for name, param in quiet.items())
     assert len(noisy) == len(quiet) + 2 * 3
 
@@ -115,8 +115,8 @@ def test_noise_changes_no_other_parameters_start():
 def test_how_many_numbers_rainbow_takes_by_hand():
     ends = HeadSpec((("value", 51), ("advantage", 51 * 18)), streams=True, noise=0.5)
     by_hand = 2 * (64 * 7 * 7 + 512) + (512 + 51) + (512 + 51 * 18)
-    assert Nature().build((4, 84, 84), ends).noise == by_hand == 9_289
-    assert Nature().build((4, 84, 84), 18).noise == 0
+    assert Network(Nature(), (4, 84, 84), ends).noise == by_hand == 9_289
+    assert Network(Nature(), (4, 84, 84), 18).noise == 0
 
 
 def test_what_multiplies_a_layers_inputs():

@@ -28,7 +28,7 @@ SPECS: dict[str, tuple[type[NetworkSpec], tuple[int, ...], HeadSpec]] = {
 def pair(kind: str, norm: str = "none") -> tuple[list[Network], Params, Tensor, Tensor | None]:
     """The same network in both precisions, and what it is given."""
     spec, inputs, ends = SPECS[kind]
-    networks = [spec(norm=norm, precision=precision).build(inputs, ends) for precision in ("float32", "bfloat16")]  # type: ignore[call-arg]
+    networks = [Network(spec(norm=norm, precision=precision), inputs, ends) for precision in ("float32", "bfloat16")]  # type: ignore[call-arg]
     params, draw = networks[0].init(generator()), generator(1)
     x = torch.randint(0, 256, (8, *inputs), generator=draw, dtype=torch.uint8)
     return networks, params, x, torch.randn(1, networks[0].noise, generator=draw) if networks[0].noise else None

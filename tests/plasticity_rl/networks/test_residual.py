@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.networks.layers import HeadSpec
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import Impala
 from tests.modules import ACTIVATIONS, IMPALA, NORMS, assert_equal_to_torch, count, generator, random_params
 
@@ -17,12 +18,12 @@ SMALL = (4, 20, 20)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_outputs_and_features_are_those_of_torch_modules_with_the_same_weights(norm, activation):
-    network = Impala(width=256, norm=norm, activation=activation).build(SMALL, 3)
+    network = Network(Impala(width=256, norm=norm, activation=activation), SMALL, 3)
     assert_equal_to_torch(network, [*[("block", units) for units in IMPALA], ("dense", 256)])
 
 
 def test_a_scaled_torso_is_that_of_torch_modules_of_as_many_channels():
-    network = Impala(width=16, scale=2, norm="layer").build(SMALL, 3)
+    network = Network(Impala(width=16, scale=2, norm="layer"), SMALL, 3)
     assert_equal_to_torch(network, [*[("block", 2 * units) for units in IMPALA], ("dense", 16)])
     assert [layer.units for layer in network.layers] == [32] * 5 + [64] * 10 + [16, 3]
 
@@ -36,17 +37,17 @@ def parameters(channels: tuple[int, ...], flattened: int, outputs: int) -> int:
 def test_parameters_by_hand():
     # Sides 84 -> 42 -> 21 -> 11 and 64 -> 32 -> 16 -> 8.
     atari = parameters((4, 16, 32, 32), 32 * 11 * 11, 18)
-    assert count(Impala().build((4, 84, 84), 18)) == atari == 9_872 + 41_632 + 46_240 + 991_488 + 4_626
+    assert count(Network(Impala(), (4, 84, 84), 18)) == atari == 9_872 + 41_632 + 46_240 + 991_488 + 4_626
     procgen = parameters((3, 16, 32, 32), 32 * 8 * 8, 16)
-    assert count(Impala().build((3, 64, 64), 16)) == procgen == 626_256
-    assert count(Impala(scale=4).build((3, 64, 64), 16)) == parameters((3, 64, 128, 128), 128 * 8 * 8, 16)
+    assert count(Network(Impala(), (3, 64, 64), 16)) == procgen == 626_256
+    assert count(Network(Impala(scale=4), (3, 64, 64), 16)) == parameters((3, 64, 128, 128), 128 * 8 * 8, 16)
     # A norm takes the bias away and brings scale and offset, but where a block's sum is read as it is.
     for norm in ("layer", "rms"):
-        assert count(Impala(norm=norm).build((3, 64, 64), 16)) == procgen + 4 * 16 + 4 * 32 + 5 * 32 + 256
+        assert count(Network(Impala(norm=norm), (3, 64, 64), 16)) == procgen + 4 * 16 + 4 * 32 + 5 * 32 + 256
 
 
 def test_wiring_by_hand():
-    layers = Impala().build((4, 84, 84), 6).layers
+    layers = Network(Impala(), (4, 84, 84), 6).layers
     assert {layer.name: layer.readers for layer in layers} == {
         "hidden0": ("hidden0_1a", "hidden0_2a", "hidden1"),
         "hidden0_1a": ("hidden0_1b",),
@@ -75,7 +76,7 @@ def test_wiring_by_hand():
 
 
 def test_what_two_streams_read_of_a_residual_torso():
-    network = Impala(width=16).build(SMALL, HeadSpec((("value", 1), ("advantage", 3)), streams=True))
+    network = Network(Impala(width=16), SMALL, HeadSpec((("value", 1), ("advantage", 3)), streams=True))
     readers = {layer.name: layer.readers for layer in network.layers}
     penultimate = ("hidden3_value", "hidden3_advantage")
     assert readers["hidden2"] == ("hidden2_1a", "hidden2_2a", *penultimate)
@@ -85,14 +86,14 @@ def test_what_two_streams_read_of_a_residual_torso():
 
 @pytest.mark.parametrize("norm", ["layer", "rms"])
 def test_no_bias_stands_before_a_norm_and_no_norm_before_a_sum_read_as_it_is(norm):
-    for layer in Impala(norm=norm).build((4, 84, 84), 6).layers:
+    for layer in Network(Impala(norm=norm), (4, 84, 84), 6).layers:
         bare = layer.name in ("hidden0_2b", "hidden1_2b", "head")
         kinds = ("weight", "bias") if bare else ("weight", "scale", "offset")
         assert layer.own == tuple(f"{layer.name}.{kind}" for kind in kinds)
 
 
 def test_readers_have_as_many_columns_as_they_are_said_to():
-    network = Impala(width=16).build(SMALL, 3)
+    network = Network(Impala(width=16), SMALL, 3)
     for layer in network.layers:
         for reader in layer.readers:
             columns = 3 * 3 if reader == "hidden3" else layer.columns
@@ -100,7 +101,7 @@ def test_readers_have_as_many_columns_as_they_are_said_to():
 
 
 def test_features_are_of_the_activated_sum_with_positions_as_samples():
-    network = Impala(width=16).build(SMALL, 3)
+    network = Network(Impala(width=16), SMALL, 3)
     params, x = random_params(network), torch.randn(2, *SMALL, generator=generator())
     features = network.apply(params, x)[1]
     assert {name: tuple(units.shape) for name, units in features.items()} == {
@@ -130,18 +131,18 @@ def test_features_are_of_the_activated_sum_with_positions_as_samples():
 )
 def test_inputs_that_it_cannot_read_are_refused(inputs, layer):
     with pytest.raises(UsageError) as raised:
-        Impala().build(inputs, 2)
+        Network(Impala(), inputs, 2)
     assert str(raised.value) == f"Impala cannot read inputs of shape {inputs}: {layer} reads images of 3 x 3 or more"
 
 
 def test_the_smallest_image_that_it_reads():
-    network = Impala(width=16).build((1, 9, 9), 2)  # 9 -> 5 -> 3 -> 2
+    network = Network(Impala(width=16), (1, 9, 9), 2)  # 9 -> 5 -> 3 -> 2
     assert network.shapes["hidden3.weight"] == (16, 32 * 2 * 2)
     assert network.apply(network.init(generator()), torch.zeros(1, 1, 9, 9))[0].shape == (1, 2)
 
 
 def test_weights_start_uniform_within_one_over_the_root_of_fan_in():
-    network = Impala(norm="layer").build((4, 84, 84), 18)
+    network = Network(Impala(norm="layer"), (4, 84, 84), 18)
     params = network.init(generator())
     fan_ins = {"hidden0": 4 * 9, "hidden1": 16 * 9, "hidden3": 32 * 11 * 11, "head": 256}
     for layer in network.layers:

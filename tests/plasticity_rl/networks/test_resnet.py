@@ -9,6 +9,7 @@ from torch import Tensor
 
 from plasticity_rl.interventions import ReDo, RefreshContext
 from plasticity_rl.networks.layers import Block, Dense, Group, HeadSpec, Stage, unit_masks
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import NetworkSpec, Resnet18
 from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.training.learner import Learner
@@ -56,14 +57,14 @@ def by_hand(params: dict[str, Tensor], x: Tensor, norm: str, pairs: bool) -> Ten
 @pytest.mark.parametrize("side", [8, 7])
 @pytest.mark.parametrize(("norm", "activation"), [("none", "relu"), ("batch", "relu"), ("batch", "crelu"), ("none", "crelu")])
 def test_outputs_are_those_of_a_pre_activation_resnet(norm, activation, side):
-    network = Small(norm=norm, activation=activation).build((3, side, side), 3)
+    network = Network(Small(norm=norm, activation=activation), (3, side, side), 3)
     params, x = random_net(network).params, torch.randn(4, 3, side, side, generator=generator())
     expected = by_hand(params, x, norm, activation == "crelu")
     torch.testing.assert_close(network.apply(params, x)[0], expected, rtol=1e-9, atol=1e-10)
 
 
 def test_parameters_by_hand():
-    network = Resnet18(norm="batch").build((3, 32, 32), 10)
+    network = Network(Resnet18(norm="batch"), (3, 32, 32), 10)
     squares = 3 * 64 + 4 * 64 * 64
     squares += sum(before * units + 3 * units * units for before, units in ((64, 128), (128, 256), (256, 512)))
     shortcuts = sum((before + 1) * units for before, units in ((64, 128), (128, 256), (256, 512)))  # with biases, as nothing follows
@@ -82,7 +83,7 @@ def test_parameters_by_hand():
 
 
 def test_wiring_by_hand():
-    layers = {layer.name: layer for layer in Small().build((3, 8, 8), 3).layers}
+    layers = {layer.name: layer for layer in Network(Small(), (3, 8, 8), 3).layers}
     assert {name: layer.readers for name, layer in layers.items()} == {
         "hidden0": ("hidden0_1a", "hidden0_2a", "hidden1", "hidden1_1a"),
         "hidden0_1a": ("hidden0_1b",),
@@ -109,7 +110,7 @@ def test_wiring_by_hand():
 
 @pytest.mark.parametrize("activation", ["relu", "crelu"])
 def test_nobody_hears_a_unit_of_a_branch_whose_columns_are_zero(activation):
-    network = Small(activation=activation).build((3, 8, 8), 3)
+    network = Network(Small(activation=activation), (3, 8, 8), 3)
     net, x = random_net(network), torch.randn(4, 3, 8, 8, generator=generator())
     for layer in (layer for layer in network.layers if not layer.shared and not layer.head):
         rows, columns = unit_masks(layer, network.layers, torch.arange(layer.units) == 1, net.params)
@@ -121,7 +122,7 @@ def test_nobody_hears_a_unit_of_a_branch_whose_columns_are_zero(activation):
 
 
 def test_redo_leaves_the_streams_alone():
-    network = Small().build((3, 8, 8), 3)
+    network = Network(Small(), (3, 8, 8), 3)
     net = random_net(network)
     features = {layer.name: torch.zeros(2, layer.units) for layer in network.layers if layer.activation is not None}
     after, _ = ReDo(tau=0.0).refresh(net, {}, RefreshContext(network.init(generator(1)), features), network.layers)
@@ -136,7 +137,7 @@ def test_redo_leaves_the_streams_alone():
 def test_it_learns_with_everything_that_an_agent_asks_for(precision):
     torch.set_default_dtype(torch.float32)
     ends = HeadSpec((("value", 1), ("advantage", 2)), streams=True, noise=0.5, cosines=4)
-    network, chain = Small(norm="layer", precision=precision).build((3, 8, 8), ends), (ReDo(every=1, tau=0.3),)
+    network, chain = Network(Small(norm="layer", precision=precision), (3, 8, 8), ends), (ReDo(every=1, tau=0.3),)
 
     def loss(params: dict[str, Tensor], batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         return network.apply(params, batch["inputs"])[0].square().mean(), {}
@@ -151,5 +152,7 @@ def test_it_learns_with_everything_that_an_agent_asks_for(precision):
 def test_its_word():
     from launch.config import parse
 
-    assert parse.experiment({"benchmark": "random-labels", "network": "resnet18:width=100"}).network == Resnet18(width=100)
+    assert parse.experiment({"benchmark": "random-labels", "network": "resnet18:width=100,precision=float32"}).network == Resnet18(
+        width=100
+    )
     assert parse.experiment({"network": "resnet18"}).to_json()["network"][0] == "resnet18"

@@ -11,6 +11,7 @@ from plasticity_rl.attach import attach
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import ReDo, Reset
 from plasticity_rl.networks.layers import Layer
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.trace import trace
 from tests.learners import batches, generator
 from tests.plasticity_rl.attach.test_attach import SPEC, STAGES, Drift, Plain, adam, mlp, step
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("kind", STAGES)
 def test_the_wiring_is_that_of_our_network(kind, norm):
     spec, inputs, ends = SPEC[kind]
-    network = dataclasses.replace(spec, norm=norm).build(inputs, ends)
+    network = Network(dataclasses.replace(spec, norm=norm), inputs, ends)
     module = Plain(STAGES[kind], inputs, ends, norm, "relu")
     theirs = dict(zip(network.shapes, dict(module.named_parameters()), strict=True))
     layers = {layer.name: theirs[layer.weight].removesuffix(".weight") for layer in network.layers}

@@ -90,7 +90,7 @@ class Modules(nn.Module):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("norm", ["none", "layer", "rms"])
 def test_outputs_and_features_are_those_of_torch_modules_with_the_same_weights(norm, activation, inputs):
-    network = Transformer(width=8, depth=2, heads=2, patch=3, norm=norm, activation=activation).build(inputs, 3)
+    network = Network(Transformer(width=8, depth=2, heads=2, patch=3, norm=norm, activation=activation), inputs, 3)
     params, x = lively(network), torch.randn(4, *inputs, generator=generator())
     outputs, features = network.apply(params, x)
     with torch.no_grad():
@@ -111,15 +111,15 @@ def test_parameters_by_hand():
 
     block = 3 * linear(w, w) + linear(w, w, 0) + norm(w) + linear(w, 4 * w, 0) + norm(4 * w) + linear(4 * w, w, 0) + norm(w)
     expected = linear(4 * 12 * 12, w) + tokens * w + norm(w) + 2 * block + linear(w, w, 0) + norm(w) + linear(w, 18)
-    assert count(Transformer().build((4, 84, 84), 18)) == expected == 145_810
+    assert count(Network(Transformer(), (4, 84, 84), 18)) == expected == 145_810
     # Without norms everything has a bias.
     plain = 4 * linear(w, w) + linear(w, 4 * w) + linear(4 * w, w)
     without = linear(4 * 12 * 12, w) + (tokens + 1) * w + 2 * plain + linear(w, w) + linear(w, 18)
-    assert count(Transformer(norm="none").build((4, 84, 84), 18)) == without
+    assert count(Network(Transformer(norm="none"), (4, 84, 84), 18)) == without
 
 
 def test_wiring_by_hand():
-    layers = SMALL.build(IMAGE, 3).layers
+    layers = Network(SMALL, IMAGE, 3).layers
     attention = {i: (f"hidden0_{i}query", f"hidden0_{i}key", f"hidden0_{i}value") for i in (1, 2)}
     second = (*attention[2], "hidden0_2up", "hidden1")
     everything = (*attention[1], "hidden0_1up", *second)
@@ -146,7 +146,7 @@ def test_wiring_by_hand():
 
 @pytest.mark.parametrize("activation", ["relu", "crelu", "fourier"])
 def test_nobody_hears_a_unit_whose_columns_are_zero(activation):
-    network = Transformer(width=8, depth=2, heads=2, patch=3, norm="none", activation=activation).build(IMAGE, 3)
+    network = Network(Transformer(width=8, depth=2, heads=2, patch=3, norm="none", activation=activation), IMAGE, 3)
     params, x = lively(network), torch.randn(2, *IMAGE, generator=generator())
     copies = 1 if activation == "relu" else 2
     silent = {name: param.clone() for name, param in params.items()}
@@ -161,7 +161,7 @@ def test_nobody_hears_a_unit_whose_columns_are_zero(activation):
 
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_only_positions_tell_tokens_apart(norm):
-    network = Transformer(width=8, depth=2, heads=2, patch=3, norm=norm).build(VECTOR, 3)
+    network = Network(Transformer(width=8, depth=2, heads=2, patch=3, norm=norm), VECTOR, 3)
     params, x = lively(network), torch.randn(2, *VECTOR, generator=generator())
     order = torch.tensor([3, 0, 4, 1, 2])
     moved = params | {"hidden0_positions.weight": params["hidden0_positions.weight"][:, order]}
@@ -170,13 +170,13 @@ def test_only_positions_tell_tokens_apart(norm):
 
 
 def test_examples_do_not_look_at_each_other():
-    network = SMALL.build(IMAGE, 3)
+    network = Network(SMALL, IMAGE, 3)
     params, x = lively(network), torch.randn(4, *IMAGE, generator=generator())
     torch.testing.assert_close(network.apply(params, x[1:2])[0], network.apply(params, x)[0][1:2], rtol=1e-12, atol=1e-14)
 
 
 def test_recycling_acts_on_the_feed_forward_alone():
-    network = SMALL.build(IMAGE, 3)
+    network = Network(SMALL, IMAGE, 3)
     params = lively(network)
     for name in ("hidden0_1up", "hidden1"):
         params[f"{name}.scale"][3], params[f"{name}.offset"][3] = 0.0, -1.0
@@ -230,7 +230,7 @@ def test_it_learns_with_everything_that_an_agent_asks_for(precision, inputs):
 
 
 def test_an_update_is_one_graph():
-    network = SMALL.build(IMAGE, 3)
+    network = Network(SMALL, IMAGE, 3)
     x = torch.randn(4, *IMAGE, generator=generator())
     compiled = torch.compile(lambda params, x: network.apply(params, x)[0], fullgraph=True, backend="eager")
     params = lively(network)
@@ -247,7 +247,7 @@ def test_an_update_is_one_graph():
 )
 def test_inputs_that_it_cannot_read_are_refused(inputs, message):
     with pytest.raises(UsageError) as raised:
-        SMALL.build(inputs, 3)
+        Network(SMALL, inputs, 3)
     assert str(raised.value) == message
 
 

@@ -59,7 +59,7 @@ def test_each_builds_its_weights_and_nothing_else(method, fields, kind):
 
 @pytest.mark.parametrize(("activation", "gain"), [("relu", ROOT), ("tanh", 5 / 3), ("tailored", 1.0)])
 def test_weights_by_fan_in_are_normal_and_as_wide_as_he_et_al_say(activation, gain):
-    network = Nature(initial="fan-in", activation=activation, eta=0.3).build((4, 84, 84), 18)
+    network = Network(Nature(initial="fan-in", activation=activation, eta=0.3), (4, 84, 84), 18)
     params = network.init(generator())
     for layer, fan_in in zip(network.layers, (4 * 8 * 8, 32 * 4 * 4, 64 * 3 * 3, 64 * 7 * 7, 512), strict=True):
         weight, deviation = params[layer.weight], (1 if layer.head else gain) * fan_in**-0.5
@@ -87,7 +87,7 @@ def test_orthogonal_weights_are_torchs():
 
 @pytest.mark.parametrize(("share", "ranks"), [(0.25, (8, 16, 16, 50)), (0.001, (1, 1, 1, 1)), (1.0, (32, 64, 64, 200))])
 def test_weights_of_low_rank_have_that_rank_and_the_usual_width(share, ranks):
-    network = Nature(width=200, initial="low-rank", rank=share).build((4, 84, 84), 18)
+    network = Network(Nature(width=200, initial="low-rank", rank=share), (4, 84, 84), 18)
     params = network.init(generator())
     for layer, rank, fan_in in zip(network.layers[:-1], ranks, (4 * 8 * 8, 32 * 4 * 4, 64 * 3 * 3, 64 * 7 * 7), strict=True):
         weight = params[layer.weight]
@@ -225,7 +225,7 @@ def test_powerpropagation_multiplies_with_powers_and_starts_as_usual(kind, alpha
 
 @pytest.mark.parametrize("alpha", [1.5, 2.0])
 def test_the_gradient_of_a_power_by_hand(alpha):
-    network = MLP(width=1, depth=1, activation="leaky-relu", slope=1.0, weights="powerprop", alpha=alpha).build((3,), 1)
+    network = Network(MLP(width=1, depth=1, activation="leaky-relu", slope=1.0, weights="powerprop", alpha=alpha), (3,), 1)
     params = {"hidden0.weight": torch.tensor([[2.0, -3.0, 0.0]]), "hidden0.bias": torch.zeros(1)}
     params |= {"head.weight": torch.ones(1, 1), "head.bias": torch.zeros(1)}
     grads = grad(lambda params: network.apply(params, torch.tensor([[1.0, 10.0, 5.0]]))[0].sum())(params)

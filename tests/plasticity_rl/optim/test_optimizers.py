@@ -8,6 +8,7 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.recycling import overwrite
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Net, Optimizer, RAdam, RMSprop
 from plasticity_rl.seeds import derive
@@ -31,7 +32,7 @@ ALONE = [
 TOGETHER = [LARS(weight_decay=0.1), LAMB(), LAMB(weight_decay=0.1, decayed="all"), Muon(), Muon(scale="spectral"), UPGD(sigma=0.5)]
 EVERY = ALONE + TOGETHER
 """those whose weights each go their own way, and those whose weights hear of each other"""
-NETWORK = MLP(width=3, depth=1, norm="layer").build((4,), 2)
+NETWORK = Network(MLP(width=3, depth=1, norm="layer"), (4,), 2)
 SHAPES = NETWORK.shapes
 
 

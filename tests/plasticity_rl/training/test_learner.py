@@ -160,7 +160,7 @@ def test_what_is_measured_is_the_update_alone_and_measuring_changes_nothing(doub
 
 
 def test_extra_arguments_reach_the_loss_of_their_member(double):
-    network = MLP(width=4, depth=1).build((5,), OUTPUTS)
+    network = Network(MLP(width=4, depth=1), (5,), OUTPUTS)
 
     def scaled(params: Params, batch: dict[str, Tensor], scale: Tensor, target: Params) -> tuple[Tensor, dict[str, Tensor]]:
         outputs, aim = network.apply(params, batch["inputs"])[0], network.apply(target, batch["inputs"])[0]
@@ -420,32 +420,32 @@ def test_rounded_parameters_are_the_parameters_rounded_whatever_changes_them(cha
     hidden = {layer.weight for layer in learner.network.layers if not layer.head}
 
     def check() -> None:
-        assert learner.low.keys() == hidden and learner.acting.keys() == learner.net.params.keys()
-        for name, rounded in learner.low.items():
+        assert learner.low_precision.keys() == hidden and learner.acting.keys() == learner.net.params.keys()
+        for name, rounded in learner.low_precision.items():
             assert torch.equal(rounded, learner.net.params[name].bfloat16()) and learner.acting[name] is rounded
 
     check()
-    held = [tensor.data_ptr() for tensor in learner.low.values()]
+    held = [tensor.data_ptr() for tensor in learner.low_precision.values()]
     for batch in batches(learner, 2):
         learner.update(0.01, batch)
         check()
     learner.load(learn(chain, Nature(width=16, precision="bfloat16"), (4, 44, 44), seed=1).tensors(), learner.ticks)
     check()
-    assert held == [tensor.data_ptr() for tensor in learner.low.values()]
+    assert held == [tensor.data_ptr() for tensor in learner.low_precision.values()]
 
 
 def test_learning_from_rounded_parameters_is_rounding_in_every_update(monkeypatch):
     spec = Nature(width=16, precision="bfloat16")
     rounded = learn((L2Init(), NormalizeAndProject()), spec, (4, 44, 44))
-    monkeypatch.setattr(Network, "low", lambda self, params: {})
+    monkeypatch.setattr(Network, "low_precision", lambda self, params: {})
     rounding = learn((L2Init(), NormalizeAndProject()), spec, (4, 44, 44))
     monkeypatch.undo()
     for batch in batches(rounded, 3):
         rounded.update(0.01, batch)
         with monkeypatch.context() as patch:
-            patch.setattr(Network, "low", lambda self, params: {})
+            patch.setattr(Network, "low_precision", lambda self, params: {})
             rounding.update(0.01, batch)
-    assert not rounding.low
+    assert not rounding.low_precision
     assert_same(rounded.net.params, rounding.net.params)
 
 

@@ -7,16 +7,17 @@ from torch.func import grad, vmap
 
 from plasticity_rl.interventions import assemble
 from plasticity_rl.networks.layers import HeadSpec, Params
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Impala, Nature
 from plasticity_rl.optim.optimizers import Adam, Net
 from plasticity_rl.training.learner import Learner
-from plasticity_rl.training.lift import Captured, at_once, chunked, lift, stack, write_
+from plasticity_rl.training.lift import Captured, chunk_size, chunked, lift, stack, write_
 from tests.modules import generator, random_params
 
 NETWORKS = {
-    "mlp": MLP(width=8, depth=2, norm="layer").build((5,), 3),
-    "nature": Nature(width=16, norm="rms").build((2, 36, 36), 3),
-    "impala": Impala(width=16).build((2, 9, 9), HeadSpec((("value", 1), ("policy", 3)), streams=True, noise=0.5, cosines=4, tasks=2)),
+    "mlp": Network(MLP(width=8, depth=2, norm="layer"), (5,), 3),
+    "nature": Network(Nature(width=16, norm="rms"), (2, 36, 36), 3),
+    "impala": Network(Impala(width=16), (2, 9, 9), HeadSpec((("value", 1), ("policy", 3)), streams=True, noise=0.5, cosines=4, tasks=2)),
 }
 
 
@@ -100,9 +101,9 @@ def test_in_turn_is_all_at_once_and_writes_to_all(count, size):
 
 
 def test_members_are_shared_out_equally():
-    dense = {members: at_once(members, "cpu", convolves=False) for members in (1, 5, 32, 33, 37, 64, 100, 128)}
+    dense = {members: chunk_size(members, "cpu", convolves=False) for members in (1, 5, 32, 33, 37, 64, 100, 128)}
     assert dense == {1: 1, 5: 5, 32: 32, 33: 11, 37: 37, 64: 32, 100: 25, 128: 32}
-    assert [at_once(5, device, convolves=True) for device in ("cpu", "cuda")] == [1, 5]
+    assert [chunk_size(5, device, convolves=True) for device in ("cpu", "cuda")] == [1, 5]
 
 
 def test_writing_keeps_the_place():

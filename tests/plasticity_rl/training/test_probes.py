@@ -21,7 +21,7 @@ CHAIN: Chain = (NormalizeAndProject(), L2Init(), NoisyUpdates(), ReDo(every=3), 
 
 def trained(chain: Chain = (), members: int = 2, updates: int = 30) -> Learner:
     """A learner of small networks that has learned something."""
-    network, optimizer = assemble(MLP(width=8, depth=2), Adam(), chain, inputs=(5,), ends=3)
+    network, optimizer = assemble(MLP(width=8, depth=2), Adam(), chain, inputs=(5,), heads=3)
     learner = Learner(network, squared_error(network), optimizer, chain, members, seed=7, compile=False)
     draw = torch.Generator().manual_seed(1)
     for _ in range(updates):
@@ -176,7 +176,7 @@ def test_new_functions_are_drawn_as_the_run_goes_on() -> None:
 
 
 def test_a_loss_that_is_no_number_stays_none() -> None:
-    network, optimizer = assemble(MLP(width=8, depth=2), SGD(), (), inputs=(5,), ends=3)
+    network, optimizer = assemble(MLP(width=8, depth=2), SGD(), (), inputs=(5,), heads=3)
     learner = Learner(network, squared_error(network), optimizer, (), 2, seed=7, compile=False)
     _, batches = data(targets=1, members=2, updates=10)
     outcome = Probe(learner, squared_error(network), 1, compile=False)(batches, [1e20] * 10)
