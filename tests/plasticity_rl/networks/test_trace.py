@@ -78,7 +78,7 @@ def test_units_are_those_that_went_into_and_out_of_the_activation_though_it_work
     plan = attach(module, adam(module), (ReDo(),), x)
     module(x)
     params = {name: param.detach() for name, param in module.named_parameters()}
-    (outputs, after), (_, before) = plan._look(params), plan._look(params, raw=True)
+    (outputs, after), (_, before) = plan._apply(params), plan._apply(params, raw=True)
     assert outputs.shape == (3, 5)
     stem = module.stem(x).movedim(1, -1).reshape(-1, 4)
     torch.testing.assert_close(before["stem"], stem)
@@ -109,7 +109,7 @@ def test_a_wiring_stated_by_hand_is_the_traced_one():
         torch.testing.assert_close(one, two, rtol=1e-12, atol=0)
     silent = attach(other, optimizer2, (ReDo(every=1),), layers=BY_HAND)
     other(torch.randn(2, 5))
-    with pytest.raises(UsageError, match="the units of first are asked for: attach"):
+    with pytest.raises(UsageError, match="the chain needs the units of first: attach"):
         silent.after_step()
 
 
@@ -127,7 +127,7 @@ def test_units_of_a_sequence_are_those_of_its_places():
             each(inputs).square().mean().backward()
             trained.step()
             planned.after_step()
-    assert any(name.startswith("born/") for name in plan.state_dict())  # units were recycled
+    assert any(name.startswith("reset_steps/") for name in plan.state_dict())  # units were recycled
     for one, two in zip(module.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
 
