@@ -16,7 +16,7 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.heads import midpoints
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.checkpoint import Event, Snapshot
+from plasticity_rl.records.events import Event, Snapshot
 
 COSINES = 64  # of IQN's embedding, the paper's
 

@@ -14,7 +14,7 @@ from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.checkpoint import Event, Snapshot
+from plasticity_rl.records.events import Event, Snapshot
 
 
 @dataclass(frozen=True)

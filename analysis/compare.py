@@ -118,7 +118,7 @@ def _sides(word: str, folder: Path) -> dict[str, Side]:
             choose(f"folder or chain of the runs in {folder}", word, {spec.label for spec in specs.values()})
         except UsageError as error:
             raise UsageError("; ".join([str(error), *broken])) from None
-        folders = [path for path, spec in specs.items() if spec.label == word]
+        folders = [run.path for run, spec in specs.items() if spec.label == word]
     loaded = load(folders)
     chains = sorted({run.spec.label for run in loaded.runs})
     if len(chains) > 1:

@@ -18,6 +18,7 @@ from launch.commands import about, results, training
 from launch.commands.options import flags
 from launch.signals import Signals, Stopped
 from plasticity_rl.checks import UsageError, choose
+from plasticity_rl.records.folder import FolderTaken
 
 DONE, USAGE, TAKEN, LOST, DISK, NUMERIC, MEMORY = 0, 2, 3, 4, 5, 6, 7
 UNREAD = 141  # as shells count SIGPIPE
@@ -103,7 +104,7 @@ def _code(error: BaseException) -> int:
         for each in (("agents.acting.remote", "ActorsLost"), ("launch.ray_cluster", "NoCluster"), ("ray.exceptions", "RayError"))
     ):
         return LOST
-    if _is(error, "launch.run.runner", "FolderTaken"):
+    if isinstance(error, FolderTaken):
         return TAKEN
     return 0
 

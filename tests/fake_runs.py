@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from plasticity_rl.records.folder import Metric, Score, Spec, write_json, write_table
+from plasticity_rl.records.events import Metric, Score
+from plasticity_rl.records.folder import write_json
+from plasticity_rl.records.spec import Spec
+from plasticity_rl.records.tables import write_table
 
 SETTING = "5e771296a0b1c2d3"
 LAYERS = ("hidden0", "hidden1")

@@ -27,7 +27,7 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import SGD
 from plasticity_rl.optim.schedules import Constant
-from plasticity_rl.records.folder import Tick
+from plasticity_rl.records.events import Tick
 
 STORE = 80_000_000  # bytes of each node's object store
 ENVIRONMENTS, UNROLL, WIDTH = 16, 16, 32

@@ -14,11 +14,11 @@ from torch.utils._pytree import tree_leaves
 
 from agents.diagnostics.rows import Diagnostics
 from launch.config.parse import experiment
-from launch.run.runner import machine
+from launch.run.provenance import machine
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import Intervention, ReDo, Refresh, assemble
 from plasticity_rl.optim import optimizers
-from plasticity_rl.records.folder import Metric
+from plasticity_rl.records.events import Metric
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import Captured, lift
 from tests.learners import MEMBERS, REFUSED, SPECS, batches, due, generator, loss

@@ -13,7 +13,10 @@ MAY_IMPORT = {
     "envs": {"plasticity_rl", "envs"},
     "agents": {"plasticity_rl", "envs", "agents"},
     "launch": {"plasticity_rl", "envs", "agents", "launch", "analysis"},
-    "analysis": {"analysis", "plasticity_rl.records.folder", "plasticity_rl.checks", "plasticity_rl.files", "plasticity_rl.experiment"},
+    "analysis": {
+        "analysis",
+        *(f"plasticity_rl.{name}" for name in ("records.folder", "records.events", "records.spec", "checks", "files", "experiment")),
+    },
 }
 
 

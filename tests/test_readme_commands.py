@@ -18,8 +18,8 @@ import pytest
 
 from launch.__main__ import main
 from launch.config import defaults, parse
-from plasticity_rl.records.folder import find_runs
 from tests.conftest import Begin
+from tests.run_folders import run_paths
 
 ROOT = Path(__file__).parents[1]
 BENCHMARK = {"tasks": "2", "updates": "40", "images": "60", "held_out": "0", "cycles": "1", "frames": "480", "episode_frames": "400"}
@@ -98,7 +98,7 @@ def small(line: list[str], folder: Path) -> list[str]:
         rest[rest.index("--evaluate") + 1] = "1"
     for i, each in enumerate(rest):
         if each.endswith("/KEY"):
-            rest[i] = str(find_runs(Path(each).parent)[0])
+            rest[i] = str(run_paths(Path(each).parent)[0])
     return [name, *rest]
 
 

@@ -15,8 +15,7 @@ from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.checkpoint import Event, Snapshot
-from plasticity_rl.records.folder import Picture, Score
+from plasticity_rl.records.events import Event, Media, Score, Snapshot
 from plasticity_rl.training import learner
 from plasticity_rl.training.learner import Learner
 
@@ -124,8 +123,8 @@ def scores(found: list[Event], kind: str) -> list[Score]:
 
 
 def copied(snapshot: Snapshot) -> Snapshot:
-    facts = {name: dict(value) if isinstance(value, dict) else value for name, value in snapshot.facts.items()}
-    return Snapshot({name: tensor.clone() for name, tensor in snapshot.tensors.items()}, facts)
+    counters = {name: dict(value) if isinstance(value, dict) else value for name, value in snapshot.counters.items()}
+    return Snapshot({name: tensor.clone() for name, tensor in snapshot.tensors.items()}, counters)
 
 
 def comparable(found: list[Event]) -> list[Any]:
@@ -134,8 +133,8 @@ def comparable(found: list[Event]) -> list[Any]:
     for event in found:
         if isinstance(event, Snapshot):
             hashes = {name: hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest() for name, tensor in event.tensors.items()}
-            plain.append((hashes, event.facts))
-        elif isinstance(event, Picture):
+            plain.append((hashes, event.counters))
+        elif isinstance(event, Media):
             plain.append((event[:-1], event.values.tobytes()))
         elif getattr(event, "name", "") not in COSTS:
             plain.append(event)

@@ -10,7 +10,7 @@ from torch import Tensor
 from agents.acting.random_streams import Chance
 from agents.data.replay import Replay
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.folder import Metric
+from plasticity_rl.records.events import Metric
 from plasticity_rl.seeds import members_of
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.probes import Kind, Outcome, Probe, Regression, squared_error

@@ -19,7 +19,7 @@ from plasticity_rl.metrics import finite
 from plasticity_rl.metrics.norms import GRADIENT
 from plasticity_rl.metrics.units import moments
 from plasticity_rl.networks.layers import Params, penultimate
-from plasticity_rl.records.folder import Metric, Picture
+from plasticity_rl.records.events import Media, Metric
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import chunked, copied, lift
 from plasticity_rl.training.update import Batch, by_layer
@@ -107,7 +107,7 @@ class Diagnostics:
             for name, number in zip(found, row, strict=True):
                 yield Metric(member=member, **where, name=name, value=number)
 
-    def pictures(self, where: dict[str, Any]) -> Iterator[Picture]:
+    def pictures(self, where: dict[str, Any]) -> Iterator[Media]:
         """What TensorBoard shows besides curves."""
         return pictures(self._learner, self._untrained, where)
 

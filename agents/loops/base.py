@@ -25,8 +25,7 @@ from envs.reinforcement.pool import Step
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions import assemble
-from plasticity_rl.records.checkpoint import Event, Snapshot
-from plasticity_rl.records.folder import Metric, Score, Tick
+from plasticity_rl.records.events import Event, Metric, Score, Snapshot, Tick
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.update import Batch
 
@@ -106,12 +105,12 @@ class Loop(ABC):
         """What a checkpoint holds besides the learner."""
         return {}
 
-    def facts(self) -> dict[str, Any]:
+    def counters(self) -> dict[str, Any]:
         """Its counters."""
         return {}
 
     def load(self, resume: Snapshot) -> None:  # noqa: B027
-        """Take over what `tensors` and `facts` were."""
+        """Take over what `tensors` and `counters` were."""
 
     def interrupted(self, columns: slice) -> None:
         """Episodes were cut in mid-leg: the remote actor that played some columns died."""
@@ -127,10 +126,10 @@ class Loop(ABC):
 
     def _run(self, resume: Snapshot | None) -> Iterator[Event]:
         if resume:
-            self.learner.load(resume.tensors, resume.facts["ticks"])
+            self.learner.load(resume.tensors, resume.counters["ticks"])
             self.scale.load(resume.tensors)
             self.diagnostics.load(resume.tensors)
-            self.steps, self.visit_began = resume.facts["number"], resume.facts["visit_began"]
+            self.steps, self.visit_began = resume.counters["number"], resume.counters["visit_began"]
             self.load(resume)
         start, met = 0, {}
         for visit in self.benchmark.visits():
@@ -316,5 +315,7 @@ class Loop(ABC):
         return torch.from_numpy(values).to(self.device).view(self.members, -1)
 
     def _snapshot(self) -> Snapshot:
-        facts = {"number": self.steps, "visit_began": self.visit_began, "ticks": self.learner.ticks}
-        return Snapshot(self.learner.tensors() | self.diagnostics.tensors() | self.scale.tensors() | self.tensors(), facts | self.facts())
+        counters = {"number": self.steps, "visit_began": self.visit_began, "ticks": self.learner.ticks}
+        return Snapshot(
+            self.learner.tensors() | self.diagnostics.tensors() | self.scale.tensors() | self.tensors(), counters | self.counters()
+        )

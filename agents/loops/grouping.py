@@ -8,7 +8,7 @@ import torch
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.checkpoint import Snapshot
+from plasticity_rl.records.events import Snapshot
 from plasticity_rl.training.cells import Cell, shape
 
 OWN = ("seed", "members", "schedule", "network", "optimizer", "chain")
@@ -34,4 +34,4 @@ def kind(experiment: Experiment) -> Hashable:
 def joined(snapshots: Sequence[Snapshot]) -> Snapshot:
     """The snapshot of a learner whose cells' snapshots, all taken after the same update, these are."""
     tensors = {name: torch.cat([each.tensors[name] for each in snapshots]) for name in snapshots[0].tensors}
-    return Snapshot(tensors, snapshots[0].facts)
+    return Snapshot(tensors, snapshots[0].counters)

@@ -12,8 +12,7 @@ from agents.diagnostics.probing import seen_of_replay
 from agents.loops.base import Loop
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
-from plasticity_rl.records.checkpoint import Event, Snapshot
-from plasticity_rl.records.folder import Metric
+from plasticity_rl.records.events import Event, Metric, Snapshot
 from plasticity_rl.training.lift import write_
 
 if TYPE_CHECKING:
@@ -90,11 +89,11 @@ class ReplayLoop(Loop):
         params = self.learner.net.params
         return self.replay.tensors() | {f"target/{name}": tensor.to(params[name].dtype) for name, tensor in self.target.items()}
 
-    def facts(self) -> dict[str, Any]:
+    def counters(self) -> dict[str, Any]:
         return {"written": self.replay.written}
 
     def load(self, resume: Snapshot) -> None:
-        self.replay.load(resume.tensors, resume.facts["written"])
+        self.replay.load(resume.tensors, resume.counters["written"])
         write_(self.target, {name: resume.tensors[f"target/{name}"] for name in self.target})
 
     def _priorities(self, errors: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from envs.reinforcement.pool import Step
 from envs.sequences import Visit
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.checkpoint import Event
+from plasticity_rl.records.events import Event
 
 Unroll = dict[str, Tensor]
 """T steps of S members x B environments, (T, S, B) each: `rewards`, `discounts` and `flows` as in `agents.data.returns`, `real` (was the

@@ -13,8 +13,7 @@ from agents.diagnostics.rows import Diagnostics
 from agents.loops import grouping
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
-from plasticity_rl.records.checkpoint import Event, Snapshot
-from plasticity_rl.records.folder import Metric, Score, Tick
+from plasticity_rl.records.events import Event, Metric, Score, Snapshot, Tick
 from plasticity_rl.seeds import members_of
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import lift
@@ -154,7 +153,7 @@ class StreamLoop:
 
     def _load(self, resumes: Sequence[Snapshot]) -> None:
         joined = grouping.joined(resumes)
-        self.learner.load(joined.tensors, joined.facts["ticks"])
+        self.learner.load(joined.tensors, joined.counters["ticks"])
         self.window.copy_(joined.tensors["window"])
         for each, own in zip(self.diagnostics, resumes, strict=True):
             each.load(own.tensors)

@@ -7,12 +7,12 @@ Named: a missing fresh control, chains without equal seeds or members, several v
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.format import numbered
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Spec
+from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.spec import Spec
 
 OWN = ("chain", "seed", "members")
 """what runs of one setting may differ in"""
@@ -21,7 +21,7 @@ OWN = ("chain", "seed", "members")
 class Run(NamedTuple):
     """One run folder."""
 
-    folder: Path
+    folder: RunFolder
     spec: Spec
     done: bool
     """it reached its end"""

@@ -4,7 +4,6 @@ A run that cannot be read, or whose rows contradict its own description, is left
 left out, by name.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,9 @@ import pandas as pd
 from analysis.data.comparable import Missing, Run, refuse_mixtures, unequal
 from analysis.format import count, numbered
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Metric, Score, Spec, is_done, read_rows, read_specs
+from plasticity_rl.records.events import Metric, Score
+from plasticity_rl.records.folder import RunFolder, read_specs
+from plasticity_rl.records.spec import Spec
 
 MEASURED = ("online", "test")
 """kinds that are measured over an interval of learning or at its end: one row of a member at any count"""
@@ -69,7 +70,7 @@ def load(folders: Sequence[Path]) -> Loaded:
     metrics: list[Columns] = []
     first_problem = ""
     for run in runs:
-        rows, torn = read_rows(run.folder / "scores.csv", Score)
+        rows, torn = run.folder.read_rows(Score)
         columns, problems = _scores(run, rows)
         scores.append(columns)
         if not run.done:
@@ -98,21 +99,20 @@ def _find(folders: Sequence[Path]) -> tuple[list[Run], list[Missing]]:
         here, broken = read_specs(folder)
         if not here and not broken:
             raise UsageError(f"no run in {folder}: a run is a folder with a spec.json")
-        found |= {path.resolve(): Run(path, spec, is_done(path), _context(path)) for path, spec in here.items()}
-        unreadable |= {path.resolve(): why for path, why in broken.items()}
+        found |= {run.path.resolve(): Run(run, spec, run.is_done, _context(run)) for run, spec in here.items()}
+        unreadable |= {run.path.resolve(): why for run, why in broken.items()}
     if not found:
         raise UsageError(next(iter(unreadable.values())))
     runs = sorted(found.values(), key=lambda run: (run.spec.benchmark, run.spec.setting, run.spec.label, run.spec.seed, run.spec.key))
     return runs, [Missing("", f"a run is left out: {unreadable[path]}") for path in sorted(unreadable)]
 
 
-def _context(folder: Path) -> dict[str, Any]:
+def _context(folder: RunFolder) -> dict[str, Any]:
     """What the run ran on; empty where that is not known."""
     try:
-        context = json.loads((folder / "context.json").read_text(encoding="utf-8"))
+        return folder.read_context()
     except (OSError, ValueError, RecursionError):
         return {}
-    return context if isinstance(context, dict) else {}
 
 
 def _columns(rows: Sequence[Any], row: type[Score] | type[Metric]) -> Columns:
@@ -203,7 +203,7 @@ def _disorder(spec: Spec, columns: Columns) -> str:
 
 def _metrics(run: Run) -> tuple[Columns, list[str]]:
     """The run's diagnostics, and one line for each thing that is wrong with them."""
-    rows, problems = read_rows(run.folder / "metrics.csv", Metric)
+    rows, problems = run.folder.read_rows(Metric)
     columns = _columns(rows, Metric)
     broken = ~np.isfinite(columns["value"])
     if broken.any():

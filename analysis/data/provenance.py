@@ -10,7 +10,6 @@ from plasticity_rl.files import read_text
 CHOICE = "hyperparameters.txt"
 """beside the folders of runs: how their hyper-parameters were chosen, in its author's words"""
 NOT_RECORDED = f"not recorded; {CHOICE} beside the folders of the runs can say it"
-HASHED = ("spec.json", "context.json", "scores.csv", "metrics.csv")
 
 
 class Origin(NamedTuple):
@@ -28,17 +27,16 @@ def origins(runs: Iterable[Run]) -> tuple[Origin, ...]:
 
 def _digest(run: Run) -> str:
     digest = hashlib.sha256()
-    for name in HASHED:
-        path = run.folder / name
+    for path in run.folder.records:
         content = path.read_bytes() if path.is_file() else b""
-        digest.update(f"{name} {len(content)}\n".encode() + content)
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
 def choices(runs: Iterable[Run]) -> str:
     """How hyper-parameters were chosen, as the files beside the runs say."""
     found: dict[str, None] = {}
-    for folder in dict.fromkeys(run.folder.parent for run in runs):
+    for folder in dict.fromkeys(run.folder.path.parent for run in runs):
         text = read_text(folder / CHOICE) if (folder / CHOICE).exists() else ""
         found[" ".join(text.split()) or NOT_RECORDED] = None
     return " | ".join(found)

@@ -21,7 +21,7 @@ from analysis.format import count, number
 from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
 from analysis.statistics.bootstrap import Estimate, estimate, mean
-from plasticity_rl.records.folder import Spec
+from plasticity_rl.records.spec import Spec
 
 IN_A_ROW = 2
 """visits, so that one interval in twenty that misses by chance does not count; ours"""

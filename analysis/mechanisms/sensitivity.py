@@ -12,7 +12,7 @@ from analysis.data.load import Loaded
 from analysis.figures.style import Look, canvas, legend
 from analysis.scores.setting import Setting
 from analysis.statistics.bootstrap import estimate, mean
-from plasticity_rl.records.folder import Spec
+from plasticity_rl.records.spec import Spec
 
 LEAST = 3  # settings that make a line
 

@@ -18,7 +18,7 @@ from analysis.format import numbered
 from analysis.scores.curves import empty_windows, online_curve, return_curve
 from analysis.statistics.bootstrap import Estimate, estimate, mean, mean_ratio
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Spec
+from plasticity_rl.records.spec import Spec
 
 WINDOWS = 10
 ENOUGH_VISITS = 3

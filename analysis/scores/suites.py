@@ -14,7 +14,7 @@ from analysis.format import count
 from analysis.scores.matrix import Row, ScoreMatrix
 from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
-from plasticity_rl.records.folder import Spec
+from plasticity_rl.records.spec import Spec
 
 NO_SCALE = "tasks share no scale: no reference scores"
 

@@ -27,7 +27,7 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.specs import Nature
 from plasticity_rl.optim.optimizers import RMSprop
 from plasticity_rl.optim.schedules import Constant
-from plasticity_rl.records.folder import Tick
+from plasticity_rl.records.events import Tick
 
 ENVIRONMENTS = 8  # of each actor
 WARM = 4  # updates for each actor's unrolls before the clock starts

@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.bench.update import ours, plain
-from launch.run.runner import THREADS, machine
+from launch.run.provenance import machine
+from launch.run.runner import THREADS
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.training.learner import MAX_FUSED_UPDATES
 

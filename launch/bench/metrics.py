@@ -16,7 +16,7 @@ from launch.config.defaults import DEFAULTS
 from launch.config.parse import experiment
 from launch.run.runner import THREADS
 from plasticity_rl.networks.specs import MLP, Nature
-from plasticity_rl.records.folder import Metric
+from plasticity_rl.records.events import Metric
 
 BENCHMARKS = {"mlp": "random-labels", "nature": "atari"}
 EVERY = {network: DEFAULTS[benchmark]["diagnose_every"] for network, benchmark in BENCHMARKS.items()}  # updates

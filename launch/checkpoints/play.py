@@ -1,6 +1,5 @@
 """A member of a trained run plays whole episodes, without learning, as in the run's evaluations: for people to look at."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,14 +16,14 @@ from agents.acting.actor import Actor
 from agents.acting.random_streams import Chance
 from agents.loops.base import THREADS
 from envs.reinforcement.pool import Pool, Step
-from launch.checkpoints.video import Film, show_on_board
+from launch.checkpoints.video import Film, show_in_tensorboard
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import MAX_SEED, Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records import checkpoint
-from plasticity_rl.records.folder import read_spec
+from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import lift
 
@@ -45,7 +44,9 @@ class Played(NamedTuple):
         return f"episode {self.episode}: {what}"
 
 
-def play(run: Path, member: int, task: str | None, episodes: int, number: int | None, video: bool, steps: int, seed: int) -> list[Played]:
+def play(
+    run: RunFolder, member: int, task: str | None, episodes: int, number: int | None, video: bool, steps: int, seed: int
+) -> list[Played]:
     """Play `episodes` episodes of at most `steps` steps with checkpoint `number`, print them as they end, and with `video` film them.
 
     Without a number it is the newest checkpoint that is whole; without a task, the one that the network was learning at that checkpoint.
@@ -59,12 +60,12 @@ def play(run: Path, member: int, task: str | None, episodes: int, number: int | 
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         row = bar.add_task("reading the checkpoint")
         place = find_checkpoint(run, number)
-        visits, now = benchmark.visits(), json.loads((place / "facts.json").read_text(encoding="utf-8"))["ticks"]["task"]
+        visits, now = benchmark.visits(), checkpoint.read_counters(place)["ticks"]["task"]
         visit = next(each for each in visits if each.task == (task or visits[now].task))
         policy = Policy(experiment, read_params(place, member), visit.task, episodes, seed, f"{place.name} {member}")
         seeds = seeds_for(seed, member, episodes)
         names = [f"{visit.task}-{place.name}-member{member}-episode{episode}" for episode in range(episodes)]
-        films = [Film(run / "videos", name) for name in names] if video else []
+        films = [Film(run.videos, name) for name in names] if video else []
         pictures = benchmark.render_pool(visit, seeds, THREADS, experiment.seed) if video else None
         if video and pictures is None:
             raise UsageError(f"{type(benchmark).__name__} has no pictures to film; without --video it can be played")
@@ -77,18 +78,18 @@ def play(run: Path, member: int, task: str | None, episodes: int, number: int | 
                 played.append(each)
             bar.update(row, description="writing")
         if films:
-            show_on_board(run, benchmark.frame_skip)
+            show_in_tensorboard(run, benchmark.frame_skip)
     for film in films:
         console.print(str(film.paths[0]), soft_wrap=True)
     return played
 
 
-def _experiment(run: Path, member: int, task: str | None, episodes: int, steps: int, seed: int) -> Experiment:
+def _experiment(run: RunFolder, member: int, task: str | None, episodes: int, steps: int, seed: int) -> Experiment:
     """What a run is, once everything that was asked for is held against it."""
     for name, value, low, high in (("episodes", episodes, 1, 100), ("steps", steps, 1, 1_000_000), ("seed", seed, 0, MAX_SEED)):
         if not low <= value <= high:
             raise UsageError(f"{name} must lie in [{low}, {high}], not {value}")
-    experiment = Experiment.from_json(read_spec(run).experiment)
+    experiment = Experiment.from_json(run.read_spec().experiment)
     if experiment.benchmark.supervision != "rewards":
         raise UsageError(f"{run} learned from {type(experiment.benchmark).__name__}, where there is nothing to play")
     if not 0 <= member < experiment.members:
@@ -104,9 +105,9 @@ def seeds_for(seed: int, member: int, episodes: int) -> np.ndarray:
     return ((derive(seed, "play") % MAX_SEED + count) % MAX_SEED).reshape(-1, episodes)[::-1]
 
 
-def find_checkpoint(run: Path, number: int | None) -> Path:
+def find_checkpoint(run: RunFolder, number: int | None) -> Path:
     """The folder of checkpoint `number`, or of the newest that is whole. Raises UsageError where there is none."""
-    found = {int(path.name): path for path in checkpoint.checkpoints(run / "checkpoints")}
+    found = {int(path.name): path for path in checkpoint.checkpoints(run.checkpoints)}
     if not found:
         raise UsageError(f"{run} has no checkpoint")
     if number is not None and number not in found:

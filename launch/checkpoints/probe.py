@@ -25,8 +25,8 @@ from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.records import checkpoint
-from plasticity_rl.records.checkpoint import Snapshot
-from plasticity_rl.records.folder import read_spec
+from plasticity_rl.records.events import Snapshot
+from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.probes import Outcome
 from plasticity_rl.training.update import Batch
@@ -34,7 +34,7 @@ from plasticity_rl.training.update import Batch
 COLUMNS = ("checkpoint", "updates", "functions", "target", "member", *Outcome._fields)
 
 
-def probe(run: Path, number: int | None, targets: Sequence[str], updates: int, functions: int, how: Execution) -> dict[str, Outcome]:
+def probe(run: RunFolder, number: int | None, targets: Sequence[str], updates: int, functions: int, how: Execution) -> dict[str, Outcome]:
     """Probe checkpoint `number` of a run, or the newest that is whole; print what came out and write it to RUN/probes/NUMBER.csv.
 
     Raises UsageError for what cannot be probed, and nothing was written.
@@ -44,7 +44,7 @@ def probe(run: Path, number: int | None, targets: Sequence[str], updates: int, f
             raise UsageError(f"{name} must lie in [1, {high}], not {value}")
     for target in targets:
         choose("target", target, TARGETS)
-    experiment = Experiment.from_json(read_spec(run).experiment)
+    experiment = Experiment.from_json(run.read_spec().experiment)
     place = find_checkpoint(run, number)
     torch.set_num_threads(THREADS)  # dozens of networks are enough to share
     torch.set_flush_denormal(True)  # as in the run
@@ -68,7 +68,7 @@ def probe(run: Path, number: int | None, targets: Sequence[str], updates: int, f
         outcomes = found.outcomes(visit, observations(experiment, snapshot, learner), watch)
     if not outcomes:
         raise UsageError(f"checkpoint {int(place.name)} of {run} has no {' and no '.join(chosen)} task to be probed with")
-    table = run / "probes" / f"{place.name}.csv"
+    table = run.probes / f"{place.name}.csv"
     write(table, int(place.name), updates, functions, outcomes)
     task = experiment.benchmark.visits()[visit].task
     console.print(f"checkpoint {int(place.name)}, in visit {visit} ({task}): losses in {updates:,} updates", soft_wrap=True)
@@ -90,7 +90,7 @@ def read_learner(experiment: Experiment, snapshot: Snapshot, device: str) -> Lea
     )
     learner = Learner(network, _none, optimizer, experiment.chain, experiment.members, experiment.seed, device, compile=False)
     try:
-        learner.load(snapshot.tensors, snapshot.facts["ticks"])
+        learner.load(snapshot.tensors, snapshot.counters["ticks"])
     except (KeyError, RuntimeError) as error:
         raise UsageError("the checkpoint's network is not the one that this code builds: other code wrote it") from error
     return learner
@@ -102,7 +102,7 @@ def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -
     if benchmark.supervision == "labels":
         begun = sum(each.budget for each in benchmark.visits()[:visit])
         return seen_of_stream(experiment, learner.device, visit, learner.ticks["update"] - begun)
-    if snapshot.facts.get("written", 0) > 1:
+    if snapshot.counters.get("written", 0) > 1:
         replay = Replay(
             learner.members,
             agent.environments,
@@ -113,7 +113,7 @@ def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -
             agent.priority > 0,
             learner.device,
         )
-        replay.load(snapshot.tensors, snapshot.facts["written"])
+        replay.load(snapshot.tensors, snapshot.counters["written"])
         return seen_of_replay(replay, Chance(experiment.seed, learner.members, learner.device), learner.ticks["update"])
     if learner.inputs is None:
         raise UsageError("nothing was learned yet at this checkpoint: there are no observations to probe with")

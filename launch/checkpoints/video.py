@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from plasticity_rl.records.folder import RunFolder
+
 RATE = 15  # pictures in a second: an Atari step is 4 frames of a console that draws 60, and Procgen's videos have as many
 SCALE = 3  # pixels of the .mp4 for one of the game's, either way
 KEPT = 200  # pictures of a .gif
@@ -92,7 +94,7 @@ class Film:
                 _beside(path).unlink(missing_ok=True)
 
 
-def show_on_board(run: Path, frame_skip: int) -> None:
+def show_in_tensorboard(run: RunFolder, frame_skip: int) -> None:
     """Make `tb/videos`, which TensorBoard shows as a run of its own, of all the run's .gif files: the tag is `video/<task>/member<m>`, with
     the episode's number behind it from the second on, and the step counts frames as every other curve's does.
 
@@ -102,12 +104,13 @@ def show_on_board(run: Path, frame_skip: int) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     found: list[tuple[int, str, Path]] = []
-    for path in (run / "videos").glob("*.gif"):
+    for path in run.videos.glob("*.gif"):
         if name := re.fullmatch(r"(.+)-(\d{12})-member(\d+)-episode(\d+)", path.stem):
             task, checkpoint, member, episode = name.groups()
             found.append((int(checkpoint), f"video/{task}/member{member}" + (f"/episode{episode}" if int(episode) else ""), path))
-    shutil.rmtree(run / "tb" / "videos", ignore_errors=True)
-    with SummaryWriter(str(run / "tb" / "videos")) as writer:
+    view = run.tensorboard / run.videos.name
+    shutil.rmtree(view, ignore_errors=True)
+    with SummaryWriter(str(view)) as writer:
         assert writer.file_writer is not None
         for checkpoint, tag, path in sorted(found):
             image = Summary.Image(encoded_image_string=path.read_bytes(), colorspace=3)

@@ -25,12 +25,12 @@ from launch.claims.definition import SELECTORS, Arm, Claim, Scale, Values, cells
 from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.run import resources
-from launch.run.runner import machine
-from launch.run.store import Destination
+from launch.run.provenance import machine
+from launch.run.store import Store
 from launch.run.sweep import Said, run_sweep
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.folder import is_done, refuse_file, write_json
+from plasticity_rl.records.folder import RunFolder, refuse_file, write_json
 
 RECORD = {"moments", "factors", "layer_factors"}
 
@@ -75,8 +75,8 @@ class Trial:
         """Where the time is noted that it took; there as soon as any of it has run."""
         return self.folder / f"claim{self.number}.json"
 
-    def place(self, made: Experiment) -> Path:
-        return self.folder / made.key
+    def place(self, made: Experiment) -> RunFolder:
+        return Store(self.folder.parent, self.folder.name).run(made.key)
 
     def searched(self) -> Mapping[str, Sequence[tuple[Values, Said]]]:
         """Arm -> the cells of its grid. Arms that take another's values, or have a single cell, search nothing."""
@@ -94,7 +94,7 @@ class Trial:
                 chosen[arm.key] = Choice(values, {})
                 continue
             scores = {
-                ", ".join(values.values()): float(read(self.place(made)).area.mean()) if is_done(self.place(made)) else -np.inf
+                ", ".join(values.values()): float(read(self.place(made).path).area.mean()) if self.place(made).is_done else -np.inf
                 for values, made in ((values, experiment(said)) for values, said in searched[arm.key])
             }
             best = int(np.argmax(list(scores.values())))
@@ -107,7 +107,7 @@ class Trial:
         """Arm -> the reported run, of those that can be said yet: a record needs the run that it is of."""
         said = {arm.key: fill(self.scale, arm, choices[arm.key].values, True) for arm in self.claim.arms if not _needs_record(arm)}
         for arm in self.claim.arms:
-            if _needs_record(arm) and is_done(self.place(original := experiment(said[arm.like]))):
+            if _needs_record(arm) and self.place(original := experiment(said[arm.like])).is_done:
                 values = {**choices[arm.key].values, **recorded(original, self.place(original))}
                 said[arm.key] = fill(self.scale, arm, values, True)
         return said
@@ -116,9 +116,9 @@ class Trial:
         """Arm -> what it scored, in the claim's order. Raises UsageError where a run is not finished."""
         said = self.reported(choices)
         for arm in self.claim.arms:
-            if arm.key not in said or not is_done(self.place(experiment(said[arm.key]))):
+            if arm.key not in said or not self.place(experiment(said[arm.key])).is_done:
                 raise UsageError(f"claim {self.number}: the reported run of {arm.key} has not finished in {self.folder}")
-        return {arm.key: read(self.place(experiment(said[arm.key]))) for arm in self.claim.arms}
+        return {arm.key: read(self.place(experiment(said[arm.key])).path) for arm in self.claim.arms}
 
     @property
     def _free(self) -> list[Arm]:
@@ -129,9 +129,9 @@ def _needs_record(arm: Arm) -> bool:
     return bool(RECORD & placeholders(arm.words))
 
 
-def recorded(made: Experiment, run: Path) -> Values:
+def recorded(made: Experiment, run: RunFolder) -> Values:
     """The initial lengths of a run's hidden weights over their lengths, as words: by layer, and their geometric mean."""
-    updates, lengths = record(run)
+    updates, lengths = record(run.path)
     born = born_lengths(made)
     factors = {layer: [1.0, *(length / each for each in lengths[layer])] for layer, length in born.items() if layer in lengths}
     common = np.exp(np.mean([np.log(each) for each in factors.values()], axis=0))
@@ -161,7 +161,7 @@ def carry_out(trial: Trial, how: Execution) -> int:
 
     def sweep(said: Sequence[Said]) -> int:
         different = list({experiment(each).key: each for each in said}.values())
-        return run_sweep(different, Destination(trial.folder.parent, trial.folder.name), how)
+        return run_sweep(different, Store(trial.folder.parent, trial.folder.name), how)
 
     try:
         sweep([said for each in trial.searched().values() for _, said in each])  # a cell whose loss is no number is out of the race
@@ -193,7 +193,7 @@ def _note_time(trial: Trial, earlier: float, seconds: float, device: str) -> Non
 def trials(numbers: Sequence[int], scale: str, runs: Path) -> list[Trial]:
     """The claims of these numbers, or all. Raises UsageError for a number that there is not, and where `runs` can be no folder."""
     known = load_claims()
-    Destination(runs, f"claims-{scale}").folder("")
+    Store(runs, f"claims-{scale}").run("")
     for number in numbers:
         choose("claim", str(number), map(str, known))
     return [Trial(number, known[number], scale, runs / f"claims-{scale}") for number in numbers or known]
@@ -203,7 +203,7 @@ def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None,
     """Carry out claims, then write the page of all that have run. Exit code 0, or that of the last failure."""
     asked, folder = trials(numbers, scale, runs), out or runs / f"claims-{scale}"
     refuse_file(folder, "page")
-    resources.check([[made] for trial in asked for made in _largest(trial)], Destination(runs, f"claims-{scale}"), how.device)
+    resources.check([[made] for trial in asked for made in _largest(trial)], Store(runs, f"claims-{scale}"), how.device)
     console, failure = Console(highlight=False), 0
     for trial in asked:
         console.print(f"claim {trial.number}: {trial.claim.title}", soft_wrap=True)
@@ -223,7 +223,7 @@ def _largest(trial: Trial) -> list[Experiment]:
     """A reported run of each arm, as far as they can be said before any has run: the first cell's."""
     arms = [(arm, next(cells(trial.claim, trial.scale, arm))) for arm in trial.claim.arms if not _needs_record(arm)]
     made = [experiment(fill(trial.scale, arm, values, True)) for arm, values in arms]
-    return [each for each in made if not is_done(trial.place(each))]
+    return [each for each in made if not trial.place(each).is_done]
 
 
 def entry(trial: Trial) -> Entry:
@@ -258,7 +258,7 @@ def print_claims(numbers: Sequence[int], scale: str, runs: Path) -> None:
         table.add_column(heading, justify="left" if heading == "claim" else "right", no_wrap=heading != "claim")
     for trial in trials(numbers, scale, runs):
         searching = {experiment(said).key for each in trial.searched().values() for _, said in each}
-        done = sum(is_done(trial.folder / key) for key in searching)
+        done = sum(RunFolder(trial.folder / key).is_done for key in searching)
         arm = trial.claim.arms[0]
         whole = experiment(fill(trial.scale, arm, next(cells(trial.claim, trial.scale, arm)), True))
         table.add_row(

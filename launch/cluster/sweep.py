@@ -22,13 +22,14 @@ from analysis.format import number
 from launch.execution import Execution
 from launch.ray_cluster import connect
 from launch.run import resources, runner
-from launch.run.store import Destination
+from launch.run.provenance import machine
+from launch.run.store import Store
 from launch.signals import Signals, Stopped
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.checkpoint import Event, Snapshot
-from plasticity_rl.records.folder import TRAINING, Score, Spec, Tick
+from plasticity_rl.records.events import TRAINING, Event, Score, Snapshot, Tick
+from plasticity_rl.records.spec import Spec
 
 PARCEL = 1.0  # seconds of events that travel together
 WAITING = 4  # parcels that may wait for this process; a task that is further ahead waits
@@ -45,7 +46,7 @@ def _train(described: dict[str, Any], allowed: tuple[str, ...], how: Execution, 
     experiment = Experiment.from_json(described)
     device = how.device_on_ray
     runner.prepare(experiment, device, max(int(how.cpus), 1))
-    yield runner.machine(device) | {"node": ray.util.get_node_ip_address()}
+    yield machine(device) | {"node": ray.util.get_node_ip_address()}
     parcel: list[Event] = []
     sent = time.monotonic()
     for event in experiment.agent.train(experiment, device, not how.eager, resume):
@@ -137,7 +138,7 @@ class _Remote:
 
 def run_sweep(
     experiments: Sequence[Experiment],
-    to: Destination,
+    store: Store,
     how: Execution,
     make_row: Callable[[Spec, Console], Row] = Row,
 ) -> int:
@@ -145,7 +146,7 @@ def run_sweep(
     none of its nodes could ever hold a run, and Stopped."""
     connect(how.address)
     _refuse_too_much(experiments, how.cpus, how.gpus)
-    resources.check_disk(experiments, to)
+    resources.check_disk(experiments, store)
     console = Console(highlight=False)
     rows = {each.key: make_row(runner.describe(each), console) for each in experiments}
     stopping = threading.Event()
@@ -154,7 +155,7 @@ def run_sweep(
         row = rows[experiment.key]
         while True:
             try:
-                _, outcome = runner.run(experiment, to, how, _Remote(row, stopping), row)
+                _, outcome = runner.run(experiment, store, how, _Remote(row, stopping), row)
             except Stopping:
                 row.say("stopped early" if row.ended else "stopped")
                 return 0 if row.ended else 130

@@ -22,12 +22,15 @@ from rich.table import Table
 from launch.cluster import sweep
 from launch.execution import Execution
 from launch.run import runner
-from launch.run.store import Destination
+from launch.run.provenance import refuse_to_resume
+from launch.run.store import Store
 from launch.run.sweep import build
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.files import read_toml
-from plasticity_rl.records.folder import Score, Spec, Tick, is_done, read_rows, write_json
+from plasticity_rl.records.events import Score, Tick
+from plasticity_rl.records.folder import RunFolder, write_json
+from plasticity_rl.records.spec import Spec
 
 RANGE = re.compile(r"([^.\s]+(?:\.\d+)?(?:e[+-]?\d+)?)\.\.(\S+?)( log)?")
 Said = dict[str, Any]
@@ -173,10 +176,10 @@ class Judge:
 class Trial(sweep.Row):
     """A run of the search: a row of the table that may be stopped."""
 
-    def __init__(self, spec: Spec, console: Console, judge: Judge, folder: Path, stopped: bool) -> None:
+    def __init__(self, spec: Spec, console: Console, judge: Judge, folder: RunFolder, stopped: bool) -> None:
         super().__init__(spec, console)
         self._judge, self._begun, self.tally, self.ended = judge, 0, Tally(spec), stopped
-        for row in read_rows(folder / "scores.csv", Score)[0]:  # of an earlier call: others are held against them
+        for row in folder.read_rows(Score)[0]:  # of an earlier call: others are held against them
             self.tally.add(row)
             self._tell(row)
         self.tally.begin_again()
@@ -199,7 +202,7 @@ class Trial(sweep.Row):
         return score is not None and self._judge.stops(self.spec.key, time, score)
 
 
-def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, to: Destination, how: Execution) -> int:
+def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, store: Store, how: Execution) -> int:
     """Carry out the trials; returns the exit code of `sweep.run_sweep`. Which trials were stopped is kept in
     trials.json beside their folders, so that the same command leaves them so."""
     experiments = build(words, how.device_on_ray)
@@ -209,17 +212,17 @@ def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, to
     totals = {sum(visit["budget"] for visit in spec.visits) for spec in specs}
     if len(totals) > 1 or len({spec.benchmark for spec in specs}) > 1:
         raise UsageError("trials must have one benchmark and one budget, so that scores at the same time can be compared")
-    folders = {spec.key: to.folder(spec.key) for spec in specs}
-    record = to.root / to.name / "trials.json"
+    folders = {spec.key: store.run(spec.key) for spec in specs}
+    record = store.path / "trials.json"
     stopped = _read_stopped(record)
     left = [each for each in experiments if each.key not in stopped]
     for spec in specs:
-        if spec.key not in stopped and not is_done(folders[spec.key]):
-            runner.refuse_to_resume(folders[spec.key], spec, how.other_code)
+        if spec.key not in stopped and not folders[spec.key].is_done:
+            refuse_to_resume(folders[spec.key], spec, how.other_code)
     judge, console = Judge(stopping, totals.pop()), Console(highlight=False)
     trials = {spec.key: Trial(spec, console, judge, folders[spec.key], spec.key in stopped) for spec in specs}
     try:
-        return sweep.run_sweep(left, to, how, lambda spec, _: trials[spec.key]) if left else 0
+        return sweep.run_sweep(left, store, how, lambda spec, _: trials[spec.key]) if left else 0
     finally:
         if record.parent.exists():
             write_json(record, {"stopped": sorted(key for key, trial in trials.items() if trial.ended)})

@@ -8,6 +8,7 @@ import tyro
 from launch.commands.options import DONE, FLAT, Plugins, allow, execution, settle
 from launch.execution import Execution
 from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import RunFolder
 
 
 def report(
@@ -107,7 +108,7 @@ def rebuild_board(run: Path, /) -> int:
     """
     from launch.tracking.tensorboard import rebuild
 
-    rebuild(run)
+    rebuild(RunFolder(run))
     return DONE
 
 
@@ -160,7 +161,7 @@ def play(
     from launch.checkpoints.play import play
 
     allow(plugin)
-    play(run, member, task, episodes, checkpoint, video, steps, seed)
+    play(RunFolder(run), member, task, episodes, checkpoint, video, steps, seed)
     return DONE
 
 
@@ -191,5 +192,5 @@ def probe(
     from launch.checkpoints.probe import probe
 
     allow(plugin)
-    probe(run, checkpoint, targets, updates, functions, settle(how))
+    probe(RunFolder(run), checkpoint, targets, updates, functions, settle(how))
     return DONE

@@ -11,7 +11,6 @@ from launch.commands.options import DONE, FLAT, ExperimentOptions, Plugins, Proj
 from launch.commands.results import report
 from launch.execution import Execution
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import is_done
 
 
 def demo(*, runs: Path = Path("runs"), how: Annotated[Execution, FLAT] = execution("eager")) -> int:
@@ -20,11 +19,11 @@ def demo(*, runs: Path = Path("runs"), how: Annotated[Execution, FLAT] = executi
     Args:
         runs: folder of all runs; the demo's go to its folder `demo`, and a second call resumes or skips them
     """
-    from launch.run.store import Destination
+    from launch.run.store import Store
     from launch.run.sweep import run_sweep
     from launch.sweeps.demo import EXPERIMENTS
 
-    failed = run_sweep(EXPERIMENTS, Destination(runs, "demo"), settle(replace(how, device="cpu")))
+    failed = run_sweep(EXPERIMENTS, Store(runs, "demo"), settle(replace(how, device="cpu")))
     return failed or report((runs / "demo",))
 
 
@@ -56,7 +55,7 @@ def run(
     described = experiment((read_experiment(file) if file else {}) | fields.words(), how.device)
 
     from launch.run import runner
-    from launch.run.store import Destination
+    from launch.run.store import Store
 
     if how.address and not described.actors:
         raise UsageError("--address is of the Ray cluster that actors run on; --actors says how many")
@@ -65,11 +64,11 @@ def run(
     reach(how.address)
     from launch.run import resources
 
-    how, to = settle(how), Destination(runs, name, wandb)
-    if not is_done(to.folder(described.key)):
-        resources.check([[described]], to, how.device)
-    folder, outcome = runner.run(described, to, how)
-    print(f"{outcome}: {folder}\n{shlex.join(['python', '-m', 'launch', 'report', str(folder.parent)])}")
+    how, store = settle(how), Store(runs, name, wandb)
+    if not store.run(described.key).is_done:
+        resources.check([[described]], store, how.device)
+    folder, outcome = runner.run(described, store, how)
+    print(f"{outcome}: {folder}\n{shlex.join(['python', '-m', 'launch', 'report', str(folder.path.parent)])}")
     return DONE
 
 
@@ -103,18 +102,18 @@ def sweep(
         on: one run after the other in this process, or side by side on a Ray cluster, whose runs stream what they report back here
     """
     from launch.run.mirror import Mirror
-    from launch.run.store import Destination
+    from launch.run.store import Store
     from launch.run.sweep import print_sweep, read_sweep, run_sweep, run_sweep_on_ray
 
     how = settle(how)
     allow(plugin)
     experiments = read_sweep(file)
     if dry_run:
-        print_sweep(experiments, Destination(runs, name or file.stem), how)
+        print_sweep(experiments, Store(runs, name or file.stem), how)
         return DONE
     _refuse_without_wandb(wandb)
-    to = Destination(runs, name or file.stem, wandb, Mirror(mirror) if mirror else None)
-    return (run_sweep_on_ray if on == "ray" else run_sweep)(experiments, to, how)
+    store = Store(runs, name or file.stem, wandb, Mirror(mirror) if mirror else None)
+    return (run_sweep_on_ray if on == "ray" else run_sweep)(experiments, store, how)
 
 
 def claims(
@@ -195,7 +194,7 @@ def tune(
 
     prepare_ray(how.address)
     from launch.cluster import tune
-    from launch.run.store import Destination
+    from launch.run.store import Store
 
     said, search = tune.read_search(file, field)
     words = tune.draw(said, search, trials, seed)
@@ -203,7 +202,7 @@ def tune(
         tune.print_trials(words, search)
         return DONE
     stopping = tune.Stopping(scheduler, grace, reduction)
-    return tune.run(words, search, stopping, best, Destination(runs, name or file.stem), how)
+    return tune.run(words, search, stopping, best, Store(runs, name or file.stem), how)
 
 
 def _refuse_without_wandb(project: str | None) -> None:

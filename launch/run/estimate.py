@@ -23,7 +23,7 @@ from agents.diagnostics.rows import HELD, Diagnostics
 from agents.loops.grouping import cell
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
-from plasticity_rl.records.folder import Tick
+from plasticity_rl.records.events import Tick
 from plasticity_rl.training.compilation import can_compile
 from plasticity_rl.training.learner import Learner
 

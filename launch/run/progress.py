@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.format import count, number
-from plasticity_rl.records.folder import TRAINING, Score, Spec, Tick
+from plasticity_rl.records.events import TRAINING, Score, Tick
+from plasticity_rl.records.spec import Spec
 
 EVERY = 10.0  # seconds between two plain lines
 

@@ -21,11 +21,10 @@ import torch
 from agents.loops.replay import make_replay
 from agents.loops.rollout import make_frames
 from launch.run.estimate import KEPT, checkpoint_size
-from launch.run.store import Destination
+from launch.run.store import Store
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
-from plasticity_rl.records.folder import is_done
 from plasticity_rl.training.learner import Learner
 
 CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -107,7 +106,7 @@ def gpu() -> Room:
     return Room(total, free)
 
 
-def check(groups: Sequence[Sequence[Experiment]], to: Destination, device: str) -> None:
+def check(groups: Sequence[Sequence[Experiment]], store: Store, device: str) -> None:
     """Hold what is to run here against this machine; the runs of a group are in memory at the same time.
 
     Raises UsageError where one could never fit, and warns on stderr where one fits the machine but not what is free of it.
@@ -122,7 +121,7 @@ def check(groups: Sequence[Sequence[Experiment]], to: Destination, device: str) 
             if soon > room.free:
                 _warn(f"{_told(group, needs)}; {_gb(soon)} are in use once that is filled, and {_gb(room.free)} are free on {place}")
                 break
-    check_disk([each for group in groups for each in group], to)
+    check_disk([each for group in groups for each in group], store)
 
 
 def refuse_memory(group: Sequence[Experiment], needs: Sequence[Need], total: int, has: str) -> None:
@@ -131,14 +130,14 @@ def refuse_memory(group: Sequence[Experiment], needs: Sequence[Need], total: int
         raise UsageError(f"{_told(group, needs)}, and {has} {_gb(total)} of memory; {_way_out(group, needs, SENSIBLE * total)}")
 
 
-def check_disk(experiments: Sequence[Experiment], to: Destination) -> None:
+def check_disk(experiments: Sequence[Experiment], store: Store) -> None:
     """Hold the checkpoints of runs against the disk that they go to. Raises UsageError where one alone is too large; warns of all."""
-    left = [each for each in experiments if not is_done(to.folder(each.key))]
+    left = [each for each in experiments if not store.run(each.key).is_done]
     if not left:
         return
-    sizes, root = [need(each).checkpoint for each in left], to.root
+    sizes, root = [need(each).checkpoint for each in left], store.root
     there = next(path for path in (root, *root.absolute().parents) if path.exists())
-    held = sum(path.stat().st_size for each in left for path in (to.folder(each.key) / "checkpoints").glob("*/*"))
+    held = sum(path.stat().st_size for each in left for path in store.run(each.key).checkpoints.glob("*/*"))
     free = shutil.disk_usage(there).free + held
     if max(sizes) > free:
         told = f"a checkpoint takes up to {_gb(max(sizes))}, and {_gb(free)} are free in {root}"

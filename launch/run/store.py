@@ -1,4 +1,4 @@
-"""Where runs go."""
+"""Output location of runs."""
 
 import os
 from dataclasses import dataclass
@@ -6,24 +6,28 @@ from pathlib import Path
 
 from launch.run.mirror import Mirror
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import check_name
+from plasticity_rl.records.folder import RunFolder, check_name
 
 
 @dataclass(frozen=True)
-class Destination:
-    """The folders `root/name/KEY` of runs, and where else they go meanwhile."""
+class Store:
+    """The folders `root/name/KEY` of runs, and where else runs are logged or copied."""
 
     root: Path
     name: str
     wandb: str | None = None
-    """a project of Weights & Biases that they are logged to"""
+    """project of Weights & Biases"""
     mirror: Mirror | None = None
-    """a second place that they are copied to"""
+    """second place that runs are copied to"""
 
-    def folder(self, key: str) -> Path:
-        """A run's folder. Raises UsageError for a name that is none and for a folder that leads elsewhere."""
+    @property
+    def path(self) -> Path:
+        return self.root / self.name
+
+    def run(self, key: str) -> RunFolder:
+        """The folder of one run. Raises UsageError for an invalid name, a symbolic link, and a place that cannot be written."""
         folder = self.root / check_name(self.name) / key
-        for path in (self.root / self.name, folder):
+        for path in (self.path, folder):
             if path.is_symlink():
                 raise UsageError(f"{path} is a link to somewhere else; a run's folder must be a folder")
         try:
@@ -32,4 +36,4 @@ class Destination:
             raise UsageError(f"not a folder for runs: {error.strerror}") from error
         if not parent.is_dir() or not os.access(parent, os.W_OK):
             raise UsageError(f"cannot write in {parent}")
-        return folder
+        return RunFolder(folder)

@@ -15,12 +15,12 @@ from launch.columns import fitted, shortest
 from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.ray_cluster import prepare_ray
-from launch.run.store import Destination
+from launch.run.store import Store
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.files import read_toml
-from plasticity_rl.records.folder import is_done
+from plasticity_rl.records.folder import RunFolder
 
 if TYPE_CHECKING:
     from launch.run.estimate import Span
@@ -67,24 +67,25 @@ def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
     return list(experiments.values())
 
 
-def print_sweep(said: Sequence[Said], to: Destination, how: Execution) -> None:
+def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
     """Print what a sweep would run and take (see `launch.run.estimate`). Runs with one number in column `as one` train as one."""
     from launch.run import grouped, resources
     from launch.run.estimate import costs, hours
-    from launch.run.runner import describe, refuse_to_resume
+    from launch.run.provenance import refuse_to_resume
+    from launch.run.runner import describe
 
     experiments = build(said, "cuda" if how.gpus else how.device)
-    left = [each for each in experiments if not is_done(to.folder(each.key))]
-    carried_out = grouped.groups(left, to, how.at_once)
+    left = [each for each in experiments if not store.run(each.key).is_done]
+    carried_out = grouped.groups(left, store, how.at_once)
     groups = [group for group in carried_out if len(group) > 1]
     numbers = {each.key: str(number) for number, group in enumerate(groups, start=1) for each in group}
     columns: dict[str, list[str]] = {name: [] for name in ("chain", "benchmark", "members", "each", "as one", "state", "key")}
     letters, refused = shortest([each.key for each in experiments]), []
     for each in experiments:
-        spec, folder = describe(each), to.folder(each.key)
-        state = "done: skipped" if is_done(folder) else "unfinished: resumed" if folder.exists() else "new"
+        spec, folder = describe(each), store.run(each.key)
+        state = "done: skipped" if folder.is_done else "unfinished: resumed" if folder.path.exists() else "new"
         try:
-            if not is_done(folder):
+            if not folder.is_done:
                 refuse_to_resume(folder, spec, other_code=False)
         except UsageError as error:
             state = "refused"
@@ -121,28 +122,28 @@ def _span(span: "Span") -> str:
     return f"at least {low} {unit}" if span.high == math.inf else f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
-def run_sweep_on_ray(said: Sequence[Said], to: Destination, how: Execution) -> int:
+def run_sweep_on_ray(said: Sequence[Said], store: Store, how: Execution) -> int:
     """The same on a Ray cluster: see `launch.cluster.sweep`."""
     prepare_ray(how.address)
     from launch.cluster import sweep
 
-    experiments = _refuse_first(build(said, how.device_on_ray), to, how.other_code)
+    experiments = _refuse_first(build(said, how.device_on_ray), store, how.other_code)
     if any(each.actors for each in experiments):
         raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
-    return sweep.run_sweep(experiments, to, how)
+    return sweep.run_sweep(experiments, store, how)
 
 
-def run_sweep(said: Sequence[Said], to: Destination, how: Execution) -> int:
+def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
     """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure.
 
     Runs that can be trained as one are, `how.at_once` members at most (see `launch.run.grouped`).
     """
     from launch.run import grouped, resources
 
-    experiments = _refuse_first(build(said, how.device), to, how.other_code)
+    experiments = _refuse_first(build(said, how.device), store, how.other_code)
     console, failure, told = Console(highlight=False), 0, 0
 
-    def tell(each: Experiment, folder: Path, outcome: str) -> None:
+    def tell(each: Experiment, folder: RunFolder, outcome: str) -> None:
         nonlocal told
         told += 1
         what = f"{each.label} on {registry.name(each.benchmark)}, seed {each.seed}"
@@ -150,15 +151,15 @@ def run_sweep(said: Sequence[Said], to: Destination, how: Execution) -> int:
 
     left = []
     for each in experiments:
-        folder = to.folder(each.key)
-        if is_done(folder):
+        folder = store.run(each.key)
+        if folder.is_done:
             tell(each, folder, "skipped")
         else:
             left.append(each)
-    groups = grouped.groups(left, to, how.at_once)
-    resources.check(groups, to, how.device)
+    groups = grouped.groups(left, store, how.at_once)
+    resources.check(groups, store, how.device)
     for group in groups:
-        began, ends = time.monotonic(), _carry_out(group, to, how)
+        began, ends = time.monotonic(), _carry_out(group, store, how)
         along = f" with {len(group) - 1} more" if len(group) > 1 else ""
         for each, (folder, error) in zip(group, ends, strict=True):
             if error is None:
@@ -170,28 +171,29 @@ def run_sweep(said: Sequence[Said], to: Destination, how: Execution) -> int:
     return failure
 
 
-def _carry_out(group: Sequence[Experiment], to: Destination, how: Execution) -> Sequence[tuple[Path, Exception | None]]:
+def _carry_out(group: Sequence[Experiment], store: Store, how: Execution) -> Sequence[tuple[RunFolder, Exception | None]]:
     """The folder of each run of a group, and what ended it too soon."""
     from agents.acting.remote import ActorsLost
     from launch.run import grouped, runner
 
     if len(group) > 1:
-        return grouped.run_together(group, to, how)
+        return grouped.run_together(group, store, how)
     try:
-        folder, _ = runner.run(group[0], to, how)
+        folder, _ = runner.run(group[0], store, how)
     except (FloatingPointError, ActorsLost) as error:
-        return [(to.folder(group[0].key), error)]
+        return [(store.run(group[0].key), error)]
     return [(folder, None)]
 
 
-def _refuse_first(experiments: list[Experiment], to: Destination, other_code: bool) -> list[Experiment]:
+def _refuse_first(experiments: list[Experiment], store: Store, other_code: bool) -> list[Experiment]:
     """All of them before the first is begun: a wrong sweep leaves nothing behind. What only the mirror has is fetched."""
-    from launch.run import runner
+    from launch.run.provenance import refuse_to_resume
+    from launch.run.runner import describe
 
     for each in experiments:
-        folder = to.folder(each.key)
-        if to.mirror:
-            to.mirror.meet(folder)
-        if not is_done(folder):
-            runner.refuse_to_resume(folder, runner.describe(each), other_code)
+        folder = store.run(each.key)
+        if store.mirror:
+            store.mirror.meet(folder)
+        if not folder.is_done:
+            refuse_to_resume(folder, describe(each), other_code)
     return experiments

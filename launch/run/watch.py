@@ -13,7 +13,9 @@ from rich.text import Text
 from analysis.format import count, number
 from launch.columns import fitted, shortest
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import TRAINING, Score, Spec, failure, find_runs, is_done, newest_rows, read_spec
+from plasticity_rl.records.events import TRAINING, Score
+from plasticity_rl.records.folder import RunFolder, find_runs
+from plasticity_rl.records.spec import Spec
 
 ENDED = ("done", "failed", "unreadable")
 LEAST = ("run", "benchmark", "updates/s", "left", "seed", "last score")
@@ -21,7 +23,7 @@ LEAST = ("run", "benchmark", "updates/s", "left", "seed", "last score")
 STILL = 300.0  # seconds without a new row, after which a run counts as still: a leg of evaluations may take as long
 
 
-class UpdateContext(NamedTuple):
+class Look(NamedTuple):
     """A run at one moment."""
 
     state: str
@@ -38,27 +40,26 @@ class UpdateContext(NamedTuple):
     """it failed, or cannot be read"""
 
 
-def look(run: Path, spec: Spec, now: float) -> UpdateContext:
+def look(run: RunFolder, spec: Spec, now: float) -> Look:
     """What a run's folder says of it."""
-    path = run / "scores.csv"
-    rows, problems = newest_rows(path, Score)
-    at = max((each.stat().st_mtime for each in (path, run / "metrics.csv") if each.exists()), default=0.0)
+    rows, problems = run.newest_rows(Score)
+    at = max((each.stat().st_mtime for each in (run.scores, run.metrics) if each.exists()), default=0.0)
     scores = {row.member: row.score for row in rows if row.kind in TRAINING}
     score = sum(scores.values()) / len(scores) if scores else None
     total = sum(visit["budget"] for visit in spec.visits)
     updates = rows[-1].updates if rows else 0
     done = (rows[-1].updates if spec.unit == "updates" else rows[-1].frames) / total if rows else 0.0
-    why = failure(run)
+    why = run.failure
     if problems:
-        return UpdateContext("unreadable", min(done, 1.0), score, updates, at, problems[0])
-    if is_done(run):
-        return UpdateContext("done", 1.0, score, updates, at) if rows else _unreadable("scores.csv has no rows")
+        return Look("unreadable", min(done, 1.0), score, updates, at, problems[0])
+    if run.is_done:
+        return Look("done", 1.0, score, updates, at) if rows else _unreadable(f"{run.scores.name} has no rows")
     state = "failed" if why is not None else "waits" if not rows else "runs" if now - at < STILL else "still"
-    return UpdateContext(state, min(done, 1.0), score, updates, at, why)
+    return Look(state, min(done, 1.0), score, updates, at, why)
 
 
-def _unreadable(why: str) -> UpdateContext:
-    return UpdateContext("unreadable", 0.0, None, 0, 0.0, why)
+def _unreadable(why: str) -> Look:
+    return Look("unreadable", 0.0, None, 0, 0.0, why)
 
 
 class Watch:
@@ -67,33 +68,36 @@ class Watch:
     def __init__(self, folder: Path) -> None:
         """Raises UsageError where there are no runs."""
         self._folder = folder
-        self._specs: dict[Path, Spec] = {}
-        self._runs: set[Path] = set()
-        self._first: dict[Path, UpdateContext] = {}
+        self._specs: dict[RunFolder, Spec] = {}
+        self._runs: set[RunFolder] = set()
+        self._first: dict[RunFolder, Look] = {}
         if not find_runs(folder):
             raise UsageError(f"no runs below {folder}")
 
-    def look(self, now: float) -> dict[Path, UpdateContext]:
+    def look(self, now: float) -> dict[RunFolder, Look]:
         """Every run there is by now, and those that were there before."""
         there = set(find_runs(self._folder))
         self._runs |= there
-        seen = {run: self._look(run, now) if run in there else _unreadable(f"no spec.json in {run} any more") for run in sorted(self._runs)}
+        seen = {
+            run: self._look(run, now) if run in there else _unreadable(f"no {run.spec.name} in {run} any more")
+            for run in sorted(self._runs)
+        }
         for run, each in seen.items():
             first = self._first.setdefault(run, each)
             if each.done < first.done:  # begun again from a checkpoint
                 self._first[run] = each
         return seen
 
-    def _look(self, run: Path, now: float) -> UpdateContext:
+    def _look(self, run: RunFolder, now: float) -> Look:
         try:
-            spec = self._specs[run] = self._specs.get(run) or read_spec(run)
+            spec = self._specs[run] = self._specs.get(run) or run.read_spec()
             return look(run, spec, now)
         except UsageError as error:
             return _unreadable(str(error))
         except OSError as error:
             return _unreadable(f"{error.filename}: {error.strerror}")
 
-    def speed(self, run: Path, seen: UpdateContext) -> tuple[float | None, float | None]:
+    def speed(self, run: RunFolder, seen: Look) -> tuple[float | None, float | None]:
         """Updates a second, and seconds left, where two looks tell."""
         first = self._first[run]
         if seen.state != "runs" or seen.at <= first.at or seen.done <= first.done:
@@ -101,7 +105,7 @@ class Watch:
         took = seen.at - first.at
         return (seen.updates - first.updates) / took, (1 - seen.done) * took / (seen.done - first.done)
 
-    def table(self, seen: dict[Path, UpdateContext], width: int) -> Table:
+    def table(self, seen: dict[RunFolder, Look], width: int) -> Table:
         """A row for each run, and what they come to together."""
         letters = shortest([run.name for run in seen])
         columns: dict[str, list[str]] = {

@@ -3,7 +3,8 @@
 import statistics
 from collections.abc import Callable
 
-from plasticity_rl.records.folder import Metric, Picture, Score, Spec
+from plasticity_rl.records.events import Media, Metric, Score
+from plasticity_rl.records.spec import Spec
 
 SCORE, EVALUATION = "Score", "Evaluation"  # capitals come before the small letters of all other tags, so TensorBoard opens on these
 SHOWN = 10  # members whose scores have a curve of their own
@@ -23,7 +24,7 @@ class Curves:
         tasks = len({visit["task"] for visit in spec.visits})
         self._by_member = tasks * min(spec.members, SHOWN) <= EVALUATED
 
-    def reach(self, event: Score | Metric | Picture) -> int:
+    def reach(self, event: Score | Metric | Media) -> int:
         """Where on the axis an event stands; what is from before it is complete, and handed on."""
         at = event.updates if self._spec.unit == "updates" else event.frames
         if at != self._at:

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.format import count
 from launch.tracking.curves import EVALUATION, SCORE
-from plasticity_rl.records.folder import Spec
+from plasticity_rl.records.spec import Spec
 
 Layout = dict[str, dict[str, list[Any]]]
 

@@ -13,7 +13,9 @@ from launch.tracking.curves import SCORE, Curves
 from launch.tracking.images import drawn, tiled
 from launch.tracking.layout import Layout, description, layout
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Metric, Picture, Score, Spec, read_rows, read_spec, read_specs
+from plasticity_rl.records.events import Media, Metric, Score
+from plasticity_rl.records.folder import TABLES, RunFolder, read_specs
+from plasticity_rl.records.spec import Spec
 
 TAGS = 190  # curves and pictures of a run; what else there is stays under 200
 # TensorBoard as its own `main` begins it, without the notice that TensorFlow is absent
@@ -27,11 +29,11 @@ app.run(board.main, flags_parser=board.configure)
 IMAGES = 100  # the most that TensorBoard shows of one tag: videos of as many checkpoints
 
 
-class Board:
+class TensorBoard:
     """Writes `tb/` from rows and pictures as they come; what the CSV files already hold is written first, so a resumed run has one unbroken
     curve, and so are the pictures that were there."""
 
-    def __init__(self, run: Path, spec: Spec) -> None:
+    def __init__(self, run: RunFolder, spec: Spec) -> None:
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
 
@@ -40,11 +42,11 @@ class Board:
         self._left: set[str] = set()
         self._charts: Layout = {}
         self._laid_out = 0  # tags that the charts are of
-        old = sorted((run / "tb").glob("events.*"))
+        old = sorted(run.tensorboard.glob("events.*"))
         shown = [event for path in old for event in _pictures(path)]
         for path in old:
             path.unlink()
-        self._writer = SummaryWriter(str(run / "tb"))
+        self._writer = SummaryWriter(str(run.tensorboard))
         self._writer.add_text("run", description(spec))
         settings = {"chain": spec.label, "benchmark": spec.benchmark, "seed": spec.seed, "members": spec.members}
         for kind in ("agent", "network", "optimizer", "schedule"):
@@ -63,8 +65,8 @@ class Board:
             self._writer.file_writer.add_event(event, event.step, event.wall_time)
         self.problems: dict[str, list[str]] = {}
         """file -> what is wrong with it"""
-        for kind, name in ((Score, "scores.csv"), (Metric, "metrics.csv")):
-            rows, self.problems[name] = read_rows(run / name, kind)
+        for kind in TABLES:
+            rows, self.problems[TABLES[kind]] = run.read_rows(kind)
             for row in rows:
                 self.add(row)
 
@@ -73,7 +75,7 @@ class Board:
         self._curves.add(row)
         self._lay_out()
 
-    def show(self, picture: Picture) -> None:
+    def show(self, picture: Media) -> None:
         """A histogram, or an image, where it is not there already."""
         at = self._curves.reach(picture)
         if (picture.name, at) in self.seen or not self._has_room(picture.name):
@@ -104,7 +106,7 @@ class Board:
         self._tags.add(tag)
         return True
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "TensorBoard":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -115,25 +117,18 @@ class Board:
         self._writer.close()
 
 
-def rebuild(run: Path) -> None:
+def rebuild(run: RunFolder) -> None:
     """Make `tb/` anew from the CSV files, and say what became of the pictures, which these do not hold.
 
     Raises UsageError where `run` is no run, and FolderTaken where one is being written.
     """
-    from filelock import FileLock, Timeout
-
-    from launch.run.runner import FolderTaken
-
-    spec = read_spec(run)
-    try:
-        with FileLock(run / ".lock", timeout=0), Board(run, spec) as board:
-            kept = len(board.seen)
-            for problem in chain.from_iterable(board.problems.values()):
-                print(problem, file=sys.stderr)
-    except Timeout as error:
-        raise FolderTaken(f"{run} is being written by another process") from error
+    spec = run.read_spec()
+    with run.lock(), TensorBoard(run, spec) as view:
+        kept = len(view.seen)
+        for problem in chain.from_iterable(view.problems.values()):
+            print(problem, file=sys.stderr)
     pictures = f"{kept} histograms and images were kept" if kept else "histograms and images are absent: only a run itself makes them"
-    print(f"{run / 'tb'}: made anew of scores.csv and metrics.csv; {pictures}")
+    print(f"{run.tensorboard}: made anew of scores.csv and metrics.csv; {pictures}")
 
 
 def serve(folder: Path, port: int) -> int:
@@ -149,7 +144,7 @@ def serve(folder: Path, port: int) -> int:
             place.parent.mkdir(exist_ok=True)
             if place.is_symlink():
                 place = place.with_name(f"{place.name} ({number})")
-            place.symlink_to((run / "tb").resolve())
+            place.symlink_to(run.tensorboard.resolve())
         command = [sys.executable, "-c", QUIETLY, "--logdir", names, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--samples_per_plugin", f"images={IMAGES}", "--load_fast", "false"]
         try:

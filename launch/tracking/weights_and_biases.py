@@ -1,14 +1,15 @@
 """A run in Weights & Biases, from the same events as TensorBoard's view. Needs the extra `wandb`, imported where it is used."""
 
 import importlib
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from launch.tracking.curves import Curves
 from launch.tracking.images import drawn, tiled
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Metric, Picture, Score, Spec
+from plasticity_rl.records.events import Media, Metric, Score
+from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.spec import Spec
 
 
 def package() -> Any:
@@ -23,24 +24,25 @@ def package() -> Any:
 
 
 class WeightsAndBiases:
-    """Logs what `Board` shows, over updates or frames, to `project`; WANDB_MODE=offline keeps it in the run's folder until `wandb sync`.
+    """Logs what `TensorBoard` shows, over updates or frames, to `project`; WANDB_MODE=offline keeps it in the run's folder until
+    `wandb sync`.
 
     A run that goes on, goes on under the same id. What it does again since its last checkpoint is the same once more, and wandb ignores
     steps that lie behind the last one; that it does so across two offline parts of a run was not tried on a server.
     """
 
-    def __init__(self, run: Path, spec: Spec, project: str) -> None:
+    def __init__(self, run: RunFolder, spec: Spec, project: str) -> None:
         """Raises UsageError where the package, or access to the server, is missing."""
         self._wandb = package()
         self._curves = Curves(spec, lambda tag, value, at: self._run.log({tag: value}, step=at))
         try:
             self._run = self._wandb.init(
                 project=project,
-                id=f"{run.parent.name}-{spec.key}",
+                id=f"{run.path.parent.name}-{spec.key}",
                 name=f"{spec.label}, seed {spec.seed}",
                 group=spec.benchmark,
                 config=spec.experiment | {"label": spec.label, "key": spec.key},
-                dir=str(run),
+                dir=str(run.path),
                 resume="allow",
                 reinit="create_new",  # runs of a sweep may go on side by side
             )
@@ -51,7 +53,7 @@ class WeightsAndBiases:
         """A row of a table."""
         self._curves.add(row)
 
-    def show(self, picture: Picture) -> None:
+    def show(self, picture: Media) -> None:
         """A histogram, or an image."""
         at = self._curves.reach(picture)
         if picture.kind == "histogram":

@@ -3,7 +3,7 @@
 checkpoints/000012000/
   tensors.safetensors    every tensor by name, but for large ones
   3f2a...safetensors     a piece of a large one, as a replay's; one that has not changed is the file of the checkpoint before, linked
-  facts.json             the counters that go with them
+  counters.json          the counters that go with them
   manifest.json          the sha256 of all these, and which pieces make which tensor
 """
 
@@ -14,31 +14,20 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from plasticity_rl.records.folder import Metric, Picture, Score, Tick, sync_folder
+from plasticity_rl.records.events import Snapshot
+from plasticity_rl.records.folder import sync_folder
 
-FILES = ("tensors.safetensors", "facts.json")
+FILES = ("tensors.safetensors", "counters.json")
 UNFINISHED = ".unfinished-"
 PIECE = 2**26
 """bytes; a larger tensor is cut along axis 0"""
-
-
-class Snapshot(NamedTuple):
-    """Everything a run needs to go on from here. The tensors are the run's own: save them before the run goes on."""
-
-    tensors: dict[str, Tensor]
-    facts: dict[str, Any]
-    """JSON; what the run counts"""
-
-
-Event = Score | Metric | Picture | Tick | Snapshot
-"""What a run reports, one after the other."""
 
 
 def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
@@ -66,7 +55,7 @@ def _write(folder: Path, number: int, snapshot: Snapshot, before: Path | None = 
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
         large = {name: whole.pop(name) for name in [name for name, tensor in whole.items() if tensor.nbytes > PIECE and len(tensor) > 1]}
         save_file(whole, beside / FILES[0])
-        (beside / FILES[1]).write_text(json.dumps(snapshot.facts, allow_nan=False), encoding="utf-8")
+        (beside / FILES[1]).write_text(json.dumps(snapshot.counters, allow_nan=False), encoding="utf-8")
         known = {}  # what a linked piece was when it was written
         if before is not None:
             with suppress(OSError, ValueError, KeyError):
@@ -123,7 +112,12 @@ def read(path: Path) -> Snapshot:
     """What a checkpoint holds; `problem` says whether it is whole."""
     pieces = _manifest(path)["pieces"]
     large = {name: torch.cat([load_file(path / file)["piece"] for file in files]) for name, files in pieces.items()}
-    return Snapshot(load_file(path / FILES[0]) | large, json.loads((path / FILES[1]).read_text(encoding="utf-8")))
+    return Snapshot(load_file(path / FILES[0]) | large, read_counters(path))
+
+
+def read_counters(path: Path) -> dict[str, Any]:
+    """Read the counters of a checkpoint alone."""
+    return json.loads((path / FILES[1]).read_text(encoding="utf-8"))
 
 
 def checkpoints(folder: Path) -> list[Path]:

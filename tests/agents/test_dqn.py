@@ -13,8 +13,7 @@ from envs.reinforcement.control import CartPole
 from launch.config.parse import experiment
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
-from plasticity_rl.records.checkpoint import Snapshot
-from plasticity_rl.records.folder import Metric, Tick
+from plasticity_rl.records.events import Metric, Snapshot, Tick
 from tests.training import ATARI, CARTPOLE, events, one_by_one_is_in_a_row, resumed_is_never_stopped, scores
 
 

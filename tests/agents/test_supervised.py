@@ -10,8 +10,7 @@ from torch import nn
 from agents.supervised import Supervised
 from launch.config.parse import experiment
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.checkpoint import Snapshot
-from plasticity_rl.records.folder import Metric, Score, Tick
+from plasticity_rl.records.events import Metric, Score, Snapshot, Tick
 from plasticity_rl.training.learner import Learner
 from tests.training import LABELS, events, one_by_one_is_in_a_row, resumed_is_never_stopped, scores
 

@@ -16,8 +16,11 @@ from launch.__main__ import main
 from launch.config.parse import part_class
 from launch.config.show import KINDS, words
 from plasticity_rl.records import checkpoint
-from plasticity_rl.records.folder import Metric, Score, failure, find_runs, is_done, read_rows, read_spec
+from plasticity_rl.records.events import Metric, Score
+from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.tables import read_rows
 from tests.conftest import Begin
+from tests.run_folders import run_paths
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--benchmark", "random-labels:images=60,tasks=3,updates=40", "--network", "mlp:width=12,depth=2", "--members", "2", "--eager"]
@@ -29,7 +32,7 @@ def run(root: Path, *more: str, name: str = "first") -> int:
 
 
 def scores(root: Path) -> bytes:
-    (folder,) = find_runs(root)
+    (folder,) = run_paths(root)
     return (folder / "scores.csv").read_bytes()
 
 
@@ -94,10 +97,10 @@ def test_a_folder_that_leads_elsewhere_or_cannot_be_written_is_refused(tmp_path:
 
 def test_a_run_leaves_what_its_folder_promises_and_is_skipped_the_second_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--chain", "nap", "redo:every=10") == 0
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     left = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
     assert left == ["DONE", "checkpoints", "context.json", "metrics.csv", "scores.csv", "spec.json", "tb"]
-    spec, context = read_spec(folder), json.loads((folder / "context.json").read_text())
+    spec, context = RunFolder(folder).read_spec(), json.loads((folder / "context.json").read_text())
     assert folder == tmp_path / "first" / spec.key
     assert (spec.label, spec.benchmark, spec.unit, spec.members, spec.fresh_control) == (
         "nap + redo:every=10",
@@ -122,7 +125,7 @@ def test_the_boards_curves_are_the_rows(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     assert run(tmp_path) == 0
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     events = EventAccumulator(str(folder / "tb")).Reload()
     rows = [row for row in read_rows(folder / "scores.csv", Score)[0] if row.member == 1]
     curve = events.Scalars("Score/online/member1")
@@ -185,12 +188,12 @@ def test_what_was_stopped_goes_on_with_the_same_command_as_if_it_never_had(
     assert stopped.process.returncode == code
     if code > 0:
         assert complaint.startswith("error: stopped; the same command resumes ") and complaint.count("\n") == 1
-    (folder,) = find_runs(tmp_path / "stopped")
-    assert not is_done(folder)
+    (folder,) = run_paths(tmp_path / "stopped")
+    assert not RunFolder(folder).is_done
     assert main(["run", "--name", "first", "--runs", str(tmp_path / "stopped"), *Interrupted.words]) == 0
-    assert is_done(folder)
+    assert RunFolder(folder).is_done
     assert scores(tmp_path / "stopped") == scores(whole)
-    last = [checkpoint.load_latest(find_runs(root)[0] / "checkpoints")[0] for root in (tmp_path / "stopped", whole)]
+    last = [checkpoint.load_latest(run_paths(root)[0] / "checkpoints")[0] for root in (tmp_path / "stopped", whole)]
     assert last[0] and last[1] and all((last[0].tensors[name] == tensor).all() for name, tensor in last[1].tensors.items())
 
 
@@ -201,7 +204,7 @@ def unfinish(folder: Path) -> None:
 
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path) == 0
-    before, (folder,) = scores(tmp_path), find_runs(tmp_path)
+    before, (folder,) = scores(tmp_path), run_paths(tmp_path)
     unfinish(folder)
     newest = checkpoint.checkpoints(folder / "checkpoints")[-1] / "tensors.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
@@ -212,7 +215,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(tmp_path: Path,
 
 def test_without_a_checkpoint_that_can_be_read_nothing_is_thrown_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path) == 0
-    before, (folder,) = scores(tmp_path), find_runs(tmp_path)
+    before, (folder,) = scores(tmp_path), run_paths(tmp_path)
     unfinish(folder)
     for path in checkpoint.checkpoints(folder / "checkpoints"):
         (path / "manifest.json").unlink()
@@ -222,7 +225,7 @@ def test_without_a_checkpoint_that_can_be_read_nothing_is_thrown_away(tmp_path: 
 
 def test_a_run_is_not_gone_on_with_on_other_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path) == 0
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     unfinish(folder)
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps(spec | {"fingerprint": "0" * 16}))
@@ -233,19 +236,19 @@ def test_a_game_goes_through_the_same_files(tmp_path: Path) -> None:
     words = ["run", "--name", "poles", "--runs", str(tmp_path), "--benchmark", "cartpole:tasks=2,frames=600", "--members", "2", "--eager"]
     words += ["--agent", "dqn:environments=4,batch=8,replay=400,min_replay=60,target_every=10", "--checkpoint-every", "200"]
     assert main(words) == 0
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     before = (folder / "scores.csv").read_bytes()
     unfinish(folder)
     newest = checkpoint.checkpoints(folder / "checkpoints")[-1]
     (newest / "manifest.json").unlink()
     assert main(words) == 0 and (folder / "scores.csv").read_bytes() == before
     kinds = {row.kind for row in read_rows(folder / "scores.csv", Score)[0]}
-    assert kinds == {"return", "cut"} and read_spec(folder).unit == "frames"
+    assert kinds == {"return", "cut"} and RunFolder(folder).read_spec().unit == "frames"
 
 
 def test_scores_that_a_checkpoint_counts_on_are_not_made_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path) == 0
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     unfinish(folder)
     (folder / "scores.csv").write_bytes((folder / "scores.csv").read_bytes()[:-5])
     assert run(tmp_path) == 2 and "shorter than its checkpoint says" in capsys.readouterr().err
@@ -253,17 +256,17 @@ def test_scores_that_a_checkpoint_counts_on_are_not_made_up(tmp_path: Path, caps
 
 def test_two_processes_do_not_write_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path) == 0
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     unfinish(folder)
     with FileLock(folder / ".lock"):
         assert run(tmp_path) == 3
-    assert "is being written by another process" in capsys.readouterr().err and not is_done(folder)
-    assert run(tmp_path) == 0 and is_done(folder)
+    assert "is being written by another process" in capsys.readouterr().err and not RunFolder(folder).is_done
+    assert run(tmp_path) == 0 and RunFolder(folder).is_done
 
 
 def test_a_run_that_other_code_began_is_not_gone_on_with_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path) == 0
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     unfinish(folder)
     context = json.loads((folder / "context.json").read_text())
     (folder / "context.json").write_text(json.dumps(context | {"code": "0" * 16}))
@@ -274,18 +277,18 @@ def test_a_run_that_other_code_began_is_not_gone_on_with_unless_told(tmp_path: P
 
 def test_a_loss_that_is_no_number_ends_with_code_6_and_no_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--optimizer", "sgd", "--schedule", "constant:rate=1e30") == 6
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     assert "the loss of member 0 is" in capsys.readouterr().err
-    assert read_rows(folder / "scores.csv", Score) == ([], []) and not is_done(folder)
-    assert failure(folder) == "the loss of member 0 is nan after 15 updates"
+    assert read_rows(folder / "scores.csv", Score) == ([], []) and not RunFolder(folder).is_done
+    assert RunFolder(folder).failure == "the loss of member 0 is nan after 15 updates"
 
 
 def test_a_run_that_goes_on_has_not_failed(tmp_path: Path) -> None:
     assert run(tmp_path) == 0
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     (folder / "DONE").unlink()
     (folder / "FAILED").write_text("the loss of member 0 is nan after 15 updates\n")
-    assert run(tmp_path) == 0 and is_done(folder) and failure(folder) is None
+    assert run(tmp_path) == 0 and RunFolder(folder).is_done and RunFolder(folder).failure is None
 
 
 def test_a_full_disk_ends_with_code_5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -304,8 +307,8 @@ def test_a_file_that_the_system_does_not_let_grow_ends_with_code_5(tmp_path: Pat
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 5, done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and "cannot write a checkpoint" in done.stderr
-    (folder,) = find_runs(tmp_path)
-    assert checkpoint.load_latest(folder / "checkpoints") == (None, []) and not is_done(folder)
+    (folder,) = run_paths(tmp_path)
+    assert checkpoint.load_latest(folder / "checkpoints") == (None, []) and not RunFolder(folder).is_done
 
 
 SWEEP = """
@@ -321,8 +324,8 @@ def test_a_sweep_runs_what_is_new_and_skips_what_is_done(tmp_path: Path, capsys:
     assert capsys.readouterr().out.count("new") == 3 and not root.exists()
     assert main(["sweep", str(file), "--runs", str(root), "--eager"]) == 0
     assert capsys.readouterr().out.count(": done in") == 3
-    assert len(find_runs(root / "three")) == 3
-    assert len({read_spec(folder).fingerprint for folder in find_runs(root)}) == 1  # all met the same data
+    assert len(run_paths(root / "three")) == 3
+    assert len({RunFolder(folder).read_spec().fingerprint for folder in run_paths(root)}) == 1  # all met the same data
     assert main(["sweep", str(file), "--runs", str(root), "--eager"]) == 0
     assert capsys.readouterr().out.count(": skipped") == 3
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from plasticity_rl.records.folder import find_runs, is_done
+from plasticity_rl.records.folder import RunFolder
+from tests.run_folders import run_paths
 
 pytestmark = pytest.mark.process
 
@@ -49,7 +50,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Of the run, started in the usual way from the checkout."""
     root = tmp_path_factory.mktemp("usual")
     assert said(ROOT, "", "run", "--name", "a", "--runs", str(root), *SMALL)[0] == 0
-    return next(iter(find_runs(root))).joinpath("scores.csv").read_bytes()
+    return next(iter(run_paths(root))).joinpath("scores.csv").read_bytes()
 
 
 @pytest.mark.parametrize("started", STARTED)
@@ -57,9 +58,9 @@ def test_commands_do_the_same_however_they_are_started(started: str, scores: byt
     before = STARTED[started]
     code, printed, complaint = said(tmp_path, before, "run", "--name", "a", "--runs", PLACE, *SMALL)
     assert (code, complaint) == (0, "")
-    (run,) = find_runs(tmp_path / PLACE)
+    (run,) = run_paths(tmp_path / PLACE)
     assert printed.count("done: ") == (">&-" not in before)
-    assert is_done(run) and run.joinpath("scores.csv").read_bytes() == scores
+    assert RunFolder(run).is_done and run.joinpath("scores.csv").read_bytes() == scores
     assert run.stat().st_mode & 0o777 == 0o777 & ~{"umask 077;": 0o077, "umask 000;": 0}.get(before, 0o022)
 
     assert said(tmp_path, before, "report", PLACE, "--out", "Bericht-ü")[::2] == (0, "")
@@ -78,7 +79,7 @@ def watching(before: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """`watch` over a run that never ends, once it has looked; ended where the test was not."""
     root = folder / "runs"
     assert said(folder, "", "run", "--name", "a", "--runs", str(root), *SMALL)[0] == 0
-    next(iter(find_runs(root))).joinpath("DONE").unlink()
+    next(iter(run_paths(root))).joinpath("DONE").unlink()
     around = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     command = shell(folder, before, "watch", str(root))
     with subprocess.Popen(command, env=around, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -11,12 +11,14 @@ import pytest
 
 from launch.__main__ import main
 from launch.config import parse
-from launch.run.runner import code_hash, describe
+from launch.run.provenance import code_hash
+from launch.run.runner import describe
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records import checkpoint
-from plasticity_rl.records.folder import find_runs, is_done, read_spec
+from plasticity_rl.records.folder import RunFolder
+from tests.run_folders import run_paths
 
 ROOT = Path(__file__).parents[2]
 SHRINK = '''
@@ -104,9 +106,9 @@ def test_a_method_of_ones_own_is_run_resumed_and_reported(tmp_path: Path, capsys
     assert not (tmp_path / "runs").exists()
     done = command(tmp_path, "--plugin", "my_methods")
     assert done.returncode == 0, done.stderr
-    (folder,) = find_runs(tmp_path / "runs")
-    spec = read_spec(folder)
-    assert is_done(folder) and spec.label == "nap + my_methods.Shrink:factor=0.9"
+    (folder,) = run_paths(tmp_path / "runs")
+    spec = RunFolder(folder).read_spec()
+    assert RunFolder(folder).is_done and spec.label == "nap + my_methods.Shrink:factor=0.9"
     assert spec.experiment["chain"][1] == ["plugin:my_methods.Shrink", {"factor": 0.9}]
     last, _ = checkpoint.load_latest(folder / "checkpoints")
     assert last is not None
@@ -115,7 +117,7 @@ def test_a_method_of_ones_own_is_run_resumed_and_reported(tmp_path: Path, capsys
     (folder / "DONE").unlink()
     (checkpoint.checkpoints(folder / "checkpoints")[-1] / "manifest.json").unlink()
     assert command(tmp_path, "--plugin", "my_methods").returncode == 0
-    assert is_done(folder) and (folder / "scores.csv").read_bytes() == scores
+    assert RunFolder(folder).is_done and (folder / "scores.csv").read_bytes() == scores
     again, _ = checkpoint.load_latest(folder / "checkpoints")
     assert again is not None and all((again.tensors[name] == tensor).all() for name, tensor in last.tensors.items())
 

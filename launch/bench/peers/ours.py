@@ -20,7 +20,7 @@ def train(every: int, said: dict[str, Any]) -> None:
 
     from agents.loops import base
     from launch.run.runner import prepare
-    from plasticity_rl.records.folder import Tick
+    from plasticity_rl.records.events import Tick
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     experiment = parse.experiment(said, device)

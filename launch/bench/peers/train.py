@@ -24,7 +24,7 @@ from launch.bench.peers import cleanrl, ours
 from launch.bench.peers.competitors import COMPETITORS, Entry
 from launch.bench.peers.environments import python_with
 from launch.bench.peers.windows import Failed, Measured, Start, take_turns
-from launch.run.runner import CHECKOUT
+from launch.ray_cluster import CHECKOUT
 from plasticity_rl import processor
 from plasticity_rl.checks import UsageError
 from plasticity_rl.processor import fast_bfloat16

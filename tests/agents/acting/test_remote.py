@@ -29,7 +29,7 @@ from plasticity_rl.interventions import assemble
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.optim.schedules import Constant
-from plasticity_rl.records.folder import Metric
+from plasticity_rl.records.events import Metric
 from tests.training import CARTPOLE, Counted, Counting, comparable, events, resumed_is_never_stopped, scores
 
 MEMBERS, ENVIRONMENTS, ACTORS, UNROLL = 2, 6, 3, 5

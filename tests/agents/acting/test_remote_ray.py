@@ -14,10 +14,13 @@ import pytest
 from agents.acting.remote import Crew
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.folder import Metric, Score, find_runs, is_done, read_rows, read_spec
+from plasticity_rl.records.events import Metric, Score
+from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.tables import read_rows
 from tests.agents.acting.test_remote import Here
 from tests.conftest import Begin
 from tests.launch.cluster.test_sweep import CAPTURED, CHECKOUT, ancestors, wait_for
+from tests.run_folders import run_paths
 from tests.training import events
 
 SMALL: dict[str, Any] = {"network": "mlp:width=12,depth=2", "members": 2, "checkpoint_every": 1000, "actors": 2, "evaluate": 1}
@@ -82,11 +85,11 @@ def test_scores_are_those_of_one_process_also_of_runs_that_were_stopped(
         return Crew(Here(made, bootstraps), made.actors)
 
     monkeypatch.setattr(Crew, "hire", hire)
-    folders = {read_spec(folder).key: folder for folder in find_runs(tmp_path / "runs")}
+    folders = {RunFolder(folder).read_spec().key: folder for folder in run_paths(tmp_path / "runs")}
     for each in SAID:
         made = experiment(each)
         rows, problems = read_rows(folders[made.key] / "scores.csv", Score)
-        assert is_done(folders[made.key]) and not problems
+        assert RunFolder(folders[made.key]).is_done and not problems
         assert rows == [event for event in events(made) if isinstance(event, Score)] != []
 
 
@@ -110,14 +113,14 @@ def test_killed_actors_are_replaced_and_the_run_goes_on(tmp_path: Path, begin: B
         rows = written() + 8  # what may still be on its way
     said, _ = going.communicate(timeout=120)
     assert going.returncode == 0 and max(took) < 10, said
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     rows, problems = read_rows(folder / "scores.csv", Score)
-    assert is_done(folder) and not problems
+    assert RunFolder(folder).is_done and not problems
     cuts = [row.steps for row in rows if row.kind == "cut"]
     legs = {10_000, 16_000, 20_000, 30_000, 32_000}  # each ends with eight cuts, and an actor's death with four
     assert all(cuts.count(leg) == 8 for leg in legs) and len(cuts) - 8 * len(legs) in (4, 8, 12)  # fewer, if two died in one unroll
-    facts = json.loads(max(folder.glob("checkpoints/0*")).joinpath("facts.json").read_text())
-    assert facts["written"] == 32_000 // 8 + len(legs)  # every step once
+    counters = json.loads(max(folder.glob("checkpoints/0*")).joinpath("counters.json").read_text())
+    assert counters["written"] == 32_000 // 8 + len(legs)  # every step once
     deaths = [row.value for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "actor_deaths"]
     assert max(deaths) == 3
 
@@ -165,13 +168,15 @@ def test_an_actor_killed_every_five_seconds_for_two_minutes(tmp_path: Path, begi
     os.kill(going.pid, signal.SIGINT)
     said, _ = going.communicate(timeout=120)
     assert going.returncode == 130 and max(took) < 10, said
-    (folder,) = find_runs(tmp_path)
-    facts = json.loads(max(folder.glob("checkpoints/0*")).joinpath("facts.json").read_text())
-    assert facts["written"] == facts["number"] // 8 + facts["number"] // 5000 and facts["number"] > 5000  # the last frames of each leg
+    (folder,) = run_paths(tmp_path)
+    counters = json.loads(max(folder.glob("checkpoints/0*")).joinpath("counters.json").read_text())
+    assert (
+        counters["written"] == counters["number"] // 8 + counters["number"] // 5000 and counters["number"] > 5000
+    )  # the last frames of each leg
     rows, problems = read_rows(folder / "scores.csv", Score)
     assert not problems
-    cuts = [row.steps for row in rows if row.kind == "cut" and row.steps <= facts["number"]]
-    assert all(cuts.count(leg) == 8 for leg in range(5000, facts["number"] + 1, 5000))
+    cuts = [row.steps for row in rows if row.kind == "cut" and row.steps <= counters["number"]]
+    assert all(cuts.count(leg) == 8 for leg in range(5000, counters["number"] + 1, 5000))
     deaths = max(row.value for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "actor_deaths")
     assert 0 <= len(took) - deaths <= 3  # but for those after the last row
-    print(f"{len(took)} kills, {facts['number']:,} steps, a new actor after {max(took):.1f} s at most")
+    print(f"{len(took)} kills, {counters['number']:,} steps, a new actor after {max(took):.1f} s at most")

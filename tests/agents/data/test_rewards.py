@@ -11,7 +11,7 @@ import torch
 from agents.data.rewards import Scale
 from agents.loops.base import Loop
 from launch.config.parse import experiment
-from plasticity_rl.records.checkpoint import Snapshot
+from plasticity_rl.records.events import Snapshot
 from tests.training import CARTPOLE, events, resumed_is_never_stopped
 
 MEMBERS, ENVIRONMENTS, DISCOUNT = 2, 3, 0.9
@@ -88,7 +88,7 @@ def test_a_resumed_run_goes_on_with_its_scale(agent: str) -> None:
     words = CARTPOLE["agent"] if agent == "dqn" else "ppo:environments=4,unroll=10,epochs=1,minibatches=2"
     whole = resumed_is_never_stopped(CARTPOLE | {"agent": f"{words},rewards=scale"})
     moments = [event.tensors["rewards/moments"] for event in whole if isinstance(event, Snapshot)]
-    steps = [event.facts["number"] // 4 for event in whole if isinstance(event, Snapshot)]
+    steps = [event.counters["number"] // 4 for event in whole if isinstance(event, Snapshot)]
     assert [moment[0].tolist() for moment in moments] == [[4 * step] * 2 for step in steps]  # all sums since the run began
     assert all((moment[2] > 0).all() for moment in moments)
 

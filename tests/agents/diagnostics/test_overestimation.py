@@ -19,7 +19,7 @@ from plasticity_rl.metrics.function import overestimation
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.optim.schedules import Constant
-from plasticity_rl.records.folder import Metric
+from plasticity_rl.records.events import Metric
 from tests.learners import generator
 from tests.training import CARTPOLE, Counted, events
 

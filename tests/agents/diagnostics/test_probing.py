@@ -6,7 +6,7 @@ import torch
 from agents.diagnostics.probing import OBSERVATIONS, Probing, seen_of_stream
 from launch.config.parse import experiment
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.folder import Metric
+from plasticity_rl.records.events import Metric
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.probes import Probe, Regression, squared_error
 from tests.training import CARTPOLE, LABELS, comparable, events, resumed_is_never_stopped

@@ -11,7 +11,7 @@ from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.metrics.function import linear_cka
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.folder import Metric
+from plasticity_rl.records.events import Metric
 from plasticity_rl.training.learner import Learner
 from tests.learners import SPECS, built, generator
 from tests.training import CARTPOLE, LABELS, events, resumed_is_never_stopped

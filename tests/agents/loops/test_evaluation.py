@@ -8,8 +8,7 @@ import torch
 from agents.loops.replay import ReplayLoop
 from agents.loops.rollout import RolloutLoop
 from launch.config.parse import experiment
-from plasticity_rl.records.checkpoint import Snapshot
-from plasticity_rl.records.folder import Metric, Picture, Score
+from plasticity_rl.records.events import Media, Metric, Score, Snapshot
 from tests.training import CARTPOLE, comparable, events, resumed_is_never_stopped, scores
 
 AGENTS = {
@@ -24,7 +23,7 @@ AGENTS = {
 def test_every_checkpoint_has_its_episodes_and_the_end_of_a_visit_those_of_every_task_met(agent: str) -> None:
     said = CARTPOLE | {"agent": AGENTS[agent], "benchmark": "cartpole:tasks=2,frames=200,cycles=2", "checkpoint_every": 128, "evaluate": 2}
     found = events(experiment(said))
-    ends = {event.facts["number"] for event in found if isinstance(event, Snapshot)}
+    ends = {event.counters["number"] for event in found if isinstance(event, Snapshot)}
     assert len(ends) >= 7 and ends >= {200, 400, 600, 800}
     rows = scores(found, "evaluation")
     counted = {(row.steps, row.visit, row.task, row.member): 0 for row in rows}
@@ -39,7 +38,7 @@ def test_every_checkpoint_has_its_episodes_and_the_end_of_a_visit_those_of_every
     assert counted == expected
     for place, event in enumerate(found):  # a checkpoint is taken after its evaluations: who resumes from it has them
         if isinstance(event, Snapshot):
-            row = next(each for each in reversed(found[:place]) if not isinstance(each, Picture | Metric))
+            row = next(each for each in reversed(found[:place]) if not isinstance(each, Media | Metric))
             assert isinstance(row, Score) and row.kind == "evaluation"
 
 

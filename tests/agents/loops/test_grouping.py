@@ -12,8 +12,7 @@ from agents.diagnostics.rows import COSTS
 from agents.loops.grouping import kind
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.checkpoint import Event, Snapshot
-from plasticity_rl.records.folder import Metric, Picture, Score
+from plasticity_rl.records.events import Event, Media, Metric, Score, Snapshot
 from plasticity_rl.training.learner import Learner
 from tests.training import CARTPOLE, LABELS, comparable, copied, events
 
@@ -43,10 +42,10 @@ def assert_close(found: list[Event | FloatingPointError], expected: list[Event])
             assert isinstance(one, Score | Metric) and one[:-1] == other[:-1]
             assert one[-1] == pytest.approx(other[-1], rel=1e-3, abs=1e-4) or getattr(other, "name", "") in COSTS
         elif isinstance(other, Snapshot):
-            assert isinstance(one, Snapshot) and one.facts == other.facts
+            assert isinstance(one, Snapshot) and one.counters == other.counters
             torch.testing.assert_close(one.tensors, other.tensors, rtol=1e-3, atol=1e-4)
-        elif isinstance(other, Picture):
-            assert isinstance(one, Picture) and one[:-1] == other[:-1]
+        elif isinstance(other, Media):
+            assert isinstance(one, Media) and one[:-1] == other[:-1]
             np.testing.assert_allclose(one.values, other.values, rtol=1e-3, atol=1e-4)
         else:
             assert one == other
@@ -92,7 +91,7 @@ def test_data_and_first_weights_are_the_same_bit_for_bit(monkeypatch: pytest.Mon
 
 def test_a_resumed_population_is_one_that_was_never_stopped(as_one: list[list[Event | FloatingPointError]]) -> None:
     firsts = [next(event for event in mine if isinstance(event, Snapshot)) for mine in as_one]
-    assert [first.facts["number"] for first in firsts] == [80] * 3
+    assert [first.counters["number"] for first in firsts] == [80] * 3
     for mine, rest in zip(as_one, together(CELLS, firsts), strict=True):
         after = next(place for place, event in enumerate(mine) if isinstance(event, Snapshot)) + 1
         assert comparable(rest) == comparable(mine[after:])

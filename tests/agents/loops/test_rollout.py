@@ -22,8 +22,7 @@ from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.optim.schedules import Constant
-from plasticity_rl.records.checkpoint import Snapshot
-from plasticity_rl.records.folder import Score, Tick
+from plasticity_rl.records.events import Score, Snapshot, Tick
 from tests.agents.data.test_returns import Column, vtrace_advantage, vtrace_target
 from tests.training import ATARI, CARTPOLE, Counted, events, one_by_one_is_in_a_row, resumed_is_never_stopped
 
@@ -43,10 +42,10 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("agent", list(WORDS))
 def test_a_resumed_run_is_one_that_was_never_stopped(agent: str) -> None:
     whole = resumed_is_never_stopped(CARTPOLE | {"agent": WORDS[agent], "chain": ["nap", "redo:every=7"]})
-    facts = [event.facts for event in whole if isinstance(event, Snapshot)]
+    counters = [event.counters for event in whole if isinstance(event, Snapshot)]
     each = 1 if agent == "impala" else 2
-    assert [fact["number"] for fact in facts] == [96, 192, 200, 296, 360, 400]
-    assert [fact["ticks"]["update"] for fact in facts] == [2 * each * unrolls for unrolls in (3, 6, 6, 9, 11, 12)]
+    assert [fact["number"] for fact in counters] == [96, 192, 200, 296, 360, 400]
+    assert [fact["ticks"]["update"] for fact in counters] == [2 * each * unrolls for unrolls in (3, 6, 6, 9, 11, 12)]
 
 
 def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

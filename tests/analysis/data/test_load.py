@@ -12,7 +12,8 @@ from analysis.data.load import load
 from analysis.report.sections import section
 from analysis.scores.setting import score, settings
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Metric, Score, write_table
+from plasticity_rl.records.events import Metric, Score
+from plasticity_rl.records.tables import write_table
 from tests.fake_runs import diagnostic_rows, episode_rows, online, online_rows, spec, write_run
 
 AREAS = np.array([[0.5, 0.4, 0.3], [0.6, 0.5, 0.4], [0.7, 0.6, 0.5]])

@@ -14,7 +14,8 @@ from analysis.mechanisms.page import write_page
 from analysis.scores.setting import score
 from launch.__main__ import main
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Metric, Spec
+from plasticity_rl.records.events import Metric
+from plasticity_rl.records.spec import Spec
 from tests.fake_runs import SETTING, online_rows, spec, write_run
 
 VISITS = 8

@@ -11,7 +11,8 @@ from analysis.data.load import load
 from analysis.mechanisms.page import write_page
 from analysis.mechanisms.sensitivity import dose, final_losses
 from analysis.scores.setting import score
-from plasticity_rl.records.folder import Metric, Spec
+from plasticity_rl.records.events import Metric
+from plasticity_rl.records.spec import Spec
 from tests.fake_runs import online_rows, spec, write_run
 
 AREAS = np.array([[0.9, 0.5, 0.4], [0.9, 0.6, 0.4], [0.9, 0.7, 0.4]])

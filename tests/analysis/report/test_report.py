@@ -21,7 +21,7 @@ from analysis.report.tables import Cell, cell
 from analysis.scores.setting import settings, trend
 from analysis.statistics.bootstrap import Estimate
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Metric
+from plasticity_rl.records.events import Metric
 from tests.analysis.report import table
 from tests.fake_runs import diagnostic_rows, games, online, online_rows, spec, supervised, write_run
 

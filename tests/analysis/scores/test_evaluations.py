@@ -11,7 +11,9 @@ from analysis.data.load import load
 from analysis.scores.evaluations import Evaluations, evaluations
 from analysis.scores.setting import score, settings
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Score, Spec, write_table
+from plasticity_rl.records.events import Score
+from plasticity_rl.records.spec import Spec
+from plasticity_rl.records.tables import write_table
 from tests.fake_runs import episode_rows, evaluation_rows, online, sequence, spec, write_run
 
 TASKS = ("pong", "chess", "pong")

@@ -11,7 +11,7 @@ from analysis.scores.curves import online_curve, return_curve
 from analysis.scores.setting import Setting, member_ratios, ratio, score, settings
 from analysis.scores.verdict import first_and_last, reading, verdicts
 from analysis.statistics.bootstrap import Estimate
-from plasticity_rl.records.folder import Score
+from plasticity_rl.records.events import Score
 from tests.fake_runs import episode_rows, games, online, online_rows, spec, write_run
 
 REFERENCES = {"pong": {"random": -20.0, "human": 20.0}, "boxing": {"random": 0.0, "human": 10.0}}

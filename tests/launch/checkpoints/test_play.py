@@ -18,12 +18,12 @@ from launch.checkpoints.video import KEPT, RATE, SCALE, Film
 from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.run import runner
-from launch.run.store import Destination
-from launch.tracking.tensorboard import Board
+from launch.run.store import Store
+from launch.tracking.tensorboard import TensorBoard
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.records import checkpoint
-from plasticity_rl.records.folder import read_spec
+from plasticity_rl.records.folder import RunFolder
 from tests.training import ATARI, CARTPOLE, LABELS
 
 GAMES = ATARI | {"benchmark": "atari:games=Breakout+RoadRunner,frames=400,episode_frames=120"}  # whole episodes of 30 steps
@@ -35,7 +35,7 @@ POLES |= {"agent": CARTPOLE["agent"] + ",evaluation_epsilon=0"}
 def trained(root: Path, said: dict[str, object]) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "THREADS", 1)  # the workers share the processors
-        return runner.run(experiment(said), Destination(root, "first"), Execution("cpu", eager=True))[0]
+        return runner.run(experiment(said), Store(root, "first"), Execution("cpu", eager=True))[0].path
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def left(run: Path) -> dict[str, int]:
 
 def plain(run: Path, member: int, task: int, seed: int) -> Played:
     """One greedy episode of CartPole, in a loop that shares only the environments and the network with what is tested."""
-    made = Experiment.from_json(read_spec(run).experiment)
+    made = Experiment.from_json(RunFolder(run).read_spec().experiment)
     network, _ = assemble(made.network, made.optimizer, made.chain, made.benchmark.inputs, made.agent.ends(made.benchmark))
     snapshot, _ = checkpoint.load_latest(run / "checkpoints")
     assert snapshot
@@ -81,12 +81,12 @@ def plain(run: Path, member: int, task: int, seed: int) -> Played:
 @pytest.mark.parametrize("task", [0, 1])
 def test_an_episode_is_that_of_a_plain_greedy_loop(poles: Path, member: int, task: int) -> None:
     for seed in range(3):
-        assert play(poles, member, f"CartPole-{task}", 1, None, False, 1000, seed) == [plain(poles, member, task, seed)]
+        assert play(RunFolder(poles), member, f"CartPole-{task}", 1, None, False, 1000, seed) == [plain(poles, member, task, seed)]
 
 
 def test_the_same_seed_gives_the_same_episodes_and_another_gives_others(poles: Path) -> None:
     def lengths(seed: int, episodes: int = 6) -> list[Played]:
-        return sorted(play(poles, 1, None, episodes, None, False, 1000, seed))
+        return sorted(play(RunFolder(poles), 1, None, episodes, None, False, 1000, seed))
 
     assert lengths(0) == lengths(0) != lengths(1)
     assert lengths(0, 2) == lengths(0)[:2]
@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_episodes_and_another_gives_others(poles: P
 
 
 def test_members_play_with_their_own_parameters(games: Path) -> None:
-    place = find_checkpoint(games, None)
+    place = find_checkpoint(RunFolder(games), None)
     one, other = read_params(place, 0), read_params(place, 1)
     assert one.keys() == other.keys() and all(param.shape[0] == 1 for param in one.values())
     assert any((one[name] != other[name]).any() for name in one)
@@ -140,14 +140,14 @@ def test_a_video_is_the_episode_in_colour_and_stays_on_the_board(games: Path, tm
 
     film = frames(run / "videos" / f"{names[0]}.mp4")
     assert film.shape == (31, 210 * SCALE, 160 * SCALE, 3) and (film != film[0]).any()
-    made = Experiment.from_json(read_spec(run).experiment)
+    made = Experiment.from_json(RunFolder(run).read_spec().experiment)
     pool = made.benchmark.render_pool(made.benchmark.visits()[0], seeds_for(0, 1, 2), 1, made.seed)
     opening = pool.reset().observations[2].astype(float)
     assert np.abs(film[0, ::SCALE, ::SCALE] - opening).mean() < 4 and np.ptp(film[0], axis=(0, 1)).min() > 50  # levels of 256
     with Image.open(run / "videos" / f"{names[0]}.png") as sheet:
         assert sheet.size == (6 * 160, 2 * 210)
 
-    with Board(run, read_spec(run)):  # as when the run is gone on with
+    with TensorBoard(RunFolder(run), RunFolder(run).read_spec()):  # as when the run is gone on with
         pass
     events = EventAccumulator(str(run / "tb" / "videos")).Reload()
     assert events.Tags()["images"] == ["video/Breakout/member1", "video/Breakout/member1/episode1"]
@@ -164,7 +164,7 @@ def test_pictures_of_another_game_are_noticed_and_thrown_away(games: Path, tmp_p
     honest = Atari.render_pool
     monkeypatch.setattr(Atari, "render_pool", lambda self, *given: honest(experiment(SHORTER).benchmark, *given))
     with pytest.raises(RuntimeError, match="another game"):
-        play(run, 0, None, 1, None, True, 100, 0)
+        play(RunFolder(run), 0, None, 1, None, True, 100, 0)
     assert list((run / "videos").iterdir()) == [] and not (run / "tb" / "videos").exists()
 
 
@@ -232,10 +232,10 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_played(poles: Path, 
     run = tmp_path / "run"
     shutil.copytree(poles, run)
     *_, before, newest = numbers(run)
-    (run / "checkpoints" / f"{newest:012d}" / "facts.json").write_text("{}")
+    (run / "checkpoints" / f"{newest:012d}" / "counters.json").write_text("{}")
     assert main(["play", str(run)]) == 0
     captured = capsys.readouterr()
-    assert captured.err == f"checkpoint {newest}: facts.json is not what was written; the one before it is used\n"
+    assert captured.err == f"checkpoint {newest}: counters.json is not what was written; the one before it is used\n"
     assert captured.out.startswith(f"member 0 of checkpoint {before} plays ")
 
 

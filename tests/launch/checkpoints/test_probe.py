@@ -9,8 +9,11 @@ import pytest
 from launch.__main__ import main
 from launch.config.parse import experiment
 from launch.execution import Execution
-from launch.run.store import Destination
-from plasticity_rl.records.folder import Metric, Spec, read_rows, read_spec, write_json
+from launch.run.store import Store
+from plasticity_rl.records.events import Metric
+from plasticity_rl.records.folder import RunFolder, write_json
+from plasticity_rl.records.spec import Spec
+from plasticity_rl.records.tables import read_rows
 from tests.training import CARTPOLE, LABELS
 
 
@@ -18,7 +21,7 @@ def train(root: Path, said: dict) -> Path:
     """A finished run."""
     from launch.run import runner
 
-    return runner.run(experiment(said), Destination(root, "probed"), Execution("cpu", eager=True))[0]
+    return runner.run(experiment(said), Store(root, "probed"), Execution("cpu", eager=True))[0].path
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_mistakes_are_one_line_each(run: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_another_networks_checkpoint_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = read_spec(run)
+    spec = RunFolder(run).read_spec()
     network, fields = spec.experiment["network"]
     other: Spec = spec._replace(experiment=spec.experiment | {"network": [network, fields | {"width": 13}]})
     write_json(run / "spec.json", other._asdict())

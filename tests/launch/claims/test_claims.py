@@ -12,8 +12,11 @@ from launch.claims.definition import Arm, Claim, Scale, cells, fill, placeholder
 from launch.config.parse import experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.folder import Metric, find_runs, read_rows, read_spec
+from plasticity_rl.records.events import Metric
+from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.tables import read_rows
 from plasticity_rl.seeds import derive
+from tests.run_folders import run_paths
 
 TINY = Claim(
     title="A tiny one",
@@ -53,7 +56,7 @@ def test_a_claim_is_tried_from_the_grid_to_the_page(tmp_path: Path, monkeypatch:
     assert {key: choice.values for key, choice in chosen.items()} == {arm.key: {"rate": "1e-2"} for arm in TINY.arms}
     scores = chosen["adam"].scores
     assert scores["1e-2"] > scores["1e-30"] > 0 and scores["1e30"] == -float("inf")
-    specs = [read_spec(run) for run in find_runs(tmp_path)]
+    specs = [RunFolder(run).read_spec() for run in run_paths(tmp_path)]
     assert {(spec.seed, spec.members, len(spec.visits)) for spec in specs} == {(1, 3, 1), (0, 2, 3)}
     assert [spec.seed for spec in specs].count(0) == 3
     results = trial.results(chosen)

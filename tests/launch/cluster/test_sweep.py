@@ -16,11 +16,11 @@ from launch.cluster import sweep as on_ray
 from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.run import runner
-from launch.run.store import Destination
+from launch.run.store import Store
 from launch.signals import TWICE, Signals, Stopped
 from launch.sweeps.demo import LABELS
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Tick
+from plasticity_rl.records.events import Tick
 from tests.conftest import Begin
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -183,7 +183,7 @@ def test_a_second_signal_tells_the_threads_to_stop(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(runner, "run", busy)
     monkeypatch.setattr(on_ray, "time", SimpleNamespace(sleep=twice, monotonic=time.monotonic))
     with pytest.raises(Stopped, match="at once"):
-        on_ray.run_sweep([experiment({"seed": seed}) for seed in (0, 1)], Destination(tmp_path, "stopped"), Execution("cpu", eager=True))
+        on_ray.run_sweep([experiment({"seed": seed}) for seed in (0, 1)], Store(tmp_path, "stopped"), Execution("cpu", eager=True))
     assert told == [True, True]
 
 
@@ -217,5 +217,5 @@ def test_what_trains_is_closed_where_a_run_is_stopped(tmp_path: Path) -> None:
         return {}, kept[0]
 
     with pytest.raises(Stopped):
-        runner.run(made, Destination(tmp_path, "stopped"), Execution("cpu"), train=train)
+        runner.run(made, Store(tmp_path, "stopped"), Execution("cpu"), train=train)
     assert closed == [True]

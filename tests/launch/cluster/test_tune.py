@@ -13,7 +13,9 @@ from rich.console import Console
 
 from launch.cluster import tune
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Score, Spec, Tick, read_rows
+from plasticity_rl.records.events import Score, Tick
+from plasticity_rl.records.spec import Spec
+from plasticity_rl.records.tables import read_rows
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SAID = 'benchmark = "random-labels:images=60,tasks=2,updates=60"\nnetwork = "mlp:width=12,depth=2"\nmembers = 2\n'

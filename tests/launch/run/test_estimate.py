@@ -11,7 +11,7 @@ from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.run import estimate, runner
 from launch.run.estimate import Span
-from launch.run.store import Destination
+from launch.run.store import Store
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.checkpoint import checkpoints
 from tests.training import ATARI, CARTPOLE, LABELS
@@ -23,8 +23,8 @@ KEPT = CARTPOLE | {"agent": CARTPOLE["agent"] + ",replay_at_switch=keep,train_ev
 @pytest.mark.parametrize("said", [LABELS, CARTPOLE, RAINBOW, KEPT, CARTPOLE | {"agent": "ppo:environments=4,unroll=8,minibatches=2"}])
 def test_checkpoints_take_what_was_said(said: dict, tmp_path: Path) -> None:
     made = experiment(said)
-    folder, _ = runner.run(made, Destination(tmp_path, "sized"), Execution("cpu", eager=True))
-    largest = max(path.joinpath("tensors.safetensors").stat().st_size for path in checkpoints(folder / "checkpoints"))
+    run, _ = runner.run(made, Store(tmp_path, "sized"), Execution("cpu", eager=True))
+    largest = max(path.joinpath("tensors.safetensors").stat().st_size for path in checkpoints(run.checkpoints))
     header = 20_000  # names and shapes; and rows at the ends of legs, and blocks of priorities that are not whole
     assert largest - header < estimate.checkpoint_size(made) <= largest + header
     assert estimate.costs([made])[0].disk == estimate.KEPT * estimate.checkpoint_size(made)
@@ -128,5 +128,5 @@ def test_a_dry_run_says_it_and_writes_nothing(
     more = ["--runs", str(tmp_path / "runs"), "--gpus", "0.5", "--device", "cpu", "--eager"]
     assert main(["sweep", str(sweep), "--dry-run", *more]) == 0
     printed = capsys.readouterr().out
-    assert "1 runs to carry out, 48,000 emulator frames of all members" in printed and said in printed
+    assert "1 run to carry out, 48,000 emulator frames of all members" in printed and said in printed
     assert "GB of checkpoints at most" in printed and not (tmp_path / "runs").exists()

@@ -12,10 +12,12 @@ from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.run import runner
 from launch.run.mirror import Mirror
-from launch.run.store import Destination
+from launch.run.store import Store
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.checkpoint import Event, Snapshot, checkpoints
-from plasticity_rl.records.folder import find_runs, is_done
+from plasticity_rl.records.checkpoint import checkpoints
+from plasticity_rl.records.events import Event, Snapshot
+from plasticity_rl.records.folder import RunFolder
+from tests.run_folders import run_paths
 from tests.training import LABELS
 
 EXPERIMENT = experiment(LABELS)
@@ -30,7 +32,7 @@ def train(cut_after: int | None, resumed: list[int]) -> runner.Train:
     """As here, until so many checkpoints are written; says at which number it began."""
 
     def begun(made: Experiment, how: Execution, resume: Snapshot | None) -> tuple[dict[str, Any], Iterator[Event]]:
-        resumed.append(resume.facts["number"] if resume else 0)
+        resumed.append(resume.counters["number"] if resume else 0)
         where, events = runner.train_here(made, how, resume)
 
         def until() -> Iterator[Event]:
@@ -50,9 +52,9 @@ def run(runs: Path, mirror: Mirror | None, cut_after: int | None = None) -> tupl
     """Fetch and carry out; the folder, and the number of the checkpoint that it began at."""
     began: list[int] = []
     if mirror:
-        mirror.meet(runs / "s" / EXPERIMENT.key)
-    folder, _ = runner.run(EXPERIMENT, Destination(runs, "s", mirror=mirror), Execution("cpu", eager=True), train=train(cut_after, began))
-    return folder, began[0]
+        mirror.meet(RunFolder(runs / "s" / EXPERIMENT.key))
+    carried_out, _ = runner.run(EXPERIMENT, Store(runs, "s", mirror=mirror), Execution("cpu", eager=True), train=train(cut_after, began))
+    return carried_out.path, began[0]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_another_machine_goes_on_from_the_last_checkpoint(whole: Path, tmp_path:
     assert began == int(checkpoints(tmp_path / "one" / "s" / EXPERIMENT.key / "checkpoints")[-1].name) > 0
     there = tmp_path / "bucket" / "s" / EXPERIMENT.key
     for each in (folder, there):
-        assert (each / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes() and is_done(each)
+        assert (each / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes() and RunFolder(each).is_done
         assert [path.name for path in checkpoints(each / "checkpoints")] == [path.name for path in checkpoints(whole / "checkpoints")]
 
 
@@ -88,21 +90,22 @@ def test_a_mirror_that_is_away_stops_no_run_and_is_caught_up(tmp_path: Path, cap
     (tmp_path / "bucket").write_text("no folder")
     folder, _ = run(tmp_path / "runs", mirror)
     assert (
-        is_done(folder) and f"{folder} was not copied; its next checkpoint, or the same command, tries again: " in capsys.readouterr().err
+        RunFolder(folder).is_done
+        and f"{folder} was not copied; its next checkpoint, or the same command, tries again: " in capsys.readouterr().err
     )
     (tmp_path / "bucket").unlink()
-    mirror.meet(folder)
-    assert is_done(tmp_path / "bucket" / "s" / EXPERIMENT.key)
+    mirror.meet(RunFolder(folder))
+    assert RunFolder(tmp_path / "bucket" / "s" / EXPERIMENT.key).is_done
 
 
 def test_half_of_a_fetched_run_is_no_run(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror = Mirror(str(tmp_path / "bucket"))
     shutil.copytree(whole, tmp_path / "runs" / "s" / EXPERIMENT.key)
-    mirror.store(tmp_path / "runs" / "s" / EXPERIMENT.key)
+    mirror.copy(RunFolder(tmp_path / "runs" / "s" / EXPERIMENT.key))
     monkeypatch.setattr("pyarrow.fs.copy_files", _fails_at("scores.csv"))
     with pytest.raises(OSError, match="gone"):
-        mirror.meet(tmp_path / "two" / "s" / EXPERIMENT.key)
-    assert find_runs(tmp_path / "two") == []
+        mirror.meet(RunFolder(tmp_path / "two" / "s" / EXPERIMENT.key))
+    assert run_paths(tmp_path / "two") == []
 
 
 def _fails_at(name: str) -> Any:
@@ -121,7 +124,7 @@ def test_a_sweep_with_a_mirror_is_done_everywhere(tmp_path: Path, capsys: pytest
     command = ["sweep", str(tmp_path / "one.py"), "--eager", "--mirror", str(tmp_path / "bucket"), "--runs"]
     assert main([*command, str(tmp_path / "here")]) == 0 and "done in" in capsys.readouterr().out
     assert main([*command, str(tmp_path / "elsewhere")]) == 0 and ": skipped" in capsys.readouterr().out
-    assert len(find_runs(tmp_path / "elsewhere")) == 1
+    assert len(run_paths(tmp_path / "elsewhere")) == 1
 
 
 @pytest.mark.parametrize("place", ["runs", "nowhere://runs", ""])

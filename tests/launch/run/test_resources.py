@@ -15,7 +15,7 @@ from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.run import estimate, resources, runner
 from launch.run.resources import Need, Room, check, need
-from launch.run.store import Destination
+from launch.run.store import Store
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.checkpoint import checkpoints
 from tests.training import CARTPOLE, LABELS
@@ -70,8 +70,8 @@ def test_dqn_on_atari_by_hand() -> None:
 
 def test_a_checkpoint_takes_what_is_said(tmp_path: Path) -> None:
     made = experiment(LABELS)
-    folder, _ = runner.run(made, Destination(tmp_path, "sized"), Execution("cpu", eager=True))
-    largest = max(path.joinpath("tensors.safetensors").stat().st_size for path in checkpoints(folder / "checkpoints"))
+    run, _ = runner.run(made, Store(tmp_path, "sized"), Execution("cpu", eager=True))
+    largest = max(path.joinpath("tensors.safetensors").stat().st_size for path in checkpoints(run.checkpoints))
     assert need(made).checkpoint == estimate.checkpoint_size(made) and abs(largest - need(made).checkpoint) < 20_000
 
 
@@ -126,31 +126,31 @@ def test_runs_that_are_trained_as_one_are_in_memory_together(
 
 
 def test_disks_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    made, to = experiment(LABELS), Destination(tmp_path / "runs", "x")
+    made, store = experiment(LABELS), Store(tmp_path / "runs", "x")
     size = need(made).checkpoint
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: SimpleNamespace(free=size - 1))
     with pytest.raises(UsageError, match="a checkpoint takes up to"):
-        resources.check_disk([made], to)
+        resources.check_disk([made], store)
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * size - 1))
-    resources.check_disk([made], to)
+    resources.check_disk([made], store)
     assert capsys.readouterr().err.startswith("warning: checkpoints take up to")
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * size))
-    resources.check_disk([made], to)
+    resources.check_disk([made], store)
     assert capsys.readouterr().err == ""
-    kept = to.folder(made.key) / "checkpoints" / "000000000040"  # of a run that goes on: it takes the place of what it has
+    kept = store.run(made.key).checkpoints / "000000000040"  # of a run that goes on: it takes the place of what it has
     kept.mkdir(parents=True)
     (kept / "tensors.safetensors").write_bytes(bytes(size))
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * size))
-    resources.check_disk([made], to)
+    resources.check_disk([made], store)
     assert capsys.readouterr().err == ""
 
 
 def test_a_gpu_has_a_memory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "gpu", lambda: Room(1000, 1000))
-    made, to = experiment(CARTPOLE), Destination(tmp_path, "x")
-    check([[made]], to, "cpu")
+    made, store = experiment(CARTPOLE), Store(tmp_path, "x")
+    check([[made]], store, "cpu")
     with pytest.raises(UsageError, match=r"and the GPU has 0\.0 MB"):
-        check([[made]], to, "cuda")
+        check([[made]], store, "cuda")
 
 
 def test_nodes_of_a_cluster_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:

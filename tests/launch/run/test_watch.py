@@ -15,7 +15,9 @@ from rich.console import Console
 from launch.columns import shortest
 from launch.run.watch import STILL, Watch, watch
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import TAIL, Score, write_table
+from plasticity_rl.records.events import Score
+from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.tables import TAIL, write_table
 from tests.fake_runs import spec, write_run
 
 
@@ -27,17 +29,17 @@ def test_state_progress_score_and_speed_by_hand(tmp_path: Path) -> None:
     run = write_run(tmp_path, spec(), [row(0, 30, 0.2), row(1, 30, 0.4), row(0, 30, 9.0, "test")], done=False)  # 30 of 300 updates
     now = (run / "scores.csv").stat().st_mtime
     looks = Watch(tmp_path)
-    first = looks.look(now)[run]
+    first = looks.look(now)[RunFolder(run)]
     assert (first.state, first.done, first.updates) == ("runs", pytest.approx(0.1), 30) and first.score == pytest.approx(0.3)
-    assert looks.speed(run, first) == (None, None)
+    assert looks.speed(RunFolder(run), first) == (None, None)
     later = first._replace(done=0.4, updates=120, at=first.at + 10)
-    assert looks.speed(run, later) == (pytest.approx(9.0), pytest.approx(20.0))  # 90 updates in 10 s, 180 to go
-    assert looks.look(now + 2 * STILL)[run].state == "still"
+    assert looks.speed(RunFolder(run), later) == (pytest.approx(9.0), pytest.approx(20.0))  # 90 updates in 10 s, 180 to go
+    assert looks.look(now + 2 * STILL)[RunFolder(run)].state == "still"
     with open(run / "scores.csv", "a") as file:
         file.write("0,0,a,0,0,60,60,onl")  # torn
-    assert looks.look(now)[run].updates == 30
+    assert looks.look(now)[RunFolder(run)].updates == 30
     (run / "DONE").touch()
-    assert looks.look(now)[run].state == "done" and looks.look(now)[run].done == 1.0
+    assert looks.look(now)[RunFolder(run)].state == "done" and looks.look(now)[RunFolder(run)].done == 1.0
 
 
 def test_once_prints_a_line_for_each_run_and_a_folder_without_any_is_refused(tmp_path: Path) -> None:
@@ -58,12 +60,16 @@ def test_what_failed_says_why_until_it_goes_on(tmp_path: Path) -> None:
     looks = Watch(tmp_path)
     (run / "FAILED").write_text("the loss of member 0 is nan after 45 updates\n")
     seen = looks.look(now)
-    assert seen[run].state == "failed" and seen[run].done == pytest.approx(0.1) and looks.speed(run, seen[run]) == (None, None)
+    assert (
+        seen[RunFolder(run)].state == "failed"
+        and seen[RunFolder(run)].done == pytest.approx(0.1)
+        and looks.speed(RunFolder(run), seen[RunFolder(run)]) == (None, None)
+    )
     printed = StringIO()
     watch(tmp_path, False, 1.0, Console(file=printed, width=150))  # returns: nothing goes on
     assert "1 run: 1 failed" in printed.getvalue() and f"{run.name} failed: the loss of member 0 is nan" in printed.getvalue()
     (run / "FAILED").unlink()
-    assert looks.look(now)[run].state == "runs"
+    assert looks.look(now)[RunFolder(run)].state == "runs"
 
 
 def test_on_a_terminal_the_table_is_drawn_anew_until_all_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,8 +147,8 @@ def test_a_damaged_run_says_so_and_the_others_are_watched(tmp_path: Path, damage
     bad = write_run(tmp_path, spec("redo"), [row(0, 30, 0.5)], done=False)
     spoil(bad)
     seen = Watch(tmp_path).look((good / "scores.csv").stat().st_mtime)
-    assert (seen[good].state, seen[good].score) == ("runs", 0.25)
-    assert seen[bad].state == "unreadable" and why in (seen[bad].why or "")
+    assert (seen[RunFolder(good)].state, seen[RunFolder(good)].score) == ("runs", 0.25)
+    assert seen[RunFolder(bad)].state == "unreadable" and why in (seen[RunFolder(bad)].why or "")
     printed = StringIO()
     watch(tmp_path, True, 1.0, Console(file=printed, width=300))
     assert f"{bad.name} is unreadable: " in printed.getvalue() and "2 runs: " in printed.getvalue()
@@ -151,7 +157,7 @@ def test_a_damaged_run_says_so_and_the_others_are_watched(tmp_path: Path, damage
 def test_a_failure_told_in_bytes_that_are_no_text_is_told(tmp_path: Path) -> None:
     run = write_run(tmp_path, spec(), [row(0, 30, 0.2)], done=False)
     (run / "FAILED").write_bytes(b"\xffnan\n")
-    seen = Watch(tmp_path).look((run / "scores.csv").stat().st_mtime)[run]
+    seen = Watch(tmp_path).look((run / "scores.csv").stat().st_mtime)[RunFolder(run)]
     assert (seen.state, seen.why) == ("failed", "\N{REPLACEMENT CHARACTER}nan")
 
 
@@ -165,7 +171,7 @@ def test_a_run_that_is_deleted_meanwhile_ends_and_one_that_is_mended_goes_on(tmp
     (other / "spec.json").write_bytes(described)
     shutil.rmtree(run)
     seen = looks.look(now)
-    assert [each.state for each in seen.values()] == ["unreadable", "runs"] and "any more" in (seen[run].why or "")
+    assert [each.state for each in seen.values()] == ["unreadable", "runs"] and "any more" in (seen[RunFolder(run)].why or "")
     shutil.rmtree(other)
     printed = StringIO()
     console = Console(file=printed, width=150)

@@ -11,8 +11,9 @@ from launch.config.parse import experiment
 from launch.run.runner import describe
 from launch.tracking.curves import Curves
 from launch.tracking.layout import CHARTS, description, layout
-from launch.tracking.tensorboard import Board
-from plasticity_rl.records.folder import Metric, Score
+from launch.tracking.tensorboard import TensorBoard
+from plasticity_rl.records.events import Metric, Score
+from plasticity_rl.records.folder import RunFolder
 from tests.fake_runs import write_run
 from tests.training import CARTPOLE, LABELS, events
 
@@ -63,7 +64,7 @@ def test_charts_without_curves_are_left_out() -> None:
 def test_the_layout_in_the_event_file_grows_with_the_curves(tmp_path: Path) -> None:
     made = describe(experiment(LABELS))
     run = write_run(tmp_path, made, [])
-    with Board(run, made) as board:
+    with TensorBoard(RunFolder(run), made) as board:
         board.add(Score(0, 0, "a", 0, 0, 20, 20, "online", 0.5))
         for updates in (40, 60, 80):
             board.add(Metric(0, 0, "a", 0, 0, updates, updates, "loss", 1.0))

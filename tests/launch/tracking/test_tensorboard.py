@@ -16,11 +16,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from launch.__main__ import main
 from launch.run.progress import Display
-from launch.run.runner import FolderTaken
 from launch.tracking.curves import EVALUATION, LAYERS, SCORE
-from launch.tracking.tensorboard import QUIETLY, TAGS, Board, rebuild, serve
+from launch.tracking.tensorboard import QUIETLY, TAGS, TensorBoard, rebuild, serve
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Metric, Picture, Score, Spec, Tick
+from plasticity_rl.records.events import Media, Metric, Score, Tick
+from plasticity_rl.records.folder import FolderTaken, RunFolder
+from plasticity_rl.records.spec import Spec
 from tests.fake_runs import spec, write_run
 
 GAMES = {"benchmark": "atari", "unit": "frames", "members": 12}
@@ -69,7 +70,7 @@ SCORES = {
 @pytest.mark.parametrize("there", [0, 4, len(ROWS)])
 def test_evaluations_have_a_curve_of_each_task_also_where_a_run_goes_on(tmp_path: Path, there: int) -> None:
     run = write_run(tmp_path, described(), ROWS[:there])
-    with Board(run, described()) as board:
+    with TensorBoard(RunFolder(run), described()) as board:
         for row in ROWS[there:]:
             board.add(row)
     assert curves(run) == SCORES
@@ -78,7 +79,7 @@ def test_evaluations_have_a_curve_of_each_task_also_where_a_run_goes_on(tmp_path
 def test_diagnostics_have_one_curve_their_mean_over_members(tmp_path: Path) -> None:
     run = write_run(tmp_path, described(), [])
     rows = [metric(m, frames, name, m + frames) for frames in (80, 160) for name in ("loss", "norm/head") for m in (0, 1)]
-    with Board(run, described()) as board:
+    with TensorBoard(RunFolder(run), described()) as board:
         for row in rows:
             board.add(row)
     assert curves(run) == {"training/loss": [(80, 80.5), (160, 160.5)], "norm/head": [(80, 80.5), (160, 160.5)]}
@@ -89,14 +90,14 @@ def test_the_board_is_made_anew_without_what_others_put_beside_it(tmp_path: Path
     (run / "tb" / "videos").mkdir(parents=True)
     (run / "tb" / "videos" / "events.of.videos").touch()
     for _ in range(2):
-        with Board(run, described()):
+        with TensorBoard(RunFolder(run), described()):
             pass
     assert len(list((run / "tb").glob("events.*"))) == 1 and (run / "tb" / "videos" / "events.of.videos").exists()
 
 
 def test_layers_beyond_the_limit_share_their_mean(tmp_path: Path) -> None:
     run = write_run(tmp_path, described(), [])
-    with Board(run, described()) as board:
+    with TensorBoard(RunFolder(run), described()) as board:
         for layer in range(LAYERS + 1):
             for member in (0, 1):
                 board.add(metric(member, 80, f"norm/hidden{layer}", layer + 0.5 * member))
@@ -112,7 +113,7 @@ def test_layers_beyond_the_limit_share_their_mean(tmp_path: Path) -> None:
 
 def test_what_comes_after_so_many_tags_is_left_out_and_named(tmp_path: Path) -> None:
     run = write_run(tmp_path, described(), [])
-    with Board(run, described()) as board:
+    with TensorBoard(RunFolder(run), described()) as board:
         for frames in (80, 160):
             for number in range(TAGS + 2):
                 board.add(metric(0, frames, f"quantity{number:03}", number))
@@ -127,22 +128,22 @@ def test_what_comes_after_so_many_tags_is_left_out_and_named(tmp_path: Path) -> 
     assert f"quantity{TAGS - 1:03}" not in text
 
 
-def histogram(frames: int) -> Picture:
-    return Picture(1, "Boxing", 0, frames, frames // 4, frames // 16, "preactivations/hidden0", "histogram", np.arange(100.0))
+def histogram(frames: int) -> Media:
+    return Media(1, "Boxing", 0, frames, frames // 4, frames // 16, "preactivations/hidden0", "histogram", np.arange(100.0))
 
 
 def test_rebuilding_has_the_curves_of_the_tables_and_keeps_pictures_that_are_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run(tmp_path, described(), ROWS, [metric(0, 80, "loss", 2.0)])
-    rebuild(run)
+    rebuild(RunFolder(run))
     assert curves(run) == SCORES | {"training/loss": [(80, 2.0)]}
     assert "histograms and images are absent: only a run itself makes them" in capsys.readouterr().out
-    with Board(run, described()) as board:
+    with TensorBoard(RunFolder(run), described()) as board:
         board.show(histogram(160))
         board.show(histogram(160)._replace(name="observations", kind="image", values=np.zeros((8, 4))))
     for _ in range(2):
-        rebuild(run)
+        rebuild(RunFolder(run))
         assert "2 histograms and images were kept" in capsys.readouterr().out
     events = EventAccumulator(str(run / "tb")).Reload()
     (kept,) = events.Histograms("preactivations/hidden0")
@@ -153,7 +154,7 @@ def test_rebuilding_has_the_curves_of_the_tables_and_keeps_pictures_that_are_the
 def test_a_run_that_is_being_written_is_not_rebuilt(tmp_path: Path) -> None:
     run = write_run(tmp_path, described(), ROWS)
     with FileLock(run / ".lock"), pytest.raises(FolderTaken):
-        rebuild(run)
+        rebuild(RunFolder(run))
     assert not (run / "tb").exists()
 
 

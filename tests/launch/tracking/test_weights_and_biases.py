@@ -11,8 +11,11 @@ import pytest
 from launch.__main__ import main
 from launch.tracking.weights_and_biases import WeightsAndBiases
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Metric, Picture, Score, find_runs, read_rows, read_spec
+from plasticity_rl.records.events import Media, Metric, Score
+from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.tables import read_rows
 from tests.fake_runs import spec, write_run
+from tests.run_folders import run_paths
 
 SMALL = ["--benchmark", "random-labels:images=60,tasks=3,updates=40", "--network", "mlp:width=12,depth=2", "--members", "2", "--eager"]
 SMALL += ["--agent", "supervised:batch=8,record_every=15"]
@@ -57,12 +60,12 @@ def where(updates: int) -> tuple[int, str, int, int, int, int]:
 
 def test_curves_and_pictures_by_hand_in_the_order_of_updates(tmp_path: Path, wandb: StandIn) -> None:
     run = write_run(tmp_path, spec("nap", 3), [])
-    with WeightsAndBiases(run, spec("nap", 3), "mine") as seen:
+    with WeightsAndBiases(RunFolder(run), spec("nap", 3), "mine") as seen:
         seen.add(Score(0, *where(50), "online", 0.5))
         seen.add(Metric(0, *where(100), "loss", 1.0))
         seen.add(Metric(1, *where(100), "loss", 2.0))
-        seen.show(Picture(*where(150), "preactivations/hidden0", "histogram", np.arange(4.0)))
-        seen.show(Picture(*where(150), "observations", "image", np.zeros((8, 4))))
+        seen.show(Media(*where(150), "preactivations/hidden0", "histogram", np.arange(4.0)))
+        seen.show(Media(*where(150), "observations", "image", np.zeros((8, 4))))
         seen.add(Metric(0, *where(200), "dead_fraction/hidden0", 0.25))
     assert wandb.logged == [
         [
@@ -81,7 +84,7 @@ def test_curves_and_pictures_by_hand_in_the_order_of_updates(tmp_path: Path, wan
 def test_a_run_is_logged_as_its_tables_have_it(tmp_path: Path, wandb: StandIn) -> None:
     words = ["run", "--name", "first", "--runs", str(tmp_path), *SMALL, "--diagnose-every", "20", "--wandb", "mine"]
     assert main(words) == 0
-    (folder,) = find_runs(tmp_path)
+    (folder,) = run_paths(tmp_path)
     (logged,) = wandb.logged
     rows = [row for row in read_rows(folder / "scores.csv", Score)[0] if row.member == 1]
     curve = [(step, values["Score/online/member1"]) for step, values in logged if "Score/online/member1" in values]
@@ -91,7 +94,7 @@ def test_a_run_is_logged_as_its_tables_have_it(tmp_path: Path, wandb: StandIn) -
     assert [(step, values["weight_norm/hidden0"]) for step, values in logged if "weight_norm/hidden0" in values] == means
     assert [step for step, _ in logged] == sorted(step for step, _ in logged)  # the server takes no other order
     assert {"observations", "preactivations/hidden0", "spectrum/hidden1"} <= {name for _, values in logged for name in values}
-    assert wandb.begun[0]["id"] == f"first-{read_spec(folder).key}" and wandb.codes == [0]
+    assert wandb.begun[0]["id"] == f"first-{RunFolder(folder).read_spec().key}" and wandb.codes == [0]
     assert main(words) == 0 and len(wandb.begun) == 1  # skipped
 
 
@@ -101,7 +104,7 @@ def test_every_run_of_a_sweep_is_one_there_and_a_failed_one_says_so(tmp_path: Pa
     file.write_text("".join(table.format(SMALL[1], SMALL[3], rate) for rate in ("1e-3", "1e30")))
     assert main(["sweep", str(file), "--runs", str(tmp_path / "runs"), "--eager", "--wandb", "mine"]) == 6
     assert len(wandb.begun) == 2 and sorted(wandb.codes) == [0, 1]
-    assert sorted(begun["id"] for begun in wandb.begun) == sorted(f"sweep-{folder.name}" for folder in find_runs(tmp_path / "runs"))
+    assert sorted(begun["id"] for begun in wandb.begun) == sorted(f"sweep-{folder.name}" for folder in run_paths(tmp_path / "runs"))
 
 
 @pytest.mark.parametrize("found", [None, SimpleNamespace()])  # not there; a folder that only has its name
@@ -120,4 +123,4 @@ def test_a_server_that_refuses_is_a_persons_mistake(tmp_path: Path, wandb: Stand
 
     monkeypatch.setattr(wandb, "init", refuse)
     with pytest.raises(UsageError, match="Weights & Biases: No API key configured"):
-        WeightsAndBiases(write_run(tmp_path, spec(), []), spec(), "mine")
+        WeightsAndBiases(RunFolder(write_run(tmp_path, spec(), [])), spec(), "mine")

@@ -29,7 +29,8 @@ from plasticity_rl.interventions import (
 from plasticity_rl.networks.activations import HOMOGENEOUS
 from plasticity_rl.networks.layers import select
 from plasticity_rl.optim.optimizers import Adam, Net
-from plasticity_rl.records.checkpoint import Snapshot, load_latest, save
+from plasticity_rl.records.checkpoint import load_latest, save
+from plasticity_rl.records.events import Snapshot
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import lift, stack
@@ -268,7 +269,7 @@ def test_its_state_survives_a_checkpoint(intervention, kind, members, tmp_path):
     assert snapshot is not None and problems == []
     state = {name: tensor for name, tensor in learner.tensors().items() if name.startswith("states/0/")}
     assert list(state) == [f"states/0/{name}" for name in intervention.init(learner.one(0), learner.network.layers, generator())]
-    other.load(snapshot.tensors, snapshot.facts["ticks"])
+    other.load(snapshot.tensors, snapshot.counters["ticks"])
     assert_same(other.tensors(), learner.tensors())
     assert other.ticks == {"update": 3, "task": 0}
 

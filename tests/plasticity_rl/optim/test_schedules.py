@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.optim.schedules import Constant, Cyclic, Linear, Recorded, Rewarm, WarmupCosine
-from plasticity_rl.records.folder import Metric, write_table
+from plasticity_rl.records.events import Metric
+from plasticity_rl.records.tables import write_table
 
 rates = st.floats(1e-9, 10.0)
 

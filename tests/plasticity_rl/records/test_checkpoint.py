@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from plasticity_rl.records import checkpoint
-from plasticity_rl.records.checkpoint import Snapshot
+from plasticity_rl.records.events import Snapshot
 from tests.conftest import Begin
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +30,7 @@ def snapshot(number: int) -> Snapshot:
 
 def same(one: Snapshot, other: Snapshot) -> bool:
     equal = all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
-    return equal and one.tensors.keys() == other.tensors.keys() and one.facts == other.facts
+    return equal and one.tensors.keys() == other.tensors.keys() and one.counters == other.counters
 
 
 def test_what_is_loaded_is_what_was_saved_and_the_last_three_are_kept(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_every_flipped_byte_and_every_truncation_is_detected(tmp_path: Path) -> 
 
 def test_a_missing_file_is_detected(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, snapshot(1))
-    (checkpoint.save(tmp_path, 2, snapshot(2)) / "facts.json").unlink()
+    (checkpoint.save(tmp_path, 2, snapshot(2)) / "counters.json").unlink()
     loaded, problems = checkpoint.load_latest(tmp_path)
     assert loaded and same(loaded, snapshot(1))
     assert problems == ["checkpoint 000000000002: it cannot be read (FileNotFoundError)"]
@@ -167,7 +167,7 @@ def test_kill_never_loses_an_acknowledged_checkpoint(tmp_path: Path, begin: Begi
         acknowledged = int([str(acknowledged), *saver.stdout.read().split()][-1])
         saver.wait()
         loaded, problems = checkpoint.load_latest(tmp_path)
-        assert loaded and loaded.facts["number"] >= acknowledged and not problems
-        assert same(loaded, snapshot(loaded.facts["number"]))
+        assert loaded and loaded.counters["number"] >= acknowledged and not problems
+        assert same(loaded, snapshot(loaded.counters["number"]))
     checkpoint.save(tmp_path, 10**7, snapshot(10**7))
     assert not list(tmp_path.glob(checkpoint.UNFINISHED + "*"))

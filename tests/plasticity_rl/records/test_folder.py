@@ -1,5 +1,6 @@
 """The run folder's files."""
 
+import ast
 import json
 import math
 from pathlib import Path
@@ -7,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.records.folder import Metric, Score, Table, check_name, find_runs, read_rows, read_spec, truncate, write_json
+from plasticity_rl.records.events import Metric, Score
+from plasticity_rl.records.folder import FolderTaken, RunFolder, check_name, find_runs, write_json
+from plasticity_rl.records.tables import CsvLog, read_rows, truncate
 
 ROWS = [Score(member, 0, "labels-0", 0, 0, 50 * step, 50 * step, "online", 0.1 * member + step / 3) for step in (1, 2) for member in (0, 1)]
 
 
 def write(path: Path, rows: list[Score]) -> int:
-    table = Table(path, Score)
+    table = CsvLog(path, Score)
     for row in rows:
         table.append(row)
     length = table.sync()
@@ -61,7 +64,7 @@ def test_a_wrong_header_and_a_missing_file_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_number_that_is_none_is_written(tmp_path: Path, value: float) -> None:
     path = tmp_path / "scores.csv"
-    table = Table(path, Score)
+    table = CsvLog(path, Score)
     with pytest.raises(FloatingPointError, match=f"online of member 1 is {value} after 50 updates"):
         table.append(ROWS[1]._replace(score=value))
     table.close()
@@ -97,8 +100,49 @@ def test_json_is_whole_or_absent_and_runs_are_found(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for folder in ("b/2", "a"):
         write_json(tmp_path / folder / "spec.json", {"key": folder})
-    assert find_runs(tmp_path) == [tmp_path / "a", tmp_path / "b" / "2"]
+    assert find_runs(tmp_path) == [RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b" / "2")]
     assert json.loads((tmp_path / "a" / "spec.json").read_text()) == {"key": "a"}
     for bad in (tmp_path / "a", tmp_path):
         with pytest.raises(UsageError, match=r"is not a run's description|is no run's folder"):
-            read_spec(bad)
+            RunFolder(bad).read_spec()
+
+
+FILES = {"spec.json", "context.json", "scores.csv", "metrics.csv"}
+PARTS = {"tb", "videos", "probes", "checkpoints", "DONE", "FAILED", ".lock"}
+ROOT = Path(__file__).parents[3]
+
+
+def run_files_named_in(path: Path) -> list[str]:
+    """The names of a run's files that a module joins to a path: `run / "tb"`, `f"{run}/tb/x"`, or one of FILES alone."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.right, ast.Constant):
+            found += [node.right.value] if node.right.value in FILES | PARTS else []
+        elif isinstance(node, ast.JoinedStr):
+            pieces = [str(each.value) for each in node.values if isinstance(each, ast.Constant)]
+            found += [name for piece in pieces for name in piece.split("/")[1:] if name in FILES | PARTS]
+        elif isinstance(node, ast.Constant) and node.value in FILES:
+            found.append(node.value)
+    return found
+
+
+def test_one_module_alone_knows_the_names_of_a_runs_files() -> None:
+    assert set(run_files_named_in(ROOT / "plasticity_rl" / "records" / "folder.py")) == FILES | PARTS
+    for package in ("plasticity_rl", "envs", "agents", "launch", "analysis"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if path.name != "folder.py":
+                assert not run_files_named_in(path), path
+
+
+def test_a_run_is_written_by_one_process(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with run.lock(), pytest.raises(FolderTaken, match="is being written by another process"), RunFolder(tmp_path).lock():
+        raise AssertionError("the lock was given twice")
+    with run.lock():
+        pass
+    assert not run.is_done and run.failure is None
+    run.mark_failed(FloatingPointError("the loss of member 0 is nan"))
+    assert run.failure == "the loss of member 0 is nan"
+    run.mark_begun()
+    run.mark_done()
+    assert run.is_done and run.failure is None

@@ -1,0 +1,86 @@
+"""Origin of a run: the hash of its code, versions, the machine; and the refusal to resume with other code or other data."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from analysis.format import count
+from launch.ray_cluster import CHECKOUT
+from plasticity_rl import plugins
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records import checkpoint
+from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.spec import Spec
+
+CODE = ("plasticity_rl", "envs", "agents")  # packages that a run's numbers depend on
+PACKAGES = ("torch", "numpy", "envpool", "ale-py", "gymnasium", "rliable", "tensorboard", "ray")
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Describe the learner's machine, for context.json."""
+    return {
+        "machine": f"{platform.machine()}, {count(os.cpu_count() or 1, 'processor')}, {count(torch.get_num_threads(), 'thread')}",
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+    }
+
+
+def made_by(spec: Spec, compile: bool) -> dict[str, Any]:
+    """Describe the code of a run, for context.json."""
+    git = [_git(*words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))]
+    return {"code": code_hash(spec), "commit": git[0], "dirty": bool(git[1]), "compiled": compile}
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(CHECKOUT), *words], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def refuse_to_resume(folder: RunFolder, spec: Spec, other_code: bool) -> dict[str, list[str]]:
+    """Raise UsageError if a run was begun with other data or, unless `other_code` allows it, by other code.
+
+    Returns the entry of context.json that lists the hashes of earlier code.
+    """
+    if not checkpoint.checkpoints(folder.checkpoints):
+        return {}
+    if folder.read_spec() != Spec(**json.loads(json.dumps(spec._asdict()))):
+        raise UsageError(f"{folder} was begun with other data than the same words mean now; another --name starts anew")
+    try:
+        before = folder.read_context()
+        codes = [*before.get("earlier_code", []), before["code"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{folder.context} cannot be read: the code that began this run is not known") from error
+    if codes[-1] == code_hash(spec):
+        return {"earlier_code": codes[:-1]} if codes[:-1] else {}
+    if not other_code:
+        raise UsageError(f"{folder} was begun by other code; --other-code resumes it all the same, another --name starts anew")
+    return {"earlier_code": codes}
+
+
+def code_hash(spec: Spec) -> str:
+    """16 hexadecimal digits: the hash of all code that a run's numbers depend on, its plugins' too."""
+    files = {path.relative_to(CHECKOUT).as_posix(): path for package in CODE for path in (CHECKOUT / package).rglob("*.py")}
+    for path, _ in spec.experiment["chain"]:
+        if path.startswith(plugins.MARK):
+            files |= plugins.sources(path.removeprefix(plugins.MARK))
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        digest.update(name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,107 @@
+"""Writing of one run: rows, TensorBoard's view, checkpoints, and the marker of how it ended."""
+
+import sys
+from contextlib import ExitStack, closing
+from itertools import product
+from types import TracebackType
+
+from launch.run.store import Store
+from launch.tracking.tensorboard import TensorBoard
+from launch.tracking.weights_and_biases import WeightsAndBiases
+from plasticity_rl.checks import UsageError
+from plasticity_rl.records import checkpoint
+from plasticity_rl.records.events import Event, Media, Metric, Row, Score, Snapshot, refuse_number
+from plasticity_rl.records.folder import TABLES, write_json
+from plasticity_rl.records.spec import Spec
+from plasticity_rl.records.tables import CsvLog, truncate
+
+
+class RunWriter:
+    """Writes the events of one run into its folder. The caller holds the folder's lock."""
+
+    def __init__(self, spec: Spec, store: Store) -> None:
+        """Restore everything to the last checkpoint, which is `resume`. Raises UsageError if every checkpoint is broken."""
+        self.folder = folder = store.run(spec.key)
+        self._spec, self._store = spec, store
+        if not folder.spec.exists():
+            write_json(folder.spec, spec._asdict())
+        self.resume, problems = checkpoint.load_latest(folder.checkpoints)
+        if problems and self.resume is None:
+            raise UsageError(f"{folder} cannot be resumed: {'; '.join(problems)}; remove its checkpoints to start it again")
+        for problem in problems:
+            print(f"{problem}; the one before it is used", file=sys.stderr)
+        folder.mark_begun()
+        for table in map(folder.table, TABLES):
+            if self.resume:
+                truncate(table, self.resume.counters["lengths"][table.name])
+            else:
+                table.unlink(missing_ok=True)
+        self._open = ExitStack()
+        self._step: list[Row] = []
+        """rows of the latest step, written together: for all members or none"""
+
+    def __enter__(self) -> "RunWriter":
+        self._tables = {row: self._open.enter_context(closing(CsvLog(self.folder.table(row), row))) for row in TABLES}
+        self._views: list[TensorBoard | WeightsAndBiases] = [self._open.enter_context(TensorBoard(self.folder, self._spec))]
+        if self._store.wandb:
+            self._views.append(self._open.enter_context(WeightsAndBiases(self.folder, self._spec, self._store.wandb)))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if error is None or isinstance(error, FloatingPointError):  # else the run was stopped within a step
+                self._write()
+        finally:
+            self._open.__exit__(kind, error, trace)
+
+    def take(self, event: Event) -> None:
+        """Write one event. Raises FloatingPointError for a non-finite value."""
+        if isinstance(event, Score | Metric):
+            if self._step and self._step[-1].steps != event.steps:
+                self._write()
+            self._step.append(event)
+            try:
+                refuse_number(event)
+            except FloatingPointError:
+                self._step = []
+                raise
+        elif isinstance(event, Media):
+            self._write()
+            for view in self._views:
+                view.show(event)
+        elif isinstance(event, Snapshot):
+            self._write()
+            lengths = {self.folder.table(row).name: table.sync() for row, table in self._tables.items()}
+            saved = event._replace(counters=event.counters | {"lengths": lengths})
+            checkpoint.save(self.folder.checkpoints, event.counters["number"], saved)
+            self._copy()
+
+    def _write(self) -> None:
+        """Write the rows of the latest step, which is complete."""
+        rows, self._step = self._step, []
+        if not rows:
+            return
+        for kind, table in self._tables.items():
+            table.append(*(row for row in rows if isinstance(row, kind)))
+        for view, row in product(self._views, rows):
+            view.add(row)
+
+    def fail(self, error: FloatingPointError) -> None:
+        """Close the run as failed; nothing can be written afterwards."""
+        self.__exit__(type(error), error, None)
+        self.folder.mark_failed(error)
+
+    def finish(self) -> None:
+        """Close the run as done."""
+        self._write()
+        self._open.close()
+        self.folder.mark_done()
+        self._copy()
+
+    def _copy(self) -> None:
+        """Copy the run to the mirror; an unreachable mirror does not end the run."""
+        try:
+            if self._store.mirror:
+                self._store.mirror.copy(self.folder)
+        except OSError as error:
+            print(f"{self.folder} was not copied; its next checkpoint, or the same command, tries again: {error}", file=sys.stderr)

@@ -1,0 +1,85 @@
+"""The description of a run in spec.json, for readers that do not import the parts it names. Imports no torch."""
+
+from typing import Any, NamedTuple
+
+from plasticity_rl.records.tables import LARGEST
+
+
+class Spec(NamedTuple):
+    """The content of spec.json."""
+
+    key: str
+    setting: str
+    """equal for runs that differ in chain, seed and members only"""
+    benchmark: str
+    label: str
+    """the chain in words"""
+    fresh_control: bool
+    unit: str
+    """unit of a visit's budget and of a curve's axis: `updates` or `frames`"""
+    fingerprint: str
+    """hash of the task definitions; runs of one setting, seed and number of members saw the same data if and only if it is equal"""
+    members: int
+    seed: int
+    visits: list[dict[str, Any]]
+    """index, task, cycle, budget of each visit, in order"""
+    references: dict[str, dict[str, float]]
+    """task -> {"random": score, "human": score}, where known"""
+    experiment: dict[str, Any]
+
+
+def fault(spec: Spec) -> str:
+    """Say why these values cannot describe a run; empty if they can."""
+    texts = (spec.key, spec.setting, spec.benchmark, spec.label, spec.unit, spec.fingerprint)
+    if not all(isinstance(text, str) and text for text in texts):
+        return "key, setting, benchmark, label, unit and fingerprint must be text"
+    if spec.unit not in ("updates", "frames"):
+        return f"its unit must be 'updates' or 'frames', not {spec.unit!r}"
+    if not _is_whole(spec.members, 1) or not _is_whole(spec.seed, 0):
+        return "members must be a whole number above 0, and the seed one that is not negative"
+    if not isinstance(spec.experiment, dict) or not isinstance(spec.fresh_control, bool):
+        return "its experiment must be an object, and fresh_control true or false"
+    if not _are_parts(spec.experiment):
+        return "each part of its experiment must be a name with an object of fields"
+    if not _are_visits(spec.visits):
+        return "its visits must be numbered from 0, each with a task, a cycle and a budget above 0"
+    if not _are_references(spec.references):
+        return "its references must give each task a random score and a different human one, and no other normaliser"
+    return ""
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < LARGEST
+
+
+def _are_parts(experiment: dict[str, Any]) -> bool:
+    chain = experiment.get("chain", [])
+    parts = [experiment[name] for name in ("benchmark", "agent", "network", "optimizer", "schedule") if name in experiment]
+    return isinstance(chain, list) and all(
+        isinstance(part, list) and len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], dict) for part in (*parts, *chain)
+    )
+
+
+def _are_visits(visits: Any) -> bool:
+    return (
+        isinstance(visits, list)
+        and len(visits) > 0
+        and all(
+            isinstance(visit, dict)
+            and visit.get("index") == index
+            and isinstance(visit.get("task"), str)
+            and _is_whole(visit.get("cycle"), 0)
+            and _is_whole(visit.get("budget"), 1)
+            for index, visit in enumerate(visits)
+        )
+    )
+
+
+def _are_references(references: Any) -> bool:
+    return isinstance(references, dict) and all(
+        isinstance(scores, dict)
+        and set(scores) <= {"random", "human"}
+        and all(isinstance(score, int | float) and abs(score) < float("inf") for score in scores.values())
+        and ("random" not in scores or scores["random"] != scores.get("human"))
+        for scores in references.values()
+    )
