@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _code(error: BaseException) -> int:
-    """The exit code of an error that is nobody's fault here; 0 of our own mistakes, which end in a traceback."""
+    """Return the exit code of an expected error; 0 for bugs, which end in a traceback."""
     if isinstance(error, UsageError | NotADirectoryError | IsADirectoryError):
         return USAGE
     if isinstance(error, FloatingPointError):
@@ -110,13 +110,13 @@ def _code(error: BaseException) -> int:
 
 
 def _is(error: BaseException, module: str, name: str) -> bool:
-    """Is it of a class that is only there where its module, which is slow to import, was imported?"""
+    """True if the error's class is of a module that is slow to import and was imported."""
     found = sys.modules.get(module)
     return found is not None and isinstance(error, getattr(found, name))
 
 
 def _wants_memory(error: BaseException) -> bool:
-    """Did Python, the system, or torch on a processor or GPU find no memory?"""
+    """True if Python, the system or torch ran out of memory."""
     if isinstance(error, RuntimeError):  # torch has a class for GPUs alone
         return bool(re.search("you tried to allocate|out of memory|ALLOC_FAILED", str(error)))
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
@@ -168,7 +168,7 @@ def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, 
 
 
 def _later(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
-    """A function with the command's signature that only remembers what it was called with."""
+    """Wrap a command so that a call returns it with its arguments, to be run later."""
 
     @functools.wraps(command)
     def remember(*positional: object, **named: object) -> Callable[[], int]:
@@ -178,7 +178,7 @@ def _later(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
 
 
 def _one_line(complaint: str) -> str:
-    """What tyro has to say, without its title, its box and its advice: the first section."""
+    """Return tyro's complaint without its title, box and advice: the first section."""
     sections: list[list[str]] = [[]]
     for line in complaint.splitlines()[1:]:
         text = line.strip(" │|╭╮╰╯+")

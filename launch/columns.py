@@ -26,6 +26,6 @@ def fitted(columns: Mapping[str, Sequence[str]], width: int, least: Sequence[str
 
 
 def shortest(names: Sequence[str], least: int = 8) -> int:
-    """How many letters from the start tell names apart, `least` at least: of keys, as of hashes of commits."""
+    """Return the length of the shortest prefixes that tell names apart, `least` at least, as for hashes of commits."""
     longest = max(map(len, names), default=least)
     return next((many for many in range(least, longest) if len({name[:many] for name in names}) == len(set(names))), longest)

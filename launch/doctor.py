@@ -1,4 +1,4 @@
-"""What this machine has of what the project needs."""
+"""Check this machine for the project's requirements."""
 
 import os
 import platform

@@ -19,14 +19,14 @@ def open_closed() -> None:
 
 
 def reader_left(error: BaseException) -> bool:
-    """Is it that nobody reads what is printed any more (`| head`)? Raised by `print`, or by rich, which ends the process itself."""
+    """True if the reader of standard output has left (`| head`). Raised by `print`, or by rich, which ends the process itself."""
     if isinstance(error, SystemExit):
         return isinstance(error.__context__, BrokenPipeError)
     return isinstance(error, BrokenPipeError) and any(map(_is_broken, (sys.stdout, sys.stderr)))
 
 
 def mute(*streams: TextIO) -> None:
-    """Drop what was printed and cannot be written: else the interpreter tries again as it ends, and complains."""
+    """Drop output that cannot be written: else the interpreter tries again as it ends, and complains."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in streams:
         os.dup2(null, stream.fileno())
@@ -34,7 +34,7 @@ def mute(*streams: TextIO) -> None:
 
 
 def _is_broken(stream: TextIO) -> bool:
-    """Has a pipe lost its reader? False for what is no file at all."""
+    """True if a pipe has lost its reader; False for a stream without a file."""
     try:
         poll = select.poll()
         poll.register(stream.fileno(), 0)

@@ -1,4 +1,4 @@
-"""What a process was started with that its commands cannot work with."""
+"""Encoding of the process: UTF-8 for names and files."""
 
 import locale
 import os

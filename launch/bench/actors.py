@@ -1,4 +1,4 @@
-"""What remote actors add: steps a second and how much of the time the learner learns, with one, two and four of them.
+"""Speed of remote actors: steps a second and the share of time in which the learner learns, with one, two and four of them.
 
 IMPALA with a Nature CNN on frames of Atari, eight environments an actor and an update for each actor's unroll, so that every actor brings
 as many steps and as much to learn. The emulator is Breakout, or a stub whose steps take a fixed time and no processor, as those of actors
@@ -58,7 +58,7 @@ class Stub:
 
 
 class StubPool:
-    """What an Actor asks of a pool."""
+    """Pool interface of an Actor."""
 
     def __init__(self, num_envs: int, seconds: float) -> None:
         self.num_envs, self._seconds, self._due = num_envs, seconds, 0.0
@@ -83,7 +83,7 @@ class StubPool:
 
 
 class Found(NamedTuple):
-    """Of one measurement."""
+    """Result of one measurement."""
 
     speed: float
     """steps a second"""

@@ -196,6 +196,6 @@ BENCHES = {
 
 
 def _check_seconds(seconds: float) -> None:
-    """Of a measured window."""
+    """Refuse an impossible length of a measured window."""
     if not 0 < seconds < 3600:
         raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")

@@ -1,4 +1,4 @@
-"""What each method costs: the time of an update with it over that without, both compiled, in windows that take turns in one process.
+"""Cost of each method: the time of an update with it over that without, both compiled, in windows that take turns in one process.
 
 `mlp` is the demo's network on batches of 32 digits; `nature` is DQN's network and loss, with a target network, on batches of 32 stacks of
 frames; both under Adam. On a processor members of the latter are updated in turn, each by what was compiled for one. A method is measured
@@ -33,7 +33,7 @@ BATCH, CLASSES, ACTIONS, RATE = 32, 10, 6, 1e-4
 
 
 class Cost(NamedTuple):
-    """Of one method on one network."""
+    """Cost of one method on one network."""
 
     ratios: tuple[float, ...] = ()
     """time with it over time without, one for each round"""
@@ -118,7 +118,7 @@ def _made(network: str, chain: tuple[Intervention, ...]) -> Iterator[Update]:
 
 
 def _costs(without: Sequence[Update], word: str, seconds: float, rounds: int) -> list[Cost]:
-    """What a method adds to the updates `without` it, for each number of members."""
+    """Measure a method's cost over the updates `without` it, for each number of members."""
     costs: list[Cost] = []
     try:
         updates = _made(without[0].network, (part_class("method", word)(),))

@@ -1,4 +1,4 @@
-"""What diagnostics cost: the time that an update takes longer when all rows of metrics.csv are made of it, over that of the updates from
+"""Cost of diagnostics: the time that an update takes longer when all rows of metrics.csv are made of it, over that of the updates from
 one such moment to the next."""
 
 import sys

@@ -1,4 +1,4 @@
-"""What Ray itself can carry: unrolls of single frames from stub actors into a replay, and weights to many stub actors.
+"""Throughput of Ray itself: rollouts of single frames from stub actors into a replay, and weights to many stub actors.
 
 A stub plays nothing and has no network: it hands out the same frames again and again. What is left is what the learner's process and Ray
 do with them - the object store, the tags, the parts of several actors put side by side, the rows of the replay.
@@ -120,7 +120,7 @@ def carried(actors: int, seconds: float) -> float:
 
 
 def sent(receivers: int) -> Sent:
-    """How long a Nature CNN's weights take until so many actors have taken them out of the store."""
+    """Measure the time until so many actors have taken a Nature CNN's weights out of the store."""
     import ray
 
     loop = _loop(1, 1000)

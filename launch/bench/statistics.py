@@ -1,4 +1,4 @@
-"""How fast the intervals of a benchmark's aggregates are, beside rliable's, in the same process and in turn.
+"""Speed of the intervals of a benchmark's aggregates beside rliable's, in the same process and in turn.
 
 Six algorithms, ten runs of each of 57 tasks, four aggregates. rliable takes a minute for what is asked of it, so it may be given fewer
 resamples; its time grows with their number, and is scaled up.

@@ -1,4 +1,4 @@
-"""What a claim of a paper is: arms in words, a grid, and what they mean at a scale. Files claimN_*.py beside this one are claims."""
+"""Claims of papers: arms in words, a grid, and their values at a scale. Files claimN_*.py beside this one are claims."""
 
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,13 +29,13 @@ class Arm:
 
     @property
     def key(self) -> str:
-        """What verdicts know it by."""
+        """Name in verdicts."""
         return f"{self.panel}: {self.name}" if self.panel else self.name
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a claim is tried."""
+    """Size of a claim's runs."""
 
     words: Mapping[str, Any]
     """fields of an experiment that all arms share"""

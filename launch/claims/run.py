@@ -72,7 +72,7 @@ class Trial:
 
     @property
     def spent(self) -> Path:
-        """Where the time is noted that it took; there as soon as any of it has run."""
+        """File with the time that the claim took; exists once any of it has run."""
         return self.folder / f"claim{self.number}.json"
 
     def place(self, made: Experiment) -> RunFolder:
@@ -86,7 +86,7 @@ class Trial:
         return {key: each for key, each in found.items() if len(each) > 1}
 
     def choices(self) -> dict[str, Choice]:
-        """What the grid's runs chose: the best mean score; cells that did not finish (their loss was no number) lose. Raises UsageError."""
+        """Return the cell of each arm with the best mean score; cells with a non-finite loss are excluded. Raises UsageError."""
         searched, chosen = self.searched(), {}
         for arm in self._free:
             if arm.key not in searched:
@@ -113,7 +113,7 @@ class Trial:
         return said
 
     def results(self, choices: Mapping[str, Choice]) -> dict[str, Result]:
-        """Arm -> what it scored, in the claim's order. Raises UsageError where a run is not finished."""
+        """Return arm -> its scores, in the claim's order. Raises UsageError if a run is unfinished."""
         said = self.reported(choices)
         for arm in self.claim.arms:
             if arm.key not in said or not self.place(experiment(said[arm.key])).is_done:
@@ -143,7 +143,7 @@ def recorded(made: Experiment, run: RunFolder) -> Values:
 
 
 def born_lengths(made: Experiment) -> dict[str, float]:
-    """How long each layer's weight is before the first update, mean over members."""
+    """Return each layer's weight norm before the first update, mean over members."""
     from plasticity_rl.interventions import assemble
     from plasticity_rl.metrics.norms import weight_norm
     from plasticity_rl.training.learner import Learner
@@ -156,7 +156,7 @@ def born_lengths(made: Experiment) -> dict[str, float]:
 
 
 def carry_out(trial: Trial, how: Execution) -> int:
-    """Train what is missing of a claim; returns the exit code. Adds the time that it took to what was noted before."""
+    """Train a claim's missing runs; returns the exit code. Adds the time taken to the time noted before."""
     began, earlier = time.monotonic(), _spent(trial)["seconds"] if trial.spent.exists() else 0.0
 
     def sweep(said: Sequence[Said]) -> int:
@@ -164,7 +164,7 @@ def carry_out(trial: Trial, how: Execution) -> int:
         return run_sweep(different, Store(trial.folder.parent, trial.folder.name), how)
 
     try:
-        sweep([said for each in trial.searched().values() for _, said in each])  # a cell whose loss is no number is out of the race
+        sweep([said for each in trial.searched().values() for _, said in each])  # a cell with a non-finite loss is excluded
         choices = trial.choices()
         failed = 0
         for _ in range(2):  # the second time with those that follow a record
@@ -176,7 +176,7 @@ def carry_out(trial: Trial, how: Execution) -> int:
 
 
 def _spent(trial: Trial) -> dict[str, Any]:
-    """What was noted of the time that a claim took. Raises UsageError where that cannot be read."""
+    """Read the time that a claim took. Raises UsageError if the file cannot be read."""
     try:
         spent = json.loads(trial.spent.read_text("utf-8"))
         return {"seconds": float(spent["seconds"]), "machine": str(spent["machine"]), "load": float(spent["load"])}
@@ -191,7 +191,7 @@ def _note_time(trial: Trial, earlier: float, seconds: float, device: str) -> Non
 
 
 def trials(numbers: Sequence[int], scale: str, runs: Path) -> list[Trial]:
-    """The claims of these numbers, or all. Raises UsageError for a number that there is not, and where `runs` can be no folder."""
+    """Return the claims of these numbers, or all. Raises UsageError for an unknown number or an impossible folder."""
     known = load_claims()
     Store(runs, f"claims-{scale}").run("")
     for number in numbers:
@@ -227,7 +227,7 @@ def _largest(trial: Trial) -> list[Experiment]:
 
 
 def entry(trial: Trial) -> Entry:
-    """What the page says of a claim; without results where it has not run, or not to its end."""
+    """Return a claim's entry on the page; without results if its runs are missing or unfinished."""
     claim = trial.claim
     arms = {arm.key: (arm.panel, arm.name) for arm in claim.arms}
     said = Entry(trial.number, claim.title, claim.says, claim.paper, claim.notes, claim.shows, claim.score, arms)
@@ -252,7 +252,7 @@ def _selectors(trial: Trial) -> str:
 
 
 def print_claims(numbers: Sequence[int], scale: str, runs: Path) -> None:
-    """What would be run."""
+    """Print the runs that are missing."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     for heading in ("", "claim", "arms", "choosing", "done", "reported", "updates each"):
         table.add_column(heading, justify="left" if heading == "claim" else "right", no_wrap=heading != "claim")

@@ -1,1 +1,1 @@
-"""What a person does with runs: each command of `python -m launch` is a function here. What is heavy is imported inside it."""
+"""The commands of `python -m launch`, a function each; heavy imports stand inside the functions."""

@@ -1,4 +1,4 @@
-"""Commands that say what there is: words, methods, this machine, a cluster."""
+"""Commands that list words and methods, and check this machine or a cluster."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ def show(word: str | None = None, /, *, plugin: Plugins = ()) -> int:
 
 
 def interventions(word: str | None = None, /, *, markdown: bool = False, plugin: Plugins = ()) -> int:
-    """List every method: the hooks it uses, what it needs, its paper and its idea; or, for one of them, all that is said of it.
+    """List every method: the hooks it uses, what it needs, its paper and its idea; or one method's page.
 
     Args:
         word: one of the methods
@@ -48,7 +48,7 @@ def interventions(word: str | None = None, /, *, markdown: bool = False, plugin:
 
 
 def doctor() -> int:
-    """Say what this machine has of what the project needs."""
+    """Check this machine for what the project needs."""
     from launch.doctor import examine
 
     return examine()
@@ -59,11 +59,11 @@ def cluster_check(
     address: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = "auto",
     open: bool = False,
 ) -> int:
-    """Say what a Ray cluster has, whether it asks for a token, and which versions its nodes have beside this machine.
+    """Check a Ray cluster: its resources, whether it asks for a token, and its nodes' versions beside this machine's.
 
     Args:
-        address: where; `auto` finds one on this machine
-        open: look at one that lets everybody in, too
+        address: address of the cluster; `auto` finds one on this machine
+        open: also check a cluster that lets everybody in
     """
     from launch.cluster.check import examine
 
@@ -71,7 +71,7 @@ def cluster_check(
 
 
 def cluster_token() -> int:
-    """Make the token of Ray clusters, ~/.ray/auth_token, where there is none, and see that nobody else can read it."""
+    """Make the token of Ray clusters, ~/.ray/auth_token, if there is none, and let nobody else read it."""
     from launch.cluster.check import make_token
 
     return make_token()

@@ -27,9 +27,9 @@ class ExperimentOptions:
     """The fields of an experiment in words, each None where the benchmark's default holds."""
 
     benchmark: Annotated[Words, tyro.conf.arg(help_behavior_hint="(default: random-labels)")] = None
-    """what is learned from"""
+    """tasks to learn from"""
     agent: Words = None
-    """how it is learned"""
+    """learning algorithm"""
     network: Words = None
     """torso of the network; its precision=auto, an image torso's default, is what this machine is fast at, and recorded"""
     optimizer: Words = None
@@ -87,21 +87,21 @@ def flags(command: Callable[..., int]) -> list[str]:
 
 
 def allow(modules: Sequence[str]) -> None:
-    """Import what --plugin names. Raises UsageError where one cannot be imported."""
+    """Import the modules named by --plugin. Raises UsageError if one cannot be imported."""
     from plasticity_rl import plugins
 
     plugins.allow(modules)
 
 
 def settle(wanted: Execution) -> Execution:
-    """The options of a command as a plain Execution, with the device that is meant. Raises UsageError for a number out of range and for a
-    device that is not there."""
+    """Return a command's options as a plain Execution with `auto` resolved. Raises UsageError for a number out of range or a missing
+    device."""
     check(wanted)
     return dataclasses.replace(Execution(**vars(wanted)), device=pick(wanted.device))
 
 
 def pick(wanted: Device) -> Device:
-    """The device that is meant. Raises UsageError where it is not there."""
+    """Resolve `auto` to a device. Raises UsageError if the device is missing."""
     import torch
 
     if wanted == "cuda" and not torch.cuda.is_available():

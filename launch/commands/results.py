@@ -1,4 +1,4 @@
-"""Commands that look at runs: what came of them, how they are now, what their networks do and can learn."""
+"""Commands that read runs: reports, comparisons, progress, and the networks of their checkpoints."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +26,7 @@ def report(
 
     Args:
         folders: folders of runs
-        out: where to write
+        out: folder of the page
         published: other people's scores to stand beside: PATH is CSV of the columns source, label, measure, task, run, score;
             dopamine:PATH, rliable:PATH, monitor:PATH (of Stable-Baselines3) and wandb:PATH are their own files,
             `monitor:logs,label=PPO,task=Pong`; docs/report.md has their settings
@@ -50,13 +50,13 @@ def mechanisms(
     *,
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: mechanisms/ in the first folder)")] = None,
 ) -> int:
-    """What moved inside the networks before their score fell? Units, norms, values, curvature and probes over visits, as a page.
+    """Show which metrics moved before the score fell: units, norms, values, curvature and probes over visits, as a page.
 
     Each stands beside the fresh control's and an untrained network's, as far as metrics.csv reports it. See docs/mechanisms.md.
 
     Args:
         folders: folders of runs; the fresh control's run should be among them
-        out: where to write
+        out: folder of the page
     """
     from rich.console import Console
 
@@ -75,7 +75,7 @@ def mechanisms(
 
 
 def compare(a: str, b: str, /, *, runs: Path = Path("runs")) -> int:
-    """Is B better than A, by how much, and how sure is that? Paired where both have members of the same seeds on the same data.
+    """Compare B with A, with intervals and a test; paired if both have members of the same seeds on the same data.
 
     Args:
         a: folder of a run, or of several of one chain; or the label of a chain, such as none
@@ -119,7 +119,7 @@ def watch(folder: Path, /, *, once: bool = False, every: float = 2.0) -> int:
 
     Args:
         folder: folder of runs
-        once: print how they are now, and stop
+        once: print their state once, and stop
         every: seconds between two looks
     """
     if not 0.1 <= every <= 3600:
@@ -149,13 +149,13 @@ def play(
 
     Args:
         run: a run's folder, runs/NAME/KEY
-        member: which of the networks, from 0
-        task: what to play
-        episodes: how many, side by side
-        checkpoint: number of one in RUN/checkpoints
+        member: number of the network, from 0
+        task: task to play
+        episodes: number of episodes, side by side
+        checkpoint: number of a checkpoint in RUN/checkpoints
         video: film them
-        steps: the most in an episode; 4500 are five minutes of Atari
-        seed: of the episodes' starts and of the policy's chance
+        steps: maximum steps of an episode; 4500 are five minutes of Atari
+        seed: seed of the episodes' starts and of the policy
         plugin: a module with methods of your own that the run has
     """
     from launch.checkpoints.play import play
@@ -176,17 +176,17 @@ def probe(
     plugin: Plugins = (),
     how: Annotated[Execution, FLAT] = execution("device", "eager"),
 ) -> int:
-    """How trainable is a checkpoint? Copies of its networks learn something new beside untrained ones, by the run's own rule.
+    """Measure how trainable a checkpoint is: copies of its networks learn new targets beside untrained ones, by the run's own rule.
 
     Targets are random functions, a teacher network and targets with a large offset, all on recent observations, and on streams the next
     and the first task. The table goes to RUN/probes as a CSV file too; the run itself is left as it is. See docs/probes.md.
 
     Args:
         run: a run's folder, runs/NAME/KEY
-        checkpoint: number of one in RUN/checkpoints
-        targets: what is learned: random, teacher, offset, next, first
-        updates: of each copy
-        functions: how many are drawn of random, teacher and offset each
+        checkpoint: number of a checkpoint in RUN/checkpoints
+        targets: targets of the copies: random, teacher, offset, next, first
+        updates: updates of each copy
+        functions: number of functions of each of random, teacher and offset
         plugin: a module with methods of your own that the run has
     """
     from launch.checkpoints.probe import probe

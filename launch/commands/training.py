@@ -1,4 +1,4 @@
-"""Commands that train: one run, several, those that claims of papers need, a search."""
+"""Commands that train: one run, a sweep, the claims of papers, a search."""
 
 import shlex
 from dataclasses import replace
@@ -93,7 +93,7 @@ def sweep(
     Args:
         file: Python with EXPERIMENTS, a sequence of tables of words, or TOML with [[experiments]]
         name: folder below the folder of runs
-        dry_run: print what would run, how many frames, hours and bytes that takes, and write nothing; hours by playing some seconds
+        dry_run: print the runs with their frames, hours and bytes, and write nothing; hours are measured by playing some seconds
         plugin: a module with methods of your own
         runs: folder of all runs
         wandb: a project of Weights & Biases that the runs are logged to as well
@@ -131,9 +131,9 @@ def claims(
     Runs go to runs/claims-SCALE; done ones are skipped, unfinished ones resumed. The page holds every claim that has run so far.
 
     Args:
-        numbers: of the claims
+        numbers: numbers of claims
         scale: small is for two processor cores, paper has the papers' settings as far as they are known
-        dry_run: say what would run, and write nothing
+        dry_run: print the missing runs, and write nothing
         out: folder of claims.md and its figures
         runs: folder of all runs
     """
@@ -171,14 +171,14 @@ def tune(
 
     Args:
         file: TOML with the fields of an experiment and a table [search], whose fields are words with ranges, or lists of choices
-        field: a field to search, in the place of the file's
+        field: a field to search, replaces the file's
         name: folder below the folder of runs
-        trials: how many are drawn
-        seed: what they are drawn by
+        trials: number of trials
+        seed: seed of the draw
         scheduler: asha stops a trial whose score so far is not among the best at the same time; none lets all run to their end
         grace: share of the budget that every trial is given
         reduction: one in so many goes on at each rung, and rungs lie so many times further apart
-        best: how many are printed with the words to run them again
+        best: number of trials printed with the words to run them again
         dry_run: print the trials, and write nothing
         plugin: a module with methods of your own
         runs: folder of all runs

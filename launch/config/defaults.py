@@ -35,14 +35,14 @@ CONTROL: dict[str, Any] = dict(
 # DQN Zoo's Rainbow; `rainbow-sequential` differs in its schedule alone.
 RAINBOW = {"steps": "3", "double": "true", "dueling": "true", "value": "c51", "priority": "0.5", "noise": "0.1"}
 RAINBOW |= {"exploration": "0", "final_epsilon": "0"}
-# What multiplies images takes the arithmetic that this machine is fast at: see `experiment`.
+# Torsos for images multiply in the precision that this machine is fast at: see `experiment`.
 TORSOS: dict[str, dict[str, str]] = {word: {"precision": "auto"} for word in ("nature", "impala-cnn", "resnet18")}
 AGENT_PRESETS: dict[str, dict[str, str]] = {
     "c51": {"value": "c51", "final_epsilon": "0.01"},
     "rainbow": RAINBOW,
     "rainbow-sequential": RAINBOW,
 }
-# What goes with an agent where nothing else is said. Schedules start again at every visit, so that no game is met with a spent rate.
+# An agent's defaults on games. Schedules start again at every visit, so that no game is met with a spent rate.
 GAMES: dict[str, dict[str, str]] = {
     "c51": dict(optimizer="adam:epsilon=3.125e-4", schedule="constant:rate=2.5e-4"),  # Bellemare et al. 2017
     "rainbow": dict(optimizer="adam:epsilon=1.5625e-4,clip_norm=10", schedule="constant:rate=6.25e-5"),  # DQN Zoo
@@ -91,7 +91,7 @@ STREAMS: dict[str, dict[str, Any]] = {
         checkpoint_every=50_000,
     ),
 }
-# What an experiment on each benchmark is where nothing else is said.
+# Each benchmark's defaults.
 DEFAULTS: dict[str, dict[str, Any]] = {
     **STREAMS,
     # Rewards, 0 or 1, stay as they are: how large the values grow is what is studied.
@@ -124,7 +124,7 @@ DEFAULTS |= {word: DEFAULTS[paper.of] | paper.defaults for word, paper in PAPERS
 
 
 def preset(kind: str, word: str) -> dict[str, str]:
-    """The settings that a word brings with it; none where it is a class's own."""
+    """Return the settings that a preset adds; none for a class's own word."""
     if kind == "benchmark":
         return PAPERS[word].settings if word in PAPERS else PRESETS.get(word, {})
     return {"agent": AGENT_PRESETS, "network": TORSOS}.get(kind, {}).get(word, {})

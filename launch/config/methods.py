@@ -1,4 +1,4 @@
-"""What methods there are, a line or a page for each, from the classes themselves."""
+"""The list of methods and a page for each, read from the classes."""
 
 import ast
 import dataclasses
@@ -38,7 +38,7 @@ class Facts(NamedTuple):
 
 
 def facts(word: str) -> Facts:
-    """All that can be seen of a method without using it."""
+    """Read a method's facts from its class and docstring."""
     from plasticity_rl.interventions import Intervention
 
     made = part_class("method", word)
@@ -61,7 +61,7 @@ def facts(word: str) -> Facts:
 
 
 def passes_again(made: type) -> bool:
-    """Does its code, or a function beside it, use `context.apply`, which costs a further forward pass in every update?"""
+    """True if its code, or a function beside it, uses `context.apply`, which costs a second forward pass in every update."""
     from plasticity_rl.interventions import Intervention
 
     owners = [each for each in made.__mro__ if issubclass(each, Intervention) and each.__module__ != Intervention.__module__]
@@ -74,12 +74,12 @@ def passes_again(made: type) -> bool:
 
 
 def spec_line(made: Any) -> str:
-    """The settings of a part as words, all of them: what stands behind the colon."""
+    """Write all settings of a part as words, as they stand behind the colon."""
     return ",".join(f"{field.name}={_spelt(getattr(made, field.name))}" for field in dataclasses.fields(made))
 
 
 def print_all() -> None:
-    """One line for each method."""
+    """Print one line for each method."""
     found = [facts(word) for word in words("method")]
     heads = ("word", "hooks", "needs", "arXiv")
     columns = [(each.word, ", ".join(each.hooks), ", ".join(each.needs), each.paper) for each in found]
@@ -96,7 +96,7 @@ def print_markdown() -> None:
 
 
 def print_page(word: str) -> None:
-    """All that is said of a method. Raises UsageError for an unknown word."""
+    """Print a method's page. Raises UsageError for an unknown word."""
     found = facts(choose("method", word, words("method"), "`python -m launch interventions` lists them"))
     made = part_class("method", word)
     console = Console(highlight=False)

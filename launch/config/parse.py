@@ -22,12 +22,12 @@ from plasticity_rl.processor import fast_bfloat16
 
 
 def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
-    """The experiment that a table of words describes, such as {"benchmark": "atari:games=Pong", "chain": ["nap"], "members": 3}.
+    """Build the experiment that a table of words describes, such as {"benchmark": "atari:games=Pong", "chain": ["nap"], "members": 3}.
 
     Fields left out take the benchmark's default, and so do the settings of a part that is named with the default's own word. A network's
     `precision=auto` becomes bfloat16 where this machine's `device` multiplies it by instructions of its own, else float32: the experiment
     holds what was found, so that another machine goes on with the same numbers, or, from the same words, makes a run of its own.
-    Raises UsageError, naming the nearest valid word, before anything heavy is imported where that can be told.
+    Raises UsageError, naming the nearest valid word, before anything heavy is imported if possible.
     """
     known = [field.name for field in dataclasses.fields(Experiment)]
     for name in said:
@@ -62,12 +62,12 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
 
 
 def read_experiment(path: Path) -> dict[str, Any]:
-    """The words of one experiment in a TOML file."""
+    """Read the words of one experiment from a TOML file."""
     return read_toml(path)
 
 
 def part_class(kind: str, word: str) -> type:
-    """The class behind a word of that kind (`method`, or a key of PARTS)."""
+    """Return the class behind a word of a kind (`method`, or a key of PARTS)."""
     if kind == "method":
         return plugins.find(kind, word) if "." in word else registry.find(kind, word)
     module, _, name = PARTS[kind][word].rpartition(".")
@@ -75,13 +75,13 @@ def part_class(kind: str, word: str) -> type:
 
 
 def _known_methods(text: str) -> list[str]:
-    """The words that `text` may begin with: ours, or those of the plugin that it names."""
+    """Return the words that `text` may begin with: the project's, or those of the plugin that it names."""
     word = text.partition(":")[0]
     return plugins.parts("method", word.rpartition(".")[0]) if "." in word and plugins.is_path(word) else list(registry.METHODS)
 
 
 def _lists(kind: str) -> str:
-    """Where the words of a kind are listed, a clause."""
+    """Return a clause that names the command that lists words of a kind."""
     return f"`{shlex.join(['python', '-m', 'launch', 'interventions' if kind == 'method' else 'show'])}` lists them"
 
 
@@ -112,7 +112,7 @@ def _build(kind: str, word: str, settings: dict[str, str]) -> Any:
 
 
 def _value(where: str, text: str, hint: Any) -> Any:
-    """The value of type `hint` that `text` spells; the dataclass itself checks ranges and choices."""
+    """Convert `text` to the type `hint`; the dataclass itself checks ranges and choices."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return None if text == "none" else _value(where, text, next(each for each in arguments if each is not type(None)))

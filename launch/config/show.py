@@ -1,4 +1,4 @@
-"""What there is: every word an experiment can be made of, and a page for each, from the classes themselves."""
+"""The list of all words for parts of an experiment and a page for each, read from the classes."""
 
 import dataclasses
 import inspect
@@ -24,12 +24,12 @@ FEW = 3  # values of a setting that the list of words spells; more are counted
 
 
 def words(kind: str) -> list[str]:
-    """All words of a kind; methods, those of plugins too."""
+    """Return all words of a kind, with those of plugins."""
     return [*registry.METHODS, *plugins.known("method")] if kind == "method" else list(PARTS[kind])
 
 
 def print_all() -> None:
-    """One line for each word."""
+    """Print one line for each word."""
     console = Console()
     for kind in KINDS:
         table = Table(title=f"{kind}s", title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2))
@@ -41,7 +41,7 @@ def print_all() -> None:
 
 
 def print_page(word: str) -> None:
-    """What a word stands for, and its fields with types, defaults and meanings. Raises UsageError for an unknown word."""
+    """Print a word's meaning and its fields with types, defaults and meanings. Raises UsageError for an unknown word."""
     known = {each: kind for kind in KINDS for each in words(kind)}
     kind = known[choose("word", word, known, "`python -m launch show` lists them")]
     made, settings, base = part_class(kind, word), preset(kind, word), base_of(kind, word)
@@ -62,12 +62,12 @@ def print_page(word: str) -> None:
 
 
 def base_of(kind: str, word: str) -> str:
-    """The word that a preset adds settings to; any other word itself."""
+    """Return the word that a preset adds settings to; any other word itself."""
     return word if kind == "method" else next(each for each, path in PARTS[kind].items() if path == PARTS[kind][word])
 
 
 def idea(kind: str, word: str) -> str:
-    """What a word stands for, in a sentence; a preset, by what it changes."""
+    """Return a word's meaning in a sentence; for a preset, the settings that it changes."""
     base = base_of(kind, word)
     if word == base:
         return first_sentence(inspect.getdoc(part_class(kind, word)) or "")
@@ -81,14 +81,14 @@ def idea(kind: str, word: str) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of a docstring, on one line."""
+    """Return the first sentence of a docstring, on one line."""
     line = " ".join(text.partition("\n\n")[0].split())
     found = SENTENCE.match(line)
     return found[0] if found else line
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of a text whose paragraphs stand between empty lines, or begin with a hyphen."""
+    """Wrap a text whose paragraphs stand between empty lines, or begin with a hyphen."""
     lines: list[str] = []
     for each in re.split(r"\n(?=\n|- )", text):
         indent = "  " if each.startswith("- ") else ""
@@ -98,7 +98,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def fields_table(made: type, settings: Mapping[str, str] | None = None) -> Table:
-    """A class's fields with types, defaults and meanings; `settings` are what a preset has in the defaults' place."""
+    """Return a table of a class's fields with types, defaults and meanings; `settings` of a preset replace defaults."""
     meanings = field_meanings(made)
     table = Table(*(Column(heading, overflow="fold") for heading in ("field", "type", "default", "meaning")), box=None, padding=(0, 2))
     for field, (_, hint, interval) in zip(dataclasses.fields(made), annotations(made), strict=True):
@@ -117,7 +117,7 @@ def fields_table(made: type, settings: Mapping[str, str] | None = None) -> Table
 
 
 def field_meanings(made: type) -> dict[str, str]:
-    """The docstring behind each field, base classes first."""
+    """Return the docstring behind each field, base classes first."""
     import ast
     import textwrap
 

@@ -1,4 +1,4 @@
-"""Who is measured beside whom, and every setting of theirs that counts for speed.
+"""Pairs of programs that are compared, and every setting that affects speed.
 
 Everyone plays Breakout with a Nature CNN, in float32 (we in bfloat16 as well, where the machine multiplies it fast), from a steady state:
 past compilation and the filling of the replay, at an epsilon of 0.1 throughout. Emulator and preprocessing are each program's own, and so
@@ -54,7 +54,7 @@ def _ours(agent: str, words: str, every: int, members: int = 1, precision: str =
 
 
 def _both(agent: str, words: str, every: int, norm: str = "none") -> list[Entry]:
-    """In each precision that this machine is fast at."""
+    """Return our contender in each precision that this machine is fast at."""
     return [_ours(agent, words, every, precision=precision, norm=norm) for precision in dict.fromkeys((FAST, "float32"))]
 
 

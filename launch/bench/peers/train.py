@@ -84,7 +84,7 @@ def measure(agents: Sequence[str], checkout: Path | None, seconds: float, rounds
 
 
 def table(rows: Sequence[Row], agent: str) -> Table:
-    """Of one agent: who, how fast, how many times the best peer and what share of the emulator's ceiling."""
+    """Rows of one agent: program, speed, how many times the best peer and what share of the emulator's ceiling."""
     shown = Table(title=f"\n{agent}", title_justify="left", box=None, padding=(0, 1))
     shown.add_column("", no_wrap=True)
     for heading in ("SPS", "x peer", "ceiling", "MB"):

@@ -30,7 +30,7 @@ class Failed(Exception):
 
 
 class Report(NamedTuple):
-    """How far a contender is."""
+    """Progress of a contender."""
 
     steps: int
     ran: float
@@ -129,7 +129,7 @@ class Contender:
 
 
 class Start(NamedTuple):
-    """How to start a contender, and how many steps it must have made before its first window: until all is compiled and learned from."""
+    """Command that starts a contender, and the steps before its first window: until all is compiled and learned from."""
 
     name: str
     command: Sequence[str]
@@ -138,7 +138,7 @@ class Start(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What came of a contender."""
+    """Outcome of a contender."""
 
     speeds: list[float]
     """steps a second in each window"""
