@@ -42,14 +42,14 @@ class Side(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came out under one setting."""
+    """The comparison under one setting."""
 
     a: Side
     b: Side
     leads: dict[str, tuple[Estimate, Estimate, Lead]]
     """which visits -> what A scores, what B scores, how far B lies above A; the first decides"""
     note: str
-    """what was compared with what"""
+    """how the two were compared"""
 
     @property
     def sentence(self) -> str:
@@ -179,7 +179,7 @@ def _counterparts(a: Side, b: Side) -> tuple[list[tuple[int, int]], str]:
 
 
 def _note(a: Side, b: Side, found: tuple[Estimate, Estimate, Lead], shared: int, unsure: str) -> str:
-    """What was compared with what, and what its interval and its test are worth."""
+    """How the two were compared, and how far to trust the interval and the test."""
     before, after, ahead = found
     parts: list[str] = []
     if ahead.paired:
@@ -192,7 +192,7 @@ def _note(a: Side, b: Side, found: tuple[Estimate, Estimate, Lead], shared: int,
             parts.append(f"Left out: {count(alone, 'member')} without a counterpart")
         if members > 1:
             held = coverage(mean, members)
-            parts.append(f"In simulations with {members} members, intervals that are called 95% hold the truth {share(held)} of the time")
+            parts.append(f"In simulations with {members} members, nominal 95% intervals cover the truth {share(held)} of the time")
             parts.append(f"p is the chance of such a difference if either sign were as likely, at least {2 / 2**members:.2g} with so many")
     else:
         reason = unsure or "no two members of the same seeds"

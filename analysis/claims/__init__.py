@@ -1,1 +1,1 @@
-"""What the claims of papers come to here: verdicts as functions of scores, a figure and a page for each."""
+"""Claims of papers, tested here: verdicts as functions of scores, with a figure and a page for each."""

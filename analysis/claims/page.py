@@ -34,12 +34,12 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for an arm."""
+    """The hyper-parameters chosen for an arm."""
 
     values: Mapping[str, str]
     """placeholder -> value"""
     scores: Mapping[str, float]
-    """each cell of the grid, in words -> its mean score; -inf where its loss was no number; empty where nothing was searched"""
+    """each cell of the grid, in words -> its mean score; -inf if its loss was not finite; empty if nothing was searched"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Entry:
     notes: str
     shows: tuple[str, ...]
     score: str
-    """what a score is"""
+    """name of the score"""
     arms: Mapping[str, tuple[str, str]]
     """key -> panel and name"""
     results: Mapping[str, Result] = field(default_factory=dict)
@@ -61,18 +61,18 @@ class Entry:
     choices: Mapping[str, Choice] = field(default_factory=dict)
     members: int = 0
     selectors: str = ""
-    """what chose, in words"""
+    """how hyper-parameters were chosen, in words"""
     seconds: float = 0.0
-    """that it took"""
+    """wall-clock seconds"""
     where: str = ""
-    """on what machine"""
+    """the machine"""
     missing: str = ""
     """why there are no results"""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What was written."""
+    """The written page."""
 
     path: Path
     verdicts: dict[int, str]

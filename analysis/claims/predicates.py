@@ -1,4 +1,4 @@
-"""Predicates in words and numbers, and what they come to: reproduced, not reproduced, not decided at this scale.
+"""Predicates in words and numbers, and their outcome: reproduced, not reproduced, not decided at this scale.
 
 A `Finding` says that a number lies above 0, or below it. It holds where the whole 95% interval does, is contradicted where the whole
 interval lies on the other side, and is open otherwise. `All` and `Any` join them as in Kleene's three-valued logic: `All` is contradicted
@@ -23,10 +23,10 @@ class Finding:
     """A number that should lie on one side of 0."""
 
     words: str
-    """what is claimed of it"""
+    """the claim about it"""
     found: Estimate
     above: bool
-    """should it lie above 0?"""
+    """whether the claim is that it lies above 0"""
 
     @property
     def holds(self) -> bool | None:
@@ -67,7 +67,7 @@ Predicate = Finding | All | Any
 
 
 def outcome(predicate: Predicate) -> Outcome:
-    """What a claim comes to."""
+    """The outcome of a claim."""
     return OUTCOMES[predicate.holds]
 
 

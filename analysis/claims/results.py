@@ -1,4 +1,4 @@
-"""What one arm of a claim scored: the curves of its members and, visit by visit, what was measured of their networks."""
+"""Results of one arm of a claim: curves of its members and, for each visit, metrics of their networks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from analysis.scores.setting import score
 from plasticity_rl.checks import UsageError
 
 MEASURES = ("dead_fraction", "dead_fraction_fresh", "weight_norm", "effective_learning_rate")
-"""of hidden layers; what verdicts and figures look at besides scores"""
+"""metrics of hidden layers that verdicts and figures use beside scores"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ KEPT = 0.9
 DEAD = 0.1
 """the share of units beyond an untrained network's that counts as killed"""
 MATCHED = 0.01
-"""of accuracy: curves that are no further apart match"""
+"""largest difference in accuracy at which curves match"""
 
 Results = Mapping[str, Result]
 """by the arm's key: `panel: name`, or its name alone"""
@@ -29,12 +29,12 @@ METHODS = ("l2", "l2-init", "leaky-relu", "noisy-updates", "redo", "shrink-and-p
 
 
 def first(scores: np.ndarray) -> np.ndarray:
-    """Of the first visits: (members, visits) -> (members, up to three)."""
+    """The first visits' columns: (members, visits) -> (members, up to three)."""
     return scores[:, : min(FIRST_AND_LAST, max(1, scores.shape[1] // 2))]
 
 
 def last(scores: np.ndarray) -> np.ndarray:
-    """Of the last visits: (members, visits) -> (members, up to three)."""
+    """The last visits' columns: (members, visits) -> (members, up to three)."""
     return scores[:, -min(FIRST_AND_LAST, max(1, scores.shape[1] // 2)) :]
 
 
@@ -43,7 +43,7 @@ def _gap(better: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _left(late: np.ndarray, early: np.ndarray) -> np.ndarray:
-    """What is left of the first visits' score over the share that must be."""
+    """The share of the first visits' score that is left, less the share that must be."""
     return mean(late) - KEPT * mean(early)
 
 

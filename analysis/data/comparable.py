@@ -15,7 +15,7 @@ from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.records.spec import Spec
 
 OWN = ("chain", "seed", "members")
-"""what runs of one setting may differ in"""
+"""fields in which runs of one setting may differ"""
 
 
 class Run(NamedTuple):
@@ -29,7 +29,7 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The run's name in messages."""
         return f"{self.spec.label}, seed {self.spec.seed}"
 
     @property
@@ -130,7 +130,7 @@ def _flat(spec: Spec) -> dict[str, Any]:
 
 
 def part_fields(part: Any) -> dict[str, Any]:
-    """Of a part as spec.json has it, [class, fields]."""
+    """The fields of a part of spec.json, [word, fields]."""
     return part[1] if isinstance(part, list) and len(part) == 2 and isinstance(part[1], dict) else {}
 
 
@@ -139,7 +139,7 @@ def _word(value: Any) -> str:
 
 
 def unequal(runs: Sequence[Run]) -> list[Missing]:
-    """What weakens the comparison of these runs, whatever their rows say."""
+    """Weaknesses in comparing these runs, apart from their rows."""
     missing: list[Missing] = []
     for setting, members in _by_setting(runs):
         if not any(run.spec.fresh_control for run in members):

@@ -1,6 +1,6 @@
 """Every run at or below some folders, as tidy tables, and the list of what is missing.
 
-A run that cannot be read, or whose rows contradict its own description, is left out whole, by name. Rows that are torn or no numbers are
+A run that cannot be read, or whose rows contradict its own description, is left out whole, by name. Torn rows and non-finite values are
 left out, by name.
 """
 
@@ -26,19 +26,19 @@ KINDS = (*MEASURED, "return", "cut", "evaluation")
 Columns = dict[str, np.ndarray]
 """a run's rows: name -> (rows,)"""
 LEADING = ("run", "setting", "benchmark", "label", "seed")
-"""of the run that a row is of: its key, and what its spec.json says"""
+"""columns that identify a row's run: its key, and fields of its spec.json"""
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """What was found."""
+    """All runs found, as tables."""
 
     runs: tuple[Run, ...]
     """all of them, those without a row in `scores` too; by benchmark, setting, label and seed"""
     scores: pd.DataFrame
-    """columns LEADING and those of runs.Score; a score that is no number is NaN"""
+    """columns LEADING and those of tables.Score; a non-finite score is NaN"""
     metrics: pd.DataFrame
-    """columns LEADING and those of runs.Metric; finite values"""
+    """columns LEADING and those of tables.Metric; finite values"""
     missing: tuple[Missing, ...]
 
     @cached_property
@@ -54,14 +54,14 @@ class Loaded:
         return self.scores.iloc[self.spans.get(run.spec.key, slice(0))]
 
     def lacking(self, setting: str) -> list[str]:
-        """What is missing of a setting, or may be."""
+        """What is missing, or may be missing, in a setting."""
         return [line.what for line in self.missing if line.setting in ("", setting)]
 
 
 def load(folders: Sequence[Path]) -> Loaded:
     """Read every run at or below `folders`.
 
-    Raises UsageError for a folder without runs, for runs none of which has a row, and for those that cannot be compared (consistency.py).
+    Raises UsageError for a folder without runs, for runs none of which has a row, and for those that cannot be compared (comparable.py).
     """
     runs, missing = _find(folders)
     refuse_mixtures(runs)
@@ -108,7 +108,7 @@ def _find(folders: Sequence[Path]) -> tuple[list[Run], list[Missing]]:
 
 
 def _context(folder: RunFolder) -> dict[str, Any]:
-    """What the run ran on; empty where that is not known."""
+    """The run's context.json; empty if unknown."""
     try:
         return folder.read_context()
     except (OSError, ValueError, RecursionError):

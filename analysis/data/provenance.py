@@ -1,4 +1,4 @@
-"""Where numbers come from: the hash of every run used, what the runs ran on, and how their hyper-parameters were chosen."""
+"""Provenance: the hash of every run used, its machine and versions, and how hyper-parameters were chosen."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ class Origin(NamedTuple):
 
 
 def origins(runs: Iterable[Run]) -> tuple[Origin, ...]:
-    """What every run's files are, byte for byte."""
+    """Each run with the hash of its files."""
     return tuple(Origin(run, _digest(run)) for run in runs)
 
 
@@ -43,7 +43,7 @@ def choices(runs: Iterable[Run]) -> str:
 
 
 def contexts(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """What the runs ran on, from context.json; where they differ, all that was found."""
+    """Machines and versions of the runs, from context.json; all values where they differ."""
     found: dict[str, dict[str, None]] = {}
     for run in runs:
         for name, value in _flat(run.context):
@@ -65,7 +65,7 @@ def boundaries(run: Run) -> tuple[str, ...]:
 
 
 def told(run: Run) -> tuple[str, ...]:
-    """What else is told when the task changes, whatever the chain."""
+    """Other parts that are told when the task changes, in every chain."""
     benchmark, agent, schedule = (part_fields(run.spec.experiment.get(name)) for name in ("benchmark", "agent", "schedule"))
     known = {
         "the replay is cleared": agent.get("replay_at_switch") == "clear",

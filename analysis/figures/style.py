@@ -20,7 +20,7 @@ from analysis.statistics.bootstrap import Estimate
 
 INK, FAINT, CONTROL = "#24292f", "#d3d9e0", "#4c4f56"
 DARK = {INK: "#dfe5ec", FAINT: "#3a424c", CONTROL: "#b4bac2", "#0072b2": "#5b8dff", "#56b4e9": "#8fd6ff"}
-"""what these become on a dark page"""
+"""colour -> its counterpart on a dark page"""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """Okabe and Ito (2008), without the black and the yellow: told apart with any colour vision"""
 NONE = "#d55e00"
@@ -43,7 +43,7 @@ class FigureFiles(NamedTuple):
 
     name: str
     alt: str
-    """what it shows, for those who do not see it"""
+    """alternative text"""
     svg: bytes
     """in the colours of the page it stands on"""
     png: bytes
@@ -147,7 +147,7 @@ def render(name: str, alt: str, figure: Figure) -> FigureFiles:
 
 
 def adaptive(svg: bytes) -> bytes:
-    """The same picture, with colours that follow the reader's choice of a light or a dark page."""
+    """The same figure, with colours that follow the reader's choice of a light or a dark page."""
     start = svg.index(b">", svg.index(b"<svg")) + 1
     named = {colour: f"--c{number}" for number, colour in enumerate(DARK)}
     body = svg[start:]

@@ -1,4 +1,4 @@
-"""What changed inside the networks, and when, beside when their score fell.
+"""Which quantities inside the networks changed before the score fell.
 
 The decomposition of Lyle et al. 2024 (arXiv 2402.18762) into mechanisms, as far as a run's metrics.csv reports them. A quantity of a visit
 is the mean of its rows in it, after what layers say is joined into one number of the network.
@@ -28,7 +28,7 @@ IN_A_ROW = 2
 
 
 class Mechanism(NamedTuple):
-    """A quantity that is suspected."""
+    """A quantity suspected of causing the loss of plasticity."""
 
     kind: str
     title: str
@@ -41,7 +41,7 @@ class Mechanism(NamedTuple):
 
     @property
     def untrained(self) -> str:
-        """Its name of an untrained network."""
+        """The metric's name for an untrained network."""
         family, slash, rest = self.name.partition("/")
         return f"{family}_fresh{slash}{rest}"
 
@@ -72,7 +72,7 @@ class Course:
     mechanism: Mechanism
     values: np.ndarray
     untrained: np.ndarray
-    """of untrained networks of the chain on the same inputs; NaN where that is not reported"""
+    """of untrained networks of the same chain on the same inputs; NaN if not reported"""
     control: np.ndarray | None
     """the fresh control's; None where it has none"""
     moved: int | None
@@ -83,7 +83,7 @@ class Course:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What is found of one chain."""
+    """Findings on one chain."""
 
     chain: ChainScores
     fell: int | None
@@ -96,22 +96,22 @@ class Findings:
 
     @property
     def before(self) -> list[Course]:
-        """What moved before the score fell; earliest first."""
+        """Quantities that moved before the score fell, earliest first."""
         return [course for course in self._moved if self.fell is not None and course.moved < self.fell]  # type: ignore[operator]
 
     @property
     def together(self) -> list[Course]:
-        """What moved in the visit in which the score fell."""
+        """Quantities that moved in the visit in which the score fell."""
         return [course for course in self._moved if course.moved == self.fell]
 
     @property
     def after(self) -> list[Course]:
-        """What moved later than that, or at all where it did not fall."""
+        """Quantities that moved later, or at all if the score did not fall."""
         return [course for course in self._moved if self.fell is None or course.moved > self.fell]  # type: ignore[operator]
 
     @property
     def still(self) -> list[Course]:
-        """What did not move."""
+        """Quantities that did not move."""
         return [course for course in self.courses if course.moved is None]
 
     @property
@@ -120,7 +120,7 @@ class Findings:
 
 
 def findings(loaded: Loaded, setting: Setting) -> list[Findings]:
-    """Of each chain but the fresh control, in the setting's order."""
+    """Findings on each chain but the fresh control, in the setting's order."""
     metrics = loaded.metrics.loc[(loaded.metrics.setting == setting.spec.setting).to_numpy()]
     control = setting.control
     found: list[Findings] = []
@@ -229,13 +229,13 @@ def reading(found: Findings, setting: Setting) -> str:
     beside = "beside the fresh control" if setting.control else "since the first visit, without a fresh control beside it"
     last = len(setting.spec.visits) - 1
     if found.fell is None:
-        moved = f" All the same there moved {_listed(found.after, last)}." if found.after else ""
+        moved = f" These moved nevertheless: {_listed(found.after, last)}." if found.after else ""
         return f"{label}: the score did not fall{_end(found, setting, beside)}.{moved}"
     parts = [f"{label}: the score fell in visit {found.fell} {beside}."]
     early = _listed(found.before, found.fell - 1)
-    parts.append(f"Before it moved {early}." if early else "Nothing that is reported moved before it.")
-    for word, courses, until in (("In the same visit", found.together, found.fell), ("Later", found.after, last)):
-        parts += [f"{word} moved {_listed(courses, until)}."] if courses else []
+    parts.append(f"Moved before: {early}." if early else "No reported quantity moved before.")
+    for word, courses, until in (("Moved in the same visit", found.together, found.fell), ("Moved later", found.after, last)):
+        parts += [f"{word}: {_listed(courses, until)}."] if courses else []
     parts += [f"Not moved: {', '.join(course.mechanism.title for course in found.still)}."] if found.still else []
     return " ".join(parts)
 

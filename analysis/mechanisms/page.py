@@ -106,7 +106,7 @@ def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
 
 
 def _across(loaded: Loaded, settings: Sequence[Setting], field: str, drawn: dict[str, Look]) -> FigureFiles:
-    """What the settings come to, that differ in one number of the benchmark."""
+    """Settings that differ in one number of the benchmark, compared over that number."""
     with style():
         made = drawn_by_dose(loaded, settings, field, drawn)
         return render(f"by-{field}", f"Final loss and score of the visits after the first by {field}, for each chain", made)

@@ -12,7 +12,7 @@ from analysis.published.scores import Row
 from plasticity_rl.checks import UsageError
 
 NAMES = ("tasks", "games")
-"""of an array of text in an .npz file: what the columns are of"""
+"""names of the text array in an .npz file that lists the tasks"""
 PICKLE = "holds Python objects, which run code when they are opened: save arrays, numpy.savez(PATH, tasks=[...], **{label: scores})"
 
 

@@ -1,7 +1,7 @@
 """Other people's scores, shown beside the runs': marked as published, in no comparison and never best.
 
-A score stands beside the tasks it is of, normalised as ours are. Whether it was measured as ours were is for `measure` to say: ours are
-means over whole visits, which lie below what is reached at their ends.
+Scores stand beside the runs' on the same tasks, normalised in the same way. `measure` says how they were measured: the runs' scores are
+means over whole visits, which lie below the scores reached at their ends.
 """
 
 import math
@@ -23,11 +23,11 @@ class Row(NamedTuple):
     """The score of one run on one task, as a file has it."""
 
     source: str
-    """whose it is and where it stands"""
+    """author and place of publication"""
     label: str
-    """what they call the agent"""
+    """the agent's published name"""
     measure: str
-    """what the number is: `mean of the last 100 episodes`"""
+    """definition of the score: `mean of the last 100 episodes`"""
     task: str
     run: str
     score: float
@@ -48,7 +48,7 @@ class PublishedScores:
 
 
 def gather(rows: Iterable[Row]) -> tuple[PublishedScores, ...]:
-    """The agents that the rows are of, in their order. Raises UsageError for a run that is there twice and a score that is not finite."""
+    """The agents of these rows, in order of appearance. Raises UsageError for a run that is there twice and a score that is not finite."""
     found: dict[tuple[str, str, str, bool], dict[str, dict[str, float]]] = {}
     for row in rows:
         runs = found.setdefault((row.source, row.label, row.measure, row.normalised), {}).setdefault(row.task, {})
@@ -102,7 +102,7 @@ def unknown(others: Iterable[PublishedScores], tasks: Iterable[str]) -> list[str
 
 
 def obstacle(matrix: ScoreMatrix, published: PublishedScores) -> str:
-    """Why their scores cannot stand beside those of a matrix; empty where they can."""
+    """Why published scores cannot stand beside a score matrix; empty if they can."""
     unlike = published.normalised and matrix.scale != NORMALISED
     return matrix.no_scale or (f"they are human-normalised, and ours are not ({matrix.scale})" if unlike else "")
 

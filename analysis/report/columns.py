@@ -95,8 +95,8 @@ SUITE: tuple[Column[SuiteSection, Row], ...] = (
         lambda _: "IQM, last visits",
         _suite_ratio,
         lambda _: (
-            "Of each task: what a chain scores above the random score over the last visits, as a mean over runs, over what the fresh "
-            "control does (network, optimizer and replay start over at every visit) on the same seeds and budget. Aggregates are of these "
+            "For each task: a chain's mean score above the random score over the last visits, divided by that of the fresh "
+            "control (network, optimizer and replay start over at every visit) on the same seeds and budget. Aggregates are over these "
             "ratios. A task has one only where the interval of the fresh control's own score lies above the random score."
         ),
     ),
@@ -119,7 +119,7 @@ class Measure:
 SEQUENCE = {
     "retention": Measure(
         "{} of task and later visit",
-        "Retention: 1 keeps a task that was left, 0 is back at the random score.",
+        "Retention: 1 keeps the whole score of a task after it was left, 0 falls back to the random score.",
         "A task's evaluation at the end of a later visit over that at the end of its own latest visit, as means over members "
         "measured from the random score, where it is known: 1 keeps everything, 0 plays as if nothing had been learned. The mean is over "
         "all pairs of a task and a later visit before the task is met again. A pair is left out unless the interval of the task's own "
@@ -144,9 +144,9 @@ SEQUENCE = {
     ),
     "transfer": Measure(
         "{}, less the fresh control",
-        "Transfer: above 0, tasks that are met for the first time are learned better than from scratch.",
+        "Transfer: above 0, new tasks are learned better than from scratch.",
         "Area of the first visit to a task, of every task but the run's first, less the fresh control's at the same visit, on "
-        "the scale of the table above; the mean over these visits. Above 0, what was learned before helps.",
+        "the scale of the table above; the mean over these visits. Above 0, earlier learning helps.",
     ),
 }
 """name of a measure -> how its column reads"""

@@ -23,7 +23,7 @@ INTERVAL = ["value", "low", "high", "runs", "of", "note"]
 
 
 class DataTable(NamedTuple):
-    """Columns and rows; a cell is text, a number, a truth, or None."""
+    """Columns and rows; a cell is text, a number, a boolean, or None."""
 
     columns: list[str]
     rows: list[list[Any]]
@@ -37,7 +37,7 @@ class DataTable(NamedTuple):
         return text.getvalue().encode()
 
     def parquet(self) -> bytes:
-        """The same numbers, whole."""
+        """The same numbers in full precision."""
         cells = zip(*self.rows, strict=True) if self.rows else ([] for _ in self.columns)
         sink = io.BytesIO()
         parquet.write_table(pa.table(dict(zip(self.columns, map(list, cells), strict=True))), sink)
@@ -45,7 +45,7 @@ class DataTable(NamedTuple):
 
 
 def data_tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins: Sequence[Origin]) -> dict[str, DataTable]:
-    """name of a file -> table. `sequence` is there where there is a sequence of games."""
+    """The tables by file name. `sequence` only for sequences of games."""
     made = {
         "scores": DataTable(SCORES, [row for part in sections for row in _scores(part.setting)]),
         "verdict": _verdict(sections),
@@ -68,7 +68,7 @@ def _interval(found: Estimate) -> list[Any]:
 
 
 SCORES = [*WHICH, "seed", "member", "visit", "task", "cycle", "kind", "area", "human_normalised_area", "ratio", "no_ratio"]
-"""of each member and visit; `no_ratio` says why there is no ratio"""
+"""one row for each member and visit; `no_ratio` says why there is no ratio"""
 
 
 def _scores(setting: Setting) -> Iterator[list[Any]]:
@@ -139,8 +139,8 @@ def _costs(section: Section) -> Iterator[list[Any]]:
 
 
 SEQUENCE = [*WHICH, "measure", "task", "visit", *INTERVAL[:-1], "reached", "attempts", "note"]
-"""of each measure of sequential.py, and of its mean over the columns that are defined, which has no task and no visit. `reached` of
-`attempts`: in how many visits of members the level was reached"""
+"""one row for each measure and column of sequential.py, and one for the mean over columns, without task and visit; `reached` of
+`attempts` visits of members reached the level"""
 
 
 def _sequence(section: Section) -> Iterator[list[Any]]:

@@ -28,7 +28,7 @@ def _cell(cell: Cell) -> str:
 
 
 def listed(lines: Iterable[tuple[str, str]] | Sequence[str]) -> list[str]:
-    """A list: of sentences, or of what is said under a name."""
+    """A list of sentences, or of names with text."""
     made = [f"- {escape(line)}" if isinstance(line, str) else f"- **{escape(line[0])}**: {escape(line[1])}" for line in lines]
     return [*made, ""]
 

@@ -1,4 +1,4 @@
-"""What was run and how the numbers came about, in words, as (heading, text)."""
+"""Methods: the experiment and the definition of each number, as (heading, text)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ Lines = list[tuple[str, str]]
 
 
 def methods(section: Section) -> Lines:
-    """Of one setting."""
+    """Methods of one setting."""
     setting, spec = section.setting, section.setting.spec
     seeds = sorted({run.spec.seed for run in setting.runs})
     lines = [
@@ -37,20 +37,20 @@ def methods(section: Section) -> Lines:
             "Intervals",
             f"{LEVEL:.0%} percentile bootstrap with {REPETITIONS:,} resamples of whole members: a member is one network, so its visits are "
             "resampled together, and chains that are compared are resampled with the same members. With few members such intervals are too "
-            "narrow: 95% by name is about 76% with three members, 84% with five and 90% with ten. One member has no interval.",
+            "narrow: a nominal 95% covers about 76% with three members, 84% with five and 90% with ten. One member has no interval.",
         ),
         (
             "Best",
             "Marked where a chain's mean over the last visits beats that of every other chain but the fresh control, each by a paired "
-            f"interval above 0, on at least {ENOUGH_MEMBERS} members. The intervals are not corrected for the number of comparisons, as "
-            "the p of the comparisons are.",
+            f"interval above 0, on at least {ENOUGH_MEMBERS} members. Unlike the p-values of the comparisons, these "
+            "intervals are not corrected for the number of comparisons.",
         ),
     ]
     return [*lines, *_published(section), *_runs(setting.runs, dict(spec.experiment))]
 
 
 def suite_methods(section: SuiteSection) -> Lines:
-    """Of a suite."""
+    """Methods of a suite."""
     settings, matrix = section.suite.settings, section.matrix
     first = settings[0]
     experiment = dict(first.spec.experiment)
@@ -125,7 +125,7 @@ def _score_method(setting: Setting) -> str:
     if setting.kind == "online":
         return (
             f"Area under the visit's curve: the mean of the online {setting.quantity} over all updates of the visit. "
-            f"It is measured on each batch before it is learned from.{told}"
+            f"Each batch is scored before it is learned from.{told}"
         )
     scale = ", shown as the fraction of the way from the random to the human score" if setting.normalised else ""
     return (
@@ -137,7 +137,7 @@ def _score_method(setting: Setting) -> str:
 
 
 def _sequence_methods(section: Section) -> Lines:
-    """What stands behind each column of the sequence's table."""
+    """Definitions of the columns of the sequence table."""
     evaluation = "Undiscounted return of whole episodes that are played without exploration and without learning; no part of any curve."
     measures = section.sequence[0].measures if section.sequence else {}
     return [("Evaluation", evaluation)] * bool(section.evaluations) + [(MEASURES[name], SEQUENCE[name].method) for name in measures]

@@ -31,11 +31,11 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.records.folder import refuse_file
 
 FEW = 4
-"""settings of a suite that have parts of their own beside it"""
+"""most settings of a suite that keep parts of their own beside it"""
 
 
 class Part(NamedTuple):
-    """What the page says of one setting or suite."""
+    """One setting or suite on the page."""
 
     name: str
     reading: str
@@ -50,11 +50,11 @@ class Part(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What was written, and what it says."""
+    """The written report."""
 
     page: Path
     sections: tuple[Section, ...]
-    """of all settings, those of suites too"""
+    """one for each setting, including those in suites"""
     suites: tuple[SuiteSection, ...]
     parts: tuple[Part, ...]
 

@@ -1,4 +1,4 @@
-"""The parts of a report: everything that is said of one setting, and of a suite of them."""
+"""The contents of a report's parts: one setting, or a suite of settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ from analysis.statistics.comparisons import Lead, against
 Beside = tuple[tuple[PublishedScores, dict[str, Estimate]], ...]
 """other people's agents with the aggregates of their scores on the same tasks"""
 ENOUGH_FRAMES = 1_000_000
-"""of a visit to a game, below which nothing should be concluded"""
+"""frames of a visit to a game, below which nothing should be concluded"""
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """What the page, the tables and the terminal show of one setting."""
+    """Everything that the page, the tables and the terminal show for one setting."""
 
     name: str
     setting: Setting
     rows: tuple[Verdict, ...]
     sequence: tuple[SequenceRow, ...]
-    """what became of tasks that were left or met again; empty where the setting is no such sequence of games"""
+    """a row for each chain of a sequence of games with tasks left or met again; empty for other settings"""
     evaluations: Evaluations | None
-    """of such a sequence"""
+    """evaluations of such a sequence"""
     costs: tuple[Cost, ...]
     others: tuple[PublishedScores, ...]
     """other people's scores, of whatever tasks"""
@@ -82,7 +82,7 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class SuiteSection:
-    """The same of settings that differ in their tasks alone."""
+    """The same for a suite: settings that differ in their tasks alone."""
 
     name: str
     suite: Suite
@@ -113,7 +113,7 @@ def _published(matrix: ScoreMatrix, others: Sequence[PublishedScores]) -> Beside
 
 
 def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequence[PublishedScores] = ()) -> Section:
-    """Score one setting and say what came out.
+    """Score and describe one setting.
 
     `alone`: no other setting of the report has its benchmark; `apart`: why it is in no suite with one that has; `others`: scores to stand
     beside.
@@ -147,7 +147,7 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
 
 
 def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], others: Sequence[PublishedScores] = ()) -> SuiteSection:
-    """Say what came out of a suite; `sections` are those of its settings."""
+    """Describe a suite; `sections` are those of its settings."""
     everywhere = loaded.lacking("")
     missing = [*everywhere, *found.missing]
     for name, part in zip(found.matrix.tasks, sections, strict=True):

@@ -18,13 +18,13 @@ ENOUGH_FOR_TESTS = 8
 
 
 class Cell(NamedTuple):
-    """What one place of a table says."""
+    """One cell: a value, its interval and small print."""
 
     value: str
     interval: str = ""
     """`[low, high]`"""
     note: str = ""
-    """the small print: how many members, and why something is not there"""
+    """small print: how many members, and why a value is missing"""
 
     @property
     def text(self) -> str:
@@ -58,11 +58,11 @@ class Table(NamedTuple):
     title: str
     """empty for the verdict"""
     headings: tuple[Heading, ...]
-    """of the labels, and of each cell of a line"""
+    """one for the labels, then one for each cell of a line"""
     lines: tuple[Line, ...]
     caption: str
     folded: bool = False
-    """does it open on demand?"""
+    """whether it opens on demand"""
 
 
 CHAIN = Heading("Chain")
@@ -100,12 +100,10 @@ def suite_tables(section: SuiteSection) -> list[Table]:
 
 
 def held(runs: int, often: float, noun: str = "members") -> str:
-    """What intervals of so few are worth; empty where they keep what they promise."""
+    """Coverage note; empty if coverage is nominal."""
     if not often < SHORT:
         return ""
-    return (
-        f" With {runs} {noun}, intervals that are called {LEVEL:.0%} hold the truth {share(often)} of the time (simulated, normal scores)."
-    )
+    return f" With {runs} {noun}, nominal {LEVEL:.0%} intervals cover the truth {share(often)} of the time (simulated, normal scores)."
 
 
 def verdict(section: Section) -> Table:
@@ -132,7 +130,7 @@ def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Table:
     found = {(lead.label, lead.reference): lead for lead in leads}
     headings = [CHAIN]
     for reference in references:
-        headings += [Heading(f"Less {reference}", where), Heading(f"Above {reference}", "share of pairs"), Heading("p", "after Holm")]
+        headings += [Heading(f"Minus {reference}", where), Heading(f"Above {reference}", "share of pairs"), Heading("p", "after Holm")]
     lines = []
     for label in dict.fromkeys(lead.label for lead in leads):
         cells: list[Cell] = []
@@ -141,10 +139,10 @@ def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Table:
             cells += _lead(lead) if lead else [Cell("")] * 3
         lines.append(Line(label, tuple(cells)))
     members = max((lead.difference.members for lead in leads if lead.paired), default=0)
-    least = f" With {members} members none can be below {2 / 2**members:.2g} before that." if 1 < members <= ENOUGH_FOR_TESTS else ""
+    least = f" With {members} members, p before correction is at least {2 / 2**members:.2g}." if 1 < members <= ENOUGH_FOR_TESTS else ""
     caption = (
-        f"Differences of the {scale}, paired: the same seeds on the same data. The interval is the one to decide from; p is of an exact "
-        f"test by flips of sign, corrected for all {len(leads)} comparisons of this table (Holm 1979).{least}"
+        f"Differences of the {scale}, paired: the same seeds on the same data. Decide from the interval; p is that of a "
+        f"sign-flip permutation test, corrected for all {len(leads)} comparisons of this table (Holm 1979).{least}"
     )
     return Table("Comparisons", tuple(headings), tuple(lines), caption)
 
@@ -165,7 +163,7 @@ def aggregates(matrix: ScoreMatrix, where: str, published: Beside) -> list[Table
         f"Aggregates: scores over {over}",
         headings if matrix.bounded else headings[:-1],
         tuple(lines),
-        f"Scores are the {matrix.scale}; {drawn} resampled, for all chains the same.{held(*matrix.coverage, 'runs')}",
+        f"Scores are the {matrix.scale}; {drawn} resampled, the same for all chains.{held(*matrix.coverage, 'runs')}",
     )
     if not matrix.plasticity:
         return [scores]
@@ -174,8 +172,8 @@ def aggregates(matrix: ScoreMatrix, where: str, published: Beside) -> list[Table
         f"Aggregates: plasticity over {over}",
         headings,
         tuple(lines),
-        f"Fresh-normalised ({where}): what a chain scores above the random score over what the fresh control does, in each of the "
-        f"{matrix.noun} a ratio of means; the aggregates are of these ratios. 1 is the fresh control.",
+        f"Fresh-normalised ({where}): what a chain scores above the random score over what the fresh control does: a ratio "
+        f"of means for each of the {matrix.noun}, aggregated. 1 is the fresh control.",
     )
     return [scores, plasticity]
 
@@ -185,7 +183,7 @@ def _aggregates(label: str, control: bool, found: dict[str, Estimate], names: It
 
 
 def sequence(section: Section) -> Table:
-    """What became of tasks that were left and met again."""
+    """Retention, re-learning and transfer in a sequence of games."""
     measures = section.sequence[0].measures
     headings = [
         Heading(MEASURES[name], SEQUENCE[name].small.format(count(len(each.at), each.noun.removesuffix("s"))))
@@ -203,7 +201,7 @@ def _compared(compared: Comparison) -> Cell:
 
 
 def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Table:
-    """What each chain needs and costs."""
+    """Needs and costs of each chain."""
     runs = {run.spec.label: run for run in section.runs}
     lines = []
     for cost in costs:
@@ -222,14 +220,14 @@ def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Table:
         CHAIN,
         Heading("Told of task boundaries"),
         Heading("Updates a second", "of each member, median"),
-        Heading("Memory", "most that was seen"),
+        Heading("Memory", "peak"),
     )
     return Table(
         "Costs: what each chain needs",
         headings,
         tuple(lines),
-        "Measured while the runs trained, on what Methods names, with diagnostics and checkpoints. Below a speed: how many times longer an "
-        "update takes than without intervention.",
+        "Measured during training, on the machine under Methods, diagnostics and checkpoints included. Below a speed: how many times "
+        "longer an update takes than without intervention.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What each chain costs: updates per second and memory, as its runs measured them while they trained."""
+"""Costs of each chain: updates per second and memory, measured during training."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ SPEED, MEMORY = "updates_per_second", "memory_mb"
 
 
 class Cost(NamedTuple):
-    """Of one chain; NaN where its runs recorded nothing."""
+    """Cost of one chain; NaN where its runs recorded nothing."""
 
     label: str
     speed: float
@@ -25,7 +25,7 @@ class Cost(NamedTuple):
 
 
 def costs(runs: Sequence[Run], metrics: pd.DataFrame) -> tuple[Cost, ...]:
-    """Of each chain of some runs: `none` first, the fresh control last. `metrics` has their diagnostics."""
+    """The cost of each chain: `none` first, the fresh control last. `metrics` holds the runs' diagnostics."""
     order = sorted({(run.spec.fresh_control, run.spec.label != "none", run.spec.label) for run in runs})
     labels = [label for *_, label in order]
     there = metrics.loc[metrics.name.isin((SPEED, MEMORY)).to_numpy() & metrics.setting.isin({run.spec.setting for run in runs}).to_numpy()]

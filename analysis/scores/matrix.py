@@ -31,9 +31,9 @@ from analysis.statistics.comparisons import Lead, holm, lead
 
 RESAMPLES = 10_000
 ENOUGH_RUNS = 5
-"""of every task, for a chain to be called best"""
+"""fewest runs of every task with which a chain can be called best"""
 LEVELS = 101
-"""at which profiles are drawn"""
+"""levels of a performance profile"""
 SHORT = 0.94
 """coverage in simulations below which a reader is told: 95% less the simulation's own error"""
 MOST_SIMULATED = 20
@@ -42,7 +42,7 @@ MOST_SIMULATED = 20
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One chain over all tasks. Row i of every array is the same (seed, member). NaN is what is not there."""
+    """One chain over all tasks. Row i of every array is the same (seed, member). NaN where missing."""
 
     label: str
     fresh_control: bool
@@ -56,29 +56,29 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class ScoreMatrix:
-    """What all chains scored on some tasks."""
+    """Scores of all chains on some tasks."""
 
     tasks: tuple[str, ...]
     noun: str
-    """what the columns are called: `visits`, `tasks`"""
+    """name of the columns: `visits`, `tasks`"""
     of: tuple[str, ...]
     """the one task of each column; empty where it is of several"""
     floor: np.ndarray
     human: np.ndarray
     """(columns,) each: shown scores are raw ones less `floor`, over `human`"""
     whole: bool
-    """is each run of all tasks?"""
+    """whether each run has all tasks"""
     scale: str
-    """what scores are: `online accuracy`, `human-normalised return`"""
+    """name of the score: `online accuracy`, `human-normalised return`"""
     bounded: bool
-    """is 1 a goal, such as no error or a human's score? Else there is no optimality gap."""
+    """whether 1 is a goal, such as no error or a human's score; without one there is no optimality gap"""
     no_scale: str
     """why scores of different tasks cannot be averaged; empty where they can"""
     rows: tuple[Row, ...]
     no_ratio: tuple[str, ...]
     """for each task, why there is no ratio to the fresh control; empty where there is one"""
     window: str
-    """what the windows of a curve are of: `frames of a visit`"""
+    """unit and extent of a curve: `frames of a visit`"""
     span: int
     """in that unit"""
 
@@ -109,7 +109,7 @@ class ScoreMatrix:
         return int(np.isfinite(there).sum()), row.score.size
 
     def _there(self, *matrices: np.ndarray) -> np.ndarray:
-        """What enters: whole runs that have everything, or every run of a task that is there in all matrices. The first, so reduced."""
+        """The first matrix, reduced to whole runs without a gap, or to the cells that are finite in all matrices."""
         both = np.all([np.isfinite(matrix) for matrix in matrices], axis=0)
         return matrices[0][both.all(axis=1)] if self.whole else np.where(both, matrices[0], np.nan)
 
@@ -193,7 +193,7 @@ class ScoreMatrix:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """What every chain is compared with: no intervention, and the fresh control, where they are there."""
+        """Chains that every chain is compared with: no intervention and the fresh control, if present."""
         control = self.control
         return tuple(label for label in ("none", control.label if control else "") if label and self.row(label))
 
@@ -297,7 +297,7 @@ def _complete(scores: np.ndarray) -> bool:
 
 
 def estimated(found: Iterable[Any], runs: int, of: int) -> Estimate:
-    """Of (value, low, high), with a note where there is no interval."""
+    """The estimate of (value, low, high), with a note where there is no interval."""
     value, low, high = map(float, found)
     if not np.isfinite(value):
         return Estimate(np.nan, members=runs, of=of, note="division by zero")

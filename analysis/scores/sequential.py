@@ -1,4 +1,4 @@
-"""What becomes of tasks that are left and met again: retention, re-learning time, and later visits beside the first one.
+"""Tasks that are left and met again: retention, re-learning time, and later visits beside the first one.
 
 - **Retention** of a task after its visit is over: its evaluation at the end of a later visit over that at the end of its own latest visit,
   both measured from the random score. 1: nothing is lost; 0: it plays as if it had never learned.
@@ -51,7 +51,7 @@ class Comparison:
     reached: np.ndarray | None = None
     """(runs, columns), of times: was the level reached within the budget?"""
     noun: str = "visits"
-    """what the columns are called"""
+    """name of the columns"""
     subtracted: bool = False
     """is it the difference of the two, rather than their ratio above the floor?"""
 

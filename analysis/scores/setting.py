@@ -27,7 +27,7 @@ ENOUGH_VISITS = 3
 
 @dataclass(frozen=True, eq=False)
 class ChainScores:
-    """What one chain of interventions scored. Row i of every chain of a setting is the same (seed, member): they met the same data."""
+    """Scores of one chain. Row i of every chain of a setting is the same (seed, member), which met the same data."""
 
     label: str
     fresh_control: bool
@@ -45,10 +45,10 @@ class ChainScores:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Everything that was scored under one setting: what its chains can be compared on."""
+    """All scores under one setting, on which its chains can be compared."""
 
     spec: Spec
-    """of its first run, for what all its runs share: visits, unit, references, benchmark"""
+    """the first run's, for what all runs share: visits, unit, references, benchmark"""
     runs: tuple[Run, ...]
     kind: str
     """`online`, `test` or `return`"""
@@ -59,9 +59,9 @@ class Setting:
     edges: np.ndarray
     """(visits + 1,): where each visit begins and ends, in the benchmark's unit"""
     floor: np.ndarray
-    """(visits,): what is scored without learning: the random score where it is known, 0 where it is not"""
+    """(visits,): score without learning: the random score if known, else 0"""
     span: np.ndarray
-    """(visits,): from random to human score; NaN where they are not known"""
+    """(visits,): human score less random score; NaN if unknown"""
     missing: tuple[str, ...]
 
     @property
@@ -71,12 +71,12 @@ class Setting:
 
     @property
     def tasks(self) -> list[str]:
-        """Of each visit, in order."""
+        """The task of each visit, in order."""
         return [visit["task"] for visit in self.spec.visits]
 
     @property
     def quantity(self) -> str:
-        """What a score of `online` or `test` is a mean of."""
+        """The quantity whose mean an `online` or `test` score is."""
         _, agent = self.spec.experiment.get("agent", ["", {}])
         return "accuracy" if agent.get("objective", "cross-entropy") == "cross-entropy" else "explained variance"
 
@@ -94,7 +94,7 @@ class Setting:
 
     @property
     def scale(self) -> str:
-        """What scores are called where they are shown."""
+        """Name of the shown score."""
         if self.kind in MEASURED:
             return f"{self.kind} {self.quantity}"
         return "human-normalised return" if self.normalised else "return"

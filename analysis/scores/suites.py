@@ -25,10 +25,10 @@ class Suite:
 
     settings: tuple[Setting, ...]
     field: str
-    """of the benchmark: what they differ in"""
+    """the benchmark's field in which they differ"""
     matrix: ScoreMatrix
     missing: tuple[str, ...]
-    """what the settings lack together, beside what each lacks"""
+    """gaps of the suite, beside those of each setting"""
 
 
 def group(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
@@ -48,7 +48,7 @@ def group(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _but(spec: Spec, field: str) -> str:
-    """All that two settings of one suite share."""
+    """Everything that two settings of one suite share."""
     parts = {name: value for name, value in spec.experiment.items() if name not in (*OWN, "benchmark")}
     benchmark = {name: value for name, value in part_fields(spec.experiment.get("benchmark")).items() if name != field}
     return repr((spec.benchmark, spec.unit, [(visit["budget"], visit["cycle"]) for visit in spec.visits], parts, benchmark))
@@ -160,7 +160,7 @@ def _unequal(together: ScoreMatrix) -> list[str]:
 
 
 def task_name(setting: Setting) -> str:
-    """What one setting's tasks are called together."""
+    """A common name for one setting's tasks."""
     names = list(dict.fromkeys(setting.tasks))
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 

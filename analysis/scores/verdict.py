@@ -1,4 +1,4 @@
-"""What the scores of one setting say: a row for each chain, the best one, and a sentence in plain words."""
+"""The verdict on one setting: a row for each chain, the best chain, and a sentence in plain words."""
 
 import math
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ def best_chain(setting: Setting, visits: list[int]) -> ChainScores | None:
 
 
 def reading(setting: Setting, rows: list[Verdict]) -> str:
-    """What the rows say, in one sentence of plain words."""
+    """The verdict in one plain sentence."""
     first, last = first_and_last(setting)
     if first == last:
         return _opening(_ratio_clauses(rows, "in its only visit") or ["with one visit nothing can be said about a change over visits"])
@@ -160,14 +160,14 @@ def reading(setting: Setting, rows: list[Verdict]) -> str:
 
 
 def suite_reading(matrix: ScoreMatrix) -> str:
-    """What the aggregates over a suite's tasks say, in one sentence of plain words."""
+    """The verdict on a suite in one plain sentence."""
     clauses: list[str] = []
     best, over = matrix.best, f"over {len(matrix.tasks)} tasks"
     rivals = [row for row in matrix.rows if not row.fresh_control and not matrix.lacking(row)]
     if best is not None:
         clauses.append(f"{over} {best.label} scores more than every other chain: {with_interval(matrix.scores[best.label]['iqm'])}")
         if any(row.label == "none" for row in rivals) and best.label != "none":
-            clauses[-1] += f", where none scores {with_interval(matrix.scores['none']['iqm'])}"
+            clauses[-1] += f"; without intervention {with_interval(matrix.scores['none']['iqm'])}"
     elif len(rivals) > 1:
         clauses.append(f"{over} no chain scores more than all others")
     ratios = {label: found["iqm"] for label, found in matrix.plasticity.items() if found["iqm"].defined}

@@ -1,7 +1,7 @@
 """The aggregates of Agarwal et al. 2021 (arXiv 2108.13264) over runs and tasks, with bootstrap intervals, for many columns at once.
 
-Scores are (runs, tasks, ...): what stands in further axes, such as frames or algorithms, is resampled with the same runs, so that columns
-are paired. NaN is a run that is not there: tasks may have unequal numbers of runs, and every task weighs the same.
+Scores are (runs, tasks, ...): further axes, such as frames or algorithms, are resampled with the same runs, so that columns are
+paired. NaN is a missing run: tasks may have unequal numbers of runs, and every task weighs the same.
 
 No resample is ever put together: how often each score was drawn is its weight, and all aggregates are functions of weights. Sorted once,
 the interquartile mean takes a running sum of weights in place of a sort for each resample.
@@ -22,7 +22,7 @@ BLOCK = 2**18
 
 
 class Intervals(NamedTuple):
-    """Of shape (aggregates, ...) each, where ... are the further axes of the scores."""
+    """Values with interval ends, (aggregates, ...) each, where ... are the further axes of the scores."""
 
     value: np.ndarray
     low: np.ndarray
@@ -51,7 +51,7 @@ class Cells:
 
 
 def cells(scores: np.ndarray) -> Cells:
-    """Of scores (runs, tasks, ...). A run that is missing is missing in all further axes; a task without a run is refused."""
+    """Collect the finite scores of (runs, tasks, ...). A missing run is missing in all further axes; a task without a run is refused."""
     assert scores.ndim >= 2 and scores.size > 0, f"scores must be (runs, tasks, ...), not {scores.shape}"
     further = scores.shape[2:]
     table = np.asarray(scores, dtype=float).swapaxes(0, 1).reshape(scores.shape[1], scores.shape[0], -1)
@@ -87,7 +87,7 @@ def draws(found: Cells, repetitions: int, seed: int, by_task: bool, block: int =
 
 
 def _counts(random: np.random.Generator, tasks: int, runs: int, size: int) -> np.ndarray:
-    """Of so many draws among so many runs, how often each came up. (tasks, runs, size)."""
+    """Draw `runs` runs with replacement, `size` times for each task: how often each was drawn, (tasks, runs, size)."""
     counting = np.uint8 if runs < 256 else np.int32
     chosen = random.integers(runs, size=(tasks, runs, size), dtype=counting)
     drawn = np.empty(chosen.shape, dtype=counting)

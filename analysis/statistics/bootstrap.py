@@ -33,9 +33,9 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     members: int = 0
-    """members that entered"""
+    """members that have every score"""
     of: int = 0
-    """members there should be"""
+    """members expected"""
     note: str = ""
     """why there is no value, or no interval"""
 
@@ -61,7 +61,7 @@ def mean(scores: np.ndarray) -> np.ndarray:
 
 
 RLIABLE = {iqm: metrics.aggregate_iqm, mean: metrics.aggregate_mean}
-"""whose point estimates are rliable's; the functions above are the same for many resamples at once"""
+"""statistic -> rliable's point estimate; the functions above compute the same for many resamples at once"""
 
 
 def bootstrap(

@@ -14,17 +14,17 @@ from scipy import stats
 from analysis.statistics.bootstrap import ALIKE, REPETITIONS, Estimate, bootstrap, difference, estimate, interval, mean
 
 EXACT = 2**16
-"""arrangements that are all looked at; of more, this many are drawn"""
+"""arrangements up to which a test is exact; beyond, this many are drawn"""
 
 
 @dataclass(frozen=True)
 class Lead:
-    """How far one chain lies above another."""
+    """Difference of two chains' scores."""
 
     label: str
     reference: str
     difference: Estimate
-    """of the means over members and visits, with its 95% interval; not corrected for the number of comparisons"""
+    """difference of means over members and visits with its 95% interval, not corrected for the number of comparisons"""
     paired: bool
     improvement: float
     """share of pairs of members in which it is above, a tie half: each member with its counterpart if paired, else with all others"""

@@ -1,4 +1,4 @@
-"""What tests of several rooms of analysis share."""
+"""Fixtures shared by the tests of analysis."""
 
 import pytest
 

@@ -108,7 +108,7 @@ def test_the_answer_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["compare", "none", "nap", "--runs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("random-labels: is nap better than none?\n\nYes: over visits 17-19 nap scores 0.7")
-    assert "all visits" in printed and "[0." in printed and "hold the truth 8" in printed and "0.062" in printed
+    assert "all visits" in printed and "[0." in printed and "cover the truth 8" in printed and "0.062" in printed
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

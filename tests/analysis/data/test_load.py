@@ -1,4 +1,4 @@
-"""What is read, what is refused, and what is named: nothing that is wrong passes in silence."""
+"""Runs that are read, refused or named: nothing wrong passes in silence."""
 
 import json
 import shutil

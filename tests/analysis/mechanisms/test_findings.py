@@ -136,8 +136,8 @@ def test_what_moved_before_the_score_fell_is_found(runs: Path) -> None:
     dead = next(course for course in found.courses if course.mechanism.name == "dead_fraction")
     np.testing.assert_allclose(dead.untrained, step(9, 0.0, 0.1))
     assert reading(found, setting) == (
-        "none: the score fell in visit 4 beside the fresh control. Before it moved weight norm (visit 1, 5.000 -> 10.0), dead units "
-        "(visit 3, 0.100 -> 0.300). In the same visit moved effective learning rate (visit 4, 1.000 -> 0.500). Later moved linearised "
+        "none: the score fell in visit 4 beside the fresh control. Moved before: weight norm (visit 1, 5.000 -> 10.0), dead units "
+        "(visit 3, 0.100 -> 0.300). Moved in the same visit: effective learning rate (visit 4, 1.000 -> 0.500). Moved later: linearised "
         "units (visit 6, 0.100 -> 0.400). Not moved: pre-activation mean, feature rank."
     )
 
@@ -166,7 +166,7 @@ def test_a_score_that_does_not_fall_is_said(tmp_path: Path) -> None:
     (found,) = findings(loaded, setting)
     assert found.fell is None and not found.before and not found.together
     assert reading(found, setting) == (
-        "none: the score did not fall since the first visit, without a fresh control beside it. All the same there moved weight norm "
+        "none: the score did not fall since the first visit, without a fresh control beside it. These moved nevertheless: weight norm "
         "(visit 2, 1.000 -> 2.000)."
     )
 
