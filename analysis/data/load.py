@@ -36,9 +36,9 @@ class Loaded:
     runs: tuple[Run, ...]
     """all of them, those without a row in `scores` too; by benchmark, setting, label and seed"""
     scores: pd.DataFrame
-    """columns LEADING and those of tables.Score; a non-finite score is NaN"""
+    """columns LEADING and those of events.Score; a non-finite score is NaN"""
     metrics: pd.DataFrame
-    """columns LEADING and those of tables.Metric; finite values"""
+    """columns LEADING and those of events.Metric; finite values"""
     missing: tuple[Missing, ...]
 
     @cached_property
