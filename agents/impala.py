@@ -1,24 +1,23 @@
 """IMPALA: actor and critic that learn from unrolls which a slightly older policy played."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
+from agents.base import Rollout, head_copies, refuse_shapes
 from agents.data.returns import vtrace
 from agents.data.rewards import Rewards
-from agents.loops.rollout import RolloutLoop, Unroll, refuse_shapes, refuse_visits
-from agents.policies import entropy, log_probability, sample
+from agents.heads import entropy, log_probability, sample
+from agents.loops.rollout import TrainsOnRollouts
+from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.events import Event, Snapshot
 
 
 @dataclass(frozen=True)
-class IMPALA:
+class IMPALA(TrainsOnRollouts):
     """V-trace actor-critic (Espeholt et al. 2018, arXiv 1802.01561): while the environments play one unroll, the learner learns from the
     one before, which a queue of size one holds; V-trace corrects for what the policy has learned since.
 
@@ -26,46 +25,40 @@ class IMPALA:
     many environments as a batch holds. Evaluations sample from the policy.
     """
 
-    environments: Annotated[int, Interval("[1, 100_000]")] = 32
+    num_envs: Annotated[int, Interval("[1, 100_000]")] = 32
     """of each member"""
-    unroll: Annotated[int, Interval("[1, 100_000]")] = 20
+    rollout_length: Annotated[int, Interval("[1, 100_000]")] = 20
     """steps of each environment that are learned from together"""
     minibatches: Annotated[int, Interval("[1, 100_000]")] = 1
     """into which the environments' unrolls are divided"""
-    pools: Annotated[int, Interval("[1, 100_000]")] = 1
+    num_pools: Annotated[int, Interval("[1, 100_000]")] = 1
     """into which the environments are divided; with 2, one steps while the other is decided for"""
     discount: Annotated[float, Interval("[0, 1]")] = 0.99
     rewards: Rewards = "clip"
     """what is learned from; scores are always the game's own"""
-    entropy: Annotated[float, Interval("[0, inf)")] = 0.01
+    entropy_coef: Annotated[float, Interval("[0, inf)")] = 0.01
     """weight of the policy's entropy"""
-    critic: Annotated[float, Interval("[0, inf)")] = 0.5
+    value_coef: Annotated[float, Interval("[0, inf)")] = 0.5
     """weight of half the value's squared error"""
 
     supervision: ClassVar[str] = "rewards"
-    bears_lag: ClassVar[bool] = True  # V-trace corrects for it
+    tolerates_lag: ClassVar[bool] = True  # V-trace corrects for it
     queued: ClassVar[bool] = True
     samples: ClassVar[bool] = True
     separable: ClassVar[bool] = False  # examples are steps of unrolls, which need each other
-    epochs: ClassVar[int] = 1
-    evaluation_epsilon: ClassVar[float] = 0.0
+    epochs: ClassVar[int] = 1  # type: ignore[override]
 
     def __post_init__(self) -> None:
         check(self)
-        refuse_shapes(self, self.environments, "environments")
+        refuse_shapes(self, self.num_envs, "environments")
 
-    def fit(self, benchmark: Any) -> None:
-        """Raises UsageError where nothing could be learned in a visit."""
-        refuse_visits(self, benchmark)
-
-    def ends(self, benchmark: Any) -> HeadSpec:
+    def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
         """A head of logits and one of the value."""
-        tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
-        return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=tasks)
+        return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=head_copies(benchmark))
 
-    def prepare(self, unroll: Unroll) -> Unroll:
+    def prepare(self, rollout: Rollout) -> Rollout:
         """Nothing: targets need the policy as it is when it learns."""
-        return unroll
+        return rollout
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Of ONE network, sums over (T, n) steps whose action was heeded; `batch["inputs"]` are ((T + 1) x n, ...), time first."""
@@ -75,11 +68,11 @@ class IMPALA:
         log_probabilities = log_probability(logits, batch["actions"])
         past = values.detach()
         ratios = (log_probabilities - batch["log_probabilities"]).detach()
-        targets, gains = vtrace(ratios, batch["rewards"], batch["discounts"], batch["flows"], past[:-1], past[1:])
+        targets, gains = vtrace(ratios, batch["rewards"], batch["discounts"], batch["continues"], past[:-1], past[1:])
         policy = -gains * log_probabilities
         critic = 0.5 * (targets - values[:-1]).square()
         spread = entropy(logits)
-        total = (batch["real"] * (policy + self.critic * critic - self.entropy * spread)).sum()
+        total = (batch["real"] * (policy + self.value_coef * critic - self.entropy_coef * spread)).sum()
         return total, {"value": past.mean(), "entropy": spread.detach().mean()}
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
@@ -88,18 +81,6 @@ class IMPALA:
         actions = sample(logits, drawn["uniform"])
         return {"actions": actions, "log_probabilities": log_probability(logits, actions)}
 
-    def judge(self, outputs: Tensor) -> dict[str, Tensor]:
+    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
         """What ONE network's outputs say of n inputs: `preferences` (n, actions), the logits, and `values` (n,)."""
-        return {"preferences": outputs[:, :-1], "values": outputs[:, -1]}
-
-    def draws(self, actions: int) -> int:
-        """How many uniform numbers a decision among so many actions takes."""
-        return actions
-
-    def epsilon(self, progress: float) -> float:
-        """None: the policy explores."""
-        return 0.0
-
-    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
-        """The run, as what it reports. Raises FloatingPointError where a loss is not finite."""
-        return RolloutLoop(self, experiment, device, compile).run(resume)
+        return {"logits": outputs[:, :-1], "values": outputs[:, -1]}

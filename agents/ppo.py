@@ -1,77 +1,70 @@
 """Proximal policy optimisation."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from agents.base import Rollout, head_copies, refuse_shapes
 from agents.data.returns import advantages
 from agents.data.rewards import Rewards
-from agents.loops.rollout import RolloutLoop, Unroll, refuse_shapes, refuse_visits
-from agents.policies import entropy, log_probability, sample
+from agents.heads import entropy, log_probability, sample
+from agents.loops.rollout import TrainsOnRollouts
+from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.events import Event, Snapshot
 
 
 @dataclass(frozen=True)
-class PPO:
+class PPO(TrainsOnRollouts):
     """Actor and critic in one network, by clipped surrogate objectives (Schulman et al. 2017, arXiv 1707.06347) on generalised advantages.
 
     Defaults are the paper's for Atari, with what "The 37 implementation details" (Huang et al. 2022) found in its code: advantages
     normalised in each minibatch, values clipped like the policy. Evaluations sample from the policy.
     """
 
-    environments: Annotated[int, Interval("[1, 100_000]")] = 8
+    num_envs: Annotated[int, Interval("[1, 100_000]")] = 8
     """of each member"""
-    unroll: Annotated[int, Interval("[1, 100_000]")] = 128
+    rollout_length: Annotated[int, Interval("[1, 100_000]")] = 128
     """steps of each environment between two times of learning"""
     epochs: Annotated[int, Interval("[1, 100_000]")] = 4
     """times that an unroll is learned from"""
     minibatches: Annotated[int, Interval("[1, 100_000]")] = 4
     """in which each of them is done"""
-    pools: Annotated[int, Interval("[1, 100_000]")] = 1
+    num_pools: Annotated[int, Interval("[1, 100_000]")] = 1
     """into which the environments are divided; with 2, one steps while the other is decided for"""
     discount: Annotated[float, Interval("[0, 1]")] = 0.99
-    decay: Annotated[float, Interval("[0, 1]")] = 0.95
+    gae_lambda: Annotated[float, Interval("[0, 1]")] = 0.95
     """lambda of the advantages"""
     rewards: Rewards = "clip"
     """what is learned from; scores are always the game's own"""
-    clip: Annotated[float, Interval("(0, inf)")] = 0.1
+    clip_range: Annotated[float, Interval("(0, inf)")] = 0.1
     """how far an action's probability ratio, and a value, may move with gain"""
-    entropy: Annotated[float, Interval("[0, inf)")] = 0.01
+    entropy_coef: Annotated[float, Interval("[0, inf)")] = 0.01
     """weight of the policy's entropy"""
-    critic: Annotated[float, Interval("[0, inf)")] = 0.5
+    value_coef: Annotated[float, Interval("[0, inf)")] = 0.5
     """weight of the value's loss"""
 
     supervision: ClassVar[str] = "rewards"
     queued: ClassVar[bool] = False
     samples: ClassVar[bool] = True
     separable: ClassVar[bool] = False  # advantages are centred over the minibatch
-    evaluation_epsilon: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         check(self)
-        refuse_shapes(self, self.environments * self.unroll, "steps")
+        refuse_shapes(self, self.num_envs * self.rollout_length, "steps")
 
-    def fit(self, benchmark: Any) -> None:
-        """Raises UsageError where nothing could be learned in a visit."""
-        refuse_visits(self, benchmark)
-
-    def ends(self, benchmark: Any) -> HeadSpec:
+    def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
         """A head of logits and one of the value."""
-        tasks = len(benchmark.names) if benchmark.heads == "per-task" else 1
-        return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=tasks)
+        return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=head_copies(benchmark))
 
-    def prepare(self, unroll: Unroll) -> Unroll:
+    def prepare(self, rollout: Rollout) -> Rollout:
         """Adds `advantages`, and `goals` of the values."""
-        values = unroll["values"]
-        found = advantages(unroll["rewards"], unroll["discounts"], unroll["flows"], values[:-1], values[1:], self.decay)
-        kept = {name: unroll[name] for name in ("actions", "log_probabilities", "real")}
+        values = rollout["values"]
+        found = advantages(rollout["rewards"], rollout["discounts"], rollout["continues"], values[:-1], values[1:], self.gae_lambda)
+        kept = {name: rollout[name] for name in ("actions", "log_probabilities", "real")}
         return kept | {"values": values[:-1], "advantages": found, "goals": found + values[:-1]}
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -81,11 +74,11 @@ class PPO:
         centred = batch["advantages"] - (real * batch["advantages"]).sum()
         scaled = centred / ((real * centred.square()).sum().sqrt() + 1e-8)
         ratio = (log_probability(logits, batch["actions"]) - batch["log_probabilities"]).exp()
-        policy = -torch.minimum(ratio * scaled, ratio.clamp(1 - self.clip, 1 + self.clip) * scaled)
-        near = batch["values"] + (values - batch["values"]).clamp(-self.clip, self.clip)
+        policy = -torch.minimum(ratio * scaled, ratio.clamp(1 - self.clip_range, 1 + self.clip_range) * scaled)
+        near = batch["values"] + (values - batch["values"]).clamp(-self.clip_range, self.clip_range)
         critic = 0.5 * torch.maximum((values - batch["goals"]).square(), (near - batch["goals"]).square())
         spread = entropy(logits)
-        total = (real * (policy + self.critic * critic - self.entropy * spread)).sum()
+        total = (real * (policy + self.value_coef * critic - self.entropy_coef * spread)).sum()
         return total, {"value": values.detach().mean(), "entropy": (real * spread).sum().detach()}
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
@@ -94,21 +87,9 @@ class PPO:
         actions = sample(logits, drawn["uniform"])
         return {"actions": actions, "log_probabilities": log_probability(logits, actions), "values": values}
 
-    def judge(self, outputs: Tensor) -> dict[str, Tensor]:
+    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
         """What ONE network's outputs say of n inputs: `preferences` (n, actions), the logits, and `values` (n,)."""
-        return {"preferences": outputs[:, :-1], "values": outputs[:, -1]}
-
-    def draws(self, actions: int) -> int:
-        """How many uniform numbers a decision among so many actions takes."""
-        return actions
-
-    def epsilon(self, progress: float) -> float:
-        """None: the policy explores."""
-        return 0.0
-
-    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
-        """The run, as what it reports. Raises FloatingPointError where a loss is not finite."""
-        return RolloutLoop(self, experiment, device, compile).run(resume)
+        return {"logits": outputs[:, :-1], "values": outputs[:, -1]}
 
 
 def _heads(network: Network, params: Params, inputs: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:

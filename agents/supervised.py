@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from agents.base import Reported, StreamAgent, batch_norms
 from agents.heads import Categorical
-from agents.loops.stream import Reported, StreamLoop
+from agents.loops.stream import StreamLoop
+from envs.supervised.base import Tasks
 from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Params
@@ -18,14 +20,14 @@ from plasticity_rl.records.events import Event, Snapshot
 
 
 @dataclass(frozen=True)
-class Supervised:
+class Supervised(StreamAgent):
     """Learn the stream as it comes; the score is how well each batch was predicted before it was learned from.
 
     Of classes that is the accuracy; of numbers the explained variance, 1 - squared error / variance of the task's numbers, or 0 where it is
     negative: 1 is perfect, and 0 is what the best constant reaches, so that higher is better and what was not learned counts for nothing.
     """
 
-    batch: Annotated[int, Interval("[1, inf)")] = 32
+    batch_size: Annotated[int, Interval("[1, inf)")] = 32
     """examples of one update, of each member"""
     record_every: Annotated[int, Interval("[1, inf)")] = 50
     """updates whose mean score makes a row of scores"""
@@ -33,7 +35,7 @@ class Supervised:
     """cross-entropy is for classes, the others are for numbers: squared error, or cross-entropy with the number as probabilities of atoms
     from low to high, shared by the two atoms around it (two-hot, as in Lyle et al. 2024, arXiv 2402.18762) or as a normal distribution's
     (HL-Gauss, of deviation 0.75 atoms' distance; Farebrother et al. 2024, arXiv 2403.03950)"""
-    atoms: Annotated[int, Interval("[2, 10_000]")] = 101
+    num_atoms: Annotated[int, Interval("[2, 10_000]")] = 101
     """of two-hot and hl-gauss; our choice"""
     low: float = -10.0
     """the first atom"""
@@ -42,13 +44,14 @@ class Supervised:
 
     supervision: ClassVar[str] = "labels"
     separable: ClassVar[bool] = True
-    """is the loss a mean of losses of single examples?"""
+    trains_groups: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, high=f"({self.low}, inf)")
 
-    def fit(self, benchmark: Any) -> None:
-        """Raises UsageError where the loss is not for what the benchmark's labels are, or its numbers lie outside the atoms."""
+    def fit(self, experiment: Experiment) -> None:
+        """Raise UsageError if the loss does not suit the benchmark's labels, or their range the atoms, or the batch a batch norm."""
+        benchmark, own = experiment.benchmark, type(self).__name__
         name = type(benchmark).__name__
         if (self.objective == "cross-entropy") != (benchmark.predicts == "classes"):
             fitting = "cross-entropy" if benchmark.predicts == "classes" else "mse, two-hot or hl-gauss"
@@ -57,10 +60,14 @@ class Supervised:
             low, high = benchmark.target_range
             if not (self.low <= low and high <= self.high):
                 raise UsageError(f"the numbers of {name} lie between {low:g} and {high:g}: low and high must hold them")
+        if experiment.actors:
+            raise UsageError(f"{own} does not act, and has no use for actors")
+        if self.batch_size == 1 and (norms := batch_norms(experiment)):
+            raise UsageError(f"{own}: batch_size=1 is its own mean, which norm={norms[0]} takes away; take layer or rms, or a larger batch")
 
-    def ends(self, benchmark: Any) -> int:
+    def heads(self, benchmark: Tasks) -> int:
         """One head: of a number for each class, of the number predicted, or of one for each atom."""
-        return self.atoms if self.objective in ("two-hot", "hl-gauss") else benchmark.outputs
+        return self.num_atoms if self.objective in ("two-hot", "hl-gauss") else benchmark.outputs
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Of ONE network: inputs (batch, *shape), labels (batch,)."""
@@ -80,36 +87,36 @@ class Supervised:
         predicted = outputs[:, 0] if self.objective == "mse" else outputs.softmax(-1) @ self._places(outputs)
         return (predicted - labels) ** 2
 
-    def judge(self, outputs: Tensor) -> dict[str, Tensor]:
-        """What ONE network's outputs say of n inputs: `preferences` (n, ends), all of them."""
-        return {"preferences": outputs}
+    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
+        """What ONE network's outputs say of n inputs: `logits` (n, ends), all of them."""
+        return {"logits": outputs}
 
     def score(self, measured: Tensor, variance: Tensor) -> Tensor:
         """The score, from the mean of what `measure` says and the variance of the numbers, (S,) each."""
         return measured if self.objective == "cross-entropy" else (1 - measured / variance).clamp(min=0)
 
     def _places(self, like: Tensor) -> Tensor:
-        return torch.linspace(self.low, self.high, self.atoms, device=like.device, dtype=like.dtype)
+        return torch.linspace(self.low, self.high, self.num_atoms, device=like.device, dtype=like.dtype)
 
     def _shares(self, numbers: Tensor) -> Tensor:
         """Numbers (batch,) as probabilities of the atoms, (batch, atoms)."""
         middle, limit = (self.high + self.low) / 2, (self.high - self.low) / 2
         if self.objective == "two-hot":
             near = (numbers - middle)[:, None]
-            return Categorical(self.atoms, limit, whole=False).project(near, torch.ones_like(near))
-        width = 2 * limit / (self.atoms - 1)
-        edges = torch.linspace(self.low - width / 2, self.high + width / 2, self.atoms + 1, device=numbers.device)
+            return Categorical(self.num_atoms, limit, whole=False).project(near, torch.ones_like(near))
+        width = 2 * limit / (self.num_atoms - 1)
+        edges = torch.linspace(self.low - width / 2, self.high + width / 2, self.num_atoms + 1, device=numbers.device)
         below = torch.special.ndtr((edges - numbers[:, None]) / (0.75 * width))
         return below.diff() / (below[:, -1:] - below[:, :1])
 
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
         """The run, as what it reports. Raises FloatingPointError at the first row whose loss is not finite."""
-        for _, event in self.train_together((experiment,), device, compile, resume and (resume,)):
+        for _, event in self.train_group((experiment,), device, compile, resume and (resume,)):
             if isinstance(event, FloatingPointError):
                 raise event
             yield event
 
-    def train_together(
+    def train_group(
         self, experiments: Sequence[Experiment], device: str, compile: bool, resumes: Sequence[Snapshot] | None
     ) -> Iterator[Reported]:
         """Experiments of one `together.kind`, resumed from the same update, as one learner: the place of each, and what it reports.

@@ -67,34 +67,9 @@ class Experiment:
         for each in self.chain:
             if each.is_noop(self.optimizer):
                 raise UsageError(f"{word(each)} changes nothing under {type(self.optimizer).__name__}; take other settings or leave it out")
-        self.agent.fit(self.benchmark)
-        self._fit_actors()
-        norms = {self.network.norm, *(each.build().get("norm") for each in self.chain)}
-        if found := sorted(norms & {"batch", "batch-mean"}):
-            name = type(self.agent).__name__
-            if self.agent.supervision == "rewards":
-                raise UsageError(
-                    f"{name} acts on other batches than it learns from, and with norm={found[0]} outputs depend on the batch; "
-                    "take layer or rms"
-                )
-            if self.agent.batch == 1:
-                raise UsageError(f"{name}: batch=1 is its own mean, which norm={found[0]} takes away; take layer or rms, or a larger batch")
-
-    def _fit_actors(self) -> None:
-        """Raises UsageError where the environments cannot be shared by the remote actors."""
-        if not self.actors:
-            if self.free_running:
-                raise UsageError("free_running is of remote actors, and actors is 0")
-            return
-        name = type(self.agent).__name__
-        if self.agent.supervision != "rewards":
-            raise UsageError(f"{name} does not act, and has no use for actors")
-        if self.agent.environments % self.actors:
-            raise UsageError(f"{name}: {self.agent.environments} environments cannot be shared equally by {self.actors} actors")
-        if self.free_running and not getattr(self.agent, "bears_lag", False):
-            raise UsageError(f"{name} corrects for no lag of its actors: free_running is for dqn and impala")
-        if getattr(self.agent, "pools", 1) > 1:
-            raise UsageError(f"{name}: pools divide the environments of the learner's own process; with actors, pools must be 1")
+        if self.free_running and not self.actors:
+            raise UsageError("free_running is of remote actors, and actors is 0")
+        self.agent.fit(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts with every default; the inverse of `from_json`."""

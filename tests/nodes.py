@@ -18,8 +18,9 @@ from ray._private import state
 from ray._private.internal_api import node_stats
 from ray.cluster_utils import Cluster
 
-from agents.acting.remote import Crew, OnRay
-from agents.acting.worker import Unroll
+from agents.acting.messages import RemoteRollout
+from agents.acting.ray_actors import RayActors
+from agents.acting.remote import ActorGroup
 from agents.dqn import DQN
 from agents.loops.replay import ReplayLoop
 from launch.bench.actors import Stub
@@ -35,7 +36,7 @@ ROUNDS, LAST = 8, 30  # unrolls of both actors that each part of the story lasts
 QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}  # a connection refused five times is a node lost
 
 
-class Late(OnRay):
+class Late(RayActors):
     """Counts the processors of a lost node once more, as Ray does if an actor's death is known before its node's."""
 
     lies = 0
@@ -47,7 +48,7 @@ class Late(OnRay):
         return super()._roomy()
 
 
-class UpdateContext(Crew):
+class UpdateContext(ActorGroup):
     """Notes where the unrolls that are learned from were played."""
 
     def __init__(self, stage: Late) -> None:
@@ -56,9 +57,9 @@ class UpdateContext(Crew):
         self.stage, self._places = stage, dict[tuple[int, int], str]()
         super().__init__(stage, 2)
 
-    def gather(self) -> list[Unroll]:
+    def gather(self) -> list[RemoteRollout]:
         came = super().gather()
-        for actor, incarnation, sequence, _ in (each.tag for each in came):
+        for actor, incarnation, sequence, _ in (each.id for each in came):
             if (actor, incarnation) not in self._places:
                 handle: Any = self.stage._actors[actor][1]
                 self._places[actor, incarnation] = state.actors(handle._actor_id.hex())["Address"]["NodeID"]
@@ -83,11 +84,11 @@ def add(cluster: Cluster) -> Any:
 
 def replay_loop() -> tuple[ReplayLoop, UpdateContext]:
     """A learner with two free-running actors, and where they come from."""
-    agent = DQN(environments=ENVIRONMENTS, batch=2, train_every=1024, replay=4000, min_replay=64, unroll=UNROLL, target_every=10)
+    agent = DQN(num_envs=ENVIRONMENTS, batch_size=2, train_every=1024, replay=4000, min_replay=64, rollout_length=UNROLL, target_every=10)
     numbers: Any = dict(actors=2, members=1, free_running=True, checkpoint_every=2560, diagnose_every=10**6)
     made = Experiment(Stub(0.0), agent, MLP(width=WIDTH, depth=1), SGD(), Constant(), **numbers)
     loop = ReplayLoop(agent, made, "cpu", False)
-    loop.crew = crew = UpdateContext(Late(made, False, loop.bootstraps))
+    loop.actors = crew = UpdateContext(Late(made, False, loop.bootstraps))
     return loop, crew
 
 

@@ -171,20 +171,20 @@ GAMES = CARTPOLE | {"benchmark": "cartpole:tasks=2,frames=120", "diagnose_every"
 STREAMS = LABELS | {"benchmark": "random-labels:images=60,tasks=2,updates=20", "diagnose_every": 10, "curvature_every": 20}
 NUMBERS = STREAMS | {"benchmark": "teachers:tasks=2,updates=20"}
 PROBED = {"curvature_every": 20, "probe_every": 20, "probe_updates": 2}
-DQN = "dqn:environments=4,batch=8,replay=80,min_replay=40,target_every=5"
-ROLLOUTS = "environments=4,unroll=5,minibatches=2"
+DQN = "dqn:num_envs=4,batch_size=8,replay=80,min_replay=40,target_every=5"
+ROLLOUTS = "num_envs=4,rollout_length=5,minibatches=2"
 RUNS = {
     "dqn": GAMES | PROBED | {"agent": DQN},
     "double, dueling, c51": GAMES | {"agent": f"{DQN},double=true,dueling=true,value=c51,rewards=scale"},
-    "two-hot, prioritised": GAMES | {"agent": f"{DQN},value=two-hot,priority=0.5,steps=3"},
-    "noisy iqn, prioritised": GAMES | {"agent": f"{DQN},value=iqn,fractions=4,noise=0.5,priority=0.5"},
+    "two-hot, prioritised": GAMES | {"agent": f"{DQN},value=two-hot,priority_exponent=0.5,n_step=3"},
+    "noisy iqn, prioritised": GAMES | {"agent": f"{DQN},value=iqn,fractions=4,noise=0.5,priority_exponent=0.5"},
     "pqn": GAMES | {"agent": f"pqn:{ROLLOUTS}"},
     "ppo": GAMES | {"agent": f"ppo:{ROLLOUTS},rewards=scale-per-visit"},
     "impala": GAMES | {"agent": f"impala:{ROLLOUTS}"},
     "cross-entropy": STREAMS | PROBED,
-    "mse": NUMBERS | {"agent": "supervised:batch=8,objective=mse"},
-    "two-hot": NUMBERS | {"agent": "supervised:batch=8,objective=two-hot"},
-    "hl-gauss": NUMBERS | {"agent": "supervised:batch=8,objective=hl-gauss"},
+    "mse": NUMBERS | {"agent": "supervised:batch_size=8,objective=mse"},
+    "two-hot": NUMBERS | {"agent": "supervised:batch_size=8,objective=two-hot"},
+    "hl-gauss": NUMBERS | {"agent": "supervised:batch_size=8,objective=hl-gauss"},
 }
 
 

@@ -50,7 +50,7 @@ def test_a_figure_of_runs_without_evaluations(tmp_path, capsys):
     [
         "run --benchmark random-labels:images=60,tasks=2,updates=20 --network mlp:width=8,depth=1 --checkpoint-every 20",
         "run --benchmark cartpole:tasks=2,frames=2000 --network mlp:width=8,depth=1 --agent dqn:min_replay=200,replay=1000",
-        "run --benchmark cartpole:tasks=1,frames=2000 --network mlp:width=8,depth=1 --agent ppo:environments=2 --evaluate 1",
+        "run --benchmark cartpole:tasks=1,frames=2000 --network mlp:width=8,depth=1 --agent ppo:num_envs=2 --evaluate 1",
     ],
 )
 def test_a_figure_of_any_real_run(line, tmp_path):

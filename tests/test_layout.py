@@ -51,6 +51,7 @@ ROOMS = {
     "plasticity_rl": "synonyms processor seeds checks files networks plugins records optim registry experiment metrics interventions "
     "training attach",
     "envs": "sequences supervised reinforcement",
+    "agents": "data heads base acting diagnostics loops supervised dqn pqn ppo impala",
     "analysis": "statistics format data scores figures published mechanisms report claims compare",
 }
 

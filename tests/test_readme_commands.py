@@ -24,13 +24,13 @@ from tests.run_folders import run_paths
 ROOT = Path(__file__).parents[1]
 BENCHMARK = {"tasks": "2", "updates": "40", "images": "60", "held_out": "0", "cycles": "1", "frames": "480", "episode_frames": "400"}
 AGENT = {
-    "environments": "2",
-    "batch": "8",
+    "num_envs": "2",
+    "batch_size": "8",
     "record_every": "10",
     "replay": "400",
     "min_replay": "100",
     "train_every": "4",
-    "unroll": "8",
+    "rollout_length": "8",
     "minibatches": "2",
 }
 NETWORK = {"width": "8", "precision": "float32"}  # bfloat16 convolutions crawl on a busy processor

@@ -21,7 +21,7 @@ from plasticity_rl.training.learner import Learner
 
 LABELS: dict[str, Any] = {
     "benchmark": "random-labels:images=60,tasks=3,updates=40",
-    "agent": "supervised:batch=8,record_every=15",
+    "agent": "supervised:batch_size=8,record_every=15",
     "network": "mlp:width=12,depth=2",
     "members": 2,
     "diagnose_every": 20,
@@ -29,7 +29,7 @@ LABELS: dict[str, Any] = {
 }
 CARTPOLE: dict[str, Any] = {
     "benchmark": "cartpole:tasks=2,frames=200",
-    "agent": "dqn:environments=4,batch=8,replay=160,min_replay=40,target_every=10",
+    "agent": "dqn:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10",
     "network": "mlp:width=12,depth=2",
     "members": 2,
     "diagnose_every": 20,
@@ -37,7 +37,7 @@ CARTPOLE: dict[str, Any] = {
 }
 ATARI: dict[str, Any] = {
     "benchmark": "atari:games=Breakout+RoadRunner,frames=400",
-    "agent": "dqn:environments=2,batch=2,replay=80,min_replay=40,target_every=4,train_every=10",
+    "agent": "dqn:num_envs=2,batch_size=2,replay=80,min_replay=40,target_every=4,train_every=10",
     "network": "nature:width=16",
     "members": 2,
     "diagnose_every": 4,

@@ -9,6 +9,8 @@ from torch import Tensor
 from agents.data.frames import pushed
 from envs.reinforcement.pool import Pool, Step
 
+THREADS = 2  # of a pool; trajectories do not depend on it
+
 
 class Episode(NamedTuple):
     """An episode that ended, of one member."""

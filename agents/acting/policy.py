@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from itertools import count
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acting.random_streams import Chance
+from agents.acting.random_streams import RandomStreams
+from agents.base import ActingAgent
+from envs.reinforcement.base import ReinforcementBenchmark
 from envs.sequences import Visit
 from plasticity_rl.experiment import MAX_SEED
 from plasticity_rl.networks.layers import Params
@@ -18,7 +19,9 @@ from plasticity_rl.training.compilation import compiled
 from plasticity_rl.training.lift import chunked, lift
 
 
-def lifted_act(agent: Any, network: Network, chunk_size: int, compile: bool, judged: bool = False) -> Callable[..., dict[str, Tensor]]:
+def lifted_act(
+    agent: ActingAgent, network: Network, chunk_size: int, compile: bool, judged: bool = False
+) -> Callable[..., dict[str, Tensor]]:
     """`agent.act` of all members: (params, observations, drawn, shared) -> what it says, and where it is `judged` the `values` of what is
     observed. `chunk_size`: members of one call."""
 
@@ -26,22 +29,24 @@ def lifted_act(agent: Any, network: Network, chunk_size: int, compile: bool, jud
         said = agent.act(network, params, observations, drawn, shared)
         if not judged or "values" in said:
             return said
-        return said | {"values": agent.judge(network.apply(params, observations, task=shared["task"])[0])["values"]}
+        return said | {"values": agent.decode_outputs(network.apply(params, observations, task=shared["task"])[0])["values"]}
 
     act = lift(one, in_dims=(0, 0, 0, None))
     act = compiled(act) if compile else act
     return chunked(act, chunk_size, shared=1)
 
 
-def draw(chance: Chance, agent: Any, network: Network, outputs: int, at: int, environments: int, suffix: str = "") -> dict[str, Tensor]:
+def draw(
+    streams: RandomStreams, agent: ActingAgent, network: Network, outputs: int, at: int, environments: int, suffix: str = ""
+) -> dict[str, Tensor]:
     """The random numbers of decision `at` among so many `outputs`, (S, environments, ...) each; a `suffix` names streams of one's own."""
-    drawn = {"uniform": chance.uniform(at, f"explore{suffix}", environments, agent.draws(outputs))}
+    drawn = {"uniform": streams.uniform(at, f"explore{suffix}", environments, agent.draws(outputs))}
     if network.noise:
-        drawn["noise"] = chance.normal(at, f"acting noise{suffix}", environments, network.noise)
+        drawn["noise"] = streams.normal(at, f"acting noise{suffix}", environments, network.noise)
     return drawn
 
 
-def shared(benchmark: Any, visit: Visit, epsilon: float, device: str) -> dict[str, Tensor]:
+def shared(benchmark: ReinforcementBenchmark, visit: Visit, epsilon: float, device: str) -> dict[str, Tensor]:
     """What all members' decisions have in common: the chance of a random action, and which task it is."""
     return {"epsilon": torch.tensor(epsilon, device=device), "task": torch.tensor(benchmark.names.index(visit.task), device=device)}
 

@@ -9,7 +9,7 @@ from plasticity_rl.seeds import derive
 NUMBERS = 1 << 18  # about how many are drawn at a time for one member
 
 
-class Chance:
+class RandomStreams:
     """Streams for S members. Nothing is remembered that cannot be drawn again, so a checkpoint holds nothing of it."""
 
     def __init__(self, seed: int, members: int, device: str) -> None:

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from agents.data.frames import Frames
 from agents.data.priorities import Priorities
-
-CONTINUES, TERMINATED, CUT = 0, 1, 2
+from agents.data.transitions import StepType, n_step
 
 
 class Replay:
@@ -39,8 +38,8 @@ class Replay:
             "ages": self.frames.ages,
             "actions": torch.zeros(shape, dtype=torch.int64, device=device),
             "rewards": torch.zeros(shape, device=device),
-            "ends": torch.zeros(shape, dtype=torch.uint8, device=device),
-            "tasks": torch.zeros(shape, dtype=torch.int64, device=device),
+            "step_type": torch.zeros(shape, dtype=torch.uint8, device=device),
+            "task": torch.zeros(shape, dtype=torch.int64, device=device),
         }
         count = self.rows * environments
         self.real = Priorities(members, count, device)
@@ -75,21 +74,21 @@ class Replay:
         row = self.written % self.rows
         # What came before a clearing is gone, in mid-episode too.
         self.frames.write(row, slice(None), frames, ages.clamp(max=self.written))
-        self.data["actions"][row], self.data["tasks"][row] = actions, task
-        self.data["rewards"][row], self.data["ends"][row] = 0.0, CUT
+        self.data["actions"][row], self.data["task"][row] = actions, task
+        self.data["rewards"][row], self.data["step_type"][row] = 0.0, StepType.TRUNCATED
         reached = row + self.frames.stack  # it is gone, and so are those whose stacks reached into it
         for first, last in ((row, min(reached, self.rows)), (0, max(reached - self.rows, 0))):
             for each in filter(None, (self.real, self.priorities)):
                 each.write_row(first * self.environments, last * self.environments, 0.0)
         self.written += 1
 
-    def write_outcome(self, rewards: Tensor, ends: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
-        """What came of the newest row, (S, B) each: rewards, CONTINUES / TERMINATED / CUT, whether the action was heeded at all, and its
+    def write_outcome(self, rewards: Tensor, step_types: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
+        """What came of the newest row, (S, B) each: rewards, step types, whether the action was heeded at all, and its
         first priorities, the highest so far where there are none."""
         if self.written == 0:  # cleared since
             return
         row = (self.written - 1) % self.rows
-        self.data["rewards"][row], self.data["ends"][row] = rewards, ends
+        self.data["rewards"][row], self.data["step_type"][row] = rewards, step_types
         edges = row * self.environments, (row + 1) * self.environments
         self.real.write_row(*edges, real.float())
         if self.priorities is not None:
@@ -103,43 +102,41 @@ class Replay:
     def interrupt(self, columns: slice) -> None:
         """The episodes in some columns go no further than the newest row; what is written next is the frame that it led to."""
         if self.written:
-            ends = self.data["ends"][(self.written - 1) % self.rows, :, columns]
-            ends.masked_fill_(ends == CONTINUES, CUT)
+            newest = self.data["step_type"][(self.written - 1) % self.rows, :, columns]
+            newest.masked_fill_(newest == StepType.CONTINUES, StepType.TRUNCATED)
 
-    def sample(self, uniform: Tensor, steps: int, discount: float, share: float = 1.0, correction: float = 0.0) -> dict[str, Tensor]:
-        """A transition for each pair of numbers of `uniform` (S, batch, 2), in [0, 1).
+    def sample(
+        self, uniform: Tensor, steps: int, discount: float, share: float = 1.0, correction: float = 0.0
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """A batch with a transition for each pair of numbers of `uniform` (S, batch, 2), in [0, 1), and their indices for `prioritise`.
 
-        A `share` of them is drawn uniformly, the rest in proportion to priorities; all uniformly without priorities. Returns inputs and
-        next_inputs (S, batch, stack, *frame), or (S, batch, *frame) where stack is 1; and (S, batch) each: actions, tasks, returns (the
-        sum of up to `steps` discounted rewards until the episode's end), discounts (of the value that follows; 0 after a termination),
-        index (for `prioritise`), and weights: importance 1 / probability to the power `correction`, over the batch's largest (Schaul
-        et al. 2016, arXiv 1511.05952); 0 for what is no transition, should there be nothing else.
+        A `share` of them is drawn uniformly, the rest in proportion to priorities; all uniformly without priorities. The batch holds inputs
+        and next_inputs (S, batch, stack, *frame), or (S, batch, *frame) if stack is 1; and (S, batch) each: actions, task, returns (sums of
+        up to `steps` discounted rewards until the episode's end), discounts (of the value that follows; 0 after a termination), and
+        weights: importance 1 / probability to the power `correction`, over the batch's largest (Schaul et al. 2016, arXiv 1511.05952); 0
+        for a row that is no transition, should there be nothing else.
         """
         index, weights = self._draw(uniform, share, correction)
         rows, columns = index // self.environments, index % self.environments
-        returns, alive = torch.zeros_like(weights), torch.ones_like(weights)
-        discounts, reached = torch.ones_like(weights), rows
         newest = (self.written - 1) % self.rows
-        for _ in range(steps):
-            at = reached, self._members, columns
-            alive = alive * (reached != newest)  # an outcome that is not known yet ends the sum as a cut does
-            returns = returns + alive * discounts * self.data["rewards"][at]
-            ends = torch.where(alive > 0, self.data["ends"][at], CONTINUES)
-            discounts = torch.where(alive > 0, discounts * discount, discounts) * (ends != TERMINATED)
-            reached = torch.where(alive > 0, (reached + 1) % self.rows, reached)
-            alive = alive * (ends == CONTINUES)
-        seen = self.frames.observations(torch.cat([rows, reached], 1), columns.repeat(1, 2))
+
+        def read(position: Tensor) -> tuple[Tensor, Tensor]:
+            at = position % self.rows, self._members, columns
+            return self.data["rewards"][at], self.data["step_type"][at]
+
+        returns, discounts, reached = n_step(rows, steps, discount, lambda position: position % self.rows != newest, read)
+        seen = self.frames.observations(torch.cat([rows, reached % self.rows], 1), columns.repeat(1, 2))
         inputs, next_inputs = seen.chunk(2, 1)
-        return {
+        batch = {
             "inputs": inputs,
             "next_inputs": next_inputs,
             "actions": self.data["actions"][rows, self._members, columns],
-            "tasks": self.data["tasks"][rows, self._members, columns],
+            "task": self.data["task"][rows, self._members, columns],
             "returns": returns,
             "discounts": discounts,
-            "index": index,
             "weights": weights,
         }
+        return batch, index
 
     def prioritise(self, index: Tensor, priorities: Tensor) -> None:
         """New priorities (S, batch) of transitions that were sampled."""

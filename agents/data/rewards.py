@@ -37,7 +37,7 @@ class Scale:
         deviation = (squares / count.clamp(min=1.0)).sqrt()
         return torch.where(deviation > 0, deviation, 1.0)
 
-    def begin_leg(self) -> None:
+    def begin_segment(self) -> None:
         """The episodes that the sums belong to are gone."""
         self._sums.zero_()
 

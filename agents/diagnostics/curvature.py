@@ -20,8 +20,8 @@ EIGENVALUES = 3
 class Curvature:
     """Measured at every `curvature_every`-th update; one member after the other, for some of it takes many copies of a network."""
 
-    def __init__(self, learner: Learner, preferences: Callable[..., Tensor], penultimate: tuple[str, ...], experiment: Experiment) -> None:
-        self._learner, self._preferences, self._tops = learner, preferences, penultimate
+    def __init__(self, learner: Learner, logits: Callable[..., Tensor], penultimate: tuple[str, ...], experiment: Experiment) -> None:
+        self._learner, self._logits, self._tops = learner, logits, penultimate
         self._every, self._separable = experiment.curvature_every, experiment.agent.separable
         self._apart = tuple(layer for layer in own_units(learner.network.layers) if layer.name in penultimate)
 
@@ -76,9 +76,9 @@ class Curvature:
 
     def _of_outputs(self, params: Params, held: Tensor, task: Tensor) -> dict[str, Tensor]:
         """Of ONE network."""
-        kernel = curvature.ntk(lambda params, inputs: self._preferences(params, inputs, task), params, held, EXAMPLES)
+        kernel = curvature.ntk(lambda params, inputs: self._logits(params, inputs, task), params, held, EXAMPLES)
         found = {"ntk_rank": curvature.ntk_rank(kernel), "ntk_condition_number": curvature.condition_number(kernel)}
-        found["jacobian_norm"] = norms.jacobian_norm(lambda inputs: self._preferences(params, inputs, task), held[:EXAMPLES])
+        found["jacobian_norm"] = norms.jacobian_norm(lambda inputs: self._logits(params, inputs, task), held[:EXAMPLES])
         return found
 
     def _since_start(self, start: Params, params: Params, held: Tensor) -> dict[str, Tensor]:

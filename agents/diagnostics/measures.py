@@ -47,16 +47,16 @@ def since_start(then: tuple[Params, Moments], now: tuple[Params, Moments]) -> Fo
 
 
 def of_outputs(said: dict[str, Tensor], sampled: bool | None) -> Found:
-    """Of what the agent's `judge` says of the batch: scale of values, and how sure and how varied the policy is that samples actions, or
-    takes the best; None for an agent that does not act."""
+    """Scale of the values, entropy and variance of the policy, from the decoded outputs for a batch; `sampled` is True if it samples
+    actions, False if it takes the largest, None for an agent that does not act."""
     found: Found = {}
     if sampled is not None:
-        preferences = said["preferences"]
-        best = preferences == preferences.max(-1, keepdim=True).values
-        found["policy_variance"] = function.policy_variance(preferences if sampled else best.float().log())
+        logits = said["logits"]
+        best = logits == logits.max(-1, keepdim=True).values
+        found["policy_variance"] = function.policy_variance(logits if sampled else best.float().log())
         found["value_scale"] = function.value_scale(said["values"])
     if sampled:
-        found["policy_entropy"] = function.policy_entropy(said["preferences"])
+        found["policy_entropy"] = function.policy_entropy(said["logits"])
     return found
 
 

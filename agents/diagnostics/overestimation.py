@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class Bias:
+class Overestimation:
     """value - return over the states of S members x B episodes that are played to their end, one step at a time.
 
     The sum of an episode's discounted returns is that of its rewards, each times the discounts between it and the states before it, added

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from agents.acting.random_streams import Chance
+from agents.acting.random_streams import RandomStreams
 from agents.data.replay import Replay
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Metric
@@ -111,7 +111,7 @@ class Probing:
 
 def stream_of(experiment: Experiment, device: str) -> Any:
     """A stream of the experiment's members, beside the one that a run reads."""
-    return experiment.benchmark.open(members_of(experiment.seed, experiment.members), experiment.agent.batch, device)
+    return experiment.benchmark.open(members_of(experiment.seed, experiment.members), experiment.agent.batch_size, device)
 
 
 def seen_of_stream(experiment: Experiment, device: str, visit: int, updates: int) -> Tensor:
@@ -124,6 +124,6 @@ def seen_of_stream(experiment: Experiment, device: str, visit: int, updates: int
     return torch.cat(batches, 1)[:, :OBSERVATIONS]
 
 
-def seen_of_replay(replay: Replay, chance: Chance, update: int) -> Tensor:
+def seen_of_replay(replay: Replay, streams: RandomStreams, update: int) -> Tensor:
     """Observations of a game, (S, n, *shape), drawn uniformly from the replay."""
-    return replay.sample(chance.uniform(update, "probe", OBSERVATIONS, 2), steps=1, discount=1.0)["inputs"]
+    return replay.sample(streams.uniform(update, "probe", OBSERVATIONS, 2), steps=1, discount=1.0)[0]["inputs"]

@@ -49,7 +49,7 @@ class Diagnostics:
         self._sampled: bool | None = agent.samples if agent.supervision == "rewards" else None
         self._agent = agent
         self._then: tuple[Params, measures.Moments] | None = None  # what the visit's first network says of the held batch, once asked
-        self._curvature = Curvature(learner, self._preferences, self._tops, experiment)
+        self._curvature = Curvature(learner, self._logits, self._tops, experiment)
         self.begin()
 
     def begin(self, task: int = 0) -> None:
@@ -139,10 +139,10 @@ class Diagnostics:
         if self._held is not None and self._held.shape[1] == HELD:
             if self._then is None:
                 self._then = lift(self._of_held)(*self._seen(self._start, self._held))[:2]
-            *now, preferences = lift(self._of_held)(*self._seen(params, self._held))
+            *now, logits = lift(self._of_held)(*self._seen(params, self._held))
             found |= lift(measures.since_start)(self._then, tuple(now))
-            earlier = lift(self._agent.judge)(self._seen(self._before, self._held)[0])["preferences"]
-            found |= lift(measures.of_update)(earlier, preferences)
+            earlier = lift(self._agent.decode_outputs)(self._seen(self._before, self._held)[0])["logits"]
+            found |= lift(measures.of_update)(earlier, logits)
         found |= {name: value for name, value in reported.items() if "/" in name}
         found |= chunked(lift(self._of_gradient), learner.chunk_size)(
             self._untrained, learner.network.low_precision(self._untrained), batch, *extras
@@ -165,7 +165,7 @@ class Diagnostics:
         network = self._learner.network
         found = measures.of_features(network.activated(raw), raw, self._bounded, self._tops)
         found |= measures.of_lengths(params, network.layers)
-        return found | measures.of_outputs(self._agent.judge(outputs), self._sampled)
+        return found | measures.of_outputs(self._agent.decode_outputs(outputs), self._sampled)
 
     def _of_gradient(self, params: Params, low_precision: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
         """Of ONE untrained network: sizes of the loss's gradient, as the learner reports its own."""
@@ -175,13 +175,13 @@ class Diagnostics:
         return {_with("_fresh", name): size for name, size in by_layer(GRADIENT, grads, learner.network.layers).items()}
 
     def _of_held(self, outputs: Tensor, raw: Params) -> tuple[Params, measures.Moments, Tensor]:
-        """Of ONE network: features that the heads read, moments of all units before their activation, and preferences."""
+        """Of ONE network: features that the heads read, moments of all units before their activation, and logits."""
         features = self._learner.network.activated({top: raw[top] for top in self._tops})
-        return features, {layer: moments(units) for layer, units in raw.items()}, self._agent.judge(outputs)["preferences"]
+        return features, {layer: moments(units) for layer, units in raw.items()}, self._agent.decode_outputs(outputs)["logits"]
 
-    def _preferences(self, params: Params, held: Tensor, task: Tensor) -> Tensor:
+    def _logits(self, params: Params, held: Tensor, task: Tensor) -> Tensor:
         """Of ONE network."""
-        return self._agent.judge(self._learner.network.apply(params, held, task=task)[0])["preferences"]
+        return self._agent.decode_outputs(self._learner.network.apply(params, held, task=task)[0])["logits"]
 
     def _memory(self) -> float:
         """MB that the process has in memory, all its runs together; on a GPU, the most that its tensors took there."""

@@ -12,19 +12,19 @@ from plasticity_rl.records.events import Snapshot
 from plasticity_rl.training.cells import Cell, shape
 
 OWN = ("seed", "members", "schedule", "network", "optimizer", "chain")
-"""fields of an experiment in which those trained as one may differ; of the last three, see `kind`"""
+"""fields of an experiment in which those trained as one may differ; of the last three, see `group_key`"""
 
 
 def cell(experiment: Experiment) -> tuple[Network, Cell]:
     """The network and what else a learner takes of an experiment. Raises UsageError where its parts do not fit."""
-    inputs, ends = experiment.benchmark.inputs, experiment.agent.ends(experiment.benchmark)
+    inputs, ends = experiment.benchmark.inputs, experiment.agent.heads(experiment.benchmark)
     network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, inputs, ends)
     return network, Cell(optimizer, experiment.chain, experiment.members, experiment.seed)
 
 
-def kind(experiment: Experiment) -> Hashable:
+def group_key(experiment: Experiment) -> Hashable:
     """Equal for experiments that can be trained as one. None where the agent only trains one."""
-    if not hasattr(experiment.agent, "train_together"):
+    if not experiment.agent.trains_groups:
         return None
     network, own = cell(experiment)
     shared = tuple(getattr(experiment, field.name) for field in fields(experiment) if field.name not in OWN)

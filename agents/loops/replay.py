@@ -1,37 +1,34 @@
 """The loop of agents that learn from replay: act, learn while the emulator steps, write down what came of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from agents.base import ReplayAgent
 from agents.data.replay import Replay
 from agents.diagnostics.probing import seen_of_replay
 from agents.loops.base import Loop
+from envs.reinforcement.base import ReinforcementBenchmark
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.records.events import Event, Metric, Snapshot
 from plasticity_rl.training.lift import write_
 
-if TYPE_CHECKING:
-    from agents.dqn import DQN
-
 HIGHEST = 100.0  # of a loss that makes a priority, DQN Zoo's
 
 
-def make_replay(agent: DQN, games: Any, members: int, device: str, compile: bool = False) -> Replay:
+def make_replay(agent: ReplayAgent, games: ReinforcementBenchmark, members: int, device: str, compile: bool = False) -> Replay:
     """The replay of a run; on the device `meta`, one that only has a size."""
-    shape = members, agent.environments, agent.replay
+    shape = members, agent.num_envs, agent.replay
     space = games.observation_space
-    return Replay(*shape, space.shape, space.dtype, games.stack, agent.priority > 0, device, compile)
+    return Replay(*shape, space.shape, space.dtype, games.stack, agent.prioritised, device, compile)
 
 
-class ReplayLoop(Loop):
+class ReplayLoop(Loop[ReplayAgent]):
     """Besides the learner, it holds a target network and the replay."""
 
-    def __init__(self, agent: DQN, experiment: Experiment, device: str, compile: bool) -> None:
+    def __init__(self, agent: ReplayAgent, experiment: Experiment, device: str, compile: bool) -> None:
         super().__init__(agent, experiment, device, compile)
         self.target = self.network.cast(self.learner.net.params)
         games = self.benchmark
@@ -63,11 +60,11 @@ class ReplayLoop(Loop):
     @property
     def bootstraps(self) -> bool:
         """For the first priorities of the unroll's steps."""
-        return self.agent.priority > 0
+        return self.agent.prioritised
 
     def observations(self) -> Tensor:
         """Drawn from the replay, unless it was just cleared."""
-        return seen_of_replay(self.replay, self.chance, self.learner.ticks["update"]) if self.replay.size else super().observations()
+        return seen_of_replay(self.replay, self.streams, self.learner.ticks["update"]) if self.replay.size else super().observations()
 
     def interrupted(self, columns: slice) -> None:
         super().interrupted(columns)
@@ -97,35 +94,36 @@ class ReplayLoop(Loop):
         write_(self.target, {name: resume.tensors[f"target/{name}"] for name in self.target})
 
     def _priorities(self, errors: Tensor) -> Tensor:
-        return errors.clamp(max=HIGHEST) ** self.agent.priority
+        return errors.clamp(max=HIGHEST) ** self.agent.priority_exponent
 
     def _learn(self, visit: Visit, updates: int) -> Iterator[Metric]:
         """So many updates, once the replay holds enough."""
         end = self.learner.ticks["update"] + updates
         while self.replay.size >= self.agent.min_replay and (done := self.learner.ticks["update"]) < end:
             row = min(end - done, self.ahead, until(done, self.agent.target_every))
-            yield from self._update(visit, 1 if self.agent.priority else row)  # what is drawn next depends on the errors of what was drawn
+            yield from self._update(
+                visit, 1 if self.agent.prioritised else row
+            )  # what is drawn next depends on the errors of what was drawn
 
     def _update(self, visit: Visit, row: int) -> Iterator[Metric]:
         """So many updates in a row, and what is due after them."""
         agent, done = self.agent, self.learner.ticks["update"]
-        batches = [self._batch(done + place) for place in range(row)]
-        index = [batch.pop("index") for batch in batches]
+        batches, indices = zip(*(self._batch(done + place) for place in range(row)), strict=True)
         reported = yield from self.learn(visit, batches, self.target)
-        if agent.priority and self.replay.written:
-            self.replay.prioritise(index[0], self._priorities(reported[0]["errors"]))
+        if agent.prioritised and self.replay.written:
+            self.replay.prioritise(indices[0], self._priorities(reported[0]["errors"]))
         if self.learner.ticks["update"] % agent.target_every == 0:
             write_(self.target, self.learner.net.params)
 
-    def _batch(self, update: int) -> dict[str, Tensor]:
-        """What is drawn for an update, and the `index` of where it came from."""
+    def _batch(self, update: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Batch of an update, and the indices of its transitions in the replay, (S, batch)."""
         agent = self.agent
-        correction = agent.correction + (1 - agent.correction) * min(self.steps / self._total, 1.0)
-        share = agent.uniform if agent.priority else 1.0
-        drawn = self.chance.uniform(update, "replay", agent.batch, 2)
-        batch = self.replay.sample(drawn, agent.steps, agent.discount, share, correction)
+        correction = agent.importance_exponent + (1 - agent.importance_exponent) * min(self.steps / self._total, 1.0)
+        share = agent.uniform if agent.prioritised else 1.0
+        drawn = self.streams.uniform(update, "replay", agent.batch_size, 2)
+        batch, index = self.replay.sample(drawn, agent.n_step, agent.discount, share, correction)
         if self.network.noise:
-            batch["noise"] = self.chance.normal(update, "learning noise", 3, 1, self.network.noise)
+            batch["noise"] = self.streams.normal(update, "learning noise", 3, 1, self.network.noise)
         if agent.head.fractions:
-            batch["fractions"] = self.chance.uniform(update, "fractions", 3, agent.batch, agent.head.fractions)
-        return batch
+            batch["fractions"] = self.streams.uniform(update, "fractions", 3, agent.batch_size, agent.head.fractions)
+        return batch, index

@@ -3,34 +3,32 @@
 from collections import deque
 from collections.abc import Generator, Iterator
 from itertools import islice
-from typing import Any
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
 
 from agents.acting.actor import Actor
-from agents.acting.remote import Unrolls
+from agents.acting.remote import RemoteActor
+from agents.base import Rollout, RolloutAgent
 from agents.data.frames import Frames
-from agents.loops.base import CONTINUES, TERMINATED, Loop
+from agents.data.transitions import StepType
+from agents.loops.base import Loop
+from envs.reinforcement.base import ReinforcementBenchmark
 from envs.reinforcement.pool import Step
 from envs.sequences import Visit
-from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.events import Event
-
-Unroll = dict[str, Tensor]
-"""T steps of S members x B environments, (T, S, B) each: `rewards`, `discounts` and `flows` as in `agents.data.returns`, `real` (was the
-action heeded at all?), and all that `act` returned, `actions` among it; `values` have one step more, (T + 1, S, B)"""
+from plasticity_rl.records.events import Event, Snapshot
 
 
-def make_frames(agent: Any, games: Any, members: int, device: str, compile: bool = False) -> Frames:
+def make_frames(agent: RolloutAgent, games: ReinforcementBenchmark, members: int, device: str, compile: bool = False) -> Frames:
     """The frames of an unroll; on the device `meta`, without memory."""
-    rows = games.stack - 1 + agent.unroll + 1  # what the first stack reaches back to, and the observation after the last step
+    rows = games.stack - 1 + agent.rollout_length + 1  # what the first stack reaches back to, and the observation after the last step
     space = games.observation_space
-    return Frames(rows, members, agent.environments, space.shape, space.dtype, games.stack, device, compile)
+    return Frames(rows, members, agent.num_envs, space.shape, space.dtype, games.stack, device, compile)
 
 
-class RolloutLoop(Loop):
+class RolloutLoop(Loop[RolloutAgent]):
     """Besides the learner, it holds the frames of one unroll.
 
     An agent that is `queued` learns from an unroll while the next one is played, by whole unrolls of some environments; others learn in
@@ -38,25 +36,27 @@ class RolloutLoop(Loop):
     next unroll while any agent learns, with the weights from before: what is learned from is one unroll old.
     """
 
-    def __init__(self, agent: Any, experiment: Experiment, device: str, compile: bool) -> None:
+    def __init__(self, agent: RolloutAgent, experiment: Experiment, device: str, compile: bool) -> None:
         super().__init__(agent, experiment, device, compile)
         games = self.benchmark
         self._frames = make_frames(agent, games, self.members, device, compile)
         self._first = games.stack - 1
-        width = self.environments // agent.pools
-        self._parts = [slice(width * part, width * (part + 1)) for part in range(agent.pools)]
-        self._size = agent.unroll * self.environments
+        width = self.environments // agent.num_pools
+        self._parts = [slice(width * part, width * (part + 1)) for part in range(agent.num_pools)]
+        self._size = agent.rollout_length * self.environments
 
     def planned_updates(self, visit: Visit) -> int:
         agent = self.agent
-        return max(visit.budget // self.benchmark.frame_skip // (agent.unroll * agent.environments) * agent.epochs * agent.minibatches, 1)
+        return max(
+            visit.budget // self.benchmark.frame_skip // (agent.rollout_length * agent.num_envs) * agent.epochs * agent.minibatches, 1
+        )
 
     @property
     def bootstraps(self) -> bool:
         """Learners from a queue value the last observation themselves."""
         return not self.agent.queued
 
-    def leg_end(self, start: int, end: int) -> int:
+    def segment_end(self, start: int, end: int) -> int:
         """A leg holds whole unrolls; only the end of a visit cuts one."""
         every = self.experiment.checkpoint_every
         wanted = (self.steps // every + 1) * every
@@ -68,9 +68,9 @@ class RolloutLoop(Loop):
             self._frames.write(self._first, part, actor.frames, actor.ages)
         waiting: deque[dict[str, Tensor]] = deque()
         while self.steps < last:
-            steps = min(self.agent.unroll, (last - self.steps) // self.environments)
+            steps = min(self.agent.rollout_length, (last - self.steps) // self.environments)
             unroll = yield from self._collect(visit, actors, steps, (start, end, last), waiting)
-            if steps == self.agent.unroll:
+            if steps == self.agent.rollout_length:
                 batches = self._unrolls(visit, unroll) if self.agent.queued else self._shuffled(visit, unroll)
                 if self.agent.queued and not self.experiment.actors:
                     waiting.extend(batches)
@@ -85,8 +85,8 @@ class RolloutLoop(Loop):
             yield from self.scores(visit, actor.close(), "cut")
 
     def _collect(
-        self, visit: Visit, actors: list[Actor | Unrolls], steps: int, edges: tuple[int, int, int], waiting: deque[dict[str, Tensor]]
-    ) -> Generator[Event, None, Unroll]:
+        self, visit: Visit, actors: list[Actor | RemoteActor], steps: int, edges: tuple[int, int, int], waiting: deque[dict[str, Tensor]]
+    ) -> Generator[Event, None, Rollout]:
         """Play some steps, each pool stepping while the others are decided for, and learn from what waits meanwhile."""
         start, end, last = edges
         unroll: dict[str, list[Tensor]] = {}
@@ -117,24 +117,24 @@ class RolloutLoop(Loop):
         return {name: torch.stack(values[: steps + (name == "values")]) for name, values in unroll.items()}
 
     def _outcome(self, step: Step, part: slice) -> dict[str, Tensor]:
-        rewards, ends, real = self.outcome(step, part)
-        discounts = self.agent.discount * (ends != TERMINATED)
-        return {"rewards": rewards, "discounts": discounts, "flows": (ends == CONTINUES).float(), "real": real.float()}
+        rewards, step_types, real = self.outcome(step, part)
+        discounts = self.agent.discount * (step_types != StepType.TERMINATED)
+        return {"rewards": rewards, "discounts": discounts, "continues": (step_types == StepType.CONTINUES).float(), "real": real.float()}
 
-    def _shuffled(self, visit: Visit, unroll: Unroll) -> Iterator[dict[str, Tensor]]:
+    def _shuffled(self, visit: Visit, unroll: Rollout) -> Iterator[dict[str, Tensor]]:
         """Minibatches of steps in random order, all of them once in each epoch."""
         flat = {name: values.movedim(0, 1).flatten(1) for name, values in self.agent.prepare(unroll).items()}
         done = self.learner.ticks["update"]
         for epoch in range(self.agent.epochs):
-            order = self.chance.uniform(done + epoch, "minibatches", self._size).argsort(-1)
+            order = self.streams.uniform(done + epoch, "minibatches", self._size).argsort(-1)
             for chosen in order.chunk(self.agent.minibatches, -1):
                 inputs = self._frames.observations(self._first + chosen // self.environments, chosen % self.environments)
                 yield self._batch(visit, inputs, {name: values.gather(1, chosen) for name, values in flat.items()})
 
-    def _unrolls(self, visit: Visit, unroll: Unroll) -> Iterator[dict[str, Tensor]]:
+    def _unrolls(self, visit: Visit, unroll: Rollout) -> Iterator[dict[str, Tensor]]:
         """Minibatches of whole unrolls, (S, T, n), and their T + 1 observations, (S, (T + 1) x n, ...): time first."""
         columns = torch.arange(self.environments, device=self.device)
-        times = torch.arange(self._first, self._first + self.agent.unroll + 1, device=self.device)
+        times = torch.arange(self._first, self._first + self.agent.rollout_length + 1, device=self.device)
         for chosen in columns.chunk(self.agent.minibatches):
             rows, places = (each.reshape(1, -1).expand(self.members, -1) for each in torch.meshgrid(times, chosen, indexing="ij"))
             inputs = self._frames.observations(rows, places)
@@ -144,23 +144,10 @@ class RolloutLoop(Loop):
         return rest | {"inputs": inputs, "task": torch.full((self.members,), self.task(visit), device=self.device)}
 
 
-def refuse_visits(agent: Any, benchmark: Any) -> None:
-    """Raises UsageError where a visit is no whole steps of the pool, or holds no unroll."""
-    whole = benchmark.frame_skip * agent.environments
-    for visit in benchmark.visits():
-        if visit.budget % whole:
-            near = max(round(visit.budget / whole), 1) * whole
-            raise UsageError(
-                f"visits of {visit.budget} frames are no multiple of {whole}, a step of {agent.environments} environments; {near} is"
-            )
-        if visit.budget < whole * agent.unroll:
-            raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: an unroll takes {whole * agent.unroll}")
+class TrainsOnRollouts(RolloutAgent, Protocol):
+    """A RolloutAgent whose loop is RolloutLoop."""
 
-
-def refuse_shapes(agent: Any, things: int, what: str) -> None:
-    """Raises UsageError where pools or minibatches cannot be equal."""
-    name = type(agent).__name__
-    if agent.environments % agent.pools:
-        raise UsageError(f"{name}: {agent.environments} environments cannot be shared equally by {agent.pools} pools")
-    if things % agent.minibatches:
-        raise UsageError(f"{name}: {things} {what} cannot be shared equally by {agent.minibatches} minibatches")
+    @final
+    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
+        """Events of the run, in order. Raises FloatingPointError if a loss is not finite."""
+        return RolloutLoop(self, experiment, device, compile).run(resume)

@@ -1,42 +1,35 @@
 """The loop of supervised learning: updates along a stream, of several experiments as one learner, and what is written down of each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from agents.base import Reported, StreamAgent
 from agents.diagnostics.probing import Probing, seen_of_stream
 from agents.diagnostics.rows import Diagnostics
 from agents.loops import grouping
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
-from plasticity_rl.records.events import Event, Metric, Score, Snapshot, Tick
+from plasticity_rl.records.events import Metric, Score, Snapshot, Tick
 from plasticity_rl.seeds import members_of
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import lift
 from plasticity_rl.training.update import Batch
 
-if TYPE_CHECKING:
-    from agents.supervised import Supervised
-
-Reported = tuple[int, Event | FloatingPointError]
-"""the place of an experiment, and what it reports"""
-
 
 class StreamLoop:
-    """Experiments of one `grouping.kind` as cells of one learner; a run alone is one of them. What they share is read off the first."""
+    """Experiments of one `grouping.group_key` as cells of one learner; a run alone is one of them. Shared fields are the first's."""
 
-    def __init__(self, agent: Supervised, experiments: Sequence[Experiment], device: str, compile: bool) -> None:
+    def __init__(self, agent: StreamAgent, experiments: Sequence[Experiment], device: str, compile: bool) -> None:
         self.agent, self.experiments, self.device = agent, experiments, device
         self.benchmark = experiments[0].benchmark
         network, (first, *others) = grouping.cell(experiments[0])[0], [grouping.cell(each)[1] for each in experiments]
         self.network = network
         self.learner = Learner(network, lambda params, batch: agent.loss(network, params, batch), *first, device, compile, others)
         members = [member for each in experiments for member in members_of(each.seed, each.members)]
-        self.stream = self.benchmark.open(members, agent.batch, device)
+        self.stream = self.benchmark.open(members, agent.batch_size, device)
         self.window = torch.zeros(self.learner.members, 2, device=device)
         """sums of what is measured and of the loss since the last row"""
         parts = [self.learner.part(place) for place in range(len(experiments))]

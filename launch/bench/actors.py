@@ -112,7 +112,7 @@ def measure(counts: Sequence[int], seconds: float, step_time: float) -> None:
 def run(benchmark: Any, actors: int, seconds: float) -> Found:
     """One measurement, from a steady state."""
     share = max(actors, 1)
-    agent = IMPALA(environments=ENVIRONMENTS * share, minibatches=share)
+    agent = IMPALA(num_envs=ENVIRONMENTS * share, minibatches=share)
     experiment = Experiment(
         benchmark, agent, Nature(), RMSprop(), Constant(), members=1, diagnose_every=10**9, checkpoint_every=10**9, actors=actors
     )
@@ -126,9 +126,9 @@ def run(benchmark: Any, actors: int, seconds: float) -> Found:
                 continue
             now = time.monotonic()
             if not began and event.updates >= WARM * share:
-                began, steps, waited = now, event.steps, loop.crew.waited if loop.crew else 0.0
+                began, steps, waited = now, event.steps, loop.actors.waited if loop.actors else 0.0
             elif began and now - began >= seconds:
-                learning = 1 - (loop.crew.waited - waited) / (now - began) if loop.crew else None
+                learning = 1 - (loop.actors.waited - waited) / (now - began) if loop.actors else None
                 return Found((event.steps - steps) / (now - began), learning)
     finally:
         events.close()  # type: ignore[attr-defined]

@@ -180,5 +180,5 @@ def _frames(members: int, chain: tuple[Intervention, ...]) -> tuple[Any, Any, An
     shape = (members, BATCH)
     frames = {name: torch.randint(256, (*shape, 4, 84, 84), dtype=torch.uint8) for name in ("inputs", "next_inputs")}
     ones = {name: torch.ones(shape) for name in ("discounts", "weights")}
-    chosen = {"actions": torch.randint(ACTIONS, shape), "tasks": torch.zeros(shape, dtype=torch.int64), "returns": torch.randn(shape)}
+    chosen = {"actions": torch.randint(ACTIONS, shape), "task": torch.zeros(shape, dtype=torch.int64), "returns": torch.randn(shape)}
     return network, optimizer, lambda params, batch, target: agent.loss(network, params, batch, target), frames | ones | chosen

@@ -12,7 +12,9 @@ import torch
 from rich.console import Console
 
 from agents.acting.actor import Actor
-from agents.acting.remote import Crew, OnRay, flat
+from agents.acting.messages import flat
+from agents.acting.ray_actors import RayActors
+from agents.acting.remote import ActorGroup
 from agents.loops.replay import ReplayLoop
 from launch.bench.actors import FRAMES, Stub
 from launch.ray_cluster import connect
@@ -41,40 +43,40 @@ class Sent(NamedTuple):
     """of an update of the network that the weights are of"""
 
 
-def stub_player() -> type:
+def stub_worker() -> type:
     """The class of actors that have no network and play nothing. It travels as code."""
     width = ENVIRONMENTS
 
-    class StubPlayer:
+    class StubWorker:
         def __init__(self, about: Any, actor: int, incarnation: int) -> None:
             self.made: dict[int, Any] = {}
 
-        def unroll(self, weights: Any, order: Any) -> Any:
+        def play(self, weights: Any, request: Any) -> Any:
             import numpy as np
 
-            from agents.acting.worker import Unroll
+            from agents.acting.messages import RemoteRollout
 
-            if order.steps not in self.made:
+            if request.steps not in self.made:
                 draw = np.random.default_rng(0)
-                shape = order.steps, 1, width
-                frames = draw.integers(256, size=(order.steps + 1, *shape[1:], 84, 84), dtype=np.uint8)
-                ages = np.full((order.steps + 1, *shape[1:]), 3)
+                shape = request.steps, 1, width
+                frames = draw.integers(256, size=(request.steps + 1, *shape[1:], 84, 84), dtype=np.uint8)
+                ages = np.full((request.steps + 1, *shape[1:]), 3)
                 said = {"actions": np.zeros(shape, np.int64)}
-                self.made[order.steps] = frames, ages, said, np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
-            return Unroll(order.tag, *self.made[order.steps])
+                self.made[request.steps] = frames, ages, said, np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+            return RemoteRollout(request.id, *self.made[request.steps])
 
         def take(self, weights: Any, version: int) -> int:
             return version
 
-    return StubPlayer
+    return StubWorker
 
 
-class StubStage(OnRay):
+class StubBackend(RayActors):
     """Actors on Ray that are stubs."""
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment, False, False)
-        self._class = self._ray.remote(max_restarts=0, max_task_retries=0)(stub_player())
+        self._class = self._ray.remote(max_restarts=0, max_task_retries=0)(stub_worker())
 
 
 def measure(actors: int, receivers: int, seconds: float) -> None:
@@ -97,7 +99,7 @@ def carried(actors: int, seconds: float) -> float:
     """Single frames a second that `actors` stubs bring into a replay."""
     loop = _loop(actors, CAPACITY)
     prepare(loop.experiment)
-    loop.crew = Crew(StubStage(loop.experiment), actors)
+    loop.actors = ActorGroup(StubBackend(loop.experiment), actors)
     visit = loop.benchmark.visits()[0]
     try:
         steps = loop.environments * 10**9
@@ -111,12 +113,12 @@ def carried(actors: int, seconds: float) -> float:
                 elif began and time.monotonic() - began >= seconds:
                     return (rows - WARM * UNROLL) * loop.environments / (time.monotonic() - began)
             unrolls.ready()
-            loop.replay.write_frames(unrolls.frames, unrolls.ages, unrolls.said["actions"], 0)
+            loop.replay.write_frames(unrolls.frames, unrolls.ages, unrolls.outputs["actions"], 0)
             step, _ = unrolls.receive()
             loop.replay.write_outcome(*loop.outcome(step, slice(None)))
             rows += 1
     finally:
-        loop.crew.close()
+        loop.actors.close()
 
 
 def sent(receivers: int) -> Sent:
@@ -125,7 +127,7 @@ def sent(receivers: int) -> Sent:
 
     loop = _loop(1, 1000)
     weights = flat(loop.learner.net.params)
-    made: Any = ray.remote(num_cpus=0, max_restarts=0)(stub_player())
+    made: Any = ray.remote(num_cpus=0, max_restarts=0)(stub_worker())
     handles = [made.remote(None, actor, 0) for actor in range(receivers)]
     ray.get([handle.take.remote(0, 0) for handle in handles], timeout=WAIT)
 
@@ -149,7 +151,7 @@ def _update(loop: ReplayLoop) -> float:
         "inputs": torch.zeros(shape, dtype=torch.uint8),
         "next_inputs": torch.zeros(shape, dtype=torch.uint8),
         "actions": torch.zeros(1, 32, dtype=torch.int64),
-        "tasks": torch.zeros(1, 32, dtype=torch.int64),
+        "task": torch.zeros(1, 32, dtype=torch.int64),
         **{name: torch.ones(1, 32) for name in ("returns", "discounts", "weights")},
     }
     times = []
@@ -163,6 +165,6 @@ def _update(loop: ReplayLoop) -> float:
 def _loop(actors: int, capacity: int) -> ReplayLoop:
     from agents.dqn import DQN
 
-    agent = DQN(environments=ENVIRONMENTS * actors, replay=capacity * actors, min_replay=100, unroll=UNROLL, rewards="clip")
+    agent = DQN(num_envs=ENVIRONMENTS * actors, replay=capacity * actors, min_replay=100, rollout_length=UNROLL, rewards="clip")
     more: dict[str, Any] = dict(members=1, actors=actors, diagnose_every=FRAMES, checkpoint_every=FRAMES)
     return ReplayLoop(agent, Experiment(Stub(0.0), agent, Nature(), Adam(), Constant(), **more), "cpu", False)

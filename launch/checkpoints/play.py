@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from agents.acting.actor import Actor
-from agents.acting.random_streams import Chance
-from agents.loops.base import THREADS
+from agents.acting.actor import THREADS, Actor
+from agents.acting.random_streams import RandomStreams
 from envs.reinforcement.pool import Pool, Step
 from launch.checkpoints.video import Film, show_in_tensorboard
 from plasticity_rl.checks import UsageError, choose
@@ -140,18 +139,18 @@ class Policy:
 
     def __init__(self, experiment: Experiment, params: Params, task: str, episodes: int, seed: int, name: str) -> None:
         agent, benchmark = experiment.agent, experiment.benchmark
-        network: Network = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, agent.ends(benchmark))[0]
+        network: Network = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, agent.heads(benchmark))[0]
         if {name: tuple(param.shape[1:]) for name, param in params.items()} != dict(network.shapes):
             raise UsageError("the checkpoint's network is not the one that this code builds: other code wrote it")
         self.params, self.episodes = params, episodes
         self._act = lift(lambda *given: agent.act(network, *given), in_dims=(0, 0, 0, None))
-        self._chance, self._purpose, self._draws = Chance(seed, 1, "cpu"), f"play {name}", agent.draws(benchmark.action_space.n)
+        self._streams, self._purpose, self._draws = RandomStreams(seed, 1, "cpu"), f"play {name}", agent.draws(benchmark.action_space.n)
         self._shared = {"epsilon": torch.tensor(agent.evaluation_epsilon), "task": torch.tensor(benchmark.names.index(task))}
 
     @torch.no_grad()
     def actions(self, observations: Tensor, step: int) -> Tensor:
         """(1, episodes), for observations (1, episodes, ...)."""
-        drawn = {"uniform": self._chance.uniform(step, self._purpose, self.episodes, self._draws)}
+        drawn = {"uniform": self._streams.uniform(step, self._purpose, self.episodes, self._draws)}
         return self._act(self.params, observations, drawn, self._shared)["actions"]
 
 

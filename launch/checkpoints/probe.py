@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agents.acting.random_streams import Chance
+from agents.acting.random_streams import RandomStreams
 from agents.data.replay import Replay
 from agents.diagnostics.probing import FUNCTIONS, TARGETS, TASKS, Batches, Probing, seen_of_replay, seen_of_stream
 from analysis.format import number, with_interval
@@ -86,7 +86,7 @@ def read_learner(experiment: Experiment, snapshot: Snapshot, device: str) -> Lea
     """The learner that the checkpoint is of; it only stands there. Raises UsageError where it is another network's."""
     benchmark = experiment.benchmark
     network, optimizer = assemble(
-        experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, experiment.agent.ends(benchmark)
+        experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, experiment.agent.heads(benchmark)
     )
     learner = Learner(network, _none, optimizer, experiment.chain, experiment.members, experiment.seed, device, compile=False)
     try:
@@ -105,16 +105,16 @@ def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -
     if snapshot.counters.get("written", 0) > 1:
         replay = Replay(
             learner.members,
-            agent.environments,
+            agent.num_envs,
             agent.replay,
             benchmark.observation_space.shape,
             benchmark.observation_space.dtype,
             benchmark.stack,
-            agent.priority > 0,
+            agent.prioritised,
             learner.device,
         )
         replay.load(snapshot.tensors, snapshot.counters["written"])
-        return seen_of_replay(replay, Chance(experiment.seed, learner.members, learner.device), learner.ticks["update"])
+        return seen_of_replay(replay, RandomStreams(experiment.seed, learner.members, learner.device), learner.ticks["update"])
     if learner.inputs is None:
         raise UsageError("nothing was learned yet at this checkpoint: there are no observations to probe with")
     return learner.inputs

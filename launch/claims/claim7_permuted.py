@@ -34,7 +34,7 @@ CLAIM = Claim(
         "paper": Scale(
             words={
                 "benchmark": "permuted-inputs:dataset=mnist,images=10000,tasks={tasks},updates=625",
-                "agent": "supervised:batch=16",
+                "agent": "supervised:batch_size=16",
                 "network": "mlp:depth=2",
                 "schedule": "constant:rate={rate}",
             },

@@ -149,7 +149,7 @@ def born_lengths(made: Experiment) -> dict[str, float]:
     from plasticity_rl.training.learner import Learner
     from plasticity_rl.training.lift import lift
 
-    network, optimizer = assemble(made.network, made.optimizer, made.chain, made.benchmark.inputs, made.agent.ends(made.benchmark))
+    network, optimizer = assemble(made.network, made.optimizer, made.chain, made.benchmark.inputs, made.agent.heads(made.benchmark))
     learner = Learner(network, lambda params, batch: None, optimizer, made.chain, made.members, made.seed, compile=False)  # type: ignore[arg-type, return-value]
     lengths = lift(lambda params: weight_norm(params, network.layers))(learner.net.params)
     return {layer: float(length.mean()) for layer, length in lengths.items()}

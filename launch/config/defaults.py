@@ -24,7 +24,7 @@ PARTS["agent"] |= dict.fromkeys(("c51", "rainbow", "rainbow-sequential"), PARTS[
 
 # Rewards are scaled: clipped ones, of which hundreds are summed, make values that a DQN on CartPole does not hold.
 CONTROL: dict[str, Any] = dict(
-    agent="dqn:environments=8,batch=32,replay=50000,min_replay=1000,target_every=250,exploration=0.2,final_epsilon=0.05,double=true,"
+    agent="dqn:num_envs=8,batch_size=32,replay=50000,min_replay=1000,target_every=250,exploration_fraction=0.2,final_epsilon=0.05,double=true,"
     "rewards=scale",
     network="mlp:depth=2,width=128",
     optimizer="adam",
@@ -33,8 +33,8 @@ CONTROL: dict[str, Any] = dict(
     checkpoint_every=50_000,
 )
 # DQN Zoo's Rainbow; `rainbow-sequential` differs in its schedule alone.
-RAINBOW = {"steps": "3", "double": "true", "dueling": "true", "value": "c51", "priority": "0.5", "noise": "0.1"}
-RAINBOW |= {"exploration": "0", "final_epsilon": "0"}
+RAINBOW = {"n_step": "3", "double": "true", "dueling": "true", "value": "c51", "priority_exponent": "0.5", "noise": "0.1"}
+RAINBOW |= {"exploration_fraction": "0", "final_epsilon": "0"}
 # Torsos for images multiply in the precision that this machine is fast at: see `experiment`.
 TORSOS: dict[str, dict[str, str]] = {word: {"precision": "auto"} for word in ("nature", "impala-cnn", "resnet18")}
 AGENT_PRESETS: dict[str, dict[str, str]] = {
@@ -56,18 +56,18 @@ GAMES: dict[str, dict[str, str]] = {
 CONTROLLERS: dict[str, dict[str, str]] = {
     **{word: dict(agent=word + CONTROL["agent"].removeprefix("dqn")) for word in AGENT_PRESETS},
     "pqn": dict(
-        agent="pqn:environments=8,unroll=32,exploration=0.3,rewards=scale",
+        agent="pqn:num_envs=8,rollout_length=32,exploration_fraction=0.3,rewards=scale",
         network="mlp:depth=2,width=128,norm=layer",
         optimizer="radam:clip_norm=10",
         schedule="linear:rate=1e-3,clock=visit",
     ),
     "ppo": dict(
-        agent="ppo:unroll=64,clip=0.2,rewards=scale",
+        agent="ppo:rollout_length=64,clip_range=0.2,rewards=scale",
         optimizer="adam:epsilon=1e-5,clip_norm=0.5",
         schedule="linear:rate=2e-3,clock=visit",
     ),
     "impala": dict(
-        agent="impala:environments=8,unroll=5,minibatches=2,entropy=0.05,rewards=scale",
+        agent="impala:num_envs=8,rollout_length=5,minibatches=2,entropy_coef=0.05,rewards=scale",
         optimizer="adam:clip_norm=40",
         schedule="linear:rate=2e-3,clock=visit",
     ),
@@ -83,7 +83,7 @@ STREAMS: dict[str, dict[str, Any]] = {
     # The learner and its single examples are Dohare et al.'s; the rate is our choice.
     "slow-bits": NUMBERS
     | dict(
-        agent="supervised:objective=mse,batch=1,record_every=1000",
+        agent="supervised:objective=mse,batch_size=1,record_every=1000",
         network="mlp:depth=1,width=5",
         optimizer="sgd",
         schedule="constant:rate=0.01",

@@ -28,7 +28,7 @@ code: 800 tasks of 60,000 images, each seen once, batch 1, three hidden layers o
 10 runs.
 ours: rows and checkpoints.""",
         dict(
-            agent="supervised:batch=1,record_every=1000",
+            agent="supervised:batch_size=1,record_every=1000",
             network="mlp:depth=3,width=2000",
             optimizer="sgd",
             schedule="constant:rate=0.003",
@@ -43,7 +43,7 @@ ours: rows and checkpoints.""",
 
 code: 500 tasks of 10,000 images, batch 16, 625 updates, two hidden layers of 100, Adam 1e-3 (also 1e-4).
 differs: they draw other 10,000 images at every task and leave the first unpermuted.""",
-        dict(agent="supervised:batch=16,record_every=125", network=MLP_100, schedule="constant:rate=1e-3"),
+        dict(agent="supervised:batch_size=16,record_every=125", network=MLP_100, schedule="constant:rate=1e-3"),
     ),
     "kumar-random-labels": Preset(
         "random-labels",
@@ -52,7 +52,7 @@ differs: they draw other 10,000 images at every task and leave the first unpermu
 
 code: 50 tasks of 1,200 images, 400 epochs (30,000 updates of 16), two hidden layers of 100, Adam 1e-3 (also 1e-4).
 differs: they shuffle the true labels, here they are drawn uniformly.""",
-        dict(agent="supervised:batch=16,record_every=750", network=MLP_100, schedule="constant:rate=1e-3", checkpoint_every=30_000),
+        dict(agent="supervised:batch_size=16,record_every=750", network=MLP_100, schedule="constant:rate=1e-3", checkpoint_every=30_000),
     ),
     "upgd-input-permuted": Preset(
         "permuted-inputs",
@@ -63,7 +63,7 @@ code: another permutation every 5,000 samples, 1,000,000 in all, batch 1, 20 see
 secondary: hidden layers of 300 and 150 ReLU units; here both have 300.
 ours: SGD 0.01, of their sweep from 1e-2 to 1e-5; their own learner is `--optimizer upgd`.""",
         dict(
-            agent="supervised:batch=1,record_every=500",
+            agent="supervised:batch_size=1,record_every=500",
             network="mlp:depth=2,width=300",
             optimizer="sgd",
             schedule="constant:rate=0.01",
@@ -81,7 +81,7 @@ memory: 1,000,000 samples in all.
 ours: the network, two hidden layers of 300, and SGD 0.01, of their sweep from 1e-2 to 1e-5; their own learner is `--optimizer
 upgd`.""",
         dict(
-            agent="supervised:batch=1,record_every=500",
+            agent="supervised:batch_size=1,record_every=500",
             network="mlp:depth=2,width=300",
             optimizer="sgd",
             schedule="constant:rate=0.01",
@@ -116,7 +116,7 @@ memory: the two stages, ResNet-18, SGD 0.001 of batch 128.
 ours: 20,000 updates a stage, where they train until 99% of the images are learned. Beside it, `--chain reset` is the network that
 starts with all the data.""",
         dict(
-            agent="supervised:batch=128,record_every=500",
+            agent="supervised:batch_size=128,record_every=500",
             network="resnet18",
             optimizer="sgd",
             schedule="constant:rate=0.001",
@@ -132,7 +132,7 @@ memory: training in equal stages, the network changed and the schedule started a
 ours: all numbers; the official ones were not read. Without other regularisers as it stands; with them, add `--chain weight-decay
 ... --schedule linear:rate=1e-3,clock=visit`. The paper's data augmentation, PreAct-ResNet-18 and Tiny ImageNet are missing.
 `--chain shrink-and-perturb`, `reset:...` are what to compare.""",
-        dict(agent="supervised:batch=128,record_every=500", network="resnet18", schedule="constant:rate=1e-3", diagnose_every=4_000),
+        dict(agent="supervised:batch_size=128,record_every=500", network="resnet18", schedule="constant:rate=1e-3", diagnose_every=4_000),
     ),
     "zaidi-noisy-stages": Preset(
         "growing-data",
@@ -149,6 +149,6 @@ ours: all numbers; the official ones were not read. Without other regularisers a
         """`zaidi-stages` with label noise: 40% of the labels learned from are random, those held out are clean.
 
 ours: the share, where the paper's were not read; for the rest see `show zaidi-stages`.""",
-        dict(agent="supervised:batch=128,record_every=500", network="resnet18", schedule="constant:rate=1e-3", diagnose_every=4_000),
+        dict(agent="supervised:batch_size=128,record_every=500", network="resnet18", schedule="constant:rate=1e-3", diagnose_every=4_000),
     ),
 }

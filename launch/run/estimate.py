@@ -139,13 +139,13 @@ def _play(group: Sequence[Experiment], device: str) -> Generator[int, None, None
     first = group[0]
     prepare(first, device, members=sum(each.members for each in group))
     agent = first.agent
-    if hasattr(agent, "min_replay"):
-        smallest = max(agent.batch, agent.environments)
+    if agent.has_replay:
+        smallest = max(agent.batch_size, agent.num_envs)
         agent = replace(agent, min_replay=min(agent.min_replay, smallest), replay=min(agent.replay, max(ROOM, 3 * smallest)))
     short = dict(agent=agent, actors=0, free_running=False, evaluate=0, checkpoint_every=10**9)
     played = [replace(each, **short) for each in group]
     if len(group) > 1:
-        events: Any = (event for place, event in agent.train_together(played, device, False, None) if place == 0)
+        events: Any = (event for place, event in agent.train_group(played, device, False, None) if place == 0)
     else:
         events = agent.train(played[0], device, False, None)
     with closing(events):
@@ -173,21 +173,21 @@ def alarm(seconds: float) -> Iterator[None]:
 def checkpoint_size(experiment: Experiment) -> int:
     """Bytes of a checkpoint of a run whose replay is as full as it will be."""
     games, agent = experiment.benchmark, experiment.agent
-    network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.ends(games))
+    network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.heads(games))
     learner = Learner(network, agent.loss, optimizer, experiment.chain, experiment.members, experiment.seed, "cpu", False)
     pixels = games.supervision == "rewards" and games.observation_space.dtype == "uint8"
     example = math.prod(games.inputs) * (1 if pixels else 4)
     size = _bytes([*learner.tensors().values(), *Diagnostics(learner, experiment).tensors().values()])
-    size += experiment.members * example * (HELD + getattr(agent, "batch", HELD))  # the batches that both keep
-    if hasattr(agent, "replay"):
-        shape = experiment.members, agent.environments
+    size += experiment.members * example * (HELD + agent.batch_size)  # the batches that both keep
+    if agent.has_replay:
+        shape = experiment.members, agent.num_envs
         space = games.observation_space
         row = Replay(*shape, 0, space.shape, space.dtype, games.stack, False, "cpu")  # the smallest there is
         row.written = 1
         longest = max if agent.replay_at_switch == "clear" else sum
         steps = longest(visit.budget // games.frame_skip for visit in games.visits())
         size += _bytes(tensor for name, tensor in row.tensors().items() if name != "replay/real") * (min(steps, agent.replay) // shape[1])
-        size += PRIORITY * shape[0] * agent.replay * (1 + (agent.priority > 0))  # of all rows, filled or not
+        size += PRIORITY * shape[0] * agent.replay * (1 + (agent.prioritised))  # of all rows, filled or not
         size += _bytes(learner.net.params.values())  # the target network
     return size
 

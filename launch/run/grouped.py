@@ -4,7 +4,7 @@ import math
 from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 
-from agents.loops.grouping import kind
+from agents.loops.grouping import group_key
 from analysis.format import count
 from launch.execution import Execution
 from launch.run import runner
@@ -23,7 +23,7 @@ def groups(experiments: Sequence[Experiment], store: Store, at_once: int) -> lis
     """Which runs are trained as one: those of one kind that are equally far, about `at_once` members together at most, in equal shares."""
     alike: dict[Hashable, list[Experiment]] = {}
     for each in experiments:
-        same = kind(each)
+        same = group_key(each)
         alike.setdefault(each.key if same is None else (same, _updates(store.run(each.key))), []).append(each)
     return [group for runs in alike.values() for group in _shares(runs, at_once)]
 
@@ -74,7 +74,7 @@ def run_together(experiments: Sequence[Experiment], store: Store, how: Execution
         label = f"{specs[0].label} and {count(len(specs) - 1, 'more run')} as one"
         display = stack.enter_context(Display(specs[0]._replace(label=label, members=sum(members))))
         shown = -1
-        for place, event in experiments[0].agent.train_together(experiments, how.device, not how.eager, resumes or None):
+        for place, event in experiments[0].agent.train_group(experiments, how.device, not how.eager, resumes or None):
             if place in failures:
                 continue
             try:

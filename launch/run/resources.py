@@ -62,10 +62,10 @@ def need(experiment: Experiment) -> Need:
 def _of_one(experiment: Experiment) -> Need:
     """Of one member: everything that is large is stacked along the members."""
     games, agent = experiment.benchmark, experiment.agent
-    network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.ends(games))
+    network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.heads(games))
     learner = Learner(network, agent.loss, optimizer, experiment.chain, 1, experiment.seed, "cpu", False)
     networks, store = sum(tensor.nbytes for tensor in learner.tensors().values()), 0
-    if hasattr(agent, "replay"):
+    if agent.has_replay:
         store = make_replay(agent, games, 1, "meta").nbytes
         networks += sum(tensor.nbytes for tensor in learner.net.params.values())  # the target network
     elif games.supervision == "rewards":
@@ -149,7 +149,7 @@ def check_disk(experiments: Sequence[Experiment], store: Store) -> None:
 def _told(group: Sequence[Experiment], needs: Sequence[Need]) -> str:
     """What a group takes, its larger part first."""
     store, networks = (sum(sizes) for sizes in zip(*(each[:2] for each in needs), strict=True))
-    what = "replay" if hasattr(group[0].agent, "replay") else "unrolls"
+    what = "replay" if group[0].agent.has_replay else "unrolls"
     parts = sorted([(store, what), (networks, "networks and optimizers")], reverse=True)
     members = sum(each.members for each in group)
     sizes = " and ".join(f"{_gb(size)} of {part}" for size, part in parts if size >= 0.01 * parts[0][0])
@@ -162,10 +162,10 @@ def _way_out(group: Sequence[Experiment], needs: Sequence[Need], room: float) ->
         return "--at-once says how many members are trained as one"
     (one,), (size,) = group, needs
     ways = []
-    if hasattr(one.agent, "replay"):
+    if one.agent.has_replay:
         fits = int((room - size.networks) / size.store * one.agent.replay)
         fits -= fits % 10 ** max(len(str(max(fits, 1))) - 2, 0)  # two digits
-        if fits > one.agent.min_replay + one.agent.environments:
+        if fits > one.agent.min_replay + one.agent.num_envs:
             ways.append(f"replay={fits}")
     if members := int(room / size.memory * one.members):
         ways.append(shlex.join(["--members", str(members)]))

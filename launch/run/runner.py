@@ -32,7 +32,7 @@ def describe(experiment: Experiment) -> Spec:
     from plasticity_rl.interventions import assemble
 
     benchmark = experiment.benchmark
-    assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, experiment.agent.ends(benchmark))
+    assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, experiment.agent.heads(benchmark))
     return Spec(
         key=experiment.key,
         setting=experiment.setting,

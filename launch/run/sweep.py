@@ -173,7 +173,7 @@ def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
 
 def _carry_out(group: Sequence[Experiment], store: Store, how: Execution) -> Sequence[tuple[RunFolder, Exception | None]]:
     """The folder of each run of a group, and what ended it too soon."""
-    from agents.acting.remote import ActorsLost
+    from agents.acting.messages import ActorsLost
     from launch.run import grouped, runner
 
     if len(group) > 1:

@@ -6,7 +6,7 @@ One epoch of minibatches of 64 instead of PQN's two, and no evaluations: what tw
 EXPERIMENTS = tuple(
     {
         "benchmark": "carmack-8:frames=40_000",
-        "agent": "pqn:unroll=32,epochs=1",
+        "agent": "pqn:rollout_length=32,epochs=1",
         "network": "nature:precision=bfloat16",
         "members": 3,
         "checkpoint_every": 10_000,

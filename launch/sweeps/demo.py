@@ -11,7 +11,7 @@ GAMES = [
     {
         # Two games whose episodes are short enough to end within such visits.
         "benchmark": "atari:games=Breakout+RoadRunner,frames=8000,cycles=2",
-        "agent": "dqn:environments=4,replay=2000,min_replay=400,target_every=20,exploration=0.5,train_every=32",
+        "agent": "dqn:num_envs=4,replay=2000,min_replay=400,target_every=20,exploration_fraction=0.5,train_every=32",
         "chain": chain,
         "members": 2,
         "diagnose_every": 50,

@@ -3,7 +3,7 @@
 EXPERIMENTS = (
     {
         "benchmark": "atari:games=Pong,frames=10_240_000,sticky=0,full_actions=false",
-        "agent": "pqn:environments=16,unroll=32,epochs=2",
+        "agent": "pqn:num_envs=16,rollout_length=32,epochs=2",
         "network": "nature:precision=bfloat16",
         "members": 1,
         "checkpoint_every": 100_000,

@@ -52,7 +52,7 @@ def update(
     """
     network, loss, optimizer, chain = rule.varied(hyper)
     layers, names = network.layers, metric_names(chain)
-    task = batch.get("task", batch.get("tasks"))
+    task = batch.get("task")
     numbers = {who: normals(key, network.shapes) for who, key in noise.items()}
     context = UpdateContext(lambda params, raw=False: network.apply(params, batch["inputs"], task=task, raw=raw), {})
 

@@ -29,7 +29,7 @@ def linear(weight: list[list[float]]) -> dict[str, torch.Tensor]:
 
 def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four updates a step of the pool, in rows of three at most between two copies to the target network."""
-    agent = "dqn:environments=4,batch=8,replay=160,min_replay=40,target_every=3,train_every=1,noise=0.1"
+    agent = "dqn:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=3,train_every=1,noise=0.1"
     one_by_one_is_in_a_row(CARTPOLE | {"agent": agent, "chain": ["reset:clock=update,every=31"]}, monkeypatch)
 
 
@@ -44,7 +44,7 @@ def test_the_loss_by_hand(double: bool, after: float) -> None:
         "discounts": torch.tensor([0.9, 0.0]),  # the second has terminated
         "next_inputs": torch.tensor([[1.0, 2.0], [9.0, 9.0]]),  # online: [1, 2], target: [5, 7]
         "weights": torch.tensor([1.0, 1.0]),
-        "tasks": torch.tensor([0, 0]),
+        "task": torch.tensor([0, 0]),
     }
     if double:
         params["head.weight"] = torch.tensor([[4.0, 0.0], [0.0, 1.0]])  # online prefers action 0 there: 4 > 2
@@ -65,7 +65,7 @@ def test_no_gradient_reaches_the_target() -> None:
     params = {name: param.requires_grad_() for name, param in linear([[1.0, 0.0], [0.0, 1.0]]).items()}
     ones = torch.ones(1)
     zeros = torch.zeros(1, dtype=torch.int64)
-    batch = {"inputs": torch.ones(1, 2), "actions": zeros, "tasks": zeros, "next_inputs": torch.ones(1, 2)}
+    batch = {"inputs": torch.ones(1, 2), "actions": zeros, "task": zeros, "next_inputs": torch.ones(1, 2)}
     loss, _ = DQN(double=True).loss(network, params, batch | {"returns": ones, "discounts": ones, "weights": ones}, target)
     loss.backward()
     assert all(param.grad is None or not param.grad.any() for param in target.values())
@@ -85,7 +85,7 @@ def test_a_resumed_run_is_one_that_was_never_stopped_on_cartpole(chain: list[str
     resumed_is_never_stopped(CARTPOLE | {"chain": chain})
 
 
-RAINBOW = "rainbow:environments=4,batch=8,replay=160,min_replay=40,target_every=10,atoms=11,replay_at_switch=keep"
+RAINBOW = "rainbow:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10,num_atoms=11,replay_at_switch=keep"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ RAINBOW = "rainbow:environments=4,batch=8,replay=160,min_replay=40,target_every=
     [
         RAINBOW,
         f"{CARTPOLE['agent']},value=iqn,fractions=4,double=true",
-        f"{CARTPOLE['agent']},value=two-hot,atoms=11,limit=20,priority=1",
+        f"{CARTPOLE['agent']},value=two-hot,num_atoms=11,v_max=20,priority_exponent=1",
     ],
     ids=["rainbow", "iqn", "two-hot"],
 )
@@ -123,7 +123,7 @@ def test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike
         return said
 
     monkeypatch.setattr(Loop, "choose", watched)
-    said = CARTPOLE | {"agent": "dqn:environments=4,min_replay=40,replay=160,exploration=1,final_epsilon=1"}  # nobody exploits
+    said = CARTPOLE | {"agent": "dqn:num_envs=4,min_replay=40,replay=160,exploration_fraction=1,final_epsilon=1"}  # nobody exploits
     for chain in ([], ["nap"], ["reset"]):
         events(experiment(said | {"chain": chain}))
     for met in (seen, chosen):
@@ -146,7 +146,7 @@ def test_no_two_visits_meet_environments_of_the_same_seeds(monkeypatch: pytest.M
 
 
 def test_exploration_starts_again_at_every_visit() -> None:
-    said = CARTPOLE | {"agent": "dqn:environments=4,min_replay=40,replay=160,exploration=0.5,final_epsilon=0"}
+    said = CARTPOLE | {"agent": "dqn:num_envs=4,min_replay=40,replay=160,exploration_fraction=0.5,final_epsilon=0"}
     training = ReplayLoop(experiment(said).agent, experiment(said), "cpu", False)
     seen: list[float] = []
     act = training._act
@@ -187,9 +187,9 @@ def test_a_noisy_network_acts_with_noise_of_each_environments_own_and_is_evaluat
     training = ReplayLoop(made.agent, made, "cpu", False)
     noises: list[torch.Tensor] = []
     evaluated: set[tuple[str, ...]] = set()
-    act, act_without = training._act, training._act_without_noise
+    act, act_without = training._act, training.act_without_noise
     training._act = lambda *given: (noises.append(given[2]["noise"].clone()), act(*given))[1]
-    training._act_without_noise = lambda *given: (evaluated.add(tuple(given[2])), act_without(*given))[1]
+    training.act_without_noise = lambda *given: (evaluated.add(tuple(given[2])), act_without(*given))[1]
     for _ in training.run(None):
         pass
     numbers = torch.stack(noises).flatten(0, 2)  # of 100 steps, 2 members, 4 environments
@@ -200,7 +200,7 @@ def test_a_noisy_network_acts_with_noise_of_each_environments_own_and_is_evaluat
 
 def test_noise_of_an_environments_own_moves_its_own_values_alone() -> None:
     agent = DQN(noise=0.5, final_epsilon=0)
-    network = Network(MLP(width=8, depth=1), (2,), agent.ends(experiment(CARTPOLE).benchmark))
+    network = Network(MLP(width=8, depth=1), (2,), agent.heads(experiment(CARTPOLE).benchmark))
     params = network.init(torch.Generator().manual_seed(0))
     noise = torch.randn(3, network.noise, generator=torch.Generator().manual_seed(1))
     same, given = torch.tensor([[1.0, 2.0]]).expand(3, 2), {"noise": noise}
@@ -240,7 +240,7 @@ def test_a_replay_that_is_kept_teaches_each_task_its_own_heads() -> None:
         mine = {name: values[0] for name, values in batch.items()}
         grads, _ = torch.func.grad_and_value(watched, has_aux=True)(params, mine, {name: each[0] for name, each in target.items()})
         taught = grads["head.bias"].unflatten(0, (2, -1)).any(1)
-        met.append((visit.index, set(mine["tasks"].tolist())))
+        met.append((visit.index, set(mine["task"].tolist())))
         assert set(taught.nonzero()[:, 0].tolist()) <= met[-1][1]
         return learn(visit, batches, *extras)
 

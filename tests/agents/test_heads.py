@@ -12,7 +12,7 @@ from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 
-BENCHMARK = SimpleNamespace(outputs=2, heads="shared", names=("only",))
+BENCHMARK = SimpleNamespace(action_space=SimpleNamespace(n=2), heads="shared", names=("only",))
 FIVE = Categorical(5, 2.0, whole=True)  # atoms at -2, -1, 0, 1, 2
 
 
@@ -121,7 +121,7 @@ def test_expected_values_are_means() -> None:
 
 
 def network(agent: DQN) -> Network:
-    return Network(MLP(width=3, depth=1), (4,), agent.ends(BENCHMARK))
+    return Network(MLP(width=3, depth=1), (4,), agent.heads(BENCHMARK))
 
 
 def test_of_dueling_streams_the_advantages_mean_is_subtracted() -> None:
@@ -135,7 +135,7 @@ def test_of_dueling_streams_the_advantages_mean_is_subtracted() -> None:
 
 
 def test_dueling_distributions_are_centred_atom_by_atom() -> None:
-    agent = DQN(dueling=True, value="c51", atoms=3)
+    agent = DQN(dueling=True, value="c51", num_atoms=3)
     params = {name: torch.zeros(shape) for name, shape in network(agent).shapes.items()}
     params["value.bias"] = torch.tensor([1.0, 2.0, 3.0])
     params["advantage.bias"] = torch.tensor([1.0, 0.0, 4.0, 3.0, 0.0, 0.0])
@@ -148,19 +148,19 @@ def one(agent: DQN, params: Params, inputs: torch.Tensor) -> np.ndarray:
     x = inputs.double().numpy()
     if not agent.dueling:
         hidden = np.maximum(p["hidden0.weight"] @ x + p["hidden0.bias"], 0)
-        return (p["head.weight"] @ hidden + p["head.bias"]).reshape(2, agent.atoms)
+        return (p["head.weight"] @ hidden + p["head.bias"]).reshape(2, agent.num_atoms)
     value, advantage = (
         p[f"{name}.weight"] @ np.maximum(p[f"hidden0_{name}.weight"] @ x + p[f"hidden0_{name}.bias"], 0) + p[f"{name}.bias"]
         for name in ("value", "advantage")
     )
-    advantage = advantage.reshape(2, agent.atoms)
+    advantage = advantage.reshape(2, agent.num_atoms)
     return value + advantage - advantage.mean(0)
 
 
 @pytest.mark.parametrize("dueling", [False, True])
 @pytest.mark.parametrize("double", [False, True])
 def test_the_loss_of_c51_is_that_of_plain_loops(double: bool, dueling: bool) -> None:
-    agent = DQN(value="c51", atoms=11, limit=3.0, double=double, dueling=dueling)
+    agent = DQN(value="c51", num_atoms=11, v_max=3.0, double=double, dueling=dueling)
     params, target = (network(agent).init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
     params, target = ({name: param * 3 for name, param in each.items()} for each in (params, target))
     batch = {
@@ -170,7 +170,7 @@ def test_the_loss_of_c51_is_that_of_plain_loops(double: bool, dueling: bool) -> 
         "returns": draw(16, seed=2),
         "discounts": torch.tensor([0.9, 0.9, 0.0, 0.5] * 4),
         "weights": torch.arange(1.0, 17.0) / 16,
-        "tasks": torch.zeros(16, dtype=torch.int64),
+        "task": torch.zeros(16, dtype=torch.int64),
     }
     loss, reported = agent.loss(network(agent), params, batch, target)
     atoms, losses, differ = np.linspace(-3, 3, 11), [], 0
@@ -199,7 +199,7 @@ def test_the_loss_of_iqn_is_that_of_plain_loops(double: bool) -> None:
         "returns": draw(8, seed=2),
         "discounts": torch.tensor([0.9, 0.0] * 4),
         "weights": torch.ones(8),
-        "tasks": torch.zeros(8, dtype=torch.int64),
+        "task": torch.zeros(8, dtype=torch.int64),
         "fractions": torch.rand(3, 8, 6, generator=torch.Generator().manual_seed(3)),
     }
     _, reported = agent.loss(net, params, batch, target)

@@ -37,7 +37,7 @@ def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPa
 def test_scores_are_a_plain_loops_online_accuracies() -> None:
     made = experiment(LABELS | {"members": 1})
     scores = [event for event in events(made) if isinstance(event, Score)]
-    stream = made.benchmark.open([(made.seed, 0)], made.agent.batch, "cpu")
+    stream = made.benchmark.open([(made.seed, 0)], made.agent.batch_size, "cpu")
     network = Network(made.network, made.benchmark.inputs, made.benchmark.outputs)
     born = Learner(network, lambda *_: (torch.zeros(()), {}), made.optimizer, (), 1, made.seed, compile=False).one(0)
     plain = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 10))

@@ -51,7 +51,23 @@ CASES: dict[str, str] = {
     "two-actors": f"run {POLES} --agent impala --actors 2",
     "population": "sweep {population}",
 }
-EARLIER: tuple[tuple[str, str], ...] = ()
+EARLIER: tuple[tuple[str, str], ...] = (
+    ("num_envs=", "environments="),
+    ("batch_size=", "batch="),
+    ("rollout_length=", "unroll="),
+    ("num_pools=", "pools="),
+    ("n_step=", "steps="),
+    ("gae_lambda=", "decay="),
+    ("q_lambda=", "decay="),
+    ("entropy_coef=", "entropy="),
+    ("value_coef=", "critic="),
+    ("clip_range=", "clip="),
+    ("exploration_fraction=", "exploration="),
+    ("num_atoms=", "atoms="),
+    ("v_max=", "limit="),
+    ("priority_exponent=", "priority="),
+    ("importance_exponent=", "correction="),
+)
 """(word of AFTER, word of BEFORE), replaced in the commands"""
 DEMO = """
 import runpy

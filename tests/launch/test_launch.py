@@ -24,7 +24,7 @@ from tests.run_folders import run_paths
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--benchmark", "random-labels:images=60,tasks=3,updates=40", "--network", "mlp:width=12,depth=2", "--members", "2", "--eager"]
-SMALL += ["--agent", "supervised:batch=8,record_every=15", "--diagnose-every", "20", "--checkpoint-every", "25"]
+SMALL += ["--agent", "supervised:batch_size=8,record_every=15", "--diagnose-every", "20", "--checkpoint-every", "25"]
 
 
 def run(root: Path, *more: str, name: str = "first") -> int:
@@ -234,7 +234,7 @@ def test_a_run_is_not_gone_on_with_on_other_data(tmp_path: Path, capsys: pytest.
 
 def test_a_game_goes_through_the_same_files(tmp_path: Path) -> None:
     words = ["run", "--name", "poles", "--runs", str(tmp_path), "--benchmark", "cartpole:tasks=2,frames=600", "--members", "2", "--eager"]
-    words += ["--agent", "dqn:environments=4,batch=8,replay=400,min_replay=60,target_every=10", "--checkpoint-every", "200"]
+    words += ["--agent", "dqn:num_envs=4,batch_size=8,replay=400,min_replay=60,target_every=10", "--checkpoint-every", "200"]
     assert main(words) == 0
     (folder,) = run_paths(tmp_path)
     before = (folder / "scores.csv").read_bytes()
@@ -313,7 +313,7 @@ def test_a_file_that_the_system_does_not_let_grow_ends_with_code_5(tmp_path: Pat
 
 SWEEP = """
 BASE = {"benchmark": "random-labels:images=60,tasks=3,updates=40", "network": "mlp:width=12,depth=2", "members": 2}
-EXPERIMENTS = [BASE | {"agent": "supervised:batch=8,record_every=15", "chain": chain} for chain in ([], ["nap"], ["reset"])]
+EXPERIMENTS = [BASE | {"agent": "supervised:batch_size=8,record_every=15", "chain": chain} for chain in ([], ["nap"], ["reset"])]
 """
 
 

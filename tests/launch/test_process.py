@@ -18,7 +18,7 @@ pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--benchmark", "random-labels:images=60,tasks=3,updates=40", "--network", "mlp:width=12,depth=2", "--members", "2", "--eager"]
-SMALL += ["--agent", "supervised:batch=8,record_every=15"]
+SMALL += ["--agent", "supervised:batch_size=8,record_every=15"]
 PLACE = "Läufe-実"  # a folder's name
 
 # Said by a shell in another folder than the checkout, before the command.

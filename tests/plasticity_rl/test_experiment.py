@@ -18,7 +18,7 @@ EXAMPLES: list[dict[str, Any]] = [
     {},
     {"chain": ["nap", "redo:tau=0.1,every=500"], "members": 3, "seed": 7},
     {"benchmark": "random-labels:fraction=0.5,tasks=2", "schedule": "linear:rate=1e-2,clock=visit", "optimizer": "sgd:momentum=0.9"},
-    {"benchmark": "cartpole", "agent": "dqn:steps=3", "chain": ["reset:part=heads,clock=update,every=100"]},
+    {"benchmark": "cartpole", "agent": "dqn:n_step=3", "chain": ["reset:part=heads,clock=update,every=100"]},
     {"benchmark": "atari:games=Pong+Breakout,frames=400000", "chain": ["shrink-and-perturb"], "optimizer": "rmsprop:centered=true"},
     {"benchmark": "carmack-8", "chain": ["reset"]},
 ]
@@ -43,7 +43,7 @@ def test_a_setting_is_all_but_chain_seed_and_members() -> None:
     assert base.setting == parse.experiment({"chain": ["nap"], "seed": 3, "members": 2}).setting
     for other in (
         {"network": "mlp:width=50"},
-        {"agent": "supervised:batch=16"},
+        {"agent": "supervised:batch_size=16"},
         {"schedule": "constant:rate=1e-4"},
         {"checkpoint_every": 7},
     ):
@@ -93,8 +93,8 @@ def test_words_make_the_parts_they_name() -> None:
 
 
 def test_a_part_named_with_the_defaults_word_keeps_its_settings() -> None:
-    cartpole = parse.experiment({"benchmark": "cartpole", "agent": "dqn:steps=3"}).agent
-    assert cartpole.steps == 3 and cartpole.min_replay == 1000  # the benchmark's, not the class's
+    cartpole = parse.experiment({"benchmark": "cartpole", "agent": "dqn:n_step=3"}).agent
+    assert cartpole.n_step == 3 and cartpole.min_replay == 1000  # the benchmark's, not the class's
     assert parse.experiment({"benchmark": "cartpole", "optimizer": "sgd"}).optimizer.momentum == 0.0
 
 
@@ -125,12 +125,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"benchmark": "cartpole", "agent": "supervised"}, "Supervised learns from labels"),
     ({"benchmark": "cartpole", "agent": "dqn:discount=1.1"}, "discount"),
     ({"benchmark": "cartpole", "agent": "dqn:min_replay=50000"}, "min_replay can be 49992 at most, not 50000, with a replay of 50000"),
-    ({"benchmark": "cartpole", "agent": "dqn:environments=1000000000"}, "environments must lie in [1, 4096]"),
+    ({"benchmark": "cartpole", "agent": "dqn:num_envs=1000000000"}, "num_envs must lie in [1, 4096]"),
     ({"benchmark": "cartpole:frames=1001"}, "visits of 1001 frames are no multiple of 8, a step of 8 environments; 1000 is"),
     ({"benchmark": "cartpole:frames=1000"}, "nothing is learned in a visit of 1000 frames: min_replay takes 1000 steps of it"),
     ({"benchmark": "atari:frames=80000"}, "nothing is learned in a visit of 80000 frames"),
     ({"benchmark": "random-labels:tasks=1000000000"}, "tasks must lie in [1, 100_000]"),
-    ({"benchmark": "cartpole", "agent": "dqn:environments=0"}, "environments"),
+    ({"benchmark": "cartpole", "agent": "dqn:num_envs=0"}, "num_envs"),
     ({"benchmark": "cartpole", "agent": "dqn:double=maybe"}, "double"),
     ({"network": "mpl"}, "did you mean mlp?"),
     ({"network": "mlp:width=0"}, "width"),
@@ -216,7 +216,9 @@ def test_toml_holds_an_experiment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("said", "norm"), [({"chain": ["batch-norm"]}, "batch"), ({"network": "mlp:norm=batch-mean"}, "batch-mean")])
 def test_a_norm_over_the_batch_is_refused_a_batch_of_one(said: dict[str, Any], norm: str) -> None:
-    parse.experiment(said | {"agent": "supervised:batch=2"})
+    parse.experiment(said | {"agent": "supervised:batch_size=2"})
     with pytest.raises(UsageError) as raised:
-        parse.experiment(said | {"agent": "supervised:batch=1"})
-    assert str(raised.value) == f"Supervised: batch=1 is its own mean, which norm={norm} takes away; take layer or rms, or a larger batch"
+        parse.experiment(said | {"agent": "supervised:batch_size=1"})
+    assert (
+        str(raised.value) == f"Supervised: batch_size=1 is its own mean, which norm={norm} takes away; take layer or rms, or a larger batch"
+    )

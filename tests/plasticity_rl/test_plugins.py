@@ -68,7 +68,7 @@ class Needy(Intervention):
     strength: float
 '''
 SMALL = ["--benchmark", "random-labels:images=60,tasks=2,updates=30", "--network", "mlp:width=12,depth=2", "--members", "2", "--eager"]
-SMALL += ["--agent", "supervised:batch=8,record_every=15", "--diagnose-every", "20", "--checkpoint-every", "25"]
+SMALL += ["--agent", "supervised:batch_size=8,record_every=15", "--diagnose-every", "20", "--checkpoint-every", "25"]
 
 Write = Callable[..., str]
 

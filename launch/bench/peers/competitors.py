@@ -48,7 +48,7 @@ PLAYED = {"benchmark": GAME, "diagnose_every": 10**9, "checkpoint_every": 10**9}
 def _ours(agent: str, words: str, every: int, members: int = 1, precision: str = "float32", norm: str = "none") -> Entry:
     """8 environments a member, and a report after every so many steps of a member."""
     network = f"nature:precision={precision},norm={norm}"
-    said = PLAYED | {"agent": f"{agent}:environments=8,{words}", "network": network, "members": members}
+    said = PLAYED | {"agent": f"{agent}:num_envs=8,{words}", "network": network, "members": members}
     detail = f"{members} member{'s' * (members > 1)}, {precision}"
     return Entry(agent, ours, ("train", str(every), json.dumps(said)), detail, 8 * members)
 
@@ -80,13 +80,13 @@ def _sample_factory(agent: str, detail: str, options: str) -> Entry:
 
 
 # Unrolls of 128 steps of 8 environments; 4 epochs of 4 minibatches of 256.
-UNROLLS = "unroll=128,epochs=4,minibatches=4"
+UNROLLS = "rollout_length=128,epochs=4,minibatches=4"
 CLEANRL_UNROLLS = "--env-id Breakout-v5 --num-envs 8 --num-steps 128 --update-epochs 4 --num-minibatches 4"
 APPO = "--rollout=128 --num_epochs=4 --batch_size=256 --num_batches_per_epoch=4 --normalize_input=False --normalize_returns=False"
 
 # An update of 32 every 4 steps, after 1,000; the target network's every 8,000 steps; a replay of 10,000.
-REPLAY = "batch=32,train_every=4,min_replay=1000,target_every=2000,replay=10000"
-GREEDY = "exploration=0,final_epsilon=0.1"
+REPLAY = "batch_size=32,train_every=4,min_replay=1000,target_every=2000,replay=10000"
+GREEDY = "exploration_fraction=0,final_epsilon=0.1"
 CLEANRL_REPLAY = (
     "--env-id BreakoutNoFrameskip-v4 --batch-size 32 --train-frequency 4 --learning-starts 1000 --target-network-frequency 8000 "
     "--buffer-size 10000"

@@ -25,7 +25,7 @@ def train(every: int, said: dict[str, Any]) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     experiment = parse.experiment(said, device)
     prepare(experiment, device)
-    base.TICK = every // experiment.agent.environments
+    base.TICK = every // experiment.agent.num_envs
     for event in experiment.agent.train(experiment, device, True, None):
         if isinstance(event, Tick) and event.steps % every == 0:
             report(event.steps * experiment.members)

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from agents.acting import remote
-from agents.acting.remote import DEATHS, FORGIVEN, ActorsLost, Crew, Died, flat
-from agents.acting.worker import Order, Player, Tag, Unroll
-from agents.data.replay import CONTINUES, CUT, TERMINATED, Replay
+from agents.acting import ray_actors
+from agents.acting.messages import ActorsLost, Died, RemoteRollout, RolloutId, RolloutRequest, flat
+from agents.acting.remote import DEATHS, FORGIVEN, ActorGroup
+from agents.acting.worker import RolloutWorker
+from agents.data.replay import Replay
+from agents.data.transitions import StepType
 from agents.dqn import DQN
+from agents.heads import log_probability
 from agents.impala import IMPALA
 from agents.loops.replay import HIGHEST, ReplayLoop
 from agents.loops.rollout import RolloutLoop
-from agents.policies import log_probability
 from agents.ppo import PPO
 from envs.sequences import Visit, sequence
 from launch.__main__ import main
@@ -35,11 +37,11 @@ from tests.training import CARTPOLE, Counted, Counting, comparable, events, resu
 MEMBERS, ENVIRONMENTS, ACTORS, UNROLL = 2, 6, 3, 5
 WIDTH = ENVIRONMENTS // ACTORS
 AGENTS = {
-    "dqn": CARTPOLE["agent"] + ",unroll=3",
-    "rainbow": "rainbow:environments=4,batch=8,replay=160,min_replay=40,target_every=10,unroll=4",
-    "pqn": "pqn:environments=4,unroll=8,epochs=1,minibatches=2",
-    "ppo": "ppo:environments=4,unroll=8,epochs=1,minibatches=2,rewards=scale",
-    "impala": "impala:environments=4,unroll=8,minibatches=2",
+    "dqn": CARTPOLE["agent"] + ",rollout_length=3",
+    "rainbow": "rainbow:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10,rollout_length=4",
+    "pqn": "pqn:num_envs=4,rollout_length=8,epochs=1,minibatches=2",
+    "ppo": "ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=2,rewards=scale",
+    "impala": "impala:num_envs=4,rollout_length=8,minibatches=2",
 }
 
 
@@ -48,17 +50,17 @@ class Here:
 
     def __init__(self, made: Experiment, bootstraps: bool, dies: set[tuple[int, int, int]] | None = None, twice: bool = False) -> None:
         self._made, self._bootstraps, self._dies, self._twice = made, bootstraps, dies or set(), twice
-        self._players: dict[int, Player] = {}
-        self._asked: list[tuple[np.ndarray, Order]] = []
-        self._again: list[Unroll] = []
-        self.weights: dict[Tag, np.ndarray] = {}
+        self._players: dict[int, RolloutWorker] = {}
+        self._asked: list[tuple[np.ndarray, RolloutRequest]] = []
+        self._again: list[RemoteRollout] = []
+        self.weights: dict[RolloutId, np.ndarray] = {}
         self.started: list[tuple[int, int]] = []
         self.cramps: list[int] = []
         self.closed = False
 
     def start(self, actor: int, incarnation: int) -> None:
         self.started.append((actor, incarnation))
-        self._players[actor] = Player(self._made, actor, incarnation, False, self._bootstraps)
+        self._players[actor] = RolloutWorker(self._made, actor, incarnation, False, self._bootstraps)
 
     def cramped(self) -> list[int]:
         found, self.cramps = self.cramps, []
@@ -69,21 +71,21 @@ class Here:
         weights.flags.writeable = False  # as Ray's
         return weights
 
-    def ask(self, weights: np.ndarray, order: Order) -> None:
-        assert len([each for _, each in self._asked if each.tag.actor == order.tag.actor]) < 2
-        self._asked.append((weights, order))
+    def ask(self, weights: np.ndarray, request: RolloutRequest) -> None:
+        assert len([each for _, each in self._asked if each.id.actor == request.id.actor]) < 2
+        self._asked.append((weights, request))
 
-    def next(self) -> Unroll | Died:
+    def next(self) -> RemoteRollout | Died:
         if self._again:
             return self._again.pop()
-        weights, order = self._asked.pop()
-        actor, incarnation, sequence, _ = order.tag
+        weights, request = self._asked.pop()
+        actor, incarnation, sequence, _ = request.id
         if (actor, sequence, incarnation) in self._dies:
             return Died(actor, incarnation, "killed")
-        self.weights[order.tag] = weights
-        unroll = self._players[actor].unroll(weights, order)
+        self.weights[request.id] = weights
+        unroll = self._players[actor].play(weights, request)
         if self._twice:
-            late = unroll._replace(tag=order.tag._replace(incarnation=incarnation + 7), rewards=unroll.rewards + 100)
+            late = unroll._replace(id=request.id._replace(incarnation=incarnation + 7), rewards=unroll.rewards + 100)
             self._again = [unroll._replace(rewards=unroll.rewards + 100), late]
         return unroll
 
@@ -119,11 +121,11 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Here]]:
     """Runs find their actors here."""
     kept: list[Here] = []
 
-    def hire(experiment: Experiment, compile: bool, bootstraps: bool) -> Crew:
+    def hire(experiment: Experiment, compile: bool, bootstraps: bool) -> ActorGroup:
         kept.append(Here(experiment, bootstraps))
-        return Crew(kept[-1], experiment.actors)
+        return ActorGroup(kept[-1], experiment.actors)
 
-    monkeypatch.setattr(remote.Crew, "hire", hire)
+    monkeypatch.setattr(ray_actors, "hire", hire)
     yield kept
     assert all(stage.closed for stage in kept)
 
@@ -147,7 +149,7 @@ def test_what_arrives_again_or_from_the_dead_is_dropped(agent: str) -> None:
     for twice in (False, True):
         what = experiment(CARTPOLE | {"agent": AGENTS[agent], "actors": 2})
         loop = (ReplayLoop if agent == "dqn" else RolloutLoop)(what.agent, what, "cpu", False)
-        loop.crew = Crew(Here(what, loop.bootstraps, twice=twice), 2)
+        loop.actors = ActorGroup(Here(what, loop.bootstraps, twice=twice), 2)
         found.append(comparable([event for event in loop.run(None) if not hasattr(event, "tensors")]))
     assert found[0] == found[1]
 
@@ -159,7 +161,7 @@ class Watched(RolloutLoop):
         what = made(agent, unrolls * UNROLL * ENVIRONMENTS, checkpoint_every=checkpoint_every)
         super().__init__(agent, what, "cpu", False)
         self.stage = Here(what, self.bootstraps, dies)
-        self.crew = Crew(self.stage, ACTORS)
+        self.actors = ActorGroup(self.stage, ACTORS)
         self.learned: list[dict[str, torch.Tensor]] = []
         self.found = list(self.run(None))
 
@@ -174,7 +176,9 @@ class Watched(RolloutLoop):
 @pytest.mark.parametrize(("agent", "updates"), [(PPO, 6), (IMPALA, 2)])
 def test_weights_are_those_from_before_the_unroll_that_was_learned_from_last(agent: Any, updates: int) -> None:
     more: Any = dict(epochs=3) if agent is PPO else {}
-    loop = Watched(agent(environments=ENVIRONMENTS, unroll=UNROLL, minibatches=2, **more), 6, checkpoint_every=4 * UNROLL * ENVIRONMENTS)
+    loop = Watched(
+        agent(num_envs=ENVIRONMENTS, rollout_length=UNROLL, minibatches=2, **more), 6, checkpoint_every=4 * UNROLL * ENVIRONMENTS
+    )
     versions = [0, 0, 1, 2, 4, 4]  # unrolls learned from; the second leg begins with the fifth
     assert sorted({(tag.sequence, tag.version) for tag in loop.stage.weights}) == [
         (UNROLL * place, updates * version) for place, version in enumerate(versions)
@@ -186,7 +190,7 @@ def test_weights_are_those_from_before_the_unroll_that_was_learned_from_last(age
 
 
 def test_unrolls_are_put_together_in_the_actors_order_and_probabilities_are_those_of_the_weights_that_acted() -> None:
-    loop = Watched(IMPALA(environments=ENVIRONMENTS, unroll=UNROLL, rewards="raw"), 4)
+    loop = Watched(IMPALA(num_envs=ENVIRONMENTS, rollout_length=UNROLL, rewards="raw"), 4)
     assert len(loop.learned) == 4
     names = sorted(loop.learner.net.params)
     for place, batch in enumerate(loop.learned):
@@ -195,7 +199,7 @@ def test_unrolls_are_put_together_in_the_actors_order_and_probabilities_are_thos
             for column in range(ENVIRONMENTS):
                 actor, rest = divmod(column, WIDTH)
                 local = member * WIDTH + rest  # each actor's pool numbers its own environments
-                weights, begins, params = loop.stage.weights[Tag(actor, 0, place * UNROLL, max(place - 1, 0))], 0, {}
+                weights, begins, params = loop.stage.weights[RolloutId(actor, 0, place * UNROLL, max(place - 1, 0))], 0, {}
                 for name in names:
                     stacked = loop.learner.net.params[name]
                     params[name] = torch.tensor(weights[begins : begins + stacked.numel()]).view_as(stacked)[member]
@@ -214,14 +218,14 @@ def test_unrolls_are_put_together_in_the_actors_order_and_probabilities_are_thos
 
 
 def test_ppo_learns_from_the_values_and_probabilities_of_its_actors() -> None:
-    agent = PPO(environments=ENVIRONMENTS, unroll=UNROLL, epochs=1, minibatches=1, rewards="raw")
+    agent = PPO(num_envs=ENVIRONMENTS, rollout_length=UNROLL, epochs=1, minibatches=1, rewards="raw")
     found = []
-    for what in (agent, IMPALA(environments=ENVIRONMENTS, unroll=UNROLL, rewards="raw")):  # weights move alike in both
+    for what in (agent, IMPALA(num_envs=ENVIRONMENTS, rollout_length=UNROLL, rewards="raw")):  # weights move alike in both
         found.append(torch.stack([batch["log_probabilities"].flatten(1).sort(-1).values for batch in Watched(what, 4).learned]))
     torch.testing.assert_close(*found)
     loop = Watched(agent, 4)
     for place, batch in enumerate(loop.learned):
-        weights = loop.stage.weights[Tag(0, 0, place * UNROLL, max(place - 1, 0))]
+        weights = loop.stage.weights[RolloutId(0, 0, place * UNROLL, max(place - 1, 0))]
         delta = float(weights[0]) - flat(loop.learner.net.params)[0]
         params = {name: param + delta for name, param in loop.learner.net.params.items()}
         for member in range(MEMBERS):
@@ -233,11 +237,13 @@ def test_ppo_learns_from_the_values_and_probabilities_of_its_actors() -> None:
 def replay_loop(
     dies: set[tuple[int, int, int]], benchmark: type = Counted, frames: int = 240, **more: Any
 ) -> tuple[ReplayLoop, Here, list]:
-    agent = DQN(environments=ENVIRONMENTS, batch=4, replay=600, min_replay=30, unroll=UNROLL, rewards="raw", final_epsilon=1.0, **more)
+    agent = DQN(
+        num_envs=ENVIRONMENTS, batch_size=4, replay=600, min_replay=30, rollout_length=UNROLL, rewards="raw", final_epsilon=1.0, **more
+    )
     what = made(agent, frames, benchmark, checkpoint_every=10**6)
     loop = ReplayLoop(agent, what, "cpu", False)
     stage = Here(what, loop.bootstraps, dies)
-    loop.crew = Crew(stage, ACTORS)
+    loop.actors = ActorGroup(stage, ACTORS)
     return loop, stage, list(loop.run(None))
 
 
@@ -255,7 +261,7 @@ def test_replay_holds_what_was_played_row_by_row() -> None:
                 assert data["ages"][row, member, column] == min(row % (length + 1), 3)
                 assert data["rewards"][row, member, column] == (0 if ignored else row + 1)
                 ends = 0 if not over else 2 if local % 2 else 1
-                assert data["ends"][row, member, column] == (ends or 2 * (row == loop.replay.written - 2))
+                assert data["step_type"][row, member, column] == (ends or 2 * (row == loop.replay.written - 2))
                 assert real[member, row * ENVIRONMENTS + column] == (not ignored)
 
 
@@ -287,7 +293,7 @@ def test_the_dead_are_replaced_and_their_episodes_cut_where_the_unroll_before_en
             frames = data["frames"][:, member, column, 0] - 1000 * local
             assert frames[: junction + 1].tolist() == list(range(junction + 1))  # the frame that the last step led to is there
             assert frames[junction + 1 : 40].tolist() == list(range(40 - junction - 1))  # and nothing leads on from it
-            assert data["ends"][junction - 1, member, column] != 0 and real[member, junction, column] == 0
+            assert data["step_type"][junction - 1, member, column] != 0 and real[member, junction, column] == 0
             assert data["ages"][junction + 1, member, column] == 0
     cut = [row for row in scores(found, "cut") if row.steps == junction * ENVIRONMENTS]
     assert len(cut) == MEMBERS * WIDTH
@@ -298,15 +304,15 @@ def test_the_dead_are_replaced_and_their_episodes_cut_where_the_unroll_before_en
         assert (row.member, row.score) == (member, paid)
     deaths = [(event.steps, event.member, event.value) for event in found if isinstance(event, Metric) and event.name == "actor_deaths"]
     assert deaths == [(0, 0, 1), (0, 1, 1), (junction * ENVIRONMENTS, 0, 3), (junction * ENVIRONMENTS, 1, 3)]
-    sampled = loop.replay.sample(torch.rand(MEMBERS, 4000, 2), 3, 0.5)
-    rows, columns = sampled["index"] // ENVIRONMENTS, sampled["index"] % ENVIRONMENTS
+    sampled, index = loop.replay.sample(torch.rand(MEMBERS, 4000, 2), 3, 0.5)
+    rows, columns = index // ENVIRONMENTS, index % ENVIRONMENTS
     near = (rows < junction) & (rows >= junction - 3) & (columns // WIDTH == 1)
     steps_on = (sampled["next_inputs"][:, :, -1, 0] - sampled["inputs"][:, :, -1, 0])[near]
     assert near.sum() > 50 and steps_on.min() >= 1 and steps_on.max() <= 3  # never into the new pool's numbers
 
 
 def test_an_unroll_of_a_replacement_is_learned_from_but_for_its_first_step() -> None:
-    loop = Watched(IMPALA(environments=ENVIRONMENTS, unroll=UNROLL, rewards="raw"), 4, dies={(0, 2 * UNROLL, 0)})
+    loop = Watched(IMPALA(num_envs=ENVIRONMENTS, rollout_length=UNROLL, rewards="raw"), 4, dies={(0, 2 * UNROLL, 0)})
     for place, batch in enumerate(loop.learned):
         inputs = batch["inputs"].view(MEMBERS, UNROLL + 1, ENVIRONMENTS, 4, 1)[:, :, :WIDTH, -1, 0]
         local = (torch.arange(MEMBERS)[:, None] * WIDTH + torch.arange(WIDTH)) * 1000
@@ -333,7 +339,7 @@ def test_who_dies_again_and_again_ends_the_run_and_unrolls_forgive() -> None:
 
 def test_no_frame_of_a_task_is_stored_under_another_and_pools_end_with_a_visit() -> None:
     loop, stage, _ = replay_loop({(0, 40, 0)}, Two, 240, replay_at_switch="keep")
-    tasks, frames = loop.replay.data["tasks"][:82], loop.replay.data["frames"][:82, :, :, 0]
+    tasks, frames = loop.replay.data["task"][:82], loop.replay.data["frames"][:82, :, :, 0]
     real = loop.replay.real.values[:, : 82 * ENVIRONMENTS].view(MEMBERS, 82, ENVIRONMENTS).movedim(0, 1)
     assert loop.replay.written == 82 and (real.sum() > 500)
     assert torch.equal(tasks[real > 0] == 1, frames[real > 0] < 0)
@@ -342,18 +348,18 @@ def test_no_frame_of_a_task_is_stored_under_another_and_pools_end_with_a_visit()
 
 
 def test_actors_have_streams_and_environments_of_their_own() -> None:
-    what = experiment(CARTPOLE | {"agent": "ppo:environments=4,unroll=8,epochs=1,minibatches=2", "actors": 2})
+    what = experiment(CARTPOLE | {"agent": "ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=2", "actors": 2})
     visit = what.benchmark.visits()[0]
-    order = Order(Tag(0, 0, 0, 0), visit, 0, 200, 0, 8, False, False, np.ones(2, np.float32))
+    request = RolloutRequest(RolloutId(0, 0, 0, 0), visit, 0, 200, 0, 8, False, False, np.ones(2, np.float32))
     played = {}
     for actor, incarnation in ((0, 0), (0, 1), (1, 0), (0, 0)):
-        player = Player(what, actor, incarnation, False, True)
+        player = RolloutWorker(what, actor, incarnation, False, True)
         weights = np.zeros(sum(param.numel() for param in player._params.values()), np.float32)
-        unroll = player.unroll(weights, order)
-        key = unroll.said["actions"].tobytes(), unroll.frames[0].tobytes()
+        unroll = player.play(weights, request)
+        key = unroll.outputs["actions"].tobytes(), unroll.frames[0].tobytes()
         assert played.setdefault((actor, incarnation), key) == key
         assert unroll.frames.flags.c_contiguous and unroll.frames.shape == (9, 2, 2, 4)
-        again = player.unroll(weights, order._replace(tag=Tag(0, 0, 8, 0), continues=True, last=True))
+        again = player.play(weights, request._replace(id=RolloutId(0, 0, 8, 0), follows=True, last=True))
         np.testing.assert_array_equal(again.frames[0], unroll.frames[8])
     for one, other in ((0, 1), (0, 2), (1, 2)):
         first, second = list(played.values())[one], list(played.values())[other]
@@ -373,9 +379,9 @@ def test_the_benchmark_counts_steps_and_the_time_in_which_the_learner_waits(stag
     [
         ({"benchmark": "random-labels", "actors": 1}, "Supervised does not act"),
         ({"benchmark": "cartpole", "actors": 3}, "8 environments cannot be shared equally by 3 actors"),
-        ({"benchmark": "cartpole", "agent": "ppo:pools=2", "actors": 2}, "with actors, pools must be 1"),
+        ({"benchmark": "cartpole", "agent": "ppo:num_pools=2", "actors": 2}, "with actors, num_pools must be 1"),
         ({"benchmark": "cartpole", "actors": -1}, "actors must lie in"),
-        ({"benchmark": "cartpole", "agent": "dqn:unroll=0"}, "unroll must lie in"),
+        ({"benchmark": "cartpole", "agent": "dqn:rollout_length=0"}, "rollout_length must lie in"),
     ],
 )
 def test_what_cannot_be_is_refused(said: dict[str, Any], wrong: str) -> None:
@@ -397,9 +403,11 @@ class TestFirstPriorities:
     @pytest.mark.parametrize("steps", [1, 3])
     def test_they_are_the_losses_of_an_update_that_looked_at_the_same(self, value: Any, steps: int) -> None:
         """Against `DQN.loss` on transitions that a plain loop finds, the acting network being its own target."""
-        agent = DQN(environments=2, replay=100, min_replay=8, value=value, atoms=7, fractions=8, steps=steps, discount=0.9, priority=1.0)
-        what = made(DQN(environments=6, replay=100, min_replay=8), 240)
-        network, _ = assemble(what.network, what.optimizer, (), what.benchmark.inputs, agent.ends(what.benchmark))
+        agent = DQN(
+            num_envs=2, replay=100, min_replay=8, value=value, num_atoms=7, fractions=8, n_step=steps, discount=0.9, priority_exponent=1.0
+        )
+        what = made(DQN(num_envs=6, replay=100, min_replay=8), 240)
+        network, _ = assemble(what.network, what.optimizer, (), what.benchmark.inputs, agent.heads(what.benchmark))
         draw = torch.Generator().manual_seed(0)
         params = network.init(draw)
         length, width = 9, 2
@@ -409,7 +417,7 @@ class TestFirstPriorities:
         actions, outputs = (torch.stack([each[name] for each in said]) for name in ("actions", "outputs"))
         rewards = torch.randn(length, width, generator=draw)
         ends = torch.zeros(length, width, dtype=torch.int64)
-        ends[2, 0], ends[4, 1], ends[7, 1] = TERMINATED, CUT, TERMINATED
+        ends[2, 0], ends[4, 1], ends[7, 1] = StepType.TERMINATED, StepType.TRUNCATED, StepType.TERMINATED
         rows = []
         for t in range(length):
             for column in range(width):
@@ -418,9 +426,9 @@ class TestFirstPriorities:
                     if at == length:
                         break
                     total += power * float(rewards[at, column])
-                    power *= 0.9 * (ends[at, column] != TERMINATED)
+                    power *= 0.9 * (ends[at, column] != StepType.TERMINATED)
                     at += 1
-                    if ends[at - 1, column] != CONTINUES:
+                    if ends[at - 1, column] != StepType.CONTINUES:
                         break
                 rows.append((seen[t, column], actions[t, column], total, float(power), seen[at, column]))
         inputs, taken, returns, discounts, after = zip(*rows, strict=True)
@@ -431,7 +439,7 @@ class TestFirstPriorities:
             "discounts": torch.tensor(discounts),
             "next_inputs": torch.stack(after),
             "weights": torch.ones(len(rows)),
-            "tasks": torch.zeros(len(rows), dtype=torch.int64),
+            "task": torch.zeros(len(rows), dtype=torch.int64),
         }
         if value == "iqn":
             batch["fractions"] = ((torch.arange(8) + 0.5) / 8).expand(3, len(rows), 8)
@@ -442,7 +450,7 @@ class TestFirstPriorities:
             torch.testing.assert_close(wider.first_errors(outputs, actions[:-1], rewards, ends), 2 * expected)
 
     def test_they_stand_in_the_replay_until_a_step_is_replayed(self) -> None:
-        loop, _, _ = replay_loop(set(), priority=1.0, limit=1e4)
+        loop, _, _ = replay_loop(set(), priority_exponent=1.0, v_max=1e4)
         known = loop.replay.priorities
         assert known is not None
         real = loop.replay.real.values > 0
@@ -458,15 +466,15 @@ class TestFirstPriorities:
     def test_rewards_are_judged_as_the_learner_will_learn_from_them(self) -> None:
         """A network of zeros expects nothing, so the loss of a step is that of its reward."""
         for rewards, scale, expected in (("raw", 1.0, [1.5, 2.5]), ("clip", 1.0, [0.5, 0.5]), ("scale", 2.0, [0.5, 1.0])):
-            what = made(DQN(environments=6, replay=100, min_replay=8, priority=1.0, rewards=rewards), 240)  # type: ignore[arg-type]
-            player = Player(what, 0, 0, False, True)
+            what = made(DQN(num_envs=6, replay=100, min_replay=8, priority_exponent=1.0, rewards=rewards), 240)  # type: ignore[arg-type]
+            player = RolloutWorker(what, 0, 0, False, True)
             weights = np.zeros(sum(param.numel() for param in player._params.values()), np.float32)
             scales = np.full(MEMBERS, scale, np.float32)
-            tag = Tag(0, 0, 0, 0)
-            unroll = player.unroll(weights, Order(tag, what.benchmark.visits()[0], 0, 240, 0, 5, False, False, scales))
+            tag = RolloutId(0, 0, 0, 0)
+            unroll = player.play(weights, RolloutRequest(tag, what.benchmark.visits()[0], 0, 240, 0, 5, False, False, scales))
             # rewards are 1, 2, ...; the second and the third step's Huber losses: half a square up to 1, then the number less a half
-            assert "outputs" not in unroll.said
-            assert unroll.said["errors"][1:3, 0, 0].tolist() == pytest.approx(expected)
+            assert "outputs" not in unroll.outputs
+            assert unroll.outputs["errors"][1:3, 0, 0].tolist() == pytest.approx(expected)
 
 
 class InTurn(Here):
@@ -474,20 +482,20 @@ class InTurn(Here):
 
     def start(self, actor: int, incarnation: int) -> None:
         super().start(actor, incarnation)
-        self._asked = [each for each in self._asked if each[1].tag.actor != actor]
+        self._asked = [each for each in self._asked if each[1].id.actor != actor]
 
-    def ask(self, weights: np.ndarray, order: Order) -> None:
-        assert len([each for _, each in self._asked if each.tag.actor == order.tag.actor]) < 2
-        self._asked.insert(0, (weights, order))
+    def ask(self, weights: np.ndarray, request: RolloutRequest) -> None:
+        assert len([each for _, each in self._asked if each.id.actor == request.id.actor]) < 2
+        self._asked.insert(0, (weights, request))
 
 
 class TestFreeRunning:
     def loop(self, dies: set[tuple[int, int, int]]) -> tuple[ReplayLoop, InTurn, list]:
-        agent = DQN(environments=ENVIRONMENTS, batch=4, replay=600, min_replay=30, unroll=UNROLL, rewards="raw", final_epsilon=1.0)
+        agent = DQN(num_envs=ENVIRONMENTS, batch_size=4, replay=600, min_replay=30, rollout_length=UNROLL, rewards="raw", final_epsilon=1.0)
         what = made(agent, 240, checkpoint_every=120, diagnose_every=10, free_running=True)
         loop = ReplayLoop(agent, what, "cpu", False)
         stage = InTurn(what, False, dies)
-        loop.crew = Crew(stage, ACTORS)
+        loop.actors = ActorGroup(stage, ACTORS)
         return loop, stage, list(loop.run(None))
 
     def test_two_unrolls_are_ahead_and_their_lag_is_told(self) -> None:
@@ -522,7 +530,7 @@ class TestFreeRunning:
     @pytest.mark.parametrize(
         ("said", "wrong"),
         [
-            ({"agent": "ppo", "actors": 2}, "PPO corrects for no lag of its actors: free_running is for dqn and impala"),
+            ({"agent": "ppo", "actors": 2}, "PPO does not correct for the lag of its actors: free_running is for dqn and impala"),
             ({"agent": "dqn"}, "free_running is of remote actors, and actors is 0"),
             ({"agent": "dqn", "actors": 2, "free_running": "yes"}, "free_running"),
         ],

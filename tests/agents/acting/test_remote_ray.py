@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agents.acting.remote import Crew
+from agents.acting import ray_actors
+from agents.acting.remote import ActorGroup
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Metric, Score
@@ -25,9 +26,9 @@ from tests.training import events
 
 SMALL: dict[str, Any] = {"network": "mlp:width=12,depth=2", "members": 2, "checkpoint_every": 1000, "actors": 2, "evaluate": 1}
 AGENTS = {
-    "dqn": "dqn:environments=8,batch=8,replay=2000,min_replay=200,target_every=50",
-    "ppo": "ppo:environments=8,unroll=16,epochs=1,minibatches=2",
-    "impala": "impala:environments=8,unroll=8",
+    "dqn": "dqn:num_envs=8,batch_size=8,replay=2000,min_replay=200,target_every=50",
+    "ppo": "ppo:num_envs=8,rollout_length=16,epochs=1,minibatches=2",
+    "impala": "impala:num_envs=8,rollout_length=8",
 }
 SAID = [SMALL | {"benchmark": "cartpole:tasks=2,frames=2000", "agent": agent} for agent in AGENTS.values()]
 # A method that kills whoever acts with it, but not the learner's process.
@@ -40,7 +41,7 @@ from plasticity_rl.interventions import Intervention
 @dataclass(frozen=True)
 class Lethal(Intervention):
     def build(self):
-        if b"RayPlayer" in Path("/proc/self/cmdline").read_bytes():
+        if b"RayWorker" in Path("/proc/self/cmdline").read_bytes():
             os.abort()
         return {}
 """
@@ -59,7 +60,7 @@ def actors(session: int) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ray::RayPlayer" in (entry / "cmdline").read_bytes() and session in ancestors(int(entry.name)):
+            if b"ray::RayWorker" in (entry / "cmdline").read_bytes() and session in ancestors(int(entry.name)):
                 found.append(int(entry.name))
         except OSError:
             continue
@@ -81,10 +82,10 @@ def test_scores_are_those_of_one_process_also_of_runs_that_were_stopped(
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
-    def hire(made: Experiment, compile: bool, bootstraps: bool) -> Crew:
-        return Crew(Here(made, bootstraps), made.actors)
+    def hire(made: Experiment, compile: bool, bootstraps: bool) -> ActorGroup:
+        return ActorGroup(Here(made, bootstraps), made.actors)
 
-    monkeypatch.setattr(Crew, "hire", hire)
+    monkeypatch.setattr(ray_actors, "hire", hire)
     folders = {RunFolder(folder).read_spec().key: folder for folder in run_paths(tmp_path / "runs")}
     for each in SAID:
         made = experiment(each)

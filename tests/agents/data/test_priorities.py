@@ -6,7 +6,8 @@ import torch
 from scipy.stats import chisquare
 
 from agents.data.priorities import Priorities
-from agents.data.replay import CONTINUES, Replay
+from agents.data.replay import Replay
+from agents.data.transitions import StepType
 from tests.agents.data.test_replay import ENVIRONMENTS, MEMBERS, play
 
 DRAWS = 200_000
@@ -118,7 +119,7 @@ def test_a_share_of_the_replays_draws_is_uniform_and_the_rest_follows_priorities
     index = alive(replay)
     priorities = torch.rand(index.shape, generator=generator()) ** 0.5
     replay.prioritise(index, priorities)
-    drawn = replay.sample(torch.rand(MEMBERS, DRAWS, 2, generator=generator(1)), 1, 0.9, share, 1.0)["index"]
+    drawn = replay.sample(torch.rand(MEMBERS, DRAWS, 2, generator=generator(1)), 1, 0.9, share, 1.0)[1]
     for member in range(MEMBERS):
         p = priorities[member].double().numpy()
         expected = (1 - share) * p / p.sum() + share / len(p)
@@ -144,28 +145,28 @@ def write(replay: Replay, at: int) -> None:
 
 def step(replay: Replay, at: int) -> None:
     write(replay, at)
-    replay.write_outcome(torch.full((1, 1), float(at)), torch.full((1, 1), CONTINUES), torch.ones(1, 1, dtype=torch.bool))
+    replay.write_outcome(torch.full((1, 1), float(at)), torch.full((1, 1), StepType.CONTINUES), torch.ones(1, 1, dtype=torch.bool))
 
 
 def test_importance_weights_by_hand() -> None:
     replay = line(10, [1.0, 1.0, 2.0, 4.0])
     uniform = torch.tensor([[[0.9, 0.05], [0.9, 0.2], [0.9, 0.3], [0.9, 0.8]]])
-    batch = replay.sample(uniform, 1, 0.9, share=0.0, correction=0.5)  # P = 1/8, 1/8, 1/4, 1/2; (4 P)^-1/2 = 2^1/2, 2^1/2, 1, 2^-1/2
-    assert batch["index"].tolist() == [[0, 1, 2, 3]]
+    batch, index = replay.sample(uniform, 1, 0.9, share=0.0, correction=0.5)  # P = 1/8, 1/8, 1/4, 1/2; (4 P)^-1/2 = 2^1/2, 2^1/2, 1, 2^-1/2
+    assert index.tolist() == [[0, 1, 2, 3]]
     assert batch["weights"][0].tolist() == pytest.approx([1, 1, 0.5**0.5, 0.5])
-    batch = replay.sample(uniform, 1, 0.9, share=0.5, correction=1.0)  # P = 3/16, 3/16, 4/16, 6/16; the largest is of P = 3/16
+    batch, index = replay.sample(uniform, 1, 0.9, share=0.5, correction=1.0)  # P = 3/16, 3/16, 4/16, 6/16; the largest is of P = 3/16
     assert batch["weights"][0].tolist() == pytest.approx([1, 1, 3 / 4, 3 / 6])
-    assert replay.sample(uniform, 1, 0.9, share=0.5, correction=0.0)["weights"].tolist() == [[1, 1, 1, 1]]
+    assert replay.sample(uniform, 1, 0.9, share=0.5, correction=0.0)[0]["weights"].tolist() == [[1, 1, 1, 1]]
     low = uniform * torch.tensor([0.1, 1.0])  # all of them uniform draws, but the weights know no difference
-    batch = replay.sample(low, 1, 0.9, share=0.5, correction=1.0)
-    assert batch["index"].tolist() == [[0, 0, 1, 3]] and batch["weights"][0].tolist() == pytest.approx([1, 1, 1, 0.5])
+    batch, index = replay.sample(low, 1, 0.9, share=0.5, correction=1.0)
+    assert index.tolist() == [[0, 0, 1, 3]] and batch["weights"][0].tolist() == pytest.approx([1, 1, 1, 0.5])
 
 
 def test_where_no_transition_has_a_priority_draws_are_uniform() -> None:
     replay = line(10, [0.0, 0.0, 0.0, 0.0])
     uniform = torch.tensor([[[0.9, 0.1], [0.9, 0.3], [0.9, 0.6], [0.9, 0.9]]])
-    batch = replay.sample(uniform, 1, 0.9, share=0.001, correction=0.5)
-    assert batch["index"].tolist() == [[0, 1, 2, 3]] and batch["weights"].tolist() == [[1, 1, 1, 1]]
+    batch, index = replay.sample(uniform, 1, 0.9, share=0.001, correction=0.5)
+    assert index.tolist() == [[0, 1, 2, 3]] and batch["weights"].tolist() == [[1, 1, 1, 1]]
 
 
 def test_new_transitions_come_in_with_the_highest_priority_so_far() -> None:
@@ -194,8 +195,8 @@ def test_a_priority_never_brings_back_what_is_overwritten() -> None:
         replay.prioritise(everything, torch.full((1, 12), 50.0))
         gone = {(at + ahead) % 12 for ahead in range(4)}
         assert set(alive(replay)[0].tolist()) == set(range(12)) - gone
-        drawn = replay.sample(torch.rand(1, 400, 2, generator=generator(at)), 1, 0.9, share=0.5)
-        assert set(drawn["index"][0].tolist()) == set(range(12)) - gone
+        drawn, index = replay.sample(torch.rand(1, 400, 2, generator=generator(at)), 1, 0.9, share=0.5)
+        assert set(index[0].tolist()) == set(range(12)) - gone
         stacks = drawn["inputs"][0, :, :, 0]
         assert (stacks.diff() == 1).all() and stacks.min() == at - 11  # whole, and the oldest frame of all is in one
 

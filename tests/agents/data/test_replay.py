@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from agents.acting.actor import Actor
-from agents.data.replay import CONTINUES, CUT, TERMINATED, Replay
+from agents.data.replay import Replay
+from agents.data.transitions import StepType
 from tests.training import Counting
 
 MEMBERS, ENVIRONMENTS, STACK = 2, 3, 4
@@ -24,7 +25,7 @@ def play(capacity: int, steps: int, prioritised: bool = False) -> tuple[Replay, 
         actor.send(actions)
         replay.write_frames(actor.frames, actor.ages, actions, at % 7)
         step, _ = actor.receive()
-        ends = np.where(step.terminated, TERMINATED, np.where(step.truncated, CUT, CONTINUES))
+        ends = np.where(step.terminated, StepType.TERMINATED, np.where(step.truncated, StepType.TRUNCATED, StepType.CONTINUES))
         shaped = [values.reshape(MEMBERS, ENVIRONMENTS) for values in (step.rewards, ends, ~step.first)]
         replay.write_outcome(*(torch.from_numpy(values) for values in shaped))
         log.append(row | dict(zip(("reward", "end", "real"), shaped, strict=True)))
@@ -45,9 +46,9 @@ def expected(
         total += power * here["reward"]
         power *= discount
         at += 1
-        if here["end"] == TERMINATED:
+        if here["end"] == StepType.TERMINATED:
             return total, 0.0, log[at]["stack"][member, column]
-        if here["end"] == CUT:
+        if here["end"] == StepType.TRUNCATED:
             break
     return total, power, log[at]["stack"][member, column]
 
@@ -57,7 +58,7 @@ def expected(
 @pytest.mark.parametrize("steps", [1, 3])
 def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, steps: int, prioritised: bool) -> None:
     replay, log, _ = play(capacity, 47, prioritised)
-    batch = replay.sample(torch.rand(MEMBERS, SAMPLES, 2, generator=torch.Generator().manual_seed(0)), steps, 0.9, share=0.5)
+    batch, _ = replay.sample(torch.rand(MEMBERS, SAMPLES, 2, generator=torch.Generator().manual_seed(0)), steps, 0.9, share=0.5)
     by_frame = {row["stack"][m, c, -1, 0]: (at, m, c) for at, row in enumerate(log) for m in range(MEMBERS) for c in range(ENVIRONMENTS)}
     seen = set()
     for member in range(MEMBERS):
@@ -71,7 +72,7 @@ def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, st
             assert batch["returns"][member, slot] == pytest.approx(total, rel=1e-6)
             assert batch["discounts"][member, slot] == pytest.approx(power, rel=1e-6)
             assert batch["actions"][member, slot] == log[row]["action"][member, column]
-            assert batch["tasks"][member, slot] == log[row]["task"][member, column]
+            assert batch["task"][member, slot] == log[row]["task"][member, column]
             if power:
                 np.testing.assert_array_equal(batch["next_inputs"][member, slot].numpy(), after)
     assert batch["weights"].all()
@@ -83,7 +84,7 @@ def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, st
 
 def test_sampling_is_uniform_over_transitions() -> None:
     replay, log, _ = play(10_000, 40)
-    batch = replay.sample(torch.rand(MEMBERS, 60_000, 2, generator=torch.Generator().manual_seed(1)), 1, 0.9)
+    batch, _ = replay.sample(torch.rand(MEMBERS, 60_000, 2, generator=torch.Generator().manual_seed(1)), 1, 0.9)
     for member in range(MEMBERS):
         counts = np.unique(batch["inputs"][member, :, -1, 0].numpy(), return_counts=True)[1]
         transitions = sum(int(row["real"][member].sum()) for row in log[:-1])
@@ -99,16 +100,16 @@ def test_a_row_without_a_transition_is_not_drawn_and_weighs_nothing_where_there_
     uniform = torch.tensor([[[0.1, 0.999], [0.9, 0.1], [0.9, 0.999999]]])
     nothing = torch.zeros(1, 1, dtype=torch.int64)
 
-    def sample(real: bool) -> dict[str, torch.Tensor]:
-        replay.write_outcome(torch.full((1, 1), 1.0 + real), torch.full((1, 1), TERMINATED), torch.full((1, 1), real))
+    def sample(real: bool) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        replay.write_outcome(torch.full((1, 1), 1.0 + real), torch.full((1, 1), StepType.TERMINATED), torch.full((1, 1), real))
         replay.write_frames(torch.zeros(1, 1, 1), nothing, nothing, 0)
         return replay.sample(uniform, 1, 0.9, share=0.5, correction=1.0)
 
     replay.write_frames(torch.zeros(1, 1, 1), nothing, nothing, 0)
-    assert sample(False)["weights"].tolist() == [[0, 0, 0]]
+    assert sample(False)[0]["weights"].tolist() == [[0, 0, 0]]
     for real in (True, False):
-        batch = sample(real)
-        assert batch["weights"].tolist() == [[1, 1, 1]] and batch["index"].tolist() == [[1, 1, 1]]
+        batch, index = sample(real)
+        assert batch["weights"].tolist() == [[1, 1, 1]] and index.tolist() == [[1, 1, 1]]
         assert batch["returns"].tolist() == [[2, 2, 2]] and batch["discounts"].tolist() == [[0, 0, 0]]
 
 
@@ -117,7 +118,7 @@ def test_a_cut_bootstraps_and_never_crosses_into_the_next_pool() -> None:
 
     def step(frame: float, age: int, reward: float) -> None:
         replay.write_frames(torch.full((1, 1, 1), frame), torch.tensor([[age]]), torch.zeros(1, 1, dtype=torch.int64), 0)
-        replay.write_outcome(torch.full((1, 1), reward), torch.full((1, 1), CONTINUES), torch.ones(1, 1, dtype=torch.bool))
+        replay.write_outcome(torch.full((1, 1), reward), torch.full((1, 1), StepType.CONTINUES), torch.ones(1, 1, dtype=torch.bool))
 
     step(10, 0, 1)
     step(11, 1, 2)
@@ -126,7 +127,7 @@ def test_a_cut_bootstraps_and_never_crosses_into_the_next_pool() -> None:
     step(21, 1, 8)
     replay.write_frames(torch.full((1, 1, 1), 22.0), torch.tensor([[1]]), torch.zeros(1, 1, dtype=torch.int64), 0)
     places = torch.tensor([0.1, 0.3, 0.6, 0.9])  # a quarter each: rows 0, 1, 3 and 4, as 2 and 5 hold no transition
-    batch = replay.sample(torch.stack([torch.zeros(4), places], -1)[None], 3, 0.5)
+    batch, _ = replay.sample(torch.stack([torch.zeros(4), places], -1)[None], 3, 0.5)
     assert batch["inputs"][0, :, -1, 0].tolist() == [10, 11, 20, 21]
     assert batch["weights"].tolist() == [[1, 1, 1, 1]]
     assert batch["returns"].tolist() == [[1 + 0.5 * 2, 2, 4 + 0.5 * 8, 8]]
@@ -143,7 +144,7 @@ def test_a_clearing_in_mid_episode_leaves_no_stack_that_reaches_behind_it() -> N
     for at in range(1, 5):
         frames = torch.full((MEMBERS, ENVIRONMENTS, 1), float(at))
         replay.write_frames(frames, torch.full((MEMBERS, ENVIRONMENTS), STACK - 1), nothing.long(), 0)
-        replay.write_outcome(nothing, nothing.long() + CONTINUES, ~nothing.bool())
+        replay.write_outcome(nothing, nothing.long() + StepType.CONTINUES, ~nothing.bool())
     stacks = replay.frames.observations(torch.arange(4).expand(MEMBERS, 4), torch.zeros(MEMBERS, 4, dtype=torch.int64))
     assert stacks[0, :, :, 0].tolist() == [[1, 1, 1, 1], [1, 1, 1, 2], [1, 1, 2, 3], [1, 2, 3, 4]]
 
@@ -151,7 +152,7 @@ def test_a_clearing_in_mid_episode_leaves_no_stack_that_reaches_behind_it() -> N
 @pytest.mark.parametrize("prioritised", [False, True])
 def test_what_is_saved_is_what_another_replay_goes_on_with(prioritised: bool) -> None:
     replay, _, _ = play(60, 47, prioritised)
-    drawn = replay.sample(torch.rand(MEMBERS, 50, 2), 3, 0.9)["index"]
+    drawn = replay.sample(torch.rand(MEMBERS, 50, 2), 3, 0.9)[1]
     replay.prioritise(drawn, torch.rand(drawn.shape) * 5)
     other = Replay(MEMBERS, ENVIRONMENTS, 60, (1,), "float32", STACK, prioritised, "cpu")
     other.load({name: tensor.clone() for name, tensor in replay.tensors().items()}, replay.written)
@@ -160,8 +161,8 @@ def test_what_is_saved_is_what_another_replay_goes_on_with(prioritised: bool) ->
         each.write_frames(torch.zeros(MEMBERS, ENVIRONMENTS, 1), nothing, nothing, 0)
         each.write_outcome(nothing.float(), nothing, nothing == 0)
     uniform = torch.rand(MEMBERS, 50, 2)
-    before = replay.sample(uniform, 3, 0.9, 0.1, 0.7)
-    for name, values in other.sample(uniform, 3, 0.9, 0.1, 0.7).items():
+    before = replay.sample(uniform, 3, 0.9, 0.1, 0.7)[0]
+    for name, values in other.sample(uniform, 3, 0.9, 0.1, 0.7)[0].items():
         torch.testing.assert_close(values, before[name], rtol=0, atol=0)
     replay.clear()
     assert replay.size == 0 and not replay.real.values.any()

@@ -17,7 +17,7 @@ class Column(NamedTuple):
 
     rewards: Values
     discounts: Values
-    flows: Values
+    continues: Values
     values: Values
     log_ratios: Values
     real: list[bool]
@@ -25,7 +25,7 @@ class Column(NamedTuple):
     def ahead(self, t: int) -> range:
         """The steps of the same episode from `t` on, as far as the unroll goes."""
         last = len(self.rewards) - 1
-        return range(t, next((at for at in range(t, last) if not self.flows[at]), last) + 1)
+        return range(t, next((at for at in range(t, last) if not self.continues[at]), last) + 1)
 
 
 def columns(seed: int) -> list[Column]:
@@ -34,14 +34,14 @@ def columns(seed: int) -> list[Column]:
     for _ in range(COLUMNS):
         rewards, log_ratios = draw.normal(size=(2, STEPS))
         values = draw.normal(size=STEPS + 1)
-        discounts, flows, real = np.full(STEPS, DISCOUNT), np.ones(STEPS), np.ones(STEPS, bool)
+        discounts, continues, real = np.full(STEPS, DISCOUNT), np.ones(STEPS), np.ones(STEPS, bool)
         for t in range(STEPS):
-            if t and not flows[t - 1]:
+            if t and not continues[t - 1]:
                 real[t], rewards[t] = False, 0.0
             elif draw.random() < 0.25:
-                flows[t] = 0.0
+                continues[t] = 0.0
                 discounts[t] = DISCOUNT * (draw.random() < 0.5)
-        found.append(Column(*(each.tolist() for each in (rewards, discounts, flows, values, log_ratios)), real=real.tolist()))
+        found.append(Column(*(each.tolist() for each in (rewards, discounts, continues, values, log_ratios)), real=real.tolist()))
     return found
 
 
@@ -106,7 +106,7 @@ Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def steps(x: dict[str, torch.Tensor]) -> Three:
-    return x["rewards"], x["discounts"], x["flows"]
+    return x["rewards"], x["discounts"], x["continues"]
 
 
 def around(x: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,5 @@
 """The running scale of rewards, against the plain variance of all discounted sums seen so far."""
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,10 +41,10 @@ def test_by_hand() -> None:
     assert scaled(scale, np.zeros((1, 2)), nothing).tolist() == [[0, 0]]  # sums 0, 0: no deviation, nothing divided
     assert scaled(scale, np.array([[2.0, 6.0]]), ~nothing)[0] == pytest.approx(np.array([2, 6]) / 6**0.5)  # 0, 0, 2, 6: variance 10 - 4
     assert scaled(scale, np.array([[1.0, 1.0]]), nothing)[0] == pytest.approx(np.ones(2) / (38 / 9) ** 0.5)  # and 1, 1: 42 / 6 - (10 / 6)^2
-    scale.begin_leg()  # sums begin again, what is known of their deviation stays
+    scale.begin_segment()  # sums begin again, what is known of their deviation stays
     assert scaled(scale, np.array([[1.0, 1.0]]), nothing)[0] == pytest.approx(np.ones(2) / 3.25**0.5)  # and 1, 1 again: 44 / 8 - 1.5^2
     scale.forget()
-    scale.begin_leg()
+    scale.begin_segment()
     assert scaled(scale, np.array([[3.0, 1.0]]), nothing).tolist() == [[3, 1]]  # a deviation of 1
 
 
@@ -60,7 +59,7 @@ def test_pools_of_a_run_share_the_scale_but_not_the_sums() -> None:
     torch.testing.assert_close(whole.tensors()["rewards/moments"], parts.tensors()["rewards/moments"])
     other = Scale(MEMBERS, 4, DISCOUNT, "cpu")
     other.load(whole.tensors())
-    whole.begin_leg()
+    whole.begin_segment()
     rewards, over = np.ones((MEMBERS, 4)), np.zeros((MEMBERS, 4), bool)
     np.testing.assert_array_equal(scaled(other, rewards, over), scaled(whole, rewards, over))
 
@@ -69,7 +68,6 @@ def test_pools_of_a_run_share_the_scale_but_not_the_sums() -> None:
 def test_what_is_learned_from_is_clipped_or_raw(kind: str, learned: list[float]) -> None:
     made = experiment(CARTPOLE | {"agent": f"{CARTPOLE['agent']},rewards={kind}", "members": 1})
     loop = SimpleNamespace(agent=made.agent, benchmark=made.benchmark, _columns=lambda values: torch.from_numpy(values).view(1, -1))
-    loop._came = partial(Loop._came, loop)
     nothing, rewards = np.zeros(4, bool), np.array([7, -3, 0.5, 0], np.float32)
     step: Any = SimpleNamespace(
         rewards=rewards,
@@ -85,7 +83,7 @@ def test_what_is_learned_from_is_clipped_or_raw(kind: str, learned: list[float])
 
 @pytest.mark.parametrize("agent", ["dqn", "ppo"])
 def test_a_resumed_run_goes_on_with_its_scale(agent: str) -> None:
-    words = CARTPOLE["agent"] if agent == "dqn" else "ppo:environments=4,unroll=10,epochs=1,minibatches=2"
+    words = CARTPOLE["agent"] if agent == "dqn" else "ppo:num_envs=4,rollout_length=10,epochs=1,minibatches=2"
     whole = resumed_is_never_stopped(CARTPOLE | {"agent": f"{words},rewards=scale"})
     moments = [event.tensors["rewards/moments"] for event in whole if isinstance(event, Snapshot)]
     steps = [event.counters["number"] // 4 for event in whole if isinstance(event, Snapshot)]

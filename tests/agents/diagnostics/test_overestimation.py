@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from agents.diagnostics.overestimation import Bias
+from agents.diagnostics.overestimation import Overestimation
 from agents.dqn import DQN
 from agents.impala import IMPALA
+from agents.loops.evaluation import evaluate
 from agents.loops.replay import ReplayLoop
 from agents.loops.rollout import RolloutLoop
 from agents.ppo import PPO
@@ -23,12 +24,12 @@ from plasticity_rl.records.events import Metric
 from tests.learners import generator
 from tests.training import CARTPOLE, Counted, events
 
-SIZES: dict[str, Any] = dict(environments=2, discount=0.5, rewards="raw")
+SIZES: dict[str, Any] = dict(num_envs=2, discount=0.5, rewards="raw")
 AGENTS = {
-    "dqn": (ReplayLoop, DQN(**SIZES, batch=2, min_replay=8)),
-    "pqn": (RolloutLoop, PQN(**SIZES, unroll=4, minibatches=1)),
-    "ppo": (RolloutLoop, PPO(**SIZES, unroll=4, minibatches=1)),
-    "impala": (RolloutLoop, IMPALA(**SIZES, unroll=4)),
+    "dqn": (ReplayLoop, DQN(**SIZES, batch_size=2, min_replay=8)),
+    "pqn": (RolloutLoop, PQN(**SIZES, rollout_length=4, minibatches=1)),
+    "ppo": (RolloutLoop, PPO(**SIZES, rollout_length=4, minibatches=1)),
+    "impala": (RolloutLoop, IMPALA(**SIZES, rollout_length=4)),
 }
 
 
@@ -39,7 +40,7 @@ def test_whole_cut_and_shorter_episodes_are_as_the_metric_says() -> None:
     discounts = 0.9 * (torch.rand(7, 2, 3, generator=draw) < 0.8)
     for member, episode in ((0, 1), (1, 0), (1, 1)):  # these terminate
         discounts[lengths[member, episode] - 1, member, episode] = 0.0
-    bias = Bias(2, 3, "cpu")
+    bias = Overestimation(2, 3, "cpu")
     for t in range(7):
         going = t < lengths
         bias.bootstrap(values[t], cut & (t == lengths))
@@ -74,7 +75,7 @@ def test_an_agent_whose_values_are_ten_everywhere(name: str, rewards: Any, expec
     for param, value in training.learner.net.params.items():
         value.fill_(10.0 if param == f"{head}.bias" else 0.0)
     (visit,) = made.benchmark.visits()
-    rows = [event for event in training._evaluate(visit, visit) if isinstance(event, Metric)]
+    rows = [event for event in evaluate(training, visit, visit) if isinstance(event, Metric)]
     assert [(row.name, row.member) for row in rows] == [("overestimation", 0), ("overestimation", 1)]
     assert [row.value for row in rows] == pytest.approx(expected)
 

@@ -12,7 +12,7 @@ from plasticity_rl.training.probes import Probe, Regression, squared_error
 from tests.training import CARTPOLE, LABELS, comparable, events, resumed_is_never_stopped
 
 PROBED = {"probe_every": 20, "probe_updates": 4}
-PPO = CARTPOLE | {"agent": "ppo:environments=4,unroll=10,minibatches=2,epochs=1", "diagnose_every": 100}
+PPO = CARTPOLE | {"agent": "ppo:num_envs=4,rollout_length=10,minibatches=2,epochs=1", "diagnose_every": 100}
 
 
 def probes(found: list) -> list[Metric]:
@@ -86,7 +86,7 @@ def zeros(learner: Learner) -> dict[str, torch.Tensor]:
 def test_experiments_that_are_trained_as_one_are_probed_as_alone() -> None:
     said = LABELS | {"probe_every": 120, "probe_updates": 3, "members": 1}
     made = [experiment(said | own) for own in ({}, {"seed": 4, "optimizer": "adam:beta2=0.9"})]
-    both = [event for place, event in made[0].agent.train_together(made, "cpu", False, None) if place == 1]
+    both = [event for place, event in made[0].agent.train_group(made, "cpu", False, None) if place == 1]
     alone, together = probes(events(made[1])), probes(both)
     assert [row[:-1] for row in alone] == [row[:-1] for row in together] and len(alone) == 16
     for one, other in zip(alone, together, strict=True):

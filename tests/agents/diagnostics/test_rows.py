@@ -152,9 +152,9 @@ def test_curvature_is_off_by_default_and_without_a_field_for_it() -> None:
 @pytest.mark.parametrize(
     ("agent", "names"),
     [
-        ("ppo:environments=4,unroll=8,epochs=1,minibatches=1", {"policy_entropy", "policy_variance", "value_scale"}),
-        ("impala:environments=4,unroll=8", {"policy_entropy", "policy_variance", "value_scale"}),
-        ("pqn:environments=4,unroll=8,epochs=1,minibatches=1", {"policy_variance", "value_scale"}),
+        ("ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=1", {"policy_entropy", "policy_variance", "value_scale"}),
+        ("impala:num_envs=4,rollout_length=8", {"policy_entropy", "policy_variance", "value_scale"}),
+        ("pqn:num_envs=4,rollout_length=8,epochs=1,minibatches=1", {"policy_variance", "value_scale"}),
     ],
 )
 def test_games_have_rows_of_their_policies(agent: str, names: set[str]) -> None:

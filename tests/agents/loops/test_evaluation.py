@@ -13,9 +13,9 @@ from tests.training import CARTPOLE, comparable, events, resumed_is_never_stoppe
 
 AGENTS = {
     "dqn": CARTPOLE["agent"],
-    "pqn": "pqn:environments=4,unroll=8,epochs=1,minibatches=2",
-    "ppo": "ppo:environments=4,unroll=8,epochs=1,minibatches=2",
-    "impala": "impala:environments=4,unroll=8",
+    "pqn": "pqn:num_envs=4,rollout_length=8,epochs=1,minibatches=2",
+    "ppo": "ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=2",
+    "impala": "impala:num_envs=4,rollout_length=8",
 }
 
 
@@ -62,16 +62,16 @@ def test_a_resumed_run_evaluates_what_it_would_have() -> None:
 
 @pytest.mark.parametrize(("agent", "loop"), [("dqn", ReplayLoop), ("pqn", RolloutLoop)])
 def test_values_are_followed_greedily_and_members_play_their_own_episodes(agent: str, loop: Any) -> None:
-    made = experiment(CARTPOLE | {"agent": f"{AGENTS[agent]},exploration=1,final_epsilon=1", "evaluate": 3})
+    made = experiment(CARTPOLE | {"agent": f"{AGENTS[agent]},exploration_fraction=1,final_epsilon=1", "evaluate": 3})
     training, epsilons, firsts = loop(made.agent, made, "cpu", False), set(), []
-    act = training._act_without_noise
+    act = training.act_without_noise
 
     def watched(params: Any, observations: torch.Tensor, drawn: Any, shared: dict[str, torch.Tensor]) -> Any:
         epsilons.add(shared["epsilon"].item())
         firsts.append(observations.flatten(0, 1))
         return act(params, observations, drawn, shared)
 
-    training._act_without_noise = watched
+    training.act_without_noise = watched
     for event in training.run(None):
         if isinstance(event, Snapshot):
             break

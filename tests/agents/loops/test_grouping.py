@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agents.diagnostics.rows import COSTS
-from agents.loops.grouping import kind
+from agents.loops.grouping import group_key
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Event, Media, Metric, Score, Snapshot
@@ -29,7 +29,7 @@ CELLS = [
 def together(cells: list[Experiment], resumes: list[Snapshot] | None = None) -> list[list[Event | FloatingPointError]]:
     """What each of them reports; snapshots are copied as they come."""
     kept: list[list[Event | FloatingPointError]] = [[] for _ in cells]
-    for place, event in cells[0].agent.train_together(cells, "cpu", False, resumes):
+    for place, event in cells[0].agent.train_group(cells, "cpu", False, resumes):
         kept[place].append(copied(event) if isinstance(event, Snapshot) else event)
     return kept
 
@@ -62,7 +62,7 @@ def as_one() -> list[list[Event | FloatingPointError]]:
 
 
 def test_each_reports_what_it_reports_alone(apart: list[list[Event]], as_one: list[list[Event | FloatingPointError]]) -> None:
-    assert len({kind(each) for each in CELLS}) == 1
+    assert len({group_key(each) for each in CELLS}) == 1
     for found, expected in zip(as_one, apart, strict=True):
         assert_close(found, expected)
     assert len({score.score for mine in as_one for score in mine if isinstance(score, Score)}) > 20
@@ -111,7 +111,7 @@ def test_numbers_that_fail_end_their_run_alone() -> None:
     for found, each in ((first, cells[0]), (last, cells[2])):
         assert_close(found, events(each))
         assert all(math.isfinite(row[-1]) for row in found if isinstance(row, Score | Metric))
-    alone = [event for _, event in cells[1].agent.train_together(cells[1:2], "cpu", False, None)]
+    alone = [event for _, event in cells[1].agent.train_group(cells[1:2], "cpu", False, None)]
     assert [str(event) for event in alone] == ["the loss of member 0 is nan after 15 updates"]
 
 
@@ -121,18 +121,18 @@ def test_a_kind_is_all_but_seeds_schedules_and_numbers() -> None:
         {"chain": ["weight-decay:strength=0.5"], "seed": 4, "members": 7},
         {"chain": ["weight-decay"], "schedule": "warmup-cosine", "optimizer": "adam:epsilon=1e-3"},
     ):
-        assert kind(experiment(LABELS | same)) == kind(one)
+        assert group_key(experiment(LABELS | same)) == group_key(one)
     for other in (
         {"chain": []},
         {"chain": ["weight-decay:decayed=all"]},
         {"chain": ["weight-decay"], "optimizer": "radam"},
         {"chain": ["weight-decay"], "network": "mlp:width=12,depth=1"},
         {"chain": ["weight-decay"], "benchmark": "random-labels:images=60,tasks=3,updates=41"},
-        {"chain": ["weight-decay"], "agent": "supervised:batch=9,record_every=15"},
+        {"chain": ["weight-decay"], "agent": "supervised:batch_size=9,record_every=15"},
         {"chain": ["weight-decay"], "diagnose_every": 21},
         {"chain": ["weight-decay"], "checkpoint_every": 26},
     ):
-        assert kind(experiment(LABELS | other)) != kind(one)
+        assert group_key(experiment(LABELS | other)) != group_key(one)
     slopes = [experiment(LABELS | {"chain": [f"leaky-relu:slope={slope}"]}) for slope in (0.1, 0.2)]
-    assert kind(slopes[0]) != kind(slopes[1])  # another network
-    assert kind(experiment(CARTPOLE)) is None
+    assert group_key(slopes[0]) != group_key(slopes[1])  # another network
+    assert group_key(experiment(CARTPOLE)) is None

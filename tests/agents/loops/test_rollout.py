@@ -9,9 +9,9 @@ import torch
 from scipy.stats import chisquare
 from torch.distributions import Categorical
 
+from agents.heads import entropy, log_probability, sample
 from agents.impala import IMPALA
 from agents.loops.rollout import RolloutLoop
-from agents.policies import entropy, log_probability, sample
 from agents.ppo import PPO
 from agents.pqn import PQN
 from launch.config.parse import experiment
@@ -28,9 +28,9 @@ from tests.training import ATARI, CARTPOLE, Counted, events, one_by_one_is_in_a_
 
 # Unrolls of 32 steps: 6 in a visit of 200, and 8 steps more. Legs end at 96, 192, 200, 296, 360, 400.
 WORDS = {
-    "pqn": "pqn:environments=4,unroll=8,epochs=2,minibatches=2",
-    "ppo": "ppo:environments=4,unroll=8,epochs=2,minibatches=2",
-    "impala": "impala:environments=4,unroll=8,minibatches=2",
+    "pqn": "pqn:num_envs=4,rollout_length=8,epochs=2,minibatches=2",
+    "ppo": "ppo:num_envs=4,rollout_length=8,epochs=2,minibatches=2",
+    "impala": "impala:num_envs=4,rollout_length=8,minibatches=2",
 }
 MEMBERS, ENVIRONMENTS, UNROLL = 2, 3, 6
 
@@ -53,14 +53,14 @@ def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_resumed_run_is_one_that_was_never_stopped_on_atari() -> None:
-    words = "ppo:environments=2,unroll=9,epochs=1,minibatches=1,rewards=scale-per-visit"
+    words = "ppo:num_envs=2,rollout_length=9,epochs=1,minibatches=1,rewards=scale-per-visit"
     resumed_is_never_stopped(ATARI | {"agent": words, "members": 1})
 
 
 @pytest.mark.parametrize("agent", list(WORDS))
 def test_two_pools_play_and_learn_what_one_does(agent: str) -> None:
     """Not bit for bit: products of matrices of other heights may be summed in another order."""
-    one, two = (events(experiment(CARTPOLE | {"agent": f"{WORDS[agent]},pools={pools}"})) for pools in (1, 2))
+    one, two = (events(experiment(CARTPOLE | {"agent": f"{WORDS[agent]},num_pools={pools}"})) for pools in (1, 2))
     rows = [sorted(event for event in found if isinstance(event, Score)) for found in (one, two)]
     assert rows[0] == rows[1]
     assert [event for event in one if isinstance(event, Tick)] == [event for event in two if isinstance(event, Tick)]
@@ -101,7 +101,7 @@ def watched(agent: Any, unrolls: int) -> Watched:
 
 
 def test_what_is_learned_from_is_what_was_shown() -> None:
-    agent = PPO(environments=ENVIRONMENTS, unroll=UNROLL, epochs=2, minibatches=2, discount=0.5, decay=0.5, rewards="raw")
+    agent = PPO(num_envs=ENVIRONMENTS, rollout_length=UNROLL, epochs=2, minibatches=2, discount=0.5, gae_lambda=0.5, rewards="raw")
     loop = watched(agent, 5)
     assert len(loop.learned) == 5 * 2 * 2
     for first in range(0, 20, 2):  # an epoch
@@ -115,7 +115,7 @@ def test_what_is_learned_from_is_what_was_shown() -> None:
 
 
 def test_after_a_cut_the_value_is_that_of_the_episodes_last_observation() -> None:
-    agent = PPO(environments=ENVIRONMENTS, unroll=UNROLL, epochs=1, minibatches=1, discount=0.5, decay=0.5, rewards="raw")
+    agent = PPO(num_envs=ENVIRONMENTS, rollout_length=UNROLL, epochs=1, minibatches=1, discount=0.5, gae_lambda=0.5, rewards="raw")
     over, cut = 0, 0
     for _, batch in watched(agent, 5).learned:
         for member in range(MEMBERS):
@@ -135,7 +135,7 @@ def test_after_a_cut_the_value_is_that_of_the_episodes_last_observation() -> Non
 
 @pytest.mark.parametrize("minibatches", [1, 3])
 def test_impala_learns_from_whole_unrolls_time_first_while_the_next_is_played(minibatches: int) -> None:
-    agent = IMPALA(environments=ENVIRONMENTS, unroll=UNROLL, minibatches=minibatches, rewards="raw")
+    agent = IMPALA(num_envs=ENVIRONMENTS, rollout_length=UNROLL, minibatches=minibatches, rewards="raw")
     loop, size = watched(agent, 4), UNROLL * ENVIRONMENTS
     assert len(loop.learned) == 4 * minibatches  # with the last leg's: nothing waits when a checkpoint is taken
     for place, (steps, batch) in enumerate(loop.learned):
@@ -162,7 +162,7 @@ def test_impala_learns_from_whole_unrolls_time_first_while_the_next_is_played(mi
 
 
 def network(agent: Any) -> Network:
-    return Network(MLP(width=6, depth=1), (3,), agent.ends(Counted(1)))
+    return Network(MLP(width=6, depth=1), (3,), agent.heads(Counted(1)))
 
 
 def made_up(agent: Any) -> tuple[Network, Params, dict[str, torch.Tensor]]:
@@ -173,7 +173,7 @@ def made_up(agent: Any) -> tuple[Network, Params, dict[str, torch.Tensor]]:
         "actions": torch.arange(24).view(shape) % 5,
         "real": (torch.arange(24).view(shape) % 3 > 0).float(),
         "task": torch.tensor(0),
-        "flows": (torch.arange(24).view(shape) % 3 != 2).float(),
+        "continues": (torch.arange(24).view(shape) % 3 != 2).float(),
         "discounts": torch.full(shape, 0.9),
     }
     numbers = {name: draw(*shape, seed=seed) for seed, name in enumerate(("rewards", "goals", "values", "advantages"), start=1)}
@@ -185,7 +185,7 @@ def test_steps_whose_action_was_ignored_teach_nothing(agent: Any) -> None:
     net, params, batch = made_up(agent)
     real = batch["real"] > 0
     if isinstance(agent, IMPALA):  # columns are unrolls: the step before one that was ignored is an episode's last
-        batch["flows"][:-1] = batch["real"][1:]
+        batch["continues"][:-1] = batch["real"][1:]
     changed = batch | {name: torch.where(real, batch[name], 50.0) for name in ("rewards", "goals", "values", "advantages")}
     changed["log_probabilities"] = torch.where(real, batch["log_probabilities"], -9.0)
     changed["actions"] = torch.where(real, batch["actions"], 4 - batch["actions"])
@@ -211,7 +211,7 @@ def test_the_loss_of_pqn_by_hand() -> None:
 
 def test_the_loss_of_ppo_is_that_of_a_loop_over_single_steps() -> None:
     """CleanRL's ppo_atari, but for the deviation of advantages, which is the population's."""
-    agent = PPO(clip=0.2, entropy=0.03, critic=0.7)
+    agent = PPO(clip_range=0.2, entropy_coef=0.03, value_coef=0.7)
     net, params, batch = made_up(agent)
     outputs = net.apply(params, batch["inputs"])[0].double().numpy()
     b = {name: values.double().numpy() for name, values in batch.items()}
@@ -235,16 +235,16 @@ def test_the_loss_of_ppo_is_that_of_a_loop_over_single_steps() -> None:
 
 
 def test_the_loss_of_impala_is_that_of_a_loop_over_single_steps() -> None:
-    agent = IMPALA(entropy=0.03, critic=0.7)
+    agent = IMPALA(entropy_coef=0.03, value_coef=0.7)
     net, params, batch = made_up(agent)
-    batch["flows"][:-1] = batch["real"][1:]
+    batch["continues"][:-1] = batch["real"][1:]
     steps, columns = batch["rewards"].shape
     outputs = net.apply(params, batch["inputs"])[0].double().numpy().reshape(steps + 1, columns, 6)
     b, total = {name: values.double().numpy() for name, values in batch.items()}, 0.0
     logs = outputs[:-1, :, :5] - np.log(np.exp(outputs[:-1, :, :5]).sum(-1, keepdims=True))
     for n in range(columns):
         chosen = np.array([logs[t, n, int(b["actions"][t, n])] for t in range(steps)])
-        fields = (b["rewards"][:, n], b["discounts"][:, n], b["flows"][:, n], outputs[:, n, 5], chosen - b["log_probabilities"][:, n])
+        fields = (b["rewards"][:, n], b["discounts"][:, n], b["continues"][:, n], outputs[:, n, 5], chosen - b["log_probabilities"][:, n])
         column = Column(*(field.tolist() for field in fields), real=[])
         for t in range(steps):
             if b["real"][t, n]:
@@ -269,7 +269,7 @@ def test_actions_are_drawn_in_proportion_to_their_probabilities() -> None:
     assert chisquare(found.bincount(minlength=5).numpy(), logits.double().softmax(-1).numpy() * count).pvalue > 0.001
 
 
-@pytest.mark.parametrize("agent", ["pqn:exploration=1,final_epsilon=1", "ppo", "impala"])
+@pytest.mark.parametrize("agent", ["pqn:exploration_fraction=1,final_epsilon=1", "ppo", "impala"])
 def test_only_the_heads_of_the_current_task_learn(agent: str) -> None:
     word, _, settings = agent.partition(":")
     said = CARTPOLE | {"agent": ",".join(filter(None, (WORDS[word], settings))), "checkpoint_every": 200}
@@ -285,11 +285,11 @@ def test_only_the_heads_of_the_current_task_learn(agent: str) -> None:
 @pytest.mark.parametrize(
     ("agent", "problem"),
     [
-        ("ppo:environments=4,pools=3", "4 environments cannot be shared equally by 3 pools"),
-        ("pqn:environments=4,unroll=5,minibatches=3", "20 steps cannot be shared equally by 3 minibatches"),
-        ("impala:environments=4,minibatches=3", "4 environments cannot be shared equally by 3 minibatches"),
-        ("ppo:environments=3", "visits of 200 frames are no multiple of 3, a step of 3 environments; 201 is"),
-        ("ppo:environments=4", "nothing is learned in a visit of 200 frames: an unroll takes 256"),
+        ("ppo:num_envs=4,num_pools=3", "4 environments cannot be shared equally by 3 pools"),
+        ("pqn:num_envs=4,rollout_length=5,minibatches=3", "20 steps cannot be shared equally by 3 minibatches"),
+        ("impala:num_envs=4,minibatches=3", "4 environments cannot be shared equally by 3 minibatches"),
+        ("ppo:num_envs=3", "visits of 200 frames are no multiple of 3, a step of 3 environments; 201 is"),
+        ("ppo:num_envs=4", "nothing is learned in a visit of 200 frames: a rollout takes 256"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(agent: str, problem: str) -> None:

@@ -12,7 +12,7 @@ from tests.training import events, resumed_is_never_stopped, scores
 SEEDS = np.array([[3, 4], [5, 6]])
 SMALL = {
     "benchmark": "bandit:images=30,tasks=2,frames=400,length=20",
-    "agent": "dqn:environments=4,batch=8,replay=160,min_replay=40,target_every=10",
+    "agent": "dqn:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10",
     "network": "mlp:width=12,depth=2",
     "members": 2,
     "diagnose_every": 20,
@@ -77,7 +77,7 @@ def test_a_resumed_run_is_one_that_was_never_stopped() -> None:
 def test_dqn_learns_the_right_actions(discount: float) -> None:
     said = SMALL | {
         "benchmark": "bandit:images=10,tasks=1,frames=2000,length=20",
-        "agent": f"dqn:environments=4,batch=16,replay=1000,min_replay=40,target_every=20,discount={discount},exploration=0.5",
+        "agent": f"dqn:num_envs=4,batch_size=16,replay=1000,min_replay=40,target_every=20,discount={discount},exploration_fraction=0.5",
         "network": "mlp:width=32,depth=1",
         "schedule": "constant:rate=1e-2",
         "checkpoint_every": 2000,

@@ -101,4 +101,4 @@ def test_every_word_makes_an_experiment_of_games(word):
     experiment = parse.experiment({"benchmark": word})
     benchmark: ReinforcementBenchmark = experiment.benchmark
     assert benchmark.supervision == "rewards" and type(experiment).from_json(experiment.to_json()) == experiment
-    assert experiment.agent.environments > 1 and experiment.checkpoint_every * benchmark.frame_skip <= benchmark.visits()[0].budget * 3
+    assert experiment.agent.num_envs > 1 and experiment.checkpoint_every * benchmark.frame_skip <= benchmark.visits()[0].budget * 3

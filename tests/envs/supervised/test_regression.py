@@ -20,7 +20,7 @@ from tests.training import LABELS, events, resumed_is_never_stopped, scores
 
 LINE = LABELS | {
     "benchmark": "large-mean:images=60,tasks=2,updates=60,offset=20",
-    "agent": "supervised:objective=mse,batch=8,record_every=15",
+    "agent": "supervised:objective=mse,batch_size=8,record_every=15",
 }
 
 
@@ -143,7 +143,7 @@ def test_scores_are_explained_variance_of_a_plain_reading() -> None:
 def test_every_objective_learns_a_function(objective: str) -> None:
     said = LINE | {
         "benchmark": "teachers:images=60,tasks=1,updates=400,offset=3",
-        "agent": f"supervised:objective={objective},batch=16,record_every=50,low=-1,high=7",
+        "agent": f"supervised:objective={objective},batch_size=16,record_every=50,low=-1,high=7",
         "schedule": "constant:rate=1e-2",
         "diagnose_every": 400,
         "members": 1,
@@ -153,7 +153,7 @@ def test_every_objective_learns_a_function(objective: str) -> None:
 
 
 def test_two_hot_and_gaussian_shares_by_hand() -> None:
-    agent = Supervised(objective="two-hot", atoms=6, low=-1, high=24)  # atoms at -1, 4, 9, 14, 19, 24
+    agent = Supervised(objective="two-hot", num_atoms=6, low=-1, high=24)  # atoms at -1, 4, 9, 14, 19, 24
     shares = agent._shares(torch.tensor([4.0, 5.0, 30.0]))
     torch.testing.assert_close(shares, torch.tensor([[0, 1, 0, 0, 0, 0], [0, 0.8, 0.2, 0, 0, 0], [0, 0, 0, 0, 0, 1.0]]))
     gaussian = replace(agent, objective="hl-gauss")._shares(torch.tensor([5.0]))[0]
@@ -164,8 +164,8 @@ def test_two_hot_and_gaussian_shares_by_hand() -> None:
 
 
 def test_the_two_hot_loss_is_the_cross_entropy_with_the_shares() -> None:
-    made = experiment(LINE | {"agent": "supervised:objective=two-hot,atoms=6,low=-4,high=24"})
-    network = Network(made.network, made.benchmark.inputs, made.agent.ends(made.benchmark))
+    made = experiment(LINE | {"agent": "supervised:objective=two-hot,num_atoms=6,low=-4,high=24"})
+    network = Network(made.network, made.benchmark.inputs, made.agent.heads(made.benchmark))
     params = network.init(torch.Generator().manual_seed(0))
     batch = {"inputs": torch.randn(5, 64), "labels": torch.tensor([-4.0, 0.0, 1.6, 19.0, 24.0])}
     loss, reported = made.agent.loss(network, params, batch)

@@ -225,8 +225,8 @@ def test_our_settings_are_valid_and_every_agent_has_a_ceiling() -> None:
             assert any(each.ceiling and (each.agent, each.environments) == (entry.agent, entry.environments) for each in COMPETITORS)
         if entry.who is ours and not entry.ceiling:
             experiment = parse.experiment(json.loads(entry.arguments[2]))
-            assert experiment.agent.environments * experiment.members == entry.environments
-            assert int(entry.arguments[1]) % experiment.agent.environments == 0  # reports come after whole steps of the pool
+            assert experiment.agent.num_envs * experiment.members == entry.environments
+            assert int(entry.arguments[1]) % experiment.agent.num_envs == 0  # reports come after whole steps of the pool
 
 
 def test_an_environment_is_whole_or_made_again_and_nothing_else_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def left(run: Path) -> dict[str, int]:
 def plain(run: Path, member: int, task: int, seed: int) -> Played:
     """One greedy episode of CartPole, in a loop that shares only the environments and the network with what is tested."""
     made = Experiment.from_json(RunFolder(run).read_spec().experiment)
-    network, _ = assemble(made.network, made.optimizer, made.chain, made.benchmark.inputs, made.agent.ends(made.benchmark))
+    network, _ = assemble(made.network, made.optimizer, made.chain, made.benchmark.inputs, made.agent.heads(made.benchmark))
     snapshot, _ = checkpoint.load_latest(run / "checkpoints")
     assert snapshot
     params = {name.removeprefix("params/"): t[member] for name, t in snapshot.tensors.items() if name.startswith("params/")}
@@ -170,7 +170,7 @@ def test_pictures_of_another_game_are_noticed_and_thrown_away(games: Path, tmp_p
 
 @pytest.mark.parametrize("agent", ["rainbow", "ppo"])
 def test_other_agents_play_too(agent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parts = {"rainbow": CARTPOLE["agent"].replace("dqn:", "rainbow:"), "ppo": "ppo:environments=4,unroll=8,minibatches=2"}
+    parts = {"rainbow": CARTPOLE["agent"].replace("dqn:", "rainbow:"), "ppo": "ppo:num_envs=4,rollout_length=8,minibatches=2"}
     run = trained(tmp_path, CARTPOLE | {"agent": parts[agent]})
     assert main(["play", str(run), "--episodes", "2"]) == 0
     assert capsys.readouterr().out.count(": return ") == 2

@@ -115,7 +115,7 @@ def test_every_claim_is_made_of_experiments(number: int, scale: str) -> None:
         for values in cells(claim, size, source):
             for reported, found in ((True, budgets), (False, tenths)):
                 made = experiment(fill(size, arm, values | record, reported))
-                assemble(made.network, made.optimizer, made.chain, made.benchmark.inputs, made.agent.ends(made.benchmark))
+                assemble(made.network, made.optimizer, made.chain, made.benchmark.inputs, made.agent.heads(made.benchmark))
                 assert (made.seed, made.members) == ((0, size.members) if reported else (1, 3))
                 found.add(sum(visit.budget for visit in made.benchmark.visits()))
     assert len(budgets) == len(tenths) == 1, "every arm has the same updates"

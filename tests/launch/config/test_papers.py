@@ -26,7 +26,7 @@ def test_every_preset_is_held_to_its_numbers() -> None:
     assert set(SIZES) == set(PRESETS)
     for word, (tasks, updates, batch, examples) in SIZES.items():
         made = experiment({"benchmark": word})
-        assert (made.benchmark.tasks, made.benchmark.updates, made.agent.batch, made.benchmark.examples) == (
+        assert (made.benchmark.tasks, made.benchmark.updates, made.agent.batch_size, made.benchmark.examples) == (
             tasks,
             updates,
             batch,
@@ -37,7 +37,7 @@ def test_every_preset_is_held_to_its_numbers() -> None:
 
 def test_what_is_said_stands_before_the_paper() -> None:
     made = experiment({"benchmark": "kumar-permuted:dataset=digits,images=100", "agent": "supervised:record_every=5", "network": "mlp"})
-    assert (made.benchmark.dataset, made.benchmark.tasks, made.agent.batch, made.agent.record_every) == ("digits", 500, 16, 5)
+    assert (made.benchmark.dataset, made.benchmark.tasks, made.agent.batch_size, made.agent.record_every) == ("digits", 500, 16, 5)
     assert (made.network.depth, made.network.width) == (2, 100)
 
 

@@ -16,11 +16,11 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.checkpoint import checkpoints
 from tests.training import ATARI, CARTPOLE, LABELS
 
-RAINBOW = CARTPOLE | {"agent": "rainbow:environments=4,batch=8,replay=160,min_replay=40,target_every=10,atoms=5"}
+RAINBOW = CARTPOLE | {"agent": "rainbow:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10,num_atoms=5"}
 KEPT = CARTPOLE | {"agent": CARTPOLE["agent"] + ",replay_at_switch=keep,train_every=20"}
 
 
-@pytest.mark.parametrize("said", [LABELS, CARTPOLE, RAINBOW, KEPT, CARTPOLE | {"agent": "ppo:environments=4,unroll=8,minibatches=2"}])
+@pytest.mark.parametrize("said", [LABELS, CARTPOLE, RAINBOW, KEPT, CARTPOLE | {"agent": "ppo:num_envs=4,rollout_length=8,minibatches=2"}])
 def test_checkpoints_take_what_was_said(said: dict, tmp_path: Path) -> None:
     made = experiment(said)
     run, _ = runner.run(made, Store(tmp_path, "sized"), Execution("cpu", eager=True))
@@ -44,7 +44,7 @@ def test_hours_are_speed_times_amount_and_a_kind_is_measured_once(monkeypatch: p
             {},
             {"seed": 1},
             {"chain": ["nap"]},
-            {"benchmark": "cartpole:tasks=3,frames=400", "agent": CARTPOLE["agent"] + ",unroll=3"},
+            {"benchmark": "cartpole:tasks=3,frames=400", "agent": CARTPOLE["agent"] + ",rollout_length=3"},
         )
     ]
     together, processors = estimate.hours([[each] for each in runs], "cpu", compile=False, limit=20.0)

@@ -75,11 +75,11 @@ def test_folders_are_as_if_each_run_were_alone(alone: Path, tmp_path: Path, caps
 
 def interrupted(after: int):
     """The supervised agent's training, which a signal stops right after so many snapshots."""
-    train_together, count = Supervised.train_together, 0
+    train_group, count = Supervised.train_group, 0
 
     def train(self, *given):
         nonlocal count
-        for event in train_together(self, *given):
+        for event in train_group(self, *given):
             yield event
             count += isinstance(event[1], Snapshot)
             if count == after:
@@ -91,7 +91,7 @@ def interrupted(after: int):
 @pytest.mark.parametrize("after", [3, 4])
 def test_an_interrupted_population_is_gone_on_with(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Supervised, "train_together", interrupted(after))
+        patch.setattr(Supervised, "train_group", interrupted(after))
         with pytest.raises(Stopped):
             sweep(TOGETHER, tmp_path)
     made = build(TOGETHER)

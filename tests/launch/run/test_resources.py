@@ -20,8 +20,8 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.records.checkpoint import checkpoints
 from tests.training import CARTPOLE, LABELS
 
-RAINBOW = CARTPOLE | {"agent": "rainbow:environments=4,batch=8,replay=160,min_replay=40,target_every=10,atoms=5"}
-PPO = CARTPOLE | {"agent": "ppo:environments=4,unroll=8,minibatches=2"}
+RAINBOW = CARTPOLE | {"agent": "rainbow:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10,num_atoms=5"}
+PPO = CARTPOLE | {"agent": "ppo:num_envs=4,rollout_length=8,minibatches=2"}
 WORDS = [
     "run",
     "--name",
@@ -34,7 +34,7 @@ WORDS = [
     "--members",
     "2",
 ]
-DQN = ["--agent", "dqn:environments=4,batch=8,replay=160,min_replay=40,target_every=10", "--checkpoint-every", "90"]
+DQN = ["--agent", "dqn:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10", "--checkpoint-every", "90"]
 
 
 def held(thing: Any) -> int:

@@ -18,7 +18,7 @@ from tests.fake_runs import spec, write_run
 from tests.run_folders import run_paths
 
 SMALL = ["--benchmark", "random-labels:images=60,tasks=3,updates=40", "--network", "mlp:width=12,depth=2", "--members", "2", "--eager"]
-SMALL += ["--agent", "supervised:batch=8,record_every=15"]
+SMALL += ["--agent", "supervised:batch_size=8,record_every=15"]
 
 
 class StandIn:

@@ -1,0 +1,248 @@
+"""The contract between agents and the code that trains, runs, probes and sizes them.
+
+An agent is a frozen dataclass of hyperparameters that inherits one of the protocols below; a loop, a remote worker or a diagnostic reads
+nothing else of it. S is the number of members, T steps, B environments, n examples; "ONE network" marks functions that are lifted over
+members. Capabilities are class variables with defaults: an agent states only what differs.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal, Protocol, final
+
+from torch import Tensor
+
+from agents.data.rewards import Rewards
+from agents.heads import ValueHead
+from envs.reinforcement.base import ReinforcementBenchmark
+from envs.supervised.base import Tasks
+from plasticity_rl.checks import UsageError
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks.layers import HeadSpec, Params
+from plasticity_rl.networks.network import Network
+from plasticity_rl.records.events import Event, Snapshot
+
+Reported = tuple[int, Event | FloatingPointError]
+"""position of an experiment in its group, and an event of it"""
+Rollout = dict[str, Tensor]
+"""T steps of S members x B environments, (T, S, B) each: `rewards`, `discounts` and `continues` as in `agents.data.returns`, `real` (0
+where the environment ignored the action), and all outputs of `act`, `actions` among them; `values` have one step more, (T + 1, S, B)"""
+
+
+class Agent(Protocol):
+    """Interface of every agent."""
+
+    supervision: ClassVar[str]
+    """`labels` or `rewards`: what it learns from; must equal the benchmark's"""
+    batch_size: int
+    """examples of one update, per member"""
+    separable: ClassVar[bool]
+    """the loss is a mean over examples, each with its own rows of the batch: examples have gradients of their own"""
+
+    tolerates_lag: ClassVar[bool] = False
+    """learns from experience of weights of any age, as free-running actors deliver it"""
+    trains_groups: ClassVar[bool] = False
+    """`train_group` trains several experiments as one learner"""
+    has_replay: ClassVar[bool] = False
+    """is a ReplayAgent, whose replay is part of a checkpoint"""
+
+    @abstractmethod
+    def fit(self, experiment: Experiment) -> None:
+        """Raise UsageError if the agent cannot learn the experiment's benchmark, with its network, chain and actors."""
+
+    @abstractmethod
+    def loss(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of ONE network, from (network, params, batch, ...), and numbers to report."""
+
+    @abstractmethod
+    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Outputs of ONE network for n inputs, (n, outputs), by meaning: `logits` (n, choices), or the action values that stand for them;
+        and from agents that act, `values` (n,) of the inputs as states."""
+
+    @abstractmethod
+    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
+        """Events of the run, in order. Raises FloatingPointError if a loss is not finite."""
+
+
+class StreamAgent(Agent, Protocol):
+    """Interface of an agent that learns from a stream of labelled batches."""
+
+    record_every: int
+    """updates between two rows of scores"""
+
+    @abstractmethod
+    def heads(self, benchmark: Tasks) -> HeadSpec | int:
+        """Heads of the network, or the number of its outputs if there is one head."""
+
+    @abstractmethod
+    def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of ONE network on `inputs` (batch, *shape) and `labels` (batch,), and what to report: `measured`, the mean of `measure`."""
+
+    @abstractmethod
+    def measure(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Accuracy or error per example, (n,), of outputs (n, outputs)."""
+
+    @abstractmethod
+    def score(self, measured: Tensor, variance: Tensor) -> Tensor:
+        """Score (S,) from mean `measured` (S,) and the variance of the task's labels (S,)."""
+
+    @abstractmethod
+    def train_group(
+        self, experiments: Sequence[Experiment], device: str, compile: bool, resumes: Sequence[Snapshot] | None
+    ) -> Iterator[Reported]:
+        """Events of experiments with one `grouping.group_key`, trained as one learner and resumed from the same update.
+
+        A FloatingPointError, at the first row whose loss is not finite, ends the events of its experiment; the others go on.
+        """
+
+
+class ActingAgent(Agent, Protocol):
+    """Interface of an agent that acts in environments."""
+
+    num_envs: int
+    """environments per member"""
+    rollout_length: int
+    """steps of each environment between two weights of a remote actor"""
+    discount: float
+    rewards: Rewards
+    samples: ClassVar[bool]
+    """samples actions from `logits`; otherwise takes the largest"""
+
+    evaluation_epsilon: float = 0.0
+    """probability of a random action in evaluations"""
+    num_pools: int = 1
+    """pools that the environments are divided into, without remote actors"""
+    prioritised: bool = False
+    """`act` also returns `outputs`, from which `first_errors` makes the priorities of new steps"""
+
+    @abstractmethod
+    def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
+        """Heads of the network."""
+
+    @abstractmethod
+    def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
+        """Outputs of ONE network for observations (B, ...): `actions` (B,), and what learning needs of the time of acting, (B, ...) each.
+
+        `drawn["uniform"]` (B, `draws`) in [0, 1), `drawn["noise"]` (B, numbers) for noisy layers; `shared` has `epsilon` and `task` ().
+        """
+
+    def draws(self, actions: int) -> int:
+        """Uniform numbers per decision among that many actions: two for an epsilon-greedy one."""
+        return actions if self.samples else 2
+
+    def epsilon(self, progress: float) -> float:
+        """Probability of a random action at `progress` of a visit, in [0, 1]."""
+        return 0.0
+
+
+class ReplayAgent(ActingAgent, Protocol):
+    """Interface of an agent that learns from replay with a target network: see agents.dqn for the fields."""
+
+    has_replay: ClassVar[bool] = True
+    train_every: int
+    replay: int
+    min_replay: int
+    replay_at_switch: Literal["clear", "keep"]
+    target_every: int
+    n_step: int
+    priority_exponent: float
+    importance_exponent: float
+    uniform: float
+
+    @property
+    def head(self) -> ValueHead:
+        """Kind of action values."""
+        ...
+
+    @abstractmethod
+    def loss(self, network: Network, params: Params, batch: dict[str, Tensor], target: Params) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of ONE network on a batch of `Replay.sample`, and what is reported: `errors` (batch,), the losses per transition."""
+
+    @abstractmethod
+    def first_errors(self, outputs: Tensor, actions: Tensor, rewards: Tensor, step_types: Tensor) -> Tensor:
+        """Losses (T, B) of the steps of ONE network's rollout, by its own outputs (T + 1, B, ...) as it played."""
+
+
+class RolloutAgent(ActingAgent, Protocol):
+    """Interface of an agent that learns from rollouts, once they are complete, and forgets them."""
+
+    epochs: int
+    """passes over a rollout"""
+    minibatches: int
+    """updates per pass"""
+    queued: ClassVar[bool]
+    """learns from a rollout while the next is played, with whole rollouts of some environments as batches; otherwise in between, from steps
+    in random order"""
+
+    @property
+    def batch_size(self) -> int:  # type: ignore[override]
+        """Observations of one update, per member: a queued agent also reads the one after the last step."""
+        return (self.rollout_length + self.queued) * self.num_envs // self.minibatches
+
+    @abstractmethod
+    def prepare(self, rollout: Rollout) -> Rollout:
+        """Targets of learning, from a rollout: the tensors of a batch of the loss, less `inputs` and `task`."""
+
+    @abstractmethod
+    def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of ONE network on a batch, and what is reported."""
+
+    @final
+    def fit(self, experiment: Experiment) -> None:
+        """Raise UsageError if a visit is too short for a rollout, or the network or the actors do not suit."""
+        frames = refuse_visits(self.num_envs, experiment.benchmark) * self.rollout_length
+        for visit in experiment.benchmark.visits():
+            if visit.budget < frames:
+                raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: a rollout takes {frames}")
+        refuse_actors(self, experiment)
+
+
+def linear_epsilon(progress: float, fraction: float, final: float) -> float:
+    """Epsilon that falls linearly from 1 to `final` over the first `fraction` of a visit."""
+    gone = min(progress / fraction, 1.0) if fraction else 1.0
+    return 1 - (1 - final) * gone
+
+
+def head_copies(benchmark: ReinforcementBenchmark) -> int:
+    """Copies of each head: one per task, or one that all tasks share."""
+    return len(benchmark.names) if benchmark.heads == "per-task" else 1
+
+
+def refuse_visits(num_envs: int, benchmark: ReinforcementBenchmark) -> int:
+    """Raise UsageError if a visit is not a whole number of pool steps; return the frames of one."""
+    whole = benchmark.frame_skip * num_envs
+    for visit in benchmark.visits():
+        if visit.budget % whole:
+            near = max(round(visit.budget / whole), 1) * whole
+            raise UsageError(f"visits of {visit.budget} frames are no multiple of {whole}, a step of {num_envs} environments; {near} is")
+    return whole
+
+
+def refuse_shapes(agent: RolloutAgent, things: int, what: str) -> None:
+    """Raise UsageError if pools or minibatches would differ in size."""
+    name = type(agent).__name__
+    if agent.num_envs % agent.num_pools:
+        raise UsageError(f"{name}: {agent.num_envs} environments cannot be shared equally by {agent.num_pools} pools")
+    if things % agent.minibatches:
+        raise UsageError(f"{name}: {things} {what} cannot be shared equally by {agent.minibatches} minibatches")
+
+
+def batch_norms(experiment: Experiment) -> list[str]:
+    """Norms of the network, its own or its chain's, that make outputs depend on the batch."""
+    norms = {experiment.network.norm, *(each.build().get("norm") for each in experiment.chain)}
+    return sorted(norms & {"batch", "batch-mean"})
+
+
+def refuse_actors(agent: ActingAgent, experiment: Experiment) -> None:
+    """Raise UsageError if acting does not suit the network, or remote actors the agent."""
+    name = type(agent).__name__
+    if experiment.actors:
+        if agent.num_envs % experiment.actors:
+            raise UsageError(f"{name}: {agent.num_envs} environments cannot be shared equally by {experiment.actors} actors")
+        if experiment.free_running and not agent.tolerates_lag:
+            raise UsageError(f"{name} does not correct for the lag of its actors: free_running is for dqn and impala")
+        if agent.num_pools > 1:
+            raise UsageError(f"{name}: pools divide the environments of the learner's own process; with actors, num_pools must be 1")
+    if norms := batch_norms(experiment):
+        raise UsageError(
+            f"{name} acts on other batches than it learns from, and with norm={norms[0]} outputs depend on the batch; take layer or rms"
+        )

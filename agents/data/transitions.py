@@ -1,0 +1,53 @@
+"""Transitions: how a step ends, the reward to learn from, and n-step returns."""
+
+from collections.abc import Callable
+from enum import IntEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.data.rewards import Rewards
+from envs.reinforcement.pool import Step
+
+
+class StepType(IntEnum):
+    """How a step ends, for the learner."""
+
+    CONTINUES = 0
+    """the episode goes on"""
+    TERMINATED = 1
+    """the episode is over: nothing follows"""
+    TRUNCATED = 2
+    """the episode was cut: what would have followed is unknown"""
+
+
+def outcome(step: Step, life_loss: bool) -> np.ndarray:
+    """StepType of each environment's step, in the shape of its flags; with `life_loss`, a lost life terminates the episode."""
+    terminated = step.terminated | (step.life_lost & life_loss)
+    return np.where(terminated, StepType.TERMINATED, np.where(step.truncated, StepType.TRUNCATED, StepType.CONTINUES))
+
+
+def learned_rewards(step: Step, rewards: Rewards) -> np.ndarray:
+    """Rewards to learn from, before they are scaled."""
+    return step.clipped_rewards if rewards == "clip" else step.rewards
+
+
+def n_step(
+    start: Tensor, steps: int, discount: float, known: Callable[[Tensor], Tensor], read: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum up to `steps` discounted rewards from positions `start` on, until the episode ends or the last `known` position.
+
+    `read(position)` gives rewards and step types; it is also called at positions that are not known, where its answer is ignored. Returns
+    the sums, the discounts of the value that follows (0 after a termination), and the positions of that value.
+    """
+    returns, position = torch.zeros(start.shape, device=start.device), start
+    discounts, alive = torch.ones_like(returns), torch.ones_like(returns)
+    for _ in range(steps):
+        rewards, step_types = read(position)
+        alive = alive * known(position)  # an outcome that is not known yet ends the sum as a cut does
+        returns = returns + alive * discounts * rewards
+        discounts = torch.where(alive > 0, discounts * discount * (step_types != StepType.TERMINATED), discounts)
+        position = torch.where(alive > 0, position + 1, position)
+        alive = alive * (step_types == StepType.CONTINUES)
+    return returns, discounts, position

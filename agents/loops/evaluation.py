@@ -1,0 +1,93 @@
+"""Evaluation: whole episodes, played without learning and without the noise of the networks."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.acting.actor import THREADS, Actor
+from agents.acting.policy import pool_seeds, shared
+from agents.acting.random_streams import RandomStreams
+from agents.base import ActingAgent
+from agents.data.rewards import Scale
+from agents.data.transitions import StepType, learned_rewards, outcome
+from agents.diagnostics.overestimation import Overestimation
+from envs.reinforcement.base import ReinforcementBenchmark
+from envs.reinforcement.pool import Step
+from envs.sequences import Visit
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.records.events import Event, Metric, Score, Tick
+from plasticity_rl.training.learner import Learner
+
+TICK = 50  # pool steps between two ticks
+
+
+class Evaluated(Protocol):
+    """The part of a run that is evaluated."""
+
+    @property
+    def agent(self) -> ActingAgent: ...
+
+    experiment: Experiment
+    benchmark: ReinforcementBenchmark
+    learner: Learner
+    scale: Scale
+    steps: int
+    act_without_noise: Callable[..., dict[str, Tensor]]
+
+    def where(self, visit: Visit) -> dict[str, Any]: ...
+
+
+def evaluate(run: Evaluated, now: Visit, visit: Visit) -> Iterator[Event]:
+    """Play `experiment.evaluate` whole episodes per member of the task of `visit`, in the rows of `now`.
+
+    The mean of value - return is reported for the current task alone.
+    """
+    experiment, agent, device = run.experiment, run.agent, run.learner.device
+    members, episodes = experiment.members, experiment.evaluate
+    seeds = pool_seeds(experiment.seed, members, episodes, run.steps, f"evaluation {visit.task}")
+    actor = Actor(run.benchmark.pool(visit, seeds, THREADS, experiment.seed), members, run.benchmark.stack, device)
+    common = shared(run.benchmark, visit, agent.evaluation_epsilon, device)
+    streams = RandomStreams(experiment.seed, members, device)  # a cache of its own, freed with it
+    going, step = np.ones((members, episodes), dtype=bool), 0
+
+    def columns(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(device).view(members, -1)
+
+    def decide() -> dict[str, Tensor]:
+        drawn = {"uniform": streams.uniform(step, f"evaluation {run.steps}", episodes, agent.draws(run.benchmark.action_space.n))}
+        with torch.no_grad():
+            outputs = run.act_without_noise(run.learner.acting, actor.observations, drawn, common)
+        overestimation.bootstrap(outputs["values"], truncated)
+        return outputs
+
+    def worth(step: Step) -> tuple[Tensor, Tensor]:
+        """Rewards as they would be learned from, at their present scale, and discounts of what follows, (S, episodes) each."""
+        rewards = columns(learned_rewards(step, agent.rewards))
+        if agent.rewards.startswith("scale"):
+            rewards = rewards / run.scale.deviation[:, None]
+        return rewards, agent.discount * (columns(outcome(step, run.benchmark.life_loss)) != StepType.TERMINATED)
+
+    overestimation, truncated = Overestimation(members, episodes, device), columns(~going)
+    while going.any():
+        outputs, counted = decide(), columns(going.copy())
+        actor.send(outputs["actions"])
+        overestimation.act(outputs["values"], counted)
+        received, ended = actor.receive()
+        overestimation.receive(*worth(received), counted)
+        truncated = counted & columns(received.truncated)
+        for episode in ended:
+            if going[episode.member, episode.environment]:
+                going[episode.member, episode.environment] = False
+                where = {**run.where(now), "task": visit.task}
+                yield Score(member=episode.member, **where, kind="evaluation", score=episode.score)
+        step += 1
+        if step % TICK == 0:
+            yield Tick(**run.where(now))
+    decide()  # values after a truncation stand for the rewards that did not come
+    actor.close()
+    if visit is now:
+        for member, value in enumerate(overestimation.mean.tolist()):
+            yield Metric(member=member, **run.where(now), name="overestimation", value=value)
