@@ -1,4 +1,4 @@
-"""Sequences of games. What the emulators do is in test_pools.py."""
+"""Sequences of games. What the emulators do is in test_atari_rules.py."""
 
 import dataclasses
 

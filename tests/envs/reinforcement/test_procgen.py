@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from envs.reinforcement.envpool import envpool_procgen
-from envs.reinforcement.pool import Pool, Step
 from envs.reinforcement.procgen import GAMES, Procgen
 from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import sequence
 from plasticity_rl.checks import UsageError
+from tests.envs.reinforcement.playing import play
 
 
 @pytest.fixture
@@ -20,15 +20,6 @@ def qt():
         envpool_procgen("Coinrun", [1], 1, distribution="easy", first_level=0, num_levels=1).close()
     except UsageError as error:
         pytest.skip(str(error))
-
-
-def play(pool: Pool, actions: np.ndarray) -> Step:
-    """What a pool answers to `actions`, (T, N): a Step of arrays with T + 1 rows."""
-    steps = [pool.reset()]
-    for row in actions:
-        pool.send(row)
-        steps.append(pool.recv())
-    return Step(*(np.stack(values) for values in zip(*steps, strict=True)))
 
 
 def at_random(steps: int, num_envs: int) -> np.ndarray:

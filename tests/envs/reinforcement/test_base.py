@@ -1,4 +1,4 @@
-"""What agents may read of every benchmark of games, held against each of them."""
+"""The interface of a reinforcement-learning benchmark, held against each of them."""
 
 import typing
 
@@ -14,6 +14,7 @@ from envs.reinforcement.procgen import Procgen
 from envs.reinforcement.spaces import Dtype
 from launch.config import defaults, parse
 from plasticity_rl.checks import UsageError
+from tests.envs.reinforcement.playing import play
 
 BENCHMARKS: dict[str, ReinforcementBenchmark] = {
     "atari": Atari(games=("Breakout", "Freeway"), frames=400, cycles=2, episode_frames=800),
@@ -44,16 +45,7 @@ def made(make: typing.Callable[..., Pool | None], benchmark: ReinforcementBenchm
         pytest.skip(str(error))
 
 
-def play(pool: Pool, actions: np.ndarray) -> Step:
-    """What a pool answers to `actions`, (T, N): a Step of arrays with T + 1 rows."""
-    steps = [pool.reset()]
-    for row in actions:
-        pool.send(row)
-        steps.append(pool.recv())
-    return Step(*(np.stack(values) for values in zip(*steps, strict=True)))
-
-
-def test_what_is_read_is_there(benchmark):
+def test_fields_agree(benchmark):
     frame = benchmark.observation_space.shape
     assert benchmark.supervision == "rewards" and benchmark.unit == "frames"
     assert benchmark.observation_space.dtype in typing.get_args(Dtype) and benchmark.heads in typing.get_args(Heads)

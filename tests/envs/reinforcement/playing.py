@@ -1,0 +1,23 @@
+"""Playing a pool in tests."""
+
+import numpy as np
+
+from envs.reinforcement.pool import Pool, Step
+
+
+def play(pool: Pool, actions: np.ndarray) -> Step:
+    """What a pool answers to `actions`, (T, N): a Step of arrays with T + 1 rows."""
+    steps = [pool.reset()]
+    for row in actions:
+        pool.send(row)
+        steps.append(pool.recv())
+    return Step(*(np.stack(values) for values in zip(*steps, strict=True)))
+
+
+def at_random(steps: int, num_envs: int, actions: int = 18) -> np.ndarray:
+    return np.random.default_rng(0).integers(actions, size=(steps, num_envs))
+
+
+def assert_same(one: Step, other: Step) -> None:
+    for name, values, others in zip(Step._fields, one, other, strict=True):
+        np.testing.assert_array_equal(values, others, err_msg=name)
