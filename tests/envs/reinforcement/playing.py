@@ -6,7 +6,7 @@ from envs.reinforcement.pool import Pool, Step
 
 
 def play(pool: Pool, actions: np.ndarray) -> Step:
-    """What a pool answers to `actions`, (T, N): a Step of arrays with T + 1 rows."""
+    """The steps of a pool after `actions`, (T, N): one Step of arrays with T + 1 rows."""
     steps = [pool.reset()]
     for row in actions:
         pool.send(row)

@@ -1,4 +1,4 @@
-"""The contextual bandit: what it shows, what it pays, and that DQN learns it."""
+"""The contextual bandit: its images and rewards, and that DQN learns it."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_a_resumed_run_is_one_that_was_never_stopped() -> None:
 
 @pytest.mark.parametrize("discount", [0.0, 0.9])
 def test_dqn_learns_the_right_actions(discount: float) -> None:
-    said = SMALL | {
+    words = SMALL | {
         "benchmark": "bandit:images=10,tasks=1,frames=2000,length=20",
         "agent": f"dqn:num_envs=4,batch_size=16,replay=1000,min_replay=40,target_every=20,discount={discount},exploration_fraction=0.5",
         "network": "mlp:width=32,depth=1",
@@ -84,7 +84,7 @@ def test_dqn_learns_the_right_actions(discount: float) -> None:
         "members": 1,
         "diagnose_every": 1000,
     }
-    returns = [score.score for score in scores(events(experiment(said)), "return")]
+    returns = [score.score for score in scores(events(experiment(words)), "return")]
     assert np.mean(returns[:4]) < 5 and np.mean(returns[-8:]) > 12  # of 20; 2 by chance
 
 

@@ -34,17 +34,19 @@ def numbers(stream: LargeMean | Teachers | Composite, index: int, member: int = 
 def test_random_functions_are_standardised_and_those_that_should_be_are_smooth(function: str) -> None:
     inputs = datasets.load("gaussian-20", 2000)[0]
     near = inputs + 1e-3
-    said, beside = (random_function(each, function, np.random.default_rng(3)) for each in (inputs, near))  # type: ignore[arg-type]
-    assert abs(said.mean()) < 1e-2 and abs(said.std() - 1) < 1e-2 and abs(said).max() <= 4
-    assert (np.corrcoef(said, beside)[0, 1] > 0.99) == (function == "network")
+    outputs, beside = (random_function(each, function, np.random.default_rng(3)) for each in (inputs, near))  # type: ignore[arg-type]
+    assert abs(outputs.mean()) < 1e-2 and abs(outputs.std() - 1) < 1e-2 and abs(outputs).max() <= 4
+    assert (np.corrcoef(outputs, beside)[0, 1] > 0.99) == (function == "network")
 
 
 def test_a_random_network_is_what_it_says() -> None:
     inputs = datasets.load("gaussian-5", 50)[0]
     random = np.random.default_rng(3)
     first, second = random.standard_normal((5, 100)), random.standard_normal(100)
-    said = np.array([sum(np.tanh(image @ first / 5**0.5) * second) / 10 for image in inputs.astype(float)])
-    np.testing.assert_allclose(random_function(inputs, "network", np.random.default_rng(3)), (said - said.mean()) / said.std(), atol=6e-5)
+    outputs = np.array([sum(np.tanh(image @ first / 5**0.5) * second) / 10 for image in inputs.astype(float)])
+    np.testing.assert_allclose(
+        random_function(inputs, "network", np.random.default_rng(3)), (outputs - outputs.mean()) / outputs.std(), atol=6e-5
+    )
 
 
 def test_only_the_first_task_has_the_large_mean() -> None:
@@ -104,11 +106,11 @@ def test_the_target_of_bits_is_a_threshold_network_unit_by_unit() -> None:
     outgoing, bias = random.choice([-1, 1], 7), random.choice([-1, 1])
     expected = []
     for row in bits:
-        said = bias
+        outputs = bias
         for unit in range(7):
             negative = (5 - weights[unit].sum() + biases[unit]) / 2
-            said += outgoing[unit] * (sum(weights[unit] * row) + biases[unit] > 0.7 * 6 - negative)
-        expected.append(said)
+            outputs += outgoing[unit] * (sum(weights[unit] * row) + biases[unit] > 0.7 * 6 - negative)
+        expected.append(outputs)
     np.testing.assert_array_equal(stream.target(5, 2, bits), expected)
 
 
@@ -141,14 +143,14 @@ def test_scores_are_explained_variance_of_a_plain_reading() -> None:
 
 @pytest.mark.parametrize("objective", ["mse", "two-hot", "hl-gauss"])
 def test_every_objective_learns_a_function(objective: str) -> None:
-    said = LINE | {
+    words = LINE | {
         "benchmark": "teachers:images=60,tasks=1,updates=400,offset=3",
         "agent": f"supervised:objective={objective},batch_size=16,record_every=50,low=-1,high=7",
         "schedule": "constant:rate=1e-2",
         "diagnose_every": 400,
         "members": 1,
     }
-    found = scores(events(experiment(said)), "online")
+    found = scores(events(experiment(words)), "online")
     assert found[-1].score > 0.8 and 0 <= found[0].score < found[-1].score
 
 
@@ -177,7 +179,7 @@ def test_the_two_hot_loss_is_the_cross_entropy_with_the_shares() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "error"),
+    ("words", "error"),
     [
         ({"agent": "supervised:objective=cross-entropy"}, "LargeMean has numbers to predict: objective must be mse, two-hot or hl-gauss"),
         ({"benchmark": "random-labels"}, "RandomLabels has classes to predict: objective must be cross-entropy, not mse"),
@@ -185,6 +187,6 @@ def test_the_two_hot_loss_is_the_cross_entropy_with_the_shares() -> None:
         ({"agent": "supervised:low=3,high=3"}, r"high must lie in \(3.0, inf\)"),
     ],
 )
-def test_what_does_not_fit_is_refused(said: dict[str, str], error: str) -> None:
+def test_what_does_not_fit_is_refused(words: dict[str, str], error: str) -> None:
     with pytest.raises(UsageError, match=error):
-        experiment(LINE | said)
+        experiment(LINE | words)

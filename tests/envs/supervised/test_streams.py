@@ -1,4 +1,4 @@
-"""What holds for every supervised stream, and the streams whose labels change."""
+"""Laws of every supervised stream, and the streams whose labels change."""
 
 import hashlib
 from dataclasses import replace
