@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "analysis": {
         "analysis",
         *(f"plasticity_rl.{name}" for name in ("records.folder", "records.events", "records.spec", "checks", "files", "experiment")),
+        "plasticity_rl.metrics.catalogue",
     },
 }
 

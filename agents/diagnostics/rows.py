@@ -15,9 +15,8 @@ from agents.diagnostics import measures
 from agents.diagnostics.curvature import Curvature
 from agents.diagnostics.media import pictures
 from plasticity_rl.experiment import Experiment, until
-from plasticity_rl.metrics import finite
 from plasticity_rl.metrics.norms import GRADIENT
-from plasticity_rl.metrics.units import moments
+from plasticity_rl.metrics.units import finite, moments
 from plasticity_rl.networks.layers import Params, penultimate
 from plasticity_rl.records.events import Media, Metric
 from plasticity_rl.training.learner import Learner
@@ -114,7 +113,7 @@ class Diagnostics:
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint holds: a visit's start survives."""
         named = {f"start/{name}": param for name, param in self._start.items()} | {"start task": self._task}
-        named |= {f"work/{name}": count for name, count in self._learner.work.items()}
+        named |= {f"work/{name}": count for name, count in self._learner.refresh_counts.items()}
         return named | ({} if self._held is None else {"held": self._held})
 
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -123,7 +122,7 @@ class Diagnostics:
         self._start = {name: tensors[f"start/{name}"].to(device) for name in self._start}
         self._task = tensors["start task"].to(device)
         self._held, self._then = tensors["held"].to(device) if "held" in tensors else None, None
-        for name, count in self._learner.work.items():
+        for name, count in self._learner.refresh_counts.items():
             count.copy_(tensors[f"work/{name}"])
         self._last = time.monotonic(), self._learner.ticks["update"]
 
@@ -147,7 +146,7 @@ class Diagnostics:
         found |= chunked(lift(self._of_gradient), learner.chunk_size)(
             self._untrained, learner.network.low_precision(self._untrained), batch, *extras
         )
-        for name, count in learner.work.items():
+        for name, count in learner.refresh_counts.items():
             found[name] = count.clone()
             count.zero_()
         return found

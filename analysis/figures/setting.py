@@ -22,6 +22,7 @@ from analysis.scores.sequential import SequenceRow
 from analysis.scores.setting import Setting, ratio
 from analysis.scores.verdict import FIRST_AND_LAST, Verdict
 from analysis.statistics.bootstrap import Estimate, estimate, mean
+from plasticity_rl.metrics.catalogue import METRICS
 
 Looks = dict[str, Look]
 MOST_VISITS = 40
@@ -198,22 +199,16 @@ def evaluation_curves(setting: Setting, found: Evaluations | None, looks: Looks)
 
 
 DOTTED = (0, (1, 1.4))
-DIAGNOSTICS = (
-    ("dormant units, mean over layers", "dormant_fraction", "mean"),
-    ("dead units, mean over layers", "dead_fraction", "mean"),
-    ("effective rank of the features", "effective_rank", "mean"),
-    ("weight norm, all layers together", "weight_norm", "norm"),
-    ("distance from birth, all layers", "distance_from_birth", "norm"),
-    ("effective learning rate, mean over layers", "effective_learning_rate", "mean"),
-)
-"""title, name in metrics.csv before the layer's, and how layers become one"""
+DIAGNOSTICS = ("dormant_fraction", "dead_fraction", "effective_rank", "weight_norm", "distance_from_birth", "effective_learning_rate")
+"""names in metrics.csv before the layer's"""
+JOINED = {"mean": "mean over layers", "norm": "all layers together"}
 
 
 def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure | None:
     """(g) The mechanisms that are suspected, over updates; dotted, an untrained network of the same chain on the same inputs."""
     metrics = metrics.loc[(metrics.setting == setting.spec.setting).to_numpy()]
     family = metrics.name.str.partition("/")[0].to_numpy() if len(metrics) else np.array([])
-    panels = [panel for panel in DIAGNOSTICS if (family == panel[1]).any()]
+    panels = [METRICS[name] for name in DIAGNOSTICS if (family == name).any()]
     if not panels:
         return None
     columns = min(3, len(panels))
@@ -221,14 +216,15 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
     figure, drawn = canvas(0.8 + 1.9 * rows, rows=rows, columns=columns)
     for axes in drawn[len(panels) :]:
         axes.set_axis_off()
-    for axes, (title, name, over) in zip(drawn, panels, strict=False):
+    for axes, metric in zip(drawn, panels, strict=False):
+        name = metric.name
         for label, look in _named(setting, looks).items():
             here = (metrics.label == label).to_numpy()
             dotted = look._replace(linestyle=DOTTED)
             for suffix, drawing, width in (("", look, 1.5), ("_fresh", dotted, 1.0)):
-                series = _over_layers(metrics.loc[here & (family == name + suffix)], over)
+                series = _over_layers(metrics.loc[here & (family == name + suffix)], metric.join)
                 axes.plot(series.index, series, color=drawing.color, linestyle=drawing.linestyle, linewidth=width)
-        axes.set_title(title, fontsize=8)
+        axes.set_title(f"{metric.title}, {JOINED[metric.join]}", fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.tick_params(labelsize=7)

@@ -21,6 +21,7 @@ from analysis.format import count, number
 from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
 from analysis.statistics.bootstrap import Estimate, estimate, mean
+from plasticity_rl.metrics.catalogue import metric_of
 from plasticity_rl.records.spec import Spec
 
 IN_A_ROW = 2
@@ -46,22 +47,28 @@ class Mechanism(NamedTuple):
         return f"{family}_fresh{slash}{rest}"
 
 
+def _mechanism(kind: str, name: str, title: str = "") -> Mechanism:
+    """A metric of the catalogue; `title` where one of its keys alone is meant."""
+    metric = metric_of(name)
+    return Mechanism(kind, title or metric.title, name, metric.join, metric.every)
+
+
 UNITS, NORMS, LANDSCAPE = "pre-activations and units", "norms", "curvature and tangent kernel"
 MECHANISMS = (
-    Mechanism(UNITS, "pre-activation shift within the visit", "preactivation_shift"),
-    Mechanism(UNITS, "pre-activation mean", "preactivation_mean"),
-    Mechanism(UNITS, "pre-activation variance", "preactivation_variance"),
-    Mechanism(UNITS, "linearised units", "linearised_fraction"),
-    Mechanism(UNITS, "dead units", "dead_fraction"),
-    Mechanism(UNITS, "saturated outputs", "saturated_fraction"),
-    Mechanism(UNITS, "feature rank", "feature_rank"),
-    Mechanism(NORMS, "weight norm", "weight_norm", "norm"),
-    Mechanism(NORMS, "effective learning rate", "effective_learning_rate"),
-    Mechanism("target scale", "scale of values", "value_scale"),
-    Mechanism("target scale", "overestimation", "overestimation", every="evaluate"),
-    Mechanism(LANDSCAPE, "largest Hessian eigenvalue", "hessian_eigenvalue/1", every="curvature_every"),
-    Mechanism(LANDSCAPE, "rank of the tangent kernel", "ntk_rank", every="curvature_every"),
-    Mechanism("trainability", "final loss of the probe `random`", "probe_final/random", every="probe_every"),
+    _mechanism(UNITS, "preactivation_shift"),
+    _mechanism(UNITS, "preactivation_mean"),
+    _mechanism(UNITS, "preactivation_variance"),
+    _mechanism(UNITS, "linearised_fraction"),
+    _mechanism(UNITS, "dead_fraction"),
+    _mechanism(UNITS, "saturated_fraction"),
+    _mechanism(UNITS, "feature_rank"),
+    _mechanism(NORMS, "weight_norm"),
+    _mechanism(NORMS, "effective_learning_rate"),
+    _mechanism("target scale", "value_scale"),
+    _mechanism("target scale", "overestimation"),
+    _mechanism(LANDSCAPE, "hessian_eigenvalue/1", "largest Hessian eigenvalue"),
+    _mechanism(LANDSCAPE, "ntk_rank"),
+    _mechanism("trainability", "probe_final/random", "final loss of the probe `random`"),
 )
 
 

@@ -6,65 +6,23 @@ from typing import Any
 
 from analysis.format import count
 from launch.tracking.curves import EVALUATION, SCORE
+from plasticity_rl.metrics.catalogue import METRICS, Metric
 from plasticity_rl.records.spec import Spec
 
 Layout = dict[str, dict[str, list[Any]]]
 
-BOTH = r"(_fresh)?/"  # an untrained network's curve lies beside
-CHARTS: dict[str, dict[str, list[str]]] = {
-    "score": {"in training": [rf"{SCORE}/"], "of evaluations": [rf"{EVALUATION}/"]},
-    "plasticity": {
-        "loss": [r"training/loss$"],
-        "moved since the visit began": [r"preactivation_shift/"],
-        "likeness to the visit's start": [r"(cka|pwcca)_to_start/"],
-        "churn of one update": [r"training/(policy_)?churn$"],
-        "probes": [r"probe_"],
-        "what penalties weigh": [r"penalty_over_loss/"],
-        "what projections do": [r"projection_(factor|change)/"],
-        "what steps of methods do": [r"step_change/"],
-        "weights refreshed": [r"weights_refreshed/"],
-        "units recycled": [r"units_recycled/"],
-    },
-    "units": {
-        "dormant": [rf"dormant_fraction{BOTH}"],
-        "dead": [rf"dead_fraction{BOTH}"],
-        "linearised": [rf"linearised_fraction{BOTH}"],
-        "outputs of zero": [rf"zero_fraction{BOTH}"],
-        "saturated": [rf"saturated_fraction{BOTH}"],
-        "entropy of signs": [rf"sign_entropy{BOTH}"],
-        "mean before the activation": [rf"preactivation_mean{BOTH}"],
-        "variance before the activation": [rf"preactivation_variance{BOTH}"],
-    },
-    "ranks": {name.replace("_", " "): [rf"{name}{BOTH}"] for name in ("stable_rank", "effective_rank", "srank", "feature_rank")},
-    "norms": {
-        "weights": [rf"weight_norm{BOTH}"],
-        "distance from birth": [r"distance_from_birth/"],
-        "updates": [r"update_norm/"],
-        "effective learning rates": [r"effective_learning_rate/"],
-        "gradients, L0": [rf"gradient_l0{BOTH}"],
-        "gradients, L1": [rf"gradient_l1{BOTH}"],
-        "gradients, L2": [rf"gradient_l2{BOTH}"],
-    },
-    "speed": {
-        "updates a second": [r"training/updates_per_second"],
-        "memory, MB": [r"training/memory_mb"],
-        "learning rate": [r"training/learning_rate"],
-    },
-    "policy and values": {
-        "entropy": [r"training/policy_entropy"],
-        "variance": [r"training/policy_variance"],
-        "values": [r"training/value_scale"],
-        "values above returns": [r"training/overestimation"],
-    },
-    "curvature": {
-        "Hessian": [rf"hessian_eigenvalue{BOTH}"],
-        "tangent kernel's rank": [r"training/ntk_rank"],
-        "tangent kernel's condition": [r"training/ntk_condition"],
-        "gradients": [r"training/gradient_"],
-        "Jacobian": [r"training/jacobian_norm"],
-        "reliance on units": [rf"reliance_(mean|max){BOTH}"],
-    },
-    "Ray": {"actors that died": [r"training/actor_deaths"]},
+SCORES: dict[str, list[str]] = {"in training": [rf"{SCORE}/"], "of evaluations": [rf"{EVALUATION}/"]}
+
+
+def _pattern(metric: Metric) -> str:
+    """Tags of a metric, an untrained network's beside it."""
+    name = metric.name + ("(_fresh)?" if metric.untrained else "")
+    return f"{name}/" if metric.keyed else f"training/{name}$"
+
+
+CHARTS: dict[str, dict[str, list[str]]] = {"score": SCORES} | {
+    group: {metric.title: [_pattern(metric)] for metric in METRICS.values() if metric.group == group}
+    for group in dict.fromkeys(metric.group for metric in METRICS.values())
 }
 
 

@@ -112,3 +112,12 @@ def shift(then: Moments, now: Moments) -> Tensor:
     spread = now.variance.sqrt() - then.variance.sqrt()
     moved, pooled = ((now.mean - then.mean).square() + spread.square()).sqrt(), ((now.variance + then.variance) / 2).sqrt()
     return torch.where(pooled > 0, moved / pooled, 0.0)
+
+
+def finite(name: str, tensor: Tensor) -> Tensor:
+    """`tensor` itself. Raises FloatingPointError, which says `name`, where a number in it is infinite or none: some metrics would make a
+    plausible number of it, so this comes first. It looks at values: call it outside of lifted and compiled functions."""
+    if not torch.isfinite(tensor).all():
+        wrong = int((~torch.isfinite(tensor)).sum())
+        raise FloatingPointError(f"{name}: {wrong} of {tensor.numel()} numbers are infinite or not a number")
+    return tensor

@@ -1,4 +1,4 @@
-"""Cells of one learner: members that differ from the others in their seed and in numbers of the optimizer and of the chain.
+"""Cells of one learner: groups of members with their own seed and float hyperparameters of the optimizer and the chain.
 
 A number is a field that is annotated `float` or `float | None` and holds one; all other fields must be equal. Where the cells' numbers
 differ, each member's is a scalar tensor in the place of the float, inside the update and refreshes alone: methods are built, tested for
@@ -20,7 +20,7 @@ Part = TypeVar("Part")
 
 
 class Cell(NamedTuple):
-    """What is one experiment's among the members of a learner."""
+    """The members of one experiment in a learner."""
 
     optimizer: Optimizer
     """as `interventions.assemble` made it of the chain"""
@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 
 
 class Hyper(NamedTuple):
-    """Numbers that differ between members, (S,) each."""
+    """Hyperparameters that differ between members, (S,) each."""
 
     rate: Tensor
     """learning rate of this update"""
@@ -41,18 +41,18 @@ class Hyper(NamedTuple):
 
 
 def shape(part: Any) -> Hashable:
-    """What must be equal in the parts of two cells: the class, and all fields but numbers."""
+    """What two cells' parts must share: the class, and all fields but numbers."""
     numbers = _numbers(part)
     return type(part), tuple((field.name, field.name in numbers or getattr(part, field.name)) for field in fields(part))
 
 
 def fits(one: Cell, other: Cell) -> bool:
-    """Do the cells differ in seed, members and numbers alone?"""
+    """True if the cells differ in seed, members and numbers only."""
     return [shape(part) for part in (one.optimizer, *one.chain)] == [shape(part) for part in (other.optimizer, *other.chain)]
 
 
 def differing(cells: Sequence[Cell]) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
-    """The numbers that are not the same in all cells, (S,) each: of the optimizer, and of each method of the chain."""
+    """Numbers that are not the same in all cells, (S,) each, by field: of the optimizer, and of each method of the chain."""
     counts = torch.tensor([cell.members for cell in cells])
 
     def of(parts: Sequence[Any]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The update of S networks at once: loss, penalties, gradient, optimizer and projections as ONE compiled function; refreshes when due."""
+"""S networks side by side: owns their tensors, lifts and compiles the update, refreshes when due, and is checkpointed."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -22,18 +22,18 @@ from plasticity_rl.training.lift import Captured, chunk_size, chunked, copied, l
 from plasticity_rl.training.noise import key
 from plasticity_rl.training.update import Batch, Loss, UpdateRule, by_layer, project, update
 
-MAX_FUSED_UPDATES = 10  # updates that are made by one call at most
+MAX_FUSED_UPDATES = 10  # of one call
 
 
 class Learner:
     """S members under one loss, optimizer and chain. Axis 0 of every tensor here is the member.
 
-    `loss(params, batch, *extras)` is a function of ONE network that returns a scalar and a dict of things to report; `batch["inputs"]` is
-    what the network sees. `network` and `optimizer` are what `interventions.assemble` made of the chain. The tensors in `net` and
-    `states` are allocated here and written in place ever after, so they may be shared.
+    `loss(params, batch, *extras)` is a function of ONE network that returns a scalar and a dict of scalars to report; `batch["inputs"]`
+    are the network's inputs. `network` and `optimizer` come from `interventions.assemble`. The tensors in `net` and `states` are allocated
+    here and written in place from then on, so they may be shared.
 
-    `others` are cells that are updated along: further members, with a seed and with numbers in the optimizer and the chain of their own
-    (see population.py). They come after the first `members`, cell by cell. Raises ValueError where one differs in more.
+    `others` are further groups of members, each with its own seed and float hyperparameters (see cells.py). They come after the first
+    `members`, cell by cell. Raises ValueError if one differs in more.
     """
 
     def __init__(
@@ -52,24 +52,24 @@ class Learner:
         self.cells = (Cell(optimizer, chain, members, seed), *others)
         self.members = sum(cell.members for cell in self.cells)
         self._rule = UpdateRule(network, loss, optimizer, chain)
-        self._who = [member for cell in self.cells for member in members_of(cell.seed, cell.members)]
+        self._members = [member for cell in self.cells for member in members_of(cell.seed, cell.members)]
         if not all(fits(self.cells[0], cell) for cell in others):
-            raise ValueError("cells of one learner differ in their seeds and numbers alone")
+            raise ValueError("cells of one learner may differ in seed, members and float hyperparameters only")
         self._hyper = tree_map(lambda tensor: tensor.to(device), Hyper(torch.zeros(self.members), *differing(self.cells)))
         params = self.fresh("birth")
         slots = lift(lambda params: optimizer.init(network.learned(params), uniform_age=uniform_age(chain)))(params)
         self.net = Net(params, slots)
         self.low_precision = network.low_precision(params)
-        """the parameters that are multiplied in low precision, rounded: what the loss and acting read in their stead"""
-        self.states: list[State] = [self._born(index) for index in range(len(chain))]
+        """parameters that are multiplied in low precision, rounded; loss and acting read them instead of the exact ones"""
+        self.states: list[State] = [self._initial_state(index) for index in range(len(chain))]
         self._names = metric_names(chain)
-        self.work = {
+        self.refresh_counts = {
             f"{kind}/{name}": torch.zeros(self.members, dtype=torch.double, device=device)
             for name, each in zip(self._names, chain, strict=True)
             if isinstance(each, Refresh)
             for kind in ("weights_refreshed", "units_recycled")
         }
-        """what refreshes have done, (S,) each, since who reads it set it to zero: no part of what is learned, and not of `tensors`"""
+        """refresh counters since the last read, (S,) each; the reader resets them; not in `tensors`"""
         self._noisy = {"optimizer": ("optimizer",)} if optimizer.noisy else {}
         self._noisy |= {str(index): purpose_of(self.chain, index) for index, each in enumerate(chain) if each.noisy}
         self.ticks = {"update": 0, "task": 0}
@@ -77,20 +77,20 @@ class Learner:
         self._rows = slice(None)
         self._step = compiled(self._write_step) if compile else self._write_step
         self.chunk_size = chunk_size(self.members, device, network.spec.convolves)
-        """how many members are updated by one call"""
+        """members updated by one call"""
         self._measure = chunked(lift(lambda *given: update(self._rule, *given, measure=True)[2]), self.chunk_size)
-        self._in_turn = chunked(self._in_a_row, self.chunk_size)
+        self._fused = chunked(self._write_steps, self.chunk_size)
         if compile and device.startswith("cuda"):
-            self._in_turn = Captured(self._in_a_row, varying=(4, 5, 6))  # parameters and an agent's target stay where they are
+            self._fused = Captured(self._write_steps, varying=(4, 5, 6))  # parameters and an agent's target stay where they are
 
     @property
     def acting(self) -> Params:
-        """The parameters as a forward pass is fastest with; tensors that later updates write in."""
+        """Parameters for fast forward passes; later updates write into the same tensors."""
         return self.net.params | self.low_precision
 
     @property
     def inputs(self) -> Tensor | None:
-        """The batch last learned from, (S, batch, ...): what refreshes take their evidence from."""
+        """The last training batch, (S, batch, ...), from which refreshes measure units."""
         return self._last["inputs"][self._rows] if self._last else None
 
     def one(self, member: int) -> Params:
@@ -98,13 +98,13 @@ class Learner:
         return {name: param[member] for name, param in self.net.params.items()}
 
     def fresh(self, *purpose: int | str) -> Params:
-        """Newly initialised networks, (S, ...), each a function of seed, member and purpose alone."""
+        """Newly initialised parameters, (S, ...), a function of seed, member and purpose alone."""
         born = stack([self.network.init(self.draw(member, "network", *purpose)) for member in range(self.members)])
         return {name: param.to(self.device) for name, param in born.items()}
 
     def draw(self, member: int, *purpose: int | str) -> torch.Generator:
-        """Where random numbers for that purpose of a member come from; on the CPU, whatever the device."""
-        return torch.Generator().manual_seed(derive(*self._who[member], *purpose))
+        """Generator of a member's random stream for that purpose; always on the CPU."""
+        return torch.Generator().manual_seed(derive(*self._members[member], *purpose))
 
     @property
     def rate(self) -> Tensor:
@@ -112,34 +112,34 @@ class Learner:
         return self._hyper.rate
 
     def rows(self, cell: int) -> slice:
-        """Which members are a cell's."""
+        """Indices of a cell's members."""
         start = sum(each.members for each in self.cells[:cell])
         return slice(start, start + self.cells[cell].members)
 
     def part(self, cell: int) -> "Learner":
-        """The learner of one cell, to look at: its tensors are a part of this one's, and change with them."""
+        """A read-only learner of one cell, whose tensors are views of this one's."""
         if len(self.cells) == 1:
             return self
         part, rows = copy(self), self.rows(cell)
-        part.cells, part._who = (self.cells[cell],), self._who[rows]
+        part.cells, part._members = (self.cells[cell],), self._members[rows]
         part.optimizer, part.chain, part.members, _ = self.cells[cell]
-        held = (self.net, self.low_precision, self.states, self._hyper, self.work)
-        part.net, part.low_precision, part.states, part._hyper, part.work = tree_map(lambda tensor: tensor[rows], held)
+        viewed = (self.net, self.low_precision, self.states, self._hyper, self.refresh_counts)
+        part.net, part.low_precision, part.states, part._hyper, part.refresh_counts = tree_map(lambda tensor: tensor[rows], viewed)
         part._rows = rows
         return part
 
     @property
     def ahead(self) -> int:
-        """How many updates `updates` can make: until the next refresh, AHEAD at most."""
+        """Updates that one call of `updates` may make: up to the next refresh, at most MAX_FUSED_UPDATES."""
         done = self.ticks["update"]
         return next((n for n in range(1, MAX_FUSED_UPDATES) if due_refreshes(self.chain, "update", done + n)), MAX_FUSED_UPDATES)
 
     def update(self, rate: float | Tensor, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
-        """One update of every member at learning rate `rate`, one for all or (S,), and the refreshes that are due. Returns what the loss
-        reported, (S,) each.
+        """Update every member once at learning rate `rate`, one for all or (S,), and make the refreshes that are due. Returns the loss and
+        what it reports, (S,) each.
 
-        With `measure`, the sizes of gradient and step by layer and what each method did, too: of the update alone, before anything is
-        refreshed. The update is then worked out a second time, uncompiled, for what happens inside of it.
+        `measure` adds norms of gradient and step by layer and the effect of each method, before any refresh. The update is then computed a
+        second time, uncompiled, to measure inside it.
         """
         return self.updates([rate], [batch], *extras, measure=measure)[0]
 
@@ -147,8 +147,8 @@ class Learner:
     def updates(
         self, rates: Sequence[float | Tensor], batches: Sequence[Batch], *extras: Any, measure: bool = False
     ) -> list[dict[str, Tensor]]:
-        """Updates in a row, `ahead` of them at most, or one to `measure`, with the results that `update` has: some members make all of
-        them before the others begin, and find their networks in a processor's caches; a GPU makes them as one graph."""
+        """Make up to `ahead` updates, or one with `measure`, in one call; returns the result of each, as `update`. On a CPU, a chunk of
+        members makes all of them before the next begins, so that its networks stay in the caches; a GPU runs them as one graph."""
         assert len(batches) <= (1 if measure else self.ahead), "a refresh is due in between"
         self._last["inputs"] = batches[-1]["inputs"]
         at = [rate.to(self.rate) if isinstance(rate, Tensor) else torch.full_like(self.rate, rate) for rate in rates]
@@ -158,7 +158,7 @@ class Learner:
         if measure:
             self.rate.copy_(at[0])
             before, found = copied(self.net.params), self._measure(*now, noise[0], batches[0], *extras)
-        reported = self._in_turn(*now, at, noise, list(batches), *extras)
+        reported = self._fused(*now, at, noise, list(batches), *extras)
         if measure:
             steps = lift(lambda one, other: by_layer(norms.STEP, one, other, self.network.layers))(before, self.net.params)
             reported[0] |= {name: value for name, value in found.items() if "/" in name} | steps
@@ -172,16 +172,16 @@ class Learner:
         self._tick("task")
 
     def due(self, clock: str) -> tuple[Refresh, ...]:
-        """The interventions whose refresh came at the last tick of `clock`."""
+        """Interventions that refreshed at the last tick of `clock`."""
         return tuple(each for _, each in due_refreshes(self.chain, clock, self.ticks[clock]))
 
     @torch.no_grad()
     def features(self, params: Params, inputs: Tensor, raw: bool = False) -> Params:
-        """Each hidden layer's units, (S, samples, units), of `params` on `inputs` (S, batch, ...); `raw` are they before the activation."""
+        """Each hidden layer's units, (S, samples, units), of `params` on `inputs` (S, batch, ...); before the activation if `raw`."""
         return lift(lambda params, inputs: self.network.apply(params, inputs, raw=raw)[1])(params, inputs)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that a checkpoint must hold, by name; the learner's own tensors, not copies."""
+        """Tensors of a checkpoint, by name; the learner's own, not copies."""
         named = {f"params/{name}": param for name, param in self.net.params.items()}
         for slot, memory in self.net.slots.items():
             named |= {f"slots/{slot}/{name}": tensor for name, tensor in memory.items()}
@@ -190,7 +190,7 @@ class Learner:
         return named | ({} if self.inputs is None else {"inputs": self.inputs})
 
     def load(self, tensors: dict[str, Tensor], ticks: dict[str, int]) -> None:
-        """Go on from what `tensors` and `ticks` were. Raises KeyError or RuntimeError where they are another's, and changes nothing."""
+        """Restore from `tensors` and `ticks`. Raises KeyError or RuntimeError, and changes nothing, if they are another learner's."""
         for name, tensor in self.tensors().items():
             if name != "inputs" and tensors[name].shape != tensor.shape:  # copy_ would broadcast one member to all
                 raise RuntimeError(f"{name} has the shape {tuple(tensor.shape)} here, and {tuple(tensors[name].shape)} in what is loaded")
@@ -201,7 +201,7 @@ class Learner:
         write_(self.low_precision, self.network.low_precision(self.net.params))
         self.ticks.update(ticks)
 
-    def _in_a_row(
+    def _write_steps(
         self,
         net: Net,
         states: list[State],
@@ -225,18 +225,18 @@ class Learner:
         write_((net, states, low_precision), (new_net, new_states, self.network.low_precision(new_net.params)))
         return reported
 
-    def _born(self, index: int) -> State:
-        """The state of a method of the chain at birth."""
+    def _initial_state(self, index: int) -> State:
+        """Initial state of a method of the chain."""
         layers, purpose = self.network.layers, ("state", *purpose_of(self.chain, index))
         methods = [cell.chain[index] for cell in self.cells for _ in range(cell.members)]
         born = stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
         return {name: tensor.to(self.device) for name, tensor in born.items()}
 
     def _noise(self, update: int) -> dict[str, Tensor]:
-        """Who needs normal numbers in an update -> each member's key to them, (S, 2)."""
+        """Optimizer and noisy methods -> each member's key of normal numbers in an update, (S, 2)."""
 
         def keys(purpose: tuple[int | str, ...]) -> Tensor:
-            return key([derive(*who, "noise", *purpose, update) for who in self._who]).to(self.device)
+            return key([derive(*member, "noise", *purpose, update) for member in self._members]).to(self.device)
 
         return {who: keys(purpose) for who, purpose in self._noisy.items()}
 
@@ -259,5 +259,5 @@ class Learner:
         net, state = copied(made)
         found = lift(lambda before, after: effects.refreshed(before, after, self.network.layers))(self.net.params, net.params)
         for kind, count in found.items():
-            self.work[f"{kind}/{self._names[index]}"] += count
+            self.refresh_counts[f"{kind}/{self._names[index]}"] += count
         write_((self.net, self.states[index]), (net, state))

@@ -12,6 +12,7 @@ from launch.run.runner import describe
 from launch.tracking.curves import Curves
 from launch.tracking.layout import CHARTS, description, layout
 from launch.tracking.tensorboard import TensorBoard
+from plasticity_rl.metrics.catalogue import METRICS, metric_of
 from plasticity_rl.records.events import Metric, Score
 from plasticity_rl.records.folder import RunFolder
 from tests.fake_runs import write_run
@@ -53,11 +54,19 @@ def test_an_untrained_networks_curve_lies_in_the_same_chart(tags: set[str]) -> N
         assert matches(chart, {fresh.replace("_fresh", "")})
 
 
+def test_the_catalogue_says_which_metrics_an_untrained_network_has_too(tags: set[str]) -> None:
+    names = {tag.removeprefix("training/") for tag in tags if not tag.startswith(("Score/", "Evaluation/"))}
+    fresh = {metric_of(name).name for name in names if name.partition("/")[0].endswith("_fresh")}
+    assert fresh == {metric.name for metric in METRICS.values() if metric.untrained}
+    keyed = {metric_of(name).name for name in names if "/" in name}
+    assert keyed == {metric.name for metric in METRICS.values() if metric.keyed}
+
+
 def test_charts_without_curves_are_left_out() -> None:
     assert layout([]) == {}
     assert layout(["training/actor_deaths", "training/loss", "spectrum/hidden0"]) == {
         "plasticity": {"loss": ["Multiline", ["training/loss$"]]},
-        "Ray": {"actors that died": ["Multiline", ["training/actor_deaths"]]},
+        "Ray": {"actors that died": ["Multiline", ["training/actor_deaths$"]]},
     }
 
 

@@ -251,7 +251,7 @@ def test_after_a_refresh_newborn_and_surviving_weights_take_steps_of_one_learnin
         learner.update(1e-3, batch)
         if learner.due("update"):
             name = type(intervention).__name__
-            refreshed = learner.work[f"weights_refreshed/{name}"]
+            refreshed = learner.refresh_counts[f"weights_refreshed/{name}"]
             assert (refreshed > 0).all() != (getattr(intervention, "part", None) == "optimizer")
             continue
         for name, param in learner.net.params.items():

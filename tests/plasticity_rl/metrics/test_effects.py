@@ -46,14 +46,14 @@ def test_refreshed_weights_and_units_by_hand() -> None:
 def test_a_learner_adds_up_what_its_refreshes_did() -> None:
     chain = (ReDo(tau=0.9, every=2), Reset(clock="update", every=3, part="heads"), Reset(clock="task", part="hidden"))
     learner = learn(chain, "mlp", 2)
-    assert list(learner.work) == [
+    assert list(learner.refresh_counts) == [
         f"{kind}/{name}" for name in ("ReDo", "Reset", "Reset-2") for kind in ("weights_refreshed", "units_recycled")
     ]
-    assert all(count.tolist() == [0, 0] for count in learner.work.values())
+    assert all(count.tolist() == [0, 0] for count in learner.refresh_counts.values())
     learner.task_boundary()
     for _ in range(6):
         learner.update(1e-2, batch(2))
-    counts = {name: count.tolist() for name, count in learner.work.items()}
+    counts = {name: count.tolist() for name, count in learner.refresh_counts.items()}
     hidden, head = 5 * 8 + 8 * 8 + 8 * 8 + 3 * 8, 8 * 3 + 3
     assert counts["weights_refreshed/Reset-2"] == [hidden, hidden] and counts["units_recycled/Reset-2"] == [24, 24]
     assert counts["weights_refreshed/Reset"] == [2 * head, 2 * head] and counts["units_recycled/Reset"] == [0, 0]
@@ -69,7 +69,7 @@ def test_units_that_redo_recycled_are_those_that_were_dormant() -> None:
     for units in twin.features(twin.net.params, given["inputs"]).values():
         response = units[0].abs().mean(0)
         dormant += int((response <= 0.5 * response.mean()).sum())
-    assert learner.work["units_recycled/ReDo"].tolist() == [dormant] and dormant > 0
+    assert learner.refresh_counts["units_recycled/ReDo"].tolist() == [dormant] and dormant > 0
 
 
 def test_gradients_and_penalties_are_those_of_a_plain_backward_pass() -> None:

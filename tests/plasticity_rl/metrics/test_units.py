@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from plasticity_rl.metrics import finite, units
+from plasticity_rl.metrics import units
+from plasticity_rl.metrics.units import finite
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Nature
 from plasticity_rl.training.lift import lift
