@@ -24,6 +24,7 @@ from launch.ray_cluster import connect
 from launch.run import resources, runner
 from launch.run.provenance import machine
 from launch.run.store import Store
+from launch.run.sweep import Said, build, refuse_first
 from launch.signals import Signals, Stopped
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError
@@ -134,6 +135,15 @@ class _Remote:
         finally:
             if ray.is_initialized():  # else it is gone, and Ray would join another cluster to end it
                 ray.cancel(stream, force=True)
+
+
+def run_described(said: Sequence[Said], store: Store, how: Execution) -> int:
+    """Carry out the experiments of a sweep file; returns the exit code of `run_sweep`. `prepare_ray` is called before this module is
+    imported. Raises UsageError for runs with actors of their own, too."""
+    experiments = refuse_first(build(said, how.device_on_ray), store, how.other_code)
+    if any(each.actors for each in experiments):
+        raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
+    return run_sweep(experiments, store, how)
 
 
 def run_sweep(

@@ -103,7 +103,7 @@ def sweep(
     """
     from launch.run.mirror import Mirror
     from launch.run.store import Store
-    from launch.run.sweep import print_sweep, read_sweep, run_sweep, run_sweep_on_ray
+    from launch.run.sweep import print_sweep, read_sweep, run_sweep
 
     how = settle(how)
     allow(plugin)
@@ -113,7 +113,14 @@ def sweep(
         return DONE
     _refuse_without_wandb(wandb)
     store = Store(runs, name or file.stem, wandb, Mirror(mirror) if mirror else None)
-    return (run_sweep_on_ray if on == "ray" else run_sweep)(experiments, store, how)
+    if on == "here":
+        return run_sweep(experiments, store, how)
+    from launch.ray_cluster import prepare_ray
+
+    prepare_ray(how.address)
+    from launch.cluster.sweep import run_described
+
+    return run_described(experiments, store, how)
 
 
 def claims(

@@ -1,6 +1,5 @@
 """Origin of a run: the hash of its code, versions, the machine; and the refusal to resume with other code or other data."""
 
-import hashlib
 import json
 import os
 import platform
@@ -12,13 +11,12 @@ import torch
 
 from analysis.format import count
 from launch.ray_cluster import CHECKOUT
-from plasticity_rl import plugins
+from launch.run.code import code_hash
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.records.spec import Spec
 
-CODE = ("plasticity_rl", "envs", "agents")  # packages that a run's numbers depend on
 PACKAGES = ("torch", "numpy", "envpool", "ale-py", "gymnasium", "rliable", "tensorboard", "ray")
 
 
@@ -72,15 +70,3 @@ def refuse_to_resume(folder: RunFolder, spec: Spec, other_code: bool) -> dict[st
     if not other_code:
         raise UsageError(f"{folder} was begun by other code; --other-code resumes it all the same, another --name starts anew")
     return {"earlier_code": codes}
-
-
-def code_hash(spec: Spec) -> str:
-    """16 hexadecimal digits: the hash of all code that a run's numbers depend on, its plugins' too."""
-    files = {path.relative_to(CHECKOUT).as_posix(): path for package in CODE for path in (CHECKOUT / package).rglob("*.py")}
-    for path, _ in spec.experiment["chain"]:
-        if path.startswith(plugins.MARK):
-            files |= plugins.sources(path.removeprefix(plugins.MARK))
-    digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        digest.update(name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]

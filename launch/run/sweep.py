@@ -14,7 +14,6 @@ from analysis.format import count
 from launch.columns import fitted, shortest
 from launch.config.parse import experiment
 from launch.execution import Execution
-from launch.ray_cluster import prepare_ray
 from launch.run.store import Store
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
@@ -122,17 +121,6 @@ def _span(span: "Span") -> str:
     return f"at least {low} {unit}" if span.high == math.inf else f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
-def run_sweep_on_ray(said: Sequence[Said], store: Store, how: Execution) -> int:
-    """The same on a Ray cluster: see `launch.cluster.sweep`."""
-    prepare_ray(how.address)
-    from launch.cluster import sweep
-
-    experiments = _refuse_first(build(said, how.device_on_ray), store, how.other_code)
-    if any(each.actors for each in experiments):
-        raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
-    return sweep.run_sweep(experiments, store, how)
-
-
 def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
     """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure.
 
@@ -140,7 +128,7 @@ def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
     """
     from launch.run import grouped, resources
 
-    experiments = _refuse_first(build(said, how.device), store, how.other_code)
+    experiments = refuse_first(build(said, how.device), store, how.other_code)
     console, failure, told = Console(highlight=False), 0, 0
 
     def tell(each: Experiment, folder: RunFolder, outcome: str) -> None:
@@ -185,7 +173,7 @@ def _carry_out(group: Sequence[Experiment], store: Store, how: Execution) -> Seq
     return [(folder, None)]
 
 
-def _refuse_first(experiments: list[Experiment], store: Store, other_code: bool) -> list[Experiment]:
+def refuse_first(experiments: list[Experiment], store: Store, other_code: bool) -> list[Experiment]:
     """All of them before the first is begun: a wrong sweep leaves nothing behind. What only the mirror has is fetched."""
     from launch.run.provenance import refuse_to_resume
     from launch.run.runner import describe

@@ -11,7 +11,7 @@ import pytest
 
 from launch.__main__ import main
 from launch.config import parse
-from launch.run.provenance import code_hash
+from launch.run.code import code_hash
 from launch.run.runner import describe
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError
@@ -260,7 +260,9 @@ def test_a_plugins_files_are_code_that_a_run_depends_on(write: Write, tmp_path: 
     assert before[0] != before[1]
     (tmp_path / "other_methods.py").write_text(f"{SHRINK}\n")
     assert (code_hash(none), code_hash(theirs)) == before
-    (tmp_path / "counted_methods.py").write_text(f"{SHRINK}\n")
+    (tmp_path / "counted_methods.py").write_text(f"{SHRINK}\n# a comment\n")
+    assert code_hash(theirs) == before[1]
+    (tmp_path / "counted_methods.py").write_text(f"{SHRINK}\nPRIME = 7\n")
     assert code_hash(none) == before[0] and code_hash(theirs) != before[1]
 
 

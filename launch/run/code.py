@@ -1,0 +1,94 @@
+"""The code that a run's numbers depend on, as one hash: of the modules that its parts import, without docstrings, comments and layout."""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from launch.ray_cluster import CHECKOUT
+from plasticity_rl import plugins, registry
+from plasticity_rl.experiment import KINDS
+from plasticity_rl.records.spec import Spec
+
+PACKAGES = ("plasticity_rl", "envs", "agents")
+
+
+def code_hash(spec: Spec) -> str:
+    """16 hexadecimal digits. A changed constant in a module that the run imports changes it; a docstring, or another agent, does not."""
+    names, sources = [], {}
+    for field, kind in KINDS.items():
+        described = spec.experiment[field]
+        for name, _ in described if kind == "method" else [described]:
+            if name.startswith(plugins.MARK):
+                sources |= {each: path.read_bytes() for each, path in plugins.sources(name.removeprefix(plugins.MARK)).items()}
+            else:
+                names.append(registry.words(kind)[name].rpartition(".")[0])
+    names += [each for source in sources.values() for each in imported(source, CHECKOUT)]
+    sources |= {name: path.read_bytes() for name, path in closure(names, CHECKOUT).items()}
+    digest = hashlib.sha256()
+    for name, source in sorted(sources.items()):
+        digest.update(f"{name}\0{stripped(source)}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def closure(names: Iterable[str], root: Path) -> Mapping[str, Path]:
+    """The named modules below `root` and all that they import of PACKAGES, inside functions too: name -> file."""
+    found: dict[str, Path] = {}
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found[name] = path = _file(name, root)
+            left += imported(path.read_bytes(), root)
+    return found
+
+
+@cache
+def imported(source: bytes, root: Path) -> frozenset[str]:
+    """The modules of PACKAGES that a source imports. A name that a package's `__init__.py` passes on is its own module's: the package
+    imports all methods, and a run uses few of them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names if each.name.partition(".")[0] in PACKAGES}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in PACKAGES:
+            found |= {_home(node.module, each.name, root) for each in node.names}
+    return frozenset(found)
+
+
+@cache
+def stripped(source: bytes) -> str:
+    """A source as it runs: without docstrings, comments and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [each for each in node.body if not _is_text(each)] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _home(module: str, name: str, root: Path) -> str:
+    """The module that `from module import name` takes the name from."""
+    path = _file(module, root)
+    if path.name != "__init__.py":
+        return module
+    if _exists(f"{module}.{name}", root):
+        return f"{module}.{name}"
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.ImportFrom) and node.module and any((each.asname or each.name) == name for each in node.names):
+            return _home(node.module, name, root)
+    return module
+
+
+def _exists(module: str, root: Path) -> bool:
+    path = root.joinpath(*module.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def _file(module: str, root: Path) -> Path:
+    path = root.joinpath(*module.split("."))
+    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
