@@ -53,8 +53,8 @@ ROOMS = {
     "training attach",
     "envs": "sequences supervised reinforcement",
     "agents": "data heads base acting diagnostics loops supervised dqn pqn ppo impala",
-    "launch": "output process signals columns execution config sweeps ray_cluster tracking run checkpoints cluster claims doctor commands bench "
-    "__main__",
+    "launch": "output process signals columns execution config sweeps ray_cluster tracking run checkpoints cluster claims doctor commands "
+    "bench __main__",
     "analysis": "statistics format data scores figures published mechanisms report claims compare",
 }
 

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from launch.ray_cluster import CHECKOUT
 from plasticity_rl import plugins, registry
@@ -12,6 +13,7 @@ from plasticity_rl.experiment import KINDS
 from plasticity_rl.records.spec import Spec
 
 PACKAGES = ("plasticity_rl", "envs", "agents")
+PARSING = Lock()  # ast.parse fails where threads, such as those of a sweep on Ray, are in it at once (CPython issue 106905, Python < 3.12)
 
 
 def code_hash(spec: Spec) -> str:
@@ -49,7 +51,7 @@ def imported(source: bytes, root: Path) -> frozenset[str]:
     """The modules of PACKAGES that a source imports. A name that a package's `__init__.py` passes on is its own module's: the package
     imports all methods, and a run uses few of them."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_parsed(source)):
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names if each.name.partition(".")[0] in PACKAGES}
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in PACKAGES:
@@ -60,11 +62,16 @@ def imported(source: bytes, root: Path) -> frozenset[str]:
 @cache
 def stripped(source: bytes) -> str:
     """A source as it runs: without docstrings, comments and layout."""
-    tree = ast.parse(source)
+    tree = _parsed(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [each for each in node.body if not _is_text(each)] or [ast.Pass()]
     return ast.unparse(tree)
+
+
+def _parsed(source: bytes) -> ast.Module:
+    with PARSING:
+        return ast.parse(source)
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -78,7 +85,7 @@ def _home(module: str, name: str, root: Path) -> str:
         return module
     if _exists(f"{module}.{name}", root):
         return f"{module}.{name}"
-    for node in ast.parse(path.read_bytes()).body:
+    for node in _parsed(path.read_bytes()).body:
         if isinstance(node, ast.ImportFrom) and node.module and any((each.asname or each.name) == name for each in node.names):
             return _home(node.module, name, root)
     return module

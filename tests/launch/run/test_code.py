@@ -1,5 +1,6 @@
 """The hash of a run's code: which modules count, and which changes of them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,11 @@ def test_a_run_is_made_of_what_its_parts_import(
 ) -> None:
     code.imported.cache_clear()
     assert changed_by(path, old, new, words, monkeypatch) is changes
+
+
+def test_threads_may_ask_at_once() -> None:
+    code.imported.cache_clear()
+    stripped.cache_clear()
+    spec = describe(experiment({}))
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: code_hash(spec), range(8)))) == 1
