@@ -171,7 +171,7 @@ def test_a_second_signal_tells_the_threads_to_stop(tmp_path: Path, monkeypatch: 
     told = []
 
     def busy(*arguments: Any) -> None:
-        told.append(arguments[5]._stopping.wait(20))
+        told.append(arguments[3]._stopping.wait(20))
         raise on_ray.Stopping
 
     def twice(_: float) -> None:
