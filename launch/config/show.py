@@ -100,7 +100,8 @@ def wrapped(text: str, width: int) -> list[str]:
 def fields_table(made: type, settings: Mapping[str, str] | None = None) -> Table:
     """Return a table of a class's fields with types, defaults and meanings; `settings` of a preset replace defaults."""
     meanings = field_meanings(made)
-    table = Table(*(Column(heading, overflow="fold") for heading in ("field", "type", "default", "meaning")), box=None, padding=(0, 2))
+    columns = [Column("field", no_wrap=True), *(Column(heading, overflow="fold") for heading in ("type", "default", "meaning"))]
+    table = Table(*columns, box=None, padding=(0, 2))
     for field, (_, hint, interval) in zip(dataclasses.fields(made), annotations(made), strict=True):
         kind = (
             " | ".join(map(str, typing.get_args(hint)))

@@ -205,7 +205,7 @@ def test_what_this_machine_multiplies_slowly_is_not_measured(monkeypatch: pytest
     found = {}
     try:
         for flags in ("avx2 avx512f", "avx2 avx512f avx512_bf16"):
-            monkeypatch.setattr(processor, "described", lambda flags=flags: {"model name": "A processor", "flags": flags})
+            monkeypatch.setattr(processor, "cpu_info", lambda flags=flags: {"model name": "A processor", "flags": flags})
             monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
             found[flags] = [
                 entry.detail for entry in importlib.reload(competitors).COMPETITORS if entry.agent == "dqn" and entry.who is ours

@@ -14,7 +14,6 @@ from plasticity_rl.interventions import assemble
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.events import Metric
 from plasticity_rl.records.folder import RunFolder
-from plasticity_rl.records.tables import read_rows
 from plasticity_rl.seeds import derive
 from tests.run_folders import run_paths
 
@@ -76,7 +75,7 @@ def _record_is_of_its_run(trial: claims.Trial, chosen) -> None:
     """What the follower's rate is multiplied with: 1 at birth, then initial over later length in the run that it follows."""
     said = trial.reported(chosen)
     recorded, original = experiment(said["follower"]).schedule, experiment(said["adam"])
-    rows, _ = read_rows(trial.place(original) / "metrics.csv", Metric)
+    rows, _ = trial.place(original).read_rows(Metric)
     lengths = [[row.value for row in rows if (row.name, row.updates) == ("weight_norm/hidden0", updates)] for updates in range(30, 181, 30)]
     network = Network(original.network, (64,), 10)
     births = [network.init(torch.Generator().manual_seed(derive(0, member, "network", "birth"))) for member in range(2)]

@@ -14,6 +14,7 @@ from rich.console import Console
 from launch.cluster import tune
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.events import Score, Tick
+from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.records.spec import Spec
 from plasticity_rl.records.tables import read_rows
 
@@ -131,7 +132,7 @@ class TestJudge:
 
     def test_a_trial_is_ended_by_its_scores(self, tmp_path: Path) -> None:
         judge, console = tune.Judge(tune.Stopping("asha", 0.1, 2.0), total=200), Console(quiet=True)
-        good, bad = (tune.Trial(SPEC._replace(key=key), console, judge, tmp_path / key, False) for key in "gb")
+        good, bad = (tune.Trial(SPEC._replace(key=key), console, judge, RunFolder(tmp_path / key), False) for key in "gb")
         for trial, value in ((good, 0.9), (bad, 0.1)):
             trial.score(score(value, 50))
             trial.tick(Tick(0, "t", 0, 0, 50, 50))

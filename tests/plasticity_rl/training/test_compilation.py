@@ -216,16 +216,14 @@ def test_killed_at_ten_moments_of_compilation_the_same_command_goes_on(tmp_path:
     whole = call("cache", "whole")
     assert whole.communicate()[1] == "" and whole.returncode == 0
     for _ in range(10):
-        process, begun = call("killed", "killed"), 0
-        before = set((tmp_path / "killed").rglob("*.so*"))
+        process, begun = call("cut", "killed"), 0
+        before = set((tmp_path / "cut").rglob("*.so*"))
         while process.poll() is None and begun < 2:  # while the second library that is new is being written
-            begun = len({path for path in (tmp_path / "killed").rglob("*.so*")} - before)
+            begun = len({path for path in (tmp_path / "cut").rglob("*.so*")} - before)
             time.sleep(0.001)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    last = call("killed", "killed")
-    complaints = last.communicate()[1].splitlines()
-    assert last.returncode == 0
-    assert all("damaged files were removed from the compiler's cache" in line for line in complaints), complaints
+    last = call("cut", "killed")
+    assert last.communicate()[1] == "" and last.returncode == 0
     assert scores("killed") == scores("whole")
