@@ -1,4 +1,4 @@
-"""Agents: how a benchmark is learned. The table gives each its name on disk; a name is never given to another."""
+"""Agents: learning algorithms. The table maps names on disk to classes; a name is never reused for another class."""
 
 AGENTS = {
     "supervised": "agents.supervised.Supervised",

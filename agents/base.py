@@ -36,10 +36,10 @@ class Agent(Protocol):
     batch_size: int
     """examples of one update, per member"""
     separable: ClassVar[bool]
-    """the loss is a mean over examples, each with its own rows of the batch: examples have gradients of their own"""
+    """True if the loss is a mean over examples, each with its own rows of the batch, so that each example has a gradient"""
 
     tolerates_lag: ClassVar[bool] = False
-    """learns from experience of weights of any age, as free-running actors deliver it"""
+    """can learn from experience of weights of any age, as from free-running actors"""
     trains_groups: ClassVar[bool] = False
     """`train_group` trains several experiments as one learner"""
     has_replay: ClassVar[bool] = False
@@ -105,7 +105,7 @@ class ActingAgent(Agent, Protocol):
     discount: float
     rewards: Rewards
     samples: ClassVar[bool]
-    """samples actions from `logits`; otherwise takes the largest"""
+    """True if actions are sampled from `logits`, False if the largest is taken"""
 
     evaluation_epsilon: float = 0.0
     """probability of a random action in evaluations"""
@@ -120,7 +120,7 @@ class ActingAgent(Agent, Protocol):
 
     @abstractmethod
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
-        """Outputs of ONE network for observations (B, ...): `actions` (B,), and what learning needs of the time of acting, (B, ...) each.
+        """Outputs of ONE network for observations (B, ...): `actions` (B,), and values that learning needs later, (B, ...) each.
 
         `drawn["uniform"]` (B, `draws`) in [0, 1), `drawn["noise"]` (B, numbers) for noisy layers; `shared` has `epsilon` and `task` ().
         """
@@ -163,7 +163,7 @@ class ReplayAgent(ActingAgent, Protocol):
 
 
 class RolloutAgent(ActingAgent, Protocol):
-    """Interface of an agent that learns from rollouts, once they are complete, and forgets them."""
+    """Interface of an agent that learns from complete rollouts, then discards them."""
 
     epochs: int
     """passes over a rollout"""
@@ -180,7 +180,7 @@ class RolloutAgent(ActingAgent, Protocol):
 
     @abstractmethod
     def prepare(self, rollout: Rollout) -> Rollout:
-        """Targets of learning, from a rollout: the tensors of a batch of the loss, less `inputs` and `task`."""
+        """Learning targets from a rollout: the tensors of a batch of the loss, except `inputs` and `task`."""
 
     @abstractmethod
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

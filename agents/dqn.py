@@ -1,4 +1,4 @@
-"""Deep Q-learning, from DQN to Rainbow: what Rainbow adds are fields."""
+"""Deep Q-learning, from DQN to Rainbow: each extension is a field."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,65 +29,65 @@ class DQN(ReplayAgent):
     1509.06461), dueling (1511.06581), n-step, prioritised (1511.05952), distributional (1707.06887, 1806.06923) and noisy (1706.10295)
     learning; all of them are Rainbow (Hessel et al. 2018, 1710.02298).
 
-    Defaults are those that DQN Zoo gives its agents, per member: batch 32, an update every 4 steps, discount 0.99, replay of 1e6;
-    `min_replay` (2% of it) and `target_every` (32,000 frames) are its Rainbow's. Exploration falls linearly and starts again at every
-    visit, for every chain alike, so that nobody arrives at a new game with the old one's certainty. Evaluated without noise.
+    Defaults are DQN Zoo's, per member: batch 32, an update every 4 steps, discount 0.99, replay of 1e6; `min_replay` (2% of it) and
+    `target_every` (32,000 frames) are those of its Rainbow. Epsilon falls linearly and restarts at every visit, for every chain alike, so
+    that no chain plays a new game greedily from the start. Evaluations are without noise.
     """
 
     num_envs: Annotated[int, Interval("[1, 4096]")] = 8
-    """of each member"""
+    """environments per member"""
     batch_size: Annotated[int, Interval("[1, 100_000_000]")] = 32
     train_every: Annotated[int, Interval("[1, 100_000_000]")] = 4
-    """steps of a member per update"""
+    """environment steps of a member per update"""
     rollout_length: Annotated[int, Interval("[1, 100_000_000]")] = 16
-    """steps that a remote actor plays with the same weights; without remote actors the newest are always used"""
+    """steps of each environment between two weights of a remote actor; without remote actors the newest weights act"""
     replay: Annotated[int, Interval("[1, 100_000_000]")] = 1_000_000
-    """steps kept, of each member"""
+    """capacity of the replay, in steps per member"""
     min_replay: Annotated[int, Interval("[1, 100_000_000]")] = 20_000
-    """steps gathered before the first update, and again after the replay is cleared"""
+    """steps in the replay before the first update, and again after the replay is cleared"""
     replay_at_switch: Literal["clear", "keep"] = "clear"
-    """what happens to the data when the task changes; with `clear`, a chain differs from the fresh control by its network alone"""
+    """whether a task change clears the replay; with `clear`, a chain differs from the fresh control by its network alone"""
     target_every: Annotated[int, Interval("[1, 100_000_000]")] = 2_000
     """updates between copies to the target network"""
     discount: Annotated[float, Interval("[0, 1]")] = 0.99
     n_step: Annotated[int, Interval("[1, 100_000_000]")] = 1
-    """of the n-step return"""
+    """n of the n-step return"""
     rewards: Rewards = "clip"
-    """what is learned from; scores are always the game's own"""
+    """transformation of rewards before learning; scores are always the raw returns"""
     final_epsilon: Annotated[float, Interval("[0, 1]")] = 0.1
-    """chance of a random action after exploration; 0.1 as in Mnih et al. 2015"""
+    """final probability of a random action; 0.1 as in Mnih et al. 2015"""
     exploration_fraction: Annotated[float, Interval("[0, 1]")] = 0.1
-    """share of each visit in which it falls from 1 to `final_epsilon`; 0 starts there"""
+    """fraction of each visit over which epsilon falls from 1 to `final_epsilon`; 0 starts at `final_epsilon`"""
     evaluation_epsilon: Annotated[float, Interval("[0, 1]")] = 0.0
-    """chance of a random action in evaluations; DQN Zoo's Rainbow has none"""
+    """probability of a random action in evaluations; 0 in DQN Zoo's Rainbow"""
     double: bool = False
-    """let the learning network choose the action whose value the target network gives"""
+    """double Q-learning: the online network chooses the action that the target network evaluates"""
     dueling: bool = False
-    """a stream, hidden layer and head, for the state's value and one for the actions' advantages"""
+    """dueling network: one stream (hidden layer and head) for the state value, one for the advantages"""
     value: Literal["scalar", "c51", "two-hot", "iqn"] = "scalar"
-    """what the network says of an action: see `agents.heads`"""
+    """representation of action values: see `agents.heads`"""
     num_atoms: Annotated[int, Interval("[2, 10_000]")] = 51
-    """of c51 and two-hot"""
+    """number of atoms of c51 and two-hot"""
     v_max: Annotated[float, Interval("(0, inf)")] = 10.0
-    """their atoms lie between -limit and limit; DQN Zoo's, for clipped rewards"""
+    """largest atom of c51 and two-hot; the smallest is -v_max. DQN Zoo's, for clipped rewards"""
     fractions: Annotated[int, Interval("[1, 1024]")] = 64
-    """of iqn, drawn for each example; the paper's N and N'"""
+    """quantile fractions that iqn draws per example; the paper's N and N'"""
     priority_exponent: Annotated[float, Interval("[0, 10]")] = 0.0
-    """exponent of the loss in the chance to be replayed; 0 is uniform, DQN Zoo's Rainbow has 0.5"""
+    """exponent of the loss in the replay probability; 0 is uniform, 0.5 in DQN Zoo's Rainbow"""
     importance_exponent: Annotated[float, Interval("[0, 1]")] = 0.4
-    """exponent of the importance weights, from here to 1 linearly over the run; without effect on uniform replay"""
+    """initial exponent of the importance weights, rising linearly to 1 over the run; no effect on uniform replay"""
     uniform: Annotated[float, Interval("[0, 1]")] = 1e-3
-    """share of the draws that is uniform all the same (DQN Zoo)"""
+    """fraction of prioritised draws that is uniform (DQN Zoo)"""
     noise: Annotated[float | None, Interval("(0, inf)")] = None
-    """sigma0 of noisy last hidden layers and heads; 0.5 in Fortunato et al., 0.1 in DQN Zoo's Rainbow, with no epsilon beside it"""
+    """sigma0 of noisy last hidden layers and heads; 0.5 in Fortunato et al., 0.1 in DQN Zoo's Rainbow, which uses no epsilon"""
 
     supervision: ClassVar[str] = "rewards"
     samples: ClassVar[bool] = False
-    tolerates_lag: ClassVar[bool] = True  # replay holds what older policies did anyway
+    tolerates_lag: ClassVar[bool] = True  # replay holds transitions of older policies anyway
 
     def __post_init__(self) -> None:
         check(self)
-        room = (self.replay // self.num_envs - 1) * self.num_envs  # the newest step of each has no outcome yet
+        room = (self.replay // self.num_envs - 1) * self.num_envs  # the newest step of each environment has no outcome yet
         if self.min_replay > room:
             raise UsageError(f"DQN: min_replay can be {max(room, 0)} at most, not {self.min_replay}, with a replay of {self.replay}")
 
@@ -102,13 +102,13 @@ class DQN(ReplayAgent):
 
     @property
     def head(self) -> ValueHead:
-        """What is said of each action."""
+        """Kind of action values."""
         if self.value == "scalar":
             return Scalar()
         return Quantiles(self.fractions) if self.value == "iqn" else Categorical(self.num_atoms, self.v_max, whole=self.value == "c51")
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
-        """The network's heads."""
+        """Heads of the network."""
         size, actions = self.head.outputs, benchmark.action_space.n
         heads = (("value", size), ("advantage", size * actions)) if self.dueling else (("head", size * actions),)
         return HeadSpec(
@@ -116,11 +116,14 @@ class DQN(ReplayAgent):
         )
 
     def outputs(self, network: Network, params: Params, inputs: Tensor, given: dict[str, Tensor]) -> Tensor:
-        """Of ONE network: (batch, actions, outputs of the head), or (batch, K, actions, 1) of quantiles; `given` as for Network.apply."""
+        """Outputs per action of ONE network: (batch, actions, outputs of the head), or (batch, K, actions, 1) for quantiles.
+
+        `given` holds arguments of `Network.apply`.
+        """
         return self.of_actions(network.apply(params, inputs, given.get("noise"), given.get("fractions"), given.get("task"))[0])
 
     def of_actions(self, found: Tensor) -> Tensor:
-        """The same of what the network said."""
+        """Outputs per action from raw network outputs."""
         size = self.head.outputs
         if not self.dueling:
             return found.unflatten(-1, (-1, size))
@@ -129,9 +132,10 @@ class DQN(ReplayAgent):
         return value.unsqueeze(-2) + advantage - advantage.mean(-2, keepdim=True)
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor], target: Params) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of ONE network: the weighted mean of the losses over the batch; `errors` are the losses themselves, for priorities.
+        """Weighted mean loss of ONE network over the batch; reports `errors`, the unweighted losses, for priorities.
 
-        `batch["noise"]` (3, 1, numbers) and `batch["fractions"]` (3, batch, K) are of the network, its choice and the target network.
+        The first axis of `batch["noise"]` (3, 1, numbers) and `batch["fractions"]` (3, batch, K) is: online network, its choice of the next
+        action, target network.
         """
         head = self.head
         now, choice, later = (
@@ -147,8 +151,8 @@ class DQN(ReplayAgent):
         return (batch["weights"] * losses).mean(), {"value": value.detach(), "errors": losses.detach()}
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
-        """Of ONE network: `actions` (B,), greedy for `observations` (B, ...), or any where `drawn["uniform"]` (B, 2) says so; and, where
-        replay is prioritised, the `outputs` that they were chosen by."""
+        """Epsilon-greedy `actions` (B,) of ONE network for `observations` (B, ...), from `drawn["uniform"]` (B, 2); with prioritised
+        replay, also the `outputs` per action."""
         outputs = self.outputs(network, params, observations, {"task": shared["task"]} | drawn)
         values = self.head.expected(outputs)
         explore, which = drawn["uniform"].unbind(-1)
@@ -156,11 +160,11 @@ class DQN(ReplayAgent):
         return said | {"outputs": outputs} if self.prioritised else said
 
     def first_errors(self, outputs: Tensor, actions: Tensor, rewards: Tensor, step_types: Tensor) -> Tensor:
-        """Of ONE network: the loss of each step of an unroll, (T, B), by what the network said as it played: a remote actor's first
-        priorities, so that a new transition need not wait for the learner to be weighed (Ape-X; Horgan et al. 2018, arXiv 1803.00933).
+        """Losses (T, B) of the steps of ONE network's rollout, from its outputs as it played.
 
-        `outputs` (T + 1, B, ...) and `actions` (T, B) are what `act` said, `rewards` and `step_types` (T, B) the results. The last n-step
-        returns reach no further than the unroll. There is no target network: the one that acts stands for both, as in Ape-X.
+        They give a remote actor's new transitions their initial priorities (Ape-X; Horgan et al. 2018, arXiv 1803.00933). `outputs`
+        (T + 1, B, ...) and `actions` (T, B) come from `act`; `rewards` and `step_types` (T, B) from the environments. N-step returns stop
+        at the end of the rollout. The acting network also serves as target network, as in Ape-X.
         """
         steps, width = actions.shape
         columns = torch.arange(width, device=actions.device).expand(steps, width)
@@ -175,36 +179,36 @@ class DQN(ReplayAgent):
         after = _at(later, self.head.expected(later).argmax(-1))
         chosen = _at(outputs[:-1].flatten(0, 1), actions.flatten())
         asked, fractions = self.head.fractions, None
-        if asked:  # who acts asks at fewer fractions, over which the loss is a sum
+        if asked:  # acting uses fewer fractions, over which the loss is a sum
             fractions = midpoints(chosen.shape[1], chosen).expand(len(chosen), -1)
         losses = self.head.losses(chosen, after, returns.flatten(), discounts.flatten(), fractions)
         return (losses * (asked / chosen.shape[1]) if asked else losses).view(steps, width)
 
     def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
-        """What ONE network's outputs say of n inputs: `preferences` (n, actions), which are expected values, and the largest, `values`."""
+        """Expected action values of ONE network as `logits` (n, actions), and their maxima as `values` (n,)."""
         values = self.head.expected(self.of_actions(outputs))
         return {"logits": values, "values": values.max(-1).values}
 
     @property
     def prioritised(self) -> bool:  # type: ignore[override]
-        """Whether transitions are replayed in proportion to a power of their loss."""
+        """True if transitions are replayed in proportion to a power of their loss."""
         return self.priority_exponent > 0
 
     @property
     def separable(self) -> bool:  # type: ignore[override]
-        """Is the loss a mean of losses of single examples, each with its own part of the batch?"""
+        """True if the loss is a mean over examples, each with its own rows of the batch."""
         return self.noise is None and self.value != "iqn"
 
     def epsilon(self, progress: float) -> float:
-        """Chance of a random action when `progress` of a visit is over."""
+        """Probability of a random action at `progress` of a visit, in [0, 1]."""
         return linear_epsilon(progress, self.exploration_fraction, self.final_epsilon)
 
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
-        """The run, as what it reports. Raises FloatingPointError where a loss is not finite."""
+        """Events of the run, in order. Raises FloatingPointError if a loss is not finite."""
         return ReplayLoop(self, experiment, device, compile).run(resume)
 
 
 def _at(outputs: Tensor, actions: Tensor) -> Tensor:
-    """The outputs of one action of each example: (batch, [K,] actions, size) -> (batch, [K,] size)."""
+    """Outputs of the chosen action per example: (batch, [K,] actions, size) -> (batch, [K,] size)."""
     index = actions.view(-1, *(1,) * (outputs.ndim - 1)).expand(*outputs.shape[:-2], 1, outputs.shape[-1])
     return outputs.gather(-2, index).squeeze(-2)

@@ -1,7 +1,8 @@
-"""What a network says of an action's value: a number, a distribution over fixed atoms, or quantiles; one class each, one shape.
+"""Representations of an action value: a scalar, a distribution over fixed atoms, or quantiles; one class each, with one interface.
 
-`outputs` is how many numbers an action has; `expected(outputs)` (batch, ..., actions, outputs) -> values (batch, actions);
-`losses(chosen, after, returns, discounts, fractions)` compares the chosen action's outputs with the target network's at the best next one.
+`outputs` is the number of outputs per action; `expected(outputs)` maps (batch, ..., actions, outputs) to values (batch, actions);
+`losses(chosen, after, returns, discounts, fractions)` compares the outputs of the chosen action with the target network's for the best next
+action.
 """
 
 from typing import NamedTuple, Protocol
@@ -12,13 +13,13 @@ from torch import Tensor
 
 
 class ValueHead(Protocol):
-    """What the heads share."""
+    """Interface of an action-value head."""
 
     @property
     def outputs(self) -> int: ...
     @property
     def fractions(self) -> int:
-        """How many quantile fractions an example is asked at; 0 where it is not."""
+        """Quantile fractions per example; 0 without quantiles."""
         ...
 
     def expected(self, outputs: Tensor) -> Tensor: ...
@@ -26,7 +27,7 @@ class ValueHead(Protocol):
 
 
 class Scalar(NamedTuple):
-    """One number, by the Huber loss of its temporal-difference error."""
+    """Scalar value, with the Huber loss of its temporal-difference error."""
 
     outputs: int = 1
     fractions: int = 0
@@ -35,13 +36,14 @@ class Scalar(NamedTuple):
         return outputs[..., 0]
 
     def losses(self, chosen: Tensor, after: Tensor, returns: Tensor, discounts: Tensor, fractions: Tensor | None) -> Tensor:
-        """`chosen` and `after` (batch, 1)."""
+        """Losses (batch,); `chosen` and `after` are values (batch, 1)."""
         return F.huber_loss(chosen[:, 0], returns + discounts * after[:, 0], reduction="none")
 
 
 class Categorical(NamedTuple):
-    """Probabilities of atoms between -limit and limit, learned by cross-entropy: with the target's whole distribution, moved by the reward
-    and put back on the atoms (C51; Bellemare et al. 2017, arXiv 1707.06887), or with its mean, shared by the two atoms around it (two-hot).
+    """Distribution over atoms from -limit to limit, learned by cross-entropy. If `whole`, the target is the full next distribution, shifted
+    by the reward and projected onto the atoms (C51; Bellemare et al. 2017, arXiv 1707.06887); otherwise its mean, shared by the two nearest
+    atoms (two-hot).
     """
 
     outputs: int
@@ -56,7 +58,7 @@ class Categorical(NamedTuple):
         return outputs.softmax(-1) @ self.atoms(outputs)
 
     def losses(self, chosen: Tensor, after: Tensor, returns: Tensor, discounts: Tensor, fractions: Tensor | None) -> Tensor:
-        """`chosen` and `after` (batch, atoms), logits."""
+        """Losses (batch,); `chosen` and `after` are logits (batch, atoms)."""
         probabilities = after.softmax(-1)
         if self.whole:
             places = returns[:, None] + discounts[:, None] * self.atoms(after)
@@ -66,14 +68,14 @@ class Categorical(NamedTuple):
         return -(self.project(places, probabilities) * chosen.log_softmax(-1)).sum(-1)
 
     def project(self, places: Tensor, probabilities: Tensor) -> Tensor:
-        """Probabilities (batch, n) of values at `places` (batch, n), each shared between the two atoms around it: (batch, atoms)."""
+        """Project `probabilities` (batch, n) of values at `places` (batch, n) onto the two nearest atoms each: (batch, atoms)."""
         width = 2 * self.limit / (self.outputs - 1)
         near = places.clamp(-self.limit, self.limit)[:, None, :] - self.atoms(places)[None, :, None]
         return ((1 - near.abs() / width).clamp(min=0) * probabilities[:, None, :]).sum(-1)
 
 
 class Quantiles(NamedTuple):
-    """Values at random fractions of the distribution, by the quantile Huber loss (IQN; Dabney et al. 2018, arXiv 1806.06923)."""
+    """Values at random quantile fractions, with the quantile Huber loss (IQN; Dabney et al. 2018, arXiv 1806.06923)."""
 
     fractions: int
     outputs: int = 1
@@ -82,7 +84,10 @@ class Quantiles(NamedTuple):
         return outputs[..., 0].mean(1)
 
     def losses(self, chosen: Tensor, after: Tensor, returns: Tensor, discounts: Tensor, fractions: Tensor | None) -> Tensor:
-        """`chosen` and `after` (batch, K, 1); `fractions` (batch, K) those of `chosen`. Summed over them, mean over the target's."""
+        """Losses (batch,), summed over the fractions of `chosen` and averaged over those of `after`.
+
+        `chosen` and `after` are (batch, K, 1); `fractions` (batch, K) are those of `chosen`.
+        """
         assert fractions is not None
         goals = returns[:, None] + discounts[:, None] * after[..., 0]
         errors = goals[:, None, :] - chosen  # (batch, K, K of the target)
@@ -91,17 +96,17 @@ class Quantiles(NamedTuple):
 
 
 def sample(logits: Tensor, uniform: Tensor) -> Tensor:
-    """An action for each row, from as many numbers in [0, 1) as there are actions: the Gumbel-max trick."""
+    """Sample an action per row by the Gumbel-max trick, from one uniform number in [0, 1) per action."""
     tiny = torch.finfo(uniform.dtype).tiny
     return (logits - (-uniform.clamp(min=tiny).log()).clamp(min=tiny).log()).argmax(-1)
 
 
 def log_probability(logits: Tensor, actions: Tensor) -> Tensor:
-    """Of the actions (...)."""
+    """Log-probabilities of the actions, (...)."""
     return logits.log_softmax(-1).gather(-1, actions[..., None])[..., 0]
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """In nats, (...)."""
+    """Entropy of the policy in nats, (...)."""
     logs = logits.log_softmax(-1)
     return -(logs.exp() * logs).sum(-1)

@@ -1,4 +1,4 @@
-"""IMPALA: actor and critic that learn from unrolls which a slightly older policy played."""
+"""IMPALA: actor-critic on rollouts of a slightly older policy."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -18,34 +18,34 @@ from plasticity_rl.networks.network import Network
 
 @dataclass(frozen=True)
 class IMPALA(TrainsOnRollouts):
-    """V-trace actor-critic (Espeholt et al. 2018, arXiv 1802.01561): while the environments play one unroll, the learner learns from the
-    one before, which a queue of size one holds; V-trace corrects for what the policy has learned since.
+    """V-trace actor-critic (Espeholt et al. 2018, arXiv 1802.01561): while the environments play one rollout, the learner learns from the
+    previous one, held in a queue of size one; V-trace corrects for the policy updates in between.
 
-    Defaults are the paper's for Atari (unrolls of 20, batches of 32, entropy 0.01, baseline 0.5, losses summed over the batch), with as
-    many environments as a batch holds. Evaluations sample from the policy.
+    Defaults are the paper's for Atari (rollouts of 20, batches of 32, entropy 0.01, baseline 0.5, losses summed over the batch), with one
+    environment per rollout of a batch. Evaluations sample from the policy.
     """
 
     num_envs: Annotated[int, Interval("[1, 100_000]")] = 32
-    """of each member"""
+    """environments per member"""
     rollout_length: Annotated[int, Interval("[1, 100_000]")] = 20
-    """steps of each environment that are learned from together"""
+    """steps of each environment per rollout"""
     minibatches: Annotated[int, Interval("[1, 100_000]")] = 1
-    """into which the environments' unrolls are divided"""
+    """minibatches of whole rollouts, one update each"""
     num_pools: Annotated[int, Interval("[1, 100_000]")] = 1
-    """into which the environments are divided; with 2, one steps while the other is decided for"""
+    """pools that the environments are divided into; with 2, one steps while the policy acts for the other"""
     discount: Annotated[float, Interval("[0, 1]")] = 0.99
     rewards: Rewards = "clip"
-    """what is learned from; scores are always the game's own"""
+    """transformation of rewards before learning; scores are always the raw returns"""
     entropy_coef: Annotated[float, Interval("[0, inf)")] = 0.01
-    """weight of the policy's entropy"""
+    """coefficient of the policy entropy"""
     value_coef: Annotated[float, Interval("[0, inf)")] = 0.5
-    """weight of half the value's squared error"""
+    """coefficient of the value loss, half the squared error"""
 
     supervision: ClassVar[str] = "rewards"
     tolerates_lag: ClassVar[bool] = True  # V-trace corrects for it
     queued: ClassVar[bool] = True
     samples: ClassVar[bool] = True
-    separable: ClassVar[bool] = False  # examples are steps of unrolls, which need each other
+    separable: ClassVar[bool] = False  # examples are steps of rollouts, which depend on each other
     epochs: ClassVar[int] = 1  # type: ignore[override]
 
     def __post_init__(self) -> None:
@@ -53,15 +53,15 @@ class IMPALA(TrainsOnRollouts):
         refuse_shapes(self, self.num_envs, "environments")
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
-        """A head of logits and one of the value."""
+        """Heads of the policy logits and of the state value."""
         return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=head_copies(benchmark))
 
     def prepare(self, rollout: Rollout) -> Rollout:
-        """Nothing: targets need the policy as it is when it learns."""
+        """Return the rollout unchanged: V-trace targets need the policy at the time of the update."""
         return rollout
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of ONE network, sums over (T, n) steps whose action was heeded; `batch["inputs"]` are ((T + 1) x n, ...), time first."""
+        """Loss of ONE network, summed over (T, n) steps whose action took effect; `batch["inputs"]` is ((T + 1) x n, ...), time first."""
         steps, columns = batch["rewards"].shape
         outputs = network.apply(params, batch["inputs"], task=batch["task"])[0].view(steps + 1, columns, -1)
         logits, values = outputs[:-1, :, :-1], outputs[..., -1]
@@ -76,11 +76,11 @@ class IMPALA(TrainsOnRollouts):
         return total, {"value": past.mean(), "entropy": spread.detach().mean()}
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
-        """Of ONE network: `actions` (B,) drawn for `observations` (B, ...), and their `log_probabilities`."""
+        """Sampled `actions` (B,) of ONE network for `observations` (B, ...), and their `log_probabilities`."""
         logits = network.apply(params, observations, task=shared["task"])[0][:, :-1]
         actions = sample(logits, drawn["uniform"])
         return {"actions": actions, "log_probabilities": log_probability(logits, actions)}
 
     def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
-        """What ONE network's outputs say of n inputs: `preferences` (n, actions), the logits, and `values` (n,)."""
+        """Policy `logits` (n, actions) and state `values` (n,) of ONE network."""
         return {"logits": outputs[:, :-1], "values": outputs[:, -1]}

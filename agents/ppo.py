@@ -21,31 +21,31 @@ from plasticity_rl.networks.network import Network
 class PPO(TrainsOnRollouts):
     """Actor and critic in one network, by clipped surrogate objectives (Schulman et al. 2017, arXiv 1707.06347) on generalised advantages.
 
-    Defaults are the paper's for Atari, with what "The 37 implementation details" (Huang et al. 2022) found in its code: advantages
-    normalised in each minibatch, values clipped like the policy. Evaluations sample from the policy.
+    Defaults are the paper's for Atari, with details of its code from "The 37 implementation details" (Huang et al. 2022): advantages
+    normalised per minibatch, values clipped like the policy. Evaluations sample from the policy.
     """
 
     num_envs: Annotated[int, Interval("[1, 100_000]")] = 8
-    """of each member"""
+    """environments per member"""
     rollout_length: Annotated[int, Interval("[1, 100_000]")] = 128
-    """steps of each environment between two times of learning"""
+    """steps of each environment per rollout"""
     epochs: Annotated[int, Interval("[1, 100_000]")] = 4
-    """times that an unroll is learned from"""
+    """passes over a rollout"""
     minibatches: Annotated[int, Interval("[1, 100_000]")] = 4
-    """in which each of them is done"""
+    """updates per pass"""
     num_pools: Annotated[int, Interval("[1, 100_000]")] = 1
-    """into which the environments are divided; with 2, one steps while the other is decided for"""
+    """pools that the environments are divided into; with 2, one steps while the policy acts for the other"""
     discount: Annotated[float, Interval("[0, 1]")] = 0.99
     gae_lambda: Annotated[float, Interval("[0, 1]")] = 0.95
-    """lambda of the advantages"""
+    """lambda of generalised advantage estimation"""
     rewards: Rewards = "clip"
-    """what is learned from; scores are always the game's own"""
+    """transformation of rewards before learning; scores are always the raw returns"""
     clip_range: Annotated[float, Interval("(0, inf)")] = 0.1
-    """how far an action's probability ratio, and a value, may move with gain"""
+    """clip range of the probability ratio and of the value"""
     entropy_coef: Annotated[float, Interval("[0, inf)")] = 0.01
-    """weight of the policy's entropy"""
+    """coefficient of the policy entropy"""
     value_coef: Annotated[float, Interval("[0, inf)")] = 0.5
-    """weight of the value's loss"""
+    """coefficient of the value loss"""
 
     supervision: ClassVar[str] = "rewards"
     queued: ClassVar[bool] = False
@@ -57,18 +57,18 @@ class PPO(TrainsOnRollouts):
         refuse_shapes(self, self.num_envs * self.rollout_length, "steps")
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
-        """A head of logits and one of the value."""
+        """Heads of the policy logits and of the state value."""
         return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=head_copies(benchmark))
 
     def prepare(self, rollout: Rollout) -> Rollout:
-        """Adds `advantages`, and `goals` of the values."""
+        """Add `advantages`, and `goals`, the targets of the values."""
         values = rollout["values"]
         found = advantages(rollout["rewards"], rollout["discounts"], rollout["continues"], values[:-1], values[1:], self.gae_lambda)
         kept = {name: rollout[name] for name in ("actions", "log_probabilities", "real")}
         return kept | {"values": values[:-1], "advantages": found, "goals": found + values[:-1]}
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of ONE network: policy, value and entropy, means over steps whose action was heeded."""
+        """Loss of ONE network: policy, value and entropy terms, means over the steps whose action took effect."""
         logits, values = _heads(network, params, batch["inputs"], batch["task"])
         real = batch["real"] / batch["real"].sum().clamp(min=1)
         centred = batch["advantages"] - (real * batch["advantages"]).sum()
@@ -82,13 +82,13 @@ class PPO(TrainsOnRollouts):
         return total, {"value": values.detach().mean(), "entropy": (real * spread).sum().detach()}
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
-        """Of ONE network: `actions` (B,) drawn for `observations` (B, ...), their `log_probabilities` and the `values`."""
+        """Sampled `actions` (B,) of ONE network for `observations` (B, ...), their `log_probabilities`, and state `values`."""
         logits, values = _heads(network, params, observations, shared["task"])
         actions = sample(logits, drawn["uniform"])
         return {"actions": actions, "log_probabilities": log_probability(logits, actions), "values": values}
 
     def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
-        """What ONE network's outputs say of n inputs: `preferences` (n, actions), the logits, and `values` (n,)."""
+        """Policy `logits` (n, actions) and state `values` (n,) of ONE network."""
         return {"logits": outputs[:, :-1], "values": outputs[:, -1]}
 
 

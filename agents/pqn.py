@@ -18,33 +18,33 @@ from plasticity_rl.networks.network import Network
 
 @dataclass(frozen=True)
 class PQN(TrainsOnRollouts):
-    """Q(lambda) on unrolls of parallel environments, in a network with layer norm (Gallici et al. 2024, arXiv 2407.04811).
+    """Q(lambda) on rollouts of parallel environments, in a network with layer norm (Gallici et al. 2024, arXiv 2407.04811).
 
-    The norm is a field of the network, or an intervention, and PQN is not stable without. Defaults are CleanRL's pqn_atari_envpool's,
-    for 8 environments; the paper has 128 environments, unrolls of 32, 2 epochs of 32 minibatches and a final epsilon of 0.001.
+    The norm is a field of the network, or an intervention; PQN is unstable without it. Defaults are those of CleanRL's pqn_atari_envpool,
+    for 8 environments; the paper has 128 environments, rollouts of 32, 2 epochs of 32 minibatches and a final epsilon of 0.001.
     """
 
     num_envs: Annotated[int, Interval("[1, 100_000]")] = 8
-    """of each member"""
+    """environments per member"""
     rollout_length: Annotated[int, Interval("[1, 100_000]")] = 128
-    """steps of each environment between two times of learning"""
+    """steps of each environment per rollout"""
     epochs: Annotated[int, Interval("[1, 100_000]")] = 4
-    """times that an unroll is learned from"""
+    """passes over a rollout"""
     minibatches: Annotated[int, Interval("[1, 100_000]")] = 4
-    """in which each of them is done"""
+    """updates per pass"""
     num_pools: Annotated[int, Interval("[1, 100_000]")] = 1
-    """into which the environments are divided; with 2, one steps while the other is decided for"""
+    """pools that the environments are divided into; with 2, one steps while the policy acts for the other"""
     discount: Annotated[float, Interval("[0, 1]")] = 0.99
     q_lambda: Annotated[float, Interval("[0, 1]")] = 0.65
-    """lambda of the returns"""
+    """lambda of the Q(lambda) returns"""
     rewards: Rewards = "clip"
-    """what is learned from; scores are always the game's own"""
+    """transformation of rewards before learning; scores are always the raw returns"""
     final_epsilon: Annotated[float, Interval("[0, 1]")] = 0.01
-    """chance of a random action after exploration"""
+    """final probability of a random action"""
     exploration_fraction: Annotated[float, Interval("[0, 1]")] = 0.1
-    """share of each visit in which it falls from 1 to `final_epsilon`; 0 starts there"""
+    """fraction of each visit over which epsilon falls from 1 to `final_epsilon`; 0 starts at `final_epsilon`"""
     evaluation_epsilon: Annotated[float, Interval("[0, 1]")] = 0.0
-    """chance of a random action in evaluations"""
+    """probability of a random action in evaluations"""
 
     supervision: ClassVar[str] = "rewards"
     queued: ClassVar[bool] = False
@@ -56,31 +56,31 @@ class PQN(TrainsOnRollouts):
         refuse_shapes(self, self.num_envs * self.rollout_length, "steps")
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
-        """One head, of action values."""
+        """One head of action values."""
         return HeadSpec((("head", benchmark.action_space.n),), tasks=head_copies(benchmark))
 
     def prepare(self, rollout: Rollout) -> Rollout:
-        """Adds `goals`, the returns to learn; `values` are the largest at the time of acting."""
+        """Compute `goals`, the target returns; `values` are the maximal action values at the time of acting."""
         goals = lambda_returns(rollout["rewards"], rollout["discounts"], rollout["continues"], rollout["values"][1:], self.q_lambda)
         return {"actions": rollout["actions"], "real": rollout["real"], "goals": goals}
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of ONE network: half the mean squared error of the chosen actions' values, over steps whose action was heeded."""
+        """Loss of ONE network: half the mean squared error of the chosen actions' values, over the steps whose action took effect."""
         values = network.apply(params, batch["inputs"], task=batch["task"])[0].gather(1, batch["actions"][:, None])[:, 0]
         errors = 0.5 * (values - batch["goals"]).square()
         return (batch["real"] * errors).sum() / batch["real"].sum().clamp(min=1), {"value": values.detach().mean()}
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
-        """Of ONE network: `actions` (B,), greedy for `observations` (B, ...) or any where `drawn["uniform"]` (B, 2) says so, and the
-        largest of its `values` (B,)."""
+        """Epsilon-greedy `actions` (B,) of ONE network for `observations` (B, ...), from `drawn["uniform"]` (B, 2), and the maximal action
+        `values` (B,)."""
         values, greedy = network.apply(params, observations, task=shared["task"])[0].max(-1)
         explore, which = drawn["uniform"].unbind(-1)
         return {"actions": torch.where(explore < shared["epsilon"], (which * network.outputs).long(), greedy), "values": values}
 
     def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
-        """What ONE network's outputs say of n inputs: `preferences` (n, actions), which are values, and the largest, `values` (n,)."""
+        """Action values of ONE network as `logits` (n, actions), and their maxima as `values` (n,)."""
         return {"logits": outputs, "values": outputs.max(-1).values}
 
     def epsilon(self, progress: float) -> float:
-        """Chance of a random action when `progress` of a visit is over."""
+        """Probability of a random action at `progress` of a visit, in [0, 1]."""
         return linear_epsilon(progress, self.exploration_fraction, self.final_epsilon)

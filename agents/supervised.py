@@ -1,4 +1,4 @@
-"""Supervised learning on a stream of labelled tasks: of classes by cross-entropy, of numbers by squared error or as distributions."""
+"""Supervised learning on a stream of labelled tasks: classification by cross-entropy, regression by squared error or as distributions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ from plasticity_rl.records.events import Event, Snapshot
 class Supervised(StreamAgent):
     """Learn the stream as it comes; the score is how well each batch was predicted before it was learned from.
 
-    Of classes that is the accuracy; of numbers the explained variance, 1 - squared error / variance of the task's numbers, or 0 where it is
-    negative: 1 is perfect, and 0 is what the best constant reaches, so that higher is better and what was not learned counts for nothing.
+    For classes the score is the accuracy; for numbers the explained variance, 1 - squared error / variance of the task's labels, at least
+    0: 1 is perfect, and 0 is the score of the best constant.
     """
 
     batch_size: Annotated[int, Interval("[1, inf)")] = 32
-    """examples of one update, of each member"""
+    """examples of one update, per member"""
     record_every: Annotated[int, Interval("[1, inf)")] = 50
-    """updates whose mean score makes a row of scores"""
+    """updates per row of scores, which holds their mean score"""
     objective: Literal["cross-entropy", "mse", "two-hot", "hl-gauss"] = "cross-entropy"
-    """cross-entropy is for classes, the others are for numbers: squared error, or cross-entropy with the number as probabilities of atoms
-    from low to high, shared by the two atoms around it (two-hot, as in Lyle et al. 2024, arXiv 2402.18762) or as a normal distribution's
-    (HL-Gauss, of deviation 0.75 atoms' distance; Farebrother et al. 2024, arXiv 2403.03950)"""
+    """loss: cross-entropy for classes; for numbers mse (squared error), or cross-entropy on atoms from `low` to `high`, where a number is
+    shared by the two nearest atoms (two-hot, as in Lyle et al. 2024, arXiv 2402.18762) or spread as a normal distribution (hl-gauss, with a
+    standard deviation of 0.75 atom widths; Farebrother et al. 2024, arXiv 2403.03950)"""
     num_atoms: Annotated[int, Interval("[2, 10_000]")] = 101
-    """of two-hot and hl-gauss; our choice"""
+    """number of atoms of two-hot and hl-gauss; our choice"""
     low: float = -10.0
-    """the first atom"""
+    """smallest atom"""
     high: float = 10.0
-    """the last; all the benchmark's numbers must lie between"""
+    """largest atom; all labels of the benchmark must lie between `low` and `high`"""
 
     supervision: ClassVar[str] = "labels"
     separable: ClassVar[bool] = True
@@ -50,7 +50,7 @@ class Supervised(StreamAgent):
         check(self, high=f"({self.low}, inf)")
 
     def fit(self, experiment: Experiment) -> None:
-        """Raise UsageError if the loss does not suit the benchmark's labels, or their range the atoms, or the batch a batch norm."""
+        """Raise UsageError if the loss does not suit the labels, the atoms do not cover them, or a batch norm needs a larger batch."""
         benchmark, own = experiment.benchmark, type(self).__name__
         name = type(benchmark).__name__
         if (self.objective == "cross-entropy") != (benchmark.predicts == "classes"):
@@ -66,11 +66,11 @@ class Supervised(StreamAgent):
             raise UsageError(f"{own}: batch_size=1 is its own mean, which norm={norms[0]} takes away; take layer or rms, or a larger batch")
 
     def heads(self, benchmark: Tasks) -> int:
-        """One head: of a number for each class, of the number predicted, or of one for each atom."""
+        """Number of outputs: one per class, one for a number, or one per atom."""
         return self.num_atoms if self.objective in ("two-hot", "hl-gauss") else benchmark.outputs
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of ONE network: inputs (batch, *shape), labels (batch,)."""
+        """Mean loss of ONE network on `inputs` (batch, *shape) and `labels` (batch,)."""
         outputs, labels = network.apply(params, batch["inputs"])[0], batch["labels"]
         if self.objective == "cross-entropy":
             loss = F.cross_entropy(outputs, labels)
@@ -81,25 +81,25 @@ class Supervised(StreamAgent):
         return loss, {"measured": self.measure(outputs, labels).mean()}
 
     def measure(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """How well outputs (batch, ends) predict labels (batch,): 1 or 0 for classes, the squared error of numbers. (batch,)."""
+        """Accuracy (0 or 1, for classes) or squared error (for numbers) per example, (batch,), of outputs (batch, outputs)."""
         if self.objective == "cross-entropy":
             return (outputs.argmax(-1) == labels).float()
         predicted = outputs[:, 0] if self.objective == "mse" else outputs.softmax(-1) @ self._places(outputs)
         return (predicted - labels) ** 2
 
     def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
-        """What ONE network's outputs say of n inputs: `logits` (n, ends), all of them."""
+        """All outputs of ONE network as `logits` (n, outputs)."""
         return {"logits": outputs}
 
     def score(self, measured: Tensor, variance: Tensor) -> Tensor:
-        """The score, from the mean of what `measure` says and the variance of the numbers, (S,) each."""
+        """Score (S,) from mean `measured` (S,) and the variance of the task's labels (S,)."""
         return measured if self.objective == "cross-entropy" else (1 - measured / variance).clamp(min=0)
 
     def _places(self, like: Tensor) -> Tensor:
         return torch.linspace(self.low, self.high, self.num_atoms, device=like.device, dtype=like.dtype)
 
     def _shares(self, numbers: Tensor) -> Tensor:
-        """Numbers (batch,) as probabilities of the atoms, (batch, atoms)."""
+        """Target probabilities of the atoms, (batch, atoms), for numbers (batch,)."""
         middle, limit = (self.high + self.low) / 2, (self.high - self.low) / 2
         if self.objective == "two-hot":
             near = (numbers - middle)[:, None]
@@ -110,7 +110,7 @@ class Supervised(StreamAgent):
         return below.diff() / (below[:, -1:] - below[:, :1])
 
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
-        """The run, as what it reports. Raises FloatingPointError at the first row whose loss is not finite."""
+        """Events of the run, in order. Raises FloatingPointError at the first row whose loss is not finite."""
         for _, event in self.train_group((experiment,), device, compile, resume and (resume,)):
             if isinstance(event, FloatingPointError):
                 raise event
@@ -119,8 +119,8 @@ class Supervised(StreamAgent):
     def train_group(
         self, experiments: Sequence[Experiment], device: str, compile: bool, resumes: Sequence[Snapshot] | None
     ) -> Iterator[Reported]:
-        """Experiments of one `together.kind`, resumed from the same update, as one learner: the place of each, and what it reports.
+        """Events of experiments with one `grouping.group_key`, trained as one learner and resumed from the same update.
 
-        A FloatingPointError, at the first row whose loss is not finite, ends what is reported of its experiment; the others go on.
+        A FloatingPointError, at the first row whose loss is not finite, ends the events of its experiment; the others go on.
         """
         return StreamLoop(self, experiments, device, compile).run(resumes)

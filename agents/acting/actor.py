@@ -1,4 +1,4 @@
-"""An actor: a pool of environments, the stacks of frames that a policy sees, and the episodes going on in them."""
+"""Actor: a pool of environments, the frame stacks that a policy observes, and the returns of running episodes."""
 
 from typing import NamedTuple
 
@@ -9,27 +9,27 @@ from torch import Tensor
 from agents.data.frames import pushed
 from envs.reinforcement.pool import Pool, Step
 
-THREADS = 2  # of a pool; trajectories do not depend on it
+THREADS = 2  # threads per pool; trajectories do not depend on it
 
 
 class Episode(NamedTuple):
-    """An episode that ended, of one member."""
+    """A finished episode of one member."""
 
     member: int
     environment: int
-    """of the member's"""
+    """index among the member's environments"""
     score: float
-    """undiscounted, unclipped"""
+    """undiscounted, unclipped return"""
 
 
 class Tally:
-    """The returns so far of the episodes that S members x B environments are in."""
+    """Returns so far of the running episodes of S members x B environments."""
 
     def __init__(self, members: int, environments: int) -> None:
         self._returns = np.zeros((members, environments))
 
     def add(self, step: Step) -> list[Episode]:
-        """Count a step's rewards; returns the episodes that ended with it."""
+        """Add a step's rewards; return the episodes that ended with it."""
         self._returns += step.rewards.reshape(self._returns.shape)
         ended = (step.terminated | step.truncated).reshape(self._returns.shape)
         episodes = [Episode(int(member), int(column), float(self._returns[member, column])) for member, column in np.argwhere(ended)]
@@ -37,7 +37,7 @@ class Tally:
         return episodes
 
     def cut(self, columns: slice = slice(None)) -> list[Episode]:
-        """The episodes in some environments of each member are over before their end."""
+        """Cut the episodes in some environments of each member; return them."""
         numbers = range(self._returns.shape[1])[columns]
         episodes = [Episode(member, column, float(row[column])) for member, row in enumerate(self._returns) for column in numbers]
         self._returns[:, columns] = 0.0
@@ -45,29 +45,29 @@ class Tally:
 
 
 class Actor:
-    """S members x B environments in one pool, on the learner's device. `send`, then learn while the emulator steps, then `receive`."""
+    """S members x B environments in one pool, on the learner's device. Call `send`, learn while the emulator steps, then `receive`."""
 
     def __init__(self, pool: Pool, members: int, stack: int, device: str) -> None:
         self._pool, self._shape, self._stack, self._device = pool, (members, pool.num_envs // members), stack, device
         self._tally = Tally(*self._shape)
         step = pool.reset()
         self.frames = self._tensor(step.observations)
-        """(S, B, *frame), the newest"""
+        """newest frames, (S, B, *frame)"""
         self.ages = torch.zeros(self._shape, dtype=torch.int64, device=device)
-        """how many frames of its episode came before each, at most stack - 1"""
+        """frames of the episode before each, at most stack - 1, (S, B)"""
         self._stacks = self.frames.unsqueeze(-1).repeat_interleave(stack, -1)  # the newest last
 
     @property
     def observations(self) -> Tensor:
-        """What the policy sees: (S, B, stack, *frame), or (S, B, *frame) where stack is 1; laid out as by `Frames`."""
+        """Observations of the policy, (S, B, stack, *frame), or (S, B, *frame) if stack is 1; same memory layout as `Frames`."""
         return self.frames if self._stack == 1 else self._stacks.movedim(-1, 2)
 
     def send(self, actions: Tensor) -> None:
-        """Let every environment take its action, (S, B)."""
+        """Send an action to every environment, (S, B)."""
         self._pool.send(actions.cpu().numpy().reshape(-1).astype(np.int32))
 
     def receive(self) -> tuple[Step, list[Episode]]:
-        """What came of it, and the episodes that ended."""
+        """Wait for the step that was sent; return it and the episodes that ended with it."""
         step = self._pool.recv()
         self.frames = self._tensor(step.observations)
         first = self._tensor(step.first)
@@ -76,7 +76,7 @@ class Actor:
         return step, self._tally.add(step)
 
     def close(self) -> list[Episode]:
-        """Give up the environments; returns the episodes that this cut, with their returns so far."""
+        """Close the environments; return the episodes that this cut, with their returns so far."""
         self._pool.close()
         return self._tally.cut()
 

@@ -1,4 +1,4 @@
-"""Messages between a learner and its remote actors, and the interface of the place where actors live."""
+"""Messages between a learner and its remote actors, and the interface of an actor backend."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -10,34 +10,34 @@ from envs.sequences import Visit
 from plasticity_rl.networks.layers import Params
 
 FLAGS = ("terminated", "truncated", "life_lost", "first")
-"""flags of a Step, a bit each"""
+"""flags of a Step, one bit each"""
 
 
 class ActorsLost(RuntimeError):
-    """The run cannot go on: an actor dies again and again, or fails in a way that would recur."""
+    """Raised if the run cannot continue: an actor died too often, or failed in a way that would recur."""
 
 
 class Weights(NamedTuple):
     """Parameters of all members."""
 
     version: int
-    """updates they have seen"""
+    """updates made so far"""
     values: np.ndarray
-    """parameters one after the other, in the order of their names"""
+    """concatenated parameters, sorted by name"""
     scale: np.ndarray
-    """(S,): divisor of rewards"""
+    """divisor of rewards, (S,)"""
 
 
 class RolloutId(NamedTuple):
-    """Identity of a rollout: each is learned from once."""
+    """Identity of a rollout; each rollout is learned from once."""
 
     actor: int
     incarnation: int
-    """earlier actors in the same place"""
+    """number of earlier actors with this index"""
     sequence: int
-    """pool step at which it begins, counted from the start of the run"""
+    """pool step of the run at which it begins"""
     version: int
-    """updates seen by the weights that played it"""
+    """version of the weights that played it, in updates"""
 
 
 class RolloutRequest(NamedTuple):
@@ -47,19 +47,19 @@ class RolloutRequest(NamedTuple):
     """filled in for each actor"""
     visit: Visit
     start: int
-    """step of the run at which the visit begins"""
+    """step at which the visit begins"""
     end: int
-    """step at which it ends"""
+    """step at which the visit ends"""
     segment: int
     """step at which the segment began"""
     steps: int
     """pool steps to play"""
     follows: bool
-    """another rollout of the segment came before"""
+    """True if it is not the first rollout of the segment"""
     last: bool
-    """last rollout of the segment: the pool is closed after it"""
+    """True if it is the last rollout of the segment, after which the pool is closed"""
     scale: np.ndarray
-    """(S,): divisor of rewards, of an agent that scales them, as far as the learner knew"""
+    """divisor of rewards at the time of the request, (S,), for agents that scale rewards"""
 
 
 class RemoteRollout(NamedTuple):
@@ -67,20 +67,20 @@ class RemoteRollout(NamedTuple):
 
     id: RolloutId
     frames: np.ndarray
-    """(T + 1, S, b, *frame), one contiguous array of single frames"""
+    """single frames in one contiguous array, (T + 1, S, b, *frame)"""
     ages: np.ndarray
-    """(T + 1, S, b): frames of the episode before each, at most stack - 1"""
+    """frames of the episode before each, at most stack - 1, (T + 1, S, b)"""
     outputs: dict[str, np.ndarray]
-    """outputs of `act`, (T, S, b) each, or (T + 1, S, b) for a loop that bootstraps; for an agent that is prioritised, `errors` (T, S, b)
-    by its own weights stand for the `outputs` of the network"""
+    """outputs of `act`, (T, S, b) each, or (T + 1, S, b) for a loop that bootstraps; for prioritised agents, `errors` (T, S, b) under the
+    actor's weights replace the network's `outputs`"""
     rewards: np.ndarray
-    """(T, S, b) float32, unscaled and unclipped"""
+    """unscaled, unclipped rewards, (T, S, b) float32"""
     flags: np.ndarray
-    """(T, S, b) uint8: the bits of `FLAGS`"""
+    """bits of `FLAGS`, (T, S, b) uint8"""
 
 
 class Died(NamedTuple):
-    """The end of an actor."""
+    """Report that an actor died."""
 
     actor: int
     incarnation: int
@@ -88,18 +88,18 @@ class Died(NamedTuple):
 
 
 class ActorBackend(Protocol):
-    """Where actors live."""
+    """Interface that starts actors and exchanges messages with them."""
 
     def start(self, actor: int, incarnation: int) -> None:
-        """Start an actor; it replaces a running one in its place."""
+        """Start an actor, replacing a running one with the same index."""
         ...
 
     def cramped(self) -> list[int]:
-        """Actors that share a CPU although there is now a free one for each."""
+        """Actors that share a CPU although each could now have its own."""
         ...
 
     def publish(self, weights: np.ndarray) -> Any:
-        """Put weights where all actors can read them; returns the handle that `ask` takes."""
+        """Store weights where all actors can read them; return the handle that `ask` takes."""
         ...
 
     def ask(self, weights: Any, request: RolloutRequest) -> None:
@@ -116,12 +116,12 @@ class ActorBackend(Protocol):
 
 
 def flat(params: Params) -> np.ndarray:
-    """One array of all parameters, in the order of their names."""
+    """Concatenate all parameters, sorted by name."""
     return torch.cat([params[name].detach().reshape(-1) for name in sorted(params)]).cpu().numpy()
 
 
 def pack_flags(step: Step) -> np.ndarray:
-    """Flags of a step as bits, (N,) uint8."""
+    """Pack the flags of a step into bits, (N,) uint8."""
     bits = np.zeros(step.terminated.shape, np.uint8)
     for bit, flag in enumerate((step.terminated, step.truncated, step.life_lost, step.first)):
         bits |= flag.astype(np.uint8) << bit
@@ -129,5 +129,5 @@ def pack_flags(step: Step) -> np.ndarray:
 
 
 def unpack_step(observations: np.ndarray, rewards: np.ndarray, flags: np.ndarray) -> Step:
-    """The Step whose flags were packed."""
+    """Rebuild a Step from its packed flags."""
     return Step(observations, rewards, *((flags >> bit & 1).astype(bool) for bit in range(len(FLAGS))))

@@ -1,4 +1,4 @@
-"""What acting takes besides environments and a policy's parameters, the same in the learner's process and in a remote actor's."""
+"""Acting code shared by the learner's process and remote actors: the lifted policy, its random numbers, and the seeds of pools."""
 
 from collections.abc import Callable
 from itertools import count
@@ -22,8 +22,10 @@ from plasticity_rl.training.lift import chunked, lift
 def lifted_act(
     agent: ActingAgent, network: Network, chunk_size: int, compile: bool, judged: bool = False
 ) -> Callable[..., dict[str, Tensor]]:
-    """`agent.act` of all members: (params, observations, drawn, shared) -> what it says, and where it is `judged` the `values` of what is
-    observed. `chunk_size`: members of one call."""
+    """Lift `agent.act` over members: (params, observations, drawn, shared) -> outputs, with the `values` of the observations if `judged`.
+
+    `chunk_size` is the number of members per call.
+    """
 
     def one(params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[str, Tensor]:
         said = agent.act(network, params, observations, drawn, shared)
@@ -39,7 +41,7 @@ def lifted_act(
 def draw(
     streams: RandomStreams, agent: ActingAgent, network: Network, outputs: int, at: int, environments: int, suffix: str = ""
 ) -> dict[str, Tensor]:
-    """The random numbers of decision `at` among so many `outputs`, (S, environments, ...) each; a `suffix` names streams of one's own."""
+    """Random numbers of decision `at` among `outputs` actions, (S, environments, ...) each; a `suffix` selects separate streams."""
     drawn = {"uniform": streams.uniform(at, f"explore{suffix}", environments, agent.draws(outputs))}
     if network.noise:
         drawn["noise"] = streams.normal(at, f"acting noise{suffix}", environments, network.noise)
@@ -47,12 +49,12 @@ def draw(
 
 
 def shared(benchmark: ReinforcementBenchmark, visit: Visit, epsilon: float, device: str) -> dict[str, Tensor]:
-    """What all members' decisions have in common: the chance of a random action, and which task it is."""
+    """Inputs of `act` that all members share: `epsilon`, and the index of the `task`."""
     return {"epsilon": torch.tensor(epsilon, device=device), "task": torch.tensor(benchmark.names.index(visit.task), device=device)}
 
 
 def pool_seeds(seed: int, members: int, environments: int, step: int, purpose: str) -> np.ndarray:
-    """A seed for each environment that is made at a step of the run, (S, environments), all different."""
+    """Distinct seeds of the environments created at a step of the run, (S, environments)."""
     seeds: dict[int, None] = {}
     for member in range(members):
         for environment in range(environments):

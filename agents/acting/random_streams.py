@@ -1,4 +1,4 @@
-"""Random numbers of a run on games: each purpose of each member is a stream of its own, a function of (seed, member, purpose, position)."""
+"""Random streams of a run on games: one per member and purpose, each a function of (seed, member, purpose, position)."""
 
 import numpy as np
 import torch
@@ -6,11 +6,11 @@ from torch import Tensor
 
 from plasticity_rl.seeds import derive
 
-NUMBERS = 1 << 18  # about how many are drawn at a time for one member
+NUMBERS = 1 << 18  # approximate size of a block drawn at a time for one member
 
 
 class RandomStreams:
-    """Streams for S members. Nothing is remembered that cannot be drawn again, so a checkpoint holds nothing of it."""
+    """Random streams of S members. They have no state beyond a cache, so checkpoints do not store them."""
 
     def __init__(self, seed: int, members: int, device: str) -> None:
         self._seed, self._members, self._device = seed, members, device
@@ -21,7 +21,7 @@ class RandomStreams:
         return self._draw(at, purpose, shape, normal=False)
 
     def normal(self, at: int, purpose: str, *shape: int) -> Tensor:
-        """The same of a stream of standard normal numbers."""
+        """Draw `at` of the stream `purpose`, (S, *shape), standard normal."""
         return self._draw(at, purpose, shape, normal=True)
 
     def _draw(self, at: int, purpose: str, shape: tuple[int, ...], normal: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""Remote actors on Ray: processes anywhere on the cluster that this one has joined. Ray is imported here alone, when it is used."""
+"""Remote actors on Ray: processes on any node of the cluster that this process has joined. Only this module imports Ray, when needed."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from agents.acting.worker import RolloutWorker
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 
-LENGTH = 160  # characters of Ray's reason for a death
+LENGTH = 160  # maximum characters of Ray's reason for a death
 NEWS = "news"  # concurrency group by which weights reach a free-running actor
-PATIENCE = 1.0  # seconds of waiting after which Python looks for signals
+PATIENCE = 1.0  # seconds per wait, so that Python handles signals
 
 
 def hire(experiment: Experiment, compile: bool, bootstraps: bool) -> ActorGroup:
@@ -22,7 +22,7 @@ def hire(experiment: Experiment, compile: bool, bootstraps: bool) -> ActorGroup:
 
 
 class RayActors:
-    """ActorBackend whose actors are Ray's."""
+    """ActorBackend on Ray."""
 
     def __init__(self, experiment: Experiment, compile: bool, bootstraps: bool) -> None:
         import ray
@@ -35,12 +35,12 @@ class RayActors:
         self._free = experiment.free_running
         groups = {"concurrency_groups": {NEWS: 1}} if self._free else {}  # weights arrive while a rollout is played
         self._class = self._ray.remote(max_restarts=0, max_task_retries=0, **groups)(RayWorker)
-        self._actors: dict[int, tuple[int, Any, Any]] = {}  # incarnation, handle, reference that is ready once it runs
+        self._actors: dict[int, tuple[int, Any, Any]] = {}  # incarnation, handle, reference that is ready once the actor runs
         self._asked: dict[Any, tuple[int, Any, RolloutRequest]] = {}  # reference of a rollout -> incarnation, weights, request
 
     def start(self, actor: int, incarnation: int) -> None:
         self._end(actor)
-        # Actors share CPUs where the cluster has too few: one that needs no CPU of its own never waits for one.
+        # If the cluster has too few CPUs, the actor requests none: it then starts at once and shares one.
         self._sharing.discard(actor)
         if not self._roomy():
             self._sharing.add(actor)
@@ -86,7 +86,7 @@ class RayActors:
         return self._ray.cluster_resources().get("CPU", 0) >= self._count
 
     def _share(self) -> None:
-        """Restart actors without a CPU of their own if they wait for one that was lost with its node."""
+        """Restart actors that wait for a CPU lost with its node, now sharing one."""
         for actor, (incarnation, _, begun) in list(self._actors.items()):
             if actor not in self._sharing and not self._ray.wait([begun], timeout=0)[0]:
                 again = [(weights, request) for _, weights, request in self._asked.values() if request.id.actor == actor]
@@ -97,12 +97,12 @@ class RayActors:
     def _end(self, actor: int) -> None:
         self._asked = {reference: about for reference, about in self._asked.items() if about[-1].id.actor != actor}
         _, handle, _ = self._actors.pop(actor, (0, None, None))
-        if handle and self._ray.is_initialized():  # else they are gone with it, and Ray would join another cluster to end them
+        if handle and self._ray.is_initialized():  # else the actors are gone with it, and `kill` would join another cluster
             self._ray.kill(handle)
 
 
 class RayWorker:
-    """A RolloutWorker as Ray calls it."""
+    """RolloutWorker as a Ray actor."""
 
     def __init__(self, about: tuple[Experiment, bool, bool], actor: int, incarnation: int) -> None:
         experiment, compile, bootstraps = about
@@ -111,12 +111,12 @@ class RayWorker:
 
     def play(self, weights: np.ndarray, request: RolloutRequest) -> RemoteRollout:
         """Play a rollout, with newer weights if they have arrived."""
-        torch.set_num_threads(1)  # per thread, and free-running actors play in another one than they are made in
-        torch.set_flush_denormal(True)  # as where the learner is
+        torch.set_num_threads(1)  # a per-thread setting, and free-running actors play in another thread than the constructor's
+        torch.set_flush_denormal(True)  # as in the learner's process
         if (newest := self._newest) and newest[1] > request.id.version:
             weights, request = newest[0], request._replace(id=request.id._replace(version=newest[1]))
         return self._worker.play(weights, request)
 
     def take(self, weights: np.ndarray, version: int) -> None:
-        """Keep weights for the rollout that begins next."""
+        """Store newer weights for the next rollout."""
         self._newest = weights, version

@@ -1,15 +1,15 @@
-"""Remote actors: N processes that play rollouts of all members, and one learner that they feed.
+"""Remote actors: N processes that play rollouts of all members for one learner.
 
-The environments of each member are divided equally. An actor has a pool, a copy of the policy and random streams of its own; it is asked
-for one rollout at a time, with the weights and all numbers that it needs. As soon as a rollout of every actor is there, the next is
-requested, with the weights from before the learner learns from it: a fixed lag of one rollout, so that neither an actor's speed nor the
-order of arrival changes what is learned. At a checkpoint and at the end of a visit no request is pending and all pools are closed.
+Actors share the environments of each member equally. Each has its own pool, copy of the policy and random streams, and receives one request
+per rollout, with the weights and all numbers that it needs. When the rollouts of all actors have arrived, the next are requested with the
+current weights, before the learner updates. This lag of exactly one rollout makes results independent of the actors' speed and of the order
+of arrival. At a checkpoint and at the end of a visit no request is pending and all pools are closed.
 
-Free-running actors have two rollouts requested instead of one, and begin each with the newest weights that have arrived by then. They wait
-neither for the slowest nor for the learner until they are two ahead; the age of their weights depends on the speed of each.
+Free-running actors have two pending requests instead of one, and begin each rollout with the newest weights received. They wait for the
+learner or other actors only when two rollouts ahead; the age of their weights depends on their speed.
 
-An actor that dies is replaced by one of the next incarnation, with new seeds and streams. The played part of its rollout is lost, its
-episodes are cut where the rollout before ended, and the new actor plays the rollout again: its first step only opens the new episodes.
+An actor that dies is replaced by its next incarnation, with new seeds and streams. The played part of its rollout is lost, its episodes are
+cut at the end of the previous rollout, and the new actor replays the rollout: its first step only opens the new episodes.
 """
 
 import time
@@ -26,19 +26,19 @@ from agents.acting.messages import ActorBackend, ActorsLost, Died, RemoteRollout
 from envs.reinforcement.pool import Step
 from envs.sequences import Visit
 
-DEATHS = 5  # uncredited deaths of an actor after which the run is given up
+DEATHS = 5  # uncredited deaths of an actor that the run tolerates
 FORGIVEN = 0.25  # failure credit restored per delivered rollout
 
 
 class ActorGroup:
-    """All actors of a run; those that die are replaced."""
+    """All actors of a run; replaces actors that die."""
 
     def __init__(self, backend: ActorBackend, actors: int) -> None:
         self.size, self.deaths, self.waited = actors, 0, 0.0
         """number of actors; deaths so far; seconds that the learner waited for rollouts"""
         self._backend = backend
         self._incarnations, self._debts = [0] * actors, [0.0] * actors
-        self._sequences: deque[int] = deque()  # requested and not yet gathered
+        self._sequences: deque[int] = deque()  # requests not yet gathered
         self._requests: list[dict[int, tuple[Any, RolloutRequest]]] = [{} for _ in range(actors)]  # sequence -> weights and request
         self._received: dict[tuple[int, int], RemoteRollout] = {}
         for actor in range(actors):
@@ -71,7 +71,7 @@ class ActorGroup:
             if which not in self._requests[actor]:  # a duplicate
                 continue
             wanted = self._requests[actor][which][1].id
-            if incarnation == wanted.incarnation and version >= wanted.version:  # else it is late
+            if incarnation == wanted.incarnation and version >= wanted.version:  # else from a replaced actor or older weights
                 del self._requests[actor][which]
                 self._received[actor, which] = received
                 self._debts[actor] = max(self._debts[actor] - FORGIVEN, 0.0)
@@ -99,7 +99,7 @@ class ActorGroup:
 
 
 class RemoteActor:
-    """A segment that remote actors play, step by step, in place of an `Actor` with a pool of this process."""
+    """Interface of an `Actor` to a segment that remote actors play, step by step."""
 
     def __init__(
         self,
@@ -112,8 +112,11 @@ class RemoteActor:
         device: str,
         ahead: int = 1,
     ) -> None:
-        """`plan`: the visit, the steps of the run at which it begins and ends, and at which the segment does. `rollout_length` is in pool
-        steps; `ahead` rollouts are requested before they are learned from."""
+        """Request the first rollouts.
+
+        `plan` holds the visit, and the steps of the run at which the visit begins and ends and the segment begins and ends.
+        `rollout_length` is in pool steps; `ahead` is the number of pending requests.
+        """
         self._group, self._rollout_length, self._weights, self._device = group, rollout_length, weights, device
         self._visit, self._start, self._end, self._segment, last = plan
         self._members, self._environments = members, environments
@@ -122,7 +125,7 @@ class RemoteActor:
         self._incarnations: list[int] = []
         self._t = 0
         self.lags: list[float] = []
-        """per rollout: updates between the weights that played it, mean over actors, and those that learn from it"""
+        """lag of each rollout, in updates: age of the weights that played it when it is learned from, mean over actors"""
         group.settle()
         for _ in range(ahead):
             self._ask(weights())
@@ -134,7 +137,7 @@ class RemoteActor:
         return {name: values[self._t] for name, values in self._outputs.items()}
 
     def ready(self) -> list[slice]:
-        """Wait for the next rollout if this one is used up; returns the columns whose episodes were cut because their actor died."""
+        """Wait for the next rollout if this one is used up; return the columns whose episodes were cut because their actor died."""
         return self._fetch() if self._t == len(self._rewards) else []
 
     def send(self, actions: Tensor) -> None:
@@ -152,7 +155,7 @@ class RemoteActor:
         return self._tally.cut(columns)
 
     def close(self) -> list[Episode]:
-        """End the segment, at which actors have closed their pools; returns the episodes that this cut."""
+        """End the segment; return the episodes that this cut. The actors have closed their pools."""
         return self._tally.cut()
 
     def _ask(self, weights: Weights) -> None:
@@ -167,7 +170,7 @@ class RemoteActor:
         received = self._group.gather()
         weights = self._weights()
         self.lags.append(weights.version - sum(each.id.version for each in received) / len(received))
-        self._ask(weights)  # played while the learner learns from this one
+        self._ask(weights)  # played while the learner learns from the current one
         ages, self._rewards, self._flags = (
             np.concatenate(parts, 2) for parts in zip(*((each.ages, each.rewards, each.flags) for each in received), strict=True)
         )

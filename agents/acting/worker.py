@@ -17,7 +17,7 @@ from plasticity_rl.training.lift import chunk_size, lift, write_
 
 
 class RolloutWorker:
-    """One actor: some environments of each member, and a copy of the policy; in a process of its own."""
+    """Actor in its own process: some environments of each member, and a copy of the policy."""
 
     def __init__(self, experiment: Experiment, number: int, incarnation: int, compile: bool, bootstraps: bool) -> None:
         self._experiment, self._incarnation, self._bootstraps, self._members = experiment, incarnation, bootstraps, experiment.members
@@ -38,7 +38,7 @@ class RolloutWorker:
     def play(self, weights: np.ndarray, request: RolloutRequest) -> RemoteRollout:
         """Play the requested rollout."""
         self._load(weights)
-        joins = self._actor is None and request.follows  # replaces another within a segment: its first step only opens episodes
+        joins = self._actor is None and request.follows  # replaces an actor within a segment: its first step only opens episodes
         self._actor = self._actor or self._open(request)
         actor, shape = self._actor, (request.steps, self._members, self._width)
         after = (request.steps + 1, *shape[1:])
@@ -67,9 +67,9 @@ class RolloutWorker:
         return RemoteRollout(request.id, frames, ages, {name: values.numpy() for name, values in stacked.items()}, rewards, flags)
 
     def _errors(self, outputs: Tensor, actions: Tensor, rewards: np.ndarray, flags: np.ndarray, scale: np.ndarray) -> Tensor:
-        """Losses of the rollout's steps, (T, S, b), by the rewards that the learner will learn from."""
+        """Losses of the rollout's steps, (T, S, b), with the rewards that the learner will use."""
         assert self._first_errors
-        steps = unpack_step(rewards, rewards, flags)  # observations play no part
+        steps = unpack_step(rewards, rewards, flags)  # observations are not used
         learned = learned_rewards(steps, self._agent.rewards)
         if self._agent.rewards.startswith("scale"):
             learned = learned / scale[:, None]

@@ -1,4 +1,4 @@
-"""A ring of single frames, on the learner's device; what a policy sees is stacked from it by index."""
+"""Ring buffer of single frames on the learner's device; observations are stacked from it by index."""
 
 from typing import Any
 
@@ -22,35 +22,35 @@ class Frames:
         device: str,
         compile: bool = False,
     ) -> None:
-        """`frame` is the shape of a single one; `stack` how many make an observation, oldest first."""
+        """`frame` is the shape of a single frame; `stack` the number of frames per observation, oldest first."""
         self.rows, self.stack = rows, stack
         self._stacked = compiled(_packed) if compile and (dtype, stack) == ("uint8", 4) else _stacked
         shape = (rows, members, environments)
-        self.frames = torch.empty((*shape, *frame), dtype=getattr(torch, dtype), device=device)  # memory is taken as it is written
+        self.frames = torch.empty((*shape, *frame), dtype=getattr(torch, dtype), device=device)  # memory is allocated as it is written
         self.ages = torch.zeros(shape, dtype=torch.int64, device=device)  # frames of the episode before this one, at most stack - 1
-        # Written by one thread: torch's would wait for each other wherever actors take the processors.
+        # NumPy writes in one thread; torch's threads would wait for each other when actors occupy the CPUs.
         self._written: Any = self.frames.numpy() if device == "cpu" else self.frames
         self._members = torch.arange(members, device=device)[:, None]
 
     @property
     def nbytes(self) -> int:
-        """What the ring takes of memory once it is full."""
+        """Memory of the full ring, in bytes."""
         return self.frames.nbytes + self.ages.nbytes
 
     def write(self, row: int, columns: slice, frames: Tensor, ages: Tensor) -> None:
-        """Frames (S, B, *frame) and their ages (S, B), into some columns of a row."""
+        """Write frames (S, B, *frame) and their ages (S, B) into some columns of a row."""
         self._written[row, :, columns], self.ages[row, :, columns] = frames, ages
 
     def carry_over(self) -> None:
-        """What the last row's stacks reach back to becomes the first rows, so that a next unroll goes on from there."""
+        """Copy the frames of the last row's stacks to the first rows, where the next rollout continues."""
         for tensor in (self.frames, self.ages):
             tensor[: self.stack] = tensor[-self.stack :].clone()
 
     def observations(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """The stacks that end at `rows` of `columns`, (S, batch) each. Before an episode's first frame, that frame is repeated.
+        """Stacks that end at `rows` and `columns`, (S, batch) each; an episode's first frame is repeated to fill its stacks.
 
-        Returns (S, batch, stack, *frame), or (S, batch, *frame) where stack is 1. In memory the stack comes last, as convolutions on
-        processors and GPUs like it best.
+        Returns (S, batch, stack, *frame), or (S, batch, *frame) if stack is 1. In memory the stack is the last axis, the fastest layout for
+        convolutions on CPUs and GPUs.
         """
         if self.stack == 1:
             return self.frames[rows, self._members, columns]
@@ -64,20 +64,20 @@ class Frames:
 
 
 def pushed(stacks: Tensor, newest: Tensor, first: Tensor) -> Tensor:
-    """Stacks (S, B, *frame, stack) one step later: with the `newest` frames (S, B, *frame), of which `first` (S, B) open an episode."""
+    """Push the `newest` frames (S, B, *frame) onto stacks (S, B, *frame, stack); `first` (S, B) is True where a frame opens an episode."""
     newest, first = newest.unsqueeze(-1), first.view(*first.shape, *(1,) * (stacks.ndim - 2))
-    if (stacks.dtype, stacks.shape[-1]) == (torch.uint8, 4):  # as one number of four bytes, the newest on top: see `_packed`
+    if (stacks.dtype, stacks.shape[-1]) == (torch.uint8, 4):  # as one int32, the newest in the high byte: see `_packed`
         packed, newest = stacks.view(torch.int32), newest.int()
         return torch.where(first, newest * 0x01010101, packed >> 8 & 0xFFFFFF | newest << 24).view(torch.uint8)
     return torch.where(first, newest, torch.cat([stacks[..., 1:], newest], -1))
 
 
 def _stacked(frames: Tensor, places: Tensor) -> Tensor:
-    """Of `frames` (n, pixels), those at `places` (batch, stack) side by side: (batch, pixels, stack)."""
+    """Stack the `frames` (n, pixels) at `places` (batch, stack): (batch, pixels, stack)."""
     return torch.stack([frames.index_select(0, place) for place in places.unbind(1)], -1)
 
 
 def _packed(frames: Tensor, places: Tensor) -> Tensor:
-    """The same of four bytes, written as one number of a little-endian machine: vectors instead of single bytes once it is compiled."""
+    """`_stacked` for four bytes packed into a little-endian int32, which vectorises when compiled."""
     first, second, third, last = (frames.index_select(0, place).int() for place in places.unbind(1))
     return (first | second << 8 | third << 16 | last << 24).view(torch.uint8).unflatten(-1, (-1, 4))

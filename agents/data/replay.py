@@ -1,4 +1,4 @@
-"""Replay that stores each frame once; observations are stacked, and n-step returns summed, by index when they are asked for."""
+"""Replay that stores each frame once; stacks and n-step returns are computed when sampled."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from agents.data.transitions import StepType, n_step
 
 
 class Replay:
-    """A ring of rows, one a step of the pool; S members x B environments side by side, each member sampling its own columns.
+    """Ring buffer with one row per pool step, and a column for each of S members x B environments; members do not share data.
 
-    Row t holds the frame in which an action is chosen, and, once it is known, what followed. A row without a transition (an episode's last
-    frame) is never sampled, nor is one whose stack reaches into overwritten rows. Members do not share data.
+    Row t holds the frame in which an action is chosen and, once known, its outcome. Rows without a transition (an episode's last frame) and
+    rows whose stacks reach into overwritten rows are never sampled.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Replay:
         device: str,
         compile: bool = False,
     ) -> None:
-        """`capacity` is in steps of one member; `frame` the shape of a single frame; `stack` how many make an observation."""
+        """`capacity` is in steps per member; `frame` is the shape of a single frame; `stack` the number of frames per observation."""
         self.rows, self.environments = max(capacity // environments, stack + 2), environments
         self.frames = Frames(self.rows, members, environments, frame, dtype, stack, device, compile)
         shape = (self.rows, members, environments)
@@ -43,15 +43,15 @@ class Replay:
         }
         count = self.rows * environments
         self.real = Priorities(members, count, device)
-        """1 for a row that can be sampled: index is row x environments + column"""
+        """1 for a transition that can be sampled, else 0; the index is row x environments + column"""
         self.priorities = Priorities(members, count, device) if prioritised else None
         self._highest = torch.ones(members, 1, device=device)
         self._members = torch.arange(members, device=device)[:, None]
         self.written = 0
-        """rows ever written since it was empty"""
+        """rows written since it was last empty"""
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Clear the replay."""
         self.written = 0
         self.real.clear()
         self._highest.fill_(1.0)
@@ -60,31 +60,31 @@ class Replay:
 
     @property
     def size(self) -> int:
-        """Steps of one member that are held, ends of episodes included."""
+        """Steps stored per member, including last frames of episodes."""
         return max(min(self.written, self.rows) - 1, 0) * self.environments
 
     @property
     def nbytes(self) -> int:
-        """What it takes of memory once it is full."""
+        """Memory of the full replay, in bytes."""
         sums = self.real.nbytes + (0 if self.priorities is None else self.priorities.nbytes)
         return sum(tensor.nbytes for tensor in self.data.values()) + sums
 
     def write_frames(self, frames: Tensor, ages: Tensor, actions: Tensor, task: int) -> None:
-        """A new row: the frames (S, B, *frame) in which actions (S, B) are taken, their ages, and the task that they are of."""
+        """Write a new row: the frames (S, B, *frame) in which actions (S, B) are taken, their ages, and their task."""
         row = self.written % self.rows
-        # What came before a clearing is gone, in mid-episode too.
+        # Frames from before a clear are gone, even within an episode.
         self.frames.write(row, slice(None), frames, ages.clamp(max=self.written))
         self.data["actions"][row], self.data["task"][row] = actions, task
         self.data["rewards"][row], self.data["step_type"][row] = 0.0, StepType.TRUNCATED
-        reached = row + self.frames.stack  # it is gone, and so are those whose stacks reached into it
+        reached = row + self.frames.stack  # the old row is gone, and so are the rows whose stacks reached into it
         for first, last in ((row, min(reached, self.rows)), (0, max(reached - self.rows, 0))):
             for each in filter(None, (self.real, self.priorities)):
                 each.write_row(first * self.environments, last * self.environments, 0.0)
         self.written += 1
 
     def write_outcome(self, rewards: Tensor, step_types: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
-        """What came of the newest row, (S, B) each: rewards, step types, whether the action was heeded at all, and its
-        first priorities, the highest so far where there are none."""
+        """Write the outcome of the newest row, (S, B) each: rewards, step types, True in `real` where the action took effect, and initial
+        priorities, by default the highest so far."""
         if self.written == 0:  # cleared since
             return
         row = (self.written - 1) % self.rows
@@ -95,12 +95,12 @@ class Replay:
             self.priorities.write_row(*edges, real * (self._highest if priorities is None else priorities))
 
     def cut(self, frames: Tensor, ages: Tensor) -> None:
-        """The environments go away: their last frames (S, B, *frame) end every episode without an outcome."""
+        """Cut all episodes, because the environments close; write their last frames (S, B, *frame)."""
         self.interrupt(slice(None))
         self.write_frames(frames, ages, torch.zeros_like(ages), 0)
 
     def interrupt(self, columns: slice) -> None:
-        """The episodes in some columns go no further than the newest row; what is written next is the frame that it led to."""
+        """Truncate the episodes in some columns at the newest row; the next frame written is the one that it led to."""
         if self.written:
             newest = self.data["step_type"][(self.written - 1) % self.rows, :, columns]
             newest.masked_fill_(newest == StepType.CONTINUES, StepType.TRUNCATED)
@@ -108,13 +108,13 @@ class Replay:
     def sample(
         self, uniform: Tensor, steps: int, discount: float, share: float = 1.0, correction: float = 0.0
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """A batch with a transition for each pair of numbers of `uniform` (S, batch, 2), in [0, 1), and their indices for `prioritise`.
+        """Sample a transition per pair of numbers in `uniform` (S, batch, 2), in [0, 1); return the batch, and indices for `prioritise`.
 
-        A `share` of them is drawn uniformly, the rest in proportion to priorities; all uniformly without priorities. The batch holds inputs
+        A fraction `share` is drawn uniformly, the rest in proportion to priorities; without priorities, all uniformly. The batch has inputs
         and next_inputs (S, batch, stack, *frame), or (S, batch, *frame) if stack is 1; and (S, batch) each: actions, task, returns (sums of
-        up to `steps` discounted rewards until the episode's end), discounts (of the value that follows; 0 after a termination), and
-        weights: importance 1 / probability to the power `correction`, over the batch's largest (Schaul et al. 2016, arXiv 1511.05952); 0
-        for a row that is no transition, should there be nothing else.
+        up to `steps` discounted rewards within the episode), discounts (of the next value; 0 after a termination), and weights: importance
+        weights (1 / probability) to the power `correction`, divided by the batch's largest (Schaul et al. 2016, arXiv 1511.05952); 0 for a
+        row without a transition, which is drawn only if there is no transition.
         """
         index, weights = self._draw(uniform, share, correction)
         rows, columns = index // self.environments, index % self.environments
@@ -139,13 +139,13 @@ class Replay:
         return batch, index
 
     def prioritise(self, index: Tensor, priorities: Tensor) -> None:
-        """New priorities (S, batch) of transitions that were sampled."""
+        """Set new priorities (S, batch) of sampled transitions."""
         if self.priorities is not None:
             self._highest = torch.maximum(self._highest, priorities.amax(-1, keepdim=True))
             self.priorities.write(index, priorities * self.real.values.gather(1, index))
 
     def tensors(self) -> dict[str, Tensor]:
-        """The rows written so far, by name, for a checkpoint."""
+        """Tensors of a checkpoint, by name: the rows written so far."""
         named = {f"replay/{name}": tensor[: min(self.written, self.rows)] for name, tensor in self.data.items()}
         named["replay/real"] = self.real.values
         if self.priorities is not None:
@@ -153,7 +153,7 @@ class Replay:
         return named
 
     def load(self, tensors: dict[str, Any], written: int) -> None:
-        """Go on from what `tensors` were, `written` rows in."""
+        """Restore `tensors` of a replay with `written` rows."""
         self.written = written
         for name, tensor in self.data.items():
             tensor[: min(written, self.rows)] = tensors[f"replay/{name}"]
@@ -163,13 +163,13 @@ class Replay:
             self._highest = tensors["replay/highest"].to(self._highest.device)
 
     def _draw(self, uniform: Tensor, share: float, correction: float) -> tuple[Tensor, Tensor]:
-        """Indices and importance weights, (S, batch) each."""
+        """Draw indices and importance weights, (S, batch) each."""
         which, place = uniform.unbind(-1)
         index = self.real.draw(place)
         real = self.real.values.gather(1, index)
         if self.priorities is None:
             return index, real
-        shares = torch.where(self.priorities.total > 0, share, 1.0)  # all uniformly where every loss was 0
+        shares = torch.where(self.priorities.total > 0, share, 1.0)  # all uniformly if all priorities are 0
         index = torch.where(which < shares, index, self.priorities.draw(place))
         probability = shares * self.real.probability(index) + (1 - shares) * self.priorities.probability(index)
         weights = probability.clamp(min=torch.finfo(probability.dtype).tiny) ** -correction

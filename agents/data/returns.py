@@ -1,8 +1,8 @@
-"""Returns and advantages of rollouts. Time is axis 0 of every tensor, (T, ...); the other axes are the caller's.
+"""Returns and advantages of rollouts. Time is axis 0 of every tensor, (T, ...); the other axes are arbitrary.
 
-For a step t: `rewards`; `discounts` of the value that follows, 0 after a termination; `continues`, 1 if the next step belongs to the same
-episode, 0 if the episode ended or was cut; `values` of its observation; `next_values` of the observation that it led to, which after a cut
-is the episode's last and not the next episode's first.
+For a step t: `rewards`; `discounts` of the next value, 0 after a termination; `continues`, 1 if the next step belongs to the same episode,
+0 if the episode ended or was cut; `values` of its observation; `next_values` of the next observation, which after a cut is the last of the
+episode, not the first of the next one.
 """
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def lambda_returns(rewards: Tensor, discounts: Tensor, continues: Tensor, next_values: Tensor, decay: float) -> Tensor:
-    """G_t = r_t + discount_t ((1 - decay) v_{t+1} + decay G_{t+1}), with G = v after the last step and where the episode ends.
+    """Lambda-returns G_t = r_t + discount_t ((1 - decay) v_{t+1} + decay G_{t+1}), with G = v after the last step and at an episode's end.
 
-    Sutton & Barto's lambda-return; with maximal action values it is Q(lambda) as PQN takes it (arXiv 2407.04811).
+    See Sutton & Barto; with maximal action values it is the Q(lambda) of PQN (arXiv 2407.04811). `decay` is lambda.
     """
     found, after = [], next_values[-1]
     for t in range(len(rewards) - 1, -1, -1):
@@ -23,7 +23,7 @@ def lambda_returns(rewards: Tensor, discounts: Tensor, continues: Tensor, next_v
 
 
 def advantages(rewards: Tensor, discounts: Tensor, continues: Tensor, values: Tensor, next_values: Tensor, decay: float) -> Tensor:
-    """Generalised advantage estimates (Schulman et al. 2016, arXiv 1506.02438): sums of temporal-difference errors, decay = lambda."""
+    """Generalised advantage estimates (Schulman et al. 2016, arXiv 1506.02438): decayed sums of TD errors; `decay` is lambda."""
     errors = rewards + discounts * next_values - values
     found, after = [], torch.zeros_like(errors[0])
     for t in range(len(rewards) - 1, -1, -1):
@@ -44,7 +44,7 @@ def vtrace(
 ) -> tuple[Tensor, Tensor]:
     """V-trace targets of the values, and advantages of the actions (Espeholt et al. 2018, arXiv 1802.01561, equation 1 and section 4.2).
 
-    `log_ratios` are log pi(a) - log mu(a), of the policy that learns over the one that acted. Both clips are the paper's.
+    `log_ratios` are log pi(a) - log mu(a): the learning policy over the acting one. Both clips are the paper's defaults.
     """
     rho = log_ratios.exp().clamp(max=clip_rho)
     traces = log_ratios.exp().clamp(max=clip_c)

@@ -1,4 +1,4 @@
-"""What agents make of a game's rewards before they learn from them; scores are never touched."""
+"""Reward transformations for learning; scores always use the raw rewards."""
 
 from typing import Literal
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 Rewards = Literal["clip", "raw", "scale", "scale-per-visit"]
-"""clip: to [-1, 1] (Mnih et al. 2015). raw: as they are. scale: divided by the running standard deviation of the discounted sum of rewards
-(Engstrom et al. 2020, arXiv 2005.12729), kept over the run, or with scale-per-visit started again at every visit"""
+"""clip: to [-1, 1] (Mnih et al. 2015). raw: unchanged. scale: divided by the running standard deviation of the discounted sum of rewards
+(Engstrom et al. 2020, arXiv 2005.12729), over the whole run; scale-per-visit: the same, reset at every visit"""
 
 
 class Scale:
-    """The running scale of rewards, (S,) each: how many sums were seen, their mean, and the sum of squares around it."""
+    """Running scale of rewards, from the count, mean and squared deviations of discounted sums, (S,) each."""
 
     def __init__(self, members: int, environments: int, discount: float, device: str) -> None:
         self._discount = discount
@@ -19,7 +19,7 @@ class Scale:
         self._moments = torch.zeros(3, members, device=device)
 
     def apply(self, rewards: Tensor, over: Tensor, columns: slice) -> Tensor:
-        """Rewards (S, columns) of one step of some environments, scaled; `over` (S, columns) where an episode ended with them."""
+        """Update the scale with the rewards (S, columns) of a step, and scale them; `over` (S, columns) is True where an episode ended."""
         sums = self._sums[:, columns] * self._discount + rewards
         count, mean, squares = self._moments
         new = sums.shape[1]
@@ -32,27 +32,27 @@ class Scale:
 
     @property
     def deviation(self) -> Tensor:
-        """What rewards are divided by now, (S,); 1 where nothing is known."""
+        """Current divisor of rewards, (S,); 1 while the deviation is 0."""
         count, _, squares = self._moments
         deviation = (squares / count.clamp(min=1.0)).sqrt()
         return torch.where(deviation > 0, deviation, 1.0)
 
     def begin_segment(self) -> None:
-        """The episodes that the sums belong to are gone."""
+        """Reset the discounted sums, because all episodes were cut."""
         self._sums.zero_()
 
     def cut(self, columns: slice) -> None:
-        """The episodes in some columns are gone."""
+        """Reset the sums of some columns, because their episodes were cut."""
         self._sums[:, columns] = 0.0
 
     def forget(self) -> None:
-        """Start again."""
+        """Reset the running statistics."""
         self._moments = torch.zeros_like(self._moments)
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint, by name."""
+        """Tensors of a checkpoint, by name."""
         return {"rewards/moments": self._moments}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `tensors` were."""
+        """Restore `tensors`."""
         self._moments = tensors["rewards/moments"].to(self._moments.device)

@@ -1,4 +1,4 @@
-"""Transitions: how a step ends, the reward to learn from, and n-step returns."""
+"""Transitions: step types, rewards to learn from, and n-step returns."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -12,40 +12,40 @@ from envs.reinforcement.pool import Step
 
 
 class StepType(IntEnum):
-    """How a step ends, for the learner."""
+    """Type of a step, by the value that follows it."""
 
     CONTINUES = 0
-    """the episode goes on"""
+    """the episode continues"""
     TERMINATED = 1
-    """the episode is over: nothing follows"""
+    """the episode ended: the next value is 0"""
     TRUNCATED = 2
-    """the episode was cut: what would have followed is unknown"""
+    """the episode was cut: the next value is estimated"""
 
 
 def outcome(step: Step, life_loss: bool) -> np.ndarray:
-    """StepType of each environment's step, in the shape of its flags; with `life_loss`, a lost life terminates the episode."""
+    """StepType of each environment's step, in the shape of the flags; with `life_loss`, a lost life terminates the episode."""
     terminated = step.terminated | (step.life_lost & life_loss)
     return np.where(terminated, StepType.TERMINATED, np.where(step.truncated, StepType.TRUNCATED, StepType.CONTINUES))
 
 
 def learned_rewards(step: Step, rewards: Rewards) -> np.ndarray:
-    """Rewards to learn from, before they are scaled."""
+    """Rewards to learn from, before scaling."""
     return step.clipped_rewards if rewards == "clip" else step.rewards
 
 
 def n_step(
     start: Tensor, steps: int, discount: float, known: Callable[[Tensor], Tensor], read: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum up to `steps` discounted rewards from positions `start` on, until the episode ends or the last `known` position.
+    """Sum up to `steps` discounted rewards from positions `start`, stopping at an episode's end or after the last `known` position.
 
-    `read(position)` gives rewards and step types; it is also called at positions that are not known, where its answer is ignored. Returns
-    the sums, the discounts of the value that follows (0 after a termination), and the positions of that value.
+    `read(position)` returns rewards and step types; its results at unknown positions are ignored. Returns the sums, the discounts of the
+    next value (0 after a termination), and the position of that value.
     """
     returns, position = torch.zeros(start.shape, device=start.device), start
     discounts, alive = torch.ones_like(returns), torch.ones_like(returns)
     for _ in range(steps):
         rewards, step_types = read(position)
-        alive = alive * known(position)  # an outcome that is not known yet ends the sum as a cut does
+        alive = alive * known(position)  # an unknown outcome ends the sum like a cut
         returns = returns + alive * discounts * rewards
         discounts = torch.where(alive > 0, discounts * discount * (step_types != StepType.TERMINATED), discounts)
         position = torch.where(alive > 0, position + 1, position)

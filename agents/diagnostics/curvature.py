@@ -1,4 +1,4 @@
-"""The costly diagnostics: curvature, the tangent kernel, examples' gradients, and what takes a pass for each unit or output."""
+"""Costly diagnostics: curvature, the tangent kernel, per-example gradients, and metrics with a pass per unit or output."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +13,12 @@ from plasticity_rl.networks.layers import Params, own_units
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.update import Batch
 
-EXAMPLES = 64  # of the kernel and the Jacobian, those of Lyle et al. 2024 (arXiv 2402.18762), by a secondary source
+EXAMPLES = 64  # examples for the kernel and the Jacobian, as in Lyle et al. 2024 (arXiv 2402.18762) according to a secondary source
 EIGENVALUES = 3
 
 
 class Curvature:
-    """Measured at every `curvature_every`-th update; one member after the other, for some of it takes many copies of a network."""
+    """Diagnostics every `curvature_every` updates, one member at a time, as some need many copies of a network."""
 
     def __init__(self, learner: Learner, logits: Callable[..., Tensor], penultimate: tuple[str, ...], experiment: Experiment) -> None:
         self._learner, self._logits, self._tops = learner, logits, penultimate
@@ -26,13 +26,13 @@ class Curvature:
         self._apart = tuple(layer for layer in own_units(learner.network.layers) if layer.name in penultimate)
 
     def due(self, number: int) -> bool:
-        """Is update `number`, from 1, to be measured?"""
+        """True if update `number`, counted from 1, is measured."""
         return self._every > 0 and number % self._every == 0
 
     def measure(
         self, untrained: Params, start: Params, held: Tensor | None, task: Tensor, batch: Batch, extras: tuple[Any, ...]
     ) -> dict[str, Tensor]:
-        """All of it, (S,) each: of the loss on the batch just learned from, and of the outputs for the first 64 of the held examples."""
+        """All metrics, (S,) each: of the loss on the latest batch, and of the outputs for the first 64 reference examples."""
         assert held is not None
         rows: list[dict[str, Tensor]] = []
         for member in range(self._learner.members):
@@ -46,7 +46,7 @@ class Curvature:
         return {name: torch.stack([row[name].double() for row in rows]) for name in rows[0]}
 
     def _of_loss(self, params: Params, member: int, batch: Batch, extras: tuple[Any, ...]) -> dict[str, Tensor]:
-        """Of ONE network."""
+        """Metrics of ONE network's loss on the latest batch."""
         learner = self._learner
 
         def loss(params: Params) -> Tensor:
@@ -75,14 +75,14 @@ class Curvature:
         return found
 
     def _of_outputs(self, params: Params, held: Tensor, task: Tensor) -> dict[str, Tensor]:
-        """Of ONE network."""
+        """Metrics of ONE network's outputs on the reference batch."""
         kernel = curvature.ntk(lambda params, inputs: self._logits(params, inputs, task), params, held, EXAMPLES)
         found = {"ntk_rank": curvature.ntk_rank(kernel), "ntk_condition_number": curvature.condition_number(kernel)}
         found["jacobian_norm"] = norms.jacobian_norm(lambda inputs: self._logits(params, inputs, task), held[:EXAMPLES])
         return found
 
     def _since_start(self, start: Params, params: Params, held: Tensor) -> dict[str, Tensor]:
-        """Of ONE network; of layers with fewer units than there are samples, where the likeness is not 1 whatever the features."""
+        """PWCCA of ONE network's features with the visit's start, for layers with fewer units than samples: elsewhere it is always 1."""
         then, now = (self._learner.network.apply(each, held)[1] for each in (start, params))
         large = [top for top in self._tops if len(now[top]) > now[top].shape[1]]
         return {f"pwcca_to_start/{top}": function.pwcca(then[top], now[top]) for top in large}

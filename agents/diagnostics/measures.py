@@ -1,4 +1,4 @@
-"""Which metrics a run reports: functions of ONE network, to be lifted, of name -> scalar. docs/metrics.md defines each."""
+"""Metrics that a run reports, as functions of ONE network that return name -> scalar, to be lifted. docs/metrics.md defines each."""
 
 from torch import Tensor
 
@@ -11,8 +11,10 @@ Moments = dict[str, units.Moments]
 
 
 def of_features(features: Params, raw: Params, bounded: tuple[str, ...], penultimate: tuple[str, ...]) -> Found:
-    """Units of every hidden layer, (samples, units) after and before the activation, and ranks of the layers `tops`, which heads read: a
-    decomposition of every layer would take longer than the updates. `bounded` names the layers that can saturate."""
+    """Metrics of units in every hidden layer, from `features` and `raw` preactivations (samples, units), and ranks of `penultimate` layers.
+
+    Decomposing every layer would take longer than the updates. `bounded` names the layers that can saturate.
+    """
     found: Found = {}
     for layer, outputs in features.items():
         moments = units.moments(raw[layer])
@@ -31,24 +33,26 @@ def of_features(features: Params, raw: Params, bounded: tuple[str, ...], penulti
 
 
 def of_lengths(params: Params, layers: Layers) -> Found:
-    """Lengths of the weights."""
+    """Weight norms per layer."""
     return {f"weight_norm/{layer}": length for layer, length in norms.weight_norm(params, layers).items()}
 
 
 def of_way(birth: Params, params: Params, layers: Layers) -> Found:
-    """How far the weights are from where they began."""
+    """Distance of the weights from initialisation, per layer."""
     return {f"distance_from_birth/{layer}": way for layer, way in norms.distance(birth, params, layers).items()}
 
 
 def since_start(then: tuple[Params, Moments], now: tuple[Params, Moments]) -> Found:
-    """How far units have moved on the held batch since the visit began: the features that the heads read, and all units' moments."""
+    """Changes on the reference batch since the visit began: penultimate features by CKA, and moments of all units."""
     found = {f"preactivation_shift/{layer}": units.shift(then[1][layer], moments).mean() for layer, moments in now[1].items()}
     return found | {f"cka_to_start/{top}": function.linear_cka(then[0][top], features) for top, features in now[0].items()}
 
 
 def of_outputs(said: dict[str, Tensor], sampled: bool | None) -> Found:
-    """Scale of the values, entropy and variance of the policy, from the decoded outputs for a batch; `sampled` is True if it samples
-    actions, False if it takes the largest, None for an agent that does not act."""
+    """Value scale, policy entropy and policy variance from the decoded outputs for a batch.
+
+    `sampled` is True if actions are sampled, False if the largest is taken, None if the agent does not act.
+    """
     found: Found = {}
     if sampled is not None:
         logits = said["logits"]
@@ -61,5 +65,5 @@ def of_outputs(said: dict[str, Tensor], sampled: bool | None) -> Found:
 
 
 def of_update(before: Tensor, after: Tensor) -> Found:
-    """What one update changed in the outputs (samples, outputs) for the held batch, which it did not learn from."""
+    """Churn: change of the outputs (samples, outputs) by one update, on a reference batch that it did not learn from."""
     return {"churn": function.churn(before, after), "policy_churn": function.policy_churn(before, after)}

@@ -1,4 +1,4 @@
-"""What a run shows of its networks at every checkpoint: for people's eyes alone, and in no table."""
+"""Media of a run at every checkpoint: histograms, images and spectra, logged to TensorBoard only."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,16 +10,16 @@ from plasticity_rl.networks.layers import Params, penultimate
 from plasticity_rl.records.events import Media
 from plasticity_rl.training.learner import Learner
 
-VALUES = 4096  # of a histogram; ours
+VALUES = 4096  # maximum values per histogram; our choice
 EXAMPLES = 8
 
 
 @torch.no_grad()
 def pictures(learner: Learner, untrained: Params, where: dict[str, Any]) -> Iterator[Media]:
-    """Of the batch last learned from: all members' units before the activation, of every layer; and of the first member a few observations,
-    and the singular values of the features that the heads read, its own and those of an `untrained` network of its kind.
+    """Media from the latest batch: preactivations of all members per layer; for the first member, a few observations, and the singular
+    values of the penultimate features, of its own network and of the `untrained` one.
 
-    Nothing before the first update, nor where units are no numbers: the run's next row says that.
+    Yields nothing before the first update, or if a preactivation is not finite: the run's next row reports that.
     """
     if learner.inputs is None:
         return

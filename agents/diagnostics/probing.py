@@ -1,4 +1,4 @@
-"""Probes of a run: what its networks are asked to learn, and rows of metrics.csv."""
+"""Probes of a run: targets that copies of its networks learn, and their rows of metrics.csv."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,18 +18,18 @@ from plasticity_rl.training.update import Batch
 
 FUNCTIONS: tuple[Kind, ...] = get_args(Kind)
 TASKS = ("next", "first")
-"""of a stream: the task of the next visit, which the last one has not, and that of the first"""
+"""targets on streams: the task of the next visit (absent in the last visit) and of the first visit"""
 TARGETS = (*FUNCTIONS, *TASKS)
 OBSERVATIONS = 1024
-"""the latest ones that functions are learned on, where there are so many; ours"""
+"""maximum number of latest observations on which functions are learned; our choice"""
 
 Batches = Callable[[int], Batch]
 
 
 class Probing:
-    """The probes of one experiment's learner: `updates` on each of `targets`, functions `functions` times over.
+    """Probes of one experiment's learner: `updates` on each of `targets`, with `functions` random functions of each kind.
 
-    A probe is a visit of its own to the schedule, which begins again with it, and its batches are as large as the run's.
+    The schedule restarts for each probe, as for a visit of `updates` updates. Batches are as large as the run's.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Probing:
     def outcomes(
         self, visit: int, observations: Tensor, watch: Callable[[Batches], Batches] = lambda batches: batches
     ) -> dict[str, Outcome]:
-        """How far copies of the networks come, in visit number `visit`, with each target, (S,) each: the mean over its functions.
+        """Losses of copies of the networks on each target, at visit number `visit`, (S,) each, averaged over a target's functions.
 
-        `observations` (S, n, *shape) are those that functions are learned on; `watch` may look on at the batches.
+        Functions are learned on `observations` (S, n, *shape); `watch` may wrap the batches to observe them.
         """
         learner, found, watch = self._learner, dict[str, Outcome](), watch or (lambda batches: batches)
         if self._kinds:
@@ -70,8 +70,8 @@ class Probing:
         return found
 
     def rows(self, where: dict[str, Any], observations: Tensor) -> Iterator[Metric]:
-        """Rows of metrics.csv, where the run is now; `where` are a row's leading columns less the member. A copy whose loss is no number
-        has none."""
+        """Rows of metrics.csv for the current networks; `where` holds a row's leading columns without the member. Copies with a non-finite
+        loss are skipped."""
         for target, outcome in self.outcomes(where["visit"], observations).items():
             for name, losses in outcome._asdict().items():
                 kind = f"probe_{name}" if not name.startswith("fresh") else f"probe_{name.removeprefix('fresh_')}_fresh"
@@ -80,18 +80,18 @@ class Probing:
                         yield Metric(member=member, **where, name=f"{kind}/{target}", value=loss)
 
     def _probe(self, what: str, loss: Any, targets: int) -> Probe:
-        """Made once, so that it is compiled once."""
+        """Return a cached Probe, so that each is compiled once."""
         if (what, targets) not in self._probes:
             self._probes[what, targets] = Probe(self._learner, loss, targets, self._compile)
         return self._probes[what, targets]
 
     def _heads(self, visit: int) -> int:
-        """Whose heads answer."""
+        """Index of the task whose heads are probed."""
         benchmark = self._experiment.benchmark
         return benchmark.names.index(benchmark.visits()[visit].task) if benchmark.supervision == "rewards" else 0
 
     def _visits(self, visit: int) -> dict[str, int]:
-        """Which visits' tasks are to be learned: none in a game, whose data must be played for."""
+        """Visits whose tasks are learned, by target: none on games, where data must be collected by acting."""
         benchmark = self._experiment.benchmark
         if benchmark.supervision != "labels":
             return {}
@@ -99,7 +99,7 @@ class Probing:
         return {task: there[task] for task in self._tasks if task in there}
 
     def _stream_batches(self, visits: list[int]) -> Batches:
-        """Batches of some visits side by side."""
+        """Batches of several visits, stacked along a new first axis."""
         streams = [stream_of(self._experiment, self._learner.device) for _ in visits]
 
         def batches(update: int) -> Batch:
@@ -110,12 +110,12 @@ class Probing:
 
 
 def stream_of(experiment: Experiment, device: str) -> Any:
-    """A stream of the experiment's members, beside the one that a run reads."""
+    """Open a stream of the experiment's members, separate from the run's own."""
     return experiment.benchmark.open(members_of(experiment.seed, experiment.members), experiment.agent.batch_size, device)
 
 
 def seen_of_stream(experiment: Experiment, device: str, visit: int, updates: int) -> Tensor:
-    """The latest observations of a stream, (S, n, *shape), after some updates of a visit, but of that visit alone."""
+    """Latest observations of a stream, (S, n, *shape), within a visit after `updates` of its updates."""
     stream, batches = stream_of(experiment, device), list[Tensor]()
     for update in reversed(range(updates)):
         batches.append(stream.batch(visit, update)["inputs"])
@@ -125,5 +125,5 @@ def seen_of_stream(experiment: Experiment, device: str, visit: int, updates: int
 
 
 def seen_of_replay(replay: Replay, streams: RandomStreams, update: int) -> Tensor:
-    """Observations of a game, (S, n, *shape), drawn uniformly from the replay."""
+    """Observations (S, n, *shape) drawn uniformly from the replay."""
     return replay.sample(streams.uniform(update, "probe", OBSERVATIONS, 2), steps=1, discount=1.0)[0]["inputs"]

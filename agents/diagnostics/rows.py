@@ -1,4 +1,4 @@
-"""What a run reports of its networks besides scores: rows of metrics.csv, all members at once, outside the update."""
+"""Diagnostics of a run's networks: rows of metrics.csv, computed for all members at once, outside the update."""
 
 import resource
 import time
@@ -23,17 +23,16 @@ from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import chunked, copied, lift
 from plasticity_rl.training.update import Batch, by_layer
 
-COSTS = ("updates_per_second", "memory_mb")  # what no two runs share
-HELD = 256  # examples by which a network is compared with the one that its visit began with; ours
+COSTS = ("updates_per_second", "memory_mb")  # costs, which differ even between equal runs
+HELD = 256  # examples of the reference batch, on which changes since a visit's start are measured; our choice
 
 
 class Diagnostics:
-    """Looks at every update of a learner, or of a part of one, before it; and says, after every `diagnose_every`-th and every
-    `curvature_every`-th, what the networks have become.
+    """Diagnostics of a learner, or of a part of one: observe updates before they are made, and yield rows every `diagnose_every` and
+    `curvature_every` updates.
 
-    Units, ranks and values are measured on the batch just learned from, beside an untrained network's on the same batch. Changes since the
-    visit began, and those of one update, are measured on a held batch: the first 256 examples that the visit learned from, whole before the
-    first row.
+    Units, ranks and values are measured on the latest batch, for the trained and for an untrained network. Changes since the visit began,
+    and those of one update, are measured on a reference batch: the first 256 examples of the visit, omitted until all 256 are there.
     """
 
     def __init__(self, learner: Learner, experiment: Experiment) -> None:
@@ -47,23 +46,23 @@ class Diagnostics:
         self._bounded = tuple(layer.name for layer in layers if layer.activation == "tanh")
         self._sampled: bool | None = agent.samples if agent.supervision == "rewards" else None
         self._agent = agent
-        self._then: tuple[Params, measures.Moments] | None = None  # what the visit's first network says of the held batch, once asked
+        self._then: tuple[Params, measures.Moments] | None = None  # of the visit's start, on the reference batch
         self._curvature = Curvature(learner, self._logits, self._tops, experiment)
         self.begin()
 
     def begin(self, task: int = 0) -> None:
-        """A visit begins, to the task whose heads answer; the chain has been told."""
+        """Start a visit to a task, given by the index of its heads; call after the chain's task boundary."""
         self._start, self._held, self._then = copied(self._learner.net.params), None, None
         self._task = torch.full((self._learner.members,), task, device=self._learner.device)
 
     @property
     def due(self) -> bool:
-        """Is the next update one after which there are diagnostics, and the learner to measure it?"""
+        """True if diagnostics follow the next update, which the learner must then measure."""
         return (self._learner.ticks["update"] + 1) % self._experiment.diagnose_every == 0
 
     @property
     def ahead(self) -> int:
-        """How many updates can be made before the next that must be looked at, or after which there are rows."""
+        """Updates that can be made in one call, up to the next that must be observed or that rows follow."""
         if self.looks:
             return 1
         updates, experiment = self._learner.ticks["update"], self._experiment
@@ -71,17 +70,17 @@ class Diagnostics:
 
     @property
     def measured(self) -> bool:
-        """Are there rows after the update just made?"""
+        """True if rows follow the latest update."""
         number = self._learner.ticks["update"]
         return number % self._experiment.diagnose_every == 0 or self._curvature.due(number)
 
     @property
     def looks(self) -> bool:
-        """Must `look` be called before the next update?"""
+        """True if `look` must be called before the next update."""
         return self.due or self._held is None or self._held.shape[1] < HELD
 
     def look(self, inputs: Tensor) -> None:
-        """The next update is to learn from `inputs` (S, batch, ...)."""
+        """Observe the `inputs` (S, batch, ...) of the next update."""
         if self._held is None:
             self._held = inputs[:, :HELD].clone()
         elif self._held.shape[1] < HELD:
@@ -90,10 +89,10 @@ class Diagnostics:
 
     @torch.no_grad()
     def rows(self, where: dict[str, Any], reported: dict[str, Tensor], batch: Batch, *extras: Any) -> Iterator[Metric]:
-        """What there is to say of the update just made, if anything; `where` are a row's leading columns less the member, `reported` is
-        what the learner returned, of the members looked at, and the rest what the loss was given.
+        """Rows that are due after the latest update, if any.
 
-        Raises FloatingPointError, naming the layer, where units are infinite or no numbers.
+        `where` holds a row's leading columns without the member, `reported` what the learner returned for these members; `batch` and
+        `extras` are the arguments of the loss. Raises FloatingPointError, naming the layer, if a unit is not finite.
         """
         if not self.measured:
             return
@@ -107,17 +106,17 @@ class Diagnostics:
                 yield Metric(member=member, **where, name=name, value=number)
 
     def pictures(self, where: dict[str, Any]) -> Iterator[Media]:
-        """What TensorBoard shows besides curves."""
+        """Media for TensorBoard."""
         return pictures(self._learner, self._untrained, where)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint holds: a visit's start survives."""
+        """Tensors of a checkpoint, by name, including the parameters at the visit's start."""
         named = {f"start/{name}": param for name, param in self._start.items()} | {"start task": self._task}
         named |= {f"work/{name}": count for name, count in self._learner.refresh_counts.items()}
         return named | ({} if self._held is None else {"held": self._held})
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from there."""
+        """Restore `tensors`."""
         device = self._learner.device
         self._start = {name: tensors[f"start/{name}"].to(device) for name in self._start}
         self._task = tensors["start task"].to(device)
@@ -152,7 +151,7 @@ class Diagnostics:
         return found
 
     def _seen(self, params: Params, inputs: Tensor) -> tuple[Tensor, Params]:
-        """Outputs, and units before their activation, all of them numbers."""
+        """Outputs and preactivations. Raises FloatingPointError if a preactivation is not finite."""
         apply = lift(lambda params, inputs, task: self._learner.network.apply(params, inputs, task=task, raw=True))
         outputs, raw = chunked(apply, self._learner.chunk_size)(params, inputs, self._task)
         for layer, units in raw.items():
@@ -160,36 +159,36 @@ class Diagnostics:
         return outputs, raw
 
     def _of_batch(self, params: Params, outputs: Tensor, raw: Params) -> dict[str, Tensor]:
-        """Of ONE network: all that the batch and the parameters alone say."""
+        """Metrics of ONE network that depend on the batch and the parameters only."""
         network = self._learner.network
         found = measures.of_features(network.activated(raw), raw, self._bounded, self._tops)
         found |= measures.of_lengths(params, network.layers)
         return found | measures.of_outputs(self._agent.decode_outputs(outputs), self._sampled)
 
     def _of_gradient(self, params: Params, low_precision: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
-        """Of ONE untrained network: sizes of the loss's gradient, as the learner reports its own."""
+        """Gradient norms of ONE untrained network, named as the learner's with `_fresh`."""
         learner = self._learner
         grads = grad(lambda params: learner.loss(params, batch, *extras)[0])(params | low_precision)
         grads = {name: each.to(params[name].dtype) for name, each in grads.items()}
         return {_with("_fresh", name): size for name, size in by_layer(GRADIENT, grads, learner.network.layers).items()}
 
     def _of_held(self, outputs: Tensor, raw: Params) -> tuple[Params, measures.Moments, Tensor]:
-        """Of ONE network: features that the heads read, moments of all units before their activation, and logits."""
+        """Penultimate features, moments of all preactivations, and logits of ONE network."""
         features = self._learner.network.activated({top: raw[top] for top in self._tops})
         return features, {layer: moments(units) for layer, units in raw.items()}, self._agent.decode_outputs(outputs)["logits"]
 
     def _logits(self, params: Params, held: Tensor, task: Tensor) -> Tensor:
-        """Of ONE network."""
+        """Logits of ONE network."""
         return self._agent.decode_outputs(self._learner.network.apply(params, held, task=task)[0])["logits"]
 
     def _memory(self) -> float:
-        """MB that the process has in memory, all its runs together; on a GPU, the most that its tensors took there."""
+        """Resident memory of the process in MB, all its runs together; on a GPU, the peak memory of its tensors there."""
         if self._learner.device.startswith("cuda"):
             return torch.cuda.max_memory_allocated(self._learner.device) / 1e6
         resident = Path("/proc/self/statm")
         if resident.exists():
             return int(resident.read_text().split()[1]) * resource.getpagesize() / 1e6
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes; the most so far
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: peak so far, in bytes
 
     def _speed(self) -> float:
         now, updates = time.monotonic(), self._learner.ticks["update"]

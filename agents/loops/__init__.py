@@ -1,1 +1,1 @@
-"""Training loops: how a visit is played and learned from."""
+"""Training loops: acting and learning during a visit."""

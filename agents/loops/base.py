@@ -1,7 +1,7 @@
-"""The loop that all acting agents share: visits, segments, the learner with its schedule and diagnostics.
+"""Training loop shared by all acting agents: visits, segments, the learner with its schedule and diagnostics.
 
-No emulator can save its state, so every checkpoint closes a *segment*: the pools are closed, their episodes cut, and new pools made from
-seeds that depend on (seed, member, environment, step) alone, in uninterrupted runs too. So a resumed run equals an uninterrupted one.
+Emulators cannot save their state, so every checkpoint ends a *segment*: pools are closed, their episodes cut, and new pools created with
+seeds that depend only on (seed, member, environment, step), in uninterrupted runs too. So a resumed run equals an uninterrupted one.
 """
 
 from abc import ABC, abstractmethod
@@ -37,7 +37,7 @@ A = TypeVar("A", bound=ActingAgent)
 
 
 class Loop(ABC, Generic[A]):
-    """A run of `agent`, and its state between two segments. Subclasses play a segment, and may keep data besides the learner."""
+    """Run of an agent. Subclasses play a segment, and may keep data besides the learner."""
 
     def __init__(self, agent: A, experiment: Experiment, device: str, compile: bool) -> None:
         self.agent, self.experiment, self.device = agent, experiment, device
@@ -66,17 +66,17 @@ class Loop(ABC, Generic[A]):
         self.probing = Probing(self.learner, experiment, experiment.probe_updates, compile=compile)
         self.losses = torch.zeros(self.members, device=device)
         self.actors: ActorGroup | None = None
-        """remote actors, once they are started"""
+        """remote actors, once started"""
         self._compile, self._deaths, self._lags_due = compile, 0, 0
         self.steps = 0
-        """steps of each member since the run began; a step that only resets an environment counts, so that members stay in step"""
+        """steps per member since the run began, including those that only reset an environment, so that members stay synchronous"""
         self.visit_began = 0
-        """updates before the visit"""
+        """updates made before the visit"""
         self._planned = sum(map(self.planned_updates, self.benchmark.visits()))
 
     @abstractmethod
     def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
-        """Play and learn from step `self.steps` to step `last` of a visit that lasts from `start` to `end`."""
+        """Act and learn from step `self.steps` to step `last`, in a visit from step `start` to step `end`."""
 
     @abstractmethod
     def planned_updates(self, visit: Visit) -> int:
@@ -85,7 +85,7 @@ class Loop(ABC, Generic[A]):
     @property
     @abstractmethod
     def bootstraps(self) -> bool:
-        """Whether a rollout needs the policy's outputs after its last step."""
+        """True if a rollout needs the policy's outputs after its last step."""
 
     def segment_end(self, start: int, end: int) -> int:
         """Step at which the segment that begins now ends: the next checkpoint or the end of the visit, whichever is first."""
@@ -98,7 +98,7 @@ class Loop(ABC, Generic[A]):
         return self.learner.inputs
 
     def switch(self) -> None:
-        """The task changes; the chain has been told."""
+        """React to a task change, after the chain's task boundary."""
 
     def refreshed(self, clock: str) -> None:
         """React to the refreshes of the learner's last tick of `clock`."""
@@ -203,7 +203,7 @@ class Loop(ABC, Generic[A]):
         return min(self.learner.ahead, self.diagnostics.ahead, until(self.learner.ticks["update"], self.experiment.probe_every))
 
     def learn(self, visit: Visit, batches: Sequence[Batch], *extras: Any) -> Generator[Metric, None, list[dict[str, Tensor]]]:
-        """Update on each batch, at most `ahead` of them, at the schedule's learning rate; returns what the loss reported of each."""
+        """Update on each batch, at most `ahead` of them, at the schedule's learning rate; return what the loss reported for each."""
         done = self.learner.ticks["update"]
         rates = [self._rate(visit, done + place) for place in range(len(batches))]
         if self.diagnostics.looks:

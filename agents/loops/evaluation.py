@@ -1,4 +1,4 @@
-"""Evaluation: whole episodes, played without learning and without the noise of the networks."""
+"""Evaluation: whole episodes without learning and without network noise."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ TICK = 50  # pool steps between two ticks
 
 
 class Evaluated(Protocol):
-    """The part of a run that is evaluated."""
+    """Interface of a run that is evaluated."""
 
     @property
     def agent(self) -> ActingAgent: ...
@@ -41,16 +41,16 @@ class Evaluated(Protocol):
 
 
 def evaluate(run: Evaluated, now: Visit, visit: Visit) -> Iterator[Event]:
-    """Play `experiment.evaluate` whole episodes per member of the task of `visit`, in the rows of `now`.
+    """Play `experiment.evaluate` whole episodes per member on the task of `visit`, reported in rows of the current visit `now`.
 
-    The mean of value - return is reported for the current task alone.
+    The mean of value - return is reported for the current task only.
     """
     experiment, agent, device = run.experiment, run.agent, run.learner.device
     members, episodes = experiment.members, experiment.evaluate
     seeds = pool_seeds(experiment.seed, members, episodes, run.steps, f"evaluation {visit.task}")
     actor = Actor(run.benchmark.pool(visit, seeds, THREADS, experiment.seed), members, run.benchmark.stack, device)
     common = shared(run.benchmark, visit, agent.evaluation_epsilon, device)
-    streams = RandomStreams(experiment.seed, members, device)  # a cache of its own, freed with it
+    streams = RandomStreams(experiment.seed, members, device)  # a separate cache, freed with the evaluation
     going, step = np.ones((members, episodes), dtype=bool), 0
 
     def columns(values: np.ndarray) -> Tensor:
@@ -64,7 +64,7 @@ def evaluate(run: Evaluated, now: Visit, visit: Visit) -> Iterator[Event]:
         return outputs
 
     def worth(step: Step) -> tuple[Tensor, Tensor]:
-        """Rewards as they would be learned from, at their present scale, and discounts of what follows, (S, episodes) each."""
+        """Rewards as learning would use them, at the current scale, and discounts of the next value, (S, episodes) each."""
         rewards = columns(learned_rewards(step, agent.rewards))
         if agent.rewards.startswith("scale"):
             rewards = rewards / run.scale.deviation[:, None]
@@ -86,7 +86,7 @@ def evaluate(run: Evaluated, now: Visit, visit: Visit) -> Iterator[Event]:
         step += 1
         if step % TICK == 0:
             yield Tick(**run.where(now))
-    decide()  # values after a truncation stand for the rewards that did not come
+    decide()  # values after a truncation replace the missing rewards
     actor.close()
     if visit is now:
         for member, value in enumerate(overestimation.mean.tolist()):

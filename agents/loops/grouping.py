@@ -1,4 +1,4 @@
-"""Experiments that can be trained as one: they differ in seed, members, schedule, and numbers of the optimizer and the chain alone."""
+"""Groups of experiments trained as one learner: they may differ in seed, members, schedule, and float fields of optimizer and chain."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import fields
@@ -12,18 +12,18 @@ from plasticity_rl.records.events import Snapshot
 from plasticity_rl.training.cells import Cell, shape
 
 OWN = ("seed", "members", "schedule", "network", "optimizer", "chain")
-"""fields of an experiment in which those trained as one may differ; of the last three, see `group_key`"""
+"""experiment fields that may differ within a group; the last three only as `group_key` allows"""
 
 
 def cell(experiment: Experiment) -> tuple[Network, Cell]:
-    """The network and what else a learner takes of an experiment. Raises UsageError where its parts do not fit."""
+    """Network and learner Cell of an experiment. Raises UsageError if its parts do not fit together."""
     inputs, ends = experiment.benchmark.inputs, experiment.agent.heads(experiment.benchmark)
     network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, inputs, ends)
     return network, Cell(optimizer, experiment.chain, experiment.members, experiment.seed)
 
 
 def group_key(experiment: Experiment) -> Hashable:
-    """Equal for experiments that can be trained as one. None where the agent only trains one."""
+    """Key that is equal for experiments that can be trained as one learner; None if the agent does not train groups."""
     if not experiment.agent.trains_groups:
         return None
     network, own = cell(experiment)
@@ -32,6 +32,6 @@ def group_key(experiment: Experiment) -> Hashable:
 
 
 def joined(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """The snapshot of a learner whose cells' snapshots, all taken after the same update, these are."""
+    """Join the snapshots of a learner's cells, taken after the same update, into the learner's snapshot."""
     tensors = {name: torch.cat([each.tensors[name] for each in snapshots]) for name in snapshots[0].tensors}
     return Snapshot(tensors, snapshots[0].counters)

@@ -1,4 +1,4 @@
-"""The loop of agents that learn from replay: act, learn while the emulator steps, write down what came of it."""
+"""Training loop of replay agents: act, learn while the emulator steps, store the outcome."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,18 +15,18 @@ from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.records.events import Event, Metric, Snapshot
 from plasticity_rl.training.lift import write_
 
-HIGHEST = 100.0  # of a loss that makes a priority, DQN Zoo's
+HIGHEST = 100.0  # maximum loss in a priority, DQN Zoo's
 
 
 def make_replay(agent: ReplayAgent, games: ReinforcementBenchmark, members: int, device: str, compile: bool = False) -> Replay:
-    """The replay of a run; on the device `meta`, one that only has a size."""
+    """Create the replay of a run; on the device `meta`, without memory."""
     shape = members, agent.num_envs, agent.replay
     space = games.observation_space
     return Replay(*shape, space.shape, space.dtype, games.stack, agent.prioritised, device, compile)
 
 
 class ReplayLoop(Loop[ReplayAgent]):
-    """Besides the learner, it holds a target network and the replay."""
+    """Loop with a target network and a replay."""
 
     def __init__(self, agent: ReplayAgent, experiment: Experiment, device: str, compile: bool) -> None:
         super().__init__(agent, experiment, device, compile)
@@ -53,17 +53,17 @@ class ReplayLoop(Loop[ReplayAgent]):
         yield from self.scores(visit, actor.close(), "cut")
 
     def planned_updates(self, visit: Visit) -> int:
-        """The filling of an empty replay takes none."""
+        """Number of updates in a visit; none while an empty replay is filled."""
         filling = self.agent.min_replay if visit.index == 0 or self.agent.replay_at_switch == "clear" else 0
         return max((visit.budget // self.benchmark.frame_skip - filling) // self.agent.train_every, 1)
 
     @property
     def bootstraps(self) -> bool:
-        """For the first priorities of the unroll's steps."""
+        """True if prioritised: initial priorities need the outputs after the last step."""
         return self.agent.prioritised
 
     def observations(self) -> Tensor:
-        """Drawn from the replay, unless it was just cleared."""
+        """Observations drawn from the replay, or the latest batch if the replay is empty."""
         return seen_of_replay(self.replay, self.streams, self.learner.ticks["update"]) if self.replay.size else super().observations()
 
     def interrupted(self, columns: slice) -> None:
@@ -75,7 +75,7 @@ class ReplayLoop(Loop[ReplayAgent]):
             self.replay.clear()
 
     def refreshed(self, clock: str) -> None:
-        """Do what the interventions whose refresh just came ask of the agent's own memory."""
+        """Clear the replay or sync the target network, if the latest refreshes require it."""
         due = self.learner.due(clock)
         if any(each.clears_replay for each in due):
             self.replay.clear()
@@ -97,16 +97,14 @@ class ReplayLoop(Loop[ReplayAgent]):
         return errors.clamp(max=HIGHEST) ** self.agent.priority_exponent
 
     def _learn(self, visit: Visit, updates: int) -> Iterator[Metric]:
-        """So many updates, once the replay holds enough."""
+        """Make `updates` updates, once the replay holds `min_replay` steps."""
         end = self.learner.ticks["update"] + updates
         while self.replay.size >= self.agent.min_replay and (done := self.learner.ticks["update"]) < end:
             row = min(end - done, self.ahead, until(done, self.agent.target_every))
-            yield from self._update(
-                visit, 1 if self.agent.prioritised else row
-            )  # what is drawn next depends on the errors of what was drawn
+            yield from self._update(visit, 1 if self.agent.prioritised else row)  # the next draw depends on the errors of this one
 
     def _update(self, visit: Visit, row: int) -> Iterator[Metric]:
-        """So many updates in a row, and what is due after them."""
+        """Make `row` updates in one call, then update priorities and the target network if due."""
         agent, done = self.agent, self.learner.ticks["update"]
         batches, indices = zip(*(self._batch(done + place) for place in range(row)), strict=True)
         reported = yield from self.learn(visit, batches, self.target)

@@ -1,4 +1,4 @@
-"""The loop of agents that learn from unrolls: act for some steps, learn from what came of them, and forget it."""
+"""Training loop of rollout agents: play a rollout, learn from it, discard it."""
 
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -22,18 +22,18 @@ from plasticity_rl.records.events import Event, Snapshot
 
 
 def make_frames(agent: RolloutAgent, games: ReinforcementBenchmark, members: int, device: str, compile: bool = False) -> Frames:
-    """The frames of an unroll; on the device `meta`, without memory."""
-    rows = games.stack - 1 + agent.rollout_length + 1  # what the first stack reaches back to, and the observation after the last step
+    """Create the frame buffer of a rollout; on the device `meta`, without memory."""
+    rows = games.stack - 1 + agent.rollout_length + 1  # earlier frames of the first stack, and the observation after the last step
     space = games.observation_space
     return Frames(rows, members, agent.num_envs, space.shape, space.dtype, games.stack, device, compile)
 
 
 class RolloutLoop(Loop[RolloutAgent]):
-    """Besides the learner, it holds the frames of one unroll.
+    """Loop with the frames of one rollout.
 
-    An agent that is `queued` learns from an unroll while the next one is played, by whole unrolls of some environments; others learn in
-    between, from steps in random order. The last steps of a visit that fill no unroll are played, not learned from. Remote actors play the
-    next unroll while any agent learns, with the weights from before: what is learned from is one unroll old.
+    A `queued` agent learns from a rollout while the next is played, in minibatches of whole rollouts of some environments; others learn
+    between rollouts, from steps in random order. The last steps of a visit are played but not learned from if they fill no rollout. Remote
+    actors play the next rollout while any agent learns, with the weights from before: a lag of one rollout.
     """
 
     def __init__(self, agent: RolloutAgent, experiment: Experiment, device: str, compile: bool) -> None:
@@ -53,11 +53,11 @@ class RolloutLoop(Loop[RolloutAgent]):
 
     @property
     def bootstraps(self) -> bool:
-        """Learners from a queue value the last observation themselves."""
+        """True unless queued: a queued agent's loss computes the last value itself."""
         return not self.agent.queued
 
     def segment_end(self, start: int, end: int) -> int:
-        """A leg holds whole unrolls; only the end of a visit cuts one."""
+        """Step at which the segment ends: a whole number of rollouts, except at the end of a visit."""
         every = self.experiment.checkpoint_every
         wanted = (self.steps // every + 1) * every
         return min(end, start + -(-(wanted - start) // self._size) * self._size)
@@ -87,7 +87,7 @@ class RolloutLoop(Loop[RolloutAgent]):
     def _collect(
         self, visit: Visit, actors: list[Actor | RemoteActor], steps: int, edges: tuple[int, int, int], waiting: deque[dict[str, Tensor]]
     ) -> Generator[Event, None, Rollout]:
-        """Play some steps, each pool stepping while the others are decided for, and learn from what waits meanwhile."""
+        """Play some steps, each pool stepping while the policy acts for the others, and learn from `waiting` batches meanwhile."""
         start, end, last = edges
         unroll: dict[str, list[Tensor]] = {}
         queue = len(waiting)
@@ -102,7 +102,7 @@ class RolloutLoop(Loop[RolloutAgent]):
                     yield from self.scores(visit, episodes, "return")
                     came.append(self._outcome(step, part))
                     self._frames.write(self._first + t, part, actor.frames, actor.ages)
-                if t < steps or not self.agent.queued:  # the value after the last step is asked for, its action not taken
+                if t < steps or not self.agent.queued:  # after the last step, only the value is used, not the action
                     said.append(self.decide(visit, actor, part, (self.steps - start) / (end - start)))
                 if t < steps:
                     actor.send(said[-1]["actions"])
@@ -122,7 +122,7 @@ class RolloutLoop(Loop[RolloutAgent]):
         return {"rewards": rewards, "discounts": discounts, "continues": (step_types == StepType.CONTINUES).float(), "real": real.float()}
 
     def _shuffled(self, visit: Visit, unroll: Rollout) -> Iterator[dict[str, Tensor]]:
-        """Minibatches of steps in random order, all of them once in each epoch."""
+        """Minibatches of steps in random order, each step once per epoch."""
         flat = {name: values.movedim(0, 1).flatten(1) for name, values in self.agent.prepare(unroll).items()}
         done = self.learner.ticks["update"]
         for epoch in range(self.agent.epochs):
@@ -132,7 +132,7 @@ class RolloutLoop(Loop[RolloutAgent]):
                 yield self._batch(visit, inputs, {name: values.gather(1, chosen) for name, values in flat.items()})
 
     def _unrolls(self, visit: Visit, unroll: Rollout) -> Iterator[dict[str, Tensor]]:
-        """Minibatches of whole unrolls, (S, T, n), and their T + 1 observations, (S, (T + 1) x n, ...): time first."""
+        """Minibatches of whole rollouts, (S, T, n), and their T + 1 observations, (S, (T + 1) x n, ...), time first."""
         columns = torch.arange(self.environments, device=self.device)
         times = torch.arange(self._first, self._first + self.agent.rollout_length + 1, device=self.device)
         for chosen in columns.chunk(self.agent.minibatches):

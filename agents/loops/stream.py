@@ -1,4 +1,4 @@
-"""The loop of supervised learning: updates along a stream, of several experiments as one learner, and what is written down of each."""
+"""Training loop of supervised agents: updates along a stream, of several experiments as one learner, and the events of each."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from plasticity_rl.training.update import Batch
 
 
 class StreamLoop:
-    """Experiments of one `grouping.group_key` as cells of one learner; a run alone is one of them. Shared fields are the first's."""
+    """Experiments with one `grouping.group_key` as cells of one learner; a single run is a group of one. Shared fields are the first's."""
 
     def __init__(self, agent: StreamAgent, experiments: Sequence[Experiment], device: str, compile: bool) -> None:
         self.agent, self.experiments, self.device = agent, experiments, device
@@ -31,17 +31,17 @@ class StreamLoop:
         members = [member for each in experiments for member in members_of(each.seed, each.members)]
         self.stream = self.benchmark.open(members, agent.batch_size, device)
         self.window = torch.zeros(self.learner.members, 2, device=device)
-        """sums of what is measured and of the loss since the last row"""
+        """sums of `measured` and of the loss since the last row, (S, 2)"""
         parts = [self.learner.part(place) for place in range(len(experiments))]
         self.diagnostics = [Diagnostics(*each) for each in zip(parts, experiments, strict=True)]
         self.probing = [Probing(part, each, each.probe_updates, compile=compile) for part, each in zip(parts, experiments, strict=True)]
         self.going = list(range(len(experiments)))
-        """places of the experiments whose losses are numbers so far"""
+        """positions of the experiments whose losses have been finite so far"""
         self._counts = torch.tensor([each.members for each in experiments])
         self._total = sum(visit.budget for visit in self.benchmark.visits())
 
     def run(self, resumes: Sequence[Snapshot] | None) -> Iterator[Reported]:
-        """The visits in order; `resumes` are of all the experiments, after the same update."""
+        """Train on the visits in order; `resumes` are snapshots of all experiments after the same update."""
         if resumes:
             self._load(resumes)
         start = 0
@@ -59,13 +59,13 @@ class StreamLoop:
             start = end
 
     def _ahead(self, visit: Visit, done: int) -> int:
-        """How many updates can be made before there is something to say, after `done` in the visit."""
+        """Updates that can be made before the next report, after `done` updates of the visit."""
         first, updates = self.experiments[0], self.learner.ticks["update"]
         left = min(visit.budget - done, until(done, self.agent.record_every), until(updates, first.checkpoint_every))
         return min(left, until(updates, first.probe_every), self.diagnostics[self.going[0]].ahead, self.learner.ahead)
 
     def _updates(self, visit: Visit, places: range, batches: list[Batch]) -> dict[str, Tensor]:
-        """Updates of all, the visit's `places`; what was reported of the last."""
+        """Make the updates numbered `places` in the visit; return what the last one reported."""
         watching, ticks = self.diagnostics[self.going[0]], self.learner.ticks["update"]
         if watching.looks:
             for place in self.going:
@@ -77,12 +77,12 @@ class StreamLoop:
         return reported[-1]
 
     def _rates(self, clocks: dict[str, tuple[int, int]]) -> Tensor:
-        """The learning rate of each member, where each clock stands so."""
+        """Learning rate of each member, from (update, total updates) per clock."""
         rates = torch.tensor([each.schedule.at(*clocks[each.schedule.clock]) for each in self.experiments])
         return rates.repeat_interleave(self._counts)
 
     def _report(self, visit: Visit, done: int, batch: Batch, reported: dict[str, Tensor]) -> Iterator[Reported]:
-        """What there is to say of the update just made, the visit's `done`-th."""
+        """Events that are due after the latest update, the visit's `done`-th."""
         updates = self.learner.ticks["update"]
         where: dict[str, Any] = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=updates, updates=updates)
         scores = self._scores(visit, done)
@@ -101,7 +101,7 @@ class StreamLoop:
             yield from self._snapshots(where, updates)
 
     def _scores(self, visit: Visit, done: int) -> dict[str, Tensor]:
-        """kind -> the scores of all members, (S,), where they are due."""
+        """Scores of all members, (S,), by kind; empty if none are due."""
         since, last = done % self.agent.record_every, done == visit.budget
         if since and not last:
             return {}
@@ -110,7 +110,7 @@ class StreamLoop:
 
     @torch.no_grad()
     def _tested(self, visit: Visit) -> dict[str, Tensor]:
-        """`test` -> the score of each member on the examples that were held out, (S,); nothing where none were."""
+        """Score of each member on held-out examples, (S,), as `test`; empty if there are none."""
         total = weight = torch.zeros(self.learner.members, device=self.device)
         for part in self.stream.tests(visit.index):
             outputs = lift(lambda params, inputs: self.network.apply(params, inputs)[0])(self.learner.net.params, part["inputs"])
@@ -119,7 +119,7 @@ class StreamLoop:
         return {"test": self.agent.score(total / weight, self.stream.variance(visit.index))} if weight.any() else {}
 
     def _rows(self, place: int, where: dict[str, Any], done: int, batch: Batch, reported: dict[str, Tensor]) -> Iterator[Metric]:
-        """Diagnostics and probes of one experiment that are due."""
+        """Rows of diagnostics and probes that are due for one experiment."""
         experiment, rows = self.experiments[place], self.learner.rows(place)
         if self.diagnostics[place].measured:
             own, given = ({name: values[rows] for name, values in each.items()} for each in (reported, batch))
@@ -128,7 +128,7 @@ class StreamLoop:
             yield from self.probing[place].rows(where, seen_of_stream(experiment, self.device, where["visit"], done))
 
     def _score_rows(self, place: int, where: dict[str, Any], scores: dict[str, Tensor]) -> Iterator[Score]:
-        """Raises FloatingPointError where a loss since the last rows is no number."""
+        """Rows of scores of one experiment. Raises FloatingPointError if a loss since the last rows is not finite."""
         rows = self.learner.rows(place)
         for member, loss in enumerate(self.window[rows, 1].tolist()):
             if loss - loss != 0:  # inf or NaN
@@ -137,7 +137,7 @@ class StreamLoop:
             yield from (Score(member=member, **where, kind=kind, score=score) for member, score in enumerate(values[rows].tolist()))
 
     def _snapshots(self, where: dict[str, Any], updates: int) -> Iterator[Reported]:
-        """Each experiment's, as if it had run alone."""
+        """Media and snapshot of each experiment, as if it had run alone."""
         tensors = self.learner.tensors() | {"window": self.window}
         for place in self.going:
             yield from ((place, picture) for picture in self.diagnostics[place].pictures(where))
