@@ -1,4 +1,4 @@
-"""The figure of one claim: a column for each panel of arms, a row for each thing that is shown, visit by visit."""
+"""The figure of one claim: a column per panel of arms, a row per quantity, over visits."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ LABELS = {
 def figure(
     number: int, arms: Mapping[str, tuple[str, str]], results: Mapping[str, Result], shows: Sequence[str], score: str
 ) -> FigureFiles:
-    """`arms`: key -> panel and name. `score` is what the axis of scores is called. Bands are 95% intervals over members."""
+    """`arms`: key -> panel and name. `score`: the label of the score axis. Bands are 95% intervals over members."""
     panels = list(dict.fromkeys(panel for panel, _ in arms.values()))
     names = list(dict.fromkeys(name for _, name in arms.values()))
     look = looks(names, FRESH if FRESH in names else None)
@@ -51,7 +51,7 @@ def figure(
 
 
 def _series(result: Result, shown: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where on the axis, and the values (members, points): of visits, or, of a few of them, over updates."""
+    """Positions on the axis, and values (members, points): one per visit or, for a few visits, over updates."""
     members, visits, windows = result.curve.shape
     if visits > FEW:
         return np.arange(visits), result.area if shown == "score" else result.measures[shown]

@@ -1,4 +1,4 @@
-"""The page of claims: for each a verdict with its predicate, a figure, a table of arms, and how it came about. Markdown."""
+"""The page of claims: for each a verdict with its predicate, a figure, a table of arms, and its provenance. Markdown."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Entry:
-    """One claim."""
+    """One claim with its results."""
 
     number: int
     title: str
@@ -79,7 +79,7 @@ class Page:
 
 
 def write_page(entries: Sequence[Entry], folder: Path, scale: str) -> Page:
-    """Write the page, and its figures in a folder of the same name."""
+    """Write the page, and its figures into a folder of the same name."""
     name = "claims" if scale == "small" else f"claims-{scale}"
     pictures = folder / name
     pictures.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def write_page(entries: Sequence[Entry], folder: Path, scale: str) -> Page:
 
 
 def _said(predicate: Predicate, depth: int = 0) -> Iterator[str]:
-    """The predicate as a nested list: what each part says, whether it holds, and the number behind it."""
+    """The predicate as a nested list: each part's text, whether it holds, and its value."""
     indent = "  " * depth
     if isinstance(predicate, Finding):
         found = cell(predicate.found)
@@ -125,7 +125,7 @@ def _said(predicate: Predicate, depth: int = 0) -> Iterator[str]:
 
 
 def _table(entry: Entry) -> Iterator[str]:
-    """A row for each arm. Scores are means over members, with 95% intervals."""
+    """A row per arm. Scores are means over members, with 95% intervals."""
     visits = next(iter(entry.results.values())).curve.shape[1]
     early, late = ("first visits", "last visits") if visits > 1 else ("first tenth", "last tenth")
     yield f"| arm | {early} | {late} | all | chosen |"
@@ -139,7 +139,7 @@ def _table(entry: Entry) -> Iterator[str]:
 
 
 def _account(entry: Entry, scale: str) -> Iterator[str]:
-    """How it came about: the command, the time, and every cell of the grid."""
+    """The claim's provenance: the command, the time, and every cell of the grid."""
     command = ["python", "-m", "launch", "claims", str(entry.number), *([] if scale == "small" else ["--scale", scale])]
     members = count(entry.members, "member")
     yield f"`{shlex.join(command)}`: {entry.seconds:,.0f} s on {entry.where}. Reported: {members} an arm. {entry.selectors}"

@@ -1,8 +1,8 @@
-"""Predicates in words and numbers, and their outcome: reproduced, not reproduced, not decided at this scale.
+"""Predicates over statistics, and the outcome: reproduced, not reproduced, not decided at this scale.
 
-A `Finding` says that a number lies above 0, or below it. It holds where the whole 95% interval does, is contradicted where the whole
-interval lies on the other side, and is open otherwise. `All` and `Any` join them as in Kleene's three-valued logic: `All` is contradicted
-by one that is contradicted, and open where nothing contradicts it and something is open; `Any` the other way round.
+A `Finding` claims that a number is above 0, or below. It holds if the whole 95% interval is on that side, is contradicted if the whole
+interval is on the other side, and is open otherwise. `All` and `Any` join them as in Kleene's three-valued logic: `All` is contradicted if
+any part is, and open if no part is contradicted and some part is open; `Any` is the dual.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Finding:
 
     @property
     def holds(self) -> bool | None:
-        """True, False where the opposite holds, None where the interval does not say."""
+        """True if the claim holds, False if the opposite holds, None if the interval is inconclusive."""
         if not self.found.defined:
             return None
         sides = self.found.exceeds(0.0), _negative(self.found).exceeds(0.0)
@@ -40,7 +40,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class All:
-    """Every one of some predicates."""
+    """A conjunction of predicates."""
 
     words: str
     parts: tuple["Predicate", ...]
@@ -52,7 +52,7 @@ class All:
 
 @dataclass(frozen=True)
 class Any:
-    """One of some predicates at least."""
+    """A disjunction of predicates."""
 
     words: str
     parts: tuple["Predicate", ...]
@@ -72,15 +72,15 @@ def outcome(predicate: Predicate) -> Outcome:
 
 
 def above(words: str, statistic: Statistic, *scores: np.ndarray, comparisons: int = 1) -> Finding:
-    """That a statistic of paired matrices (members, columns) lies above 0.
+    """Claim that a statistic of paired matrices (members, columns) is above 0.
 
-    `comparisons` widens the interval to what Bonferroni asks for where the test is one of so many.
+    `comparisons`, the number of tests, widens the interval by the Bonferroni correction.
     """
     return Finding(words, _estimate(statistic, scores, comparisons), above=True)
 
 
 def below(words: str, statistic: Statistic, *scores: np.ndarray) -> Finding:
-    """That a statistic of paired matrices (members, columns) lies below 0."""
+    """Claim that a statistic of paired matrices (members, columns) is below 0."""
     return Finding(words, _estimate(statistic, scores, 1), above=False)
 
 

@@ -1,4 +1,4 @@
-"""Results of one arm of a claim: curves of its members and, for each visit, metrics of their networks."""
+"""Results of one arm of a claim: learning curves of its members and, per visit, metrics of their networks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ class Result:
 
 
 def read(run: Path) -> Result:
-    """The result of one finished run. Raises UsageError where a score is missing."""
+    """The result of one finished run. Raises UsageError if a score is missing."""
     loaded = load([run])
     setting = score(loaded, loaded.runs[0].spec.setting)
     curve = setting.chains[0].curve
@@ -49,7 +49,7 @@ def read(run: Path) -> Result:
 
 
 def record(run: Path) -> tuple[list[int], dict[str, list[float]]]:
-    """How long the hidden layers' weights were: the updates of the rows of metrics.csv, and by layer the mean over members."""
+    """Weight norms of the hidden layers: the updates of the rows of metrics.csv, and per layer the mean over members."""
     metrics = load([run]).metrics
     rows = metrics.loc[metrics.name.str.startswith("weight_norm/hidden")]
     if not len(rows):

@@ -1,7 +1,7 @@
 """The predicates of the nine claims, each a pure function of the results of its arms. They were written before anything was trained.
 
-"First" and "last" visits are three from either end. "Keeps" and "loses" have a margin of a tenth: the last visits' mean score less 0.9
-times the first visits' lies above 0, or below. All statistics are of members that are paired: one seed on the same data in every arm.
+"First" and "last" visits are three from either end. "Keeps" and "loses" have a margin of a tenth: the last visits' mean score minus 0.9
+times the first visits' is above 0, or below. All statistics are paired by member: each seed has the same data in every arm.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ def _gap(better: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _left(late: np.ndarray, early: np.ndarray) -> np.ndarray:
-    """The share of the first visits' score that is left, less the share that must be."""
+    """The retained share of the first visits' score, minus the share required."""
     return mean(late) - KEPT * mean(early)
 
 
@@ -113,7 +113,8 @@ def normalize_and_project(results: Results) -> Predicate:
 
 
 def explicit_schedules(results: Results) -> Predicate:
-    """3. NaP at a constant rate ends below the unprojected run; a linear schedule regains, a recorded one is close, by layer it matches."""
+    """3. NaP at a constant rate ends below the unprojected run; a linear schedule recovers, a recorded one comes close, one per layer
+    matches."""
     curves = {name: result.curve.reshape(len(result.curve), -1) for name, result in results.items()}
     end = {name: curve[:, -1:] for name, curve in curves.items()}
     free, constant, linear = (end[name] for name in ("layer-norm", "nap, constant", "nap, linear"))
@@ -175,7 +176,7 @@ def dead_units(results: Results) -> Predicate:
 
 
 def large_means(results: Results) -> Predicate:
-    """5. The larger the mean that was fitted first, the worse the new targets are; not so with two-hot targets."""
+    """5. The larger the mean fitted first, the worse new targets are learned; not with two-hot targets."""
     squared, two_hot = ([key for key in results if key.startswith(f"{panel}: ")] for panel in ("squared error", "two-hot"))
 
     def of(key: str) -> np.ndarray:
@@ -195,7 +196,7 @@ def large_means(results: Results) -> Predicate:
 
 
 def reinitialisation(results: Results) -> Predicate:
-    """6. Re-initialisation helps alone and under label noise, and little beside tuned regularisation."""
+    """6. Re-initialisation helps alone and under label noise, but adds little to tuned regularisation."""
 
     def of(panel: str) -> tuple[np.ndarray, np.ndarray]:
         return tuple(results[f"{panel}: {name}"].curve[:, -1, -1:] for name in ("re-initialised", "standard"))  # type: ignore[return-value]
@@ -215,7 +216,7 @@ def reinitialisation(results: Results) -> Predicate:
 
 
 def permuted_inputs(results: Results) -> Predicate:
-    """7. Backprop falls; continual backprop, L2 Init and shrink and perturb fall less than half as far and end above it."""
+    """7. Backpropagation falls; continual backprop, L2 Init and shrink and perturb fall less than half as far and end above it."""
 
     def fall(late: np.ndarray, early: np.ndarray, plain_late: np.ndarray, plain_early: np.ndarray) -> np.ndarray:
         return _gap(late, early) - 0.5 * _gap(plain_late, plain_early)
@@ -232,7 +233,7 @@ def permuted_inputs(results: Results) -> Predicate:
 
 
 def rankings(results: Results) -> Predicate:
-    """8. Some pair of methods stands one way round under Adam and the other way round under SGD."""
+    """8. Some pair of methods ranks in opposite order under Adam and SGD."""
     names = [key.partition(": ")[2] for key in results if key.startswith("Adam: ")]
     pairs = [pair for one in combinations(names, 2) for pair in (one, one[::-1])]
 
@@ -250,7 +251,7 @@ def rankings(results: Results) -> Predicate:
 
 
 def forgetting(result: Result) -> np.ndarray:
-    """Score in the last tenth of a visit, less that in the first tenth of the next visit to the same task. (members, returns)."""
+    """Score in the last tenth of a visit minus that in the first tenth of the next visit to the same task, (members, returns)."""
     before: dict[str, int] = {}
     drops = []
     for visit, task in enumerate(result.tasks):
@@ -261,14 +262,14 @@ def forgetting(result: Result) -> np.ndarray:
 
 
 def first_and_later(result: Result) -> tuple[np.ndarray, np.ndarray]:
-    """Areas of the last visit to each task that comes again, and of the first, (members, tasks) each."""
+    """Areas of the last visit to each revisited task, and of the first, (members, tasks) each."""
     visits = {task: [visit for visit, each in enumerate(result.tasks) if each == task] for task in dict.fromkeys(result.tasks)}
     again = [each for each in visits.values() if len(each) > 1]
     return result.area[:, [each[-1] for each in again]], result.area[:, [each[0] for each in again]]
 
 
 def widths(results: Results) -> Predicate:
-    """9. Wider networks forget less from one visit to the next; tasks that come again are learned better than when they were new."""
+    """9. Wider networks forget less from one visit to the next; revisited tasks are learned better than when they were new."""
     return All(
         "all of:",
         (

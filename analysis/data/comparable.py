@@ -1,8 +1,8 @@
-"""Do these runs belong together? What would make a comparison a lie is refused; what only weakens it is named.
+"""Comparability of runs: flaws that would make a comparison wrong are refused, those that only weaken it are reported.
 
-Refused, because nobody could tell which of two is right: a run twice, two runs of one chain and seed, one label for two chains, different
-data under one setting and seed, different visits under one setting, two fresh controls.
-Named: a missing fresh control, chains without equal seeds or members, several versions of the code.
+Refused, because the correct run cannot be determined: a duplicate run, two runs of one chain and seed, one label for two chains, different
+data under one setting and seed, different visits under one setting, two fresh controls. Reported: a missing fresh control, chains with
+unequal seeds or members, several versions of the code.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,12 +34,12 @@ class Run(NamedTuple):
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """(seed, member) of each of its members."""
+        """(seed, member) of each of the run's members."""
         return [(self.spec.seed, member) for member in range(self.spec.members)]
 
 
 class Missing(NamedTuple):
-    """One line of what a reader must know is not there."""
+    """One line about missing data, for the reader of a report."""
 
     setting: str
     """empty: it may be of any"""
@@ -47,7 +47,7 @@ class Missing(NamedTuple):
 
 
 def refuse_mixtures(runs: Sequence[Run]) -> None:
-    """Raise UsageError where runs that claim to be comparable are not."""
+    """Raise UsageError if runs of the same setting are not comparable."""
     _refuse_pairs(runs, lambda run: run.spec.key, lambda run: str(run.folder), "the same run is there twice")
     _refuse_pairs(
         runs,
@@ -80,7 +80,7 @@ def refuse_mixtures(runs: Sequence[Run]) -> None:
 
 
 def _refuse_pairs(runs: Sequence[Run], same: Any, differing: Any, problem: str) -> None:
-    """Raise UsageError for two runs that agree in `same` and not in `differing`."""
+    """Raise UsageError for two runs that agree in `same` but not in `differing`."""
     first: dict[Any, Run] = {}
     for run in runs:
         other = first.setdefault(same(run), run)
@@ -110,10 +110,12 @@ def differing(one: Spec, other: Spec) -> str:
 
 
 def told_apart(specs: Sequence[Spec]) -> list[str]:
-    """A name for each of some settings: its benchmark, and what not all of them have alike."""
+    """A distinct name for each setting: its benchmark, and the values in which they differ."""
     described = [_flat(spec) for spec in specs]
     varied = [name for name in dict.fromkeys(chain(*described)) if len({repr(each.get(name)) for each in described}) > 1]
-    varied = [name for name in varied if name.partition("'s ")[0] not in varied or "'s " not in name]  # of another part, all fields differ
+    varied = [
+        name for name in varied if name.partition("'s ")[0] not in varied or "'s " not in name
+    ]  # a different part differs in all fields
     return [
         f"{spec.benchmark} ({', '.join(f'{name} {each[name]}' for name in varied if name in each) or spec.setting[:8]})"
         for spec, each in zip(specs, described, strict=True)
@@ -121,7 +123,7 @@ def told_apart(specs: Sequence[Spec]) -> list[str]:
 
 
 def _flat(spec: Spec) -> dict[str, Any]:
-    """An experiment's parts and their fields by one name each, and those of its benchmark by their own."""
+    """The experiment's parts and fields as a flat dict, the benchmark's fields under their own names."""
     flat: dict[str, Any] = dict(part_fields(spec.experiment.get("benchmark")))
     for name, part in spec.experiment.items():
         if name not in (*OWN, "benchmark"):
@@ -139,7 +141,7 @@ def _word(value: Any) -> str:
 
 
 def unequal(runs: Sequence[Run]) -> list[Missing]:
-    """Weaknesses in comparing these runs, apart from their rows."""
+    """Weaknesses in comparing these runs, except those in their rows."""
     missing: list[Missing] = []
     for setting, members in _by_setting(runs):
         if not any(run.spec.fresh_control for run in members):

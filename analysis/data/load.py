@@ -1,7 +1,7 @@
-"""Every run at or below some folders, as tidy tables, and the list of what is missing.
+"""Load all runs at or below some folders as tidy tables, with a list of missing data.
 
-A run that cannot be read, or whose rows contradict its own description, is left out whole, by name. Torn rows and non-finite values are
-left out, by name.
+A run that cannot be read, or whose rows contradict its own description, is skipped entirely; torn rows and non-finite values are skipped
+alone. Both are listed by name.
 """
 
 from collections.abc import Sequence
@@ -43,25 +43,25 @@ class Loaded:
 
     @cached_property
     def spans(self) -> dict[str, slice]:
-        """key of a run -> its rows in `scores`, which are in the order of `runs`."""
+        """Rows of each run in `scores`, by the run's key; runs are in the order of `runs`."""
         keys = self.scores.run.to_numpy(dtype=object)
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.array([], dtype=int)
         stops = [*starts[1:].tolist(), len(keys)]
         return {str(keys[start]): slice(start, stop) for start, stop in zip(starts.tolist(), stops, strict=True)}
 
     def of(self, run: Run) -> pd.DataFrame:
-        """The rows of one run's scores."""
+        """One run's scores."""
         return self.scores.iloc[self.spans.get(run.spec.key, slice(0))]
 
     def lacking(self, setting: str) -> list[str]:
-        """What is missing, or may be missing, in a setting."""
+        """Missing, or possibly missing, data of a setting."""
         return [line.what for line in self.missing if line.setting in ("", setting)]
 
 
 def load(folders: Sequence[Path]) -> Loaded:
     """Read every run at or below `folders`.
 
-    Raises UsageError for a folder without runs, for runs none of which has a row, and for those that cannot be compared (comparable.py).
+    Raises UsageError for a folder without runs, if no run has a row, and for runs that are not comparable (comparable.py).
     """
     runs, missing = _find(folders)
     refuse_mixtures(runs)
@@ -88,7 +88,7 @@ def load(folders: Sequence[Path]) -> Loaded:
 
 
 def _find(folders: Sequence[Path]) -> tuple[list[Run], list[Missing]]:
-    """The runs that can be read, and the others by name."""
+    """The readable runs, and the others by name."""
     found: dict[Path, Run] = {}
     unreadable: dict[Path, str] = {}
     if not folders:
@@ -116,7 +116,7 @@ def _context(folder: RunFolder) -> dict[str, Any]:
 
 
 def _columns(rows: Sequence[Any], row: type[Score] | type[Metric]) -> Columns:
-    """Rows as columns: whole numbers, text and numbers as the row's fields have them."""
+    """Rows as columns, with the types of the row's fields."""
     kinds = {int: np.int64, float: np.float64, str: object}
     values = zip(*rows, strict=True) if rows else ([] for _ in row._fields)
     return {name: np.array(column, dtype=kinds[row.__annotations__[name]]) for name, column in zip(row._fields, values, strict=True)}
@@ -127,7 +127,7 @@ def _only(columns: Columns, rows: np.ndarray) -> Columns:
 
 
 def _stack(runs: Sequence[Run], tables: Sequence[Columns]) -> pd.DataFrame:
-    """The columns of all runs, with LEADING before them."""
+    """Concatenate the columns of all runs, with LEADING before them."""
     counts = [len(columns["visit"]) for columns in tables]
     leading = zip(*((run.spec.key, *run.spec[1:4], run.spec.seed) for run in runs), strict=True)
     made = {
@@ -138,7 +138,7 @@ def _stack(runs: Sequence[Run], tables: Sequence[Columns]) -> pd.DataFrame:
 
 
 def _scores(run: Run, rows: list[Score]) -> tuple[Columns, list[str]]:
-    """The run's scores, and one line for each thing that is wrong with them."""
+    """The run's scores, and one line per problem with them."""
     columns, problems = _columns(rows, Score), []
     if len(first := _first_of_each(rows)) < len(rows):
         problems.append(f"scores.csv: {count(len(rows) - len(first), 'row')} more than once; counted once")
@@ -159,13 +159,13 @@ def _scores(run: Run, rows: list[Score]) -> tuple[Columns, list[str]]:
 
 
 def _first_of_each(rows: Sequence[Score]) -> np.ndarray:
-    """Positions of the rows, without those measured over an interval that are the same as one before: two episodes may be alike."""
+    """Positions of the rows without duplicates among those measured over an interval; two episodes may be equal."""
     first: dict[Score, int] = {}
     return np.array([at for at, row in enumerate(rows) if row.kind not in MEASURED or first.setdefault(row, at) == at], dtype=int)
 
 
 def _contradiction(spec: Spec, columns: Columns, evaluated: np.ndarray) -> str:
-    """Why these rows cannot be of the run that spec.json describes; empty if they can. `evaluated` (rows,): may be of another task."""
+    """Why these rows contradict spec.json; empty if they do not. `evaluated` (rows,): rows that may be of another task."""
     for name, number, many in (("member", spec.members, "members"), ("visit", len(spec.visits), "visits")):
         outside = columns[name][(columns[name] < 0) | (columns[name] >= number)]
         if len(outside):
@@ -183,7 +183,7 @@ def _contradiction(spec: Spec, columns: Columns, evaluated: np.ndarray) -> str:
 
 
 def _disorder(spec: Spec, columns: Columns) -> str:
-    """Why these rows cannot be one run's in the order written; empty if they can."""
+    """Why these rows cannot be in the order that one run writes; empty if they can."""
     kinds = set(columns["kind"].tolist())
     if not kinds <= set(KINDS):
         return f"unknown kind of score {min(kinds - set(KINDS))!r}"
@@ -202,7 +202,7 @@ def _disorder(spec: Spec, columns: Columns) -> str:
 
 
 def _metrics(run: Run) -> tuple[Columns, list[str]]:
-    """The run's diagnostics, and one line for each thing that is wrong with them."""
+    """The run's diagnostics, and one line per problem with them."""
     rows, problems = run.folder.read_rows(Metric)
     columns = _columns(rows, Metric)
     broken = ~np.isfinite(columns["value"])

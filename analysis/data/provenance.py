@@ -1,4 +1,4 @@
-"""Provenance: the hash of every run used, its machine and versions, and how hyper-parameters were chosen."""
+"""Provenance: the hash of every run used, machines and versions, and the choice of hyper-parameters."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ NOT_RECORDED = f"not recorded; {CHOICE} beside the folders of the runs can say i
 
 
 class Origin(NamedTuple):
-    """One run, as it was read."""
+    """One run as it was read."""
 
     run: Run
     digest: str
@@ -34,7 +34,7 @@ def _digest(run: Run) -> str:
 
 
 def choices(runs: Iterable[Run]) -> str:
-    """How hyper-parameters were chosen, as the files beside the runs say."""
+    """The choice of hyper-parameters, as documented in files beside the runs."""
     found: dict[str, None] = {}
     for folder in dict.fromkeys(run.folder.path.parent for run in runs):
         text = read_text(folder / CHOICE) if (folder / CHOICE).exists() else ""
@@ -43,7 +43,7 @@ def choices(runs: Iterable[Run]) -> str:
 
 
 def contexts(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Machines and versions of the runs, from context.json; all values where they differ."""
+    """Machines and versions of the runs, from context.json, with all values if they differ."""
     found: dict[str, dict[str, None]] = {}
     for run in runs:
         for name, value in _flat(run.context):
@@ -59,13 +59,13 @@ def _flat(value: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
 
 
 def boundaries(run: Run) -> tuple[str, ...]:
-    """Which parts of a run's chain are told when the task changes."""
+    """The parts of a run's chain that are notified of task changes."""
     chain = run.spec.experiment.get("chain", [])
     return tuple(str(part[0]) for part in chain if part_fields(part).get("clock") == "task")
 
 
 def told(run: Run) -> tuple[str, ...]:
-    """Other parts that are told when the task changes, in every chain."""
+    """Other parts that are notified of task changes, in every chain."""
     benchmark, agent, schedule = (part_fields(run.spec.experiment.get(name)) for name in ("benchmark", "agent", "schedule"))
     known = {
         "the replay is cleared": agent.get("replay_at_switch") == "clear",

@@ -1,6 +1,6 @@
-"""The figures of a score matrix, as Agarwal et al. 2021 (arXiv 2108.13264) recommend them. Each says what its scores are normalised by.
+"""Figures of a score matrix, as recommended by Agarwal et al. 2021 (arXiv 2108.13264). Each states the normalisation of its scores.
 
-Each function returns a Figure, or None where there is nothing to draw. Bands and whiskers are 95% bootstrap intervals, pointwise.
+Each function returns a Figure, or None if there is nothing to draw. Bands and whiskers are 95% bootstrap intervals, pointwise.
 """
 
 import textwrap
@@ -60,7 +60,7 @@ def profiles(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
 
 
 def efficiency(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
-    """(s) Interquartile mean over all tasks as the budget is spent."""
+    """(s) Interquartile mean over all tasks against the budget spent."""
     if not matrix.efficiency:
         return None
     figure, (axes,) = canvas(3.2)
@@ -76,7 +76,7 @@ def efficiency(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
 
 
 def improvement(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
-    """(i) How likely a run of a chain scores more than one of no intervention, and than one of the fresh control."""
+    """(i) Probability that a run of a chain scores above one without intervention, and above one of the fresh control."""
     sides = {reference: {label: each for label, each in found.items() if each.defined} for reference, found in matrix.improvement.items()}
     sides = {reference: found for reference, found in sides.items() if found}
     if not sides:
@@ -98,7 +98,7 @@ def _height(labels: list[str]) -> float:
 
 
 def _whiskers(axes: Axes, column: dict[str, Estimate], looks: Looks, labels: bool) -> None:
-    """A line for each chain, the first on top."""
+    """One interval per chain, the first on top."""
     for height, (label, found) in enumerate(column.items()):
         whisker(axes, height, found, looks[label])
     axes.set_yticks(range(len(column)), [textwrap.fill(label, 24) for label in column] if labels else [""] * len(column))

@@ -1,4 +1,4 @@
-"""The figures of one setting. Each function returns a Figure, or None where there is nothing to draw.
+"""Figures of one setting. Each function returns a Figure, or None if there is nothing to draw.
 
 Lines are means over members, bands and whiskers 95% bootstrap intervals. The fresh control is always dark grey and dashed.
 """
@@ -50,7 +50,7 @@ def scores_by_visit(setting: Setting, looks: Looks) -> Figure | None:
 def learning_curves(setting: Setting, looks: Looks) -> Figure | None:
     """(b) The score within visits: a panel for each chain, with the fresh control behind it.
 
-    The axis is the run's. Where there are too many visits to tell apart, the first and the last ones stand side by side.
+    The axis is the whole run. With too many visits to distinguish, the first and the last ones are shown side by side.
     """
     control = setting.control
     chains = [chain for chain in setting.chains if not chain.fresh_control] or list(setting.chains)
@@ -129,7 +129,7 @@ def verdict(setting: Setting, rows: list[Verdict], looks: Looks) -> Figure | Non
 
 
 def retention_maps(setting: Setting, rows: Sequence[SequenceRow]) -> Figure | None:
-    """(e) What is left of each task at the end of each later visit: a map for each chain. Blank where that is not defined."""
+    """(e) Retention of each task at the end of each later visit: a map per chain, blank where undefined."""
     maps = {row.label: row.retention for row in rows if row.retention is not None}
     if not any(found.defined for compared in maps.values() for found in compared.each):
         return None
@@ -145,7 +145,7 @@ def retention_maps(setting: Setting, rows: Sequence[SequenceRow]) -> Figure | No
         for (task, visit), found in zip(compared.at, compared.each, strict=True):
             shares[tasks.index(task), visit] = found.value
             if found.defined and visits <= MOST_NUMBERS * 2 // columns:
-                ink = "#000000" if found.value > 0.6 else "#ffffff"  # on the cell's colour, which no dark page changes
+                ink = "#000000" if found.value > 0.6 else "#ffffff"  # on the cell's colour, which is the same on dark pages
                 axes.text(visit, tasks.index(task), f"{found.value:z.2f}", color=ink, fontsize=6.5, ha="center", va="center")
         axes.pcolormesh(np.arange(visits + 1) - 0.5, np.arange(len(tasks) + 1) - 0.5, shares, cmap="viridis", vmin=0, vmax=1)
         axes.plot(range(visits), [tasks.index(task) for task in setting.tasks], linestyle="", marker="o", markersize=3, color=INK)
@@ -205,7 +205,7 @@ JOINED = {"mean": "mean over layers", "norm": "all layers together"}
 
 
 def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure | None:
-    """(g) The mechanisms that are suspected, over updates; dotted, an untrained network of the same chain on the same inputs."""
+    """(g) The suspected mechanisms over updates; dotted, an untrained network of the same chain on the same inputs."""
     metrics = metrics.loc[(metrics.setting == setting.spec.setting).to_numpy()]
     family = metrics.name.str.partition("/")[0].to_numpy() if len(metrics) else np.array([])
     panels = [METRICS[name] for name in DIAGNOSTICS if (family == name).any()]
@@ -242,7 +242,7 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
 
 
 def _over_layers(rows: pd.DataFrame, over: str) -> pd.Series:
-    """A metric of layers as one of the network: its mean, or the norm of all; then the mean over members at each update."""
+    """Combine a metric of layers into one of the network, by mean or norm, then average over members at each update."""
     if over == "norm":
         rows = rows.assign(value=rows.value**2)
     network = rows.groupby(["run", "member", "updates"]).value
@@ -255,12 +255,12 @@ def _named(setting: Setting, looks: Looks) -> Looks:
 
 
 def _columns(scores: np.ndarray) -> list[Estimate]:
-    """The mean over members of each column of (members, columns), over those who have it."""
+    """The mean of each column of (members, columns) over the members that have it."""
     return [estimate(mean, column[:, None]) for column in scores.T]
 
 
 def _line(axes: Axes, x: np.ndarray, row: list[Estimate], look: Look, markers: bool) -> None:
-    """A line with its band; alone, a point with a whisker."""
+    """A line with its band; for a single point, a marker with a whisker."""
     value = np.array([found.value for found in row])
     low = np.array([np.nan if found.low is None else found.low for found in row])
     high = np.array([np.nan if found.high is None else found.high for found in row])
@@ -273,13 +273,13 @@ def _line(axes: Axes, x: np.ndarray, row: list[Estimate], look: Look, markers: b
 
 
 def _visits(axes: Axes, x: np.ndarray, row: list[Estimate], look: Look, windows: int) -> None:
-    """A line for each visit: what happens between two tasks is not drawn as if it were learning."""
+    """One line per visit, so that the jump between two tasks does not look like learning."""
     for start in range(0, len(x), windows):
         _line(axes, x[start : start + windows], row[start : start + windows], look, markers=windows == 1)
 
 
 def _visit_axis(axes: Axes, setting: Setting) -> None:
-    """Names of tasks where they fit, numbers of visits where they do not."""
+    """Label the axis with task names if they fit, else with visit numbers."""
     tasks = setting.tasks
     axes.grid(False, axis="x")
     if len(tasks) <= 12 and sum(map(len, tasks)) <= 130:

@@ -1,7 +1,7 @@
-"""How figures look: one style, a fixed colour for each chain, and bytes that depend on nothing but what is drawn.
+"""Style of figures: one style, a fixed colour per chain, and files whose bytes depend only on the content.
 
-Matplotlib's Figure is used directly, without pyplot and its global state. The SVG that a report holds is drawn once: on a dark page it
-exchanges the colours of text, lines and the fresh control by itself.
+Matplotlib's Figure is used directly, without pyplot and its global state. A report's SVG is drawn once and adapts to dark pages: it swaps
+the colours of text, lines and the fresh control.
 """
 
 import io
@@ -31,7 +31,7 @@ WIDTH = 8.4
 
 
 class Look(NamedTuple):
-    """How a chain is drawn, everywhere."""
+    """A chain's colour, line and marker, the same in all figures."""
 
     color: str
     linestyle: Any
@@ -51,12 +51,12 @@ class FigureFiles(NamedTuple):
 
     @property
     def files(self) -> dict[str, bytes]:
-        """Name of a file -> what it holds."""
+        """File name -> content."""
         return {f"{self.name}.png": self.png, f"{self.name}.pdf": self.pdf}
 
 
 def looks(labels: Iterable[str], control: str | None) -> dict[str, Look]:
-    """A look for each chain; the control is dark grey and dashed. With more chains than colours, dashes and markers tell them apart."""
+    """A look for each chain; the control is dark grey and dashed. With more chains than colours, dashes and markers distinguish them."""
     others = sorted(set(labels) - {control, "none"})
     colours = [colour for colour in COLOURS if colour != NONE]
     found = {
@@ -70,7 +70,7 @@ def looks(labels: Iterable[str], control: str | None) -> dict[str, Look]:
 
 
 def style() -> AbstractContextManager[None]:
-    """The settings under which figures are made and saved."""
+    """Context manager with the settings for making and saving figures."""
     return matplotlib.rc_context(
         {
             "axes.axisbelow": True,
@@ -123,7 +123,7 @@ def legend(figure: Figure, chains: dict[str, Look]) -> None:
 
 
 def whisker(axes: Axes, height: float, found: Estimate, look: Look, hollow: bool = False) -> None:
-    """A point with its interval, lying."""
+    """A point with its horizontal interval."""
     if not found.defined:
         return
     if found.low is not None and found.high is not None:
@@ -134,7 +134,7 @@ def whisker(axes: Axes, height: float, found: Estimate, look: Look, hollow: bool
 
 
 def render(name: str, alt: str, figure: Figure) -> FigureFiles:
-    """The figure's files. Nothing in them tells when they were made."""
+    """Render the figure's files, without timestamps."""
     vector, pixels, print_ = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -147,7 +147,7 @@ def render(name: str, alt: str, figure: Figure) -> FigureFiles:
 
 
 def adaptive(svg: bytes) -> bytes:
-    """The same figure, with colours that follow the reader's choice of a light or a dark page."""
+    """The same figure, with colours that follow the reader's light or dark colour scheme."""
     start = svg.index(b">", svg.index(b"<svg")) + 1
     named = {colour: f"--c{number}" for number, colour in enumerate(DARK)}
     body = svg[start:]

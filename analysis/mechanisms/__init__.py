@@ -1,1 +1,1 @@
-"""Mechanisms: what moved before the score fell."""
+"""Mechanisms: quantities that moved before the score fell."""

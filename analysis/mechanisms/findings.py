@@ -1,12 +1,12 @@
 """Which quantities inside the networks changed before the score fell.
 
 The decomposition of Lyle et al. 2024 (arXiv 2402.18762) into mechanisms, as far as a run's metrics.csv reports them. A quantity of a visit
-is the mean of its rows in it, after what layers say is joined into one number of the network.
+is the mean of its rows in that visit, after layers are combined into one value per network.
 
 *Moved*: with d(v) = [q(v) - q(0)] - [c(v) - c(0)], q a member's quantity in visit v and c that of the fresh control's member that met the
-same data, a quantity moved in the first visit v from which on the 95% interval of the mean of d over members lies on one side of 0 in two
-visits in a row. *Fell* is the same of the score, downwards, where it also ends lower: its mean over the last visits is below that over the
-first ones, and that of d over the last visits below 0. Without a fresh control c is left out, and what tasks differ in is not.
+same data, a quantity moved in the first visit v from which on the 95% interval of the mean of d over members is on one side of 0 in two
+consecutive visits. The score *fell* if it moved downwards and also ends lower: its mean over the last visits is below that over the first,
+and the mean of d over the last visits is below 0. Without a fresh control c is left out, and differences between tasks remain in d.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class Mechanism(NamedTuple):
 
 
 def _mechanism(kind: str, name: str, title: str = "") -> Mechanism:
-    """A metric of the catalogue; `title` where one of its keys alone is meant."""
+    """A metric of the catalogue as a mechanism; `title` if only one of its keys is meant."""
     metric = metric_of(name)
     return Mechanism(kind, title or metric.title, name, metric.join, metric.every)
 
@@ -74,7 +74,7 @@ MECHANISMS = (
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """One quantity of one chain over visits, (pairs, visits) each; NaN where a member has no row."""
+    """The course of one quantity of one chain over visits, (pairs, visits) each; NaN if a member has no row."""
 
     mechanism: Mechanism
     values: np.ndarray
@@ -108,7 +108,7 @@ class Findings:
 
     @property
     def together(self) -> list[Course]:
-        """Quantities that moved in the visit in which the score fell."""
+        """Quantities that moved in the same visit in which the score fell."""
         return [course for course in self._moved if course.moved == self.fell]
 
     @property
@@ -152,8 +152,8 @@ def findings(loaded: Loaded, setting: Setting) -> list[Findings]:
 
 
 def advice(spec: Spec, updates: int, mechanisms: Sequence[Mechanism]) -> str:
-    """The settings by which a run would have had rows of `mechanisms` in its first visit, which took so many updates; "" where they are
-    such, and the agent or its network has nothing to report."""
+    """Settings with which a run would have reported `mechanisms` in its first visit, of `updates` updates; "" if it already has them, so
+    that the agent or its network has nothing to report."""
     wanted = list[str]()
     for field in dict.fromkeys(mechanism.every for mechanism in mechanisms):
         now, word = spec.experiment.get(field), field.replace("_", "-")
@@ -165,13 +165,13 @@ def advice(spec: Spec, updates: int, mechanisms: Sequence[Mechanism]) -> str:
 
 
 def first_visit(scores: pd.DataFrame) -> int:
-    """How many updates the first visit of runs took, where rows of scores say so; 0 where none does."""
+    """The number of updates in the runs' first visit, from rows of scores; 0 if unknown."""
     first = scores.updates[(scores.visit == 0).to_numpy()]
     return int(first.max()) if len(first) else 0
 
 
 def levels(metrics: pd.DataFrame, setting: Setting, label: str, name: str, over: Literal["mean", "norm"]) -> np.ndarray:
-    """A quantity of each member in each visit, (pairs, visits): the mean over the visit's rows; NaN where there is none."""
+    """A quantity of each member in each visit, (pairs, visits): the mean over the visit's rows; NaN without rows."""
     grid = np.full((len(setting.pairs), len(setting.spec.visits)), np.nan)
     names = metrics.name.astype(str)
     rows = metrics.loc[((metrics.label == label) & ((names == name) | names.str.startswith(name + "/"))).to_numpy()]
@@ -193,7 +193,8 @@ def changes(values: np.ndarray, control: np.ndarray | None) -> np.ndarray:
 
 
 def first_moved(values: np.ndarray, control: np.ndarray | None, ways: Sequence[int] = (-1, 1)) -> tuple[int, int] | None:
-    """The visit in which a quantity (pairs, visits) moved, and the way: 1 upwards, -1 downwards. None where it moved none of `ways`."""
+    """(visit, direction) in which a quantity (pairs, visits) moved: 1 upwards, -1 downwards; None if it moved in none of the directions
+    `ways`."""
     changed = changes(values, control)
     sides = np.array([side(changed[:, visit]) for visit in range(changed.shape[1])])
     for visit in range(1, len(sides) - IN_A_ROW + 1):
@@ -211,14 +212,15 @@ def first_and_last_means(setting: Setting, chain: ChainScores) -> tuple[float, f
 
 
 def ends_lower(setting: Setting, chain: ChainScores) -> bool:
-    """Is the score of the last visits below that of the first, by itself and beside the fresh control's? True where there is no end yet."""
+    """True if the score of the last visits is below that of the first, alone and relative to the fresh control; also True if the run has
+    not ended."""
     first, last = first_and_last_means(setting, chain)
     changed = changes(chain.area, setting.control.area if setting.control else None)[:, first_and_last(setting)[1]]
     return not (last >= first or over_members(changed).mean() >= 0)
 
 
 def side(changed: np.ndarray) -> int:
-    """1 where the 95% interval of the mean over members lies above 0, -1 where it lies below, 0 otherwise; of (pairs,)."""
+    """Sign of the mean over members of `changed` (pairs,): 1 if its 95% interval is above 0, -1 if below, 0 otherwise."""
     return int(_mean(changed).exceeds(0)) - int(_mean(-changed).exceeds(0))
 
 
@@ -227,7 +229,7 @@ def _mean(column: np.ndarray) -> Estimate:
 
 
 def reading(found: Findings, setting: Setting) -> str:
-    """One chain in plain words."""
+    """The findings on one chain in plain words."""
     label = found.chain.label
     if len(setting.pairs) < 2:
         return f"{label}: one member, so that no interval says what moved."
@@ -248,7 +250,7 @@ def reading(found: Findings, setting: Setting) -> str:
 
 
 def _end(found: Findings, setting: Setting, beside: str) -> str:
-    """How a score ended that did not fall, although it may have moved downwards."""
+    """How a score ended that did not fall, although it may have dipped."""
     if found.dipped is None:
         return f" {beside}"
     first, last = first_and_last_means(setting, found.chain)
@@ -259,7 +261,7 @@ def _end(found: Findings, setting: Setting, beside: str) -> str:
 
 
 def _listed(courses: Sequence[Course], until: int) -> str:
-    """Each with the visit in which it moved, and its mean over members in visit 0 and in visit `until`."""
+    """Each quantity with the visit in which it moved, and its mean over members in visit 0 and in visit `until`."""
     told = list[str]()
     for course in courses:
         means = over_members(course.values)
@@ -268,6 +270,6 @@ def _listed(courses: Sequence[Course], until: int) -> str:
 
 
 def over_members(values: np.ndarray) -> np.ndarray:
-    """The mean of each visit over the members that have it, (visits,); NaN where there is none."""
+    """The mean per visit over the members that have it, (visits,); NaN if none has."""
     there = np.isfinite(values)
     return np.where(there.any(axis=0), np.where(there, values, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1), np.nan)

@@ -1,4 +1,4 @@
-"""The page of mechanisms: for each setting a sentence and a table for each chain, and every quantity over visits. Self-contained."""
+"""The page of mechanisms: per setting, a sentence and a table per chain, and every quantity over visits. Self-contained."""
 
 import base64
 import math
@@ -72,10 +72,9 @@ class Part(NamedTuple):
 
 
 def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
-    """Read all runs at or below `folders`; write mechanisms.html and its figures into `out`, and return what they say.
+    """Read all runs at or below `folders`; write mechanisms.html and its figures into `out`, and return their content.
 
-    Raises UsageError for runs that cannot be read together (load.py), for runs none of which has diagnostics, and for an `out` that cannot
-    be written to.
+    Raises UsageError for runs that cannot be loaded together (load.py), if no run has diagnostics, and if `out` is not writable.
     """
     loaded = load([Path(folder) for folder in folders])
     refuse_file(out, "page")
@@ -106,7 +105,7 @@ def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
 
 
 def _across(loaded: Loaded, settings: Sequence[Setting], field: str, drawn: dict[str, Look]) -> FigureFiles:
-    """Settings that differ in one number of the benchmark, compared over that number."""
+    """Compare settings that differ in one number of the benchmark."""
     with style():
         made = drawn_by_dose(loaded, settings, field, drawn)
         return render(f"by-{field}", f"Final loss and score of the visits after the first by {field}, for each chain", made)
@@ -132,7 +131,8 @@ def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], index: int, 
 
 
 def _table(found: Findings) -> Table:
-    """Means over members in the first visit, the one before the score fell, and the last; what untrained networks have; when it moved."""
+    """Means over members in the first visit, the visit before the score fell, and the last; untrained networks' values; the visit of
+    movement."""
     at = {"visit 0": 0}
     if found.fell is not None and found.fell > 1:
         at[f"visit {found.fell - 1}"] = found.fell - 1
@@ -162,7 +162,7 @@ def _mean(column: np.ndarray) -> str:
 
 
 def _figure(loaded: Loaded, setting: Setting, found: list[Findings], drawn: dict[str, Look]) -> Figure:
-    """A panel for the score and for each quantity that any chain reports; a line upright where a chain's score fell."""
+    """A panel for the score and for each quantity that any chain reports; vertical lines mark where a chain's score fell."""
     metrics = loaded.metrics.loc[(loaded.metrics.setting == setting.spec.setting).to_numpy()]
     reported = {course.mechanism for each in found for course in each.courses}
     shown = [mechanism for mechanism in MECHANISMS if mechanism in reported]

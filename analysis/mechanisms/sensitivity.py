@@ -1,4 +1,4 @@
-"""How well is learned after the first visit, by a number in which settings differ: such as the mean of what was learned before."""
+"""Performance after the first visit as a function of one varied benchmark parameter, such as the mean of earlier targets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,11 +14,11 @@ from analysis.scores.setting import Setting
 from analysis.statistics.bootstrap import estimate, mean
 from plasticity_rl.records.spec import Spec
 
-LEAST = 3  # settings that make a line
+LEAST = 3  # settings needed for a line
 
 
 def dose(specs: Sequence[Spec]) -> str | None:
-    """The one field of the benchmark, a number, in which LEAST settings or more differ, all else being the same; None without one."""
+    """The only field, a number of the benchmark, in which at least LEAST settings differ; None if there is none."""
     fields = [part_fields(spec.experiment.get("benchmark")) for spec in specs]
     rest = {repr([(name, value) for name, value in spec.experiment.items() if name not in (*OWN, "benchmark")]) for spec in specs}
     varied = [name for name in fields[0] if len({repr(each.get(name)) for each in fields}) > 1]
@@ -28,12 +28,12 @@ def dose(specs: Sequence[Spec]) -> str | None:
 
 
 def amount(spec: Spec, field: str) -> float:
-    """That number of a setting."""
+    """The value of that field in a setting."""
     return float(part_fields(spec.experiment["benchmark"])[field])
 
 
 def final_losses(metrics: pd.DataFrame, setting: Setting, label: str) -> np.ndarray:
-    """The loss in the last row of diagnostics of each visit after the first, (pairs,): its mean over those visits; NaN without rows."""
+    """Final loss, (pairs,): the mean over visits after the first of the loss in the visit's last row of diagnostics; NaN without rows."""
     chosen = (metrics.setting == setting.spec.setting) & (metrics.label == label) & (metrics.name == "loss") & (metrics.visit > 0)
     last = metrics.loc[chosen.to_numpy()].sort_values("updates").groupby(["seed", "member", "visit"]).value.last()
     found = last.groupby(["seed", "member"]).mean()
@@ -41,7 +41,8 @@ def final_losses(metrics: pd.DataFrame, setting: Setting, label: str) -> np.ndar
 
 
 def drawn_by_dose(loaded: Loaded, settings: Sequence[Setting], field: str, looks: Mapping[str, Look]) -> Figure:
-    """Final loss and score of the visits after the first, of each chain, by the number; means over members with 95% intervals."""
+    """Final loss and score of the visits after the first against the varied parameter, for each chain; means over members with 95%
+    intervals."""
     ordered = sorted(settings, key=lambda setting: amount(setting.spec, field))
     figure, (losses, scores) = canvas(3.0, rows=1, columns=2)
     labels = list(dict.fromkeys(chain.label for setting in settings for chain in setting.chains))

@@ -1,1 +1,1 @@
-"""Other people's scores: scores.py puts them beside ours, sources.py reads files by kind, and each other file reads one kind."""
+"""Published scores: scores.py puts them beside the project's, sources.py reads files by kind, and each other file reads one kind."""

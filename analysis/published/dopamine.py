@@ -1,7 +1,7 @@
-"""Dopamine's JSON: a list of {Iteration, Value, Agent}, one file a game, or with Game, one file for all.
+"""Dopamine's JSON: a list of {Iteration, Value, Agent} with one file per game, or with Game in one file for all.
 
 As in github.com/google/dopamine, baselines/atari/data. Value is the mean return of the iteration's training episodes; an iteration is
-250,000 steps, a million frames. Runs have no name: the next one begins where iterations begin again.
+250,000 steps, a million frames. Runs are unnamed: a new one begins where iterations restart.
 """
 
 import json
@@ -17,9 +17,9 @@ Points = list[tuple[int, float]]
 
 
 def read(path: Path, *, source: str = "Dopamine", task: str = "", last: int = 5, until: int | None = None) -> Iterator[Row]:
-    """The scores of a file, or of every .json in a folder (but Vega's .vg.json): of each run the mean of its last iterations.
+    """Scores of a file, or of every .json in a folder (except Vega's .vg.json): the mean of each run's last iterations.
 
-    `task`: where there is no Game, the file's name else; `until`: the last iteration that counts.
+    `task`: used if there is no Game, by default the file's name; `until`: the last iteration included.
     """
     if path.is_dir():
         files = [each for each in sorted(path.glob("*.json")) if not each.name.endswith(".vg.json")]
@@ -41,7 +41,7 @@ def read(path: Path, *, source: str = "Dopamine", task: str = "", last: int = 5,
 
 
 def _points(file: Path, task: str) -> dict[tuple[str, str], Points]:
-    """(agent, game) -> points."""
+    """Points of each (agent, game)."""
     text = read_text(file)
     found: dict[tuple[str, str], Points] = {}
     try:
@@ -56,7 +56,7 @@ def _points(file: Path, task: str) -> dict[tuple[str, str], Points]:
 
 
 def _runs(where: str, points: Sequence[tuple[int, float]]) -> list[Points]:
-    """Each run's points. Raises UsageError where they cannot be told apart."""
+    """Each run's points. Raises UsageError if runs cannot be separated."""
     runs: list[Points] = []
     for point in points:
         if not runs or point[0] <= runs[-1][-1][0]:

@@ -1,6 +1,6 @@
-"""Stable-Baselines3's monitor.csv: a line #{"t_start": ..., "env_id": ...}, then a row for each episode: return r, length l, time t.
+"""Stable-Baselines3's monitor.csv: a line #{"t_start": ..., "env_id": ...}, then a row per episode: return r, length l, time t.
 
-Files that are called by a number alone, `0.monitor.csv`, are one run's environments, as make_vec_env names them; every other file is a run.
+Files whose name is only a number, `0.monitor.csv`, are environments of one run, as named by make_vec_env; every other file is a run.
 """
 
 import json
@@ -21,9 +21,9 @@ NUMBERED = re.compile(r"\d+\.monitor\.csv")
 def read(
     path: Path, *, label: str, task: str = "", last: int = 100, until: int | None = None, source: str = "Stable-Baselines3"
 ) -> Iterator[Row]:
-    """The scores of a file, or of all files that end in monitor.csv in a folder: of each run the mean return of its last episodes.
+    """Scores of a file, or of all files in a folder that end in monitor.csv: the mean return of each run's last episodes.
 
-    `label`: of the agent; `task`: env_id's else; `until`: steps after which episodes no longer count.
+    `label`: the agent's; `task`: by default from env_id; `until`: the number of steps after which episodes are ignored.
     """
     files = sorted(path.rglob("*monitor.csv")) if path.is_dir() else [path]
     if not files:

@@ -1,4 +1,4 @@
-"""rliable's arrays (runs, tasks): an .npz file with one for each agent, or an .npy file of one agent."""
+"""rliable's arrays (runs, tasks): an .npz file with one array per agent, or an .npy file of one agent."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +27,8 @@ def read(
 ) -> Iterator[Row]:
     """The scores of a file.
 
-    `scale`: what they are, which the file does not say; `tasks`: of the columns, A+B+C, where no array of text says so; `label`: of the
-    agent of an .npy file.
+    `scale`: the scores' scale, which the file does not contain; `tasks`: names of the columns, A+B+C, if the file has no text array of
+    them; `label`: the agent of an .npy file.
     """
     arrays = _arrays(path)
     named = next((arrays.pop(name) for name in NAMES if name in arrays and arrays[name].dtype.kind == "U"), None)
@@ -52,7 +52,7 @@ def read(
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """name -> array; the name of an .npy file's is empty. Opens no pickle."""
+    """Arrays by name, empty for an .npy file. Never unpickles."""
     try:
         with open(path, "rb") as file:
             if not file.read(6).startswith((b"\x93NUMPY", b"PK")):

@@ -1,7 +1,7 @@
-"""Other people's scores, shown beside the runs': marked as published, in no comparison and never best.
+"""Published scores, displayed beside the runs' scores: marked as published, excluded from comparisons and never best.
 
-Scores stand beside the runs' on the same tasks, normalised in the same way. `measure` says how they were measured: the runs' scores are
-means over whole visits, which lie below the scores reached at their ends.
+They are displayed for the same tasks, normalised in the same way. `measure` states how they were measured: the runs' scores are means over
+whole visits, which lie below the scores reached at their ends.
 """
 
 import math
@@ -20,7 +20,7 @@ NORMALISED = "human-normalised return"
 
 
 class Row(NamedTuple):
-    """The score of one run on one task, as a file has it."""
+    """The score of one run on one task, as in its file."""
 
     source: str
     """author and place of publication"""
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class PublishedScores:
-    """One agent of one source."""
+    """Scores of one agent from one source."""
 
     source: str
     label: str
@@ -48,7 +48,7 @@ class PublishedScores:
 
 
 def gather(rows: Iterable[Row]) -> tuple[PublishedScores, ...]:
-    """The agents of these rows, in order of appearance. Raises UsageError for a run that is there twice and a score that is not finite."""
+    """The agents of these rows, in order of appearance. Raises UsageError for a duplicate run and a non-finite score."""
     found: dict[tuple[str, str, str, bool], dict[str, dict[str, float]]] = {}
     for row in rows:
         runs = found.setdefault((row.source, row.label, row.measure, row.normalised), {}).setdefault(row.task, {})
@@ -64,20 +64,20 @@ def gather(rows: Iterable[Row]) -> tuple[PublishedScores, ...]:
 
 
 def latest(values: Sequence[float], last: int, what: str) -> float:
-    """The mean of the last `last` values, of all for 0. Raises UsageError where there are fewer."""
+    """The mean of the last `last` values, or of all if 0. Raises UsageError if there are fewer."""
     if not values or len(values) < last:
         raise UsageError(f"{what}: {len(values)} values, fewer than last={last}; last=0 takes the mean of all that there are")
     return float(np.mean(values[-last:] if last else values))
 
 
 def mean_of(last: int, what: str, until: int | None = None) -> str:
-    """How a measure is called that `latest` takes."""
+    """The description of a measure computed by `latest`."""
     found = f"the last {what.removesuffix('s')}" if last == 1 else f"mean of {f'the last {last}' if last else 'all'} {what}"
     return found + (f" up to {until:,}" if until is not None else "")
 
 
 def spelled(published: PublishedScores, tasks: Iterable[str]) -> PublishedScores:
-    """The same with its tasks spelled as the runs' `tasks`, where they differ in capitals alone."""
+    """The scores with tasks renamed to the runs' `tasks` that differ only in case."""
     known = {task.lower(): task for task in tasks}
     names = {task: known.get(task.lower(), task) for task in published.scores}
     names = {task: name if task == name or name not in published.scores else task for task, name in names.items()}
@@ -85,7 +85,8 @@ def spelled(published: PublishedScores, tasks: Iterable[str]) -> PublishedScores
 
 
 def unknown(others: Iterable[PublishedScores], tasks: Iterable[str]) -> list[str]:
-    """A line for each of their tasks that resembles one of the runs' `tasks` that they have no score of; one for all others, by source."""
+    """One line for each published task that resembles one of the runs' `tasks` without published score; one line for all others, per
+    source."""
     lines: list[str] = []
     sources: dict[str, set[str]] = {}
     for each in others:
@@ -102,15 +103,15 @@ def unknown(others: Iterable[PublishedScores], tasks: Iterable[str]) -> list[str
 
 
 def obstacle(matrix: ScoreMatrix, published: PublishedScores) -> str:
-    """Why published scores cannot stand beside a score matrix; empty if they can."""
+    """Why published scores cannot be compared with a score matrix; empty if they can."""
     unlike = published.normalised and matrix.scale != NORMALISED
     return matrix.no_scale or (f"they are human-normalised, and ours are not ({matrix.scale})" if unlike else "")
 
 
 def beside(matrix: ScoreMatrix, published: PublishedScores) -> dict[str, Estimate] | None:
-    """aggregate -> estimate, of their scores on a matrix's tasks; None where they have none of them or there is an obstacle.
+    """Aggregates of published scores on a matrix's tasks, aggregate -> estimate; None if there are none or there is an obstacle.
 
-    Runs of different tasks have nothing in common, so they are drawn anew for every task.
+    Runs of different tasks are independent, so they are resampled per task.
     """
     there = [published.scores.get(task, ()) for task in matrix.of]
     if not any(there) or obstacle(matrix, published):

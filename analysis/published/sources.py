@@ -1,4 +1,4 @@
-"""Files of other people's scores, as words: PATH is the project's table, KIND:PATH,FIELD=VALUE,... another program's file."""
+"""Files of published scores, given as text: PATH is the project's table, KIND:PATH,FIELD=VALUE,... another program's file."""
 
 import inspect
 import re
@@ -19,7 +19,7 @@ KINDS: dict[str, Callable[..., Iterator[Row]]] = {
 
 
 def read_published(texts: Iterable[str]) -> tuple[PublishedScores, ...]:
-    """The agents of some files. Raises UsageError for a kind or setting that there is not, and for what the kind's reader refuses."""
+    """The agents of some files. Raises UsageError for an unknown kind or setting, and for files that the kind's reader refuses."""
     return gather(row for text in texts for row in _rows(text))
 
 
@@ -28,7 +28,7 @@ def _rows(text: str) -> Iterator[Row]:
     if not colon or Path(text).exists():
         return table.read(Path(text))
     read = KINDS[choose("kind of scores", kind, KINDS)]
-    path, *words = re.split(r",(?=\w+=)", rest)  # commas elsewhere belong to the path or a value
+    path, *words = re.split(r",(?=\w+=)", rest)  # other commas belong to the path or a value
     known = {name: each for name, each in inspect.signature(read).parameters.items() if name != "path"}
     settings: dict[str, Any] = {}
     for name, _, value in (word.partition("=") for word in words):

@@ -1,4 +1,4 @@
-"""The project's own table of other people's scores: CSV with the columns source, label, measure, task, run, score.
+"""The project's table of published scores: CSV with the columns source, label, measure, task, run, score.
 
 source   whose they are and where they stand: `DQN Zoo, github.com/google-deepmind/dqn_zoo`
 label    what they call the agent
@@ -20,7 +20,7 @@ COLUMNS = ("source", "label", "measure", "task", "run", "score")
 
 
 def read(path: Path) -> Iterator[Row]:
-    """The scores of a table. Raises UsageError, with the row, for what is no such file."""
+    """Scores of a table. Raises UsageError, naming the row, if the file is invalid."""
     header, rows = read_csv(path)
     header = choose_columns(path, header, COLUMNS)
     if not rows:

@@ -1,4 +1,4 @@
-"""The CSV file that a chart of Weights & Biases exports: Step, then for each run the columns `RUN - METRIC`, with __MIN and __MAX."""
+"""The CSV export of a Weights & Biases chart: Step, then per run the columns `RUN - METRIC`, with __MIN and __MAX."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +21,10 @@ def read(
     until: int | None = None,
     source: str = "Weights & Biases",
 ) -> Iterator[Row]:
-    """The scores of a file: of each run the mean of its last values.
+    """Scores of a file: the mean of each run's last values.
 
-    `metric`: where the chart has several; `label`: of the agent whose runs they all are, else each run is an agent of its own, named as the
-    run; `until`: the last step that counts.
+    `metric`: needed if the chart has several; `label`: the agent of all runs, by default each run is its own agent, named as the run;
+    `until`: the last step included.
     """
     header, rows = read_csv(path)
     columns = [name for name in header[1:] if not name.endswith(RANGES)]
@@ -45,7 +45,7 @@ def read(
 
 
 def _curve(path: Path, header: list[str], rows: list[tuple[int, list[str]]], column: str) -> Iterator[tuple[float, float]]:
-    """(step, value) of one run; it has none at the steps of others."""
+    """(step, value) pairs of one run, without the steps of other runs."""
     at = header.index(column)
     for number, row in rows:
         try:

@@ -1,4 +1,4 @@
-"""The curve of one member over one visit: its score in each of some equal windows of the budget.
+"""The curve of one member over one visit: its score in each of several equal windows of the budget.
 
 - `online` rows are means over the updates since the row before. A window's score is their mean, weighted by the updates that lie in it,
   so the area is the update-weighted mean over the visit.
@@ -19,12 +19,13 @@ def online_curve(ends: np.ndarray, values: np.ndarray, start: int, stop: int, wi
 
 
 def _window(ends: np.ndarray, start: int, stop: int, windows: int) -> np.ndarray:
-    """The window in which each episode ended; the end of a window belongs to it. What a batch ran over the budget is the last one's."""
+    """The window in which each episode ended; a window includes its end. Episodes beyond the budget count in the last window."""
     return np.clip(-((start - ends) * windows // (stop - start)) - 1, 0, windows - 1)
 
 
 def return_curve(ends: np.ndarray, values: np.ndarray, start: int, stop: int, windows: int) -> np.ndarray:
-    """Mean return of the episodes that ended in each window, carried forward; NaN before the first that ended. (windows,)."""
+    """Mean return of the episodes that ended in each window, (windows,); carried forward over empty windows, NaN before the first episode
+    end."""
     window = _window(ends, start, stop, windows)
     count = np.bincount(window, minlength=windows)
     means = np.bincount(window, values, minlength=windows) / np.maximum(count, 1)
@@ -33,5 +34,5 @@ def return_curve(ends: np.ndarray, values: np.ndarray, start: int, stop: int, wi
 
 
 def empty_windows(ends: np.ndarray, start: int, stop: int, windows: int) -> int:
-    """In how many windows no episode ended."""
+    """The number of windows in which no episode ended."""
     return windows - len(np.unique(_window(ends, start, stop, windows)))

@@ -1,7 +1,7 @@
-"""Evaluations: what each member scored on a task at some moment of the run, played without exploration and without learning.
+"""Evaluations: each member's scores on tasks at certain points of the run, without exploration or learning.
 
-They stand beside the training curves (curves.py) and never enter them. A member's score is its mean over the episodes that it played of a
-task at one moment; the moments that metrics are made of (sequential.py) are the ends of visits.
+They are separate from the training curves (curves.py). A member's score is its mean over the episodes of a task at one point; metrics
+(sequential.py) use the points at the ends of visits.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ class Evaluations:
 
 
 def evaluations(loaded: Loaded, setting: Setting) -> Evaluations | None:
-    """The evaluations of all chains of a setting, and by name what they lack; None where nothing was evaluated."""
+    """The evaluations of all chains of a setting, with the missing ones listed; None if nothing was evaluated."""
     unit = setting.spec.unit
     scores = loaded.scores.loc[loaded.scores.setting == setting.spec.setting]
     rows = scores.loc[scores.kind == "evaluation"]
@@ -51,11 +51,11 @@ def evaluations(loaded: Loaded, setting: Setting) -> Evaluations | None:
     columns = [moments.index(end) for end in ends]
     episodes = {label: played[:, columns] for label, (_, played) in cells.items()}
     often = np.bincount(np.concatenate([each[each > 0] for each in episodes.values()]), minlength=1)
-    usual = int(np.flatnonzero(often == often.max())[-1])  # of two that are as frequent the larger: rows are lost, and not invented
+    usual = int(np.flatnonzero(often == often.max())[-1])  # the larger of two equally frequent counts: rows can only be lost
     at_end = {label: score[:, columns] for label, (score, _) in cells.items()}
     missing: list[str] = []
     for run in setting.runs:
-        reached = scores.loc[scores.run == run.spec.key, unit].max()  # NaN where the run has no rows: none of its visits is over
+        reached = scores.loc[scores.run == run.spec.key, unit].max()  # NaN if the run has no rows: no visit has finished
         over = int((setting.edges[1:] <= reached).sum())
         index = [setting.pairs.index(pair) for pair in run.pairs]
         lines = _lacking(run, tasks, at_end[run.spec.label][index, :over], episodes[run.spec.label][index, :over], usual)
@@ -64,7 +64,7 @@ def evaluations(loaded: Loaded, setting: Setting) -> Evaluations | None:
 
 
 def _cells(rows: pd.DataFrame, setting: Setting, moments: Sequence[Moment], tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean score and number of episodes, each (runs, moments, tasks). An episode whose score is no number leaves its cell without one."""
+    """Mean score and number of episodes, each (runs, moments, tasks). A cell with a non-finite episode score is NaN."""
     played = np.zeros((len(setting.pairs), len(moments), len(tasks)), dtype=int)
     total = np.zeros(played.shape)
     pairs = [setting.pairs.index(pair) for pair in zip(rows.seed, rows.member, strict=True)]
@@ -75,7 +75,7 @@ def _cells(rows: pd.DataFrame, setting: Setting, moments: Sequence[Moment], task
 
 
 def _lacking(run: Run, tasks: Sequence[str], score: np.ndarray, played: np.ndarray, usual: int) -> list[str]:
-    """One line for each group of cells (members, visits that are over, tasks) without a score or with an unusual number of episodes."""
+    """One line for each group of cells (members, finished visits, tasks) without a score or with an unusual number of episodes."""
     if played.size and not played.any():
         return ["no evaluation at the end of any visit"]
     met = [visit["task"] for visit in run.spec.visits]
@@ -90,7 +90,7 @@ def _lacking(run: Run, tasks: Sequence[str], score: np.ndarray, played: np.ndarr
 
 
 def _summary(found: Iterable[tuple[str, str, int, int]]) -> list[str]:
-    """(what, task, visit, member) of each cell, as few lines: first members together, then visits, then tasks."""
+    """Summarise cells (what, task, visit, member) in few lines: merged over members first, then visits, then tasks."""
     members: dict[tuple[str, str, int], list[int]] = {}
     for what, task, visit, member in found:
         members.setdefault((what, task, visit), []).append(member)

@@ -1,11 +1,11 @@
-"""All chains over tasks: scores (runs, tasks), of which rliable's aggregates, profiles and curves are made.
+"""Score matrices (runs, tasks) of all chains, the input of rliable's aggregates, profiles and curves.
 
-A score matrix has a column for each task. For one setting the columns are its visits, and each run walks through all of them: whole runs
-are resampled. For settings that differ in their tasks alone, such as a game each (suites.py), a run has one task: runs are drawn anew for
-every task, as rliable does. Chains are resampled with the same runs, so that they are paired.
+A score matrix has one column per task. For one setting, the columns are its visits, each run has all of them, and whole runs are resampled.
+For settings that differ only in their tasks, such as one game each (suites.py), each run has one task, and runs are resampled per task, as
+in rliable. All chains are resampled with the same runs, so that they are paired.
 
 Scores are on the scale that the report shows: returns as fractions of the way from random to human, where both are known. Plasticity is
-fresh-normalised: what a chain scores above the random score, over what the fresh control does, in each task a ratio of means over runs.
+fresh-normalised: a chain's score above random over the fresh control's score above random, per task a ratio of means over runs.
 """
 
 from collections.abc import Callable, Iterable
@@ -84,7 +84,7 @@ class ScoreMatrix:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The aggregates that are defined."""
+        """Names of the defined aggregates."""
         return NAMES if self.bounded else NAMES[:-1]
 
     @property
@@ -95,7 +95,7 @@ class ScoreMatrix:
         return next((row for row in self.rows if row.label == label), None)
 
     def lacking(self, row: Row) -> str:
-        """Why there is no aggregate of a chain; empty if there is one."""
+        """Why a chain has no aggregate; empty if it has one."""
         if self.no_scale:
             return self.no_scale
         without = [task for task, scores in zip(self.tasks, row.score.T, strict=True) if not np.isfinite(scores).any()]
@@ -104,18 +104,18 @@ class ScoreMatrix:
         return "" if len(self._there(row.score)) else f"no member has all {self.noun}"
 
     def runs(self, row: Row) -> tuple[int, int]:
-        """(scores that enter, scores there should be)."""
+        """(scores used, scores expected)."""
         there = self._there(row.score)
         return int(np.isfinite(there).sum()), row.score.size
 
     def _there(self, *matrices: np.ndarray) -> np.ndarray:
-        """The first matrix, reduced to whole runs without a gap, or to the cells that are finite in all matrices."""
+        """The first matrix, restricted to complete runs, or to cells that are finite in all matrices."""
         both = np.all([np.isfinite(matrix) for matrix in matrices], axis=0)
         return matrices[0][both.all(axis=1)] if self.whole else np.where(both, matrices[0], np.nan)
 
     @cached_property
     def scores(self) -> dict[str, dict[str, Estimate]]:
-        """chain -> aggregate -> estimate, of the scores."""
+        """Aggregates of the scores: chain -> aggregate -> estimate."""
         return {
             row.label: self._estimates(row, lambda there: intervals(there, self.names, RESAMPLES, by_task=not self.whole))
             for row in self.rows
@@ -123,7 +123,8 @@ class ScoreMatrix:
 
     @cached_property
     def plasticity(self) -> dict[str, dict[str, Estimate]]:
-        """chain -> aggregate -> estimate, of the ratios to the fresh control; empty without one. The control itself is the reference."""
+        """Aggregates of the ratios to the fresh control: chain -> aggregate -> estimate. Empty without a control, which is itself
+        excluded."""
         if self.control is None:
             return {}
         return {row.label: self._ratios(row) for row in self.rows if not row.fresh_control}
@@ -153,7 +154,7 @@ class ScoreMatrix:
         return {name: replace(each, note="; ".join(filter(None, [note, each.note]))) for name, each in zip(NAMES, found, strict=True)}
 
     def ratio(self, row: Row, task: int) -> float:
-        """A chain's plasticity ratio on one task; NaN where there is none."""
+        """A chain's plasticity ratio on one task; NaN if undefined."""
         control = self.control
         if control is None or self.no_ratio[task]:
             return np.nan
@@ -162,7 +163,7 @@ class ScoreMatrix:
 
     @cached_property
     def efficiency(self) -> dict[str, Intervals]:
-        """chain -> interquartile mean at each window in which all its runs have a score, NaN elsewhere. (windows,) each."""
+        """Interquartile mean per window, chain -> (windows,); NaN where a run has no score."""
         found: dict[str, Intervals] = {}
         for row in self.rows:
             if self.lacking(row):
@@ -178,13 +179,13 @@ class ScoreMatrix:
 
     @cached_property
     def levels(self) -> np.ndarray:
-        """(levels,): of the profiles, over the range of all scores but the lowest and the highest hundredth."""
+        """Score levels of the profiles, (levels,): the range of all scores without the lowest and highest 1%."""
         every = np.concatenate([row.score[np.isfinite(row.score)] for row in self.rows])
         return np.linspace(min(0.0, float(np.quantile(every, 0.01))), float(np.quantile(every, 0.99)), LEVELS)
 
     @cached_property
     def profiles(self) -> dict[str, Intervals]:
-        """chain -> share of its scores above each level. (levels,) each."""
+        """Score distributions: chain -> share of its scores above each level, (levels,)."""
         return {
             row.label: profile(self._there(row.score), self.levels, 2_000, by_task=not self.whole)
             for row in self.rows
@@ -193,13 +194,14 @@ class ScoreMatrix:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """Chains that every chain is compared with: no intervention and the fresh control, if present."""
+        """The chains that all others are compared with: no intervention and the fresh control, if present."""
         control = self.control
         return tuple(label for label in ("none", control.label if control else "") if label and self.row(label))
 
     @cached_property
     def improvement(self) -> dict[str, dict[str, Estimate]]:
-        """reference -> chain -> the chance that a run of the chain scores more than one of the reference on the same task, a tie half."""
+        """Probability of improvement: reference -> chain -> probability that a run of the chain scores above one of the reference on the
+        same task, ties counting half."""
         return {label: self._beside(label, self._improvement) for label in self.references}
 
     def _beside(self, label: str, compute: Callable[[Row, Row], Estimate]) -> dict[str, Estimate]:
@@ -220,7 +222,7 @@ class ScoreMatrix:
         return estimated(found, int(np.isfinite(mine).sum()), row.score.size)
 
     def ahead(self, row: Row, other: Row, name: str = "iqm") -> Estimate:
-        """The paired difference of one aggregate of two chains."""
+        """The paired difference of one aggregate between two chains."""
         of = row.score.size
         if reason := self.lacking(row) or self.lacking(other):
             return Estimate(np.nan, of=of, note=reason)
@@ -232,7 +234,8 @@ class ScoreMatrix:
 
     @cached_property
     def leads(self) -> tuple[Lead, ...]:
-        """Every chain beside each reference, by its mean over tasks. The paired interval decides; tests are of whole runs, after Holm."""
+        """Comparison of every chain with each reference, by its mean over tasks. The paired interval decides; tests are on whole runs,
+        Holm-corrected."""
         found: list[Lead] = []
         for place, reference in enumerate(self.references):
             other = self.row(reference)
@@ -246,7 +249,7 @@ class ScoreMatrix:
 
     @cached_property
     def best(self) -> Row | None:
-        """The chain whose interquartile mean is above every other's but the control's, each by a paired interval above 0."""
+        """The chain whose interquartile mean exceeds every other's except the control's, by paired intervals above 0; None without one."""
         rivals = [row for row in self.rows if not row.fresh_control]
         if len(rivals) < 2 or self.fewest < ENOUGH_RUNS:
             return None
@@ -255,13 +258,13 @@ class ScoreMatrix:
 
     @cached_property
     def fewest(self) -> int:
-        """Runs of the task that has the fewest, in any chain."""
+        """The smallest number of runs of any task and chain."""
         there = [self._there(row.score) for row in self.rows if not self.lacking(row)]
         return min((int(np.isfinite(each).sum(axis=0).min()) for each in there), default=0)
 
     @cached_property
     def coverage(self) -> tuple[int, float]:
-        """(fewest runs of a task in any chain, how often intervals of so many hold the truth in simulations of normal scores)."""
+        """(smallest number of runs of any task and chain, coverage of intervals of that many normal scores in simulations)."""
         runs = self.fewest
         if runs < 2:
             return runs, np.nan
@@ -271,9 +274,9 @@ class ScoreMatrix:
 
 
 def over_control(above: np.ndarray, below: np.ndarray, whole: bool, repetitions: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:
-    """The aggregates over tasks of mean(above) / mean(below) in each task; (aggregates,) and (repetitions, aggregates) of resamples.
+    """Aggregates over tasks of the ratio mean(above) / mean(below) per task: (aggregates,), and (repetitions, aggregates) of resamples.
 
-    Matrices (runs, tasks) with the same runs, which are resampled together.
+    The matrices (runs, tasks) have the same runs, which are resampled together.
     """
     mine, fresh = cells(above), cells(below)
     runs = np.array([task.stop - task.start for task in mine.tasks])
@@ -292,12 +295,12 @@ def over_control(above: np.ndarray, below: np.ndarray, whole: bool, repetitions:
 
 
 def _complete(scores: np.ndarray) -> bool:
-    """Has every task a run?"""
+    """True if every task has a run."""
     return len(scores) > 0 and bool(np.isfinite(scores).any(axis=0).all())
 
 
 def estimated(found: Iterable[Any], runs: int, of: int) -> Estimate:
-    """The estimate of (value, low, high), with a note where there is no interval."""
+    """The estimate from (value, low, high), with a note if there is no interval."""
     value, low, high = map(float, found)
     if not np.isfinite(value):
         return Estimate(np.nan, members=runs, of=of, note="division by zero")

@@ -1,4 +1,4 @@
-"""Tasks that are left and met again: retention, re-learning time, and later visits beside the first one.
+"""Metrics of tasks that are left and revisited: retention, re-learning time, later visits over the first, and transfer.
 
 - **Retention** of a task after its visit is over: its evaluation at the end of a later visit over that at the end of its own latest visit,
   both measured from the random score. 1: nothing is lost; 0: it plays as if it had never learned.
@@ -10,14 +10,14 @@
   returns have no bound). Above 0: what was learned before helps.
 
 Each is a `Comparison` of two matrices (runs, columns); a column is a task at a visit. All but transfer are ratios of means over members,
-which are resampled together (`mean_ratio`), and none is defined where the earlier visit taught nothing: where the interval of its score is
-not above the random score. A chain's number is the mean over its columns that are defined.
+which are resampled together (`mean_ratio`), and are undefined if nothing was learned in the earlier visit: if the interval of its score is
+not above the random score. A chain's value is the mean over its defined columns.
 
 A member that does not reach its level within the budget is counted, and enters with the whole budget: the means are restricted means. All
-curves end at the same budget, so nothing has to be estimated, and where nothing changes from visit to visit the ratio is 1, because the
-visit before is bounded in the same way: it reaches its own last window's level in its last window at the latest. To leave out the members
-that do not reach it would show a gain where there is none, and so would a mean of each member's ratio show a loss. What remains is that a
-level may be high by chance; the fresh control, whose visits are all alike, shows how much that makes. Times are whole windows.
+curves end at the same budget, so no survival estimate is needed. If nothing changes from visit to visit, the ratio is 1, because the
+earlier visit is bounded too: it reaches its own last window's level in its last window at the latest. Excluding the members that do not
+reach it would show a spurious gain, and averaging each member's ratio a spurious loss. A level may still be high by chance; the fresh
+control, whose visits are all alike, shows the size of this bias. Times are whole windows.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ NO_EVALUATION, NO_SCORE = "no evaluation", "no score"
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A quantity beside an earlier one of the same members."""
+    """A later quantity and an earlier one of the same members."""
 
     at: tuple[tuple[str, int], ...]
     """(task, visit) of each column"""
@@ -57,13 +57,13 @@ class Comparison:
 
     @cached_property
     def each(self) -> tuple[Estimate, ...]:
-        """The ratio of each column."""
+        """The ratio in each column."""
         of = len(self.later)
         return tuple(Estimate(np.nan, of=of, note=reason) if reason else self._over([column]) for column, reason in enumerate(self.reasons))
 
     @cached_property
     def overall(self) -> Estimate:
-        """The mean of the ratios of all columns that have one, over the members that have all of these."""
+        """The mean ratio over all defined columns, for the members that have all of these."""
         defined = self._defined
         if not defined:
             return Estimate(np.nan, of=len(self.later), note="; ".join(sorted(set(self.reasons))))
@@ -73,7 +73,7 @@ class Comparison:
         return replace(found, note="; ".join(filter(None, [f"over {len(defined)} of {len(self.at)} {self.noun}", found.note])))
 
     def counts(self, column: int | None = None) -> tuple[int, int] | None:
-        """In how many visits of members the level was reached, of how many; in one column, or in all that are defined. Only of times."""
+        """(visits of members in which the level was reached, all visits), in one column or in all defined ones; None except for times."""
         columns = self._defined if column is None else [column]
         if self.reached is None or any(self.reasons[each] for each in columns):
             return None
@@ -85,7 +85,7 @@ class Comparison:
         return [column for column, reason in enumerate(self.reasons) if not reason]
 
     def _whole(self, columns: list[int]) -> np.ndarray:
-        """(runs,): has the member both quantities in all these columns?"""
+        """Members that have both quantities in all these columns, (runs,) bool."""
         return np.all(np.isfinite(self.later[:, columns]) & np.isfinite(self.earlier[:, columns]), axis=1)
 
     def _over(self, columns: list[int]) -> Estimate:
@@ -94,7 +94,7 @@ class Comparison:
 
 
 def left(tasks: Sequence[str]) -> list[tuple[int, int]]:
-    """(own, later) for every visit after a task was left and before it is met again: `aba` gives (0, 1) for a, (1, 2) for b."""
+    """(own visit, later visit) for every visit after a task was left and before it is revisited: `aba` gives (0, 1) for a, (1, 2) for b."""
     latest: dict[str, int] = {}
     found: list[tuple[int, int]] = []
     for visit, task in enumerate(tasks):
@@ -104,23 +104,23 @@ def left(tasks: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def again(tasks: Sequence[str]) -> list[tuple[int, int, int]]:
-    """(visit, the one before, the first one), of one task, for every visit to a task met before."""
+    """(visit, previous visit, first visit) of the same task, for every visit to a task seen before."""
     before = [[earlier for earlier in range(visit) if tasks[earlier] == task] for visit, task in enumerate(tasks)]
     return [(visit, visits[-1], visits[0]) for visit, visits in enumerate(before) if visits]
 
 
 def windows_until(curve: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """How many windows it takes until curves (runs, windows) first reach their levels (runs,).
+    """The number of windows until curves (runs, windows) first reach their levels (runs,): (runs,).
 
-    Infinite where one never does, NaN where there is no curve or no level. (runs,).
+    Infinite if a curve never does, NaN without a curve or level.
     """
-    hit = curve >= level[:, None]  # not where either is NaN
+    hit = curve >= level[:, None]  # False where either is NaN
     until = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1.0, np.inf)
     return np.where(np.isfinite(curve).any(axis=1) & np.isfinite(level), until, np.nan)
 
 
 def retention(evaluation: np.ndarray, tasks: Sequence[str], floor: np.ndarray) -> Comparison:
-    """Evaluations of tasks after they were left, beside those at the end of their own latest visits.
+    """Retention: evaluations of tasks after they were left, relative to those at the end of their own latest visits.
 
     `evaluation` (runs, visits, tasks), the last axis in the order of first visits; `tasks` (visits,); `floor` (visits,): random scores.
     """
@@ -134,7 +134,7 @@ def retention(evaluation: np.ndarray, tasks: Sequence[str], floor: np.ndarray) -
 
 
 def relearning_time(curve: np.ndarray, tasks: Sequence[str], floor: np.ndarray, budgets: Sequence[int]) -> Comparison:
-    """Windows until the level of the visit before is reached, beside those that it took there.
+    """Windows until the level of the previous visit is reached, relative to the windows that the previous visit took.
 
     `curve` (runs, visits, windows), training curves; `tasks`, `floor` and `budgets` (visits,).
     """
@@ -151,7 +151,8 @@ def relearning_time(curve: np.ndarray, tasks: Sequence[str], floor: np.ndarray, 
 
 
 def later_over_first(area: np.ndarray, tasks: Sequence[str], floor: np.ndarray, budgets: Sequence[int]) -> Comparison:
-    """Areas (runs, visits) of visits to tasks met before, beside those of their first visits. `tasks`, `floor`, `budgets` (visits,)."""
+    """Areas (runs, visits) of visits to tasks seen before, relative to those of their first visits. `tasks`, `floor`, `budgets`
+    (visits,)."""
     visits = again(tasks)
     later, first = area[:, [visit for visit, *_ in visits]], area[:, [first for *_, first in visits]]
     base = floor[[visit for visit, *_ in visits]]
@@ -161,7 +162,7 @@ def later_over_first(area: np.ndarray, tasks: Sequence[str], floor: np.ndarray, 
 
 
 def transfer(setting: Setting, chain: ChainScores) -> Comparison:
-    """First visits to tasks, but the run's first, beside the fresh control's. The control's own is 0 and no measurement."""
+    """First visits to tasks, except the run's first, relative to the fresh control's. The control's own value is 0 by definition."""
     visits = [visit for visit, task in enumerate(setting.tasks) if visit and task not in setting.tasks[:visit]]
     control = setting.control
     assert control is not None
@@ -184,7 +185,8 @@ def _columns(columns: list[np.ndarray], runs: int) -> np.ndarray:
 
 
 def _reasons(later: np.ndarray, earlier: np.ndarray, learned: np.ndarray, floor: np.ndarray, nothing: str, visit: str) -> tuple[str, ...]:
-    """For each column, why there is no ratio. `learned` (runs, columns) must lie above `floor`: something was learned in `visit`."""
+    """Per column, why there is no ratio; empty if there is one. `learned` (runs, columns) must be above `floor`: something was learned in
+    `visit`."""
     reasons: list[str] = []
     for column, level in enumerate(learned.T):
         there = level[np.isfinite(level)][:, None]
@@ -205,7 +207,7 @@ def _equal(reasons: Sequence[str], budgets: Sequence[tuple[int, int]]) -> tuple[
 
 @dataclass(frozen=True)
 class SequenceRow:
-    """One chain's row. A comparison is None where the sequence has no such thing: no evaluations, or no task met again."""
+    """One chain's row. A comparison is None if the sequence lacks it: no evaluations, or no revisited task."""
 
     label: str
     fresh_control: bool
@@ -216,7 +218,7 @@ class SequenceRow:
 
     @property
     def measures(self) -> dict[str, Comparison]:
-        """name -> comparison, of those there are."""
+        """Name -> comparison, of those that exist."""
         return {name: compared for name in MEASURES if (compared := getattr(self, name)) is not None}
 
 
@@ -230,7 +232,7 @@ MEASURES = {
 
 
 def sequence_rows(setting: Setting, found: Evaluations | None) -> tuple[SequenceRow, ...]:
-    """A row for each chain, in the setting's order; none unless games follow each other with evaluations, tasks met again, or a control."""
+    """A row per chain, in the setting's order; none unless games follow each other with evaluations, revisited tasks, or a control."""
     tasks, floor = setting.tasks, setting.floor
     budgets = [visit["budget"] for visit in setting.spec.visits]
     beside = setting.control is not None and len(set(tasks)) > 1
@@ -250,7 +252,7 @@ def sequence_rows(setting: Setting, found: Evaluations | None) -> tuple[Sequence
 
 
 def undefined(rows: Sequence[SequenceRow]) -> list[str]:
-    """One line for each chain, measure and reason that leaves numbers undefined; what is not there at all is named where it is missing."""
+    """One line per chain, measure and reason that leaves values undefined; entirely missing data are reported elsewhere."""
     lines: list[str] = []
     for row in rows:
         for name, compared in row.measures.items():

@@ -1,8 +1,8 @@
-"""From rows to a score for every member and visit: the area under the visit's curve; and the plasticity ratio.
+"""Scores per member and visit, the area under the visit's curve; and the plasticity ratio.
 
-The area is the mean of the visit's curve (curves.py): it has the unit of the score itself and does not grow with the number of episodes.
-A visit that is not finished has no score: its budget would not be equal. Finished is one whose rows reach its end, as the row of the last
-updates does, and the rows of the episodes that the end of a visit cuts.
+The area is the mean of the visit's curve (curves.py), in the unit of the score, independent of the number of episodes. An unfinished visit
+has no score, as its budget would be smaller. A visit is finished if its rows reach its end: the row of the last updates does, and so do the
+rows of episodes cut by the visit's end.
 """
 
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ ENOUGH_VISITS = 3
 
 @dataclass(frozen=True, eq=False)
 class ChainScores:
-    """Scores of one chain. Row i of every chain of a setting is the same (seed, member), which met the same data."""
+    """Scores of one chain. Row i of every chain of a setting is the same (seed, member), with the same data."""
 
     label: str
     fresh_control: bool
@@ -45,7 +45,7 @@ class ChainScores:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """All scores under one setting, on which its chains can be compared."""
+    """All scores under one setting, in which chains are comparable."""
 
     spec: Spec
     """the first run's, for what all runs share: visits, unit, references, benchmark"""
@@ -82,28 +82,28 @@ class Setting:
 
     @property
     def normalised(self) -> bool:
-        """Are scores shown as fractions of the way from random to human? Returns are, where both are known for every task."""
+        """True if scores are shown human-normalised, as returns are if random and human scores are known for every task."""
         return self.kind == "return" and bool(np.isfinite(self.span).all())
 
     @property
     def comparable(self) -> bool:
-        """Do different visits' scores share a scale, so that they can be averaged? They do where tasks have the same references, too."""
+        """True if the scores of different visits share a scale and can be averaged, also if all tasks have the same reference scores."""
         references = {repr(sorted(self.spec.references[task].items())) for task in self.tasks if task in self.spec.references}
         alike = set(self.tasks) <= set(self.spec.references) and len(references) == 1
         return self.kind in MEASURED or self.normalised or alike or len(set(self.tasks)) == 1
 
     @property
     def scale(self) -> str:
-        """Name of the shown score."""
+        """Name of the displayed score."""
         if self.kind in MEASURED:
             return f"{self.kind} {self.quantity}"
         return "human-normalised return" if self.normalised else "return"
 
     @cached_property
     def no_ratio(self) -> list[str]:
-        """For each visit, why there is no ratio to the fresh control; empty where there is one.
+        """Per visit, why there is no ratio to the fresh control; empty if there is one.
 
-        There is one where the 95% interval of the control's own area lies above the floor: it learned something within the budget.
+        There is one if the 95% interval of the control's own area is above the floor: it learned something within the budget.
         """
         if self.control is None:
             return ["no fresh control"] * len(self.tasks)
@@ -121,7 +121,7 @@ class Setting:
         return reasons
 
     def shown(self, score: np.ndarray) -> np.ndarray:
-        """Scores (members, visits, ...) on the scale that the report shows."""
+        """Convert scores (members, visits, ...) to the scale of the report."""
         if not self.normalised:
             return score
         shape = (-1,) + (1,) * (score.ndim - 2)
@@ -129,16 +129,16 @@ class Setting:
 
 
 def settings(loaded: Loaded) -> list[str]:
-    """The settings that were found, in the order of the report."""
+    """The settings found, in the report's order."""
     return list(dict.fromkeys(run.spec.setting for run in loaded.runs))
 
 
 def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
-    """The curves of all members of all chains under one setting, and by name what they lack.
+    """The curves of all members of all chains under one setting, with the missing ones listed.
 
-    Where members were tested on held-out examples that is what is scored: a visit's one test, after its last update, is its whole curve.
+    If members were tested on held-out examples, the test is the score: a visit's only test, after its last update, is its whole curve.
 
-    Raises UsageError where some runs report episodes and others online scores.
+    Raises UsageError if some runs report episodes and others online scores.
     """
     runs = tuple(run for run in loaded.runs if run.spec.setting == setting)
     spec = runs[0].spec
@@ -180,7 +180,7 @@ def _curves(run: Run, table: pd.DataFrame, kind: str, edges: np.ndarray, windows
     members, visits, counts = (table[name].to_numpy() for name in ("member", "visit", spec.unit))
     own = np.full(curves.shape[:2], -1)
     np.maximum.at(own, (members, visits), counts)
-    anyone, last_visit = own.max(axis=0), int(visits.max())  # members keep in step
+    anyone, last_visit = own.max(axis=0), int(visits.max())  # members run in lockstep
     scored = (table["kind"] == kind).to_numpy()
     rows = _cells(members[scored] * len(spec.visits) + visits[scored])
     ends, values = counts[scored], table["score"].to_numpy()[scored]
@@ -213,7 +213,7 @@ def _cells(codes: np.ndarray) -> dict[int, np.ndarray]:
     """code -> positions of the rows that have it, in their order."""
     order = np.argsort(codes, kind="stable")
     found, starts = np.unique(codes[order], return_index=True)
-    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))  # of no rows, one empty part
+    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))  # one empty part if there are no rows
 
 
 def _summary(lacking: list[tuple[str, int, int]]) -> list[str]:
@@ -231,8 +231,8 @@ def _summary(lacking: list[tuple[str, int, int]]) -> list[str]:
 def ratio(setting: Setting, chain: ChainScores, visits: list[int]) -> Estimate:
     """Plasticity ratio over some visits: mean over them of (area - floor) / (area of the fresh control - floor).
 
-    Both areas are means over the members that the two have in common at these visits, resampled together. Visits in which the control did
-    not learn are left out; without any other, the ratio is not defined.
+    Both areas are means over the members that both have at these visits, resampled together. Visits in which the control did not learn are
+    left out; if none remains, the ratio is undefined.
     """
     reasons = setting.no_ratio
     defined = [visit for visit in visits if not reasons[visit]]
@@ -249,9 +249,9 @@ def ratio(setting: Setting, chain: ChainScores, visits: list[int]) -> Estimate:
 
 
 def trend(setting: Setting, chain: ChainScores) -> Estimate:
-    """Change of the plasticity ratio a visit: the slope of the least-squares line through the ratios of all visits that have one.
+    """Change of the plasticity ratio per visit: the slope of the least-squares line through the ratios of all visits that have one.
 
-    Each visit's ratio is one of means over members, as in `ratio`; members are resampled with all their visits.
+    Each visit's ratio is a ratio of means over members, as in `ratio`; members are resampled with all their visits.
     """
     reasons, control, of = setting.no_ratio, setting.control, len(setting.pairs)
     defined = [visit for visit, reason in enumerate(reasons) if not reason]
@@ -271,7 +271,7 @@ def trend(setting: Setting, chain: ChainScores) -> Estimate:
 
 
 def member_ratios(setting: Setting, chain: ChainScores) -> np.ndarray:
-    """Each member's own (area - floor) / (mean area of the fresh control - floor); NaN where it is not defined. (members, visits)."""
+    """Each member's own (area - floor) / (mean area of the fresh control - floor); (members, visits); NaN if undefined."""
     ratios = np.full(chain.area.shape, np.nan)
     for visit, reason in enumerate(setting.no_ratio):
         if not reason and setting.control is not None:

@@ -1,7 +1,7 @@
-"""Settings that differ in their tasks alone, such as one game each, belong together: a suite, over whose tasks scores are averaged.
+"""Suites: settings that differ only in their tasks, such as one game each, and whose scores are averaged over tasks.
 
-They have the same parts, but for one field of the benchmark that names the tasks; visits of the same budgets in the same cycles; and no
-task in common. What differs in anything else is reported apart, and the difference is named.
+They have the same parts except for one field of the benchmark that names the tasks, visits of the same budgets in the same cycles, and no
+task in common. Settings with any other difference are reported separately, with the difference named.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ NO_SCALE = "tasks share no scale: no reference scores"
 
 @dataclass(frozen=True, eq=False)
 class Suite:
-    """Settings with a task each, and all of them as one score matrix."""
+    """Settings with one task each, combined into one score matrix."""
 
     settings: tuple[Setting, ...]
     field: str
@@ -32,7 +32,7 @@ class Suite:
 
 
 def group(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
-    """(field of the benchmark, keys of the settings) of each suite; a setting is in one at most."""
+    """(field of the benchmark, keys of the settings) of each suite; a setting is in at most one."""
     specs = {run.spec.setting: run.spec for run in runs}
     found: dict[str, dict[str, list[str]]] = {}
     for key, spec in specs.items():
@@ -60,7 +60,7 @@ def _disjoint(specs: Sequence[Spec]) -> bool:
 
 
 def apart(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """(key of a setting, why it is no part of the report's first setting or suite of its benchmark), for each that stands apart."""
+    """(key of a setting, why it is not part of the report's first setting or suite of its benchmark), for each separate setting."""
     specs = {run.spec.setting: run.spec for run in runs}
     suites = {key: keys for _, keys in group(runs) for key in keys}
     found: list[tuple[str, str]] = []
@@ -73,7 +73,7 @@ def apart(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def score_matrix(setting: Setting) -> ScoreMatrix:
-    """The visits of one setting."""
+    """The visits of one setting as a score matrix."""
     lines = [_row(setting, chain) for chain in setting.chains]
     budgets = sorted({visit["budget"] for visit in setting.spec.visits})
     return ScoreMatrix(
@@ -98,7 +98,8 @@ def _row(setting: Setting, chain: ChainScores) -> Row:
 
 
 def suite(settings: Sequence[Setting], field: str) -> Suite:
-    """Several settings as one score matrix: a chain's score on a task is its mean over all visits; its plasticity, over the last visits."""
+    """Several settings as one score matrix: a chain's score on a task is its mean over all visits; its plasticity is over the last
+    visits."""
     pairs = sorted({pair for setting in settings for pair in setting.pairs})
     position = {pair: at for at, pair in enumerate(pairs)}
     first = settings[0]
@@ -148,7 +149,7 @@ def suite(settings: Sequence[Setting], field: str) -> Suite:
 
 
 def _unequal(together: ScoreMatrix) -> list[str]:
-    """Tasks that chains have unequal numbers of runs of."""
+    """Tasks for which chains have different numbers of runs."""
     lines: list[str] = []
     for row in together.rows:
         runs = np.isfinite(row.score).sum(axis=0)
@@ -166,5 +167,5 @@ def task_name(setting: Setting) -> str:
 
 
 def alone(keys: Sequence[str], suites: Sequence[tuple[str, tuple[str, ...]]]) -> list[str]:
-    """The settings that are in no suite."""
+    """Settings that are in no suite."""
     return [key for key in keys if not any(key in others for _, others in suites)]

@@ -1,4 +1,4 @@
-"""The verdict on one setting: a row for each chain, the best chain, and a sentence in plain words."""
+"""The verdict on one setting: a row per chain, the best chain, and a plain sentence."""
 
 import math
 from dataclasses import dataclass
@@ -49,9 +49,9 @@ class Verdict:
 
 
 def first_and_last(setting: Setting) -> tuple[list[int], list[int]]:
-    """The visits that are compared: three from either end, or fewer so that they do not overlap.
+    """The visits compared: three from either end, or fewer so that they do not overlap.
 
-    Where tasks are visited again they are whole cycles, so that the same tasks are compared.
+    If tasks are revisited, they are whole cycles, so that the same tasks are compared.
     """
     count = len(setting.spec.visits)
     again = any(visit["cycle"] > 0 for visit in setting.spec.visits)
@@ -112,7 +112,7 @@ def _verdict(setting: Setting, chain: ChainScores, first: list[int], last: list[
 def best_chain(setting: Setting, visits: list[int]) -> ChainScores | None:
     """The chain whose mean over these visits beats every other's by a paired interval above 0, on five members or more.
 
-    The fresh control does not compete.
+    The fresh control is excluded.
     """
     rivals = [chain for chain in setting.chains if not chain.fresh_control]
     if len(rivals) < 2 or not setting.comparable:
@@ -203,7 +203,7 @@ def _beside_fresh(row: Verdict) -> str:
 
 
 def _vague(change: Estimate) -> bool:
-    """Is the interval of a share wider than the whole?"""
+    """True if the interval of a share is wider than 1."""
     return change.low is not None and change.high is not None and change.high - change.low > 1
 
 

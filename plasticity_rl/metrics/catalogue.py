@@ -1,10 +1,11 @@
-"""Every metric that a run reports, as data: a new one is its function and one row here. docs/metrics.md defines each. Imports no torch."""
+"""Catalogue of all metrics that a run reports. A new metric is its function and one row here; docs/metrics.md defines each. Imports no
+torch."""
 
 from typing import Literal, NamedTuple
 
 
 class Metric(NamedTuple):
-    """A row of metrics.csv, whose name may go on with `/layer` or another key."""
+    """A metric in metrics.csv, whose name there may be followed by `/layer` or another key."""
 
     name: str
     title: str
@@ -96,5 +97,6 @@ METRICS = {
 
 
 def metric_of(name: str) -> Metric:
-    """The row of a name in metrics.csv, with its key, of the network or an untrained one. Raises KeyError for an unknown one."""
+    """The catalogue's row for a name in metrics.csv, with or without key, also of an untrained network. Raises KeyError for an unknown
+    name."""
     return METRICS[name.partition("/")[0].removesuffix("_fresh")]

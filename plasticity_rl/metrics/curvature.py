@@ -1,7 +1,7 @@
-"""The shape of the loss around one network's parameters, and how examples' gradients lie to each other.
+"""Curvature of the loss at one network's parameters, and alignment of the gradients of examples.
 
-Costly: each function says how much. Gradients of 64 examples, or the vectors of a Lanczos run, are 64 or `steps` copies of the network;
-take one member after the other where that is too many.
+These metrics are expensive; each docstring gives the cost. Gradients of 64 examples, or the vectors of a Lanczos run, take the memory of 64
+or `steps` networks: process members one by one if that is too much.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,15 @@ class Eigenvalues(NamedTuple):
 def hessian_eigenvalues(loss: Callable[[Params], Tensor], params: Params, start: Params, count: int = 1, steps: int = 20) -> Eigenvalues:
     """The `count` largest eigenvalues (not magnitudes) of the Hessian of `loss` at `params`, by Lanczos.
 
-    `start`, of the parameters' shapes, is where the Krylov space begins: normal numbers from a fixed seed make it repeatable. The gradient
-    is worked out once and differentiated backwards `steps` times, each a few backward passes; every vector is held orthogonal to all
-    before it, twice. Where the space is exhausted it goes on from the coordinate that it covers least, so eigenvalues that occur several
-    times are found as often, and as many steps as there are parameters give them all. Few steps find the outer ones first: read `errors`.
-    The number of steps is ours. Lyle et al. 2023 (arXiv 2303.01486) and Lewandowski et al. 2023 (2312.00246) look at such spectra.
+    `start`, of the parameters' shapes, is the first vector of the Krylov space: normal numbers from a fixed seed make it repeatable. The
+    gradient is computed once and differentiated backwards `steps` times, each a few backward passes; every vector is orthogonalised twice
+    against all before it. Where the space is exhausted, the iteration continues from the coordinate that it covers least, so multiple
+    eigenvalues are found with their multiplicity, and as many steps as parameters give all of them. Few steps find the outer ones first:
+    read `errors`. The number of steps is ours. Lyle et al. 2023 (arXiv 2303.01486) and Lewandowski et al. 2023 (2312.00246) study such
+    spectra.
 
-    Of ReLU networks the Hessian does not see the kinks. Sharpness moves with the scale of the weights wherever a norm undoes it, so it can
-    rise or fall while the function stays; and it is that of one batch.
+    The Hessian of a ReLU network ignores the kinks. Sharpness changes with the scale of weights that a norm follows, so it can rise or fall
+    while the function stays the same. All values are of one batch.
     """
     names = list(params)
     shapes = [params[name].shape for name in names]
@@ -64,9 +65,9 @@ def hessian_eigenvalues(loss: Callable[[Params], Tensor], params: Params, start:
 
 
 def example_gradients(function: Callable[[Params, Any], Tensor], params: Params, examples: Any) -> Tensor:
-    """The gradient of `function` (params, example) -> scalar at each of n `examples`, trees of tensors (n, ...): (n, parameters).
+    """The gradient of `function` (params, example) -> scalar at each of n `examples` (trees of tensors (n, ...)): (n, parameters).
 
-    n backward passes; as much memory as n networks.
+    Cost: n backward passes and the memory of n networks.
     """
     gradients = vmap(grad(function), (None, 0))(params, examples)
     return torch.cat([gradients[name].flatten(1) for name in params], 1)
@@ -75,24 +76,24 @@ def example_gradients(function: Callable[[Params, Any], Tensor], params: Params,
 def ntk(apply: Callable[[Params, Tensor], Tensor], params: Params, inputs: Tensor, examples: int = 64) -> Tensor:
     """The empirical neural tangent kernel K[i, j] = <grad f(x_i), grad f(x_j)> of the first `examples` inputs: (n, n), double.
 
-    `apply` is as Network.apply without the features: (params, (batch, *shape)) -> (batch, ...); f is the SUM of an example's outputs, one
-    backward pass each. To measure one output or head, let `apply` return only that. (Others sum the kernels of the outputs instead, at the
-    cost of one more pass for each.) 64 examples are those of Lyle et al. 2024, arXiv 2402.18762, by a secondary source. Each example goes
-    through the network alone, so batch norms make it meaningless. It is the kernel of gradient descent, not of Adam.
+    `apply` is Network.apply without the features: (params, (batch, *shape)) -> (batch, ...); f is the SUM of an example's outputs: one
+    backward pass per example. To measure one output or head, let `apply` return only that. (Others sum the kernels of the outputs instead,
+    which costs a pass per output.) 64 examples follow Lyle et al. 2024, arXiv 2402.18762, from a secondary source. Each example passes
+    through the network alone, so the kernel is meaningless with batch norms. It describes gradient descent, not Adam.
     """
     gradients = example_gradients(lambda params, x: apply(params, x.unsqueeze(0)).sum(), params, inputs[:examples]).double()
     return gradients @ gradients.T
 
 
 def ntk_rank(kernel: Tensor) -> Tensor:
-    """The effective rank of the kernel, a scalar: near 1 where every example pulls all outputs alike, n where none touches another's."""
+    """The effective rank of the kernel, a scalar: near 1 if all examples change the outputs alike, n if no example affects another."""
     return effective_rank(kernel)
 
 
 def condition_number(kernel: Tensor) -> Tensor:
-    """The largest over the smallest eigenvalue of a kernel (n, n), a scalar: how unevenly fast gradient descent learns.
+    """Condition number of a kernel (n, n), largest over smallest eigenvalue, a scalar: how uneven the speed of gradient descent is.
 
-    At most 1 / 2.2e-16, what double precision can tell from infinity; 0 for a kernel of zeros, along which nothing is learned.
+    At most 1 / 2.2e-16, the limit of double precision; 0 for a kernel of zeros.
     """
     values = singular_values(kernel)
     floor = values[0] * torch.finfo(values.dtype).eps
@@ -100,13 +101,14 @@ def condition_number(kernel: Tensor) -> Tensor:
 
 
 def gradient_cosines(loss: Callable[[Params, Any], Tensor], params: Params, examples: Any) -> Tensor:
-    """cos(grad l_i, grad l_j) between `examples` of which `loss` (params, example) is a scalar: (n, n), double (Lyle et al. 2023, arXiv
-    2303.01486). 0 in the row of an example without a gradient, on the diagonal too. n backward passes; batch norms make it meaningless."""
+    """Pairwise gradient cosines cos(grad l_i, grad l_j) of `examples` under the scalar `loss` (params, example): (n, n), double (Lyle et
+    al. 2023, arXiv 2303.01486). 0 in the row of an example with zero gradient, also on the diagonal. Cost: n backward passes. Meaningless
+    with batch norms."""
     return cosines(example_gradients(loss, params, examples))
 
 
 def cosines(gradients: Tensor) -> Tensor:
-    """The same of the gradients (n, parameters) themselves."""
+    """Pairwise cosines of gradients (n, parameters): (n, n)."""
     gradients = gradients.double()
     lengths = gradients.norm(dim=1, keepdim=True)
     directions = torch.where(lengths > 0, gradients / lengths, 0.0)
@@ -114,27 +116,27 @@ def cosines(gradients: Tensor) -> Tensor:
 
 
 def covariance_rank(gradients: Tensor) -> Tensor:
-    """The effective rank of the covariance of examples' gradients (n, parameters), a scalar between 0 and n - 1: in how many directions
-    they differ, the longest counting most. 0 where all are equal, one example among them.
+    """The effective rank of the covariance of examples' gradients (n, parameters), a scalar between 0 and n - 1: the number of directions
+    in which they differ, weighted by length. 0 if all are equal, or for one example.
 
-    Its eigenvalues are those of the Gram matrix of the centred gradients. Which rank is taken of it is ours, as with `gradient_rank`.
+    Computed from the eigenvalues of the Gram matrix of the centred gradients. The choice of rank is ours, as in `gradient_rank`.
     """
     centred = gradients.double() - gradients.double().mean(0)
     return effective_rank(centred @ centred.T)
 
 
 def gradient_rank(cosines: Tensor) -> Tensor:
-    """The effective rank of `gradient_cosines`, a scalar between 1 and n: in how many directions the examples pull.
+    """The effective rank of `gradient_cosines`, a scalar between 1 and n: the number of directions of the examples' gradients.
 
-    Lyle et al. 2023 show the matrix; the choice of this rank is ours. Low is both collapse and a batch of examples that agree.
+    Lyle et al. 2023 show the matrix; the choice of this rank is ours. A low rank means either collapse or examples that agree.
     """
     return effective_rank(cosines)
 
 
 def interference(cosines: Tensor) -> Tensor:
-    """The mean of `gradient_cosines` off the diagonal, a scalar in [-1, 1]: above 0 examples help each other, below 0 they undo each other.
+    """The mean of `gradient_cosines` off the diagonal, a scalar in [-1, 1]: above 0, examples help each other; below 0, they interfere.
 
-    0 for one example. A mean of 0 may be no interference or as much of one as of the other.
+    0 for one example. A mean of 0 may mean no interaction, or help and interference in equal parts.
     """
     n = len(cosines)
     return (cosines.sum() - cosines.diagonal().sum()) / max(n * (n - 1), 1)
@@ -145,7 +147,7 @@ def _flat(tree: Params, names: list[str]) -> Tensor:
 
 
 def _next(vector: Tensor, basis: list[Tensor], scale: Tensor) -> tuple[Tensor, Tensor]:
-    """A unit vector orthogonal to `basis`, along `vector` where that has anything left beside it, and how much it had, 0 for nothing."""
+    """A unit vector orthogonal to `basis`, along the rest of `vector` if there is one; and the length of that rest, 0 for none."""
     zero, positions = torch.zeros_like(vector), torch.arange(len(vector), device=vector.device)
     left = _orthogonal(vector, basis)
     length = left.norm()
@@ -154,7 +156,7 @@ def _next(vector: Tensor, basis: list[Tensor], scale: Tensor) -> tuple[Tensor, T
     least = torch.where(positions == coverage.argmin(), 1.0, zero)
     onward = _orthogonal(torch.where(enough, left / torch.where(enough, length, 1.0), least), basis)
     size = onward.norm()
-    # A basis of the whole space leaves nothing, and nothing is asked of it.
+    # If the basis spans the whole space, no vector is left, and none is used.
     return torch.where(size > 0, onward / size, zero), torch.where(enough, length, 0.0)
 
 

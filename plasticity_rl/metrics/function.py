@@ -1,4 +1,4 @@
-"""What a network computes, whatever its weights: changes of outputs, likeness of features, reliance on units, policies and values."""
+"""Metrics of the function that a network computes: changes of outputs, similarity of features, reliance on units, policies and values."""
 
 from collections.abc import Callable
 
@@ -11,17 +11,17 @@ from plasticity_rl.optim.optimizers import Net
 
 
 def churn(before: Tensor, after: Tensor) -> Tensor:
-    """mean |f' - f| over a reference batch and outputs, (samples, ...) each: a scalar, in units of the outputs.
+    """Churn: mean |f' - f| over samples and outputs of a reference batch, (samples, ...) each; a scalar, in units of the outputs.
 
-    Wanted and unwanted change look alike; on states that the update did not see, change is mostly unwanted (Tang et al. 2025, arXiv
-    2506.00592). Compare at equal numbers of updates between the two.
+    Includes intended changes; on states outside the update's batch, change is mostly unintended (Tang et al. 2025, arXiv 2506.00592).
+    Compare only at equal numbers of updates.
     """
     return (after - before).abs().mean()
 
 
 def policy_churn(before: Tensor, after: Tensor) -> Tensor:
-    """The share of samples whose greatest output is another one, of (samples, actions): a scalar in [0, 1] (Schaul et al. 2022, arXiv
-    2206.00730). Of equal outputs the first counts. Where actions are worth the same, it is high for nothing."""
+    """Policy churn: the share of samples whose greedy action changed, from outputs (samples, actions); a scalar in [0, 1] (Schaul et al.
+    2022, arXiv 2206.00730). Ties go to the first action. High without consequence where actions have equal values."""
     return (before.argmax(-1) != after.argmax(-1)).to(before.dtype).mean()
 
 
@@ -37,13 +37,13 @@ def linear_cka(one: Tensor, other: Tensor) -> Tensor:
 
 
 def pwcca(one: Tensor, other: Tensor) -> Tensor:
-    """sum_i a_i rho_i / sum_i a_i with rho_i the canonical correlations of features (samples, units) on the same samples, and
-    a_i = sum_j |<h_i, x_j>|, h_i being the canonical variates and x_j the units of `one`, centred: a scalar in [0, 1], double.
+    """sum_i a_i rho_i / sum_i a_i with rho_i the canonical correlations of features (samples, units) on the same samples, and a_i = sum_j
+    |<h_i, x_j>|, with h_i the canonical variates and x_j the centred units of `one`: a scalar in [0, 1], double.
 
-    Projection-weighted CCA, Morcos et al. 2018, arXiv 1806.05759. The variates are those of whichever spans fewer directions, `one` where
-    equal, as in the official code; so it is not symmetric. Directions that are rounding in the features' precision do not count. 1 for
-    features equal up to any invertible linear map and offset; 0 where one does not vary. It is 1 too of anything when there are not more
-    samples than units: take ten times as many.
+    Projection-weighted CCA, Morcos et al. 2018, arXiv 1806.05759. The variates are those of the features with the lower rank, `one` for
+    equal ranks, as in the official code; so it is not symmetric. Directions below the rounding error of the features' precision are
+    ignored. 1 for features equal up to any invertible linear map and offset; 0 where one does not vary. Always 1 if there are no more
+    samples than units: use ten times as many.
     """
     x, y = _centred(one), _centred(other)
     (u, x_rank), (v, y_rank) = _directions(x, torch.finfo(one.dtype).eps), _directions(y, torch.finfo(other.dtype).eps)
@@ -59,11 +59,12 @@ def pwcca(one: Tensor, other: Tensor) -> Tensor:
 
 
 def reliance(loss: Callable[[Params], Tensor], params: Params, layer: Layer, layers: tuple[Layer, ...], chunk: int = 16) -> Tensor:
-    """How much `loss` rises when each unit of `layer` is set to zero, all its outputs at once: (units,), in units of the loss.
+    """Increase of `loss` when one unit of `layer` is set to zero with all its outputs: (units,), in units of the loss.
 
-    Report mean and maximum: a network that leans on few units has a large maximum. Done by zeros in what reads the unit, so it is not for
-    units of a residual stream, which others write too, nor exact under spectral norms, which look at those weights. A forward pass a unit,
-    `chunk` of them at once. Units that stand in for each other each count for nothing; a loss that falls is negative.
+    Report mean and maximum: a network that relies on few units has a large maximum. Computed by zeroing the weights that read the unit, so
+    it does not apply to units of a residual stream, which several layers write, and is not exact under spectral norm, which depends on
+    those weights. Costs a forward pass per unit, `chunk` of them at once. Redundant units each count as 0; the value is negative if the
+    loss falls.
     """
     assert not layer.head and not layer.shared, layer.name
     net, base = Net(params, {}), loss(params)
@@ -76,31 +77,31 @@ def reliance(loss: Callable[[Params], Tensor], params: Params, layer: Layer, lay
 
 
 def policy_entropy(logits: Tensor) -> Tensor:
-    """The entropy of softmax(logits), (states, actions), averaged over states: a scalar in nats, at most log(actions).
+    """Policy entropy, of softmax(logits), (states, actions), averaged over states: a scalar in nats, at most log(actions).
 
-    Low is confident, right or wrong; a network that cannot tell states apart may be either.
+    Low entropy means confidence, right or wrong; a network that cannot distinguish states may have low or high entropy.
     """
     return torch.special.entr(logits.softmax(-1)).sum(-1).mean()
 
 
 def policy_variance(logits: Tensor) -> Tensor:
-    """The variance of softmax(logits), (states, actions), over the states, summed over actions: a scalar in [0, 1).
+    """Variance over states of softmax(logits), (states, actions), summed over actions: a scalar in [0, 1).
 
-    0 for a policy that does the same everywhere, which an entropy does not show. How much it should vary depends on the states. The sum is
+    0 for a policy that is the same in every state, which entropy does not show. The appropriate variance depends on the states. The sum is
     ours.
     """
     return logits.softmax(-1).var(0, correction=0).sum()
 
 
 def value_scale(values: Tensor) -> Tensor:
-    """mean |value|: a scalar, in units of the (clipped, normalised) returns that are learned. Grows with the returns of a better policy
-    too."""
+    """mean |value|: a scalar, in units of the (clipped, normalised) returns that are learned. Also grows with the returns of a better
+    policy."""
     return values.abs().mean()
 
 
 def overestimation(values: Tensor, returns: Tensor) -> Tensor:
-    """mean(value - return), (samples,) each: a scalar, in units of the returns. The discounted returns must be those of the policy that the
-    values are of, from the same states, whole, with the same clipping; bias and a return that was cut look alike."""
+    """mean(value - return), (samples,) each: a scalar, in units of the returns. The discounted returns must come from the policy that is
+    evaluated, from the same states, complete, and with the same clipping; truncated returns look like bias."""
     return (values - returns).mean()
 
 
@@ -110,7 +111,8 @@ def _centred(features: Tensor) -> Tensor:
 
 
 def _directions(features: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
-    """An orthonormal basis of the columns, (samples, k), with zeros beyond their rank; and the rank, as torch.linalg.matrix_rank has it."""
+    """An orthonormal basis of the columns, (samples, k), padded with zeros beyond their rank; and the rank, as in
+    torch.linalg.matrix_rank."""
     basis, values, _ = torch.linalg.svd(features, full_matrices=False)
     real = values > rounding * max(features.shape) * values[0]
     return torch.where(real, basis, 0.0), real.sum()

@@ -1,9 +1,9 @@
-"""How many directions a layer's features span: each function takes a matrix (samples, units), as a layer's units on a batch.
+"""Ranks of a layer's features: each function takes a matrix (samples, units), the layer's units on a batch.
 
-Four answers of one question, which disagree on purpose; name the one that is meant. All come from the singular values of the matrix as it
-is, not centred, in double precision: a singular value decomposition, because the eigenvalues of the Gram matrix, which are their squares,
-lose all that is below 1e-8 of the largest. A matrix of zeros has every rank 0, and one of a single sample every rank 1. No rank exceeds the
-number of samples, so compare only what was measured on equally many; and no rank says what the directions are good for.
+The four definitions differ on purpose; name the one you mean. All use the singular values of the uncentred matrix in double precision, by a
+singular value decomposition, because the eigenvalues of the Gram matrix, their squares, lose values below 1e-8 of the largest. All ranks
+are 0 for a matrix of zeros, and 1 for a single sample. No rank exceeds the number of samples, so compare only equal numbers of samples; and
+no rank says how useful the directions are.
 """
 
 import torch
@@ -11,33 +11,34 @@ from torch import Tensor
 
 
 def singular_values(features: Tensor) -> Tensor:
-    """sigma_1 >= sigma_2 >= ... of (samples, units): (min(samples, units),), double."""
+    """Singular values sigma_1 >= sigma_2 >= ... of (samples, units): (min(samples, units),), double."""
     return torch.linalg.svdvals(features.double())
 
 
 def stable_rank(features: Tensor) -> Tensor:
-    """||A||_F^2 / ||A||_2^2 = sum of sigma^2 / sigma_1^2, a scalar >= 1: hardly moved by small singular values, which is its point.
+    """||A||_F^2 / ||A||_2^2 = sum of sigma^2 / sigma_1^2, a scalar >= 1, by design insensitive to small singular values.
 
-    A large mean over the samples, a direction of its own, brings it near 1 by itself. (Some codebases give `srank` under this name.)
+    A large mean over the samples alone brings it near 1. (Some codebases call `srank` this.)
     """
     return _stable_rank(singular_values(features))
 
 
 def effective_rank(features: Tensor) -> Tensor:
-    """exp(H(p)) with p = sigma / sum of sigma, a scalar between 1 and the rank (Roy & Vetterli 2007): k equal directions count k."""
+    """exp(H(p)) with p = sigma / sum of sigma, a scalar between 1 and the rank (Roy & Vetterli 2007): k for k equal directions."""
     return _effective_rank(singular_values(features))
 
 
 def srank(features: Tensor, delta: float = 0.01) -> Tensor:
-    """The least k whose largest singular values make up 1 - delta of the sum of all: a whole number.
+    """The least k such that the k largest singular values make up 1 - delta of the sum of all: a whole number.
 
-    Kumar et al. 2021, arXiv 2010.14498, with their delta. Many tiny directions count as much as they add up to; it jumps.
+    Kumar et al. 2021, arXiv 2010.14498, with their delta. Many tiny directions count by their sum. Discontinuous.
     """
     return _srank(singular_values(features), delta)
 
 
 def feature_rank(features: Tensor, eps: float = 0.01) -> Tensor:
-    """How many singular values of A / sqrt(samples) exceed `eps`: a whole number. Depends on the features' scale, as no other rank here.
+    """The number of singular values of A / sqrt(samples) above `eps`: a whole number. The only rank here that depends on the features'
+    scale.
 
     Lyle et al. 2022, arXiv 2204.09560; formula and eps from memory.
     """
@@ -45,7 +46,7 @@ def feature_rank(features: Tensor, eps: float = 0.01) -> Tensor:
 
 
 def ranks(features: Tensor, delta: float = 0.01, eps: float = 0.01) -> dict[str, Tensor]:
-    """All four by name, from one decomposition."""
+    """All four ranks by name, from one decomposition."""
     values = singular_values(features)
     return {
         "stable_rank": _stable_rank(values),
@@ -56,7 +57,7 @@ def ranks(features: Tensor, delta: float = 0.01, eps: float = 0.01) -> dict[str,
 
 
 def _stable_rank(values: Tensor) -> Tensor:
-    shares = torch.where(values[0] > 0, values / values[0], 0.0)  # before the squares, which might underflow
+    shares = torch.where(values[0] > 0, values / values[0], 0.0)  # before squaring, which might underflow
     return shares.square().sum()
 
 

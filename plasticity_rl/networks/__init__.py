@@ -1,1 +1,1 @@
-"""Networks: specs, layers and who reads whom, and the forward pass."""
+"""Networks: specs, layers, layer graph and forward pass."""

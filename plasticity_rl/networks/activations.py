@@ -1,4 +1,4 @@
-"""Activations by name, and what a network must know of each."""
+"""Activations by name, and their properties."""
 
 from collections.abc import Callable
 from math import acos, pi, sqrt
@@ -12,7 +12,7 @@ from plasticity_rl.checks import UsageError
 Activation = Callable[[Tensor], Tensor]
 
 HOMOGENEOUS = ("relu", "leaky-relu", "crelu", "tailored")  # f(cx) = c f(x) for c > 0
-PAIRED = ("crelu", "fourier")  # two outputs of each unit, side by side in dimension 1
+PAIRED = ("crelu", "fourier")  # two outputs per unit, concatenated in dimension 1
 
 FIXED: dict[str, Activation] = {
     "relu": F.relu,
@@ -24,8 +24,8 @@ FIXED: dict[str, Activation] = {
 
 
 def activation(name: str, slope: float, eta: float, depth: int) -> Activation:
-    """That activation; `slope` is leaky-relu's, `eta` and the number of hidden layers are for `tailored`. Raises UsageError where no slope
-    is tailored to them."""
+    """The activation of that name. `slope` is leaky-relu's; `eta` and `depth`, the number of hidden layers, are for `tailored`. Raises
+    UsageError if no slope achieves `eta` at this depth."""
     if name == "leaky-relu":
         return lambda x: F.leaky_relu(x, slope)
     if name != "tailored":
@@ -36,29 +36,29 @@ def activation(name: str, slope: float, eta: float, depth: int) -> Activation:
 
 
 def gain(name: str, slope: float) -> float:
-    """What standard normal pre-activations are multiplied with to keep the size of the signal: torch.nn.init.calculate_gain's where that
-    knows the activation. GELU takes ReLU's, which it is near to, and so do pairs, whose outputs' mean square is ReLU's, a half."""
+    """The factor for standard normal pre-activations that preserves the signal's size: torch.nn.init.calculate_gain's where defined. GELU
+    takes ReLU's, which it resembles, and so do paired activations, whose mean square per output is ReLU's, 1/2."""
     if name == "leaky-relu":
         return sqrt(2 / (1 + slope**2))
     return {"tanh": 5 / 3, "tailored": 1.0}.get(name, sqrt(2))
 
 
 def tailored_slope(eta: float, depth: int) -> float:
-    """The slope in [0, 1] of a leaky ReLU with which `depth` layers make two orthogonal inputs' cosine eta (Zhang et al. 2022, arXiv
-    2203.08120). Raises UsageError where even ReLU, the slope of 0, stays below."""
+    """The slope in [0, 1] of a leaky ReLU for which `depth` layers map orthogonal inputs to cosine `eta` (Zhang et al. 2022, arXiv
+    2203.08120). Raises UsageError if even ReLU, slope 0, stays below it."""
     if (most := _similarity(0.0, depth)) < eta:
         raise UsageError(
             f"no leaky ReLU is tailored to eta={eta} with {depth} hidden layers: even ReLU comes to {most:.2f}; take a smaller eta"
         )
     low, high = 0.0, 1.0
-    for _ in range(60):  # bisection, down to double precision: the cosine falls as the slope grows, to 0 for the identity
+    for _ in range(60):  # bisection to double precision: the cosine falls as the slope grows, to 0 for the identity
         middle = (low + high) / 2
         low, high = (middle, high) if _similarity(middle, depth) > eta else (low, middle)
     return (low + high) / 2
 
 
 def _similarity(slope: float, depth: int) -> float:
-    """The cosine that infinitely wide layers make of 0: the paper's local C map, again and again."""
+    """The cosine that infinitely wide layers produce from 0: the paper's local C map, iterated."""
     cosine, bend = 0.0, (1 - slope) ** 2 / (pi * (1 + slope**2))
     for _ in range(depth):
         cosine = min(1.0, cosine + bend * (sqrt(1 - cosine**2) - cosine * acos(cosine)))

@@ -1,4 +1,4 @@
-"""How the stages of a torso become layers: names, shapes, and who reads whom."""
+"""Builds layers from the stages of a torso: names, shapes, and the layer graph."""
 
 from math import prod
 
@@ -9,12 +9,12 @@ from plasticity_rl.networks.specs import NetworkSpec
 
 
 def entries(name: str, stage: Stage) -> tuple[str, ...]:
-    """The layers of a stage of that name that read what comes before it."""
+    """The layers of a stage that read its input."""
     return (name, f"{name}_1a") if isinstance(stage, Group) else (name,)
 
 
 class Builder:
-    """Layers and steps of one network, in the order in which they are added."""
+    """Layers and steps of one network, in the order they are added."""
 
     def __init__(self, spec: NetworkSpec, inputs: Shape, noisy: bool) -> None:
         self.spec, self.inputs, self.noisy = spec, inputs, noisy
@@ -23,7 +23,7 @@ class Builder:
         self.steps: list[Step] = []
 
     def add(self, name: str, stage: Stage, shape: Shape, readers: tuple[str, ...], onward: Stage) -> Shape:
-        """Wire one stage of the torso, which the stage `onward` reads; returns the shape of what it makes."""
+        """Add one stage of the torso, which the stage `onward` reads; returns the shape of its output."""
         if isinstance(stage, Dense):
             self.steps.append(Step(self.layer(name, (stage.units, prod(shape)), readers)))
             return (stage.units * self.copies,)
@@ -41,7 +41,7 @@ class Builder:
         return self._residual(name, stage, shape, readers, onward)
 
     def _residual(self, name: str, stage: Block | Group, shape: Shape, readers: tuple[str, ...], onward: Stage) -> Shape:
-        """A stream that `name` begins and two branches are added to."""
+        """Add a residual stream: the layer `name` starts it, and two branches are added to it."""
         group, summed = isinstance(stage, Group), isinstance(onward, Block)  # the next block reads the sum as it is
         averaged = group and isinstance(onward, Dense)
         first, second = f"{name}_1", f"{name}_2"
@@ -65,7 +65,7 @@ class Builder:
         return (stage.units * (1 if summed else self.copies), *(() if averaged else positions))
 
     def _tokens(self, name: str, stage: Tokens, shape: Shape, readers: tuple[str, ...]) -> Shape:
-        """A stream of tokens that embedding and positions begin, and two branches for each of its depth."""
+        """Add a token stream: embedding and positions start it, and two branches per level of depth are added to it."""
         kernel = stage.patch if len(shape) == 3 else 1
         if len(shape) not in (1, 3) or min(shape[1:], default=1) < kernel:
             allowed = f"vectors, and images of {stage.patch} x {stage.patch} or more"
@@ -103,8 +103,8 @@ class Builder:
         gates: bool = False,
         linear: bool = False,
     ) -> Layer:
-        """A layer of the next parameters. `bare` has neither norm nor activation, `linear` no activation, what `gates` others one output a
-        unit."""
+        """Add a layer with its parameters. `bare`: without norm and activation; `linear`: without activation; `gates`: multiplies others,
+        with one output per unit."""
         bare, noisy = bare or not readers, noisy and self.noisy
         normed = not bare and self.spec.norm != "none"
         layer = Layer(

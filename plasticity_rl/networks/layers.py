@@ -1,4 +1,4 @@
-"""What networks are made of: the wiring of one layer, the stages of a torso, and what an agent asks of a network beyond it."""
+"""Data structures of networks: a layer's parameters and readers, the stages of a torso, and the heads that an agent requests."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -12,7 +12,7 @@ GATE = "injection"  # the parameter (1,) that says, of a network that carries wh
 
 
 class Layer(NamedTuple):
-    """The names of one layer's parameters, and how it is wired. Units are a dense layer's outputs or a convolution's channels."""
+    """Parameter names and readers of one layer. Units are a dense layer's outputs or a convolution's channels."""
 
     name: str
     weight: str
@@ -55,12 +55,13 @@ class Layer(NamedTuple):
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """What multiplies the inputs; only all of them together can be rescaled without a trace where a norm follows."""
+        """Names of the weights that multiply the inputs. Where a norm follows, rescaling all of them together leaves the function
+        unchanged."""
         return (self.weight,) if self.weight_noise is None else (self.weight, self.weight_noise)
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Its parameters; dimension 0 of each is the units."""
+        """Names of the layer's own parameters; dimension 0 of each is the units."""
         names = (self.weight, self.bias, self.scale, self.offset, self.weight_noise, self.bias_noise)
         return tuple(name for name in names if name is not None)
 
@@ -71,7 +72,8 @@ class Layer(NamedTuple):
 
     @property
     def subtracted(self) -> dict[str, str]:
-        """Of a layer that is injected: its `own` parameters and `singular` vectors -> those of the frozen copy that is taken away."""
+        """For an injected layer, maps its `own` parameters and `singular` vectors to those of the frozen copy that is subtracted; empty for
+        others."""
         return {} if self.beside is None else {name: f"{name}.subtracted" for name in (*self.own, *self.singular)}
 
 
@@ -88,8 +90,8 @@ class Conv(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A convolution of 3 x 3, a maximum over 3 x 3 at every second position, and two residual branches activation -> convolution ->
-    activation -> convolution, each added to what it read (Espeholt et al. 2018, arXiv 1802.01561)."""
+    """A 3 x 3 convolution, 3 x 3 max-pooling with stride 2, and two residual branches activation -> convolution -> activation ->
+    convolution, each added to its input (Espeholt et al. 2018, arXiv 1802.01561)."""
 
     units: int
     pool: bool = True
@@ -97,16 +99,15 @@ class Block(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Two residual branches as a Block's, of which the first reads every second position. What they read goes around it through a
-    convolution of 1 x 1, as positions and channels change (He et al. 2016, arXiv 1603.05027). A dense layer after it reads the means over
-    positions."""
+    """Two residual branches as in a Block, the first with stride 2. Its shortcut is a 1 x 1 convolution, as positions and channels change
+    (He et al. 2016, arXiv 1603.05027). A dense layer after it reads the means over positions."""
 
     units: int
 
 
 class Tokens(NamedTuple):
-    """Patches of an image, or the numbers of a vector, as tokens, and `depth` pairs of residual branches: attention among them, and a dense
-    layer of four times as many units with one that leads back. A dense layer after it reads the mean over tokens."""
+    """Patches of an image, or the numbers of a vector, as tokens, and `depth` pairs of residual branches: self-attention, and a
+    feed-forward layer four times as wide. A dense layer after it reads the mean over tokens."""
 
     units: int
     depth: int
@@ -118,7 +119,7 @@ Stage = Dense | Conv | Block | Group | Tokens
 
 
 class Step(NamedTuple):
-    """How a layer of the torso computes."""
+    """The computation of one layer of the torso."""
 
     layer: Layer
     stride: int = 0
@@ -139,7 +140,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """What an agent asks of a network beyond its torso."""
+    """The heads that an agent requests of a network."""
 
     heads: tuple[tuple[str, int], ...]
     """name and number of outputs of each linear head; `apply` returns them side by side"""
@@ -165,19 +166,20 @@ def select(layers: Layers, part: Part) -> Layers:
 
 
 def own_units(layers: Layers) -> Layers:
-    """Hidden layers whose units are theirs alone."""
+    """Hidden layers whose units no other layer writes."""
     return tuple(layer for layer in select(layers, "hidden") if not layer.shared)
 
 
 def penultimate(layers: Layers) -> Layers:
-    """The last hidden layers: those that a head reads."""
+    """The last hidden layers, which the heads read."""
     heads = {layer.name for layer in layers if layer.head}
     return tuple(layer for layer in layers if heads & set(layer.readers))
 
 
 def unit_masks(layer: Layer, layers: Layers, units: Tensor, params: Params) -> tuple[Params, Params]:
-    """Which elements belong to the marked `units` (a bool each): masks of what makes them (rows of the layer's own parameters), and masks
-    of what reads them (columns of its readers' weights). Units of a residual stream belong to no layer alone and have none."""
+    """Masks of the elements that belong to the marked `units` (bool, one per unit): first their incoming parameters (rows of the layer's
+    own parameters), then their outgoing weights (columns of the readers' weights). Units of a residual stream, which several layers write,
+    have none."""
     assert not layer.shared, layer.name
     rows = {name: units.view(-1, *(1,) * (params[name].ndim - 1)).expand_as(params[name]) for name in layer.own}
     columns = {}

@@ -1,6 +1,6 @@
-"""One network: pure functions of its parameters, `dict[str, Tensor]`, which a spec fixes (see specs.py).
+"""One network: pure functions of its parameters, `dict[str, Tensor]`, as fixed by a spec (see specs.py).
 
-Nothing about parameters is guessed from a name or a rank: `Network.layers` says what each is and which layers read which.
+Nothing is inferred from a parameter's name or number of dimensions: `Network.layers` lists each layer's parameters and readers.
 """
 
 from itertools import pairwise
@@ -76,16 +76,16 @@ class Network:
         return params | ({GATE: torch.zeros(1)} if self.spec.injection else {})
 
     def learned(self, params: Params) -> Params:
-        """The parameters with a gradient and an optimizer: all but the `non_trainable`."""
+        """The trainable parameters: all but the `non_trainable`."""
         return {name: param for name, param in params.items() if name not in self.non_trainable}
 
     def low_precision(self, params: Params) -> Params:
-        """The parameters that `apply` rounds before it multiplies with them, rounded; none in float32.
+        """Rounded copies of the parameters that `apply` rounds before multiplying with them; none in float32.
 
         `apply` gives the same outputs for them, without a conversion each time.
         """
         hidden = {name for layer in self.layers if not layer.head for name in layer.weights}
-        if self.spec.weights != "plain":  # the weights that they stand for are worked out in full precision
+        if self.spec.weights != "plain":  # the effective weights are computed in full precision
             hidden -= {layer.weight for layer in self.layers}
         return {name: params[name].bfloat16() for name in sorted(hidden)} if self.spec.precision == "bfloat16" else {}
 
@@ -103,15 +103,15 @@ class Network:
         task: Tensor | None = None,
         raw: bool = False,
     ) -> tuple[Tensor, Params]:
-        """Outputs (batch, outputs), the heads side by side, for `inputs` (batch, *shape), float or uint8 (then divided by 255); and units
-        of each hidden layer, (samples, units).
+        """Outputs of all heads, concatenated, (batch, outputs), for `inputs` (batch, *shape), float or uint8 (then divided by 255); and the
+        units of each hidden layer, (samples, units).
 
-        Units are those after the activation, or before it if `raw`. A sample is an example, or one position of one example's convolution.
-        Where the activation makes several outputs of a unit, each is a sample, next to the others: `view(-1, layer.copies, layer.units)`.
+        Units are taken after the activation, or before it if `raw`. A sample is an example, or one position of one example's convolution.
+        Where the activation has several outputs per unit, each is a sample: `view(-1, layer.copies, layer.units)`.
 
-        `noise` (batch or 1, self.noise): normal numbers; without them a noisy network is its mean. `fractions` (batch, K) in (0, 1): for a
-        network with cosines, whose outputs are (batch, K, outputs); by default the midpoints of 8 equal parts. `task` (batch,) or (): the
-        task whose heads answer; by default task 0.
+        `noise` (batch or 1, self.noise): standard normal numbers; without them a noisy network uses its mean weights. `fractions` (batch,
+        K) in (0, 1): for a network with cosines, whose outputs are (batch, K, outputs); by default the midpoints of 8 equal parts. `task`
+        (batch,) or (): the task whose heads are used; by default task 0.
         """
         x, batch = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs, len(inputs)
         x = channels_last(x) if x.ndim == 4 else x
@@ -135,7 +135,7 @@ class Network:
         return self._heads.apply(self._functions, params, x.flatten(1), query, features), features
 
     def activated(self, raw: Params) -> Params:
-        """Hidden layers' units after the activation, from those before it: from `apply(..., raw=True)`."""
+        """Hidden layers' units after the activation, from those before it (`apply(..., raw=True)`)."""
         named = {layer.name: layer for layer in self.layers}
         found = {name: self._functions.activations[named[name].activation or ""](x) for name, x in raw.items()}
         return {name: x.reshape(-1, named[name].units) for name, x in found.items()}

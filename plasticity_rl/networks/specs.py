@@ -1,4 +1,4 @@
-"""What networks there are: a spec says what is built. Experiments name the classes by this file: `["networks.MLP", {...}]`."""
+"""Network specs, which describe architectures. Experiments name the classes by this file: `["networks.MLP", {...}]`."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from plasticity_rl.networks.layers import Block, Conv, Dense, Group, Stage, Toke
 
 @dataclass(frozen=True)
 class NetworkSpec(ABC):
-    """What every torso shares. Each hidden layer is: linear or convolution -> norm -> activation; the heads are linear alone.
+    """Base class of networks. Each hidden layer is: linear or convolution -> norm -> activation; the heads are linear.
 
-    With a norm, its learnable offset makes the bias before it redundant, so the bias is left out (NaP, arXiv 2407.01800, does so; an rms
-    norm carries an offset for the same reason). The norm of a convolution runs over channels and positions of one example; scale and
-    offset are per channel. Scales start at 1, offsets at 0.
+    A norm's learnable offset makes the bias before it redundant, so the bias is omitted (NaP, arXiv 2407.01800, does so; an rms norm
+    carries an offset for the same reason). The norm of a convolution is over channels and positions of one example; scale and offset are
+    per channel. Scales start at 1, offsets at 0.
     """
 
     norm: Literal["none", "layer", "rms", "batch", "batch-mean"] = "none"
@@ -53,18 +53,19 @@ class NetworkSpec(ABC):
         """The hidden layers in order; the last is dense."""
 
     def shares_well(self, members: int) -> bool:
-        """Is an update of so many members enough work to be shared among threads? A few small dense layers are faster on one."""
+        """True if an update of so many members is enough work for several threads. A few small dense layers are faster on one."""
         return members >= 16 or self.convolves
 
     @property
     def convolves(self) -> bool:
-        """Does it read images as images?"""
+        """True if the network convolves images."""
         return not all(isinstance(stage, Dense) for stage in self.stages())
 
 
 @dataclass(frozen=True)
 class MLP(NetworkSpec):
-    """Equal dense layers; an image is flattened. Two or three layers of 100 are the field's small standard (Kumar et al. 2023)."""
+    """Dense layers of equal width; images are flattened. Two or three layers of 100 units are the usual small network (Kumar et al.
+    2023)."""
 
     width: Annotated[int, Interval("[1, 65536]")] = 100
     """units of each hidden layer"""
@@ -90,8 +91,8 @@ class Nature(NetworkSpec):
 class Impala(NetworkSpec):
     """The residual torso of Espeholt et al. 2018 (arXiv 1802.01561, figure 3, without its LSTM): blocks of 16, 32 and 32 channels.
 
-    Norms stand before the activations, as everywhere: what a residual branch and the dense layer read of the sum is normalised, the sum
-    itself is not.
+    Norms come before the activations, as everywhere: residual branches and the dense layer read the normalised sum; the sum itself is not
+    normalised.
     """
 
     width: Annotated[int, Interval("[1, 65536]")] = 256
@@ -107,9 +108,9 @@ class Impala(NetworkSpec):
 class Resnet18(NetworkSpec):
     """ResNet-18 for small images, in pre-activation form (He et al. 2016, arXiv 1603.05027): 17 convolutions of 3 x 3.
 
-    A first convolution at full resolution without pooling, as usual for images of 32 x 32, and groups of 64, 128, 256 and 512 channels. As
-    in Impala, norms stand before the activations, and what enters a group through a shortcut has none. The dense layer before the heads
-    is the frame's; ResNet's own head reads the means.
+    The first convolution is at full resolution without pooling, as usual for 32 x 32 images, followed by groups of 64, 128, 256 and 512
+    channels. As in Impala, norms come before the activations, and shortcuts have none. The dense layer before the heads is this project's
+    addition; ResNet's own head reads the means.
     """
 
     width: Annotated[int, Interval("[1, 65536]")] = 512
@@ -121,15 +122,15 @@ class Resnet18(NetworkSpec):
 
 @dataclass(frozen=True)
 class Transformer(NetworkSpec):
-    """A small vision transformer with norms before the branches (Dosovitskiy et al. 2020, arXiv 2010.11929; Xiong et al. 2020, arXiv
-    2002.04745). Tokens are an image's patches, of which an incomplete one at the edge is left out, or a vector's numbers.
+    """A small pre-norm vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929; Xiong et al. 2020, arXiv 2002.04745). Tokens are an
+    image's patches, without incomplete ones at the edges, or a vector's numbers.
 
-    Learned positions, no token of its own for the outputs: the dense layer before the heads, the frame's, reads the mean over tokens.
-    Norms are of each token, a layer norm unless another is asked for; as everywhere, one stands before each activation too, which the
-    papers have not. The units of the feed-forward's first layer are its own, and recycled and measured as any dense layer's (a token is a
-    sample). All else, queries, keys and values included, is `shared` and left alone by what acts on units. NormalizeAndProject holds all
-    of it; but queries' and keys' length is a temperature, and values' and what is written to the stream is felt in the sum, so there the
-    projection is a constraint and leaves a trace. Sizes are ours, for small experiments.
+    Positions are learned, and there is no class token: the dense layer before the heads, this project's addition, reads the mean over
+    tokens. Norms are per token, layer norms by default; as everywhere, one precedes each activation too, unlike in the papers. The units of
+    the feed-forward's first layer are recycled and measured as any dense layer's (a token is a sample). All other layers, including
+    queries, keys and values, are `shared`, and interventions on units skip them. NormalizeAndProject projects all of them; but the norm of
+    queries and keys is a temperature, and that of values and of layers that write to the stream matters in the sum, so there the projection
+    constrains the function. Sizes are ours, for small experiments.
     """
 
     norm: Literal["none", "layer", "rms", "batch", "batch-mean"] = "layer"

@@ -1,4 +1,4 @@
-"""Forward computation of one layer: linear, normalise, activate; and of a torso's steps: positions, attention, pooling, averaging."""
+"""Forward computation of one layer (linear, norm, activation) and of a torso's steps (positions, attention, pooling, averaging)."""
 
 import torch
 import torch.nn.functional as F
@@ -61,10 +61,10 @@ class LayerFunctions:
         numbers = noise[:, self._numbers[layer.name]].to(kind)
         into, out = (numbers.sign() * numbers.abs().sqrt()).split([weight.shape[1], weight.shape[0]], -1)
         bias = None if layer.bias_noise is None else params[layer.bias_noise].to(kind)
-        return y + out * F.linear(x * into, params[layer.weight_noise].to(kind), bias)  # an outer product of noise, never made
+        return y + out * F.linear(x * into, params[layer.weight_noise].to(kind), bias)  # an outer product of noise, never materialised
 
     def activate(self, params: Params, layer: Layer, x: Tensor, features: Params, raw: bool) -> Tensor:
-        """Norm and activation of `x`. Puts the units into `features`; `raw`: those before the activation."""
+        """Norm and activation of `x`. Stores the units in `features`; if `raw`, those before the activation."""
         if layer.scale is not None and layer.offset is not None:
             shape = (-1, *(1,) * (x.ndim - 2))
             wide = self.normalise(x.to(params[layer.scale].dtype)) * params[layer.scale].view(shape) + params[layer.offset].view(shape)
@@ -91,14 +91,15 @@ class LayerFunctions:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The same images, channels last in memory: compiled convolutions want it so, and each would make a copy of its own."""
+    """The same images, channels last in memory: compiled convolutions need this layout, and each would otherwise make its own copy."""
     return x.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, batch: int, heads: int) -> Tensor:
-    """softmax(Q K^T / sqrt(d)) V of each of `heads` parts of d units, side by side (Vaswani et al. 2017, arXiv 1706.03762).
+    """Multi-head attention: softmax(Q K^T / sqrt(d)) V for each of `heads` parts of d units, concatenated (Vaswani et al. 2017, arXiv
+    1706.03762).
 
-    Inputs and output are (batch x tokens, units), an example's tokens next to each other.
+    Inputs and output are (batch x tokens, units), the tokens of an example adjacent.
     """
     q, k, v = (rows.view(batch, -1, heads, rows.shape[1] // heads).transpose(1, 2) for rows in (query, key, value))
     weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)

@@ -1,4 +1,4 @@
-"""The wiring of somebody's nn.Module: which units each layer makes, and who reads them, from one forward pass that is written down."""
+"""The layer graph of any nn.Module: the units of each layer and their readers, from one recorded forward pass."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ BY_HAND = "state the wiring yourself, as attach's docstring shows: attach(..., l
 
 @dataclass
 class Call:
-    """One torch function of a forward pass."""
+    """One torch function call of a forward pass."""
 
     name: str
     inputs: tuple[int | None, ...]
@@ -44,7 +44,7 @@ class Call:
 
     @property
     def kind(self) -> str:
-        """The name, without the underscore of a function that works in place."""
+        """The function's name, without the trailing underscore of in-place functions."""
         return self.name if self.name.startswith("__") else self.name.removesuffix("_")
 
 
@@ -60,7 +60,7 @@ class Wiring:
 
 
 class Record(TorchFunctionMode):
-    """Write down the calls of a forward pass."""
+    """Record the calls of a forward pass."""
 
     def __init__(self, names: dict[int, str]) -> None:
         super().__init__()
@@ -85,14 +85,14 @@ class Record(TorchFunctionMode):
                 self.calls[source].users.append(len(self.calls))
             for tensor in made:
                 self._made[id(tensor)] = len(self.calls)
-            self._kept += [*taken, *made]  # an identity is unique only as long as its tensor lives
+            self._kept += [*taken, *made]  # an id is unique only while its tensor lives
             call.shape = made[0].shape
             self.calls.append(call)
         return out
 
 
 class Watch(TorchFunctionMode):
-    """Take the tensors that go into, or come out of, some calls of a forward pass."""
+    """Capture the input or output tensors of some calls of a forward pass."""
 
     def __init__(self, watched: dict[int, str], raw: bool, copies: bool) -> None:
         super().__init__()
@@ -117,24 +117,24 @@ class Watch(TorchFunctionMode):
         return out
 
     def features(self, layers: tuple[Layer, ...], units: dict[str, tuple[int, str]]) -> Params:
-        """Layer -> its units, (samples, units)."""
+        """Layer name -> its units, (samples, units)."""
         return {layer.name: flat(self.seen[units[layer.name][0]], layer.units) for layer in layers if layer.name in units}
 
 
 def flat(units: Tensor, number: int, copies: int = 1) -> Tensor:
-    """(batch, copies x units, ...), or the same flattened -> (samples, units)."""
+    """Reshape (batch, copies x units, ...), or the same flattened, to (samples, units)."""
     return units.reshape(len(units), copies, number, -1).permute(0, 3, 1, 2).reshape(-1, number)
 
 
 def run(module: nn.Module, params: Mapping[str, Tensor], args: tuple, kwargs: dict[str, Any] | None = None) -> Any:
-    """A forward pass with these parameters, of which nothing is left in the module's buffers."""
+    """Run a forward pass with these parameters, leaving the module's buffers unchanged."""
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     return functional_call(module, {**buffers, **params}, args, kwargs)
 
 
 def trace(module: nn.Module, args: tuple) -> Wiring:
-    """The wiring of a module, from one forward pass on `args`: linear layers and convolutions, a norm before the activation or none,
-    pooling and flattening, several heads, sums of units. Raises UsageError where something else stands between two layers."""
+    """Trace the layer graph of a module in one forward pass on `args`. Supports linear layers and convolutions, an optional norm before the
+    activation, pooling, flattening, several heads and sums of units. Raises UsageError for any other operation between two layers."""
     params = dict(module.named_parameters(remove_duplicate=False))
     names = {id(param): name for name, param in params.items()}
     with torch.no_grad(), torch.random.fork_rng(devices=_devices(params)), Record(names) as record:
@@ -143,13 +143,13 @@ def trace(module: nn.Module, args: tuple) -> Wiring:
 
 
 class _Reading:
-    """What the calls of a forward pass say about layers."""
+    """Derives layers from the recorded calls of a forward pass."""
 
     def __init__(self, calls: list[Call]) -> None:
         self.calls = calls
         weights = {i: call.params[1] for i, call in enumerate(calls) if call.name in LINEAR and len(call.params) > 1}
         self.linear = {i: weight for i, weight in weights.items() if weight is not None}
-        self.leads = [False] * len(calls)  # is it a layer, or does a layer read what comes of it?
+        self.leads = [False] * len(calls)  # True for a layer, and for calls whose result a layer reads
         for i in reversed(range(len(calls))):
             self.leads[i] = i in self.linear or any(self.leads[user] for user in calls[i].users)
         self.claimed: set[int] = set()
@@ -188,7 +188,7 @@ class _Reading:
         return (user for user in self.calls[i].users if self.leads[user])
 
     def _readers(self, i: int, layer: Layer) -> tuple[dict[str, int], bool]:
-        """Who reads the units that the call makes, each in how many columns; and are they added to others?"""
+        """The readers of the call's units, each with its number of columns per unit; and True if the units are added to others."""
         readers: dict[str, int] = {}
         shared, front, seen = False, [(i, 1)], set()
         while front:
@@ -221,8 +221,8 @@ class _Reading:
         return readers, shared
 
     def _stage(self, i: int, name: str) -> tuple[str | None, str | None, str | None, int | None]:
-        """The norm (scale, offset, kind) and the activation that come before anybody reads the units. Those of a sum belong to the first
-        layer that writes it."""
+        """The norm (scale, offset, kind) and the activation between a layer and its readers. Those after a sum belong to the first layer
+        that writes it."""
         scale = offset = norm = None
         units, value = self.calls[i].shape[1], i
         while True:
@@ -265,7 +265,7 @@ class _Reading:
         raise UsageError(f"{where}, which reads units of {layer.name}, is not understood; {BY_HAND}")
 
     def _pools(self, i: int, shape: torch.Size) -> bool:
-        """Is it a mean or a maximum over positions alone?"""
+        """True if the call is a mean or maximum over positions only."""
         over = self._argument(i, "dim", 1, None)
         dims = () if over is None else over if isinstance(over, tuple | list) else (over,)
         return self.calls[i].kind in ("mean", "amax") and bool(dims) and all(dim % len(shape) >= 2 for dim in dims)
@@ -280,7 +280,7 @@ class _Reading:
 
 
 def check_layers(layers: tuple[Layer, ...], params: dict[str, nn.Parameter]) -> None:
-    """Raises UsageError where a wiring stated by hand does not fit the module."""
+    """Raise UsageError if hand-written layers do not fit the module."""
     known = {layer.name for layer in layers}
     for layer in layers:
         for name in layer.own:

@@ -1,9 +1,9 @@
-"""Optimizers as pure pairs (init, update) of one network; what they remember is explicit, one tensor a parameter and slot.
+"""Optimizers of one network as pure pairs (init, update), with explicit state: one tensor per parameter and slot.
 
-A zero in every slot means *never updated*, element by element: bias corrections are kept per element, so that a weight born in mid-run
-takes steps of one learning rate and its neighbours go on as they were. (A step counter shared by a tensor gives the newborn 3.15 learning
-rates; starting it again gives the survivors 0.32.) One learning rate it is where each element is divided by its own root mean square; SGD,
-LARS and UPGD go as far as the gradient is long, and Muon moves a whole matrix by one length.
+A zero in every slot means *never updated*, per element. Bias corrections are therefore kept per element, so that a weight that is
+reinitialised during the run takes steps of one learning rate while its neighbours continue unchanged. (A step counter per tensor gives the
+new weight 3.15 learning rates; restarting it gives the others 0.32.) The step is one learning rate only where each element is divided by
+its own root mean square; the steps of SGD, LARS and UPGD scale with the gradient, and Muon moves a whole matrix by a fixed length.
 """
 
 import math
@@ -20,7 +20,7 @@ from plasticity_rl.networks.layers import Layer, Params
 
 
 class Net(NamedTuple):
-    """One network and its optimizer's memory."""
+    """One network's parameters and optimizer state."""
 
     params: Params
     slots: dict[str, Params]
@@ -29,7 +29,7 @@ class Net(NamedTuple):
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What every optimizer shares: weight decay, always decoupled from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+    """Base class of optimizers. Weight decay is always decoupled from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
 
     weight_decay: Annotated[float, Interval("[0, inf)")] = 0.0
     """w <- w - rate * weight_decay * w at every update"""
@@ -45,19 +45,19 @@ class Optimizer(ABC):
     @property
     @abstractmethod
     def slots(self) -> tuple[str, ...]:
-        """The names of what it remembers of each parameter."""
+        """Names of the state tensors kept for each parameter."""
 
     @property
     def remembers(self) -> bool:
-        """Does an update depend on its memory?"""
+        """True if an update depends on optimizer state."""
         return True
 
     ages: ClassVar[tuple[str, ...]] = ()
     """the slots that say no more than how often an element was updated"""
 
     def init(self, params: Params, uniform_age: bool = False) -> dict[str, Params]:
-        """The state before the first update: zeros. With `uniform_age`, all elements of a tensor always have the same age, which is kept
-        once, as (1, ..., 1): a third less to read and write in every update of Adam's."""
+        """Initial state: zeros. With `uniform_age`, all elements of a tensor always have the same age, which is kept once, with shape (1,
+        ..., 1): each of Adam's updates reads and writes a third less."""
 
         def zeros(slot: str, param: Tensor) -> Tensor:
             return torch.zeros_like(param[(slice(1),) * param.ndim] if uniform_age and slot in self.ages else param)
@@ -71,11 +71,11 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
-        """What to subtract at a learning rate of 1, and the memory afterwards. `noise` as for `update`."""
+        """The step at a learning rate of 1, to be subtracted, and the new optimizer state. `noise` as for `update`."""
 
     def update(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...], noise: Params | None = None) -> Net:
-        """One step of one network at learning rate `rate`, a scalar tensor; `noise` are standard normal numbers of the parameters' shapes,
-        which a `noisy` optimizer needs."""
+        """One step of one network at learning rate `rate`, a scalar tensor. `noise`, which a `noisy` optimizer needs, holds standard normal
+        numbers of the parameters' shapes."""
         if self.clip_norm is not None:
             length = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
             factor = (self.clip_norm / (length + 1e-6)).clamp(max=1.0)
@@ -86,8 +86,8 @@ class Optimizer(ABC):
         return Net({name: param - rate * step[name] for name, param in net.params.items()}, slots)
 
     def decay_added(self, step: Params, params: Params, layers: tuple[Layer, ...]) -> Params:
-        """`step` and the weight decay."""
-        if not isinstance(self.weight_decay, Tensor) and not self.weight_decay:  # a tensor where members have each their own
+        """`step` plus weight decay."""
+        if not isinstance(self.weight_decay, Tensor) and not self.weight_decay:  # a tensor if members differ
             return step
         decayed = params.keys() if self.decayed == "all" else {layer.weight for layer in layers}
         return {name: s + self.weight_decay * params[name] if name in decayed else s for name, s in step.items()}
@@ -98,21 +98,21 @@ def _averaged(memory: Params, keep: float, new: Callable[[str], Tensor | float])
 
 
 def _grown(keep: float | Tensor, count: Tensor) -> Tensor:
-    """1 - keep^count, what a running average of ones has grown to, without cancellation."""
+    """1 - keep^count, the running average of `count` ones, without cancellation."""
     if isinstance(keep, Tensor):
         return -torch.expm1(count * keep.log())
     return -torch.expm1(count * (math.log(keep) if keep else -math.inf))
 
 
 def _ratio(length: Tensor, other: Tensor) -> Tensor:
-    """`length` / `other`; 1 where either is nil."""
+    """`length` / `other`; 1 where either is zero."""
     known = (length > 0) & (other > 0)
     return torch.where(known, length / torch.where(known, other, 1.0), 1.0)
 
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Gradient descent with (heavy-ball) momentum, as torch.optim.SGD; the default of none is PyTorch's."""
+    """Gradient descent with heavy-ball momentum, as torch.optim.SGD; by default without momentum, as in PyTorch."""
 
     momentum: Annotated[float, Interval("[0, 1)")] = 0.0
     """what the sum of past gradients keeps at every update"""
@@ -132,7 +132,7 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """Steps divided by a running root mean square (Tieleman & Hinton 2012); defaults as torch.optim.RMSprop's but for the correction."""
+    """Steps divided by a running root mean square (Tieleman & Hinton 2012); defaults of torch.optim.RMSprop, but with bias correction."""
 
     decay: Annotated[float, Interval("[0, 1)")] = 0.99
     """what the average of squared gradients keeps at every update"""
@@ -170,7 +170,7 @@ class RMSprop(Optimizer):
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, arXiv 1412.6980), with its defaults; with `weight_decay` it is AdamW.
 
-    `seen1` and `seen2` are running averages of ones: the bias correction 1 - beta^t, of each element by itself.
+    `seen1` and `seen2` are running averages of ones: the bias correction 1 - beta^t of each element.
     """
 
     beta1: Annotated[float, Interval("[0, 1)")] = 0.9
@@ -197,9 +197,9 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class RAdam(Optimizer):
-    """Adam without its divisor until that is known well enough: rectified Adam (Liu et al. 2020, arXiv 1908.03265), as torch.optim.RAdam.
+    """Rectified Adam: Adam without its divisor until its estimate is reliable (Liu et al. 2020, arXiv 1908.03265), as torch.optim.RAdam.
 
-    `seen` counts each element's updates, so that a newborn weight goes through the same warm-up as a new network's.
+    `seen` counts each element's updates, so that a reinitialised weight goes through the same warm-up as a new network's.
     """
 
     beta1: Annotated[float, Interval("[0, 1)")] = 0.9
@@ -223,7 +223,7 @@ class RAdam(Optimizer):
 
         def step(name: str) -> Tensor:
             count, new = seen[name], _grown(self.beta2, seen[name])
-            length = longest - 2 * count * (1 - new) / new  # of the moving average; its variance is tractable above 4, trusted above 5
+            length = longest - 2 * count * (1 - new) / new  # of the moving average; variance tractable above 4, trusted above 5
             known = length > 5
             variance = ((length - 4) * (length - 2) * longest) / ((longest - 4) * (longest - 2) * torch.where(known, length, 1.0))
             divided = variance.clamp(min=0).sqrt() * new.sqrt() / (square[name].sqrt() + self.epsilon)
@@ -236,10 +236,9 @@ class RAdam(Optimizer):
 class LARS(SGD):
     """Momentum of gradients rescaled to a share of each weight tensor's length (You, Gitman & Ginsburg 2017, arXiv 1708.03888).
 
-    A weight's gradient and decay are multiplied by trust * ||w|| / (||gradient|| + weight_decay * ||w||), or by 1 where that is nil or has
-    no value; biases, norms and a noisy layer's standard deviations by 1, as later practice has it, at a learning rate that is meant to be
-    large. The rate is taken outside the momentum, as torch.optim.SGD does and the paper does not. Formula, 0.001 and 0.9 are remembered of
-    the paper, not read again.
+    A weight's gradient and decay are multiplied by trust * ||w|| / (||gradient|| + weight_decay * ||w||), or by 1 where that is zero or
+    undefined; biases, norms and a noisy layer's standard deviations by 1, as in later practice. The learning rate is meant to be large. It
+    is applied outside the momentum, as in torch.optim.SGD but not in the paper. Formula, 0.001 and 0.9 are quoted from memory of the paper.
     """
 
     momentum: Annotated[float, Interval("[0, 1)")] = 0.9
@@ -263,9 +262,9 @@ class LARS(SGD):
 class LAMB(Adam):
     """Adam's direction, decay included, rescaled to each weight tensor's length (You et al. 2019, arXiv 1904.00962).
 
-    A weight moves by its own length times the learning rate, or by Adam's step where weight or direction is nil; biases, norms and a noisy
+    A weight moves by its own length times the learning rate, or by Adam's step where weight or direction is zero; biases, norms and a noisy
     layer's standard deviations take Adam's step. The bounds that the paper allows on a weight's length are left out, as in optax.lamb,
-    whose epsilon this is. An overwritten weight is heard by the others of its tensor, through their common length.
+    whose epsilon this is. Overwriting a weight affects the other weights of its tensor, through their common length.
     """
 
     epsilon: Annotated[float, Interval("(0, inf)")] = 1e-6
@@ -285,8 +284,8 @@ TINY = 1e-7
 
 
 def orthogonalised(matrix: Tensor, iterations: int) -> Tensor:
-    """About U V^T of a matrix U S V^T: after five Newton-Schulz iterations, singular values that were not tiny beside the matrix's length
-    lie between 0.5 and 1.5."""
+    """Approximate U V^T of a matrix U S V^T: after five Newton-Schulz iterations, singular values that were not tiny relative to the
+    matrix's norm lie between 0.5 and 1.5."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if tall else matrix
     x = x / x.norm().clamp(min=TINY)
@@ -299,12 +298,12 @@ def orthogonalised(matrix: Tensor, iterations: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Muon(Adam):
-    """Momentum of each hidden weight made an orthogonal matrix (Jordan 2024, kellerjordan.github.io/posts/muon); Adam for all else.
+    """Orthogonalised momentum for each hidden weight (Jordan 2024, kellerjordan.github.io/posts/muon); Adam for all else.
 
-    A convolution's weight is (units, channels x height x width), here for the scale too, which Jordan's code takes from the kernel's sides.
-    Heads, biases, norms and a noisy layer's standard deviations are Adam's, with the constants of Jordan's code. As everywhere, running
-    averages are corrected element by element, which tells newborn weights from others and is otherwise undone by the orthogonalisation.
-    Multiplications are in the parameters' precision, not in bfloat16. `square` and `seen2` of a hidden weight stay zero.
+    A convolution's weight is a matrix (units, channels x height x width), for the scale too, which Jordan's code takes from the kernel's
+    sides. Heads, biases, norms and a noisy layer's standard deviations are Adam's, with the constants of Jordan's code. As everywhere,
+    running averages are bias-corrected per element; only reinitialised weights are affected, as the orthogonalisation removes any common
+    factor. Multiplications are in the parameters' precision, not in bfloat16. `square` and `seen2` of a hidden weight stay zero.
     """
 
     beta2: Annotated[float, Interval("[0, 1)")] = 0.95
@@ -347,10 +346,10 @@ class UPGD(Optimizer):
     """Perturbed gradient steps that are smaller where a weight is useful (Elsayed & Mahmood 2024, arXiv 2404.00781).
 
     step = 2 (gradient + sigma * noise) (1 - sigmoid(u / max u)): u is a running average of -gradient * weight, the first-order utility, and
-    the maximum is over all parameters of the network (the paper's global version). Where it is not positive, nobody is protected. The 2 and
-    the defaults are those of the UPGD class in the authors' README; the code of their experiments has no 2, so a rate from there is half as
-    much here, and its decay twice. Their maximum is of averages not yet corrected for their start at zero, and early ratios are up to
-    1 / (1 - beta) times ours; later they are the same. A newborn weight's utility is a single sample at first, and may be the largest.
+    the maximum is over all parameters of the network (the paper's global version). Where it is not positive, no weight is protected. The 2
+    and the defaults are those of the UPGD class in the authors' README; the code of their experiments has no 2, so halve a rate taken from
+    there and double its decay. Their maximum is over averages without bias correction, so their early ratios are up to 1 / (1 - beta) times
+    ours; later they are equal. The utility of a reinitialised weight is at first a single sample, and may be the largest.
     """
 
     weight_decay: Annotated[float, Interval("[0, inf)")] = 1e-3

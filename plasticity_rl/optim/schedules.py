@@ -1,4 +1,4 @@
-"""The learning rate as a function of updates, over the run or started again at every visit. Imports no torch."""
+"""The learning rate as a function of updates, over the run or restarted at every visit. Imports no torch."""
 
 import math
 from bisect import bisect_right
@@ -13,7 +13,7 @@ Clock = Literal["run", "visit"]
 
 @dataclass(frozen=True)
 class Constant:
-    """One rate throughout. 1e-3 is Adam's default (arXiv 1412.6980)."""
+    """Constant learning rate. 1e-3 is Adam's default (arXiv 1412.6980)."""
 
     rate: Annotated[float, Interval("(0, inf)")] = 1e-3
     """of every update"""
@@ -24,13 +24,13 @@ class Constant:
         check(self)
 
     def at(self, update: int, total: int) -> float:
-        """The rate of update `update` (from 0) of `total`."""
+        """The learning rate of update `update` (from 0) of `total`."""
         return self.rate
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A straight line from `rate` to `end`. 6.25e-5 -> 1e-6 is the NaP paper's single-task Rainbow schedule (by a secondary source)."""
+    """Linear decay from `rate` to `end`. 6.25e-5 -> 1e-6 is the NaP paper's single-task Rainbow schedule (from a secondary source)."""
 
     rate: Annotated[float, Interval("(0, inf)")] = 1e-3
     """of the first update"""
@@ -43,16 +43,16 @@ class Linear:
         check(self)
 
     def at(self, update: int, total: int) -> float:
-        """The rate of update `update` (from 0) of `total`."""
+        """The learning rate of update `update` (from 0) of `total`."""
         return self.rate + (self.end - self.rate) * min(update / total, 1.0)
 
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """A linear warm-up from `start` to `rate`, then half a cosine down to `end`: optax.warmup_cosine_decay_schedule.
+    """Linear warm-up from `start` to `rate`, then cosine decay to `end`: optax.warmup_cosine_decay_schedule.
 
-    The defaults are those of the NaP paper's sequential ALE, restarted at every game (by two secondary sources that agree; 6.25e-4 is ten
-    times DQN Zoo's Rainbow rate, so sweep it beside 6.25e-5).
+    The defaults are those of the NaP paper's sequential ALE, restarted at every game (two secondary sources agree; 6.25e-4 is ten times DQN
+    Zoo's Rainbow rate, so sweep it beside 6.25e-5).
     """
 
     start: Annotated[float, Interval("[0, inf)")] = 1e-8
@@ -70,7 +70,7 @@ class WarmupCosine:
         check(self)
 
     def at(self, update: int, total: int) -> float:
-        """The rate of update `update` (from 0) of `total`."""
+        """The learning rate of update `update` (from 0) of `total`."""
         if update < self.warmup:
             return self.start + (self.rate - self.start) * update / self.warmup
         progress = min((update - self.warmup) / max(total - self.warmup, 1), 1.0)
@@ -79,9 +79,9 @@ class WarmupCosine:
 
 @dataclass(frozen=True)
 class Cyclic:
-    """Half cosines from `rate` down to `end`, one after the other: warm restarts (Loshchilov & Hutter 2017, arXiv 1608.03983).
+    """Cosine decays from `rate` to `end` with warm restarts (Loshchilov & Hutter 2017, arXiv 1608.03983).
 
-    Restarts come after `period` updates, then after `growth` times as many, and so on, whatever the tasks do. The period is ours.
+    Restarts come after `period` updates, then after `growth` times as many, and so on, independent of the tasks. The period is ours.
     """
 
     rate: Annotated[float, Interval("(0, inf)")] = 1e-3
@@ -99,7 +99,7 @@ class Cyclic:
         check(self)
 
     def at(self, update: int, total: int) -> float:
-        """The rate of update `update` (from 0) of `total`."""
+        """The learning rate of update `update` (from 0) of `total`."""
         period = self.period
         if self.growth == 1:
             update %= period
@@ -110,12 +110,11 @@ class Cyclic:
 
 @dataclass(frozen=True)
 class Rewarm:
-    """`rate`, which is raised on demand: `factor` times as high for a while, to learn features anew (after Lyle et al. 2025, arXiv
-    2507.20057).
+    """Constant `rate` that is raised temporarily to `factor` times as much, to relearn features (after Lyle et al. 2025, arXiv 2507.20057).
 
-    From each update of `updates` the factor rises in a line for `warmup` updates and falls back to 1 in half a cosine for `decay`; where
-    two overlap, the higher one counts. By default it is raised at the start of every visit. Only the paper's abstract was at hand: shape
-    and numbers are ours.
+    From each update of `updates` the factor rises linearly for `warmup` updates and falls back to 1 along a cosine for `decay`; where two
+    overlap, the higher one counts. By default the rate is raised at the start of every visit. Only the paper's abstract was available:
+    shape and numbers are ours.
     """
 
     rate: Annotated[float, Interval("(0, inf)")] = 1e-4
@@ -136,12 +135,12 @@ class Rewarm:
         check_updates(self, self.updates)
 
     def at(self, update: int, total: int) -> float:
-        """The rate of update `update` (from 0) of `total`."""
+        """The learning rate of update `update` (from 0) of `total`."""
         raised = max(self._raised(update - since) for since in self.updates)
         return self.rate * (1 + (self.factor - 1) * raised)
 
     def _raised(self, since: int) -> float:
-        """How far, from 0 to 1, so many updates after the rise began."""
+        """Fraction of the rise, 0 to 1, `since` updates after it began."""
         if 0 <= since < self.warmup:
             return since / self.warmup
         progress = (since - self.warmup) / self.decay
@@ -150,11 +149,12 @@ class Rewarm:
 
 @dataclass(frozen=True)
 class Recorded:
-    """`rate` times factors read off a record: straight lines between `updates`, level before the first and after the last.
+    """`rate` times recorded factors: linear between `updates`, constant before the first and after the last.
 
-    A network that is held at its initial length loses the decay of its effective learning rate that growth would have brought; this puts
-    a recorded one back, as one factor for all layers. With Adam, whose steps do not know how long a weight is, that is the initial length
-    over the length, here of one layer of member 0 in `text`, the metrics.csv of a run without projections:
+    A network whose weights are projected to their initial norm loses the decay of its effective learning rate that growing weights would
+    have brought. This restores a recorded decay, as one factor for all layers. With Adam, whose steps do not depend on the weights' norm,
+    the factor is the initial norm over the current norm, here of one layer of member 0 in `text`, the metrics.csv of a run without
+    projections:
 
         rows = [row for row in csv.DictReader(text.splitlines()) if (row["member"], row["name"]) == ("0", "weight_norm/hidden1")]
         lengths = [float(row["value"]) for row in rows]
@@ -179,7 +179,7 @@ class Recorded:
             raise UsageError(f"Recorded: factors must lie in [0, inf), not {min(self.factors)!r}")
 
     def at(self, update: int, total: int) -> float:
-        """The rate of update `update` (from 0) of `total`."""
+        """The learning rate of update `update` (from 0) of `total`."""
         after = bisect_right(self.updates, update)
         if after in (0, len(self.updates)):
             return self.rate * self.factors[max(after - 1, 0)]
@@ -188,6 +188,6 @@ class Recorded:
 
 
 def check_updates(part: Any, updates: tuple[int, ...]) -> None:
-    """Raises UsageError where they are none, or do not rise from 0 on."""
+    """Raise UsageError if `updates` is empty or does not increase from 0 on."""
     if not updates or updates[0] < 0 or any(later <= sooner for sooner, later in pairwise(updates)):
         raise UsageError(f"{type(part).__name__}: updates must be whole numbers that rise, from 0 on, not {updates!r}")

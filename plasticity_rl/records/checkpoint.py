@@ -1,4 +1,4 @@
-"""Checkpoints: a folder each, whole or absent, hashed, no pickle.
+"""Checkpoints: one folder each, written atomically, hashed, without pickle.
 
 checkpoints/000012000/
   tensors.safetensors    every tensor by name, but for large ones
@@ -31,15 +31,15 @@ PIECE = 2**26
 
 
 def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
-    """Write checkpoint `number` (a count of updates or steps, growing) and, once it is read back whole, drop all but the last `keep`.
+    """Write checkpoint `number` (an increasing count of updates or steps), verify it, and then delete all but the last `keep`.
 
-    A crash at any moment leaves the checkpoints before it as they were. Checkpoints share those pieces of large tensors that did not
-    change: a disk that damages one damages it in all of them. Raises OSError where the disk refuses.
+    A crash at any moment leaves earlier checkpoints intact. Checkpoints share unchanged pieces of large tensors, so damage to a shared
+    piece affects all of them. Raises OSError if the disk fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     clean(folder)
     place = _write(folder, number, snapshot, *checkpoints(folder)[-1:])
-    if problem(place):  # a piece that it shares with the one before has decayed there
+    if problem(place):  # a piece shared with the checkpoint before is damaged
         _write(folder, number, snapshot)
     if not problem(place):
         for old in checkpoints(folder)[:-keep]:
@@ -48,7 +48,7 @@ def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
 
 
 def _write(folder: Path, number: int, snapshot: Snapshot, before: Path | None = None) -> Path:
-    """One checkpoint, whole or absent. Pieces that the one `before` has are linked to, not written again."""
+    """Write one checkpoint atomically. Pieces that the checkpoint `before` has are linked, not written again."""
     beside, place = folder / f"{UNFINISHED}{number:012d}", folder / f"{number:012d}"
     beside.mkdir()
     try:
@@ -56,7 +56,7 @@ def _write(folder: Path, number: int, snapshot: Snapshot, before: Path | None = 
         large = {name: whole.pop(name) for name in [name for name, tensor in whole.items() if tensor.nbytes > PIECE and len(tensor) > 1]}
         save_file(whole, beside / FILES[0])
         (beside / FILES[1]).write_text(json.dumps(snapshot.counters, allow_nan=False), encoding="utf-8")
-        known = {}  # what a linked piece was when it was written
+        known = {}  # hashes of linked pieces when they were written
         if before is not None:
             with suppress(OSError, ValueError, KeyError):
                 known = _manifest(before)["files"]
@@ -68,7 +68,7 @@ def _write(folder: Path, number: int, snapshot: Snapshot, before: Path | None = 
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         sync_folder(beside)
-        if place.exists():  # left by a run that went on from an older one
+        if place.exists():  # left by a run that resumed from an older checkpoint
             shutil.rmtree(place)
         os.rename(beside, place)
         sync_folder(folder)
@@ -80,17 +80,17 @@ def _write(folder: Path, number: int, snapshot: Snapshot, before: Path | None = 
 
 
 def _cut(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Along axis 0, always at the same rows, so that what a ring has not overwritten stays in pieces of its own."""
+    """Split along axis 0, always at the same rows, so that the parts of a ring buffer that were not overwritten stay unchanged."""
     return tensor.split(max(PIECE * len(tensor) // tensor.nbytes, 1))
 
 
 def _piece(piece: Tensor, beside: Path, before: Path | None, known: dict[str, str]) -> str:
-    """Its file's name, which is made of its content; linked to where the checkpoint `before` has it, and written where not."""
+    """The piece's file name, derived from its content; the file is linked from the checkpoint `before` if there, else written."""
     digest = hashlib.sha256(f"{piece.dtype} {tuple(piece.shape)}".encode())
     digest.update(piece.reshape(-1).view(torch.uint8).numpy().data)
     name = f"{digest.hexdigest()}.safetensors"
     if before is not None and name in known and not (beside / name).exists():
-        with suppress(OSError):  # gone, or on a file system without links
+        with suppress(OSError):  # missing, or a file system without links
             os.link(before / name, beside / name)
     if not (beside / name).exists():
         save_file({"piece": piece}, beside / name)
@@ -98,7 +98,7 @@ def _piece(piece: Tensor, beside: Path, before: Path | None, known: dict[str, st
 
 
 def load_latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
-    """The newest checkpoint that is whole, or None; and one line for each newer one that is not."""
+    """The newest intact checkpoint, or None; and one line per newer checkpoint that is damaged."""
     problems = []
     for path in reversed(checkpoints(folder)):
         if found := problem(path):
@@ -109,7 +109,7 @@ def load_latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
 
 
 def read(path: Path) -> Snapshot:
-    """What a checkpoint holds; `problem` says whether it is whole."""
+    """Read a checkpoint, unverified; see `problem`."""
     pieces = _manifest(path)["pieces"]
     large = {name: torch.cat([load_file(path / file)["piece"] for file in files]) for name, files in pieces.items()}
     return Snapshot(load_file(path / FILES[0]) | large, read_counters(path))
@@ -121,12 +121,12 @@ def read_counters(path: Path) -> dict[str, Any]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The finished checkpoints, oldest first."""
+    """Finished checkpoints, oldest first."""
     return sorted(path for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
 
 
 def problem(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None if it is byte for byte what was written."""
+    """Describe what is wrong with a checkpoint; None if it is byte for byte as written."""
     try:
         manifest = _manifest(path)
         if not manifest["files"].keys() >= {*FILES, *(file for files in manifest["pieces"].values() for file in files)}:
@@ -140,7 +140,7 @@ def problem(path: Path) -> str | None:
 
 
 def clean(folder: Path) -> None:
-    """Remove what a crash left half-written."""
+    """Remove unfinished checkpoints that a crash left."""
     for path in folder.glob(UNFINISHED + "*"):
         shutil.rmtree(path)
 

@@ -1,1 +1,1 @@
-"""The update of one network, and S networks updated side by side."""
+"""The update of one network, and of S networks side by side."""

@@ -1,9 +1,9 @@
 """Cells of one learner: groups of members with their own seed and float hyperparameters of the optimizer and the chain.
 
 A number is a field that is annotated `float` or `float | None` and holds one; all other fields must be equal. Where the cells' numbers
-differ, each member's is a scalar tensor in the place of the float, inside the update and refreshes alone: methods are built, tested for
-what they need, and begin (`init`) with the floats of their own cell. The tensors are float64, as Python's floats are: beside a parameter,
-both are rounded to its precision in the same place.
+differ, a scalar tensor per member replaces the float, only inside the update and refreshes: methods are built, checked and initialised
+(`init`) with their own cell's floats. The tensors are float64, like Python's floats: combined with a parameter, both are rounded to its
+precision at the same point.
 """
 
 from collections.abc import Hashable, Sequence
@@ -41,7 +41,7 @@ class Hyper(NamedTuple):
 
 
 def shape(part: Any) -> Hashable:
-    """What two cells' parts must share: the class, and all fields but numbers."""
+    """The part's class and all its fields except numbers, which must be equal in all cells of a learner."""
     numbers = _numbers(part)
     return type(part), tuple((field.name, field.name in numbers or getattr(part, field.name)) for field in fields(part))
 
@@ -52,7 +52,7 @@ def fits(one: Cell, other: Cell) -> bool:
 
 
 def differing(cells: Sequence[Cell]) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
-    """Numbers that are not the same in all cells, (S,) each, by field: of the optimizer, and of each method of the chain."""
+    """Numbers that are not equal in all cells, (S,) each, by field: of the optimizer, and of each method of the chain."""
     counts = torch.tensor([cell.members for cell in cells])
 
     def of(parts: Sequence[Any]) -> dict[str, Tensor]:
@@ -64,7 +64,7 @@ def differing(cells: Sequence[Cell]) -> tuple[dict[str, Tensor], list[dict[str, 
 
 
 def vary(part: Part, numbers: dict[str, Tensor]) -> Part:
-    """`part` with scalar tensors in the place of some of its floats, unchecked: the floats were checked."""
+    """`part` with scalar tensors in place of some of its floats. Not validated, as the floats were."""
     if not numbers:
         return part
     varied = object.__new__(type(part))

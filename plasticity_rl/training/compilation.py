@@ -1,4 +1,4 @@
-"""torch.compile, its repair, and its cache: a folder that survives killed processes, full disks and files that were cut short."""
+"""torch.compile, a fix for its bugs, and its cache: a folder that survives killed processes, full disks and truncated files."""
 
 import hashlib
 import os
@@ -19,14 +19,14 @@ import torch
 
 from plasticity_rl import processor
 
-FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # the variable that says where PyTorch's compiler keeps what it has compiled
+FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # environment variable: the cache folder of PyTorch's compiler
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` compiled as one graph of fixed shapes; `function` itself, with one warning, where this machine has no C++ compiler.
 
-    It is compiled at the first call, before any of it has run. A library in the compiler's cache that cannot be loaded is then removed and
-    made again, with a warning. Where that does not help, or the disk is full, a warning says so, and `function` runs as it is.
+    Compilation happens at the first call, before anything runs. A library in the compiler's cache that cannot be loaded is removed and
+    rebuilt, with a warning. If that fails, or the disk is full, a warning is given and `function` runs uncompiled.
     """
     if not can_compile():
         return function
@@ -37,14 +37,14 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     def alone(*given: Any) -> Any:
         return function(*given)
 
-    # Graphs are kept with a function's code, at most eight: each function gets code of its own. What it reads besides tensors is frozen.
+    # At most eight graphs are kept per code object: each function gets its own. Values that it reads besides tensors become constants.
     alone.__code__ = alone.__code__.replace()
     options: Any = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
     return _forgiving(torch.compile(alone, fullgraph=True, dynamic=False, options=options), function)
 
 
 def _forgiving(graph: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """`graph`; or `function`, from the first time on that it cannot be compiled. What goes wrong while it runs is raised."""
+    """`graph`, or `function` once `graph` cannot be compiled. Errors while it runs are raised."""
     from torch._dynamo.exc import BackendCompilerFailed
 
     chosen, removed = graph, set[Path]()
@@ -68,7 +68,7 @@ def _forgiving(graph: Callable[..., Any], function: Callable[..., Any]) -> Calla
 
 
 def _unloadable(error: BaseException) -> Path | None:
-    """The library of the cache that could not be loaded, if that is what went wrong."""
+    """The library of the cache that could not be loaded, if that is the cause of `error`."""
     if not isinstance(error, ImportError | OSError):
         return None
     said = f"{getattr(error, 'path', '')} {error}"
@@ -76,20 +76,20 @@ def _unloadable(error: BaseException) -> Path | None:
 
 
 def _reason(error: BaseException) -> str:
-    """One line: what the C++ compiler printed first, or the error itself."""
+    """The reason in one line: the C++ compiler's first line, or the error itself."""
     text = str(error).rpartition("Output:")[2].strip()
     return f"{type(error).__name__}: {text.partition(chr(10))[0]}"
 
 
 @cache
 def _warn(text: str) -> None:
-    """Once for each text: several functions fail for one reason."""
+    """Warn once per text: several functions may fail for the same reason."""
     warnings.warn(text, stacklevel=4)
 
 
 @cache
 def can_compile() -> bool:
-    """Are a C++ compiler and Python's headers, which torch.compile needs, on this machine? Warns where they are not."""
+    """True if this machine has a C++ compiler and Python's headers, which torch.compile needs. Warns otherwise."""
     compiler = any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++", "c++"))
     found = compiler and (Path(sysconfig.get_paths()["include"]) / "Python.h").exists()
     if not found:
@@ -98,10 +98,10 @@ def can_compile() -> bool:
 
 
 def cache_folder() -> Path | None:
-    """The project's own cache of compiled code on this machine, below XDG_CACHE_HOME or ~/.cache; None where it cannot be written, or has a
-    space in its name, which PyTorch does not quote for the C++ compiler.
+    """The project's cache of compiled code on this machine, below XDG_CACHE_HOME or ~/.cache; None if it is not writable, or has a space in
+    its path, which PyTorch does not quote for the C++ compiler.
 
-    Code is compiled for one processor, and a home may be shared by machines: each kind of processor has a folder of its own.
+    Code is compiled for one processor model, and machines may share a home folder: each processor model has its own folder.
     """
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -109,35 +109,35 @@ def cache_folder() -> Path | None:
         digest = hashlib.sha256(" ".join(made_for).encode()).hexdigest()[:8]
         folder = home / "plasticity-rl" / f"torch-{torch.__version__}-python-{platform.python_version()}-{digest}"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # there is no home
+    except (OSError, RuntimeError):  # no home folder
         return None
     return folder if os.access(folder, os.W_OK) and shlex.split(str(folder)) == [str(folder)] else None
 
 
 @cache
 def _use_own_cache() -> None:
-    """Where nobody has said otherwise; without a home, PyTorch takes one in the folder of temporary files."""
+    """Use the project's cache if no cache is set; without a home folder, PyTorch uses one among the temporary files."""
     if FOLDER not in os.environ and (folder := cache_folder()):
         os.environ[FOLDER] = str(folder)
 
 
 @cache
 def _remove_damaged() -> None:
-    """Remove files that were cut short, as a process leaves them that is killed while it writes, or a machine that loses its power.
+    """Remove truncated files, left by a process killed while writing, or by a power failure.
 
-    Such a library ends the process that loads it; where PyTorch tries with it what the processor can, slower code would be made.
+    Loading such a library kills the process; where PyTorch uses one to test the processor's features, slower code would be compiled.
     """
     from torch._inductor.codecache import LOCK_TIMEOUT, get_lock_dir
     from torch.utils._filelock import FileLock
 
     try:
-        locks, removed = Path(get_lock_dir()), 0  # sets the variable, too
-    except OSError:  # it cannot be written, and compilation will say so
+        locks, removed = Path(get_lock_dir()), 0  # also sets the variable
+    except OSError:  # not writable, which compilation will report
         return
     folder = Path(os.environ[FOLDER])
-    for path in folder.rglob("[!.]*"):  # a file that is being written begins with a dot
+    for path in folder.rglob("[!.]*"):  # names of files being written begin with a dot
         if path.suffix != ".lock" and path.is_file() and not _whole(path):
-            with FileLock(str(locks / f"{path.name.partition('.')[0]}.lock"), timeout=LOCK_TIMEOUT):  # whoever writes it holds this
+            with FileLock(str(locks / f"{path.name.partition('.')[0]}.lock"), timeout=LOCK_TIMEOUT):  # the writing process holds it
                 if path.exists() and not _whole(path):
                     path.unlink(missing_ok=True)
                     removed += 1
@@ -146,14 +146,15 @@ def _remove_damaged() -> None:
 
 
 def _whole(path: Path) -> bool:
-    """Does a file hold something, a library as much as its header says, and a pickled graph its end? A library's end is a table."""
+    """True if a file is complete: not empty, a library as long as its header says, a pickled graph with its end. A library's end is a
+    table."""
     try:
         with path.open("rb") as file:
             head, size = file.read(64), file.seek(0, os.SEEK_END)
             file.seek(max(size - 1, 0))
             last = file.read()
     except OSError:
-        return True  # somebody else has removed it
+        return True  # removed by another process
     if {"fxgraph", "aotautograd"} & set(path.parts):
         return last == pickle.STOP
     if path.suffix != ".so" or platform.system() != "Linux":
@@ -166,13 +167,13 @@ def _whole(path: Path) -> bool:
 
 @cache
 def _repair_inductor() -> None:
-    """Two functions of PyTorch's compiler are replaced.
+    """Replace two functions of PyTorch's compiler.
 
-    Inductor asks every user of a buffer where it reads it, and dies where one only overwrites it (pytorch issue 196570), as happens to
-    parameters that are projected and written. It must then not keep the buffer local, which is what None makes it conclude.
+    Inductor asks every user of a buffer where it reads it, and crashes if one only overwrites it (pytorch issue 196570), as happens with
+    parameters that are projected and written. The buffer must then not be kept local, which returning None achieves.
 
-    It has the C++ compiler write a library where it is looked for, and takes what a killed process leaves there for whole. The library is
-    now written beside its place and moved there.
+    Inductor has the C++ compiler write a library directly to its final path, and takes the partial file of a killed process for complete.
+    The library is now written to another path and then moved.
     """
     from torch._inductor import cpp_builder
     from torch._inductor.loop_body import LoopBody

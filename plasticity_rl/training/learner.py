@@ -22,7 +22,7 @@ from plasticity_rl.training.lift import Captured, chunk_size, chunked, copied, l
 from plasticity_rl.training.noise import key
 from plasticity_rl.training.update import Batch, Loss, UpdateRule, by_layer, project, update
 
-MAX_FUSED_UPDATES = 10  # of one call
+MAX_FUSED_UPDATES = 10  # per call
 
 
 class Learner:
@@ -81,7 +81,7 @@ class Learner:
         self._measure = chunked(lift(lambda *given: update(self._rule, *given, measure=True)[2]), self.chunk_size)
         self._fused = chunked(self._write_steps, self.chunk_size)
         if compile and device.startswith("cuda"):
-            self._fused = Captured(self._write_steps, varying=(4, 5, 6))  # parameters and an agent's target stay where they are
+            self._fused = Captured(self._write_steps, varying=(4, 5, 6))  # parameters and an agent's target keep their addresses
 
     @property
     def acting(self) -> Params:
@@ -90,7 +90,7 @@ class Learner:
 
     @property
     def inputs(self) -> Tensor | None:
-        """The last training batch, (S, batch, ...), from which refreshes measure units."""
+        """The last training batch's inputs, (S, batch, ...), on which refreshes measure units."""
         return self._last["inputs"][self._rows] if self._last else None
 
     def one(self, member: int) -> Params:
@@ -136,9 +136,9 @@ class Learner:
 
     def update(self, rate: float | Tensor, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
         """Update every member once at learning rate `rate`, one for all or (S,), and make the refreshes that are due. Returns the loss and
-        what it reports, (S,) each.
+        its reported scalars, (S,) each.
 
-        `measure` adds norms of gradient and step by layer and the effect of each method, before any refresh. The update is then computed a
+        `measure` adds gradient and step norms by layer and the effect of each method, before any refresh. The update is then computed a
         second time, uncompiled, to measure inside it.
         """
         return self.updates([rate], [batch], *extras, measure=measure)[0]
@@ -147,8 +147,8 @@ class Learner:
     def updates(
         self, rates: Sequence[float | Tensor], batches: Sequence[Batch], *extras: Any, measure: bool = False
     ) -> list[dict[str, Tensor]]:
-        """Make up to `ahead` updates, or one with `measure`, in one call; returns the result of each, as `update`. On a CPU, a chunk of
-        members makes all of them before the next begins, so that its networks stay in the caches; a GPU runs them as one graph."""
+        """Make up to `ahead` updates, or one with `measure`, in one call; returns the result of each, as `update`. On a CPU, one chunk of
+        members makes all updates before the next starts, so that its networks stay in the caches; a GPU runs them as one graph."""
         assert len(batches) <= (1 if measure else self.ahead), "a refresh is due in between"
         self._last["inputs"] = batches[-1]["inputs"]
         at = [rate.to(self.rate) if isinstance(rate, Tensor) else torch.full_like(self.rate, rate) for rate in rates]
@@ -233,7 +233,7 @@ class Learner:
         return {name: tensor.to(self.device) for name, tensor in born.items()}
 
     def _noise(self, update: int) -> dict[str, Tensor]:
-        """Optimizer and noisy methods -> each member's key of normal numbers in an update, (S, 2)."""
+        """Keys of normal numbers for an update: optimizer and noisy methods -> one key per member, (S, 2)."""
 
         def keys(purpose: tuple[int | str, ...]) -> Tensor:
             return key([derive(*member, "noise", *purpose, update) for member in self._members]).to(self.device)
@@ -255,7 +255,7 @@ class Learner:
         features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
         lifted = lift(lambda net, state, evidence, numbers: vary(each, numbers).refresh(net, state, evidence, self.network.layers))
         made = lifted(self.net, self.states[index], RefreshContext(fresh, features), self._hyper.chain[index])
-        # Copied before anything is written: a new state may be made of the parameters that are overwritten.
+        # Copied before writing: a new state may alias parameters that are overwritten.
         net, state = copied(made)
         found = lift(lambda before, after: effects.refreshed(before, after, self.network.layers))(self.net.params, net.params)
         for kind, count in found.items():

@@ -1,6 +1,6 @@
 """From functions of one network to functions of S networks side by side: lifted over axis 0, written in place.
 
-If a measurement shows a loop over members to be faster somewhere, this is the one file that changes.
+If a loop over members proves faster somewhere, only this file changes.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_map_
 
 
 def lift(function: Callable[..., Any], in_dims: int | tuple[int | None, ...] = 0) -> Callable[..., Any]:
-    """`function` over axis 0 of trees of tensors, as torch.func.vmap; None in `in_dims` marks an argument that all members share.
+    """Lift `function` over axis 0 of trees of tensors, as torch.func.vmap; None in `in_dims` marks an argument that all members share.
 
-    A lone member is called as it is: plain products of matrices are a quarter faster than batched ones of a batch of one.
+    A single member is called without vmap: plain matrix products are a quarter faster than batched products with a batch of one.
     """
     many = torch.func.vmap(function, in_dims)
 
@@ -30,8 +30,8 @@ def lift(function: Callable[..., Any], in_dims: int | tuple[int | None, ...] = 0
 
 
 def chunked(function: Callable[..., Any], size: int, shared: int = 0) -> Callable[..., Any]:
-    """`function` of S members as calls of `size` members, one after the other, whose results are put together; S is a multiple of it. What
-    it writes in place is written to all.
+    """Split `function` of S members into successive calls of `size` members and concatenate the results; S is a multiple of `size`.
+    In-place writes reach the full tensors.
 
     The last `shared` arguments are the same for all members.
     """
@@ -48,10 +48,10 @@ def chunked(function: Callable[..., Any], size: int, shared: int = 0) -> Callabl
 
 
 def chunk_size(members: int, device: str, convolves: bool) -> int:
-    """How many of the members are best updated in one call: a whole share of them.
+    """The number of members to update in one call for best speed: a divisor of `members`.
 
-    On a processor, convolutions of many networks at once (grouped ones) cost up to twice as much as one network's after the other, and what
-    more than 32 small networks remember of an update no longer fits the caches.
+    On a CPU, grouped convolutions of many networks cost up to twice as much as one network after the other, and the intermediate results of
+    more than 32 small networks exceed the caches.
     """
     if device != "cpu":
         return members
@@ -65,16 +65,16 @@ def _first(tensor: Tensor) -> Tensor:
 
 
 class Captured:
-    """`function`, which writes its results in place, as a CUDA graph: the host's work for all its kernels is that for one.
+    """`function`, which writes its results in place, as a CUDA graph: one launch for all its kernels.
 
-    The arguments at `varying` are copied to where the graph reads them; the others must be the same tensors in every call. What is returned
-    is overwritten by the next call. The first calls with new shapes run as they are, so that libraries choose their kernels.
+    The arguments at `varying` are copied into the graph's input tensors; the others must be the same tensors in every call. The next call
+    overwrites the returned tensors. The first calls with new shapes run without a graph, so that libraries choose their kernels.
     """
 
-    WARM = 3  # calls before the capture, as many as PyTorch's notes take
+    WARM = 3  # warm-up calls before the capture, as in PyTorch's documentation
 
     def __init__(self, function: Callable[..., Any], varying: tuple[int, ...], capture: Callable[..., Any] | None = None) -> None:
-        """`capture` makes, of a function without arguments, one that runs it again and what it returned; by default `_cuda_graph`."""
+        """`capture` records a function without arguments and returns a replay function and its output; by default `_cuda_graph`."""
         self._function, self._varying, self._capture = function, varying, capture or _cuda_graph
         self._kept: dict[Any, list[Any]] = {}
         self._calls: dict[Any, int] = {}
@@ -94,7 +94,7 @@ class Captured:
         if self._calls[shapes] <= self.WARM:
             return self._function(*kept)
         if shapes not in self._graphs:
-            with torch.cuda.device_of(tree_leaves(kept)[0]):  # a capture hears the current device alone
+            with torch.cuda.device_of(tree_leaves(kept)[0]):  # a capture records only the current device
                 self._graphs[shapes] = self._capture(lambda: self._function(*kept))
         again, returned = self._graphs[shapes]
         again()
@@ -102,7 +102,7 @@ class Captured:
 
 
 def _cuda_graph(function: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
-    """How to run it again, and what it returns; the capture itself runs nothing."""
+    """Capture `function` without running it; returns a replay function and the output tensors."""
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
     with torch.cuda.graph(graph):
@@ -111,15 +111,15 @@ def _cuda_graph(function: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
 
 
 def stack(trees: list[Any]) -> Any:
-    """One tree of (S, ...) tensors from S equal trees of tensors."""
+    """Stack S trees of tensors with the same structure into one tree of (S, ...) tensors."""
     return tree_map(lambda *tensors: torch.stack(tensors), *trees)
 
 
 def copied(tree: Any) -> Any:
-    """The same tree of new tensors."""
+    """A deep copy of the tree, with new tensors."""
     return tree_map(torch.clone, tree)
 
 
 def write_(old: Any, new: Any) -> None:
-    """Copy the tensors of one tree into those of another, in place, so that whoever holds them keeps them."""
+    """Copy the tensors of one tree into those of another, in place, so that references to them stay valid."""
     tree_map_(lambda o, n: o.copy_(n), old, new)

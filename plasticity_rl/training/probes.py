@@ -1,7 +1,7 @@
-"""How trainable are these networks, beside untrained ones? Copies of both learn something in a fixed budget, all at once.
+"""Trainability probes: copies of networks, and untrained networks, learn the same targets in a fixed budget, side by side.
 
-Nothing here writes to the learner that is probed, and every random number is a function of its name, so a run with probes goes through
-the same updates as one without.
+Probes never write to the learner, and all random numbers are functions of their purpose, so a run makes the same updates with and without
+probes.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,16 +19,16 @@ from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import lift, stack
 from plasticity_rl.training.update import Batch, Loss
 
-UPDATES = 2000  # of a probe; Lyle et al. 2023 (arXiv 2303.01486), by a secondary source
-FREQUENCY = 1e5  # of the random targets, by the same
-OFFSET = 100.0  # the largest of Lyle et al. 2024 (arXiv 2402.18762), by a secondary source
+UPDATES = 2000  # of a probe; Lyle et al. 2023 (arXiv 2303.01486), from a secondary source
+FREQUENCY = 1e5  # of the random targets, from the same source
+OFFSET = 100.0  # the largest in Lyle et al. 2024 (arXiv 2402.18762), from a secondary source
 LAST = 10  # the final loss is the mean over the last tenth of the updates; ours
 
 Kind = Literal["random", "teacher", "offset"]
 
 
 class Outcome(NamedTuple):
-    """Losses of each target's copies, (targets, S): of copies of the probed networks, and of untrained ones that learned the same."""
+    """Final losses, (targets, S): of copies of the probed networks, and of untrained networks on the same targets."""
 
     final: Tensor
     """mean over the last tenth of the updates"""
@@ -39,13 +39,13 @@ class Outcome(NamedTuple):
 
 
 class Probe:
-    """`probe(batches, rates)` trains copies of a learner's S networks beside S untrained ones, for each of some targets: members of one
+    """`probe(batches, rates)` trains, for each target, copies of a learner's S networks and S untrained ones, all as members of one
     learner, which is compiled once.
 
-    Copies and untrained networks learn by the run's own rule, its optimizer and chain, from an empty optimizer's memory, so that the
-    weights alone are compared; a method's state goes along with a copy, and is newborn with an untrained network. Task boundaries are not
-    told: a reset would replace what is probed. The untrained networks are those of the diagnostics (`fresh("reference")`), the same in
-    every probe. `loss` is a function of ONE network, as the learner's own. 2 x targets x S networks are held, with their memories.
+    Both use the run's own optimizer and chain, with empty optimizer state, so that only the weights are compared; a method's state is
+    copied for a copy, and initial for an untrained network. Task boundaries are not announced: a reset would replace the probed network.
+    The untrained networks are those of the diagnostics (`fresh("reference")`), the same in every probe. `loss` is a function of ONE
+    network, as the learner's own. Memory: 2 x targets x S networks with optimizer state.
     """
 
     def __init__(self, learner: Learner, loss: Loss, targets: int = 1, compile: bool = True) -> None:
@@ -55,8 +55,8 @@ class Probe:
 
     @torch.no_grad()
     def __call__(self, batches: Callable[[int], Batch], rates: Sequence[float]) -> Outcome:
-        """One update for each of `rates`, on `batches(update)`: tensors (targets, 2, S, ...) whose first two axes may be 1 where all
-        targets, or copies (0) and untrained networks (1), share them. A loss that is no number stays one in the outcome."""
+        """Make one update per rate, on `batches(update)`: tensors (targets, 2, S, ...), whose first two axes may be 1 if all targets, or
+        copies (0) and untrained networks (1), share them. Non-finite losses stay in the outcome."""
         self._begin()
         losses = []
         for update, rate in enumerate(rates):
@@ -68,7 +68,7 @@ class Probe:
         return Outcome(final, mean, fresh_final, fresh_mean)
 
     def _begin(self) -> None:
-        """The copies as they stand before their first update."""
+        """Restore the copies to their state before the first update."""
         learner = self._learner
         untrained = learner.fresh("reference")
         params = {name: torch.stack([param, untrained[name]]) for name, param in learner.net.params.items()}
@@ -82,7 +82,7 @@ class Probe:
         self._copies.load(tensors, {"update": 0, "task": 0})
 
     def _newborn(self, index: int, params: Params) -> State:
-        """The state at birth of a method of the chain, with networks `params`."""
+        """Initial state of a method of the chain, for networks `params`."""
         learner = self._learner
         methods = [cell.chain[index] for cell in learner.cells for _ in range(cell.members)]
         ones = [{name: param[member] for name, param in params.items()} for member in range(learner.members)]
@@ -91,24 +91,24 @@ class Probe:
         return stack([each.init(one, layers, draw) for each, one, draw in zip(methods, ones, draws, strict=True)])
 
     def _spread(self, tensor: Tensor) -> Tensor:
-        """(targets or 1, 2 or 1, S, ...) -> (targets x 2 x S, ...)."""
+        """Expand (targets or 1, 2 or 1, S, ...) to (targets x 2 x S, ...)."""
         return tensor.expand(self._targets, 2, *tensor.shape[2:]).flatten(0, 2)
 
 
 class Regression:
-    """Observations of S members with targets for all of a network's outputs, drawn from networks that nobody has trained.
+    """Regression tasks on the observations of S members: targets for all outputs of a network, made by untrained networks.
 
-    `random` is a + sin(1e5 f(x)) (Lyle et al. 2023, arXiv 2303.01486) with f a new network and a the mean over the observations of what the
-    network that learns it said before, so it differs between a copy and an untrained network: nobody has a bias to move first. `offset` is
-    100 + sin(1e5 f(x)): the bias is most of what must be learned (Lyle et al. 2024, arXiv 2402.18762). `teacher` is f(x) itself, each
-    output scaled to mean 0 and variance 1 over the observations. Predicting the mean leaves a loss of about 0.5, 0.5 and 1.
+    `random` is a + sin(1e5 f(x)) (Lyle et al. 2023, arXiv 2303.01486) with f a new network and a the learning network's own mean output
+    over the observations before training. It differs between copy and untrained network, so that neither must first adjust its bias.
+    `offset` is 100 + sin(1e5 f(x)): most of the learning is of the bias (Lyle et al. 2024, arXiv 2402.18762). `teacher` is f(x) itself,
+    each output scaled to mean 0 and variance 1 over the observations. Predicting the mean leaves a loss of about 0.5, 0.5 and 1.
     """
 
     def __init__(
         self, learner: Learner, inputs: Tensor, kinds: Sequence[Kind], functions: int, updates: int, batch: int, task: int = 0
     ) -> None:
-        """`functions` are drawn of each kind, new ones at each update of the learner, of `inputs` (S, n, *shape), from which batches are
-        drawn with replacement; the heads of `task` answer."""
+        """Draws `functions` targets of each kind on `inputs` (S, n, *shape), new ones at each update count of the learner. Batches are
+        drawn with replacement; the heads of `task` are used."""
         network, number = learner.network, learner.ticks["update"]
         self._inputs, self._task = inputs, torch.full((learner.members,), task, device=learner.device)
         said = lift(lambda params, inputs, task: network.apply(params, inputs, task=task)[0])
@@ -125,7 +125,7 @@ class Regression:
         self._chosen = torch.stack(chosen).to(learner.device)
 
     def batch(self, update: int) -> Batch:
-        """What `Probe` takes: inputs (1, 1, S, batch, *shape) and targets (kinds x functions, 2, S, batch, ...)."""
+        """A batch for `Probe`: inputs (1, 1, S, batch, *shape) and targets (kinds x functions, 2, S, batch, ...)."""
         chosen = self._chosen[:, update]
         rows = torch.arange(len(chosen), device=chosen.device)[:, None]
         task = self._task[None, None]
@@ -133,8 +133,8 @@ class Regression:
 
 
 def target(kind: Kind, function: Tensor, before: Tensor) -> Tensor:
-    """What is to be learned, (2, S, n, ...), of a new network's outputs `function` (S, n, ...) and of what copies and untrained networks
-    said `before` (2, S, n, ...)."""
+    """Targets (2, S, n, ...) from the outputs `function` (S, n, ...) of a new network, and the outputs `before` training (2, S, n, ...) of
+    copies and untrained networks."""
     if kind == "teacher":
         centred = function - function.mean(1, keepdim=True)
         deviation = centred.square().mean(1, keepdim=True).sqrt()
@@ -144,7 +144,7 @@ def target(kind: Kind, function: Tensor, before: Tensor) -> Tensor:
 
 
 def squared_error(network: Network) -> Loss:
-    """The loss of a regression: the mean over a batch and all outputs, in squares of the outputs' unit."""
+    """Mean squared error over a batch and all outputs, in squared units of the outputs."""
 
     def loss(params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         outputs = network.apply(params, batch["inputs"], task=batch["task"])[0]

@@ -21,7 +21,7 @@ Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
 
 class UpdateRule(NamedTuple):
-    """What an update is made of."""
+    """The components of an update."""
 
     network: Network
     loss: Loss
@@ -45,7 +45,7 @@ def update(
     *extras: Any,
     measure: bool = False,
 ) -> tuple[Net, list[State], dict[str, Tensor]]:
-    """The network, the chain's states, and the loss with what it reports.
+    """Update one network; returns the network, the chain's states, and the loss with its reported scalars.
 
     `low_precision` are rounded parameters that the loss reads instead of the exact ones, and `noise` maps the optimizer and methods of the
     chain to keys of normal numbers, (2,). `measure` adds metrics, whose names hold a slash, and may skip the steps that change none.
@@ -62,7 +62,7 @@ def update(
     grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
     penalised = [index for index, each in enumerate(chain) if overrides(each, "penalty")]
     if penalised:
-        # Less, not plus: a sum with a product of matrices is taken for one product, whose other summand is made and copied first.
+        # Subtracted, not added: adding a matrix product is fused into one product, whose other summand is first materialised and copied.
         less = grad(lambda own: -sum(chain[i].penalty(net.params | own, states[i], layers, context) for i in penalised))(learned)
         grads = {name: each - less[name] for name, each in grads.items()}
     if measure:
@@ -70,7 +70,7 @@ def update(
         reported |= {f"penalty_over_loss/{name}": effects.penalty_over_loss(penalty, value) for name, penalty in penalties.items()}
         reported |= by_layer(norms.GRADIENT, grads, layers)
         if not any(overrides(each, hook) for each in chain for hook in ("after_step", "project")):
-            return net, states, reported  # the rest takes longer than all that is measured
+            return net, states, reported  # the remaining steps take longer than the measurement
     updated = optimizer.update(Net(learned, net.slots), grads, hyper.rate, layers, numbers.get("optimizer"))
     net, states = Net(net.params | updated.params, updated.slots), list(states)
     for index, each in enumerate(chain):
@@ -85,7 +85,7 @@ def update(
 def project(
     rule: UpdateRule, net: Net, states: list[State], hyper: Hyper, measure: bool = False
 ) -> tuple[Net, list[State], dict[str, Tensor]]:
-    """The network and the states after the chain's projections, in order; `measure` adds the size of each."""
+    """Apply the chain's projections in order; returns the network and the states. `measure` adds the size of each projection."""
     chain, layers = rule.varied(hyper).chain, rule.network.layers
     states, found = list(states), {}
     for index, (each, name) in enumerate(zip(chain, metric_names(chain), strict=True)):
@@ -98,5 +98,5 @@ def project(
 
 
 def by_layer(measures: dict[str, Callable[..., Params]], *given: Any) -> dict[str, Tensor]:
-    """Each measure of each layer, by `measure/layer`."""
+    """Each measure of each layer, keyed `measure/layer`."""
     return {f"{name}/{layer}": value for name, measure in measures.items() for layer, value in measure(*given).items()}
