@@ -1,4 +1,4 @@
-"""`python -m launch`: from a command line to a command and an exit code. The commands themselves stand in commands/ and bench/."""
+"""`python -m launch`: run a command line, return its exit code. The commands are in commands/ and bench/."""
 
 import errno
 import functools
@@ -25,13 +25,13 @@ UNREAD = 141  # as shells count SIGPIPE
 
 
 def bench() -> int:
-    """Measure speed: `bench update` beside a plain loop, `bench train` beside the tools that people use, `bench interventions` with each
-    method beside none, `bench statistics` beside rliable."""
+    """Measure speed: `bench update` against a plain loop, `bench train` against common tools, `bench interventions` with and without each
+    method, `bench statistics` against rliable."""
     return _call(["bench"])
 
 
 def cluster() -> int:
-    """Ray clusters: `cluster token` makes what keeps them closed, `cluster check` says what one has. launch/cluster/ begins them."""
+    """Ray clusters: `cluster token` makes the token that protects them, `cluster check` lists the nodes; launch/cluster/ starts one."""
     return _call(["cluster"])
 
 
@@ -65,16 +65,16 @@ GROUPS = {"bench": BENCHES, "cluster": {"check": about.cluster_check, "token": a
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code. A person's mistake is one line on stderr."""
-    # Read when torch starts. Threads that wait look again for microseconds, not for the milliseconds that OpenMP's GNU library takes from a
-    # busy machine's processors; faster than to sleep at once.
+    # Read when torch starts. Waiting OpenMP threads spin for microseconds before they sleep: GNU's default of milliseconds wastes a busy
+    # machine's processors, and sleeping at once is slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     output.open_closed()
-    warnings.formatwarning = lambda message, *_: f"warning: {' '.join(str(message).split())}\n"  # for a person, not for a programmer
+    warnings.formatwarning = lambda message, *_: f"warning: {' '.join(str(message).split())}\n"  # without file and line number
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with Signals(at_once=True):
             code = _call(words)
-        sys.stdout.flush()  # a disk that is full says so now, not when the interpreter ends
+        sys.stdout.flush()  # a full disk raises here, not as the interpreter exits
         return code
     except Stopped as error:
         return _fail(128 + error.number, error)
@@ -110,26 +110,26 @@ def _code(error: BaseException) -> int:
 
 
 def _is(error: BaseException, module: str, name: str) -> bool:
-    """True if the error's class is of a module that is slow to import and was imported."""
+    """True if the error has the named class; its module is slow to import, and is looked up only if already imported."""
     found = sys.modules.get(module)
     return found is not None and isinstance(error, getattr(found, name))
 
 
 def _wants_memory(error: BaseException) -> bool:
     """True if Python, the system or torch ran out of memory."""
-    if isinstance(error, RuntimeError):  # torch has a class for GPUs alone
+    if isinstance(error, RuntimeError):  # torch has an out-of-memory class for GPUs only
         return bool(re.search("you tried to allocate|out of memory|ALLOC_FAILED", str(error)))
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
 
 
 def _message(error: BaseException) -> object:
-    """One line."""
+    """Return the error's message on one line."""
     if isinstance(error, NotADirectoryError | IsADirectoryError):
         return f"{error.filename} {'is a folder, not a file' if isinstance(error, IsADirectoryError) else 'does not lead through folders'}"
     if _wants_memory(error):
         asked = re.search(r"([Tt]ried|Unable) to allocate ([\d.]+ \w+)", str(error))
         return f"not enough memory{f' for {asked[2]} more' if asked else ''}: a smaller replay= or batch=, or fewer --members, take less"
-    if _is(error, "ray.exceptions", "RayError"):  # the last line of a traceback from elsewhere
+    if _is(error, "ray.exceptions", "RayError"):  # the last line of a remote traceback
         return f"Ray: {(str(error).strip().splitlines() or [type(error).__name__])[-1]}"
     return str(error) or type(error).__name__
 
@@ -162,7 +162,7 @@ def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, 
     except SystemExit as ended:
         if ended.code:
             raise UsageError(_one_line(complained.getvalue())) from None
-        parse()  # once more for the help that was asked for, to the terminal itself
+        parse()  # parse again, so that requested help goes to the terminal
         return DONE
     return chosen()
 
@@ -193,7 +193,7 @@ def _fail(code: int, error: object) -> int:
     try:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.stdout.flush()
-    except OSError:  # nobody reads, or the disk is full; the code says it
+    except OSError:  # no reader, or a full disk: the exit code says so
         output.mute(sys.stdout, sys.stderr)
     return code
 

@@ -14,7 +14,7 @@ from plasticity_rl.processor import fast_bfloat16
 
 
 def examine() -> int:
-    """Print one line for each need; exit code 0 if nothing that is needed is missing, else 1."""
+    """Print one line per requirement; returns exit code 0 if all are met, else 1."""
     console = Console(highlight=False)
     good = True
     for name, look, needed in LOOKS:

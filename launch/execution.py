@@ -1,4 +1,4 @@
-"""How experiments are carried out, apart from what they are."""
+"""Settings of how and where experiments are carried out."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -12,16 +12,16 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Execution:
-    """How and where experiments are trained: no part of an experiment, of its key, or of its random numbers."""
+    """Execution settings: not part of an experiment, its key, or its random numbers."""
 
     device: Device = "auto"
-    """auto takes a GPU where there is one"""
+    """auto uses a GPU if there is one"""
     eager: bool = False
     """do not compile updates"""
     other_code: bool = False
-    """resume runs that other code began"""
+    """resume runs that were started by other code"""
     at_once: Annotated[int, Interval("[1, 100000]")] = 256
-    """members trained as one in this process, about so many at most; 1 trains every run by itself"""
+    """approximate maximum of members trained as one in this process; 1 trains every run separately"""
     address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None
     """address of the Ray cluster to join; `auto` finds one on this machine"""
     cpus: Annotated[float, Interval("(0, 4096]")] = 1.0

@@ -1,4 +1,4 @@
-"""Standard streams that the caller closed, or whose reader has left."""
+"""Standard streams that the caller closed, or whose reader has gone."""
 
 import os
 import select
@@ -7,26 +7,26 @@ from typing import TextIO
 
 
 def open_closed() -> None:
-    """Lead streams that were closed (`>&-`) to the null device: else the next file opened gets their number, and what is printed."""
+    """Redirect closed streams (`>&-`) to the null device: otherwise the next file opened gets their descriptor, and their output."""
     if None not in (sys.stdin, sys.stdout, sys.stderr):
         return
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
-    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - they stay open as long as the process
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - open until the process exits
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def reader_left(error: BaseException) -> bool:
-    """True if the reader of standard output has left (`| head`). Raised by `print`, or by rich, which ends the process itself."""
+    """True if the error means that standard output has lost its reader (`| head`). Raised by `print`, or by rich, which exits itself."""
     if isinstance(error, SystemExit):
         return isinstance(error.__context__, BrokenPipeError)
     return isinstance(error, BrokenPipeError) and any(map(_is_broken, (sys.stdout, sys.stderr)))
 
 
 def mute(*streams: TextIO) -> None:
-    """Drop output that cannot be written: else the interpreter tries again as it ends, and complains."""
+    """Drop output that cannot be written: otherwise the interpreter tries again at exit, and reports an error."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in streams:
         os.dup2(null, stream.fileno())

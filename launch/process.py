@@ -6,7 +6,7 @@ import sys
 
 
 def speak_utf8() -> None:
-    """Begin this process again where Python does not read names and files as UTF-8. A terminal that cannot show a letter gets \\u...."""
+    """Restart this process if Python does not read names and files as UTF-8. Letters that a terminal cannot show become \\u...."""
     if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
         return
     os.environ["PYTHONUTF8"] = "1"

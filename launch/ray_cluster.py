@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one on this machine that nobody else can use."""
+"""Connection to a Ray cluster, or to a private one started on this machine."""
 
 import os
 import secrets
@@ -12,33 +12,33 @@ from plasticity_rl.checks import UsageError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PATIENCE = 10.0  # seconds for a connection
-LEFT_OUT = [".git", ".venv", "runs", "docs", "**/__pycache__", ".pytest_cache", ".ruff_cache"]  # of what a cluster's nodes get
+LEFT_OUT = [".git", ".venv", "runs", "docs", "**/__pycache__", ".pytest_cache", ".ruff_cache"]  # not copied to a cluster's nodes
 
 
 class NoCluster(Exception):
-    """Ray did not start here, or did not let this process in."""
+    """Ray did not start, or rejected this process."""
 
 
 def token_path() -> Path:
-    """Where Ray looks for a cluster's token, if RAY_AUTH_TOKEN does not hold it."""
+    """Return the file in which Ray looks for a cluster's token if RAY_AUTH_TOKEN is not set."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
 
 
 def prepare_ray(address: str | None) -> None:
-    """To be called before Ray is imported, which reads this then: it listens on all interfaces even for a cluster of one."""
+    """Set Ray's environment variables; call before importing Ray. A token is needed because Ray listens on all interfaces."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a call after the end would join whatever cluster was here last, and wait if that is gone
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # otherwise a call after shutdown joins the last cluster, or waits for it
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    elif os.environ.get("RAY_AUTH_TOKEN") or token_path().is_file():  # Ray shows it to no cluster that it joins, unless told
+    elif os.environ.get("RAY_AUTH_TOKEN") or token_path().is_file():  # by default Ray does not use the token when joining
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def reach(address: str | None) -> None:
-    """Raises UsageError where nobody listens at HOST:PORT, which takes Ray itself minutes to say."""
+    """Raise UsageError if nothing listens at HOST:PORT, which Ray itself takes minutes to report."""
     host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
-    if not colon:  # `auto`, or none
+    if not colon:  # `auto` or None
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
@@ -47,8 +47,8 @@ def reach(address: str | None) -> None:
 
 
 def connect(address: str | None) -> None:
-    """Join the cluster at `address`, or start one on this machine that nobody else can use; nothing, where this process has done so
-    before. Raises UsageError where there is none, and NoCluster where Ray fails."""
+    """Join the cluster at `address`, or start a private one on this machine; no-op if already connected. Raises UsageError if there is no
+    cluster, and NoCluster if Ray fails."""
     prepare_ray(address)
     try:
         import ray
@@ -60,14 +60,14 @@ def connect(address: str | None) -> None:
     settings: dict[str, Any] = dict(log_to_driver=False, configure_logging=False)
     if address is None:
         path = os.pathsep.join(filter(None, [str(CHECKOUT), *sys.path]))
-        # without "local", Ray would join any cluster that was last begun on this machine
+        # without "local", Ray would join the cluster last started on this machine
         settings |= dict(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}})
     else:
         settings |= dict(address=address, runtime_env={"working_dir": str(CHECKOUT), "excludes": LEFT_OUT})
     try:
         with kept():
             ray.init(**settings)
-    except Exception as error:  # Ray raises plain Exceptions too
+    except Exception as error:  # Ray also raises plain Exceptions
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         if address is None:
             raise NoCluster(f"Ray did not start on this machine, which may be too busy: {last}; the same command tries again") from error

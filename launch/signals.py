@@ -1,4 +1,4 @@
-"""How a command ends on SIGINT, SIGTERM and SIGHUP: at once, or, while a run is written, after the step that is going on."""
+"""Handling of SIGINT, SIGTERM and SIGHUP: a command ends at once, or, while a run is written, after the current step."""
 
 import signal
 import threading
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-TWICE = 1.0  # seconds in which a signal that comes again is the same
+TWICE = 1.0  # seconds within which a repeated signal counts as the same
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended the command; `number` is the signal's. No `except Exception` takes it for a fault."""
+    """A signal ended the command; `number` is the signal's. Not caught by `except Exception`."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
@@ -19,11 +19,11 @@ class Stopped(KeyboardInterrupt):
 
 
 class Signals:
-    """Between enter and exit, the signals are noted instead of acted on, or raise Stopped where `at_once` says so. A second one always
-    raises, unless it is the same again within a second: timeout(1) sends one to the process and one to its group.
+    """Context manager that records signals; with `at_once`, it raises Stopped instead. A second signal always raises, except the same one
+    within a second, because timeout(1) signals both the process and its group.
 
-    SIGINT and SIGTERM count even where the process was started with them ignored, as a shell's background jobs are. SIGHUP stays ignored
-    where it was: that is what nohup is for.
+    SIGINT and SIGTERM are handled even if the process was started with them ignored, as a shell's background jobs are. An ignored SIGHUP
+    stays ignored, for nohup.
     """
 
     def __init__(self, at_once: bool = False) -> None:
@@ -31,7 +31,7 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         self._before = {}
-        if threading.current_thread() is threading.main_thread():  # elsewhere, signals are somebody else's
+        if threading.current_thread() is threading.main_thread():  # only the main thread can set signal handlers
             numbers = [signal.SIGINT, signal.SIGTERM]
             if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
                 numbers.append(signal.SIGHUP)
@@ -53,7 +53,7 @@ class Signals:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """SIGTERM's handler is afterwards what it was, whatever a library sets meanwhile, as Ray does."""
+    """Restore SIGTERM's handler on exit, which a library such as Ray may replace."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -1,1 +1,1 @@
-"""Measurements of the project's own speed; each prints what it ran on."""
+"""Measurements of the project's speed; each prints a description of the machine."""

@@ -1,8 +1,8 @@
-"""Speed of remote actors: steps a second and the share of time in which the learner learns, with one, two and four of them.
+"""Speed of remote actors: steps per second and the share of time in which the learner is busy, with one, two and four actors.
 
-IMPALA with a Nature CNN on frames of Atari, eight environments an actor and an update for each actor's unroll, so that every actor brings
-as many steps and as much to learn. The emulator is Breakout, or a stub whose steps take a fixed time and no processor, as those of actors
-on other machines do not take the learner's. Nobody is compiled: what is compared is what waits for whom.
+IMPALA with a Nature CNN on Atari frames, eight environments per actor and one update per actor's rollout, so that every actor adds the
+same number of steps and updates. The emulator is Breakout, or a stub whose steps take a fixed time and no processor, as on other machines.
+Nothing is compiled: the measurement compares waiting times.
 """
 
 import time
@@ -29,14 +29,14 @@ from plasticity_rl.optim.optimizers import RMSprop
 from plasticity_rl.optim.schedules import Constant
 from plasticity_rl.records.events import Tick
 
-ENVIRONMENTS = 8  # of each actor
-WARM = 4  # updates for each actor's unrolls before the clock starts
-FRAMES = 4_000_000_000  # never over
+ENVIRONMENTS = 8  # per actor
+WARM = 4  # updates per actor before the clock starts
+FRAMES = 4_000_000_000  # never reached
 
 
 @dataclass(frozen=True)
 class Stub:
-    """Frames of noise whose steps take `seconds`, asleep."""
+    """Environments that return noise; a step sleeps for `seconds`."""
 
     seconds: float = 0.005
     supervision: ClassVar[str] = "rewards"
@@ -58,7 +58,7 @@ class Stub:
 
 
 class StubPool:
-    """Pool interface of an Actor."""
+    """Pool of stub environments, with the interface that an Actor needs."""
 
     def __init__(self, num_envs: int, seconds: float) -> None:
         self.num_envs, self._seconds, self._due = num_envs, seconds, 0.0
@@ -75,7 +75,7 @@ class StubPool:
         return self._step(first=False)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No-op: the pool holds no resources."""
 
     def _step(self, first: bool) -> Step:
         nothing = np.zeros(self.num_envs, bool)
@@ -86,13 +86,13 @@ class Found(NamedTuple):
     """Result of one measurement."""
 
     speed: float
-    """steps a second"""
+    """steps per second"""
     learning: float | None
-    """share of the time in which the learner did not wait for unrolls; None without remote actors"""
+    """share of time in which the learner did not wait for rollouts; None without remote actors"""
 
 
 def measure(counts: Sequence[int], seconds: float, step_time: float) -> None:
-    """Print a table; 0 actors is the learner's own process, with as many environments as one actor has."""
+    """Print a table; 0 actors means acting in the learner's process, with as many environments as one actor has."""
     console = Console(highlight=False)
     connect(None)
     table = Table(box=None, padding=(0, 1))
@@ -110,7 +110,7 @@ def measure(counts: Sequence[int], seconds: float, step_time: float) -> None:
 
 
 def run(benchmark: Any, actors: int, seconds: float) -> Found:
-    """One measurement, from a steady state."""
+    """Measure once, from a steady state."""
     share = max(actors, 1)
     agent = IMPALA(num_envs=ENVIRONMENTS * share, minibatches=share)
     experiment = Experiment(

@@ -1,4 +1,4 @@
-"""The commands of `python -m launch bench`: each measures one thing and prints a table. What is heavy is imported inside it."""
+"""The commands of `python -m launch bench`: each measures one thing and prints a table. Heavy modules are imported inside them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,12 +31,12 @@ def bench_population(
     seconds: float = 2.0,
     device: Device = "auto",
 ) -> int:
-    """Measure networks trained a second, S in one update, beside plain loops: one, and one in each of as many processes as processors.
+    """Measure network updates per second, S members in one update, beside plain loops: a single one, and one per processor.
 
     Args:
-        members: how many in one update, one measurement after the other
+        members: numbers of members in one update, measured in sequence
         seconds: time of one measured window
-        device: auto takes a GPU where there is one
+        device: auto uses a GPU if there is one
     """
     _check_seconds(seconds)
     if not all(0 < each <= 4096 for each in members) or len(set(members)) < len(members):
@@ -56,16 +56,16 @@ def bench_train(
     rounds: int = 5,
     peers: Path = Path("~/.cache/plasticity-rl/peers"),
 ) -> int:
-    """Measure agent steps a second on Breakout beside Stable-Baselines3, RLlib, Sample Factory and CleanRL, in windows that take turns.
+    """Measure agent steps per second on Breakout beside Stable-Baselines3, RLlib, Sample Factory and CleanRL, in alternating windows.
 
-    Each of them is installed with pip, once, into an environment of its own.
+    Each of them is installed once, with pip, into its own virtual environment.
 
     Args:
-        agents: which to compare
+        agents: agents to compare
         cleanrl: a checkout of CleanRL
-        seconds: least time of one measured window
+        seconds: minimum time of one measured window
         rounds: windows of each
-        peers: folder of the others' environments, a few GB
+        peers: folder of the peers' virtual environments, a few GB
     """
     _check_seconds(seconds)
     if not 0 < rounds <= 1000:
@@ -86,13 +86,13 @@ def bench_interventions(
     rounds: int = 5,
     plugin: Plugins = (),
 ) -> int:
-    """Measure what each method costs: the time of an update with it over that without, for one member and for five, compiled.
+    """Measure the cost of each method: time of a compiled update with it over time without it, for one member and for five.
 
     Args:
         only: methods to measure, with their defaults
         networks: dense layers on digits, and a Q-network on frames of Atari
         seconds: time of one measured window
-        rounds: windows of each, with and without the method in turn
+        rounds: windows of each, alternating with and without the method
         plugin: a module with methods of your own
     """
     _check_seconds(seconds)
@@ -112,7 +112,7 @@ def bench_interventions(
 
 
 def bench_metrics(*, seconds: float = 2.0) -> int:
-    """Measure what diagnostics cost beside the updates between two of them.
+    """Measure the cost of diagnostics relative to the updates between two of them.
 
     Args:
         seconds: time of one measured window
@@ -129,8 +129,8 @@ def bench_statistics(*, repetitions: int = 50_000, fewer: int = 2_000, rounds: i
 
     Args:
         repetitions: resamples
-        fewer: of rliable's, whose time is scaled up
-        rounds: measurements of each, in turn
+        fewer: resamples for rliable, whose time is scaled up
+        rounds: alternating measurements of each
     """
     if not 100 <= fewer <= repetitions <= 1_000_000:
         raise UsageError(f"fewer and repetitions must lie in [100, 1000000], the latter no smaller; not {fewer} and {repetitions}")
@@ -143,12 +143,12 @@ def bench_statistics(*, repetitions: int = 50_000, fewer: int = 2_000, rounds: i
 
 
 def bench_actors(*, actors: tuple[int, ...] = (1, 2, 4), seconds: float = 10.0, step_time: float = 0.005) -> int:
-    """Measure what remote actors add: steps a second and the learner's use, with EnvPool and with a stub of a fixed step time.
+    """Measure remote actors: steps per second and the learner's utilisation, with EnvPool and with a stub of a fixed step time.
 
     Args:
-        actors: how many, one measurement after the other
-        seconds: time of each
-        step_time: seconds that a step of the stub takes
+        actors: numbers of actors, measured in sequence
+        seconds: time of each measurement
+        step_time: seconds per step of the stub
     """
     if not 0 < seconds < 3600 or not 0 <= step_time < 60:
         raise UsageError(f"seconds must lie in (0, 3600) and step-time in [0, 60), not {seconds} and {step_time}")
@@ -164,12 +164,12 @@ def bench_actors(*, actors: tuple[int, ...] = (1, 2, 4), seconds: float = 10.0, 
 
 
 def bench_path(*, actors: int = 2, receivers: int = 64, seconds: float = 5.0) -> int:
-    """Measure what Ray itself carries: single frames a second from stub actors into a replay, and weights to many stub actors.
+    """Measure the throughput of Ray: single frames per second from stub actors into a replay, and weights to many stub actors.
 
     Args:
-        actors: that bring frames
-        receivers: actors that take weights, a process each; 0 leaves them out
-        seconds: time in which frames are counted
+        actors: number of actors that send frames
+        receivers: number of actors that receive weights, one process each; 0 skips this measurement
+        seconds: time of counting frames
     """
     _check_seconds(seconds)
     if not 1 <= actors <= 256 or not 0 <= receivers <= 1024:
@@ -196,6 +196,6 @@ BENCHES = {
 
 
 def _check_seconds(seconds: float) -> None:
-    """Refuse an impossible length of a measured window."""
+    """Raise an error if the window length is invalid."""
     if not 0 < seconds < 3600:
         raise UsageError(f"seconds must lie in (0, 3600), not {seconds}")

@@ -1,9 +1,8 @@
-"""Cost of each method: the time of an update with it over that without, both compiled, in windows that take turns in one process.
+"""Cost of each method: time of an update with it over time without it, both compiled, in alternating windows of one process.
 
-`mlp` is the demo's network on batches of 32 digits; `nature` is DQN's network and loss, with a target network, on batches of 32 stacks of
-frames; both under Adam. On a processor members of the latter are updated in turn, each by what was compiled for one. A method is measured
-with its defaults. A refresh that is due every so many updates is timed by itself, and its share of one update is added; refreshes at task
-boundaries cost no update anything and are left out.
+`mlp` is the demo's network on batches of 32 digits; `nature` is DQN's network and loss, with a target network, on batches of 32 frame
+stacks; both use Adam. On a CPU, members of `nature` are updated one after the other by the function compiled for one member. Methods have
+their defaults. A periodic refresh is timed by itself and divided by its period; refreshes at task boundaries are left out.
 """
 
 import statistics
@@ -28,7 +27,7 @@ from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.training.learner import Learner
 
 MEMBERS = (1, 5)
-COMPILING = 14  # seconds that a method takes besides its windows, about
+COMPILING = 14  # approximate seconds per method outside its windows
 BATCH, CLASSES, ACTIONS, RATE = 32, 10, 6, 1e-4
 
 
@@ -36,9 +35,9 @@ class Cost(NamedTuple):
     """Cost of one method on one network."""
 
     ratios: tuple[float, ...] = ()
-    """time with it over time without, one for each round"""
+    """time with the method over time without it, one per round"""
     failure: str = ""
-    """why there are none"""
+    """reason why there are no ratios"""
 
     def __str__(self) -> str:
         if self.failure:
@@ -55,7 +54,7 @@ Costs = dict[tuple[str, int], Cost]
 
 
 def measure(words: Sequence[str], networks: Sequence[str], seconds: float, rounds: int) -> None:
-    """Print the table of these methods on these networks; `seconds` is the length of a window, of which each way has `rounds`."""
+    """Print the table of these methods on these networks, from `rounds` windows of `seconds` with and without each method."""
     torch.set_flush_denormal(True)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     count = len(networks) * len(MEMBERS) * len(words)
@@ -84,12 +83,12 @@ def measure(words: Sequence[str], networks: Sequence[str], seconds: float, round
 
 
 class Update:
-    """One update of S members of a network under a chain, again and again on one batch. Refreshes wait until they are asked for."""
+    """An update of S members of a network under a chain, on one fixed batch. Refreshes happen on request only."""
 
     def __init__(
         self, network: str, members: int, chain: tuple[Intervention, ...], compile: bool = True, like: "Update | None" = None
     ) -> None:
-        """`like` is the same of other members: its compiled function is taken where it is called with the same shapes."""
+        """`like` is an Update with other members, whose compiled function is reused if the shapes are the same."""
         self.network, self.members = network, members
         built, optimizer, loss, self.batch = _dense(members, chain) if network == "mlp" else _frames(members, chain)
         self.learner = Learner(built, loss, optimizer, chain, members, 0, compile=compile)
@@ -98,16 +97,16 @@ class Update:
         self.extras = [built.cast(self.learner.net.params)] if network == "nature" else []
         clocks = [each for each in chain if getattr(each, "clock", None) == "update"]
         self.every = max((getattr(each, "every", 1) for each in clocks), default=1)
-        """updates between two refreshes; 1 too where there are none, or where each update has one"""
+        """updates between two refreshes; 1 also without refreshes"""
 
     def __call__(self, refresh: bool = False) -> None:
-        """An update alone, or one after which a refresh is due; with `every` 1 both are the same."""
+        """Make one update, followed by a refresh on request; with `every` 1 both are the same."""
         self.learner.ticks["update"] = self.every - 1 if refresh else 0
         self.learner.update(RATE, self.batch, *self.extras)
 
 
 def _made(network: str, chain: tuple[Intervention, ...]) -> Iterator[Update]:
-    """Updates of each number of members, made when asked for; first calls have compiled them."""
+    """Yield a compiled Update for each number of members."""
     update = None
     for members in MEMBERS:
         torch.set_num_threads(THREADS if {"mlp": MLP(), "nature": Nature()}[network].shares_well(members) else 1)
@@ -118,7 +117,7 @@ def _made(network: str, chain: tuple[Intervention, ...]) -> Iterator[Update]:
 
 
 def _costs(without: Sequence[Update], word: str, seconds: float, rounds: int) -> list[Cost]:
-    """Measure a method's cost over the updates `without` it, for each number of members."""
+    """Measure a method's cost relative to the updates `without` it, for each number of members."""
     costs: list[Cost] = []
     try:
         updates = _made(without[0].network, (part_class("method", word)(),))
@@ -127,13 +126,13 @@ def _costs(without: Sequence[Update], word: str, seconds: float, rounds: int) ->
         return costs
     except UsageError as error:
         failure = f"refused: {error}"
-    except Exception as error:  # one that fails must not cost the others' measurements
+    except Exception as error:  # a failing method must not end the other measurements
         failure = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return costs + [Cost(failure=failure)] * (len(without) - len(costs))
 
 
 def ratio(without: Callable[[], object], update: Callable[..., object], every: int, seconds: float) -> float:
-    """One round: time with over time without, with the share of a refresh that comes every so many updates."""
+    """Measure one round: time with over time without the method, with a refresh's time divided by `every`."""
     before, after = _window(without, seconds), _window(update, seconds)
     if every > 1:
         start = time.perf_counter()
@@ -143,7 +142,7 @@ def ratio(without: Callable[[], object], update: Callable[..., object], every: i
 
 
 def _window(update: Callable[[], object], seconds: float) -> float:
-    """Seconds that an update takes."""
+    """Measure seconds per update."""
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         update()
@@ -152,7 +151,7 @@ def _window(update: Callable[[], object], seconds: float) -> float:
 
 
 def table(costs: dict[str, Costs]) -> Table:
-    """A row for each method, and one for the medians over them."""
+    """Return a table with a row per method and one for their medians."""
     cells = list(dict.fromkeys(cell for each in costs.values() for cell in each))
     made = Table("method", title="time of an update with a method, over without", title_justify="left", box=None, padding=(0, 2))
     for network, members in cells:
@@ -166,7 +165,7 @@ def table(costs: dict[str, Costs]) -> Table:
 
 
 def _dense(members: int, chain: tuple[Intervention, ...]) -> tuple[Any, Any, Any, dict[str, torch.Tensor]]:
-    """Network, optimizer, loss and batch of supervised learning."""
+    """Make network, optimizer, loss and batch of supervised learning."""
     agent = Supervised()
     network, optimizer = assemble(MLP(), Adam(), chain, (64,), CLASSES)
     batch = {"inputs": torch.rand(members, BATCH, 64), "labels": torch.randint(CLASSES, (members, BATCH))}
@@ -174,7 +173,7 @@ def _dense(members: int, chain: tuple[Intervention, ...]) -> tuple[Any, Any, Any
 
 
 def _frames(members: int, chain: tuple[Intervention, ...]) -> tuple[Any, Any, Any, dict[str, torch.Tensor]]:
-    """Network, optimizer, loss and batch of Q-learning."""
+    """Make network, optimizer, loss and batch of Q-learning."""
     agent = DQN()
     network, optimizer = assemble(Nature(), Adam(), chain, (4, 84, 84), ACTIONS)
     shape = (members, BATCH)

@@ -1,8 +1,8 @@
-"""Networks trained a second: S members of one compiled update, beside plain PyTorch loops, one alone and one on every processor at a time.
+"""Network updates per second: S members in one compiled update, beside plain PyTorch loops, one alone and one on every processor.
 
 The network is the demo's: 64 -> 100 -> 100 -> 100 -> 10, ReLU, Adam, batches of 32, no chain. A plain loop is `nn.Sequential` and
-`torch.optim.Adam` on one thread, its best, and sees one batch again and again; members see another in each update of a row. Separate
-processes run as many plain loops at once as there are processors, or one on a GPU.
+`torch.optim.Adam` on one thread, its fastest setting, on one fixed batch; members see a new batch in each update of a call. Separate
+processes run one plain loop per processor at once, or one on a GPU.
 """
 
 import multiprocessing
@@ -23,14 +23,14 @@ from plasticity_rl.networks.specs import MLP
 from plasticity_rl.training.learner import MAX_FUSED_UPDATES
 
 ROUNDS = 5
-UPDATES = 20_000  # of a network in the demo: twenty tasks of 1,000
+UPDATES = 20_000  # per network in the demo: twenty tasks of 1,000
 
 Window = Callable[[float], float]
-"""Seconds to measure -> updates of single networks a second"""
+"""seconds to measure -> network updates per second"""
 
 
 def measure(sizes: Sequence[int], seconds: float, device: str) -> None:
-    """Print the table; `seconds` is the length of one window, of which each way has ROUNDS, taken in turn; medians are shown."""
+    """Print a table of medians over ROUNDS alternating windows of `seconds`."""
     torch.set_flush_denormal(True)
     console = Console(highlight=False)
     count = 1 if device.startswith("cuda") else THREADS
@@ -39,7 +39,7 @@ def measure(sizes: Sequence[int], seconds: float, device: str) -> None:
         for size in sizes:
             threads = THREADS if MLP().shares_well(size) else 1
             with console.status(f"{size} members: compiling"):
-                torch.set_num_threads(threads)  # which a compiled update is made for
+                torch.set_num_threads(threads)  # a compiled update is made for a thread count
                 row = ours(size, (), True, device, MAX_FUSED_UPDATES)
                 ways[f"{size} members"] = timed(row, size * MAX_FUSED_UPDATES, threads, device), threads
         speeds: dict[str, list[float]] = {way: [] for way in ways}
@@ -55,7 +55,7 @@ def measure(sizes: Sequence[int], seconds: float, device: str) -> None:
 
 
 def table(measured: dict[str, tuple[int, list[float]]]) -> Table:
-    """Way -> its threads and its speeds, window by window; the first two ways are what the others are compared with."""
+    """Make the table from variant -> threads and speed per window; the first two variants are the baselines."""
     shown = Table(title=f"updates of single networks; networks are trained for {UPDATES:,}", title_justify="left", box=None, padding=(0, 1))
     headings = ("way", "threads", "updates/s", "from-to", "networks/h", "x loop", "x processes")
     for heading in headings:
@@ -70,7 +70,7 @@ def table(measured: dict[str, tuple[int, list[float]]]) -> Table:
 
 
 def timed(update: Callable[[], object], updates: int, threads: int, device: str) -> Window:
-    """A window of calls of `update`, which makes so many updates of networks each time."""
+    """Make a window that calls `update`, which makes `updates` network updates per call."""
 
     def window(seconds: float) -> float:
         torch.set_num_threads(threads)
@@ -80,7 +80,7 @@ def timed(update: Callable[[], object], updates: int, threads: int, device: str)
             update()
             count += 1
             if count % 100 == 0:
-                _wait(device)  # a GPU is told more than it has done
+                _wait(device)  # GPU calls are asynchronous
         _wait(device)
         return count * updates / (time.perf_counter() - start)
 
@@ -89,7 +89,7 @@ def timed(update: Callable[[], object], updates: int, threads: int, device: str)
 
 @contextmanager
 def processes(count: int, device: str) -> Iterator[Window]:
-    """So many processes, each with a plain loop; a window measures all of them at the same time."""
+    """Start `count` processes with a plain loop each; a window measures them simultaneously."""
     spawn = multiprocessing.get_context("spawn")
     pipes = [spawn.Pipe() for _ in range(count)]
     workers = [spawn.Process(target=_work, args=(theirs, device), daemon=True) for _, theirs in pipes]
@@ -103,7 +103,7 @@ def processes(count: int, device: str) -> Iterator[Window]:
 
     try:
         for mine, _ in pipes:
-            mine.recv()  # it has started
+            mine.recv()  # wait until it has started
         yield window
     finally:
         for worker in workers:

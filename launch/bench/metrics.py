@@ -1,5 +1,4 @@
-"""Cost of diagnostics: the time that an update takes longer when all rows of metrics.csv are made of it, over that of the updates from
-one such moment to the next."""
+"""Cost of diagnostics: the extra time of an update that makes all rows of metrics.csv, relative to the updates between two of them."""
 
 import sys
 import time
@@ -24,7 +23,7 @@ WHERE = dict(visit=0, task="", cycle=0, frames=0, steps=0, updates=0)
 
 
 def measure(seconds: float) -> None:
-    """Print the table; `seconds` is the length of a window of updates, and of one of diagnostics."""
+    """Print the table; `seconds` is the length of a window, of updates or of diagnostics."""
     torch.set_flush_denormal(True)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     shown = Table(box=None, padding=(0, 1))
@@ -42,7 +41,7 @@ def measure(seconds: float) -> None:
 
 
 def _times(network: str, members: int, seconds: float) -> tuple[float, float, int]:
-    """Seconds of an update, seconds that a measured one takes longer, and how many rows it makes."""
+    """Measure seconds per update, extra seconds of an update with diagnostics, and the number of rows that it makes."""
     torch.set_num_threads(THREADS if {"mlp": MLP(), "nature": Nature()}[network].shares_well(members) else 1)
     update = Update(network, members, ())
     diagnostics = Diagnostics(update.learner, experiment({"benchmark": BENCHMARKS[network], "diagnose_every": 1}))

@@ -1,7 +1,7 @@
 """Throughput of Ray itself: rollouts of single frames from stub actors into a replay, and weights to many stub actors.
 
-A stub plays nothing and has no network: it hands out the same frames again and again. What is left is what the learner's process and Ray
-do with them - the object store, the tags, the parts of several actors put side by side, the rows of the replay.
+A stub has no environment and no network: it returns the same frames every time. The rest is the work of the learner's process and of Ray:
+the object store, the requests' tags, concatenating the actors' parts, writing rows of the replay.
 """
 
 import time
@@ -24,27 +24,27 @@ from plasticity_rl.networks.specs import Nature
 from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.optim.schedules import Constant
 
-ENVIRONMENTS, UNROLL, CAPACITY = 64, 32, 20_000  # environments of each actor, steps of an unroll, rows x environments of the replay
-WARM = 12  # unrolls before the clock starts: the replay is full then, and all its memory taken
-TIMES = 20  # weights are sent
-WAIT = 600.0  # seconds for actors to begin
+ENVIRONMENTS, UNROLL, CAPACITY = 64, 32, 20_000  # environments per actor, steps per rollout, rows x environments of the replay
+WARM = 12  # rollouts before the clock starts: the replay is then full and its memory allocated
+TIMES = 20  # number of times that weights are sent
+WAIT = 600.0  # seconds for actors to start
 
 
 class Sent(NamedTuple):
-    """Medians, in seconds."""
+    """Median times of sending weights, in seconds."""
 
     weights: float
     """until the last actor has new weights"""
     calls: float
-    """until the last actor has answered calls that carry nothing"""
+    """until the last actor has answered empty calls"""
     learner: float
-    """of processors that the learner's process takes to send weights"""
+    """CPU seconds of the learner's process per sending of weights"""
     update: float
-    """of an update of the network that the weights are of"""
+    """time of one update of the network"""
 
 
 def stub_worker() -> type:
-    """The class of actors that have no network and play nothing. It travels as code."""
+    """Return the class of stub actors, without network and environment; it is pickled by value."""
     width = ENVIRONMENTS
 
     class StubWorker:
@@ -72,7 +72,7 @@ def stub_worker() -> type:
 
 
 class StubBackend(RayActors):
-    """Actors on Ray that are stubs."""
+    """Stub actors on Ray."""
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment, False, False)
@@ -80,7 +80,7 @@ class StubBackend(RayActors):
 
 
 def measure(actors: int, receivers: int, seconds: float) -> None:
-    """Print what was found."""
+    """Print the measurements."""
     connect(None)
     console = Console(highlight=False)
     frames = carried(actors, seconds)
@@ -96,7 +96,7 @@ def measure(actors: int, receivers: int, seconds: float) -> None:
 
 
 def carried(actors: int, seconds: float) -> float:
-    """Single frames a second that `actors` stubs bring into a replay."""
+    """Measure the single frames per second that `actors` stubs bring into a replay."""
     loop = _loop(actors, CAPACITY)
     prepare(loop.experiment)
     loop.actors = ActorGroup(StubBackend(loop.experiment), actors)
@@ -122,7 +122,7 @@ def carried(actors: int, seconds: float) -> float:
 
 
 def sent(receivers: int) -> Sent:
-    """Measure the time until so many actors have taken a Nature CNN's weights out of the store."""
+    """Measure the time until `receivers` actors have fetched a Nature CNN's weights from the object store."""
     import ray
 
     loop = _loop(1, 1000)

@@ -1,7 +1,7 @@
-"""Speed of the intervals of a benchmark's aggregates beside rliable's, in the same process and in turn.
+"""Speed of bootstrap intervals of benchmark aggregates compared with rliable's, alternating in one process.
 
-Six algorithms, ten runs of each of 57 tasks, four aggregates. rliable takes a minute for what is asked of it, so it may be given fewer
-resamples; its time grows with their number, and is scaled up.
+Six algorithms, ten runs of each of 57 tasks, four aggregates. rliable would take a minute, so it may be given fewer resamples; its time is
+proportional to their number and is scaled up.
 """
 
 import resource
@@ -18,11 +18,11 @@ from analysis.statistics.aggregates import NAMES, Intervals, intervals
 
 ALGORITHMS, RUNS, TASKS = 6, 10, 57
 MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3
-"""in what ru_maxrss counts"""
+"""megabyte in the unit of ru_maxrss"""
 
 
 def scores(algorithms: int = ALGORITHMS, runs: int = RUNS, tasks: int = TASKS, seed: int = 0) -> np.ndarray:
-    """Scores (runs, tasks, algorithms), with tasks that differ more than runs, and algorithms a little."""
+    """Draw scores (runs, tasks, algorithms) that differ most between tasks, less between runs, and least between algorithms."""
     random = np.random.default_rng(seed)
     return np.exp(
         random.normal(-0.3, 0.8, size=(tasks, 1)) + 0.2 * random.normal(size=(runs, tasks, algorithms)) + 0.05 * np.arange(algorithms)
@@ -30,7 +30,7 @@ def scores(algorithms: int = ALGORITHMS, runs: int = RUNS, tasks: int = TASKS, s
 
 
 def theirs(matrix: np.ndarray, repetitions: int) -> np.ndarray:
-    """rliable's limits for one algorithm's scores (runs, tasks). (low and high, aggregates)."""
+    """Compute rliable's interval limits (low and high, aggregates) for one algorithm's scores (runs, tasks)."""
 
     def aggregates(drawn: np.ndarray) -> np.ndarray:
         found = metrics.aggregate_iqm(drawn), metrics.aggregate_median(drawn), metrics.aggregate_mean(drawn)
@@ -41,13 +41,13 @@ def theirs(matrix: np.ndarray, repetitions: int) -> np.ndarray:
 
 
 def apart(ours: Intervals, limits: np.ndarray) -> float:
-    """The largest difference of limits (low and high, aggregates, algorithms), as a share of the interval's width."""
+    """Compute the largest difference of limits (low and high, aggregates, algorithms), as a share of the interval's width."""
     width = limits[1] - limits[0]
     return float(max((np.abs(ours.low - limits[0]) / width).max(), (np.abs(ours.high - limits[1]) / width).max()))
 
 
 def measure(repetitions: int, fewer: int, rounds: int) -> None:
-    """Print how long both take for `repetitions` resamples, of which rliable carries out `fewer` in each of the rounds."""
+    """Print the time of both for `repetitions` resamples; rliable's is scaled from `fewer` resamples per round."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     matrix = scores()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

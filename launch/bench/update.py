@@ -26,7 +26,7 @@ ROUNDS = 5
 
 
 def measure(seconds: float) -> None:
-    """Print the table; `seconds` is the length of one window, of which each way has ROUNDS, taken in turn; medians are shown."""
+    """Print a table of medians over ROUNDS alternating windows of `seconds`."""
     torch.set_flush_denormal(True)
     console = Console(highlight=False)
     console.print(
@@ -40,7 +40,7 @@ def measure(seconds: float) -> None:
         threads = THREADS if MLP().shares_well(members) else 1
         for name, chain in (("none", ()), ("nap", (NormalizeAndProject(),))):
             with console.status(f"{count(members, 'member')}, {name}: compiling and measuring"):
-                torch.set_num_threads(threads)  # which a compiled update is made for
+                torch.set_num_threads(threads)  # a compiled update is made for a thread count
                 ways = [(loop_of_one, 1), (ours(members, chain, False), threads), (ours(members, chain, True), threads)]
                 windows = [[_window(way, on, seconds) for way, on in ways] for _ in range(ROUNDS)]
                 loop, eager, compiled = (statistics.median(times) * 1e3 for times in zip(*windows, strict=True))
@@ -58,7 +58,7 @@ def measure(seconds: float) -> None:
 
 
 def _window(update: Callable[[], object], threads: int, seconds: float) -> float:
-    """Seconds an update takes on so many threads."""
+    """Measure seconds per update with `threads` threads."""
     torch.set_num_threads(threads)
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
@@ -68,7 +68,7 @@ def _window(update: Callable[[], object], threads: int, seconds: float) -> float
 
 
 def plain(device: str = "cpu") -> Callable[[], object]:
-    """One update of a plain PyTorch loop."""
+    """Return a function that makes one update of a plain PyTorch loop."""
     layers: list[nn.Module] = []
     for width in (64, 100, 100):
         layers += [nn.Linear(width, 100), nn.ReLU()]
@@ -86,7 +86,7 @@ def plain(device: str = "cpu") -> Callable[[], object]:
 
 
 def ours(members: int, chain: tuple, compile: bool, device: str = "cpu", row: int = 1) -> Callable[[], object]:
-    """A row of so many updates of so many members, each with a batch of its own."""
+    """Return a function that makes `row` updates of `members` members, each with its own batch."""
     agent = Supervised()
     network, optimizer = assemble(MLP(), Adam(), chain, (64,), 10)
     learner = Learner(network, lambda params, batch: agent.loss(network, params, batch), optimizer, chain, members, 0, device, compile)

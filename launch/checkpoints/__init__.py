@@ -1,1 +1,1 @@
-"""Checkpoints put to use: play, film, probe."""
+"""Uses of checkpoints: play, film, probe."""

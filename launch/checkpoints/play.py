@@ -1,4 +1,4 @@
-"""A member of a trained run plays whole episodes, without learning, as in the run's evaluations: for people to look at."""
+"""Play whole episodes with one member of a trained run, without learning, as in the run's evaluations."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -28,15 +28,15 @@ from plasticity_rl.training.lift import lift
 
 
 class Played(NamedTuple):
-    """An episode, or the part of it that was played."""
+    """A played episode, complete or cut."""
 
     episode: int
     score: float
-    """undiscounted, unclipped"""
+    """undiscounted, unclipped return"""
     length: int
-    """steps"""
+    """length in steps"""
     whole: bool
-    """did it end, or were there no more steps for it?"""
+    """True if it ended, False if the step limit cut it"""
 
     def __str__(self) -> str:
         what = f"return {self.score:g} in {self.length:,} steps" if self.whole else f"cut after {self.length:,} steps, at {self.score:g}"
@@ -46,13 +46,13 @@ class Played(NamedTuple):
 def play(
     run: RunFolder, member: int, task: str | None, episodes: int, number: int | None, video: bool, steps: int, seed: int
 ) -> list[Played]:
-    """Play `episodes` episodes of at most `steps` steps with checkpoint `number`, print them as they end, and with `video` film them.
+    """Play `episodes` episodes of at most `steps` steps with checkpoint `number`; print them as they end, and film them if `video` is set.
 
-    Without a number it is the newest checkpoint that is whole; without a task, the one that the network was learning at that checkpoint.
-    Episode e starts from the same seed whoever plays. Raises UsageError, and nothing was written.
+    The default checkpoint is the newest complete one, the default task the one being learned at that checkpoint. Episode e starts from the
+    same seed for every member. Raises UsageError before anything is written.
     """
     experiment = _experiment(run, member, task, episodes, steps, seed)
-    torch.set_num_threads(1)  # enough for a few observations at a time, and a run that goes on beside it needs the others
+    torch.set_num_threads(1)  # enough for a few observations, and leaves the others to a run in progress
     torch.set_flush_denormal(True)  # as in the run
     benchmark, console, played = experiment.benchmark, Console(highlight=False), []
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
@@ -70,7 +70,7 @@ def play(
             raise UsageError(f"{type(benchmark).__name__} has no pictures to film; without --video it can be played")
         actor = Actor(benchmark.pool(visit, seeds, THREADS, experiment.seed), member + 1, benchmark.stack, "cpu")
         bar.console.print(f"member {member} of checkpoint {int(place.name)} plays {visit.task}", soft_wrap=True)
-        with ExitStack() as stack:  # films are finished where it is left in order, and thrown away otherwise
+        with ExitStack() as stack:  # films are finished on a normal exit and discarded on an error
             camera = Camera(pictures, [stack.enter_context(film) for film in films]) if pictures else None
             for each in take_steps(actor, policy, camera, steps, lambda done: bar.update(row, description=f"{visit.task}: {done:,} steps")):
                 bar.console.print(str(each), soft_wrap=True)
@@ -84,7 +84,7 @@ def play(
 
 
 def _experiment(run: RunFolder, member: int, task: str | None, episodes: int, steps: int, seed: int) -> Experiment:
-    """What a run is, once everything that was asked for is held against it."""
+    """Read a run's experiment. Raises UsageError if the request does not fit it."""
     for name, value, low, high in (("episodes", episodes, 1, 100), ("steps", steps, 1, 1_000_000), ("seed", seed, 0, MAX_SEED)):
         if not low <= value <= high:
             raise UsageError(f"{name} must lie in [{low}, {high}], not {value}")
@@ -99,13 +99,13 @@ def _experiment(run: RunFolder, member: int, task: str | None, episodes: int, st
 
 
 def seeds_for(seed: int, member: int, episodes: int) -> np.ndarray:
-    """Of the environments, (member + 1, episodes), as benchmarks tell members by their rows. The last row is the same for every member."""
+    """Return environment seeds (member + 1, episodes), as rows are members to benchmarks. The last row is the same for every member."""
     count = np.arange((member + 1) * episodes)
     return ((derive(seed, "play") % MAX_SEED + count) % MAX_SEED).reshape(-1, episodes)[::-1]
 
 
 def find_checkpoint(run: RunFolder, number: int | None) -> Path:
-    """The folder of checkpoint `number`, or of the newest that is whole. Raises UsageError where there is none."""
+    """Return the folder of checkpoint `number`, or of the newest complete one. Raises UsageError if there is none."""
     found = {int(path.name): path for path in checkpoint.checkpoints(run.checkpoints)}
     if not found:
         raise UsageError(f"{run} has no checkpoint")
@@ -123,18 +123,18 @@ def find_checkpoint(run: RunFolder, number: int | None) -> Path:
 
 
 def read_params(place: Path, member: int) -> Params:
-    """One member's parameters, (1, ...) each, and nothing else of a checkpoint, which may hold a replay of many gigabytes."""
+    """Read one member's parameters, each (1, ...), without the rest of the checkpoint, such as a replay of many gigabytes."""
     from safetensors import safe_open
 
     with safe_open(place / checkpoint.FILES[0], "pt") as file:
-        names = [name for name in file.keys() if name.startswith("params/")]  # noqa: SIM118 - it is no mapping
+        names = [name for name in file.keys() if name.startswith("params/")]  # noqa: SIM118 - not a mapping
         return {name.removeprefix("params/"): file.get_slice(name)[member : member + 1] for name in names}
 
 
 class Policy:
-    """One member's, as evaluations have it: epsilon is the agent's for evaluations, and noisy layers are their means.
+    """Evaluation policy of one member: the agent's evaluation epsilon, and noisy layers at their means.
 
-    Random numbers are functions of `seed`, `name` and the step. Raises UsageError where the parameters are another network's.
+    Random numbers are functions of `seed`, `name` and the step. Raises UsageError if the parameters do not fit the network.
     """
 
     def __init__(self, experiment: Experiment, params: Params, task: str, episodes: int, seed: int, name: str) -> None:
@@ -149,20 +149,20 @@ class Policy:
 
     @torch.no_grad()
     def actions(self, observations: Tensor, step: int) -> Tensor:
-        """(1, episodes), for observations (1, episodes, ...)."""
+        """Choose actions (1, episodes) for observations (1, episodes, ...)."""
         drawn = {"uniform": self._streams.uniform(step, self._purpose, self.episodes, self._draws)}
         return self._act(self.params, observations, drawn, self._shared)["actions"]
 
 
 class Camera:
-    """The same environments a second time, in pictures; the last of them are filmed."""
+    """A second copy of the environments that renders images; the last of them are filmed."""
 
     def __init__(self, pool: Pool, films: list[Film]) -> None:
         self.pool, self.films = pool, films
         self._add(pool.reset().observations, np.ones(len(films), dtype=bool))
 
     def follow(self, step: Step, going: np.ndarray) -> None:
-        """Take the pictures of a step of the environments that are played. Raises RuntimeError where the two did not go the same way."""
+        """Film a step of the played environments. Raises RuntimeError if the copies have diverged."""
         seen = self.pool.recv()
         for field in ("rewards", "terminated", "truncated"):
             if not np.array_equal(getattr(seen, field), getattr(step, field)):
@@ -176,8 +176,8 @@ class Camera:
 
 
 def take_steps(actor: Actor, policy: Policy, camera: Camera | None, steps: int, tell: Callable[[int], object]) -> Iterator[Played]:
-    """The first episode of each environment of the actor's last member, as they end; `tell` hears the steps so far. All other members' rows
-    take action 0.
+    """Yield the first episode of each environment of the actor's last member, as they end; `tell` receives the steps so far. All other
+    members' rows take action 0.
     """
     actions = torch.zeros(actor.frames.shape[:2], dtype=torch.int64)
     member, going = len(actions) - 1, np.ones(policy.episodes, dtype=bool)

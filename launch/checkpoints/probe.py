@@ -1,4 +1,4 @@
-"""How trainable is a run's checkpoint? Copies of its networks beside untrained ones, as a table and as a CSV file beside the run."""
+"""Trainability of a run's checkpoint: copies of its networks compared with untrained ones, as a table and a CSV file in the run."""
 
 import csv
 import io
@@ -35,9 +35,9 @@ COLUMNS = ("checkpoint", "updates", "functions", "target", "member", *Outcome._f
 
 
 def probe(run: RunFolder, number: int | None, targets: Sequence[str], updates: int, functions: int, how: Execution) -> dict[str, Outcome]:
-    """Probe checkpoint `number` of a run, or the newest that is whole; print what came out and write it to RUN/probes/NUMBER.csv.
+    """Probe checkpoint `number` of a run, or the newest complete one; print the result and write it to RUN/probes/NUMBER.csv.
 
-    Raises UsageError for what cannot be probed, and nothing was written.
+    Raises UsageError, before anything is written, if the run cannot be probed.
     """
     for name, value, high in (("updates", updates, 10_000_000), ("functions", functions, 1000)):
         if not 1 <= value <= high:
@@ -46,7 +46,7 @@ def probe(run: RunFolder, number: int | None, targets: Sequence[str], updates: i
         choose("target", target, TARGETS)
     experiment = Experiment.from_json(run.read_spec().experiment)
     place = find_checkpoint(run, number)
-    torch.set_num_threads(THREADS)  # dozens of networks are enough to share
+    torch.set_num_threads(THREADS)  # dozens of networks are enough work for all threads
     torch.set_flush_denormal(True)  # as in the run
     snapshot = checkpoint.read(place)
     learner = read_learner(experiment, snapshot, how.device)
@@ -83,7 +83,7 @@ def probe(run: RunFolder, number: int | None, targets: Sequence[str], updates: i
 
 
 def read_learner(experiment: Experiment, snapshot: Snapshot, device: str) -> Learner:
-    """The learner that the checkpoint is of; it only stands there. Raises UsageError where it is another network's."""
+    """Restore the checkpoint's learner, which is never trained. Raises UsageError if the checkpoint is of another network."""
     benchmark = experiment.benchmark
     network, optimizer = assemble(
         experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, experiment.agent.heads(benchmark)
@@ -97,7 +97,7 @@ def read_learner(experiment: Experiment, snapshot: Snapshot, device: str) -> Lea
 
 
 def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -> torch.Tensor:
-    """The latest of the run, (S, n, *shape): of its stream, of its replay, or else the batch last learned from."""
+    """Return the run's latest observations (S, n, *shape): from its stream, its replay, or else the last training batch."""
     benchmark, agent, visit = experiment.benchmark, experiment.agent, learner.ticks["task"]
     if benchmark.supervision == "labels":
         begun = sum(each.budget for each in benchmark.visits()[:visit])
@@ -121,7 +121,7 @@ def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -
 
 
 def write(path: Path, number: int, updates: int, functions: int, outcomes: dict[str, Outcome]) -> None:
-    """A row for each target and member; in the place of what an earlier call said of the checkpoint."""
+    """Write a row for each target and member; overwrites earlier results of the checkpoint."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -136,7 +136,7 @@ def write(path: Path, number: int, updates: int, functions: int, outcomes: dict[
 
 
 def summary(outcomes: dict[str, Outcome]) -> Table:
-    """Means over members of the losses, and their ratios."""
+    """Make a table of the mean losses over members, and their ratios."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     for heading in ("target", "loss"):
         table.add_column(heading, no_wrap=True)
@@ -151,7 +151,7 @@ def summary(outcomes: dict[str, Outcome]) -> Table:
 
 
 def _ratio(own: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-    """Mean over mean. (..., members, 1) twice -> (...)."""
+    """Ratio of means over members. (..., members, 1) twice -> (...)."""
     return mean(own) / mean(fresh)
 
 

@@ -1,8 +1,8 @@
-"""Episodes as people watch them. A run keeps each in its folder `videos`, under one name with three endings, each file whole or absent:
+"""Videos of episodes. A run keeps each in its folder `videos` in three formats, each file complete or absent:
 
-.mp4      every picture, in real time, H.264 for any browser
-.gif      at most 200 pictures; what TensorBoard shows
-.png      twelve pictures on one sheet
+.mp4      every frame, in real time, H.264 for any browser
+.gif      at most 200 frames, shown by TensorBoard
+.png      twelve frames on one sheet
 """
 
 import os
@@ -16,17 +16,17 @@ import numpy as np
 
 from plasticity_rl.records.folder import RunFolder
 
-RATE = 15  # pictures in a second: an Atari step is 4 frames of a console that draws 60, and Procgen's videos have as many
-SCALE = 3  # pixels of the .mp4 for one of the game's, either way
-KEPT = 200  # pictures of a .gif
+RATE = 15  # frames per second: an Atari step is 4 frames of a console at 60 Hz, and Procgen's videos have the same rate
+SCALE = 3  # .mp4 pixels per game pixel, in each direction
+KEPT = 200  # maximum frames of a .gif
 SHEET = (2, 6)  # rows and columns of a .png
 
 
 class Film:
-    """Takes one episode's pictures, each (height, width, 3) uint8, and leaves `folder/name` with its three endings.
+    """Writer of one episode's frames, each (height, width, 3) uint8, to `folder/name` in the three formats.
 
-    A context: where it is left by an error, or no picture came, nothing is left. A longer episode runs faster as .gif: whenever there are
-    too many pictures for it, every other one is dropped.
+    A context manager: after an error, or without any frame, no file remains. A longer episode runs faster as .gif: whenever it has too
+    many frames, every other one is dropped.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -38,11 +38,11 @@ class Film:
 
     @property
     def paths(self) -> list[Path]:
-        """What is left in the end: .mp4, .gif, .png."""
+        """Final files: .mp4, .gif, .png."""
         return [self._folder / f"{self._name}{ending}" for ending in (".mp4", ".gif", ".png")]
 
     def add(self, picture: np.ndarray) -> None:
-        """The next picture."""
+        """Add the next frame."""
         import av
 
         assert picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8, (picture.shape, picture.dtype)
@@ -95,10 +95,10 @@ class Film:
 
 
 def show_in_tensorboard(run: RunFolder, frame_skip: int) -> None:
-    """Make `tb/videos`, which TensorBoard shows as a run of its own, of all the run's .gif files: the tag is `video/<task>/member<m>`, with
-    the episode's number behind it from the second on, and the step counts frames as every other curve's does.
+    """Make `tb/videos`, which TensorBoard shows as a separate run, from all the run's .gif files. The tag is `video/<task>/member<m>`, with
+    the episode's number appended from the second on; the step counts frames, as for every curve.
 
-    It is made anew because TensorBoard forgets what it has of a tag when a lower step follows.
+    The folder is always rebuilt, because TensorBoard discards the data of a tag if a lower step follows.
     """
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
     from torch.utils.tensorboard import SummaryWriter

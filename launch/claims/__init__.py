@@ -1,1 +1,1 @@
-"""Claims of papers, as data, and how they are tried."""
+"""Claims of papers, as data, and the code that tests them."""

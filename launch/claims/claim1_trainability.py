@@ -1,4 +1,4 @@
-"""Claim 1: on labels that are drawn anew again and again, layer norm together with weight decay keeps a network trainable."""
+"""Claim 1: on repeatedly redrawn labels, layer norm together with weight decay keeps a network trainable."""
 
 from launch.claims.definition import Arm, Claim, Scale
 

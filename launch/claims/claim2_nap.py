@@ -1,4 +1,4 @@
-"""Claim 2: NaP holds the effective learning rate, and beside it methods hardly differ."""
+"""Claim 2: NaP keeps the effective learning rate constant, and combined with it methods hardly differ."""
 
 from launch.claims.definition import Arm, Claim, Scale
 

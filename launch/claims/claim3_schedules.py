@@ -1,4 +1,4 @@
-"""Claim 3: what NaP takes away is a schedule, and a schedule brings it back."""
+"""Claim 3: NaP removes an implicit learning rate schedule, and an explicit schedule restores it."""
 
 from launch.claims.definition import Arm, Claim, Scale
 

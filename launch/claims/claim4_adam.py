@@ -1,4 +1,4 @@
-"""Claim 4: Adam's defaults kill units when labels change; a shorter memory and a larger epsilon do not."""
+"""Claim 4: Adam's defaults kill units when labels change; a shorter second-moment average and a larger epsilon do not."""
 
 from launch.claims.definition import Arm, Claim, Scale
 

@@ -2,7 +2,7 @@
 
 from launch.claims.definition import Arm, Claim, Scale
 
-TWO_HOT = "supervised:objective=two-hot,low=-5,high=105,num_atoms=221"  # the same atoms for every mean, half a deviation apart
+TWO_HOT = "supervised:objective=two-hot,low=-5,high=105,num_atoms=221"  # the same atoms for every mean, half a standard deviation apart
 
 CLAIM = Claim(
     title="A large mean alone destroys plasticity, and two-hot targets prevent it",

@@ -1,8 +1,8 @@
-"""Claim 6: re-initialisation regularises, so it adds little where other things do."""
+"""Claim 6: re-initialisation acts as a regulariser, so it adds little to other regularisers."""
 
 from launch.claims.definition import Arm, Claim, Scale
 
-SCHEDULED = {"schedule": "warmup-cosine:rate={rate},start=0,end=0,warmup=0"}  # one cosine a stage, for all arms of a panel alike
+SCHEDULED = {"schedule": "warmup-cosine:rate={rate},start=0,end=0,warmup=0"}  # one cosine per stage, the same for all arms of a panel
 PANELS = {
     "alone": ({"schedule": "constant:rate={rate}"}, [], "0"),
     "regularised": (SCHEDULED, ["weight-decay:strength={decay}"], "0"),

@@ -1,4 +1,4 @@
-"""Claim 7: on permuted inputs backprop falls, and three methods keep what it loses."""
+"""Claim 7: on permuted inputs backprop's accuracy declines, and three methods prevent the decline."""
 
 from launch.claims.definition import Arm, Claim, Scale
 

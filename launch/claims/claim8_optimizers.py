@@ -1,4 +1,4 @@
-"""Claim 8: which method is better depends on the optimizer."""
+"""Claim 8: the ranking of methods depends on the optimizer."""
 
 from launch.claims.definition import Arm, Claim, Scale
 

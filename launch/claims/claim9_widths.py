@@ -1,4 +1,4 @@
-"""Claim 9: wide networks forget less, and knowledge of tasks that come again adds up."""
+"""Claim 9: wide networks forget less, and knowledge of recurring tasks accumulates."""
 
 from launch.claims.definition import Arm, Claim, Scale
 

@@ -1,4 +1,4 @@
-"""Claims of papers: arms in words, a grid, and their values at a scale. Files claimN_*.py beside this one are claims."""
+"""Data types of a paper's claim: arms in words, a grid, and their values at a scale. The claims are in the files claimN_*.py."""
 
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,29 +7,29 @@ from itertools import product
 from typing import Any
 
 SELECTED, REPORTED = 1, 0
-"""seeds: what chooses, and what is reported"""
+"""seeds of the selection runs and of the reported runs"""
 SELECTORS = 3
-"""members of each cell of the grid"""
+"""members per cell of the grid"""
 
 Values = dict[str, str]
-"""placeholder -> what stands in its place"""
+"""placeholder -> value"""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One network's treatment. Words may hold placeholders, `weight-decay:strength={decay}`; those in the grid are chosen."""
+    """One arm of a claim. Words may hold placeholders, such as `weight-decay:strength={decay}`; the grid's placeholders are selected."""
 
     name: str
     words: Mapping[str, Any]
-    """fields of an experiment, on top of the scale's"""
+    """fields of an experiment, which override the scale's"""
     panel: str = ""
-    """arms that are drawn together"""
+    """name of the panel in which the arm is drawn"""
     like: str = ""
-    """key of another arm, whose chosen values this one takes, and whose record: {moments}, {factors}, {layer_factors}"""
+    """key of another arm, from which this one takes selected values and the record: {moments}, {factors}, {layer_factors}"""
 
     @property
     def key(self) -> str:
-        """Name in verdicts."""
+        """Name of the arm in verdicts."""
         return f"{self.panel}: {self.name}" if self.panel else self.name
 
 
@@ -38,38 +38,38 @@ class Scale:
     """Size of a claim's runs."""
 
     words: Mapping[str, Any]
-    """fields of an experiment that all arms share"""
+    """fields of an experiment common to all arms"""
     reported: Mapping[str, str]
     """placeholders of the reported runs, such as {"tasks": "20"}"""
     selected: Mapping[str, str]
-    """the same of the runs that choose: the first tenth of the tasks"""
+    """placeholders of the selection runs: the first tenth of the tasks"""
     grid: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """placeholder -> values to choose from, in place of the claim's"""
+    """placeholder -> candidate values, which replace the claim's"""
     members: int = 10
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a paper, tried."""
+    """A paper's claim and its test."""
 
     title: str
     says: str
-    """the claim, in our words"""
+    """the claim, paraphrased"""
     paper: str
     notes: str
-    """in what the small scale departs from the paper"""
+    """departures of the small scale from the paper"""
     grid: Mapping[str, Sequence[str]]
-    """placeholder -> values to choose from"""
+    """placeholder -> candidate values"""
     arms: tuple[Arm, ...]
     scales: Mapping[str, Scale]
     shows: tuple[str, ...] = ("score",)
-    """what the figure has a row for: `score`, or a measure of analysis.claims.results"""
+    """rows of the figure: `score`, or a measure of analysis.claims.results"""
     score: str = "online accuracy"
-    """what a score is"""
+    """meaning of a score"""
 
 
 def cells(claim: Claim, scale: Scale, arm: Arm) -> Iterator[Values]:
-    """Every combination of the values that the arm's words ask for; one without any where they ask for none."""
+    """Yield every combination of grid values for the arm's placeholders; one empty combination if it has none."""
     grid = {**claim.grid, **scale.grid}
     names = [name for name in grid if name in placeholders({**scale.words, **arm.words})]
     for values in product(*(grid[name] for name in names)):
@@ -77,14 +77,14 @@ def cells(claim: Claim, scale: Scale, arm: Arm) -> Iterator[Values]:
 
 
 def fill(scale: Scale, arm: Arm, values: Mapping[str, str], reported: bool) -> dict[str, Any]:
-    """The experiment, in words, of an arm with some values."""
+    """Return the experiment in words of an arm with these values."""
     standing = {**(scale.reported if reported else scale.selected), **values}
     said = {name: _filled(text, standing) for name, text in {**scale.words, **arm.words}.items()}
     return said | {"members": scale.members if reported else SELECTORS, "seed": REPORTED if reported else SELECTED}
 
 
 def placeholders(words: Mapping[str, Any]) -> set[str]:
-    """The names in braces, wherever in the words."""
+    """Return all names in braces in the words."""
     texts = [text for value in words.values() for text in (value if isinstance(value, list | tuple) else [value]) if isinstance(text, str)]
     return {name for text in texts for _, name, _, _ in string.Formatter().parse(text) if name}
 

@@ -1,7 +1,7 @@
-"""Claims carried out: the first tenth of the tasks chooses, other seeds are reported, data give the verdict.
+"""Test claims: select values on the first tenth of the tasks, report runs with other seeds, derive the verdict from the data.
 
-All runs of a scale lie in one folder, so that an experiment that several claims have in common is trained once; what is done is skipped,
-what was interrupted goes on. Nothing but the run folders is read for the page, so that it is always what came out.
+All runs of a scale are in one folder, so that an experiment of several claims is trained once; finished runs are skipped, interrupted ones
+resumed. The page is made from the run folders only.
 """
 
 import importlib
@@ -49,17 +49,17 @@ CLAIMS = {
         "claim9_widths",
     )
 }
-"""number -> the module that holds the claim"""
+"""number -> module of the claim"""
 
 
 def load_claims() -> dict[int, Claim]:
-    """Number -> claim."""
+    """Return number -> claim."""
     return {number: importlib.import_module(module).CLAIM for number, module in CLAIMS.items()}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A claim at a scale, and where its runs lie."""
+    """A claim at a scale, and the folder of its runs."""
 
     number: int
     claim: Claim
@@ -72,14 +72,14 @@ class Trial:
 
     @property
     def spent(self) -> Path:
-        """File with the time that the claim took; exists once any of it has run."""
+        """File with the time that the claim took; exists after its first run."""
         return self.folder / f"claim{self.number}.json"
 
     def place(self, made: Experiment) -> RunFolder:
         return Store(self.folder.parent, self.folder.name).run(made.key)
 
     def searched(self) -> Mapping[str, Sequence[tuple[Values, Said]]]:
-        """Arm -> the cells of its grid. Arms that take another's values, or have a single cell, search nothing."""
+        """Arm -> cells of its grid. Arms with another arm's values, or with a single cell, are left out."""
         found = {
             arm.key: [(values, fill(self.scale, arm, values, False)) for values in cells(self.claim, self.scale, arm)] for arm in self._free
         }
@@ -104,7 +104,7 @@ class Trial:
         return chosen | {arm.key: Choice(chosen[arm.like].values, {}) for arm in self.claim.arms if arm.like}
 
     def reported(self, choices: Mapping[str, Choice]) -> Mapping[str, Said]:
-        """Arm -> the reported run, of those that can be said yet: a record needs the run that it is of."""
+        """Return arm -> reported run. An arm that needs another arm's record is left out until that run is done."""
         said = {arm.key: fill(self.scale, arm, choices[arm.key].values, True) for arm in self.claim.arms if not _needs_record(arm)}
         for arm in self.claim.arms:
             if _needs_record(arm) and self.place(original := experiment(said[arm.like])).is_done:
@@ -130,7 +130,7 @@ def _needs_record(arm: Arm) -> bool:
 
 
 def recorded(made: Experiment, run: RunFolder) -> Values:
-    """The initial lengths of a run's hidden weights over their lengths, as words: by layer, and their geometric mean."""
+    """Return the ratios of initial to current norm of a run's hidden weights, as words: by layer, and their geometric mean."""
     updates, lengths = record(run.path)
     born = born_lengths(made)
     factors = {layer: [1.0, *(length / each for each in lengths[layer])] for layer, length in born.items() if layer in lengths}
@@ -156,7 +156,7 @@ def born_lengths(made: Experiment) -> dict[str, float]:
 
 
 def carry_out(trial: Trial, how: Execution) -> int:
-    """Train a claim's missing runs; returns the exit code. Adds the time taken to the time noted before."""
+    """Train a claim's missing runs; returns the exit code. Adds the time taken to the recorded time."""
     began, earlier = time.monotonic(), _spent(trial)["seconds"] if trial.spent.exists() else 0.0
 
     def sweep(said: Sequence[Said]) -> int:
@@ -167,7 +167,7 @@ def carry_out(trial: Trial, how: Execution) -> int:
         sweep([said for each in trial.searched().values() for _, said in each])  # a cell with a non-finite loss is excluded
         choices = trial.choices()
         failed = 0
-        for _ in range(2):  # the second time with those that follow a record
+        for _ in range(2):  # the second pass has the arms that need a record
             failed = sweep(list(trial.reported(choices).values())) or failed
     finally:
         if trial.folder.exists():
@@ -176,7 +176,7 @@ def carry_out(trial: Trial, how: Execution) -> int:
 
 
 def _spent(trial: Trial) -> dict[str, Any]:
-    """Read the time that a claim took. Raises UsageError if the file cannot be read."""
+    """Read the recorded time of a claim. Raises UsageError if the file cannot be read."""
     try:
         spent = json.loads(trial.spent.read_text("utf-8"))
         return {"seconds": float(spent["seconds"]), "machine": str(spent["machine"]), "load": float(spent["load"])}
@@ -185,13 +185,13 @@ def _spent(trial: Trial) -> dict[str, Any]:
 
 
 def _note_time(trial: Trial, earlier: float, seconds: float, device: str) -> None:
-    """Add what a sitting took to what was noted before."""
+    """Add a session's time to the recorded time."""
     spent = {"seconds": earlier + seconds, "machine": machine(device)["machine"], "load": os.getloadavg()[2]}
     write_json(trial.spent, spent)
 
 
 def trials(numbers: Sequence[int], scale: str, runs: Path) -> list[Trial]:
-    """Return the claims of these numbers, or all. Raises UsageError for an unknown number or an impossible folder."""
+    """Return the claims of these numbers, or all. Raises UsageError for an unknown number or an invalid folder."""
     known = load_claims()
     Store(runs, f"claims-{scale}").run("")
     for number in numbers:
@@ -200,7 +200,7 @@ def trials(numbers: Sequence[int], scale: str, runs: Path) -> list[Trial]:
 
 
 def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None, how: Execution) -> int:
-    """Carry out claims, then write the page of all that have run. Exit code 0, or that of the last failure."""
+    """Test claims, then write the page of all that have run. Returns exit code 0, or that of the last failure."""
     asked, folder = trials(numbers, scale, runs), out or runs / f"claims-{scale}"
     refuse_file(folder, "page")
     resources.check([[made] for trial in asked for made in _largest(trial)], Store(runs, f"claims-{scale}"), how.device)
@@ -209,7 +209,7 @@ def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None,
         console.print(f"claim {trial.number}: {trial.claim.title}", soft_wrap=True)
         try:
             failure = carry_out(trial, how) or failure
-        except UsageError as error:  # of one claim's runs: the others go on
+        except UsageError as error:  # concerns one claim: the others continue
             print(f"error: {error}", file=sys.stderr)
             failure = 2
     page = write_page([entry(trial) for trial in trials((), scale, runs)], folder, scale)
@@ -220,7 +220,7 @@ def run_claims(numbers: Sequence[int], scale: str, runs: Path, out: Path | None,
 
 
 def _largest(trial: Trial) -> list[Experiment]:
-    """A reported run of each arm, as far as they can be said before any has run: the first cell's."""
+    """Return the unfinished reported run of each arm that needs no record, with the values of its first cell."""
     arms = [(arm, next(cells(trial.claim, trial.scale, arm))) for arm in trial.claim.arms if not _needs_record(arm)]
     made = [experiment(fill(trial.scale, arm, values, True)) for arm, values in arms]
     return [each for each in made if not trial.place(each).is_done]
@@ -252,7 +252,7 @@ def _selectors(trial: Trial) -> str:
 
 
 def print_claims(numbers: Sequence[int], scale: str, runs: Path) -> None:
-    """Print the runs that are missing."""
+    """Print the missing runs."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     for heading in ("", "claim", "arms", "choosing", "done", "reported", "updates each"):
         table.add_column(heading, justify="left" if heading == "claim" else "right", no_wrap=heading != "claim")

@@ -1,1 +1,1 @@
-"""Ray clusters: sweeps and searches on them, and the files that begin them."""
+"""Sweeps and searches on Ray clusters, and files that start clusters."""

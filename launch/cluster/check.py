@@ -1,4 +1,4 @@
-"""What a Ray cluster is like, told before anything is entrusted to it, and the token that keeps it closed."""
+"""Check of a Ray cluster before use, and the token that protects it."""
 
 import os
 import secrets
@@ -15,11 +15,11 @@ from plasticity_rl.checks import UsageError
 
 PACKAGES = ("ray", "torch", "envpool")
 NODES = "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo"
-PATIENCE = 60.0  # seconds for a node to answer; a worker starts in some
+PATIENCE = 60.0  # seconds for a node to answer, including the start of a worker
 
 
 def make_token() -> int:
-    """Make the token where there is none, for its owner's eyes alone: a file that Ray makes can be read by everybody."""
+    """Make the token if it is missing, readable by its owner only; a file made by Ray would be readable by everybody."""
     path = token_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -37,8 +37,8 @@ def make_token() -> int:
 
 
 def examine(address: str, open: bool) -> int:
-    """Print what is at `address`. Exit code 0, or 1 where a node does not answer or has other versions than this machine. Raises UsageError
-    where nothing answers, and, unless `open`, where anybody could carry out code."""
+    """Print the cluster at `address`. Returns exit code 0, or 1 if a node does not answer or its versions differ from this machine's.
+    Raises UsageError if nothing answers and, unless `open`, if anybody could run code on the cluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = _find(address)
     closed = is_closed(address)
@@ -72,7 +72,7 @@ def examine(address: str, open: bool) -> int:
 
 
 def is_closed(address: str) -> bool:
-    """Is somebody without a token turned away? Raises UsageError where nothing answers, or where we are turned away with ours, too."""
+    """True if the cluster rejects clients without a token. Raises UsageError if nothing answers, or if it rejects this process's token."""
     if not _turns_away(address, None):
         return False
     path = token_path()
@@ -90,20 +90,20 @@ def _turns_away(address: str, token: str | None) -> bool:
         try:
             channel.unary_unary(NODES)(b"", timeout=10.0, metadata=shown)
         except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.UNAUTHENTICATED:  # type: ignore[attr-defined] - the error is a call, too
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:  # type: ignore[attr-defined] - the error is also a call
                 return True
             raise UsageError(f"no Ray cluster answers at {address}") from error
     return False
 
 
 def answers_others(address: str) -> bool:
-    """Can other machines reach it, firewalls aside? Ray listens on all interfaces, whatever address a node is given."""
+    """True if other machines can reach it, firewalls aside. Ray listens on all interfaces, whatever a node's address."""
     host, _, port = address.rpartition(":")
     if not socket.gethostbyname(host).startswith("127."):
         return True
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as towards:
         try:
-            towards.connect(("192.0.2.1", 9))  # sends nothing; tells which address other machines know this one by
+            towards.connect(("192.0.2.1", 9))  # sends nothing; finds this machine's outward address
             socket.create_connection((towards.getsockname()[0], int(port)), timeout=5.0).close()
         except OSError:
             return False
@@ -111,7 +111,7 @@ def answers_others(address: str) -> bool:
 
 
 def teller() -> Callable[[], dict[str, str | None]]:
-    """What tells Python's and the packages' versions; None is missing. It travels as code, to nodes that have nothing of this project."""
+    """Return a function that lists versions of Python and packages; None if missing. Pickled by value, so that nodes need no checkout."""
     packages = PACKAGES
 
     def tell() -> dict[str, str | None]:
@@ -130,7 +130,7 @@ def teller() -> Callable[[], dict[str, str | None]]:
 
 
 def _find(address: str) -> str:
-    """host:port of what a person calls `auto`, or nothing else than it."""
+    """Return host:port of a cluster; resolves `auto`."""
     from ray._private.services import canonicalize_bootstrap_address_or_die
 
     try:
@@ -140,14 +140,14 @@ def _find(address: str) -> str:
 
 
 def _look(address: str, closed: bool) -> list[Mapping[str, Any]]:
-    """Each node's address, resources and versions; no versions where it does not answer."""
-    os.environ["RAY_AUTH_MODE"] = "token" if closed else "disabled"  # an open one is not shown our token
+    """List each node's address, resources and versions; without versions if it does not answer."""
+    os.environ["RAY_AUTH_MODE"] = "token" if closed else "disabled"  # never send the token to an open cluster
     import ray
     from ray._raylet import Config  # type: ignore[attr-defined] - compiled
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    Config.initialize("")  # Ray read the mode as it was imported
+    Config.initialize("")  # Ray reads the mode at import
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (RayError, ConnectionError, ValueError, RuntimeError) as error:

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# End the cluster that up.sh began at PORT (6379), and nothing else: `ray stop` would end every Ray process of this user.
+# End only the cluster that up.sh started at PORT (6379): `ray stop` would end every Ray process of this user.
 set -euo pipefail
 port=${PORT:-6379}
 state=$HOME/.ray/up-$port
 
-is_ours() { # a number may belong to another process by now
+is_ours() { # the process id may have been reused
     tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -q "ray start .*--block"
 }
 
-end() { # processes: politely, and after a minute not
+end() { # arguments: processes; SIGTERM first, SIGKILL after a minute
     local process
     for process in "$@"; do if is_ours "$process"; then kill -TERM "$process" || true; fi; done
     for process in "$@"; do

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A sweep on the nodes of a Slurm job; all of them carry out runs, the first one writes. Run it from the checkout, in a home that nodes share:
+# Sweep on the nodes of a Slurm job; all carry out runs, the first one writes. Submit it from the checkout, on a shared file system:
 #
 #     sbatch launch/cluster/slurm.sh FILE [OPTIONS OF `python -m launch sweep`]
 #
-# The same command goes on with what is unfinished. For GPUs: `sbatch --gpus-per-node=1 ... FILE --gpus 1`.
+# The same command resumes unfinished runs. For GPUs: `sbatch --gpus-per-node=1 ... FILE --gpus 1`.
 #SBATCH --job-name=plasticity-rl
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -27,7 +27,7 @@ first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$first" hostname --ip-address | awk '{ print $1 }')
 port=$((20000 + SLURM_JOB_ID % 20000))
 
-# symmetric-run answers 0 where Ray itself did not start, so the sweep says by a file that it came to its end.
+# symmetric-run returns 0 even if Ray did not start, so the sweep marks its end with a file.
 unfinished=$(mktemp "$HOME/.ray/unfinished-XXXXXX")
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" \
     ray symmetric-run --address "$address:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \

@@ -1,7 +1,7 @@
-"""A sweep on a Ray cluster: each run is a task that streams what it reports back to this process, which alone writes the runs' folders.
+"""Sweep on a Ray cluster: each run is a task that streams its events to this process, which alone writes the run folders.
 
-No file system is shared. A run whose worker or node dies is begun again from its last checkpoint, and so is one that the same command finds
-unfinished. Ray's own retries are off: they would carry out a task's first part twice.
+No shared file system is needed. A run whose worker or node dies is resumed from its last checkpoint, as is an unfinished run found by the
+same command. Ray's own retries are off: they would repeat the first part of a task.
 """
 
 import os
@@ -32,9 +32,9 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import TRAINING, Event, Score, Snapshot, Tick
 from plasticity_rl.records.spec import Spec
 
-PARCEL = 1.0  # seconds of events that travel together
-WAITING = 4  # parcels that may wait for this process; a task that is further ahead waits
-THREADS = 256  # runs that are looked after at a time
+PARCEL = 1.0  # seconds of events sent together
+WAITING = 4  # parcels that may wait for this process before the task is paused
+THREADS = 256  # runs handled at a time
 
 
 class Stopping(Exception):
@@ -42,7 +42,7 @@ class Stopping(Exception):
 
 
 def _train(described: dict[str, Any], allowed: tuple[str, ...], how: Execution, resume: Snapshot | None) -> Iterator[Any]:
-    """On a worker: first what it runs on, then lists of events."""
+    """Train on a worker; yield the description of its machine, then lists of events."""
     plugins.allow(allowed)
     experiment = Experiment.from_json(described)
     device = how.device_on_ray
@@ -52,7 +52,7 @@ def _train(described: dict[str, Any], allowed: tuple[str, ...], how: Execution, 
     sent = time.monotonic()
     for event in experiment.agent.train(experiment, device, not how.eager, resume):
         parcel.append(event)
-        if isinstance(event, Snapshot) or time.monotonic() - sent > PARCEL:  # a snapshot's tensors go on changing
+        if isinstance(event, Snapshot) or time.monotonic() - sent > PARCEL:  # training will change a snapshot's tensors
             yield [_at_home(each) for each in parcel]
             parcel, sent = [], time.monotonic()
     if parcel:
@@ -64,12 +64,12 @@ def _at_home(event: Event) -> Event:
 
 
 class Row:
-    """A run in the table of all: a View."""
+    """A run in the table of all runs: a progress listener."""
 
     def __init__(self, spec: Spec, console: Console) -> None:
         self.spec, self.state, self.failures = spec, "waits", 0
         self.ended = False
-        """set by who has seen enough of the run: it is stopped, and its folder kept as it is"""
+        """set to stop the run early and keep its folder as it is"""
         self._console, self._scores, self._started = console, {}, None
         self._total = sum(visit["budget"] for visit in spec.visits)
         self.done, self.speed = 0.0, 0.0
@@ -95,7 +95,7 @@ class Row:
 
 
 class _Remote:
-    """How `runner.run` trains on a worker."""
+    """Training function for `runner.run` that trains on a worker."""
 
     def __init__(self, row: Row, stopping: threading.Event) -> None:
         self._row, self._stopping = row, stopping
@@ -118,7 +118,7 @@ class _Remote:
                     yield event
 
     def _parcels(self, stream: Any) -> Generator[Any, None, None]:
-        """What the task yields; the task is ended when the sweep is being stopped, and when nobody takes any more."""
+        """Yield the task's parcels; ends the task if the sweep is stopped or the generator closed."""
         try:
             while True:
                 ready = None
@@ -133,13 +133,13 @@ class _Remote:
                     return
                 yield ray.get(reference)
         finally:
-            if ray.is_initialized():  # else it is gone, and Ray would join another cluster to end it
+            if ray.is_initialized():  # otherwise Ray would join another cluster to end the task
                 ray.cancel(stream, force=True)
 
 
 def run_described(said: Sequence[Said], store: Store, how: Execution) -> int:
-    """Carry out the experiments of a sweep file; returns the exit code of `run_sweep`. `prepare_ray` is called before this module is
-    imported. Raises UsageError for runs with actors of their own, too."""
+    """Carry out the experiments of a sweep file; returns the exit code of `run_sweep`. Call `prepare_ray` before importing this module.
+    Raises UsageError also for runs with remote actors."""
     experiments = refuse_first(build(said, how.device_on_ray), store, how.other_code)
     if any(each.actors for each in experiments):
         raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
@@ -152,7 +152,7 @@ def run_sweep(
     how: Execution,
     make_row: Callable[[Spec, Console], Row] = Row,
 ) -> int:
-    """Carry out a sweep; returns the exit code: 0, or that of the last failure. Raises UsageError where no cluster is at `how.address` or
+    """Carry out a sweep; returns exit code 0, or that of the last failure. Raises UsageError if there is no cluster at `how.address` or
     none of its nodes could ever hold a run, and Stopped."""
     connect(how.address)
     _refuse_too_much(experiments, how.cpus, how.gpus)
@@ -172,7 +172,7 @@ def run_sweep(
             except (FloatingPointError, UsageError) as error:
                 row.say(f"failed: {_last_line(error)}")
                 return 6 if isinstance(error, FloatingPointError) else 2
-            except RayTaskError as error:  # the run's own fault: it would come again
+            except RayTaskError as error:  # the run's own error: a restart would repeat it
                 row.say(f"failed: {_last_line(error)}")
                 return 4
             except RayError as error:
@@ -199,7 +199,7 @@ def run_sweep(
                 time.sleep(0.2)
                 if signals.caught:
                     stopping.set()
-        finally:  # a second signal leaves by an exception, and the pool then waits for its threads
+        finally:  # after a second signal, which raises, the pool waits for its threads
             stopping.set()
         codes = [each.result() for each in waiting]
     console.print(table(list(rows.values())))
@@ -209,7 +209,7 @@ def run_sweep(
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """All runs: state, progress, last score in training, speed, failures."""
+    """Make the table of all runs: state, progress, last score in training, speed, failures."""
     shown = Table(box=None, padding=(0, 1), pad_edge=False)
     for heading in ("chain", "benchmark", "seed", "state"):
         shown.add_column(heading, no_wrap=heading != "state")
@@ -235,8 +235,8 @@ def _refuse_too_much(experiments: Sequence[Experiment], cpus: float, gpus: float
     for kind, wanted in (("CPU", cpus), ("GPU", gpus)):
         if wanted > most[kind]:
             raise UsageError(f"a run would take {wanted:g} {kind}s, and no node of the cluster has more than {most[kind]:g}")
-    if not gpus:  # how much memory GPUs have is not known from here
-        kinds = "memory", "object_store_memory"  # together what Ray found free as a node joined
+    if not gpus:  # GPU memory is unknown here
+        kinds = "memory", "object_store_memory"  # their sum is the free memory when a node joined
         room = max(sum(node["Resources"].get(kind, 0.0) for kind in kinds) for node in ray.nodes() if node["Alive"])
         for each in experiments:
             resources.refuse_memory([each], [resources.need(each)], int(room), "no node of the cluster has more than")

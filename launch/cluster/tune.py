@@ -1,7 +1,7 @@
-"""A search over fields of an experiment: drawn at random, carried out side by side on Ray, those that fall behind stopped by ASHA.
+"""Random search over fields of an experiment, in parallel on Ray, with early stopping by ASHA.
 
-Ray Tune says where to draw from and which trials to stop; the trials are the runs of a sweep on Ray (`launch.cluster.sweep`), which this
-process alone writes. So nothing is pickled but what Ray sends, and a trial is a run like any other: reported, resumed, played.
+Ray Tune supplies the distributions and decides which trials to stop; the trials are runs of a sweep on Ray (`launch.cluster.sweep`),
+written by this process alone. A trial is therefore a run like any other, which can be reported, resumed and played.
 """
 
 import json
@@ -35,20 +35,21 @@ from plasticity_rl.records.spec import Spec
 RANGE = re.compile(r"([^.\s]+(?:\.\d+)?(?:e[+-]?\d+)?)\.\.(\S+?)( log)?")
 Said = dict[str, Any]
 Search = Mapping[str, Sequence[Any]]
-"""field of an experiment -> choices; words in them may hold ranges"""
+"""field of an experiment -> choices, whose words may hold ranges"""
 
 
 class Stopping(NamedTuple):
-    """Who stops trials, and how soon."""
+    """Early stopping: scheduler and grace period."""
 
     scheduler: str
     grace: float
-    """share of the budget that every trial is given"""
+    """minimum share of the budget for every trial"""
     reduction: float
 
 
 def read_search(file: Path, fields: Sequence[str] = ()) -> tuple[Said, Search]:
-    """What all trials share, and what is searched. `fields` as on the command line. Raises UsageError where the file says neither."""
+    """Read the words common to all trials, and the search space. `fields` are as on the command line. Raises UsageError if the file has
+    neither."""
     said = read_toml(file)
     table = said.pop("search", {})
     if not isinstance(table, dict):
@@ -69,7 +70,7 @@ def read_search(file: Path, fields: Sequence[str] = ()) -> tuple[Said, Search]:
 
 
 def draw(said: Said, search: Search, trials: int, seed: int) -> list[Said]:
-    """`trials` different experiments in words, fewer where there are no more. Raises UsageError where one is none."""
+    """Draw `trials` different experiments in words, or all if there are fewer. Raises UsageError if one is invalid."""
     generator = np.random.default_rng(seed)
     found: dict[str, Said] = {}
     for _ in range(20 * trials):
@@ -82,7 +83,7 @@ def draw(said: Said, search: Search, trials: int, seed: int) -> list[Said]:
 
 
 def _drawn(value: Any, generator: np.random.Generator) -> Any:
-    """The value with a number for each range in its words."""
+    """Replace each range in the value's words by a drawn number."""
     if isinstance(value, list):
         return [_drawn(each, generator) for each in value]
     if not isinstance(value, str):
@@ -113,8 +114,8 @@ def _number(where: str, text: str, generator: np.random.Generator) -> str:
 
 
 class Tally:
-    """The score of a run so far: the mean over its visits of the mean score in each, as fractions of the way from random to human where
-    both are known. Evaluations and cut episodes do not count."""
+    """Score of a run so far: mean over visits of the mean score in each, human-normalised if random and human scores are known. Evaluations
+    and cut episodes do not count."""
 
     def __init__(self, spec: Spec) -> None:
         self._references = spec.references
@@ -123,7 +124,7 @@ class Tally:
         self._counted: dict[int, tuple[int, int]] = {}
 
     def begin_again(self) -> None:
-        """The run goes back to its last checkpoint: what it then does a second time does not count twice."""
+        """Ignore the scores that the run repeats after returning to its last checkpoint."""
         self._counted = dict(self._last)
 
     def add(self, score: Score) -> None:
@@ -144,7 +145,7 @@ class Tally:
 
 
 class Judge:
-    """Ray Tune's scheduler, asked from the threads that look after the trials."""
+    """Thread-safe wrapper of Ray Tune's scheduler."""
 
     def __init__(self, stopping: Stopping, total: int) -> None:
         self._lock, self._total = threading.Lock(), total
@@ -162,9 +163,9 @@ class Judge:
         self._met: set[str] = set()
 
     def stops(self, key: str, time: float, score: float) -> bool:
-        """Shall the trial end that scored so at that time? Trials that are at their end are remembered, and go on to it."""
+        """True if the trial with this score at this time should stop; False for trials at their end, which are recorded."""
         controller: Any = None
-        trial: Any = SimpleNamespace(trial_id=key)  # all that these schedulers read of one
+        trial: Any = SimpleNamespace(trial_id=key)  # the only field that these schedulers read
         with self._lock:
             if key not in self._met:
                 self._met.add(key)
@@ -174,12 +175,12 @@ class Judge:
 
 
 class Trial(sweep.Row):
-    """A run of the search: a row of the table that may be stopped."""
+    """A run of the search: a row of the table that can be stopped."""
 
     def __init__(self, spec: Spec, console: Console, judge: Judge, folder: RunFolder, stopped: bool) -> None:
         super().__init__(spec, console)
         self._judge, self._begun, self.tally, self.ended = judge, 0, Tally(spec), stopped
-        for row in folder.read_rows(Score)[0]:  # of an earlier call: others are held against them
+        for row in folder.read_rows(Score)[0]:  # scores of an earlier call, for comparison with other trials
             self.tally.add(row)
             self._tell(row)
         self.tally.begin_again()
@@ -203,8 +204,8 @@ class Trial(sweep.Row):
 
 
 def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, store: Store, how: Execution) -> int:
-    """Carry out the trials; returns the exit code of `sweep.run_sweep`. Which trials were stopped is kept in
-    trials.json beside their folders, so that the same command leaves them so."""
+    """Carry out the trials; returns the exit code of `sweep.run_sweep`. Stopped trials are listed in trials.json beside their folders, so
+    that the same command does not resume them."""
     experiments = build(words, how.device_on_ray)
     if any(each.actors for each in experiments):
         raise UsageError("trials take whole processors each, and no actors of their own")
@@ -230,7 +231,7 @@ def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, st
 
 
 def print_trials(words: Sequence[Said], search: Search) -> None:
-    """What a search would carry out."""
+    """Print the experiments of a search."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     for heading in (*search, "key"):
         table.add_column(heading)
@@ -240,7 +241,7 @@ def print_trials(words: Sequence[Said], search: Search) -> None:
 
 
 def print_best(experiments: Sequence[Experiment], words: Sequence[Said], search: Search, trials: Mapping[str, Trial], best: int) -> None:
-    """The best first: of those at their end, then of those that were stopped. Scores of different times are not alike."""
+    """Print the best trials first: finished ones, then stopped ones, because scores at different times are not comparable."""
     scored = [
         (trials[made.key].done >= 1.0, trials[made.key].tally.score, made.key, each)
         for made, each in zip(experiments, words, strict=True)
@@ -259,7 +260,7 @@ def print_best(experiments: Sequence[Experiment], words: Sequence[Said], search:
 
 
 def _flags(words: Said) -> list[str]:
-    """The words on a command line."""
+    """Return the words as command line flags."""
     found = []
     for name, value in words.items():
         found += ["--" + name.replace("_", "-"), *(value if isinstance(value, list) else [str(value)])]

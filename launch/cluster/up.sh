@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A Ray cluster of this machine alone, behind a token: a head that carries out no runs, and workers that do. Ray listens on all interfaces.
+# Start a Ray cluster on this machine, protected by a token, as Ray listens on all interfaces. Workers carry out runs, the head does not.
 #
 #     launch/cluster/up.sh [WORKERS] [CPUS_OF_EACH]
 #     python -m launch cluster check
 #     python -m launch sweep FILE --on ray --address auto
 #     launch/cluster/down.sh
 #
-# PORT=6379 is the cluster's; several ports, several clusters. The first worker takes the machine's GPUs. Linux only, as Ray's workers are.
+# PORT (6379) identifies the cluster; other ports allow more clusters. The first worker has the machine's GPUs. Linux only.
 set -euo pipefail
 umask 077
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -32,9 +32,9 @@ export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 (cd "$checkout" && python -m launch cluster token)
 
 mkdir -p "$state"
-folder=$(mktemp -d -t ray-XXXXXX) # short: sockets' paths have 107 characters. Ray opens its own folder to all, so it lies in this one
+folder=$(mktemp -d -t ray-XXXXXX) # short: socket paths are limited to 107 characters; private: Ray makes its own folder accessible to all
 echo "$folder" >"$state/folder"
-memory=$(awk -v nodes=$((workers + 1)) '/^MemTotal/ { printf "%d", $2 * 1024 * 0.3 / nodes }' /proc/meminfo) # Ray gives each node 0.3 of all
+memory=$(awk -v nodes=$((workers + 1)) '/^MemTotal/ { printf "%d", $2 * 1024 * 0.3 / nodes }' /proc/meminfo) # Ray: 0.3 of all per node
 
 begin() { # name, then options of `ray start`
     local log=$state/$1.log
@@ -57,7 +57,7 @@ await() { # name, process
 
 begin head --head --port="$port" --num-cpus=0 --num-gpus=0 --temp-dir="$folder/ray" --dashboard-host=127.0.0.1 --ray-client-server-port=$((port + 1))
 await head "$(tail -n 1 "$state/processes")"
-for ((number = 1; number <= workers; number++)); do # one after the other: two that start at once can choose the same sockets
+for ((number = 1; number <= workers; number++)); do # one at a time: two that start together can choose the same sockets
     if ((number == 1)); then gpus=(); else gpus=(--num-gpus=0); fi
     begin "worker$number" --address="127.0.0.1:$port" --num-cpus="$each" "${gpus[@]}"
     await "worker$number" "$(tail -n 1 "$state/processes")"

@@ -1,4 +1,4 @@
-"""Words for the parts of experiments, presets of them, and the defaults that each benchmark and agent bring: data only."""
+"""Words for the parts of experiments, presets, and the defaults of each benchmark and agent: data only."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from envs.reinforcement import atari
 from launch.config.papers import PRESETS as PAPERS
 from plasticity_rl import registry
 
-# Sequences that others used, as settings of `atari`, with their budgets where they are known; ale-10 is ours.
+# Published game sequences as settings of `atari`, with their budgets if known; ale-10 is this project's.
 PRESETS: dict[str, dict[str, str]] = {
     "abbas-5": {"games": "+".join(atari.ABBAS_5), "frames": "20_000_000"},
     "cora-6": {"games": "+".join(atari.CORA_6), "frames": "50_000_000", "cycles": "2"},
@@ -16,13 +16,13 @@ PRESETS: dict[str, dict[str, str]] = {
     "atari-57": {"games": "+".join(atari.ATARI_57)},
 }
 
-# Every word that a person may type for a part of an experiment, with the path of its class: the names on disk, and presets of them.
+# Every word for a part of an experiment, with the path of its class: the names on disk, and presets.
 PARTS = {kind: dict(registry.words(kind)) for kind in ("benchmark", "agent", "network", "optimizer", "schedule")}
 PARTS["benchmark"] |= dict.fromkeys(PRESETS, PARTS["benchmark"]["atari"])
 PARTS["benchmark"] |= {word: PARTS["benchmark"][paper.of] for word, paper in PAPERS.items()}
 PARTS["agent"] |= dict.fromkeys(("c51", "rainbow", "rainbow-sequential"), PARTS["agent"]["dqn"])
 
-# Rewards are scaled: clipped ones, of which hundreds are summed, make values that a DQN on CartPole does not hold.
+# Rewards are scaled: clipped ones add up to hundreds, and a DQN's values on CartPole then become unstable.
 CONTROL: dict[str, Any] = dict(
     agent="dqn:num_envs=8,batch_size=32,replay=50000,min_replay=1000,target_every=250,exploration_fraction=0.2,final_epsilon=0.05,double=true,"
     "rewards=scale",
@@ -32,27 +32,27 @@ CONTROL: dict[str, Any] = dict(
     diagnose_every=1000,
     checkpoint_every=50_000,
 )
-# DQN Zoo's Rainbow; `rainbow-sequential` differs in its schedule alone.
+# DQN Zoo's Rainbow; `rainbow-sequential` differs only in its schedule.
 RAINBOW = {"n_step": "3", "double": "true", "dueling": "true", "value": "c51", "priority_exponent": "0.5", "noise": "0.1"}
 RAINBOW |= {"exploration_fraction": "0", "final_epsilon": "0"}
-# Torsos for images multiply in the precision that this machine is fast at: see `experiment`.
+# Torsos for images use a precision that this machine is fast at: see `experiment`.
 TORSOS: dict[str, dict[str, str]] = {word: {"precision": "auto"} for word in ("nature", "impala-cnn", "resnet18")}
 AGENT_PRESETS: dict[str, dict[str, str]] = {
     "c51": {"value": "c51", "final_epsilon": "0.01"},
     "rainbow": RAINBOW,
     "rainbow-sequential": RAINBOW,
 }
-# An agent's defaults on games. Schedules start again at every visit, so that no game is met with a spent rate.
+# An agent's defaults on games. Schedules restart at every visit, so that no game starts with a decayed rate.
 GAMES: dict[str, dict[str, str]] = {
     "c51": dict(optimizer="adam:epsilon=3.125e-4", schedule="constant:rate=2.5e-4"),  # Bellemare et al. 2017
     "rainbow": dict(optimizer="adam:epsilon=1.5625e-4,clip_norm=10", schedule="constant:rate=6.25e-5"),  # DQN Zoo
     "rainbow-sequential": dict(optimizer="adam:epsilon=1.5625e-4,clip_norm=10", schedule="warmup-cosine"),  # Lyle et al. 2024
     "pqn": dict(network="nature:norm=layer", optimizer="radam:clip_norm=10", schedule="linear:rate=2.5e-4,clock=visit"),  # CleanRL
     "ppo": dict(optimizer="adam:epsilon=1e-5,clip_norm=0.5", schedule="linear:rate=2.5e-4,clock=visit"),  # Huang et al. 2022
-    # Espeholt et al. 2018; their torso is the residual one, ours stays the benchmark's.
+    # Espeholt et al. 2018, but with the benchmark's torso instead of their residual one.
     "impala": dict(optimizer="rmsprop:epsilon=0.01,corrected=false,clip_norm=40", schedule="linear:rate=6e-4,clock=visit"),
 }
-# The same on control problems, our choice.
+# An agent's defaults on control problems, chosen by this project.
 CONTROLLERS: dict[str, dict[str, str]] = {
     **{word: dict(agent=word + CONTROL["agent"].removeprefix("dqn")) for word in AGENT_PRESETS},
     "pqn": dict(
@@ -80,7 +80,7 @@ STREAMS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("random-labels", "permuted-labels", "noisy-labels", "permuted-inputs", "drifting-inputs"), CLASSES),
     **dict.fromkeys(("growing-data", "class-incremental", "recurring"), CLASSES),
     **dict.fromkeys(("large-mean", "teachers", "composite"), NUMBERS),
-    # The learner and its single examples are Dohare et al.'s; the rate is our choice.
+    # The learner and its batches of one example are Dohare et al.'s; the rate is this project's choice.
     "slow-bits": NUMBERS
     | dict(
         agent="supervised:objective=mse,batch_size=1,record_every=1000",
@@ -94,13 +94,13 @@ STREAMS: dict[str, dict[str, Any]] = {
 # Each benchmark's defaults.
 DEFAULTS: dict[str, dict[str, Any]] = {
     **STREAMS,
-    # Rewards, 0 or 1, stay as they are: how large the values grow is what is studied.
+    # Rewards, 0 or 1, are not scaled, because the growth of the values is studied.
     "bandit": CONTROL | dict(agent=CONTROL["agent"].replace("rewards=scale", "rewards=clip").replace("50000", "20000")),
     "cartpole": CONTROL,
     "acrobot": CONTROL,
     "lunarlander": CONTROL,
     "catch": CONTROL,
-    # As in `atari`, but half the replay, which takes 6 GB a member: a frame has 12 kB.
+    # As in `atari`, but half the replay, which takes 6 GB per member at 12 kB per frame.
     "procgen": dict(
         agent="dqn:replay=500000",
         network="nature",
@@ -109,7 +109,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         diagnose_every=1000,
         checkpoint_every=250_000,
     ),
-    # Rate and epsilon are DQN Zoo's Rainbow's; a leg of 250,000 steps (1M frames) leaves room for long episodes.
+    # Rate and epsilon are DQN Zoo's Rainbow's; a segment of 250,000 steps (1M frames) fits long episodes.
     "atari": dict(
         agent="dqn",
         network="nature",

@@ -1,4 +1,4 @@
-"""The list of methods and a page for each, read from the classes."""
+"""List of methods and a page for each, read from the classes."""
 
 import ast
 import dataclasses
@@ -20,19 +20,19 @@ CITATION = re.compile(r"\s*\(([^()]*\b(?:19|20)\d\d\b[^()]*|[^()]*arXiv[^()]*)\)
 
 
 class Facts(NamedTuple):
-    """A method in short."""
+    """Summary of a method."""
 
     word: str
     name: str
-    """of its class"""
+    """name of its class"""
     hooks: tuple[str, ...]
-    """those of an update, and of the building before it, that it uses"""
+    """hooks of the build and of an update that it uses"""
     needs: tuple[str, ...]
-    """what it needs besides updates: `task boundaries` to be told, a `second forward pass`"""
+    """requirements besides updates: `task boundaries`, a `second forward pass`"""
     paper: str
-    """the first citation's arXiv number; empty where it has none"""
+    """the first citation's arXiv number; empty if it has none"""
     citation: str
-    """the first of its docstring: what stands in brackets with a year or an arXiv number; empty where there is none"""
+    """first citation of its docstring: text in brackets with a year or an arXiv number; empty if there is none"""
     idea: str
     """the docstring's first sentence, without citations"""
 
@@ -61,7 +61,7 @@ def facts(word: str) -> Facts:
 
 
 def passes_again(made: type) -> bool:
-    """True if its code, or a function beside it, uses `context.apply`, which costs a second forward pass in every update."""
+    """True if its code, or a function of its module, uses `context.apply`, which costs a second forward pass in every update."""
     from plasticity_rl.interventions import Intervention
 
     owners = [each for each in made.__mro__ if issubclass(each, Intervention) and each.__module__ != Intervention.__module__]
@@ -74,7 +74,7 @@ def passes_again(made: type) -> bool:
 
 
 def spec_line(made: Any) -> str:
-    """Write all settings of a part as words, as they stand behind the colon."""
+    """Write all settings of a part as words, in the form used after the colon."""
     return ",".join(f"{field.name}={_spelt(getattr(made, field.name))}" for field in dataclasses.fields(made))
 
 

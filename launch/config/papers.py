@@ -1,19 +1,19 @@
-"""Supervised streams with the settings of the papers that they come from: data only.
+"""Supervised streams with their papers' settings: data only.
 
-Each `about` says how far its settings can be trusted: what follows "code:" was read in the paper's official code, "secondary:" in other
-people's notes on the paper, "memory:" was recalled and not read, "ours:" is our choice where nothing was known.
+Each `about` gives the source of its settings: "code:" is the paper's official code, "secondary:" other people's notes on the paper,
+"memory:" recalled without a source at hand, "ours:" this project's choice where nothing was known.
 """
 
 from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-    """A benchmark's word with settings, and what an experiment on it is where nothing else is said."""
+    """A benchmark's word with settings, and the defaults of experiments on it."""
 
     of: str
     settings: dict[str, str]
     about: str
-    """first line: what it is; then where each setting comes from"""
+    """first line: description; then the source of each setting"""
     defaults: dict[str, str | int]
 
 

@@ -1,7 +1,7 @@
-"""Experiments in words: `redo:tau=0.1,every=500` is a part of an experiment, and each benchmark brings defaults for the others.
+"""Parser of experiments in words: `redo:tau=0.1,every=500` is a part of an experiment; each benchmark has defaults for the other parts.
 
-A word names a class (see plasticity_rl/registry.py), the settings behind the colon set its fields (several values of one field are joined
-by +). A plugin's method is written `my_methods.Decay`.
+A word names a class (see plasticity_rl/registry.py), the settings after the colon set its fields (several values of one field are joined by
++). A plugin's method is written `my_methods.Decay`.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ from plasticity_rl.processor import fast_bfloat16
 def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     """Build the experiment that a table of words describes, such as {"benchmark": "atari:games=Pong", "chain": ["nap"], "members": 3}.
 
-    Fields left out take the benchmark's default, and so do the settings of a part that is named with the default's own word. A network's
-    `precision=auto` becomes bfloat16 where this machine's `device` multiplies it by instructions of its own, else float32: the experiment
-    holds what was found, so that another machine goes on with the same numbers, or, from the same words, makes a run of its own.
-    Raises UsageError, naming the nearest valid word, before anything heavy is imported if possible.
+    Omitted fields take the benchmark's default, as do omitted settings of a part named by the default's own word. A network's
+    `precision=auto` becomes bfloat16 if this machine's `device` has instructions for it, else float32. The experiment holds the resolved
+    value, so that another machine resumes with the same precision, or makes a separate run from the same words.
+    Raises UsageError with the nearest valid word, before any heavy import if possible.
     """
     known = [field.name for field in dataclasses.fields(Experiment)]
     for name in said:
@@ -75,7 +75,7 @@ def part_class(kind: str, word: str) -> type:
 
 
 def _known_methods(text: str) -> list[str]:
-    """Return the words that `text` may begin with: the project's, or those of the plugin that it names."""
+    """Return the words that `text` may begin with: the project's, or those of the plugin named in it."""
     word = text.partition(":")[0]
     return plugins.parts("method", word.rpartition(".")[0]) if "." in word and plugins.is_path(word) else list(registry.METHODS)
 

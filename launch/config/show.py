@@ -1,4 +1,4 @@
-"""The list of all words for parts of an experiment and a page for each, read from the classes."""
+"""List of all words for parts of an experiment and a page for each, read from the classes."""
 
 import dataclasses
 import inspect
@@ -19,8 +19,8 @@ from plasticity_rl.checks import annotations, choose
 
 KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method")
 SENTENCE = re.compile(r".+?[.?](?=\s+[A-Z`]|$)")
-WIDTH = 100  # of a page's text, at most
-FEW = 3  # values of a setting that the list of words spells; more are counted
+WIDTH = 100  # maximum characters per line of a page
+FEW = 3  # maximum number of a setting's values that the list spells out; more are counted
 
 
 def words(kind: str) -> list[str]:
@@ -88,7 +88,7 @@ def first_sentence(text: str) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Wrap a text whose paragraphs stand between empty lines, or begin with a hyphen."""
+    """Wrap a text whose paragraphs are separated by empty lines, or begin with a hyphen."""
     lines: list[str] = []
     for each in re.split(r"\n(?=\n|- )", text):
         indent = "  " if each.startswith("- ") else ""
@@ -112,7 +112,7 @@ def fields_table(made: type, settings: Mapping[str, str] | None = None) -> Table
             kind += f" in {interval.text}"
         default = "+".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
         if field.name == "precision":
-            kind += " | auto"  # a word that the class does not know: the words' experiment holds one of the others
+            kind += " | auto"  # `auto` is resolved by the parser; the class does not accept it
         table.add_row(*map(escape, (field.name, kind, (settings or {}).get(field.name, default), meanings.get(field.name, ""))))
     return table
 

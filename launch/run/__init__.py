@@ -1,1 +1,1 @@
-"""Runs carried out: one experiment into its folder, and several."""
+"""Carry out experiments, one or several, each in its own run folder."""

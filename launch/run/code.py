@@ -1,4 +1,4 @@
-"""The code that a run's numbers depend on, as one hash: of the modules that its parts import, without docstrings, comments and layout."""
+"""Hash of the code that a run's numbers depend on: the modules that its parts import, without docstrings, comments and layout."""
 
 import ast
 import hashlib
@@ -13,11 +13,11 @@ from plasticity_rl.experiment import KINDS
 from plasticity_rl.records.spec import Spec
 
 PACKAGES = ("plasticity_rl", "envs", "agents")
-PARSING = Lock()  # ast.parse fails where threads, such as those of a sweep on Ray, are in it at once (CPython issue 106905, Python < 3.12)
+PARSING = Lock()  # ast.parse fails in concurrent threads, such as a sweep's on Ray (CPython issue 106905, Python < 3.12)
 
 
 def code_hash(spec: Spec) -> str:
-    """16 hexadecimal digits. A changed constant in a module that the run imports changes it; a docstring, or another agent, does not."""
+    """Hash of 16 hexadecimal digits. It changes with any code in a module that the run imports, not with docstrings or other agents."""
     names, sources = [], {}
     for field, kind in KINDS.items():
         described = spec.experiment[field]
@@ -35,7 +35,7 @@ def code_hash(spec: Spec) -> str:
 
 
 def closure(names: Iterable[str], root: Path) -> Mapping[str, Path]:
-    """The named modules below `root` and all that they import of PACKAGES, inside functions too: name -> file."""
+    """Return name -> file of the named modules below `root` and of all modules of PACKAGES that they import, also inside functions."""
     found: dict[str, Path] = {}
     left = list(names)
     while left:
@@ -48,8 +48,8 @@ def closure(names: Iterable[str], root: Path) -> Mapping[str, Path]:
 
 @cache
 def imported(source: bytes, root: Path) -> frozenset[str]:
-    """The modules of PACKAGES that a source imports. A name that a package's `__init__.py` passes on is its own module's: the package
-    imports all methods, and a run uses few of them."""
+    """Return the modules of PACKAGES that a source imports. A name re-exported by a package's `__init__.py` counts as its defining module,
+    because the package imports all methods and a run uses few."""
     found: set[str] = set()
     for node in ast.walk(_parsed(source)):
         if isinstance(node, ast.Import):
@@ -61,7 +61,7 @@ def imported(source: bytes, root: Path) -> frozenset[str]:
 
 @cache
 def stripped(source: bytes) -> str:
-    """A source as it runs: without docstrings, comments and layout."""
+    """Return a source without docstrings, comments and layout."""
     tree = _parsed(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -79,7 +79,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _home(module: str, name: str, root: Path) -> str:
-    """The module that `from module import name` takes the name from."""
+    """Return the module that defines the name in `from module import name`."""
     path = _file(module, root)
     if path.name != "__init__.py":
         return module

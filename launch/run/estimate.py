@@ -1,11 +1,10 @@
-"""What a sweep will take, told before it is begun: hours by a short calibration, disk by the sizes of its tensors.
+"""Estimate of a sweep before it starts: hours from a short calibration, disk space from the sizes of its tensors.
 
-Calibration: of each kind of run, or of runs trained as one - whose benchmark's class, agent, network, members and optimizer's class are
-alike - the first is played uncompiled on this machine, from its first update on, for some seconds of processors: programs beside it on the
-machine do not count. Compilation would take longer than all that; it is taken to make updates as many times faster as it did in the
-README's measurements, and to take as long as it says. Chains are not told apart. A replay is filled no further than a first batch needs,
-actors play here, and evaluations are left out. Disk: the checkpoints that a run keeps, at their largest, as if they shared nothing; tables
-are small beside them.
+Calibration: runs, or groups of runs trained as one, are of one kind if benchmark class, agent, network, members and optimizer class agree;
+chains are ignored. The first of each kind trains uncompiled on this machine for some seconds of CPU time from its first update on, so that
+other programs do not count. Compiling would take longer; its time and its speedup are taken from the README's measurements. The replay is
+filled only as far as a first batch needs, actors run in this process, and evaluations are left out. Disk: the checkpoints that a run
+keeps, at their largest, as if they shared no data; tables are small in comparison.
 """
 
 import math
@@ -27,32 +26,32 @@ from plasticity_rl.records.events import Tick
 from plasticity_rl.training.compilation import can_compile
 from plasticity_rl.training.learner import Learner
 
-KEPT = 3  # checkpoints of a run, as `checkpoint.save` keeps them
-SECONDS = 1.0  # of processors, of play that are measured
-LIMIT = 20.0  # seconds that all kinds have together
-PRIORITY = 4  # bytes, of a step: whether it can be replayed, and how often
-ROOM = 20_000  # steps of a calibration's replay: the whole might not fit into this machine
+KEPT = 3  # checkpoints per run kept by `checkpoint.save`
+SECONDS = 1.0  # CPU seconds of training to measure
+LIMIT = 20.0  # seconds for all kinds together
+PRIORITY = 4  # bytes per step: whether it can be replayed, and its priority
+ROOM = 20_000  # steps of the calibration's replay: a full one might not fit into memory
 FASTER_STREAM, FASTER_CONVOLUTION, FASTER = (
     (4.0, 14.0),
     (1.0, 2.0),
     (1.0, 14.0),
-)  # times: compiled updates beside uncompiled ones, at least, at most
-COMPILING = 5.0, 20.0  # seconds for a run, or runs trained as one
+)  # speedup of compiled updates: minimum, maximum
+COMPILING = 5.0, 20.0  # seconds per run, or group of runs trained as one: minimum, maximum
 
 
 class Cost(NamedTuple):
-    """Of one run."""
+    """Cost of one run."""
 
     amount: int
-    """emulator frames, or updates of a stream, of each member"""
+    """emulator frames, or updates on streams, per member"""
     frames: int
     """emulator frames of all members; 0 on streams"""
     disk: int
-    """bytes"""
+    """size of its checkpoints in bytes"""
 
 
 class Span(NamedTuple):
-    """A number that lies in between."""
+    """Range of an estimated number."""
 
     low: float
     high: float
@@ -61,14 +60,14 @@ class Span(NamedTuple):
         return Span(self.low + other.low, self.high + other.high)
 
     def __mul__(self, times: float) -> "Span":  # type: ignore[override]
-        return Span(self.low * times, self.high * times) if times else Span(0.0, 0.0)  # also of UNKNOWN
+        return Span(self.low * times, self.high * times) if times else Span(0.0, 0.0)  # also for UNKNOWN
 
 
 UNKNOWN = Span(0.0, math.inf)
 
 
 def costs(experiments: Sequence[Experiment]) -> list[Cost]:
-    """Of each run."""
+    """Compute the cost of each run."""
     amounts = [sum(visit.budget for visit in each.benchmark.visits()) for each in experiments]
     frames = [each.members if each.benchmark.unit == "frames" else 0 for each in experiments]
     return [
@@ -78,7 +77,7 @@ def costs(experiments: Sequence[Experiment]) -> list[Cost]:
 
 
 def hours(groups: Sequence[Sequence[Experiment]], device: str, compile: bool, limit: float = LIMIT) -> tuple[Span, Span]:
-    """What the groups take one after the other, each trained as one, and how many hours of processors; measured within `limit` seconds."""
+    """Estimate hours and CPU hours of the groups in sequence, each trained as one; measures for at most `limit` seconds."""
     kinds = {_kind(group): group for group in reversed(groups)}
     ends, speeds = time.monotonic() + limit, {}
     for left, (kind, group) in zip(range(len(kinds), 0, -1), kinds.items(), strict=True):
@@ -100,17 +99,17 @@ def _kind(group: Sequence[Experiment]) -> Any:
 
 
 def _faster(experiment: Experiment, device: str) -> tuple[float, float]:
-    """How many times faster compiled updates are, at least and at most."""
+    """Return the minimum and maximum speedup of compiled updates."""
     if device == "cpu" and cell(experiment)[0].spec.convolves:
         return FASTER_CONVOLUTION
     return FASTER_STREAM if device == "cpu" and experiment.benchmark.unit == "updates" else FASTER
 
 
 def calibrate(group: Sequence[Experiment], device: str, limit: float, seconds: float = SECONDS) -> tuple[Span, Span]:
-    """Seconds, and seconds of processors, that an uncompiled frame (or update, on streams) of each member takes in steady state.
+    """Measure seconds and CPU seconds per uncompiled frame (or update, on streams) of each member in steady state.
 
-    It takes `limit` seconds at most. A span from 0 where there was time for the first updates alone, which have the making of everything in
-    them; UNKNOWN where there was not even that.
+    It takes at most `limit` seconds. The span starts at 0 if there was time for the first updates only, which include setup; it is UNKNOWN
+    if there was not even that.
     """
     start, found, warm = _now(0), (UNKNOWN, UNKNOWN), False
     with suppress(TimeoutError), alarm(limit), closing(_play(group, device)) as counts:
@@ -119,7 +118,7 @@ def calibrate(group: Sequence[Experiment], device: str, limit: float, seconds: f
             if count == start[2]:
                 continue
             processors = (now[1] - start[1]) / (count - start[2])
-            alone = min((now[0] - start[0]) / (count - start[2]), processors)  # where others have the processors, the clock runs on
+            alone = min((now[0] - start[0]) / (count - start[2]), processors)  # wall time also counts other programs
             found = (Span(alone, alone), Span(processors, processors)) if warm else (Span(0.0, alone), Span(0.0, processors))
             if warm and now[1] - start[1] >= seconds:
                 break
@@ -133,7 +132,7 @@ def _now(count: int) -> tuple[float, float, int]:
 
 
 def _play(group: Sequence[Experiment], device: str) -> Generator[int, None, None]:
-    """How many frames or updates of each member there were, from the first update on."""
+    """Yield the number of frames or updates per member, from the first update on."""
     from launch.run.runner import prepare
 
     first = group[0]
@@ -156,7 +155,7 @@ def _play(group: Sequence[Experiment], device: str) -> Generator[int, None, None
 
 @contextmanager
 def alarm(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the main thread after so many seconds."""
+    """Raise TimeoutError in the main thread after `seconds`."""
 
     def late(*_: object) -> None:
         raise TimeoutError
@@ -171,18 +170,18 @@ def alarm(seconds: float) -> Iterator[None]:
 
 
 def checkpoint_size(experiment: Experiment) -> int:
-    """Bytes of a checkpoint of a run whose replay is as full as it will be."""
+    """Return the bytes of a run's checkpoint at the largest size of its replay."""
     games, agent = experiment.benchmark, experiment.agent
     network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.heads(games))
     learner = Learner(network, agent.loss, optimizer, experiment.chain, experiment.members, experiment.seed, "cpu", False)
     pixels = games.supervision == "rewards" and games.observation_space.dtype == "uint8"
     example = math.prod(games.inputs) * (1 if pixels else 4)
     size = _bytes([*learner.tensors().values(), *Diagnostics(learner, experiment).tensors().values()])
-    size += experiment.members * example * (HELD + agent.batch_size)  # the batches that both keep
+    size += experiment.members * example * (HELD + agent.batch_size)  # the batches that learner and diagnostics keep
     if agent.has_replay:
         shape = experiment.members, agent.num_envs
         space = games.observation_space
-        row = Replay(*shape, 0, space.shape, space.dtype, games.stack, False, "cpu")  # the smallest there is
+        row = Replay(*shape, 0, space.shape, space.dtype, games.stack, False, "cpu")  # the smallest possible replay
         row.written = 1
         longest = max if agent.replay_at_switch == "clear" else sum
         steps = longest(visit.budget // games.frame_skip for visit in games.visits())

@@ -1,4 +1,4 @@
-"""Runs of one kind trained as one, in this process; each writes its own folder, as if it were alone."""
+"""Joint training of compatible runs in one process; each writes its own folder, as if trained alone."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -20,7 +20,7 @@ from plasticity_rl.records.folder import FolderTaken, RunFolder, write_json
 
 
 def groups(experiments: Sequence[Experiment], store: Store, at_once: int) -> list[list[Experiment]]:
-    """Which runs are trained as one: those of one kind that are equally far, about `at_once` members together at most, in equal shares."""
+    """Group runs of one kind with equal progress for joint training, in equal shares of at most about `at_once` members."""
     alike: dict[Hashable, list[Experiment]] = {}
     for each in experiments:
         same = group_key(each)
@@ -29,7 +29,7 @@ def groups(experiments: Sequence[Experiment], store: Store, at_once: int) -> lis
 
 
 def _updates(folder: RunFolder) -> int:
-    """After how many updates a run would be resumed."""
+    """Return the number of updates after which a run would be resumed."""
     snapshot, _ = checkpoint.load_latest(folder.checkpoints)
     return snapshot.counters["number"] if snapshot else 0
 
@@ -45,9 +45,9 @@ def _shares(runs: list[Experiment], at_once: int) -> list[list[Experiment]]:
 
 
 def run_together(experiments: Sequence[Experiment], store: Store, how: Execution) -> list[tuple[RunFolder, FloatingPointError | None]]:
-    """Carry out a group of `groups`: the folder of each, and what ended it before its time. The others go on meanwhile.
+    """Carry out a group of `groups`; returns each run's folder and the error that ended it early. The other runs continue.
 
-    Raises what `runner.run` does, but for FloatingPointError.
+    Raises the same errors as `runner.run`, except FloatingPointError.
     """
     specs = [runner.describe(each) for each in experiments]
     folders = [store.run(spec.key) for spec in specs]

@@ -11,11 +11,11 @@ from typing import Any
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.folder import RunFolder
 
-LAST = "manifest.json"  # of a checkpoint, which counts only once it is there
+LAST = "manifest.json"  # last file of a checkpoint, which is valid only once it exists
 
 
 class Mirror:
-    """A folder of runs elsewhere: `place/NAME/KEY`, without TensorBoard's files, which `rebuild-board` makes again."""
+    """Copy of run folders elsewhere: `place/NAME/KEY`, without TensorBoard's files, which `rebuild-board` restores."""
 
     def __init__(self, place: str) -> None:
         """`place` is a URI that pyarrow knows, or an absolute path. Raises UsageError for anything else, or if pyarrow is missing."""
@@ -30,7 +30,7 @@ class Mirror:
         self._fs, self._here = fs, fs.LocalFileSystem()
 
     def meet(self, run: RunFolder) -> None:
-        """Before a run: fetch it if it is missing here, or copy it if its end is missing there. Raises OSError."""
+        """Fetch a run that is missing here, or copy a finished run that is unfinished there; call before a run. Raises OSError."""
         there = self._place(run)
         if run.is_done and not self._exists(f"{there}/{run.done.name}"):
             self.copy(run)
@@ -44,7 +44,7 @@ class Mirror:
         for path in run.records:
             if path.exists():
                 self._copy(path, f"{there}/.{path.name}")
-                self._there.move(f"{there}/.{path.name}", f"{there}/{path.name}")  # whole, or as it was
+                self._there.move(f"{there}/.{path.name}", f"{there}/{path.name}")  # atomic replacement
         for number in [each for each in numbers if each not in known]:
             files = sorted((run.checkpoints / number).iterdir(), key=lambda path: path.name == LAST)
             for file in files:
@@ -61,7 +61,7 @@ class Mirror:
         folders = [f"{run.checkpoints.name}/{number}" for number in self._checkpoints(run)]
         names = [f"{folder}/{file}" for folder in folders for file in self._names(f"{there}/{folder}")]
         names += [path.name for path in (run.done, *reversed(run.records)) if self._exists(f"{there}/{path.name}")]
-        for name in names:  # spec.json, which makes a folder a run, comes last
+        for name in names:  # spec.json, which marks a run folder, comes last
             (beside / name).parent.mkdir(parents=True, exist_ok=True)
             self._fs.copy_files(f"{there}/{name}", str(beside / name), source_filesystem=self._there, destination_filesystem=self._here)
         shutil.rmtree(run.path, ignore_errors=True)
@@ -82,6 +82,6 @@ class Mirror:
         return sorted(each.base_name for each in found)
 
     def _checkpoints(self, run: RunFolder) -> list[str]:
-        """Names of the whole checkpoints in the mirror, oldest first."""
+        """List the names of complete checkpoints in the mirror, oldest first."""
         folder = f"{self._place(run)}/{run.checkpoints.name}"
         return [name for name in self._names(folder) if name.isdigit() and self._exists(f"{folder}/{name}/{LAST}")]

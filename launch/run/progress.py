@@ -1,4 +1,4 @@
-"""How a run is going, for whoever looks at the terminal: a live bar there, plain lines elsewhere."""
+"""Progress display of a run: a live bar on a terminal, plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -42,7 +42,7 @@ class Display:
         now = time.monotonic()
         done = tick.updates if self._spec.unit == "updates" else tick.frames
         pace = tick.updates if self._spec.unit == "updates" else tick.steps
-        if self._started is None:  # compilation is over
+        if self._started is None:  # compilation has finished
             self._started = now, pace
             self._bar.reset(self._row, total=self._total, completed=done, speed="", score="")
         elapsed = now - self._started[0]

@@ -52,7 +52,7 @@ def _version(package: str) -> str | None:
 
 
 def refuse_to_resume(folder: RunFolder, spec: Spec, other_code: bool) -> dict[str, list[str]]:
-    """Raise UsageError if a run was begun with other data or, unless `other_code` allows it, by other code.
+    """Raise UsageError if a run was started with other data or, unless `other_code` allows it, by other code.
 
     Returns the entry of context.json that lists the hashes of earlier code.
     """

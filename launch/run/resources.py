@@ -1,8 +1,8 @@
-"""What a configuration alone makes a run take, held against the machine before anything is written.
+"""Check of a run's memory and disk needs against the machine, before anything is written.
 
-Memory: the replay, or the frames of an unroll, and what the learner holds of its networks, parameters, optimizer and methods. Batches,
-activations, data of streams and the libraries come on top, so what is refused could never have run. Disk: the largest checkpoint. Both are
-told by the tensors themselves: made of one member, and stores on torch's meta device, which takes no memory.
+Memory: the replay, or the frames of a rollout, and the learner's parameters, optimizer state and methods' state. Batches, activations,
+data of streams and libraries come on top, so a refused run could never have worked. Disk: the largest checkpoint. Both are read from the
+tensors themselves, made for one member; the replay is made on torch's meta device, which takes no memory.
 """
 
 import os
@@ -28,18 +28,18 @@ from plasticity_rl.interventions import assemble
 from plasticity_rl.training.learner import Learner
 
 CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-SENSIBLE = 0.8  # of a memory, which is what advice fills of it
+SENSIBLE = 0.8  # share of a memory that the advice fills
 
 
 class Need(NamedTuple):
-    """Bytes of one run."""
+    """Needs of one run, in bytes."""
 
     store: int
-    """of its replay, or of the frames of an unroll"""
+    """bytes of its replay, or of a rollout's frames"""
     networks: int
-    """of parameters, optimizer and methods"""
+    """bytes of parameters, optimizer state and methods' state"""
     checkpoint: int
-    """the largest; as much is in memory by then: a replay takes pages as it is filled"""
+    """bytes of the largest checkpoint; memory use grows to as much, as the replay is filled"""
 
     @property
     def memory(self) -> int:
@@ -47,20 +47,20 @@ class Need(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Bytes of a memory."""
+    """Total and free bytes of a memory."""
 
     total: int
     free: int
 
 
 def need(experiment: Experiment) -> Need:
-    """What a run takes."""
+    """Compute the needs of a run."""
     return Need(*(experiment.members * size for size in _of_one(replace(experiment, members=1, seed=0))))
 
 
 @lru_cache(maxsize=1024)
 def _of_one(experiment: Experiment) -> Need:
-    """Of one member: everything that is large is stacked along the members."""
+    """Compute the needs of one member; all large tensors are stacked along the members."""
     games, agent = experiment.benchmark, experiment.agent
     network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.heads(games))
     learner = Learner(network, agent.loss, optimizer, experiment.chain, 1, experiment.seed, "cpu", False)
@@ -74,7 +74,7 @@ def _of_one(experiment: Experiment) -> Need:
 
 
 def memory() -> Room:
-    """This machine's, as far as this process may use it: limits of control groups and of the address space count."""
+    """Return the machine's memory, within this process's limits (control groups, address space)."""
     page = os.sysconf("SC_PAGE_SIZE")
     total = free = os.sysconf("SC_PHYS_PAGES") * page
     if (file := Path("/proc/meminfo")).exists():
@@ -101,22 +101,22 @@ def _limits() -> Iterator[int]:
 
 
 def gpu() -> Room:
-    """The GPU's memory."""
+    """Return the GPU's memory."""
     free, total = torch.cuda.mem_get_info()
     return Room(total, free)
 
 
 def check(groups: Sequence[Sequence[Experiment]], store: Store, device: str) -> None:
-    """Hold what is to run here against this machine; the runs of a group are in memory at the same time.
+    """Check groups of runs against this machine; the runs of a group are in memory at the same time.
 
-    Raises UsageError where one could never fit, and warns on stderr where one fits the machine but not what is free of it.
+    Raises UsageError if a group could never fit, and warns on stderr if it does not fit into the free part.
     """
     sizes = [[need(each) for each in group] for group in groups]
     for place, room in [("this machine", memory()), *([("the GPU", gpu())] if device.startswith("cuda") else [])]:
         for group, needs in zip(groups, sizes, strict=True):
             whole = sum(each.memory for each in needs)
             refuse_memory(group, needs, room.total, f"{place} has")
-            # On a processor, pages come as they are written. A GPU's tensors pass through the machine's memory on their way to the disk.
+            # A CPU allocates pages as they are written. A GPU's tensors pass through the machine's memory on their way to the disk.
             soon = whole if place == "the GPU" else sum(each.checkpoint for each in needs)
             if soon > room.free:
                 _warn(f"{_told(group, needs)}; {_gb(soon)} are in use once that is filled, and {_gb(room.free)} are free on {place}")
@@ -125,13 +125,13 @@ def check(groups: Sequence[Sequence[Experiment]], store: Store, device: str) -> 
 
 
 def refuse_memory(group: Sequence[Experiment], needs: Sequence[Need], total: int, has: str) -> None:
-    """Raises UsageError where the runs of a group could never be in a memory at the same time."""
+    """Raise UsageError if the runs of a group could never be in memory at the same time."""
     if sum(each.memory for each in needs) > total:
         raise UsageError(f"{_told(group, needs)}, and {has} {_gb(total)} of memory; {_way_out(group, needs, SENSIBLE * total)}")
 
 
 def check_disk(experiments: Sequence[Experiment], store: Store) -> None:
-    """Hold the checkpoints of runs against the disk that they go to. Raises UsageError where one alone is too large; warns of all."""
+    """Check the checkpoints of runs against free disk space. Raises UsageError if a single one does not fit; warns if all do not."""
     left = [each for each in experiments if not store.run(each.key).is_done]
     if not left:
         return
@@ -147,7 +147,7 @@ def check_disk(experiments: Sequence[Experiment], store: Store) -> None:
 
 
 def _told(group: Sequence[Experiment], needs: Sequence[Need]) -> str:
-    """What a group takes, its larger part first."""
+    """Describe the needs of a group, the larger part first."""
     store, networks = (sum(sizes) for sizes in zip(*(each[:2] for each in needs), strict=True))
     what = "replay" if group[0].agent.has_replay else "unrolls"
     parts = sorted([(store, what), (networks, "networks and optimizers")], reverse=True)
@@ -157,14 +157,14 @@ def _told(group: Sequence[Experiment], needs: Sequence[Need]) -> str:
 
 
 def _way_out(group: Sequence[Experiment], needs: Sequence[Need], room: float) -> str:
-    """What would fit into `room` bytes."""
+    """Describe a change that would fit into `room` bytes."""
     if len(group) > 1:
         return "--at-once says how many members are trained as one"
     (one,), (size,) = group, needs
     ways = []
     if one.agent.has_replay:
         fits = int((room - size.networks) / size.store * one.agent.replay)
-        fits -= fits % 10 ** max(len(str(max(fits, 1))) - 2, 0)  # two digits
+        fits -= fits % 10 ** max(len(str(max(fits, 1))) - 2, 0)  # two significant digits
         if fits > one.agent.min_replay + one.agent.num_envs:
             ways.append(f"replay={fits}")
     if members := int(room / size.memory * one.members):

@@ -1,4 +1,4 @@
-"""Carry out one experiment: the agent's stream of events feeds the run's files, the views and the progress display."""
+"""Carry out one experiment: the agent's events go to the run's files, the views and the progress display."""
 
 import ctypes
 import os
@@ -76,7 +76,7 @@ def run(
     progress: Progress | None = None,
 ) -> tuple[RunFolder, str]:
     """Carry out an experiment, resuming from its last checkpoint; returns its folder and `done`, or `skipped` if it was done before.
-    This process alone writes, wherever training happens. Without `progress`, it shows a display of its own.
+    This process alone writes, wherever training happens. Without `progress`, it shows its own display.
 
     Raises UsageError (nothing was written), FolderTaken, Stopped, FloatingPointError (a non-finite loss), OSError (the disk), and whatever
     `train` raises.
@@ -119,12 +119,12 @@ def prepare(experiment: Experiment, device: str = "cpu", threads: int = THREADS,
     if experiment.network.precision == "bfloat16" and not (found := fast_bfloat16(device))[0]:
         warnings.warn(f"precision=bfloat16 is slower here than float32: {found[1]}", stacklevel=2)
     torch.set_num_threads(threads if experiment.network.shares_well(members or experiment.members) else 1)
-    torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, and slow
+    torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, which is slow
     _keep_memory()
 
 
 def _keep_memory() -> None:
-    """Let the process keep freed memory for its next update, where the C library is GNU's; otherwise every update asks for pages anew."""
+    """Keep freed memory in the process for the next update, with the GNU C library; otherwise every update requests new pages."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: free bytes kept at the end of the heap

@@ -11,7 +11,7 @@ from plasticity_rl.records.folder import RunFolder, check_name
 
 @dataclass(frozen=True)
 class Store:
-    """The folders `root/name/KEY` of runs, and where else runs are logged or copied."""
+    """Run folders `root/name/KEY`, and the other places that runs are logged or copied to."""
 
     root: Path
     name: str
@@ -25,7 +25,7 @@ class Store:
         return self.root / self.name
 
     def run(self, key: str) -> RunFolder:
-        """The folder of one run. Raises UsageError for an invalid name, a symbolic link, and a place that cannot be written."""
+        """Return the folder of one run. Raises UsageError for an invalid name, a symbolic link, or a place that cannot be written."""
         folder = self.root / check_name(self.name) / key
         for path in (self.path, folder):
             if path.is_symlink():

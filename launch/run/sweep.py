@@ -1,4 +1,4 @@
-"""Several experiments, one after the other on this machine."""
+"""Sweep on this machine: several experiments, one after the other."""
 
 import math
 import runpy
@@ -28,7 +28,7 @@ Said = Mapping[str, Any]
 
 
 def read_sweep(file: Path) -> list[Said]:
-    """The tables of words in a sweep file. Raises UsageError where it is none."""
+    """Read the tables of words in a sweep file. Raises UsageError if the file is invalid."""
     if file.suffix not in (".py", ".toml") or not file.is_file():
         raise UsageError(f"{file} is not a sweep: a .py file with EXPERIMENTS, or a .toml file with [[experiments]]")
     if file.suffix == ".toml":
@@ -36,7 +36,7 @@ def read_sweep(file: Path) -> list[Said]:
     else:
         try:
             found = runpy.run_path(str(file)).get("EXPERIMENTS")
-        except (Exception, SystemExit) as error:  # whatever a person's file does wrong
+        except (Exception, SystemExit) as error:  # a user's file can raise anything
             raise UsageError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(found, Sequence) or not found or not all(isinstance(each, Mapping) for each in found):
         raise UsageError(f"{file} holds no experiments: a .py file sets EXPERIMENTS, a .toml file has [[experiments]]")
@@ -44,7 +44,7 @@ def read_sweep(file: Path) -> list[Said]:
 
 
 def _experiments(file: Path) -> Any:
-    """The tables of a TOML file that holds nothing else."""
+    """Return the tables of a TOML file that holds nothing else."""
     said = read_toml(file)
     for name in said:
         if name != "experiments":
@@ -53,7 +53,7 @@ def _experiments(file: Path) -> Any:
 
 
 def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
-    """The experiments for a device, all of them valid. Raises UsageError that says which is not, or that two are the same."""
+    """Build and validate all experiments for a device. Raises UsageError that names an invalid one or two equal ones."""
     experiments: dict[str, Experiment] = {}
     for number, words in enumerate(said, start=1):
         try:
@@ -67,7 +67,7 @@ def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
 
 
 def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
-    """Print what a sweep would run and take (see `launch.run.estimate`). Runs with one number in column `as one` train as one."""
+    """Print a sweep's runs and estimated costs (see `launch.run.estimate`). Runs with the same number in column `as one` train as one."""
     from launch.run import grouped, resources
     from launch.run.estimate import costs, hours
     from launch.run.provenance import refuse_to_resume
@@ -114,7 +114,7 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
 
 
 def _span(span: "Span") -> str:
-    """Hours, or minutes where there are few."""
+    """Write a span in hours, or in minutes if it is short."""
     few = max(span.low, 0 if span.high == math.inf else span.high) < 1
     low, high = (f"{each * (60 if few else 1):,.1f}" for each in span)
     unit = "min" if few else "h"
@@ -122,9 +122,9 @@ def _span(span: "Span") -> str:
 
 
 def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
-    """Carry them out; a run whose numbers fail is told, and the others go on. Exit code 0, or that of the last failure.
+    """Carry out a sweep; a run with a non-finite value is reported, and the others continue. Returns exit code 0, or the last failure's.
 
-    Runs that can be trained as one are, `how.at_once` members at most (see `launch.run.grouped`).
+    Runs that can train as one do so, with at most `how.at_once` members (see `launch.run.grouped`).
     """
     from launch.run import grouped, resources
 
@@ -160,7 +160,7 @@ def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
 
 
 def _carry_out(group: Sequence[Experiment], store: Store, how: Execution) -> Sequence[tuple[RunFolder, Exception | None]]:
-    """The folder of each run of a group, and what ended it too soon."""
+    """Carry out a group; returns each run's folder and the error that ended it early."""
     from agents.acting.messages import ActorsLost
     from launch.run import grouped, runner
 
@@ -174,7 +174,7 @@ def _carry_out(group: Sequence[Experiment], store: Store, how: Execution) -> Seq
 
 
 def refuse_first(experiments: list[Experiment], store: Store, other_code: bool) -> list[Experiment]:
-    """All of them before the first is begun: a wrong sweep leaves nothing behind. What only the mirror has is fetched."""
+    """Check all experiments before the first starts, so that an invalid sweep writes nothing. Fetches runs that only the mirror has."""
     from launch.run.provenance import refuse_to_resume
     from launch.run.runner import describe
 

@@ -1,4 +1,4 @@
-"""How the runs below a folder are going, from their files alone: they may be carried out anywhere that writes there."""
+"""Progress of the runs below a folder, read from their files alone, so that they may run on any machine."""
 
 import time
 from datetime import timedelta
@@ -19,29 +19,29 @@ from plasticity_rl.records.spec import Spec
 
 ENDED = ("done", "failed", "unreadable")
 LEAST = ("run", "benchmark", "updates/s", "left", "seed", "last score")
-"""columns that a narrow terminal does without, in this order"""
-STILL = 300.0  # seconds without a new row, after which a run counts as still: a leg of evaluations may take as long
+"""columns that a narrow terminal omits, in this order"""
+STILL = 300.0  # seconds without a new row after which a run counts as still: evaluations of a segment may take as long
 
 
 class Look(NamedTuple):
-    """A run at one moment."""
+    """State of a run at one time."""
 
     state: str
     """waits, runs, still, failed, done or unreadable"""
     done: float
-    """share of its budget"""
+    """completed share of its budget"""
     score: float | None
-    """of each member's newest row in training, mean over members; a report's scores are means over visits"""
+    """mean over members of the newest training score; scores in a report are means over visits"""
     updates: int
-    """updates of one member so far, as scores.csv has it"""
+    """updates of one member so far, from scores.csv"""
     at: float
     """time of the newest row"""
     why: str | None = None
-    """it failed, or cannot be read"""
+    """reason why it failed or cannot be read"""
 
 
 def look(run: RunFolder, spec: Spec, now: float) -> Look:
-    """What a run's folder says of it."""
+    """Read a run's state from its folder."""
     rows, problems = run.newest_rows(Score)
     at = max((each.stat().st_mtime for each in (run.scores, run.metrics) if each.exists()), default=0.0)
     scores = {row.member: row.score for row in rows if row.kind in TRAINING}
@@ -63,10 +63,10 @@ def _unreadable(why: str) -> Look:
 
 
 class Watch:
-    """Looks again and again; speeds are of what was written between the first look and the newest row."""
+    """Repeated looks at all runs; speeds are measured from the first look to the newest row."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UsageError where there are no runs."""
+        """Raises UsageError if there are no runs."""
         self._folder = folder
         self._specs: dict[RunFolder, Spec] = {}
         self._runs: set[RunFolder] = set()
@@ -75,7 +75,7 @@ class Watch:
             raise UsageError(f"no runs below {folder}")
 
     def look(self, now: float) -> dict[RunFolder, Look]:
-        """Every run there is by now, and those that were there before."""
+        """Look at all current runs, and at those seen before."""
         there = set(find_runs(self._folder))
         self._runs |= there
         seen = {
@@ -84,7 +84,7 @@ class Watch:
         }
         for run, each in seen.items():
             first = self._first.setdefault(run, each)
-            if each.done < first.done:  # begun again from a checkpoint
+            if each.done < first.done:  # resumed from an earlier checkpoint
                 self._first[run] = each
         return seen
 
@@ -98,7 +98,7 @@ class Watch:
             return _unreadable(f"{error.filename}: {error.strerror}")
 
     def speed(self, run: RunFolder, seen: Look) -> tuple[float | None, float | None]:
-        """Updates a second, and seconds left, where two looks tell."""
+        """Return updates per second and seconds left; None if unknown."""
         first = self._first[run]
         if seen.state != "runs" or seen.at <= first.at or seen.done <= first.done:
             return None, None
@@ -106,7 +106,7 @@ class Watch:
         return (seen.updates - first.updates) / took, (1 - seen.done) * took / (seen.done - first.done)
 
     def table(self, seen: dict[RunFolder, Look], width: int) -> Table:
-        """A row for each run, and what they come to together."""
+        """Make a table with a row per run, and totals."""
         letters = shortest([run.name for run in seen])
         columns: dict[str, list[str]] = {
             name: [] for name in ("chain", "benchmark", "seed", "run", "state", "done", "last score", "updates/s", "left")
@@ -128,7 +128,7 @@ class Watch:
 
 
 def watch(folder: Path, once: bool, every: float, console: Console | None = None) -> None:
-    """Show them until all have ended, or it is stopped: a live table on a terminal, elsewhere a table whenever a state changes."""
+    """Show the runs until all have ended or a signal comes: a live table on a terminal, elsewhere a table at every change of a state."""
     console, watched = console or Console(highlight=False), Watch(folder)
     seen = watched.look(time.time())
     if once or not console.is_terminal:

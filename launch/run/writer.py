@@ -1,4 +1,4 @@
-"""Writing of one run: rows, TensorBoard's view, checkpoints, and the marker of how it ended."""
+"""Writer of one run: rows, TensorBoard's view, checkpoints, and the marker of its end."""
 
 import sys
 from contextlib import ExitStack, closing
@@ -20,7 +20,7 @@ class RunWriter:
     """Writes the events of one run into its folder. The caller holds the folder's lock."""
 
     def __init__(self, spec: Spec, store: Store) -> None:
-        """Restore everything to the last checkpoint, which is `resume`. Raises UsageError if every checkpoint is broken."""
+        """Restore all files to the last checkpoint, kept as `resume`. Raises UsageError if every checkpoint is broken."""
         self.folder = folder = store.run(spec.key)
         self._spec, self._store = spec, store
         if not folder.spec.exists():
@@ -49,7 +49,7 @@ class RunWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            if error is None or isinstance(error, FloatingPointError):  # else the run was stopped within a step
+            if error is None or isinstance(error, FloatingPointError):  # otherwise the run was stopped within a step
                 self._write()
         finally:
             self._open.__exit__(kind, error, trace)

@@ -1,6 +1,6 @@
-"""Keen Technologies' eight games at one tenth of their frames, in three cycles, by PQN: what docs/sequential.md describes.
+"""Keen Technologies' eight games at one tenth of their frames, in three cycles, with PQN; described in docs/sequential.md.
 
-One epoch of minibatches of 64 instead of PQN's two, and no evaluations: what two processor cores do within an hour.
+One epoch of minibatches of 64 instead of PQN's two, and no evaluations, to fit into an hour on two processor cores.
 """
 
 EXPERIMENTS = tuple(

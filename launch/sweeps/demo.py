@@ -1,4 +1,4 @@
-"""The demo: the loss of plasticity on random labels, then the whole path of sequential games at a budget too small for conclusions."""
+"""Demo: loss of plasticity on random labels, then sequential games end to end, at a budget too small for conclusions."""
 
 FRESH = ["reset:clock=task,part=everything"]
 
@@ -9,7 +9,7 @@ LABELS = [
 
 GAMES = [
     {
-        # Two games whose episodes are short enough to end within such visits.
+        # Two games with episodes short enough to end within these visits.
         "benchmark": "atari:games=Breakout+RoadRunner,frames=8000,cycles=2",
         "agent": "dqn:num_envs=4,replay=2000,min_replay=400,target_every=20,exploration_fraction=0.5,train_every=32",
         "chain": chain,

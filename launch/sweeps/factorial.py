@@ -1,7 +1,7 @@
-"""Layer norm x weight decay x target scale x optimizer, all combinations: which mechanism is held by which, and does one suffice?
+"""Full factorial of layer norm, weight decay, target scale and optimizer: which of them prevents which mechanism of plasticity loss.
 
-The target scale is the mean of the numbers in every task. Rates are not tuned. SGD's gradients are clipped to a length
-of 1: at a mean of 100 its loss is no number within 50 updates otherwise, without layer norm at a rate of 1e-3 too.
+The target scale is the mean of the targets in every task. Rates are not tuned. SGD's gradients are clipped to a norm of 1: otherwise its
+loss at a mean of 100 is non-finite within 50 updates, without layer norm even at a rate of 1e-3.
 """
 
 from itertools import product

@@ -1,6 +1,6 @@
-"""Pre-training on c + eps(x), then fine-tuning on other functions around 0: what docs/mechanisms.md reads (after Lyle et al. 2024).
+"""Pre-training on c + eps(x), then fine-tuning on other functions around 0; evaluated in docs/mechanisms.md (after Lyle et al. 2024).
 
-Each c is a setting of its own; fine-tuning is the same whatever c was, and the fresh control meets it with new networks.
+Each c is a separate setting; fine-tuning is the same for every c, and the fresh control starts it with new networks.
 """
 
 MEANS = ("0", "3", "10", "30", "100")

@@ -1,4 +1,4 @@
-"""PQN on Pong for ten million frames, with the six actions that Pong reacts to and without sticky ones: the curve in docs/benchmarks.md."""
+"""PQN on Pong for ten million frames, with Pong's six effective actions and without sticky actions: the curve in docs/benchmarks.md."""
 
 EXPERIMENTS = (
     {

@@ -1,6 +1,6 @@
-"""The same agents in float32 and in bfloat16, five members each: the curves in docs/benchmarks.md.
+"""Agents in float32 and in bfloat16, five members each: the curves in docs/benchmarks.md.
 
-Control problems, by the settings that the agents have there.
+Control problems, with the agents' default settings for them.
 """
 
 CONTROL = (

@@ -1,1 +1,1 @@
-"""Views of a run for people: TensorBoard, Weights & Biases."""
+"""Views of a run: TensorBoard, Weights & Biases."""

@@ -1,4 +1,4 @@
-"""Rows of the two CSV files as the curves that people look at, whatever draws them."""
+"""Curves made from the rows of the two CSV files, for any viewer."""
 
 import statistics
 from collections.abc import Callable
@@ -6,15 +6,15 @@ from collections.abc import Callable
 from plasticity_rl.records.events import Media, Metric, Score
 from plasticity_rl.records.spec import Spec
 
-SCORE, EVALUATION = "Score", "Evaluation"  # capitals come before the small letters of all other tags, so TensorBoard opens on these
-SHOWN = 10  # members whose scores have a curve of their own
-LAYERS = 6  # of which each has a curve; those of a deeper network share their mean's
-EVALUATED = 30  # curves of evaluations by member, or they are means over members
+SCORE, EVALUATION = "Score", "Evaluation"  # capitals sort before the lower case of all other tags, so TensorBoard opens on these
+SHOWN = 10  # maximum number of members with a separate score curve
+LAYERS = 6  # maximum number of layers with separate curves; a deeper network's mean is one curve
+EVALUATED = 30  # maximum number of evaluation curves by member; beyond it, they are means over members
 
 
 class Curves:
-    """Hands points of curves on, as (tag, value, updates or frames), moment by moment. Training scores have a curve a member; evaluations
-    one a task and member, the mean over its episodes; diagnostics one, the mean over members.
+    """Converter of events to curve points (tag, value, updates or frames), step by step. Training scores have one curve per member;
+    evaluations one per task and member, the mean over its episodes; diagnostics one, the mean over members.
     """
 
     def __init__(self, spec: Spec, draw: Callable[[str, float, int], None]) -> None:
@@ -25,7 +25,7 @@ class Curves:
         self._by_member = tasks * min(spec.members, SHOWN) <= EVALUATED
 
     def reach(self, event: Score | Metric | Media) -> int:
-        """Where on the axis an event stands; what is from before it is complete, and handed on."""
+        """Return an event's position on the axis; passes on the points of earlier, now complete, positions."""
         at = event.updates if self._spec.unit == "updates" else event.frames
         if at != self._at:
             self.flush()
@@ -43,14 +43,14 @@ class Curves:
             self._draw(f"{SCORE}/{row.kind}/member{row.member}", row.score, at)
 
     def flush(self) -> None:
-        """There is no more of this moment."""
+        """Pass on the points of the current position, which is complete."""
         for curve, values in _merged(self._values).items():
             self._draw(curve, statistics.fmean(values), self._at)
         self._values = {}
 
 
 def _merged(curves: dict[str, list[float]]) -> dict[str, list[float]]:
-    """The curves of one moment, those of a kind that has more than `LAYERS` layers as one."""
+    """Average a kind's curves at one position if it has more than `LAYERS` layers."""
     kinds: dict[str, list[str]] = {}
     for curve in curves:
         kinds.setdefault(curve.partition("/")[0], []).append(curve)

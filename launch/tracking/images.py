@@ -1,17 +1,17 @@
-"""What runs hand to TensorBoard as numbers, as pictures (height, width, 3) of bytes."""
+"""Images (height, width, 3) uint8 for TensorBoard, made from a run's arrays."""
 
 from io import BytesIO
 
 import numpy as np
 
-WIDTH = 512  # pixels, about, of a row of observations
-ROW = 4  # images side by side
+WIDTH = 512  # approximate width in pixels of a row of observations
+ROW = 4  # number of images side by side
 BAR = 24  # pixels: height of a vector
 
 
 def tiled(inputs: np.ndarray) -> np.ndarray:
-    """Inputs of a network (examples, *shape) as one picture: images four to a row, those of 3 channels in colour, of other stacks the
-    newest frame in grey; vectors below each other, a cell for each number, between the smallest and the largest of all."""
+    """Draw network inputs (examples, *shape) as one image: images four to a row, in colour if they have 3 channels, otherwise the newest
+    frame in grey; vectors below each other, one cell per number, scaled from the overall minimum to the maximum."""
     images = inputs.ndim == 4
     shown = inputs if images else inputs.reshape(len(inputs), 1, 1, -1)
     shown = shown if shown.shape[1] == 3 else shown[:, -1:].repeat(3, 1)
@@ -26,7 +26,7 @@ def tiled(inputs: np.ndarray) -> np.ndarray:
 
 
 def drawn(spectra: np.ndarray) -> np.ndarray:
-    """Singular values (2, k) over their largest, on a logarithmic axis: the network's, and an untrained one's."""
+    """Plot singular values (2, k), the network's and an untrained one's, relative to the largest, on a logarithmic axis."""
     from matplotlib.figure import Figure
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""How TensorBoard groups a run's curves under Custom Scalars, and what its text panel says of the run."""
+"""TensorBoard's groups of a run's curves under Custom Scalars, and the run's description in its text panel."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ SCORES: dict[str, list[str]] = {"in training": [rf"{SCORE}/"], "of evaluations":
 
 
 def _pattern(metric: Metric) -> str:
-    """Tags of a metric, an untrained network's beside it."""
+    """Return the pattern of a metric's tags, including those of an untrained network."""
     name = metric.name + ("(_fresh)?" if metric.untrained else "")
     return f"{name}/" if metric.keyed else f"training/{name}$"
 
@@ -27,7 +27,7 @@ CHARTS: dict[str, dict[str, list[str]]] = {"score": SCORES} | {
 
 
 def layout(tags: Iterable[str]) -> Layout:
-    """Categories of charts that have curves, each chart the curves whose tags begin as one of its patterns says."""
+    """Make the layout: categories of non-empty charts, each with the curves whose tags start with one of its patterns."""
     tags, categories = list(tags), Layout()
     for category, charts in CHARTS.items():
         shown = {chart: patterns for chart, patterns in charts.items() if any(re.match("|".join(patterns), tag) for tag in tags)}
@@ -37,7 +37,7 @@ def layout(tags: Iterable[str]) -> Layout:
 
 
 def description(spec: Spec) -> str:
-    """The run in Markdown: what is learned, how, for how long, and where the numbers are."""
+    """Describe the run in Markdown: benchmark, methods, length, and the files with its numbers."""
     budget = sum(visit["budget"] for visit in spec.visits)
     tasks = list(dict.fromkeys(visit["task"] for visit in spec.visits))
     named = ", ".join(tasks[:10]) + (f" and {len(tasks) - 10} more" if len(tasks) > 10 else "")

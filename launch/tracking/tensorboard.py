@@ -17,8 +17,8 @@ from plasticity_rl.records.events import Media, Metric, Score
 from plasticity_rl.records.folder import TABLES, RunFolder, read_specs
 from plasticity_rl.records.spec import Spec
 
-TAGS = 190  # curves and pictures of a run; what else there is stays under 200
-# TensorBoard as its own `main` begins it, without the notice that TensorFlow is absent
+TAGS = 190  # maximum number of curves and images of a run; with the other tags it stays under 200
+# starts TensorBoard like its own `main`, without the notice that TensorFlow is missing
 QUIETLY = """
 from absl import app, logging
 from tensorboard import default, program
@@ -26,12 +26,12 @@ logging.set_verbosity(logging.WARNING)
 board = program.TensorBoard(plugins=default.get_plugins())
 app.run(board.main, flags_parser=board.configure)
 """
-IMAGES = 100  # the most that TensorBoard shows of one tag: videos of as many checkpoints
+IMAGES = 100  # maximum number of images per tag in TensorBoard: videos of as many checkpoints
 
 
 class TensorBoard:
-    """Writes `tb/` from rows and pictures as they come; what the CSV files already hold is written first, so a resumed run has one unbroken
-    curve, and so are the pictures that were there."""
+    """Writer of `tb/` from rows and images as they arrive. The existing CSV rows and images are written first, so that a resumed run has
+    unbroken curves."""
 
     def __init__(self, run: RunFolder, spec: Spec) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -41,7 +41,7 @@ class TensorBoard:
         self._tags: set[str] = set()
         self._left: set[str] = set()
         self._charts: Layout = {}
-        self._laid_out = 0  # tags that the charts are of
+        self._laid_out = 0  # number of tags in the current layout
         old = sorted(run.tensorboard.glob("events.*"))
         shown = [event for path in old for event in _pictures(path)]
         for path in old:
@@ -53,30 +53,30 @@ class TensorBoard:
             name, fields = spec.experiment[kind]
             settings |= {kind: name} | {f"{kind}.{field}": _plain(value) for field, value in fields.items()}
         score = f"{SCORE}/{'online' if spec.unit == 'updates' else 'return'}/member0"
-        # The table shows that curve's last value. In this writer, because add_hparams would make a run of its own.
+        # The table shows that curve's last value. Written here, because add_hparams would make a separate run.
         for summary in hparams(settings, {score: 0.0}):
             assert self._writer.file_writer is not None
             self._writer.file_writer.add_summary(summary)
         self.seen = {(value.tag, event.step) for event in shown for value in event.summary.value}
-        """pictures that are there: tag and step"""
+        """(tag, step) of the existing images"""
         assert self._writer.file_writer is not None
         for event in shown:
             self._tags |= {value.tag for value in event.summary.value}
             self._writer.file_writer.add_event(event, event.step, event.wall_time)
         self.problems: dict[str, list[str]] = {}
-        """file -> what is wrong with it"""
+        """file -> its problems"""
         for kind in TABLES:
             rows, self.problems[TABLES[kind]] = run.read_rows(kind)
             for row in rows:
                 self.add(row)
 
     def add(self, row: Score | Metric) -> None:
-        """A row of a table."""
+        """Add a row of a table."""
         self._curves.add(row)
         self._lay_out()
 
     def show(self, picture: Media) -> None:
-        """A histogram, or an image, where it is not there already."""
+        """Add a histogram or an image, unless it exists."""
         at = self._curves.reach(picture)
         if (picture.name, at) in self.seen or not self._has_room(picture.name):
             return
@@ -91,7 +91,7 @@ class TensorBoard:
             self._writer.add_scalar(tag, value, at)
 
     def _lay_out(self) -> None:
-        """Group the curves that there are by now: TensorBoard takes the newest layout, and would show charts without curves."""
+        """Write a layout of the existing curves: TensorBoard uses the newest one, and would show empty charts."""
         if len(self._tags) != self._laid_out:
             self._laid_out = len(self._tags)
             if (charts := layout(self._tags)) != self._charts:
@@ -99,7 +99,7 @@ class TensorBoard:
                 self._writer.add_custom_scalars(charts)
 
     def _has_room(self, tag: str) -> bool:
-        """Is it one of the first so many tags?"""
+        """True if the tag is one of the first `TAGS`."""
         if tag not in self._tags and len(self._tags) >= TAGS:
             self._left.add(tag)
             return False
@@ -118,9 +118,9 @@ class TensorBoard:
 
 
 def rebuild(run: RunFolder) -> None:
-    """Make `tb/` anew from the CSV files, and say what became of the pictures, which these do not hold.
+    """Rebuild `tb/` from the CSV files, and report what became of the images, which these do not hold.
 
-    Raises UsageError where `run` is no run, and FolderTaken where one is being written.
+    Raises UsageError if `run` is not a run, and FolderTaken if it is being written.
     """
     spec = run.read_spec()
     with run.lock(), TensorBoard(run, spec) as view:
@@ -132,7 +132,7 @@ def rebuild(run: RunFolder) -> None:
 
 
 def serve(folder: Path, port: int) -> int:
-    """TensorBoard over the runs below `folder`, by names that people read, until it is stopped; returns its exit code."""
+    """Serve TensorBoard for the runs below `folder`, with readable names, until it is stopped; returns its exit code."""
     specs, unreadable = read_specs(folder)
     if not specs:
         raise UsageError(next(iter(unreadable.values()), f"no runs below {folder}"))
@@ -149,12 +149,12 @@ def serve(folder: Path, port: int) -> int:
         command += ["--samples_per_plugin", f"images={IMAGES}", "--load_fast", "false"]
         try:
             return subprocess.run(command, check=False).returncode
-        except Stopped:  # how it ends; `run` has ended TensorBoard
+        except Stopped:  # the normal end; `run` has ended TensorBoard
             return 0
 
 
 def _pictures(path: Path) -> list[Any]:
-    """The events of a file that hold a histogram or an image; a torn one ends the reading."""
+    """Read the events of a file that hold a histogram or an image, up to the first damaged one."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
     events = LegacyEventFileLoader(str(path)).Load()

@@ -1,4 +1,4 @@
-"""A run in Weights & Biases, from the same events as TensorBoard's view. Needs the extra `wandb`, imported where it is used."""
+"""Weights & Biases view of a run, from the same events as TensorBoard's. Needs the extra `wandb`, which is imported on use."""
 
 import importlib
 from types import TracebackType
@@ -13,7 +13,7 @@ from plasticity_rl.records.spec import Spec
 
 
 def package() -> Any:
-    """The package wandb. Raises UsageError where it is not installed; a folder of its name, which it makes where it is used, is not it."""
+    """Import wandb. Raises UsageError if it is not installed; the folder `wandb` that it makes where it is used does not count."""
     try:
         found = importlib.import_module("wandb")
     except ImportError:
@@ -24,15 +24,15 @@ def package() -> Any:
 
 
 class WeightsAndBiases:
-    """Logs what `TensorBoard` shows, over updates or frames, to `project`; WANDB_MODE=offline keeps it in the run's folder until
+    """Logger of the curves of `TensorBoard`, over updates or frames, to `project`; WANDB_MODE=offline keeps them in the run's folder until
     `wandb sync`.
 
-    A run that goes on, goes on under the same id. What it does again since its last checkpoint is the same once more, and wandb ignores
-    steps that lie behind the last one; that it does so across two offline parts of a run was not tried on a server.
+    A resumed run keeps its id. It repeats the same values since its last checkpoint, and wandb ignores steps before the last one; whether
+    it does so across two offline parts of a run was not tested on a server.
     """
 
     def __init__(self, run: RunFolder, spec: Spec, project: str) -> None:
-        """Raises UsageError where the package, or access to the server, is missing."""
+        """Raises UsageError if the package, or access to the server, is missing."""
         self._wandb = package()
         self._curves = Curves(spec, lambda tag, value, at: self._run.log({tag: value}, step=at))
         try:
@@ -44,17 +44,17 @@ class WeightsAndBiases:
                 config=spec.experiment | {"label": spec.label, "key": spec.key},
                 dir=str(run.path),
                 resume="allow",
-                reinit="create_new",  # runs of a sweep may go on side by side
+                reinit="create_new",  # runs of a sweep may be active at the same time
             )
         except self._wandb.Error as error:
             raise UsageError(f"Weights & Biases: {error}") from error
 
     def add(self, row: Score | Metric) -> None:
-        """A row of a table."""
+        """Add a row of a table."""
         self._curves.add(row)
 
     def show(self, picture: Media) -> None:
-        """A histogram, or an image."""
+        """Add a histogram or an image."""
         at = self._curves.reach(picture)
         if picture.kind == "histogram":
             shown = self._wandb.Histogram(picture.values)

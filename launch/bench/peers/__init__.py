@@ -1,5 +1,5 @@
-"""Programs measured beside each other: a file for each, with what must be installed and the script that is measured.
+"""Programs for speed comparison: one file each, with its requirements and the script to measure.
 
-A script imports nothing of this project, save that of `ours`: it runs under the peer's own Python. It trains until it is killed and says
-how far it is in lines `steps N at T`, as `launch.bench.peers.windows` reads them.
+A script runs under the peer's own Python and, except for `ours`, imports nothing from this project. It trains until it is killed and
+reports progress in lines `steps N at T`, read by `launch.bench.peers.windows`.
 """

@@ -1,7 +1,7 @@
-"""CleanRL: scripts of a checkout that the user names, unchanged; a thread beside them reads how far they are.
+"""CleanRL: unchanged scripts of the user's checkout; a thread reports their progress.
 
-PPO and PQN run on EnvPool, DQN and Rainbow on gymnasium with one environment, as the scripts have it. Run as a script, by the Python of
-its own environment.
+As in the scripts, PPO and PQN run on EnvPool, DQN and Rainbow on gymnasium with one environment. Run this file as a script, with the
+Python of CleanRL's virtual environment.
 """
 
 import runpy
@@ -14,12 +14,12 @@ NAME = "CleanRL"
 REQUIREMENTS = (
     *("torch==2.13.0", "gym==0.23.1", "envpool==0.8.4", "gymnasium==0.29.1", "ale-py==0.10.2", "numpy==1.26.4"),
     *("opencv-python-headless==4.11.0.86", "tensorboard==2.21.0", "tyro==1.0.17"),
-    "stable-baselines3==2.3.2",  # whose Atari wrappers and replay older checkouts import
+    "stable-baselines3==2.3.2",  # older checkouts import its Atari wrappers and replay
 )
 
 
 def train(checkout: Path, script: str, every: int, options: list[str]) -> None:
-    """Until killed; `every` is the least number of steps between two reports, a rollout where there are rollouts."""
+    """Train until killed; `every` is the minimum number of steps between two reports (a rollout, if the script has rollouts)."""
     import ale_py  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     sys.path.insert(0, str(checkout))
@@ -29,11 +29,11 @@ def train(checkout: Path, script: str, every: int, options: list[str]) -> None:
 
 
 def watch(every: int) -> None:
-    """Print the script's own count whenever it has come so much further."""
+    """Print the script's step count whenever it has grown by `every`."""
     reported = 0
     while True:
         time.sleep(0.02)
-        steps = getattr(sys.modules["__main__"], "global_step", 0)  # runpy lets the script be __main__
+        steps = getattr(sys.modules["__main__"], "global_step", 0)  # runpy runs the script as __main__
         if steps >= reported + every:
             reported = steps
             print(f"steps {steps} at {time.monotonic()}", flush=True)

@@ -1,8 +1,8 @@
-"""Pairs of programs that are compared, and every setting that affects speed.
+"""Programs to compare for each agent, with every setting that affects speed.
 
-Everyone plays Breakout with a Nature CNN, in float32 (we in bfloat16 as well, where the machine multiplies it fast), from a steady state:
-past compilation and the filling of the replay, at an epsilon of 0.1 throughout. Emulator and preprocessing are each program's own, and so
-are the learning rates' schedules and other trifles.
+All play Breakout with a Nature CNN in float32 (this project also in bfloat16, if the machine is fast at it), from a steady state: after
+compilation and filling of the replay, at an epsilon of 0.1 throughout. Each program uses its own emulator, preprocessing, learning rate
+schedule and minor settings.
 """
 
 import json
@@ -12,24 +12,24 @@ from typing import Any, NamedTuple
 from launch.bench.peers import cleanrl, ours, rllib, sample_factory, stable_baselines3
 from plasticity_rl.processor import fast_bfloat16
 
-WARM = {"ppo": 2048, "pqn": 2048, "dqn": 1400, "rainbow": 1400}  # steps of a member: two unrolls, or 1,000 for the replay and 100 updates
+WARM = {"ppo": 2048, "pqn": 2048, "dqn": 1400, "rainbow": 1400}  # steps of a member: two rollouts, or 1,000 for the replay and 100 updates
 FAST = "bfloat16" if fast_bfloat16("auto")[0] else "float32"
 
 
 class Entry(NamedTuple):
-    """Somebody who is measured."""
+    """A program to measure, with its settings."""
 
     agent: str
     who: ModuleType
-    """a file of `launch.bench.peers`"""
+    """module of `launch.bench.peers`"""
     arguments: tuple[str, ...]
-    """of the file, as a script"""
+    """command line arguments of the module, run as a script"""
     detail: str = ""
-    """said behind the name"""
+    """text printed after the name"""
     environments: int = 0
-    """of ours, of all members"""
+    """number of environments of all members; only set for this project"""
     ceiling: bool = False
-    """is it the emulator alone?"""
+    """True for the emulator without a learner"""
 
     @property
     def name(self) -> str:
@@ -37,16 +37,16 @@ class Entry(NamedTuple):
 
     @property
     def warm(self) -> int:
-        """Steps before the first window."""
+        """Number of steps before the first window."""
         return WARM[self.agent] * max(self.environments // 8, 1)
 
 
-GAME = "atari:games=Breakout,frames=4_000_000_000,sticky=0,full_actions=false,life_loss=true"  # by the rules that the others play it by
-PLAYED = {"benchmark": GAME, "diagnose_every": 10**9, "checkpoint_every": 10**9}  # that is never: nobody else does either
+GAME = "atari:games=Breakout,frames=4_000_000_000,sticky=0,full_actions=false,life_loss=true"  # the other programs' rules
+PLAYED = {"benchmark": GAME, "diagnose_every": 10**9, "checkpoint_every": 10**9}  # never, as the other programs do neither
 
 
 def _ours(agent: str, words: str, every: int, members: int = 1, precision: str = "float32", norm: str = "none") -> Entry:
-    """8 environments a member, and a report after every so many steps of a member."""
+    """Make an entry of this project: 8 environments per member, a report after `every` steps of a member."""
     network = f"nature:precision={precision},norm={norm}"
     said = PLAYED | {"agent": f"{agent}:num_envs=8,{words}", "network": network, "members": members}
     detail = f"{members} member{'s' * (members > 1)}, {precision}"
@@ -54,7 +54,7 @@ def _ours(agent: str, words: str, every: int, members: int = 1, precision: str =
 
 
 def _both(agent: str, words: str, every: int, norm: str = "none") -> list[Entry]:
-    """Return our contender in each precision that this machine is fast at."""
+    """Return this project's entry in each precision that this machine is fast at."""
     return [_ours(agent, words, every, precision=precision, norm=norm) for precision in dict.fromkeys((FAST, "float32"))]
 
 
@@ -79,12 +79,12 @@ def _sample_factory(agent: str, detail: str, options: str) -> Entry:
     return Entry(agent, sample_factory, tuple(options.split()), detail)
 
 
-# Unrolls of 128 steps of 8 environments; 4 epochs of 4 minibatches of 256.
+# Rollouts of 128 steps in 8 environments; 4 epochs of 4 minibatches of 256.
 UNROLLS = "rollout_length=128,epochs=4,minibatches=4"
 CLEANRL_UNROLLS = "--env-id Breakout-v5 --num-envs 8 --num-steps 128 --update-epochs 4 --num-minibatches 4"
 APPO = "--rollout=128 --num_epochs=4 --batch_size=256 --num_batches_per_epoch=4 --normalize_input=False --normalize_returns=False"
 
-# An update of 32 every 4 steps, after 1,000; the target network's every 8,000 steps; a replay of 10,000.
+# A batch of 32 every 4 steps, after 1,000 steps; a target network update every 8,000 steps; a replay of 10,000.
 REPLAY = "batch_size=32,train_every=4,min_replay=1000,target_every=2000,replay=10000"
 GREEDY = "exploration_fraction=0,final_epsilon=0.1"
 CLEANRL_REPLAY = (

@@ -1,4 +1,4 @@
-"""Virtual environments for programs that cannot share ours: made once, with pip, from whatever package registry it is set up for."""
+"""Virtual environments for programs that cannot share the project's: made once with pip, from its configured package registry."""
 
 import platform
 import shutil
@@ -12,13 +12,14 @@ from filelock import FileLock
 from launch.bench.peers.windows import Failed
 from plasticity_rl.checks import UsageError
 
-MARK = "installed.txt"  # written last: the Python and the requirements that the environment is of
+MARK = "installed.txt"  # written last: the environment's Python and requirements
 
 
 def python_with(requirements: Sequence[str], folder: Path, say: Callable[[str], None]) -> Path:
-    """The Python of the environment in `folder`, made anew unless it is whole and of these very requirements; `say` gets what pip says.
+    """Return the Python of the virtual environment in `folder`; `say` receives pip's output.
 
-    Raises UsageError where the folder is something else, Failed with pip's complaint.
+    The environment is made anew unless it is complete and has exactly these requirements. Raises UsageError if the folder is something
+    else, and Failed with pip's error.
     """
     python, wanted = folder / "bin" / "python", "\n".join([platform.python_version(), *requirements])
     folder.parent.mkdir(parents=True, exist_ok=True)

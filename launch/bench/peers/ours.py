@@ -1,4 +1,4 @@
-"""plasticity-rl itself, and its emulator alone: the floor and the ceiling of what an agent can add."""
+"""plasticity-rl, and its emulator without a learner, whose speed is an upper bound."""
 
 import json
 import sys
@@ -11,11 +11,11 @@ from launch.config import parse
 
 NAME = "plasticity-rl"
 EMULATOR = "EnvPool"
-THREADS = 2  # of the emulator, as agents have them
+THREADS = 2  # emulator threads, as for agents
 
 
 def train(every: int, said: dict[str, Any]) -> None:
-    """Until killed: an experiment in words, with a report after every so many steps of a member, which must be whole steps of the pool."""
+    """Train an experiment in words until killed; report after `every` steps of a member, a multiple of the pool's environments."""
     import torch
 
     from agents.loops import base
@@ -32,7 +32,7 @@ def train(every: int, said: dict[str, Any]) -> None:
 
 
 def emulate(environments: int, said: dict[str, Any]) -> None:
-    """Until killed: the benchmark with uniformly random actions and no learner."""
+    """Run the benchmark with uniformly random actions and no learner until killed."""
     benchmark = parse.experiment(said).benchmark
     pool = benchmark.pool(benchmark.visits()[0], np.arange(environments)[None], THREADS, 0)
     generator, done = np.random.default_rng(0), 0

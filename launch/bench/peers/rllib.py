@@ -1,8 +1,8 @@
-"""RLlib: PPO and DQN on its new API stack, games through its own Atari wrapper at 84 x 84, the Nature CNN in its default module.
+"""RLlib: PPO and DQN on its new API stack, with its Atari wrapper at 84 x 84 and the Nature CNN in its default module.
 
-PPO stacks frames with RLlib's connectors, which its examples find 5% faster than the wrapper; DQN, whose replay cannot, with the wrapper.
-Ray listens to this machine's other users and to the network while it runs: a token keeps them out. Run as a script, by the Python of its
-own environment.
+PPO stacks frames with RLlib's connectors, 5% faster than the wrapper according to its examples; DQN's replay needs the wrapper. While Ray
+runs, other users and the network can reach it: a token keeps them out. Run this file as a script, with the Python of RLlib's virtual
+environment.
 """
 
 import importlib
@@ -15,7 +15,7 @@ import time
 NAME = "RLlib"
 VERSION = "2.60.0"
 REQUIREMENTS = (f"ray[rllib]=={VERSION}", "torch==2.13.0", "gymnasium==1.2.2", "ale-py==0.12.1", "opencv-python-headless==5.0.0.93")
-# The last layer covers its whole input: a dense one of 512, which the default module has no other place for.
+# The last convolution covers its whole input: it is the dense layer of 512, which the default module has no other place for.
 NATURE = {
     "conv_filters": [[32, 8, 4, "valid"], [64, 4, 2, "valid"], [64, 3, 1, "valid"], [512, 7, 1, "valid"]],
     "head_fcnet_hiddens": [],
@@ -24,7 +24,7 @@ NATURE = {
 
 
 def train(algorithm: str, environments: int, settings: dict) -> None:
-    """Until killed; `settings` are those of `training()`."""
+    """Train until killed; `settings` are arguments of `training()`."""
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     import gymnasium  # pyright: ignore[reportMissingImports]
     import ray  # pyright: ignore[reportMissingImports]
@@ -52,7 +52,7 @@ def train(algorithm: str, environments: int, settings: dict) -> None:
         config.env_runners(env_to_module_connector=lambda *_: FrameStackingEnvToModule(num_frames=4))
         config.training(learner_connector=lambda *_: FrameStackingLearner(num_frames=4))
     else:
-        config.env_runners(rollout_fragment_length=4)  # RLlib's DQN alternates: so many steps, one update
+        config.env_runners(rollout_fragment_length=4)  # RLlib's DQN alternates between 4 steps and one update
         config.reporting(min_sample_timesteps_per_iteration=100, min_time_s_per_iteration=0)
     config.training(**settings)
     learner = config.build_algo()

@@ -1,7 +1,7 @@
-"""Sample Factory: APPO on its own Atari example - wrappers, `convnet_atari` (the Nature CNN with its layer of 512) and command line.
+"""Sample Factory: APPO on its Atari example, with its wrappers, `convnet_atari` (Nature CNN with a layer of 512) and command line.
 
-Its normalisation of inputs and returns is off, as nobody else has any. One policy step is one training batch, which is what it reports.
-Run as a script, by the Python of its own environment.
+Normalisation of inputs and returns is off, as in the other programs. It reports policy steps, of which each is one training batch.
+Run this file as a script, with the Python of Sample Factory's virtual environment.
 """
 
 import os
@@ -12,12 +12,12 @@ NAME = "Sample Factory"
 VERSION = "2.1.1"
 REQUIREMENTS = (
     *(f"sample-factory=={VERSION}", "torch==2.13.0", "gymnasium==0.29.1"),
-    *("ale-py==0.10.2", "opencv-python-headless==4.11.0.86"),  # the last that gymnasium 0.29 finds, with its games in the wheel
+    *("ale-py==0.10.2", "opencv-python-headless==4.11.0.86"),  # the last version that gymnasium 0.29 finds, with ROMs in the wheel
 )
 
 
 def train(options: list[str]) -> None:
-    """Until killed; `options` are those of its command line."""
+    """Train until killed; `options` are command line options of Sample Factory."""
     import torch
     from sample_factory.algo.runners.runner import AlgoObserver  # pyright: ignore[reportMissingImports]
     from sample_factory.envs.env_utils import register_env  # pyright: ignore[reportMissingImports]
@@ -32,7 +32,7 @@ def train(options: list[str]) -> None:
     register_env("atari_breakout", breakout)
     device = "gpu" if torch.cuda.is_available() else "cpu"
     always = ["--env=atari_breakout", "--experiment=bench", f"--train_dir={os.getcwd()}", f"--device={device}"]
-    always += ["--train_for_env_steps=1000000000", "--heartbeat_reporting_interval=1000000"]  # being paused is no sign of death
+    always += ["--train_for_env_steps=1000000000", "--heartbeat_reporting_interval=1000000"]  # a pause must not count as a crash
     settings, runner = make_runner(parse_atari_args([*always, *options]))
     runner.register_observer(Reports())
     runner.init()
@@ -40,7 +40,7 @@ def train(options: list[str]) -> None:
 
 
 def breakout(*settings: object, **named: object) -> object:
-    """The game, in whichever process."""
+    """Make the game, in any process."""
     import ale_py  # noqa: F401  # pyright: ignore[reportMissingImports]
     from sf_examples.atari.atari_utils import make_atari_env  # pyright: ignore[reportMissingImports]
 

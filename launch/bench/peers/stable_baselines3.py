@@ -1,6 +1,6 @@
-"""Stable-Baselines3: PPO and DQN with `CnnPolicy` (its Nature CNN), games through its own Atari wrappers and four stacked frames.
+"""Stable-Baselines3: PPO and DQN with `CnnPolicy` (its Nature CNN), its Atari wrappers and four stacked frames.
 
-The emulators run in processes of their own (SubprocVecEnv) where there are several. Run as a script, by the Python of its own environment.
+Several emulators run in separate processes (SubprocVecEnv). Run this file as a script, with the Python of its virtual environment.
 """
 
 import json
@@ -11,11 +11,11 @@ from typing import Any
 NAME = "Stable-Baselines3"
 VERSION = "2.9.2"
 REQUIREMENTS = (f"stable-baselines3=={VERSION}", "torch==2.13.0", "gymnasium==1.4.0", "ale-py==0.12.1", "opencv-python-headless==5.0.0.93")
-REPORT = 100  # steps between two reports at least; PPO reports once a rollout
+REPORT = 100  # minimum steps between two reports; PPO reports once per rollout
 
 
 def breakout(**settings: Any) -> Any:
-    """The game, in whichever process."""
+    """Make the game, in any process."""
     import ale_py  # pyright: ignore[reportMissingImports]
     import gymnasium  # pyright: ignore[reportMissingImports]
 
@@ -24,7 +24,7 @@ def breakout(**settings: Any) -> Any:
 
 
 def train(algorithm: str, environments: int, settings: dict) -> None:
-    """Until killed; `settings` are the algorithm's own arguments."""
+    """Train until killed; `settings` are the algorithm's arguments."""
     import stable_baselines3  # pyright: ignore[reportMissingImports]
     from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]
     from stable_baselines3.common.env_util import make_atari_env  # pyright: ignore[reportMissingImports]

@@ -1,7 +1,7 @@
-"""Training speed beside that of the tools people use: same machine, same algorithm settings, windows that take turns.
+"""Training speed compared with common tools: same machine, same algorithm settings, alternating windows.
 
-SPS are agent steps of all members a second; a step is 4 emulator frames. The ceiling is our emulator's speed under random actions, without
-a learner. Memory is the most that a program's processes had resident together, what they share counted in each.
+SPS is agent steps of all members per second; a step is 4 emulator frames. The ceiling is this project's emulator speed with random actions
+and no learner. Memory is the peak resident memory of all of a program's processes, with shared pages counted in each.
 """
 
 import os
@@ -31,7 +31,7 @@ from plasticity_rl.processor import fast_bfloat16
 
 
 class Row(NamedTuple):
-    """Somebody who was measured."""
+    """A measured program."""
 
     entry: Entry
     version: str
@@ -43,13 +43,13 @@ class Row(NamedTuple):
 
     @property
     def median(self) -> float:
-        """0 where there is none."""
+        """Median speed in steps per second; 0 if there is none."""
         return statistics.median(self.measured.speeds) if self.measured.speeds and not self.measured.failure else 0.0
 
 
 def measure(agents: Sequence[str], checkout: Path | None, seconds: float, rounds: int, peers: Path) -> None:
-    """Print the table; `checkout` is CleanRL's, `seconds` the least length of a window, of which each has `rounds`; `peers` holds their
-    environments. Raises UsageError where one of the folders is something else, or this is no Linux.
+    """Print the table, from `rounds` windows of at least `seconds` per program. `checkout` is CleanRL's folder; `peers` holds the virtual
+    environments. Raises UsageError if one of the folders is something else, or the system is not Linux.
     """
     if not Path("/proc/self/stat").exists():
         raise UsageError("bench train pauses processes by what Linux says of them in /proc, which this machine has not")
@@ -84,7 +84,7 @@ def measure(agents: Sequence[str], checkout: Path | None, seconds: float, rounds
 
 
 def table(rows: Sequence[Row], agent: str) -> Table:
-    """Rows of one agent: program, speed, how many times the best peer and what share of the emulator's ceiling."""
+    """Make the table of one agent: program, speed, ratio to the best peer and share of the emulator's ceiling."""
     shown = Table(title=f"\n{agent}", title_justify="left", box=None, padding=(0, 1))
     shown.add_column("", no_wrap=True)
     for heading in ("SPS", "x peer", "ceiling", "MB"):
@@ -104,7 +104,7 @@ def table(rows: Sequence[Row], agent: str) -> Table:
 
 
 def _python(who: ModuleType, peers: Path, tell: "_Teller") -> Path | str:
-    """The Python that runs a file of `peers`, or why there is none."""
+    """Return the Python that runs a module of `peers`, or the reason why there is none."""
     if who is ours:
         return Path(sys.executable)
     try:
@@ -114,7 +114,7 @@ def _python(who: ModuleType, peers: Path, tell: "_Teller") -> Path | str:
 
 
 def _start(entry: Entry, python: Path, checkout: Path | None) -> Start:
-    """The command of an entry. Others run without what this project sets for itself."""
+    """Make the command of an entry. Other programs run without this project's environment variables."""
     named = ", ".join(filter(None, (entry.name, entry.detail)))
     if entry.who is ours:
         environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
@@ -125,7 +125,7 @@ def _start(entry: Entry, python: Path, checkout: Path | None) -> Start:
 
 
 def _version(entry: Entry, checkout: Path | None) -> str:
-    """The release, or of a checkout the commit."""
+    """Return the version, or a checkout's commit."""
     if entry.ceiling:
         return metadata.version("envpool")
     if entry.who in (ours, cleanrl):
@@ -136,7 +136,7 @@ def _version(entry: Entry, checkout: Path | None) -> str:
 
 
 class _Teller:
-    """Says what goes on: in a line that changes on a terminal, elsewhere in lines of which none comes twice in a row."""
+    """Status display: a changing line on a terminal, elsewhere plain lines without consecutive duplicates."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._status, self._before = console, console.status(""), ""

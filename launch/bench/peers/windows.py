@@ -1,8 +1,7 @@
-"""Learners that run in turn: each a group of processes of its own, which stands still while another is measured. Linux alone.
+"""Learners that run in turn: each is a process group that is paused while another is measured. Linux only.
 
-A contender prints lines `steps N at T`: all agent steps so far, and the machine's monotonic clock in seconds; whatever else it prints is
-ignored. It is paused right after a report, so that a window, from one such report to another, holds whole cycles of acting and learning
-however rarely it reports.
+A contender prints lines `steps N at T`: all agent steps so far, and the machine's monotonic clock in seconds; other output is ignored. It
+is paused right after a report, so that a window between two reports holds whole cycles of acting and learning, however rare the reports.
 """
 
 import os
@@ -19,14 +18,14 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple, TextIO
 
 PATIENCE = 300.0  # seconds without a report, after which a contender counts as failed
-SAMPLE = 1.0  # seconds between two looks at its memory while it says nothing
+SAMPLE = 1.0  # seconds between two memory samples without a report
 LINE = re.compile(r"steps (\d+) at (\d+\.\d+)$")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Failed(Exception):
-    """A contender is of no use any more: the last that it said."""
+    """A contender failed; the message is its last output."""
 
 
 class Report(NamedTuple):
@@ -34,16 +33,16 @@ class Report(NamedTuple):
 
     steps: int
     ran: float
-    """seconds that it has been running, pauses left out"""
+    """running time in seconds, without pauses"""
 
 
 class Contender:
-    """A program that trains until it is stopped. Its processes are those of its session."""
+    """A program that trains until it is stopped; its processes form one session."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
         self.last = Report(0, 0.0)
         self.memory = 0
-        """bytes: the most that its processes had resident together, of all times looked; what they share counts in each"""
+        """peak resident bytes of all its processes over the samples; shared pages count in each"""
         self._said: queue.Queue[tuple[int, float]] = queue.Queue()
         self._errors = folder / "stderr"
         self._running = [(time.monotonic(), float("inf"))]
@@ -63,7 +62,7 @@ class Contender:
         threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
 
     def run_until(self, *, steps: int = 0, ran: float = 0.0, patience: float = PATIENCE) -> Report:
-        """Run on to the first report that has so many steps and seconds. Raises Failed."""
+        """Continue to the first report with at least `steps` steps and `ran` seconds. Raises Failed."""
         self._resume()
         try:
             while self.last.steps < steps or self.last.ran < ran:
@@ -73,7 +72,7 @@ class Contender:
         return self.last
 
     def stop(self) -> None:
-        """End it, with all that it began."""
+        """End all processes of its session."""
         deadline = time.monotonic() + 10
         self._signal(signal.SIGKILL)
         self._process.wait()
@@ -115,7 +114,7 @@ class Contender:
         self.memory = max(self.memory, sum(_session(self._process.pid).values()))
 
     def _signal(self, number: int) -> None:
-        """To all its processes, and to those that they begin meanwhile."""
+        """Send a signal to all its processes, including those started meanwhile."""
         reached: set[int] = set()
         while new := _session(self._process.pid).keys() - reached:
             for pid in new:
@@ -129,7 +128,7 @@ class Contender:
 
 
 class Start(NamedTuple):
-    """Command that starts a contender, and the steps before its first window: until all is compiled and learned from."""
+    """Command that starts a contender, and the steps before its first window, which cover compilation and the first updates."""
 
     name: str
     command: Sequence[str]
@@ -138,20 +137,20 @@ class Start(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Outcome of a contender."""
+    """Measurements of a contender."""
 
     speeds: list[float]
-    """steps a second in each window"""
+    """steps per second in each window"""
     memory: int = 0
-    """bytes"""
+    """peak resident bytes"""
     failure: str = ""
-    """why there are no more windows"""
+    """reason why there are no more windows"""
 
 
 def take_turns(starts: Sequence[Start], seconds: float, rounds: int, tell: Callable[[str, str], None]) -> list[Measured]:
-    """Warm everyone up, one after the other; then so many rounds in which each has one window. Nothing is left running.
+    """Warm up the contenders one after the other, then measure one window of each in every round. All processes are ended.
 
-    `tell` is told what goes on: a line now and then, and more of it that changes often.
+    `tell` receives the status: a line that changes rarely, and details that change often.
     """
     measured = [Measured([]) for _ in starts]
     with TemporaryDirectory(prefix="bench-") as root, ExitStack() as stack:
@@ -173,7 +172,7 @@ def take_turns(starts: Sequence[Start], seconds: float, rounds: int, tell: Calla
 
 
 def _try(measured: Measured, contender: Contender, act: Callable[[], object]) -> Measured:
-    """Do something with a contender that may fail; what it takes is known afterwards."""
+    """Call `act`; return the measurements with the contender's memory and any failure."""
     try:
         act()
     except Failed as failure:
@@ -183,14 +182,14 @@ def _try(measured: Measured, contender: Contender, act: Callable[[], object]) ->
 
 
 def speed(contender: Contender, seconds: float) -> float:
-    """Steps a second in a window that begins at the last report and ends at the first one at least `seconds` of running later."""
+    """Measure steps per second from the last report to the first one at least `seconds` of running time later."""
     begin = contender.last
     end = contender.run_until(ran=begin.ran + seconds)
     return (end.steps - begin.steps) / (end.ran - begin.ran)
 
 
 def _session(leader: int) -> dict[int, int]:
-    """Resident bytes of each living process of a session."""
+    """Return the resident bytes of each living process of a session."""
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
