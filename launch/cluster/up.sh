@@ -6,7 +6,7 @@
 #     python -m launch sweep FILE --on ray --address auto
 #     launch/cluster/down.sh
 #
-# PORT (6379) identifies the cluster; other ports allow more clusters. The first worker has the machine's GPUs. Linux only.
+# The environment variable PORT (default 6379) identifies the cluster. The first worker has the GPUs. Linux only, as for Ray workers.
 set -euo pipefail
 umask 077
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
