@@ -12,7 +12,7 @@ from analysis.statistics.bootstrap import estimate, mean
 
 FRESH = "fresh control"
 FEW = 3
-"""visits that are drawn by the tenth of each, not as one point"""
+"""maximum visits that are drawn as ten points each, not one"""
 LABELS = {
     "score": "score",
     "dead_fraction": "dead units",

@@ -29,7 +29,7 @@ INTRODUCTION = (
 )
 MARKS = {True: "holds", False: "contradicted", None: "open"}
 MOST = 8
-"""alternatives that are all listed"""
+"""maximum number of alternatives that are all listed"""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Choice:
     values: Mapping[str, str]
     """placeholder -> value"""
     scores: Mapping[str, float]
-    """each cell of the grid, in words -> its mean score; -inf if its loss was not finite; empty if nothing was searched"""
+    """each cell of the grid, in words -> its mean score; -inf if its loss was not finite; empty without a search"""
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class Entry:
     arms: Mapping[str, tuple[str, str]]
     """key -> panel and name"""
     results: Mapping[str, Result] = field(default_factory=dict)
-    """empty where it has not run"""
+    """empty if the claim has not been run"""
     choices: Mapping[str, Choice] = field(default_factory=dict)
     members: int = 0
     selectors: str = ""
-    """how hyper-parameters were chosen, in words"""
+    """description of how hyper-parameters were chosen"""
     seconds: float = 0.0
     """wall-clock seconds"""
     where: str = ""
-    """the machine"""
+    """description of the machine"""
     missing: str = ""
     """why there are no results"""
 

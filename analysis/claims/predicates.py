@@ -23,10 +23,10 @@ class Finding:
     """A number that should lie on one side of 0."""
 
     words: str
-    """the claim about it"""
+    """the claim, as text"""
     found: Estimate
     above: bool
-    """whether the claim is that it lies above 0"""
+    """True if the claim is that the number is above 0"""
 
     @property
     def holds(self) -> bool | None:

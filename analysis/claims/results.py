@@ -11,7 +11,7 @@ from analysis.scores.setting import score
 from plasticity_rl.checks import UsageError
 
 MEASURES = ("dead_fraction", "dead_fraction_fresh", "weight_norm", "effective_learning_rate")
-"""metrics of hidden layers that verdicts and figures use beside scores"""
+"""metrics of hidden layers that verdicts and figures use besides scores"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +21,13 @@ class Result:
     curve: np.ndarray
     """(members, visits, windows): scores"""
     measures: dict[str, np.ndarray]
-    """name -> (members, visits): mean over hidden layers and over the rows of the visit, NaN where there is none"""
+    """name -> (members, visits): mean over hidden layers and over the visit's rows, NaN without rows"""
     series: dict[str, tuple[np.ndarray, np.ndarray]]
-    """name -> the updates at which it was measured, and (members, updates): mean over hidden layers"""
+    """name -> updates of the measurements, and (members, updates): mean over hidden layers"""
     tasks: tuple[str, ...]
-    """of each visit"""
+    """task of each visit"""
     updates: int
-    """of each member, in all"""
+    """total updates per member"""
 
     @property
     def area(self) -> np.ndarray:

@@ -15,17 +15,17 @@ from analysis.scores.verdict import FIRST_AND_LAST
 from analysis.statistics.bootstrap import mean
 
 KEPT = 0.9
-"""the share of the first visits' score that a network which keeps its trainability has in the last ones"""
+"""share of the first visits' score that a network retains in the last ones if it keeps its trainability"""
 DEAD = 0.1
-"""the share of units beyond an untrained network's that counts as killed"""
+"""share of dead units above an untrained network's that counts as killed"""
 MATCHED = 0.01
 """largest difference in accuracy at which curves match"""
 
 Results = Mapping[str, Result]
-"""by the arm's key: `panel: name`, or its name alone"""
+"""arm's key -> result; the key is `panel: name`, or the name alone"""
 
 METHODS = ("l2", "l2-init", "leaky-relu", "noisy-updates", "redo", "shrink-and-perturb")
-"""that claim 2 tries with and without NaP"""
+"""methods that claim 2 tests with and without NaP"""
 
 
 def first(scores: np.ndarray) -> np.ndarray:

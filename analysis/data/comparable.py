@@ -24,7 +24,7 @@ class Run(NamedTuple):
     folder: RunFolder
     spec: Spec
     done: bool
-    """it reached its end"""
+    """True if the run is finished"""
     context: dict[str, Any]
 
     @property
@@ -42,7 +42,7 @@ class Missing(NamedTuple):
     """One line about missing data, for the reader of a report."""
 
     setting: str
-    """empty: it may be of any"""
+    """the affected setting; empty if unknown"""
     what: str
 
 

@@ -21,7 +21,7 @@ from plasticity_rl.records.folder import RunFolder, read_specs
 from plasticity_rl.records.spec import Spec
 
 MEASURED = ("online", "test")
-"""kinds that are measured over an interval of learning or at its end: one row of a member at any count"""
+"""kinds measured over an interval of learning or at its end: at most one row per member and count"""
 KINDS = (*MEASURED, "return", "cut", "evaluation")
 Columns = dict[str, np.ndarray]
 """a run's rows: name -> (rows,)"""
@@ -34,7 +34,7 @@ class Loaded:
     """All runs found, as tables."""
 
     runs: tuple[Run, ...]
-    """all of them, those without a row in `scores` too; by benchmark, setting, label and seed"""
+    """all runs, including those without a row in `scores`; sorted by benchmark, setting, label and seed"""
     scores: pd.DataFrame
     """columns LEADING and those of events.Score; a non-finite score is NaN"""
     metrics: pd.DataFrame

@@ -8,7 +8,7 @@ from analysis.data.comparable import Run, part_fields
 from plasticity_rl.files import read_text
 
 CHOICE = "hyperparameters.txt"
-"""beside the folders of runs: how their hyper-parameters were chosen, in its author's words"""
+"""file beside the folders of runs that describes how their hyper-parameters were chosen"""
 NOT_RECORDED = f"not recorded; {CHOICE} beside the folders of the runs can say it"
 
 
@@ -17,7 +17,7 @@ class Origin(NamedTuple):
 
     run: Run
     digest: str
-    """64 hexadecimal digits: SHA-256 of the names and bytes of its files"""
+    """64 hexadecimal digits: SHA-256 of the names and contents of its files"""
 
 
 def origins(runs: Iterable[Run]) -> tuple[Origin, ...]:

@@ -26,11 +26,11 @@ from plasticity_rl.metrics.catalogue import METRICS
 
 Looks = dict[str, Look]
 MOST_VISITS = 40
-"""that can be told apart on one axis"""
+"""maximum visits that are distinguishable on one axis"""
 MOST_NUMBERS = 12
-"""that fit beside each other into half of the width"""
+"""maximum numbers that fit side by side into half of the width"""
 MOST_TASKS = 12
-"""that get a panel each"""
+"""maximum tasks with a panel each"""
 
 
 def scores_by_visit(setting: Setting, looks: Looks) -> Figure | None:
@@ -200,7 +200,7 @@ def evaluation_curves(setting: Setting, found: Evaluations | None, looks: Looks)
 
 DOTTED = (0, (1, 1.4))
 DIAGNOSTICS = ("dormant_fraction", "dead_fraction", "effective_rank", "weight_norm", "distance_from_birth", "effective_learning_rate")
-"""names in metrics.csv before the layer's"""
+"""names in metrics.csv, without the layer's"""
 JOINED = {"mean": "mean over layers", "norm": "all layers together"}
 
 

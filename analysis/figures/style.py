@@ -22,7 +22,7 @@ INK, FAINT, CONTROL = "#24292f", "#d3d9e0", "#4c4f56"
 DARK = {INK: "#dfe5ec", FAINT: "#3a424c", CONTROL: "#b4bac2", "#0072b2": "#5b8dff", "#56b4e9": "#8fd6ff"}
 """colour -> its counterpart on a dark page"""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-"""Okabe and Ito (2008), without the black and the yellow: told apart with any colour vision"""
+"""Okabe and Ito (2008), without black and yellow: distinguishable with any colour vision"""
 NONE = "#d55e00"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 MARKERS = ("o", "s", "^", "D")
@@ -45,7 +45,7 @@ class FigureFiles(NamedTuple):
     alt: str
     """alternative text"""
     svg: bytes
-    """in the colours of the page it stands on"""
+    """vector image in the colours of the page that shows it"""
     png: bytes
     pdf: bytes
 

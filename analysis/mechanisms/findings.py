@@ -25,7 +25,7 @@ from plasticity_rl.metrics.catalogue import metric_of
 from plasticity_rl.records.spec import Spec
 
 IN_A_ROW = 2
-"""visits, so that one interval in twenty that misses by chance does not count; ours"""
+"""consecutive visits required, so that one interval in twenty that misses by chance does not count; ours"""
 
 
 class Mechanism(NamedTuple):
@@ -34,11 +34,11 @@ class Mechanism(NamedTuple):
     kind: str
     title: str
     name: str
-    """in metrics.csv, of the network or before each layer's"""
+    """name in metrics.csv, of the network or before each layer's name"""
     over: Literal["mean", "norm"] = "mean"
-    """how layers become one network"""
+    """how layers are combined into one value of the network"""
     every: str = "diagnose_every"
-    """the field of an experiment that says how often there are rows"""
+    """the experiment's field that sets the interval between rows"""
 
     @property
     def untrained(self) -> str:
@@ -79,13 +79,13 @@ class Course:
     mechanism: Mechanism
     values: np.ndarray
     untrained: np.ndarray
-    """of untrained networks of the same chain on the same inputs; NaN if not reported"""
+    """values of untrained networks of the same chain on the same inputs; NaN if not reported"""
     control: np.ndarray | None
-    """the fresh control's; None where it has none"""
+    """values of the fresh control; None without one"""
     moved: int | None
-    """the visit, or None where it did not"""
+    """the visit in which it moved; None if it did not"""
     rose: bool
-    """if it moved"""
+    """True if it moved upwards"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +94,12 @@ class Findings:
 
     chain: ChainScores
     fell: int | None
-    """the visit, or None where the score did not fall"""
+    """the visit in which the score fell; None if it did not"""
     dipped: int | None
-    """the visit in which the score moved downwards and did not stay there; None where it fell, or never did"""
+    """the visit in which the score moved downwards temporarily; None if it fell, or never did"""
     courses: tuple[Course, ...]
     missing: tuple[Mechanism, ...]
-    """without a row in the first visit of this chain"""
+    """mechanisms without a row in the first visit of this chain"""
 
     @property
     def before(self) -> list[Course]:

@@ -52,7 +52,7 @@ METHOD = (
 class Row(NamedTuple):
     cells: tuple[str, ...]
     before: bool
-    """did it move before the score fell?"""
+    """True if it moved before the score fell"""
 
 
 class Table(NamedTuple):

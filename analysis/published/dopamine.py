@@ -13,7 +13,7 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.files import read_text
 
 Points = list[tuple[int, float]]
-"""(iteration, value), as the file has them"""
+"""(iteration, value), as in the file"""
 
 
 def read(path: Path, *, source: str = "Dopamine", task: str = "", last: int = 5, until: int | None = None) -> Iterator[Row]:

@@ -32,7 +32,7 @@ class Row(NamedTuple):
     run: str
     score: float
     normalised: bool = False
-    """is it a fraction of the way from random to human? Else it is raw, in the unit of the task."""
+    """True if the score is human-normalised; otherwise raw, in the unit of the task"""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.files import read_csv
 
 RANGES = ("__MIN", "__MAX", " - _step")
-"""ends of columns that repeat others"""
+"""suffixes of columns that repeat others"""
 
 
 def read(

@@ -17,11 +17,11 @@ class Cost(NamedTuple):
 
     label: str
     speed: float
-    """updates of a member per second: the median over all diagnostics, so that compilation plays no part"""
+    """updates of a member per second: median over all diagnostics, so that compilation does not count"""
     relative: float
-    """that of the chain without intervention over this one's: how many times longer an update takes"""
+    """speed of the chain without intervention over this chain's: slowdown factor"""
     memory: float
-    """MB of the process, or of the GPU, that learned: the most that was seen"""
+    """peak memory in MB, of the process or of the GPU that trained"""
 
 
 def costs(runs: Sequence[Run], metrics: pd.DataFrame) -> tuple[Cost, ...]:

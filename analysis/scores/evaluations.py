@@ -17,7 +17,7 @@ from analysis.format import count, numbered
 from analysis.scores.setting import Setting
 
 Moment = tuple[int, int]
-"""(visit, frames of a member); what a batch ran over the budget counts as the end of the visit"""
+"""(visit, frames of a member); overshoot of the budget by a batch counts as the end of the visit"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +27,11 @@ class Evaluations:
     tasks: tuple[str, ...]
     """in the order of their first visits"""
     moments: tuple[Moment, ...]
-    """all at which something was evaluated, and the ends of all visits; in order"""
+    """points of all evaluations, and the ends of all visits; in order"""
     score: dict[str, np.ndarray]
-    """chain -> (runs, moments, tasks): mean over episodes; NaN where there is none"""
+    """chain -> (runs, moments, tasks): mean over episodes; NaN without episodes"""
     at_end: dict[str, np.ndarray]
-    """chain -> (runs, visits, tasks): the same, at the end of each visit"""
+    """chain -> (runs, visits, tasks): mean over episodes at the end of each visit"""
     missing: tuple[str, ...]
 
 

@@ -31,13 +31,13 @@ from analysis.statistics.comparisons import Lead, holm, lead
 
 RESAMPLES = 10_000
 ENOUGH_RUNS = 5
-"""fewest runs of every task with which a chain can be called best"""
+"""minimum runs of every task for a chain to be called best"""
 LEVELS = 101
 """levels of a performance profile"""
 SHORT = 0.94
-"""coverage in simulations below which a reader is told: 95% less the simulation's own error"""
+"""coverage in simulations below which the reader is warned: 95% minus the simulation's own error"""
 MOST_SIMULATED = 20
-"""tasks of a simulated matrix; more change the coverage by less than its error"""
+"""maximum tasks of a simulated matrix; more change the coverage by less than its error"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Row:
     score: np.ndarray
     """(runs, tasks): mean of the curve"""
     above: np.ndarray
-    """(runs, tasks): the raw score of the visits that the plasticity ratio is of, less the random score"""
+    """(runs, tasks): raw score minus the random score, over the visits of the plasticity ratio"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,25 +62,25 @@ class ScoreMatrix:
     noun: str
     """name of the columns: `visits`, `tasks`"""
     of: tuple[str, ...]
-    """the one task of each column; empty where it is of several"""
+    """the task of each column; empty if a column has several"""
     floor: np.ndarray
     human: np.ndarray
-    """(columns,) each: shown scores are raw ones less `floor`, over `human`"""
+    """(columns,) each: shown scores are (raw - `floor`) / `human`"""
     whole: bool
     """whether each run has all tasks"""
     scale: str
     """name of the score: `online accuracy`, `human-normalised return`"""
     bounded: bool
-    """whether 1 is a goal, such as no error or a human's score; without one there is no optimality gap"""
+    """whether 1 is a goal, such as no error or a human's score; otherwise there is no optimality gap"""
     no_scale: str
-    """why scores of different tasks cannot be averaged; empty where they can"""
+    """why scores of different tasks cannot be averaged; empty if they can"""
     rows: tuple[Row, ...]
     no_ratio: tuple[str, ...]
-    """for each task, why there is no ratio to the fresh control; empty where there is one"""
+    """per task, why there is no ratio to the fresh control; empty if there is one"""
     window: str
     """unit and extent of a curve: `frames of a visit`"""
     span: int
-    """in that unit"""
+    """extent of a curve, in that unit"""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -45,15 +45,15 @@ class Comparison:
     earlier: np.ndarray
     """(runs, columns); NaN where missing"""
     floor: np.ndarray
-    """(columns,): what both are measured from"""
+    """(columns,): the baseline of both"""
     reasons: tuple[str, ...]
-    """for each column, why there is no ratio; empty where there is one"""
+    """per column, why there is no ratio; empty if there is one"""
     reached: np.ndarray | None = None
-    """(runs, columns), of times: was the level reached within the budget?"""
+    """(runs, columns), for times: True if the level was reached within the budget"""
     noun: str = "visits"
     """name of the columns"""
     subtracted: bool = False
-    """is it the difference of the two, rather than their ratio above the floor?"""
+    """True for the difference of the two instead of their ratio above the floor"""
 
     @cached_property
     def each(self) -> tuple[Estimate, ...]:
@@ -228,7 +228,7 @@ MEASURES = {
     "later_over_first": "Later over first visits",
     "transfer": "Transfer",
 }
-"""name -> what a reader calls it"""
+"""name -> title in the report"""
 
 
 def sequence_rows(setting: Setting, found: Evaluations | None) -> tuple[SequenceRow, ...]:

@@ -22,7 +22,7 @@ from plasticity_rl.records.spec import Spec
 
 WINDOWS = 10
 ENOUGH_VISITS = 3
-"""for a trend"""
+"""minimum visits for a trend"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class ChainScores:
     curve: np.ndarray
     """(members, visits, windows); NaN where missing"""
     area: np.ndarray = field(init=False)
-    """(members, visits): mean of the curve over the windows that are there, NaN where there is none"""
+    """(members, visits): mean of the curve over its finite windows, NaN without one"""
 
     def __post_init__(self) -> None:
         there = np.isfinite(self.curve)
@@ -57,7 +57,7 @@ class Setting:
     chains: tuple[ChainScores, ...]
     """`none` first, the fresh control last, the others by label"""
     edges: np.ndarray
-    """(visits + 1,): where each visit begins and ends, in the benchmark's unit"""
+    """(visits + 1,): start and end of each visit, in the benchmark's unit"""
     floor: np.ndarray
     """(visits,): score without learning: the random score if known, else 0"""
     span: np.ndarray

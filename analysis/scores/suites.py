@@ -25,10 +25,10 @@ class Suite:
 
     settings: tuple[Setting, ...]
     field: str
-    """the benchmark's field in which they differ"""
+    """the benchmark's field in which the settings differ"""
     matrix: ScoreMatrix
     missing: tuple[str, ...]
-    """gaps of the suite, beside those of each setting"""
+    """missing data of the suite, besides those of each setting"""
 
 
 def group(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:

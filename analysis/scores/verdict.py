@@ -11,9 +11,9 @@ from analysis.scores.setting import ChainScores, Setting, ratio
 from analysis.statistics.bootstrap import Estimate, Statistic, difference, estimate, iqm, mean
 
 FIRST_AND_LAST = 3
-"""visits that stand for the beginning and for the end of a run"""
+"""number of visits averaged at the beginning and at the end of a run"""
 ENOUGH_MEMBERS = 5
-"""for a chain to be called best: by chance alone, all of five paired differences have one sign once in 16, of three once in 4"""
+"""minimum members for a chain to be called best: by chance, five paired differences all have one sign once in 16, three once in 4"""
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
@@ -23,9 +23,9 @@ class Verdict:
 
     chain: ChainScores
     members: int
-    """with a score for every visit"""
+    """number with a score for every visit"""
     of: int
-    """the members of the setting: all pairs of seed and member that any chain has"""
+    """members of the setting: all pairs of seed and member in any chain"""
     first: Estimate
     """mean over the first visits"""
     last: Estimate
@@ -37,7 +37,7 @@ class Verdict:
     plasticity: Estimate
     """ratio to the fresh control over the last visits"""
     best: bool = False
-    """its last visits beat those of every other chain but the control: each paired difference has an interval above 0"""
+    """True if its last visits beat those of every other chain except the control: each paired difference has an interval above 0"""
 
     @property
     def label(self) -> str:

@@ -10,15 +10,15 @@ class Metric(NamedTuple):
     name: str
     title: str
     group: str
-    """of TensorBoard's charts"""
+    """group of charts in TensorBoard"""
     keyed: bool = True
-    """False for one number a network, whose name has no key"""
+    """False for one value per network, whose name has no key"""
     join: Literal["mean", "norm"] = "mean"
-    """how layers become one number of the network"""
+    """how layers are combined into one value of the network"""
     untrained: bool = False
-    """True if an untrained network's is reported beside it, as `name_fresh`"""
+    """True if the value of an untrained network is reported too, as `name_fresh`"""
     every: Literal["diagnose_every", "curvature_every", "probe_every", "evaluate"] = "diagnose_every"
-    """the field of an experiment that says how often there are rows"""
+    """the experiment's field that sets the interval between rows"""
 
 
 def _of_curvature(name: str, title: str, keyed: bool = True) -> Metric:

@@ -17,9 +17,9 @@ from plasticity_rl.networks.layers import Params
 
 class Eigenvalues(NamedTuple):
     values: Tensor
-    """(count,), the largest first, double"""
+    """(count,), largest first, double"""
     errors: Tensor
-    """(count,): there is an eigenvalue at most so far from each value, up to rounding"""
+    """(count,): distance within which there is an eigenvalue, up to rounding"""
 
 
 def hessian_eigenvalues(loss: Callable[[Params], Tensor], params: Params, start: Params, count: int = 1, steps: int = 20) -> Eigenvalues:

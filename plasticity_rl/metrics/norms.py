@@ -57,9 +57,9 @@ def gradient_l2(grads: Params, layers: tuple[Layer, ...]) -> dict[str, Tensor]:
 
 
 GRADIENT = {"gradient_l0": gradient_l0, "gradient_l1": gradient_l1, "gradient_l2": gradient_l2}
-"""name -> what is measured of a gradient: (grads, layers)"""
+"""name -> function of a gradient: (grads, layers)"""
 STEP = {"update_norm": distance, "effective_learning_rate": effective_learning_rate}
-"""name -> what is measured of one update: (before, after, layers)"""
+"""name -> function of one update: (before, after, layers)"""
 
 
 def jacobian_norm(apply: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

@@ -27,27 +27,29 @@ class Layer(NamedTuple):
     readers: tuple[str, ...]
     """names of the layers that read these units; empty for a head"""
     columns: int
-    """how many neighbouring inputs of a reader (dimension 1 of its weight) hold one unit: 1, or the positions of a flattened image; of
-    a `shared` layer, whose readers may differ in it, it is not told"""
+    """number of adjacent inputs of a reader (dimension 1 of its weight) that hold one unit: 1, or the positions of a flattened image;
+    undefined for `shared` layers, whose readers may differ in it"""
     activation: str | None
-    """None for a head, and where the units are first added to others and read without one"""
+    """None for a head, and if the units are first added to others and read without activation"""
     weight_noise: str | None = None
-    """of a noisy layer: the standard deviations beside the weight, of its shape"""
+    """for a noisy layer: the standard deviations of the weight, of its shape"""
     bias_noise: str | None = None
     shared: bool = False
-    """are these units added to a residual stream? Others write and read the same channels, so no unit there is this layer's alone. So it is
-    said of queries, keys and values too, which mean something only together"""
+    """True if the units are added to a residual stream, whose channels several layers write and read, so that no unit is this layer's
+    alone; also True for queries, keys and values, which have meaning only together"""
     copies: int = 1
-    """how many outputs its activation makes of each unit; a reader finds the first of all units, then the second of all"""
+    """number of outputs that the activation makes per unit; a reader's inputs are the first outputs of all units, then the second
+    outputs"""
     beside: str | None = None
-    """of a layer that is injected: the name of the one, wired alike, that is frozen then"""
+    """for an injected layer: the name of the frozen layer of the same shape"""
     singular: tuple[str, ...] = ()
-    """where the weight is divided by its largest singular value, the names of its left (units,) and right (fan in,) singular vector:
-    SpectralNorm keeps them up to date, and nothing is learned of them"""
+    """if the weight is divided by its largest singular value: the names of its left (units,) and right (fan in,) singular vectors,
+    non-trainable and updated by SpectralNorm"""
     powered: bool = False
-    """does it multiply with a power of the weight? A weight of exactly 0 has no gradient then, and stays"""
+    """True if the layer multiplies with a power of the weight; a weight of exactly 0 then has no gradient and stays 0"""
     others: tuple[str, ...] = ()
-    """of a module whose wiring was not asked for: parameters that are no layer's weight, bias or norm, such as an embedding's table"""
+    """parameters that are not a weight, bias or norm of any layer, such as an embedding's table, in a module whose layers were not
+    traced"""
 
     @property
     def head(self) -> bool:
@@ -95,7 +97,7 @@ class Block(NamedTuple):
 
     units: int
     pool: bool = True
-    """take that maximum?"""
+    """True to include the max-pooling"""
 
 
 class Group(NamedTuple):
@@ -127,15 +129,15 @@ class Step(NamedTuple):
     padding: int = 0
     pool: bool = False
     adds: bool = False
-    """to the residual stream"""
+    """True if the output is added to the residual stream"""
     passes: bool = False
-    """does it begin a residual stream beside what it reads, which the next step reads too?"""
+    """True if it starts a residual stream beside its input, which the next step reads too"""
     averages: bool = False
-    """over positions or tokens, after the activation"""
+    """True to average over positions or tokens, after the activation"""
     places: bool = False
-    """does it tell each position where it is, and make a row of it?"""
+    """True to add position embeddings and arrange positions as rows"""
     heads: int = 0
-    """of attention, where it makes queries, keys or values, in this order"""
+    """number of attention heads, if it makes queries, keys or values, in this order"""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class HeadSpec:
     """The heads that an agent requests of a network."""
 
     heads: tuple[tuple[str, int], ...]
-    """name and number of outputs of each linear head; `apply` returns them side by side"""
+    """name and number of outputs of each linear head; `apply` concatenates them"""
     streams: bool = False
     """give each head a last hidden layer of its own (dueling; Wang et al. 2016, arXiv 1511.06581)"""
     noise: float | None = None
@@ -151,9 +153,9 @@ class HeadSpec:
     paper, noise is normal and every noisy layer has a bias with a mean; in DQN Zoo's Rainbow the normal numbers are truncated at 2, and the
     heads' biases have no mean"""
     cosines: int = 0
-    """how many cosines of a fraction are embedded and multiplied with what the last hidden layers read (IQN; arXiv 1806.06923)"""
+    """number of cosines of a fraction that are embedded and multiplied with the input of the last hidden layers (IQN; arXiv 1806.06923)"""
     tasks: int = 1
-    """how many sets of heads there are, one for each task"""
+    """number of sets of heads, one per task"""
 
 
 Layers = tuple[Layer, ...]

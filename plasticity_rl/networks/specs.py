@@ -18,32 +18,32 @@ class NetworkSpec(ABC):
     """
 
     norm: Literal["none", "layer", "rms", "batch", "batch-mean"] = "none"
-    """what stands before every activation. `batch` is of each unit over the batch (and a convolution's positions), always the batch at
-    hand: no running averages. `batch-mean` takes the mean over the batch away and divides by the deviation of what is left of an example"""
+    """norm before every activation. `batch` normalises each unit over the current batch (and a convolution's positions), without running
+    averages. `batch-mean` subtracts the mean over the batch and divides by the standard deviation of each example's remainder"""
     activation: Literal["relu", "leaky-relu", "tanh", "gelu", "crelu", "fourier", "tailored"] = "relu"
-    """`crelu` (relu(x), relu(-x)) and `fourier` (sin x, cos x) make two outputs of each unit, and readers are twice as wide; where outputs
-    must match one to one, as an embedding's, ReLU stands in for them. `tailored` is a leaky ReLU whose slope is solved for the depth"""
+    """`crelu` (relu(x), relu(-x)) and `fourier` (sin x, cos x) have two outputs per unit, so readers are twice as wide; where outputs must
+    match one to one, as in an embedding, ReLU replaces them. `tailored` is a leaky ReLU whose slope is solved for the depth"""
     slope: Annotated[float, Interval("[0, 1]")] = 0.01
-    """of leaky-relu below zero; PyTorch's default"""
+    """slope of leaky-relu below zero; PyTorch's default"""
     eta: Annotated[float, Interval("(0, 1)")] = 0.9
-    """for `tailored`: the similarity that the layers make of two inputs that have none"""
+    """for `tailored`: the cosine similarity to which the layers map orthogonal inputs"""
     initial: Literal["uniform", "fan-in", "orthogonal", "low-rank"] = "uniform"
-    """what weights start as. `uniform` in +-1/sqrt(fan in), biases too, PyTorch's and DQN Zoo's choice; `fan-in` is normal with standard
-    deviation gain/sqrt(fan in) (He et al. 2015), biases 0; `orthogonal` is times the gain, biases 0; `low-rank` is as wide as `uniform`, of
-    low rank in hidden layers. Gains are the activation's, and 1 for heads"""
+    """initialisation of weights. `uniform` in +-1/sqrt(fan in), biases too, as in PyTorch and DQN Zoo; `fan-in` is normal with standard
+    deviation gain/sqrt(fan in) (He et al. 2015), biases 0; `orthogonal` is scaled by the gain, biases 0; `low-rank` has the scale of
+    `uniform`, with low rank in hidden layers. Gains are the activation's, and 1 for heads"""
     rank: Annotated[float, Interval("(0, 1]")] = 0.1
-    """for `low-rank`: the rank's share of the largest that there could be"""
+    """for `low-rank`: fraction of the full rank"""
     weights: Literal["plain", "spectral-norm", "powerprop"] = "plain"
-    """what hidden layers multiply with: the parameters; these over their largest singular value, by vectors that SpectralNorm keeps up to
-    date; or w |w|^(alpha - 1)"""
+    """reparametrisation of hidden layers' weights: none; division by the largest singular value, from vectors that SpectralNorm updates; or
+    w |w|^(alpha - 1)"""
     alpha: Annotated[float, Interval("[1, 100]")] = 2.0
-    """for `powerprop`"""
+    """exponent for `powerprop`"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """of what hidden layers multiply; parameters, norms, heads, losses and the optimizer are float32 all the same. On the command line and
-    in sweeps, `auto` is bfloat16 where the machine that the command is given on multiplies it by instructions of its own, else float32; the
-    run is named and recorded by what was found"""
+    """precision of multiplications in hidden layers; parameters, norms, heads, losses and the optimizer always use float32. On the command
+    line and in sweeps, `auto` is bfloat16 if the machine that runs the command has instructions for it, else float32; the run is named and
+    recorded by the result"""
     injection: bool = False
-    """carry a second and a third copy of the last hidden layers and heads, for the PlasticityInjection that switches them on"""
+    """add two further copies of the last hidden layers and heads, for PlasticityInjection to switch on"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -98,7 +98,7 @@ class Impala(NetworkSpec):
     width: Annotated[int, Interval("[1, 65536]")] = 256
     """units of the dense layer"""
     scale: Annotated[int, Interval("[1, 64]")] = 1
-    """times as many channels; BBF (arXiv 2305.19452) takes 4"""
+    """factor on the number of channels; BBF (arXiv 2305.19452) uses 4"""
 
     def stages(self) -> tuple[Stage, ...]:
         return (Block(16 * self.scale), Block(32 * self.scale), Block(32 * self.scale), Dense(self.width))
@@ -135,13 +135,13 @@ class Transformer(NetworkSpec):
 
     norm: Literal["none", "layer", "rms", "batch", "batch-mean"] = "layer"
     width: Annotated[int, Interval("[1, 65536]")] = 64
-    """of a token, and of the dense layer"""
+    """width of a token and units of the dense layer"""
     depth: Annotated[int, Interval("[1, 1000]")] = 2
-    """pairs of attention and feed-forward"""
+    """number of pairs of attention and feed-forward"""
     heads: Annotated[int, Interval("[1, 64]")] = 4
-    """of attention, which share the width among them"""
+    """number of attention heads, which divide the width among them"""
     patch: Annotated[int, Interval("[1, 1000]")] = 12
-    """side of a patch: 49 of them in an Atari frame"""
+    """side of a patch, in pixels; 49 patches in an Atari frame"""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -33,13 +33,13 @@ class Call:
 
     name: str
     inputs: tuple[int | None, ...]
-    """which calls made the tensors it takes, in order; None for what is none's result"""
+    """for each tensor argument, in order, the call that made it; None if no call did"""
     params: tuple[str | None, ...]
-    """which parameters these tensors are"""
+    """for each tensor argument, the parameter that it is"""
     shapes: tuple[torch.Size, ...]
     shape: torch.Size
     arguments: dict[str, Any]
-    """position (as text) or keyword -> what is no tensor"""
+    """arguments that are not tensors: position (as text) or keyword -> value"""
     users: list[int] = field(default_factory=list)
 
     @property
@@ -54,9 +54,9 @@ class Wiring:
     norms: dict[str, str]
     """layer -> the kind of its norm"""
     units: dict[str, tuple[int, str]]
-    """layer -> which call is its activation, and the name of that function"""
+    """layer -> the call of its activation, and that function's name"""
     in_place: bool
-    """does the pass overwrite tensors?"""
+    """True if the forward pass overwrites tensors"""
 
 
 class Record(TorchFunctionMode):

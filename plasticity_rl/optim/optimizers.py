@@ -24,7 +24,7 @@ class Net(NamedTuple):
 
     params: Params
     slots: dict[str, Params]
-    """slot -> parameter name -> tensor of the parameter's shape"""
+    """state: slot -> parameter name -> tensor of the parameter's shape"""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Optimizer(ABC):
     weight_decay: Annotated[float, Interval("[0, inf)")] = 0.0
     """w <- w - rate * weight_decay * w at every update"""
     decayed: Literal["weights", "all"] = "weights"
-    """which parameters decay: weight tensors alone, or all (torch.optim's default): biases, scales, offsets, and a noisy layer's standard
-    deviations, whose decay takes the exploration away"""
+    """which parameters decay: weight tensors alone, or all (torch.optim's default), including biases, scales, offsets, and a noisy layer's
+    standard deviations, whose decay removes exploration"""
     clip_norm: Annotated[float | None, Interval("(0, inf)")] = None
-    """the longest that the gradient of all parameters together may be; a longer one is scaled down, as torch's clip_grad_norm_ does"""
+    """maximum norm of the gradient of all parameters together; a longer gradient is scaled down, as in torch's clip_grad_norm_"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -53,7 +53,7 @@ class Optimizer(ABC):
         return True
 
     ages: ClassVar[tuple[str, ...]] = ()
-    """the slots that say no more than how often an element was updated"""
+    """slots that only count an element's updates"""
 
     def init(self, params: Params, uniform_age: bool = False) -> dict[str, Params]:
         """Initial state: zeros. With `uniform_age`, all elements of a tensor always have the same age, which is kept once, with shape (1,
@@ -65,9 +65,9 @@ class Optimizer(ABC):
         return {slot: {name: zeros(slot, param) for name, param in params.items()} for slot in self.slots}
 
     noisy: ClassVar[bool] = False
-    """does it take noise?"""
+    """True if updates need noise"""
     decays_itself: ClassVar[bool] = False
-    """is weight decay a part of its own step?"""
+    """True if the optimizer's own step includes weight decay"""
 
     @abstractmethod
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
@@ -115,7 +115,7 @@ class SGD(Optimizer):
     """Gradient descent with heavy-ball momentum, as torch.optim.SGD; by default without momentum, as in PyTorch."""
 
     momentum: Annotated[float, Interval("[0, 1)")] = 0.0
-    """what the sum of past gradients keeps at every update"""
+    """decay per update of the sum of past gradients"""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -135,14 +135,14 @@ class RMSprop(Optimizer):
     """Steps divided by a running root mean square (Tieleman & Hinton 2012); defaults of torch.optim.RMSprop, but with bias correction."""
 
     decay: Annotated[float, Interval("[0, 1)")] = 0.99
-    """what the average of squared gradients keeps at every update"""
+    """decay per update of the average of squared gradients"""
     epsilon: Annotated[float, Interval("(0, inf)")] = 1e-8
-    """what is added to its root"""
+    """added to the root of that average"""
     centered: bool = False
     """divide by the running standard deviation instead (Graves 2013; the optimizer of Mnih et al. 2015, with decay 0.95)"""
     corrected: bool = True
-    """correct the average square's start from zero, so that a newborn weight's first step is one learning rate and not torch.optim's ten.
-    The mean to centre on is left to grow from zero: the variance of a single gradient is nil, and would be divided by"""
+    """correct the average square's bias towards its initial zero, so that the first step of a new weight is one learning rate and not ten,
+    as in torch.optim. The mean to centre on is not corrected: the variance of a single gradient would be zero, and is a divisor"""
 
     ages: ClassVar[tuple[str, ...]] = ("seen",)
 
@@ -174,11 +174,11 @@ class Adam(Optimizer):
     """
 
     beta1: Annotated[float, Interval("[0, 1)")] = 0.9
-    """what the average of gradients keeps at every update"""
+    """decay per update of the average of gradients"""
     beta2: Annotated[float, Interval("[0, 1)")] = 0.999
-    """the same of squared gradients"""
+    """decay per update of the average of squared gradients"""
     epsilon: Annotated[float, Interval("(0, inf)")] = 1e-8
-    """what is added to the root of that"""
+    """added to the root of the average of squared gradients"""
 
     ages: ClassVar[tuple[str, ...]] = ("seen1", "seen2")
 
@@ -203,11 +203,11 @@ class RAdam(Optimizer):
     """
 
     beta1: Annotated[float, Interval("[0, 1)")] = 0.9
-    """what the average of gradients keeps at every update"""
+    """decay per update of the average of gradients"""
     beta2: Annotated[float, Interval("[0, 1)")] = 0.999
-    """the same of squared gradients"""
+    """decay per update of the average of squared gradients"""
     epsilon: Annotated[float, Interval("(0, inf)")] = 1e-8
-    """what is added to the root of that"""
+    """added to the root of the average of squared gradients"""
 
     ages: ClassVar[tuple[str, ...]] = ("seen",)
 
@@ -242,9 +242,9 @@ class LARS(SGD):
     """
 
     momentum: Annotated[float, Interval("[0, 1)")] = 0.9
-    """what the sum of past steps keeps at every update"""
+    """decay per update of the sum of past steps"""
     trust: Annotated[float, Interval("(0, inf)")] = 1e-3
-    """how much of its length a weight moves at a learning rate of 1"""
+    """trust coefficient: the fraction of its norm by which a weight moves at a learning rate of 1"""
 
     decays_itself: ClassVar[bool] = True
 
@@ -268,7 +268,7 @@ class LAMB(Adam):
     """
 
     epsilon: Annotated[float, Interval("(0, inf)")] = 1e-6
-    """what is added to the root of squared gradients' average"""
+    """added to the root of the average of squared gradients"""
 
     decays_itself: ClassVar[bool] = True
 
@@ -307,19 +307,19 @@ class Muon(Adam):
     """
 
     beta2: Annotated[float, Interval("[0, 1)")] = 0.95
-    """of Adam: what the average of squared gradients keeps at every update"""
+    """for Adam: decay per update of the average of squared gradients"""
     epsilon: Annotated[float, Interval("(0, inf)")] = 1e-10
-    """of Adam: what is added to the root of that"""
+    """for Adam: added to the root of that average"""
     momentum: Annotated[float, Interval("[0, 1)")] = 0.95
-    """what the average of gradients, which is made orthogonal, keeps at every update"""
+    """decay per update of the average of gradients that is orthogonalised"""
     nesterov: bool = True
     """orthogonalise an average of the gradient and the momentum rather than the momentum"""
     iterations: Annotated[int, Interval("[1, 100]")] = 5
-    """of Newton and Schulz; Jordan's"""
+    """Newton-Schulz iterations; Jordan's value"""
     scale: Literal["adam", "spectral"] = "adam"
-    """what the orthogonal matrix is multiplied with: `adam` is 0.2 sqrt(max(rows, columns)), for about the root mean square of Adam's
-    steps, so that one learning rate suits all parameters (Liu et al. 2025, arXiv 2502.16982); `spectral` is Jordan's sqrt(max(1, rows /
-    columns)), for a rate about 0.02, which heads and biases then take too"""
+    """factor of the orthogonal matrix: `adam` is 0.2 sqrt(max(rows, columns)), which gives about the root mean square of Adam's steps, so
+    that one learning rate suits all parameters (Liu et al. 2025, arXiv 2502.16982); `spectral` is Jordan's sqrt(max(1, rows / columns)),
+    for a rate of about 0.02, which then also applies to heads and biases"""
 
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
         hidden = [layer.weight for layer in layers if not layer.head]
@@ -355,7 +355,7 @@ class UPGD(Optimizer):
     weight_decay: Annotated[float, Interval("[0, inf)")] = 1e-3
     decayed: Literal["weights", "all"] = "all"
     beta: Annotated[float, Interval("[0, 1)")] = 0.999
-    """what the running utility keeps at every update"""
+    """decay per update of the running utility"""
     sigma: Annotated[float, Interval("[0, inf)")] = 1e-3
     """standard deviation of the noise"""
 

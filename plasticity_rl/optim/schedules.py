@@ -16,9 +16,9 @@ class Constant:
     """Constant learning rate. 1e-3 is Adam's default (arXiv 1412.6980)."""
 
     rate: Annotated[float, Interval("(0, inf)")] = 1e-3
-    """of every update"""
+    """learning rate of every update"""
     clock: Clock = "run"
-    """where it begins: with the run, or with every visit, which needs task boundaries"""
+    """start of the schedule: the run, or every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -33,11 +33,11 @@ class Linear:
     """Linear decay from `rate` to `end`. 6.25e-5 -> 1e-6 is the NaP paper's single-task Rainbow schedule (from a secondary source)."""
 
     rate: Annotated[float, Interval("(0, inf)")] = 1e-3
-    """of the first update"""
+    """learning rate of the first update"""
     end: Annotated[float, Interval("[0, inf)")] = 0.0
-    """rate that would be reached after the last update"""
+    """learning rate that would be reached after the last update"""
     clock: Clock = "run"
-    """where it begins: with the run, or with every visit, which needs task boundaries"""
+    """start of the schedule: the run, or every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -56,15 +56,15 @@ class WarmupCosine:
     """
 
     start: Annotated[float, Interval("[0, inf)")] = 1e-8
-    """of the first update"""
+    """learning rate of the first update"""
     rate: Annotated[float, Interval("(0, inf)")] = 6.25e-4
-    """the peak"""
+    """peak learning rate"""
     end: Annotated[float, Interval("[0, inf)")] = 1e-6
-    """rate that would be reached after the last update"""
+    """learning rate that would be reached after the last update"""
     warmup: Annotated[int, Interval("[0, inf)")] = 1000
-    """updates of the warm-up"""
+    """length of the warm-up, in updates"""
     clock: Clock = "visit"
-    """where it begins: with the run, or with every visit, which needs task boundaries"""
+    """start of the schedule: the run, or every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -85,15 +85,15 @@ class Cyclic:
     """
 
     rate: Annotated[float, Interval("(0, inf)")] = 1e-3
-    """of the first update of every cosine"""
+    """learning rate of the first update of each cosine"""
     end: Annotated[float, Interval("[0, inf)")] = 0.0
-    """rate that would be reached after its last"""
+    """learning rate that would be reached after the last update of each cosine"""
     period: Annotated[int, Interval("[1, inf)")] = 10_000
-    """updates of the first cosine"""
+    """length of the first cosine, in updates"""
     growth: Annotated[int, Interval("[1, inf)")] = 1
-    """how many times longer each cosine is than the one before; the paper also doubles"""
+    """factor by which each cosine is longer than the one before; the paper also doubles"""
     clock: Clock = "run"
-    """where it begins: with the run, or with every visit, which needs task boundaries"""
+    """start of the schedule: the run, or every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -118,17 +118,17 @@ class Rewarm:
     """
 
     rate: Annotated[float, Interval("(0, inf)")] = 1e-4
-    """where it is not raised"""
+    """learning rate when not raised"""
     updates: tuple[int, ...] = (0,)
-    """where the rate begins to rise"""
+    """updates at which the rate begins to rise"""
     factor: Annotated[float, Interval("[1, inf)")] = 10.0
-    """how many times as high it gets"""
+    """peak of the rate, in multiples of `rate`"""
     warmup: Annotated[int, Interval("[0, inf)")] = 1000
-    """updates of the rise"""
+    """length of the rise, in updates"""
     decay: Annotated[int, Interval("[1, inf)")] = 50_000
-    """updates of the fall"""
+    """length of the fall, in updates"""
     clock: Clock = "visit"
-    """where it begins: with the run, or with every visit, which needs task boundaries"""
+    """start of the schedule: the run, or every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -162,13 +162,13 @@ class Recorded:
     """
 
     rate: Annotated[float, Interval("(0, inf)")] = 1e-3
-    """what factors are multiplied with; Adam's default"""
+    """learning rate that is multiplied by the factors; Adam's default"""
     updates: tuple[int, ...] = (0,)
-    """where there are factors, from 0"""
+    """updates at which factors were recorded, from 0"""
     factors: tuple[float, ...] = (1.0,)
-    """at these updates"""
+    """factors at these updates"""
     clock: Clock = "run"
-    """where it begins: with the run, or with every visit, which needs task boundaries"""
+    """start of the schedule: the run, or every visit, which needs task boundaries"""
 
     def __post_init__(self) -> None:
         check(self)

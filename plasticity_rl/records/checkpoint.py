@@ -27,7 +27,7 @@ from plasticity_rl.records.folder import sync_folder
 FILES = ("tensors.safetensors", "counters.json")
 UNFINISHED = ".unfinished-"
 PIECE = 2**26
-"""bytes; a larger tensor is cut along axis 0"""
+"""bytes; larger tensors are split along axis 0"""
 
 
 def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:

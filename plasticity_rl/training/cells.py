@@ -23,7 +23,7 @@ class Cell(NamedTuple):
     """The members of one experiment in a learner."""
 
     optimizer: Optimizer
-    """as `interventions.assemble` made it of the chain"""
+    """as returned by `interventions.assemble` for the chain"""
     chain: Chain
     members: int
     seed: int
@@ -37,7 +37,7 @@ class Hyper(NamedTuple):
     optimizer: dict[str, Tensor]
     """field -> number"""
     chain: list[dict[str, Tensor]]
-    """the same of each method"""
+    """field -> number, for each method"""
 
 
 def shape(part: Any) -> Hashable:

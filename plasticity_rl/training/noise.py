@@ -12,8 +12,8 @@ from torch import Tensor
 from plasticity_rl.networks.layers import Params
 
 ROUNDS = ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB))
-"""shift and factor of each round of "triple32", which of its author's search for good hashes of 32 bits is the least biased
-(C. Wellons, github.com/skeeto/hash-prospector)"""
+"""shift and factor of each round of "triple32", the least biased of its author's 32-bit hashes (C. Wellons,
+github.com/skeeto/hash-prospector)"""
 LAST = 14  # final shift of the hash
 
 

@@ -17,7 +17,7 @@ from plasticity_rl.training.noise import normals
 
 Batch = dict[str, Tensor]
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
-"""(params, batch, *extras) -> scalar, and scalars to report; a function of ONE network"""
+"""(params, batch, *extras) -> scalar, and scalars to report, for ONE network"""
 
 
 class UpdateRule(NamedTuple):
