@@ -1,7 +1,7 @@
-"""Which quantities inside the networks changed before the score fell.
+"""Mechanisms of plasticity loss: the quantities inside the networks that changed before the score fell.
 
-The decomposition of Lyle et al. 2024 (arXiv 2402.18762) into mechanisms, as far as a run's metrics.csv reports them. A quantity of a visit
-is the mean of its rows in that visit, after layers are combined into one value per network.
+They follow the decomposition of Lyle et al. 2024 (arXiv 2402.18762), as far as a run's metrics.csv reports them. A quantity of a visit is
+the mean of its rows in that visit, after layers are combined into one value per network.
 
 *Moved*: with d(v) = [q(v) - q(0)] - [c(v) - c(0)], q a member's quantity in visit v and c that of the fresh control's member that met the
 same data, a quantity moved in the first visit v from which on the 95% interval of the mean of d over members is on one side of 0 in two

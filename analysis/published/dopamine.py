@@ -1,6 +1,6 @@
 """Dopamine's JSON: a list of {Iteration, Value, Agent} with one file per game, or with Game in one file for all.
 
-As in github.com/google/dopamine, baselines/atari/data. Value is the mean return of the iteration's training episodes; an iteration is
+As in github.com/google/dopamine, baselines/atari/data. Value is the mean return of an iteration's training episodes; an iteration is
 250,000 steps, a million frames. Runs are unnamed: a new one begins where iterations restart.
 """
 

@@ -1,11 +1,11 @@
 """The project's table of published scores: CSV with the columns source, label, measure, task, run, score.
 
-source   whose they are and where they stand: `DQN Zoo, github.com/google-deepmind/dqn_zoo`
-label    what they call the agent
-measure  what the number is: `mean of the last 100 episodes after 200M frames`
-task     one of ours
-run      a number or a name for each independent run; anything where there is one alone
-score    raw, in the unit of the task, as returns are
+source   author and place of publication: `DQN Zoo, github.com/google-deepmind/dqn_zoo`
+label    the agent's published name
+measure  definition of the score: `mean of the last 100 episodes after 200M frames`
+task     a task of this project
+run      number or name of an independent run; arbitrary if there is only one
+score    raw score, in the unit of the task
 """
 
 import math

@@ -13,7 +13,7 @@ SPEED, MEMORY = "updates_per_second", "memory_mb"
 
 
 class Cost(NamedTuple):
-    """Cost of one chain; NaN where its runs recorded nothing."""
+    """Cost of one chain; NaN if its runs recorded nothing."""
 
     label: str
     speed: float

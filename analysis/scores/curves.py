@@ -1,10 +1,10 @@
 """The curve of one member over one visit: its score in each of several equal windows of the budget.
 
-- `online` rows are means over the updates since the row before. A window's score is their mean, weighted by the updates that lie in it,
+- `online` rows are means over the updates since the previous row. A window's score is their mean, weighted by the updates in the window,
   so the area is the update-weighted mean over the visit.
-- `return` rows are finished episodes. A window's score is the mean return of the episodes that ended in it. A window without one carries
-  the score before it forward; the windows before the first finished episode are missing, and the area is the mean of those that are there.
-- `cut` rows, episodes that did not finish, are never scored.
+- `return` rows are finished episodes. A window's score is the mean return of the episodes that ended in it. A window without one repeats
+  the previous score; windows before the first finished episode are missing, and the area is the mean over the others.
+- `cut` rows, unfinished episodes, are never scored.
 """
 
 import numpy as np

@@ -4,8 +4,8 @@ A score matrix has one column per task. For one setting, the columns are its vis
 For settings that differ only in their tasks, such as one game each (suites.py), each run has one task, and runs are resampled per task, as
 in rliable. All chains are resampled with the same runs, so that they are paired.
 
-Scores are on the scale that the report shows: returns as fractions of the way from random to human, where both are known. Plasticity is
-fresh-normalised: a chain's score above random over the fresh control's score above random, per task a ratio of means over runs.
+Scores are on the report's scale: returns are human-normalised if random and human scores are known. Plasticity is fresh-normalised: a
+chain's score above random over the fresh control's score above random, per task a ratio of means over runs.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,7 +42,7 @@ MOST_SIMULATED = 20
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One chain over all tasks. Row i of every array is the same (seed, member). NaN where missing."""
+    """One chain over all tasks. Row i of every array is the same (seed, member). NaN if missing."""
 
     label: str
     fresh_control: bool

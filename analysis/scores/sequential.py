@@ -1,13 +1,13 @@
 """Metrics of tasks that are left and revisited: retention, re-learning time, later visits over the first, and transfer.
 
-- **Retention** of a task after its visit is over: its evaluation at the end of a later visit over that at the end of its own latest visit,
-  both measured from the random score. 1: nothing is lost; 0: it plays as if it had never learned.
-- **Re-learning time** of a visit to a task met before: the frames until a member's training curve first reaches the level that the same
-  member had in the last window of the visit before, over the frames that it took to first reach it there. Below 1: faster.
-- **Later over first**: the area of a visit to a task met before over that of the task's first visit, both measured from the random score.
-- **Transfer** to a task that is met for the first time, after others: its area less the fresh control's at the same visit, on the scale
-  that scores are shown on (forward transfer, as in Wolczyk et al. 2021, arXiv 2105.10919, without the division by what is left to gain, as
-  returns have no bound). Above 0: what was learned before helps.
+- **Retention** of a task: its evaluation at the end of a later visit to another task, over its evaluation at the end of its own latest
+  visit, both measured from the random score. 1: nothing is forgotten; 0: all is forgotten.
+- **Re-learning time** of a visit to a task seen before: the frames until a member's training curve first reaches its own level in the last
+  window of the previous visit, over the frames that it took to first reach that level in the previous visit. Below 1: faster.
+- **Later over first**: the area of a visit to a task seen before over that of the task's first visit, both measured from the random score.
+- **Transfer** to a new task, after others: its area minus the fresh control's at the same visit, on the displayed scale (forward transfer,
+  as in Wolczyk et al. 2021, arXiv 2105.10919, without the division by the possible gain, as returns are unbounded). Above 0: earlier
+  learning helps.
 
 Each is a `Comparison` of two matrices (runs, columns); a column is a task at a visit. All but transfer are ratios of means over members,
 which are resampled together (`mean_ratio`), and are undefined if nothing was learned in the earlier visit: if the interval of its score is

@@ -28,8 +28,8 @@ def policy_churn(before: Tensor, after: Tensor) -> Tensor:
 def linear_cka(one: Tensor, other: Tensor) -> Tensor:
     """||Y^T X||_F^2 / (||X^T X||_F ||Y^T Y||_F) of features (samples, units) on the same samples, centred: a scalar in [0, 1], double.
 
-    Kornblith et al. 2019, arXiv 1905.00414. 1 for features equal up to rotation, scale and offset; 0 where one does not vary. The
-    directions of most variance dominate. With fewer samples than units even unrelated features are alike: take many.
+    Kornblith et al. 2019, arXiv 1905.00414. 1 for features equal up to rotation, scale and offset; 0 if one is constant. The directions of
+    most variance dominate. With fewer samples than units even unrelated features are alike: take many.
     """
     x, y = _centred(one), _centred(other)
     lengths = (x.T @ x).norm() * (y.T @ y).norm()
@@ -42,8 +42,8 @@ def pwcca(one: Tensor, other: Tensor) -> Tensor:
 
     Projection-weighted CCA, Morcos et al. 2018, arXiv 1806.05759. The variates are those of the features with the lower rank, `one` for
     equal ranks, as in the official code; so it is not symmetric. Directions below the rounding error of the features' precision are
-    ignored. 1 for features equal up to any invertible linear map and offset; 0 where one does not vary. Always 1 if there are no more
-    samples than units: use ten times as many.
+    ignored. 1 for features equal up to any invertible linear map and offset; 0 if one is constant. Always 1 if there are no more samples
+    than units: use ten times as many.
     """
     x, y = _centred(one), _centred(other)
     (u, x_rank), (v, y_rank) = _directions(x, torch.finfo(one.dtype).eps), _directions(y, torch.finfo(other.dtype).eps)

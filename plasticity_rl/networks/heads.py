@@ -12,12 +12,12 @@ from plasticity_rl.networks.steps import LayerFunctions
 
 
 def midpoints(count: int, like: Tensor) -> Tensor:
-    """Midpoints of `count` equal parts of [0, 1]: the quantile fractions where none are drawn."""
+    """Midpoints of `count` equal parts of [0, 1], the default quantile fractions."""
     return (torch.arange(count, device=like.device) + 0.5) / count
 
 
 def stream_names(last: str, heads: HeadSpec) -> tuple[str, ...]:
-    """The last hidden layer that each head reads, where the stage is called `last`."""
+    """The last hidden layer that each head reads; `last` is the name of the stage."""
     return tuple(f"{last}_{name}" if heads.streams else last for name, _ in heads.heads)
 
 
@@ -69,7 +69,7 @@ class Heads:
             builder.shapes[GATE] = (1,)
 
     def _head(self, streams: tuple[str, ...], inputs: int, units: int, suffix: str) -> Head:
-        """The last hidden layers and the heads; with a suffix, those that are injected beside them."""
+        """Add the last hidden layers and the heads; with a suffix, the injected copies."""
 
         def layer(name: str, outputs: int, inputs: int, readers: tuple[str, ...]) -> Layer:
             made = self._builder.layer(name + suffix, (outputs, inputs), tuple(reader + suffix for reader in readers), noisy=True)
@@ -83,7 +83,7 @@ class Heads:
         return Head(penultimate, [layer(name, outputs * self._spec.tasks, wide, ()) for name, outputs in self._spec.heads])
 
     def apply(self, functions: LayerFunctions, params: Params, x: Tensor, query: Query, features: Params) -> Tensor:
-        """Outputs of the heads, side by side, for the torso's output `x` (batch, units)."""
+        """Concatenated outputs of the heads for the torso's output `x` (batch, units)."""
         if self._embedding is not None:
             x = self._embed(functions, params, self._embedding, x, query, features)
         rows = len(x) // query.batch  # fractions of an example
@@ -116,14 +116,14 @@ class Heads:
         return result if self._embedding is None else result.view(query.batch, rows, -1)
 
     def _embed(self, functions: LayerFunctions, params: Params, embedding: Layer, x: Tensor, query: Query, features: Params) -> Tensor:
-        """Each example's units (batch, units) times the embedding of each of its fractions: (batch x K, units)."""
+        """Multiply each example's units (batch, units) by the embedding of each of its fractions: (batch x K, units)."""
         fractions = midpoints(8, x).expand(len(x), -1) if query.fractions is None else query.fractions
         cosines = torch.cos(pi * torch.arange(self._spec.cosines, device=x.device) * fractions.reshape(-1, 1))
         embedded = functions.activate(params, embedding, functions.linear(params, embedding, cosines), features, query.raw)
         return x.repeat_interleave(fractions.shape[1], 0) * embedded
 
     def _of_task(self, outputs: Tensor, task: Tensor | None) -> Tensor:
-        """From (rows, tasks x outputs), the outputs of each row's task."""
+        """Select the outputs of each row's task from (rows, tasks x outputs)."""
         if self._spec.tasks == 1:
             return outputs
         each = outputs.view(len(outputs), self._spec.tasks, -1)

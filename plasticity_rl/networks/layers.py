@@ -8,7 +8,7 @@ from torch import Tensor
 Params = dict[str, Tensor]
 Shape = tuple[int, ...]
 
-GATE = "injection"  # the parameter (1,) that says, of a network that carries what is injected, whether it is: not positive, or 1
+GATE = "injection"  # parameter (1,) of a network with injected copies: 1 if they are switched on, else not positive
 
 
 class Layer(NamedTuple):

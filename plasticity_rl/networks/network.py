@@ -24,7 +24,7 @@ class Network:
     def __init__(self, spec: NetworkSpec, inputs: tuple[int, ...], heads: int | HeadSpec) -> None:
         """The network for one example of shape `inputs`; a number of outputs stands for one plain head of that name.
 
-        Raises UsageError where the torso cannot read the inputs.
+        Raises UsageError if the torso does not fit the inputs.
         """
         heads = HeadSpec((("head", heads),)) if isinstance(heads, int) else heads
         self.spec, self.inputs, self.heads = spec, inputs, heads

@@ -81,7 +81,7 @@ class LayerFunctions:
         """The spec's norm without scale and offset."""
         if self._spec.norm == "layer":
             return F.layer_norm(x, x.shape[1:], eps=EPSILON)
-        own, across = tuple(range(1, x.ndim)), (0, *range(2, x.ndim))  # an example's numbers, and a unit's
+        own, across = tuple(range(1, x.ndim)), (0, *range(2, x.ndim))  # axes of one example, and of one unit
         if self._spec.norm == "rms":
             return x * (x.square().mean(dim=own, keepdim=True) + EPSILON).rsqrt()
         centred = x - x.mean(dim=across, keepdim=True)

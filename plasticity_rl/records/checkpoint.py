@@ -1,10 +1,10 @@
 """Checkpoints: one folder each, written atomically, hashed, without pickle.
 
 checkpoints/000012000/
-  tensors.safetensors    every tensor by name, but for large ones
-  3f2a...safetensors     a piece of a large one, as a replay's; one that has not changed is the file of the checkpoint before, linked
-  counters.json          the counters that go with them
-  manifest.json          the sha256 of all these, and which pieces make which tensor
+  tensors.safetensors    tensors by name, except large ones
+  3f2a...safetensors     a piece of a large tensor, such as a replay buffer; unchanged pieces are links to the previous checkpoint's file
+  counters.json          counters of the same moment
+  manifest.json          the sha256 of all these files, and the pieces of each large tensor
 """
 
 import errno

@@ -23,7 +23,7 @@ FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # environment variable: the cache folder of 
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled as one graph of fixed shapes; `function` itself, with one warning, where this machine has no C++ compiler.
+    """Compile `function` as one graph of fixed shapes; returns `function` itself, with one warning, if this machine has no C++ compiler.
 
     Compilation happens at the first call, before anything runs. A library in the compiler's cache that cannot be loaded is removed and
     rebuilt, with a warning. If that fails, or the disk is full, a warning is given and `function` runs uncompiled.
