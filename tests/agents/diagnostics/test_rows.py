@@ -112,13 +112,13 @@ def test_units_after_their_activation_are_those_that_the_network_finds(activatio
 
 def test_greedy_and_sampled_policies_by_hand() -> None:
     # Greedy: the first action in two of three states. Its variance is 2/9, and so is the second's.
-    said = {"preferences": torch.tensor([[2.0, 1.0], [3.0, 0.0], [0.0, 1.0]]), "values": torch.tensor([2.0, -3.0, 1.0])}
+    said = {"logits": torch.tensor([[2.0, 1.0], [3.0, 0.0], [0.0, 1.0]]), "values": torch.tensor([2.0, -3.0, 1.0])}
     found = {name: value.item() for name, value in measures.of_outputs(said, sampled=False).items()}
     assert found == pytest.approx({"policy_variance": 4 / 9, "value_scale": 2.0})
-    level = {"preferences": torch.zeros(3, 2), "values": torch.zeros(3)}
+    level = {"logits": torch.zeros(3, 2), "values": torch.zeros(3)}
     found = {name: value.item() for name, value in measures.of_outputs(level, sampled=True).items()}
     assert found == pytest.approx({"policy_variance": 0.0, "value_scale": 0.0, "policy_entropy": 0.6931472})
-    assert measures.of_outputs({"preferences": torch.zeros(3, 2)}, sampled=None) == {}
+    assert measures.of_outputs({"logits": torch.zeros(3, 2)}, sampled=None) == {}
 
 
 COSTLY = {
