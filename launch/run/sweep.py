@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -20,9 +20,6 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.files import read_toml
 from plasticity_rl.records.folder import RunFolder
-
-if TYPE_CHECKING:
-    from launch.run.estimate import Span
 
 Said = Mapping[str, Any]
 
@@ -102,8 +99,8 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
     together, processors = hours(carried_out, how.device, not how.eager)
     console.print(
         f"\n{count(len(left), 'run')} to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
-        f"{_span(together)} one after the other; {_span(processors)} of processors, "
-        f"{_span(together * (how.gpus or float(how.device.startswith('cuda'))))} of GPUs\n"
+        f"{_span(*together)} one after the other; {_span(*processors)} of processors, "
+        f"{_span(*(together * (how.gpus or float(how.device.startswith('cuda')))))} of GPUs\n"
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "
         f"{most / 1e9:,.3f} GB of memory for what the largest holds (this machine has {resources.memory().total / 1e9:,.1f})\n"
         f"on this machine ({how.device}) without other programs beside, by the first run of each kind, whatever its chain and rates, "
@@ -113,12 +110,12 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
     )
 
 
-def _span(span: "Span") -> str:
-    """Write a span in hours, or in minutes if it is short."""
-    few = max(span.low, 0 if span.high == math.inf else span.high) < 1
-    low, high = (f"{each * (60 if few else 1):,.1f}" for each in span)
+def _span(least: float, most: float) -> str:
+    """Hours, or minutes where there are few."""
+    few = max(least, 0 if most == math.inf else most) < 1
+    low, high = (f"{each * (60 if few else 1):,.1f}" for each in (least, most))
     unit = "min" if few else "h"
-    return f"at least {low} {unit}" if span.high == math.inf else f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+    return f"at least {low} {unit}" if most == math.inf else f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
 def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
