@@ -84,7 +84,7 @@ def watching(before: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     command = shell(folder, before, "watch", str(root))
     with subprocess.Popen(command, env=around, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout and process.stdout.readline().startswith("run")
+            assert process.stdout and process.stdout.readline().startswith("chain")
             yield process
         finally:
             process.kill()

@@ -5,6 +5,7 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import NormConstraint, WeightClipping
+from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import Nature
 from tests.learners import HEADS, RATE, SPECS, batches, built, copies, generator, learn, length, random_net
 
@@ -32,7 +33,7 @@ def test_clipping_is_a_clamp_to_the_fan_in(kind, norm, heads):
 
 
 def test_kappa_one_is_the_initialisers_own_bound():
-    network = Nature(width=16).build((4, 44, 44), 3)
+    network = Network(Nature(width=16), (4, 44, 44), 3)
     birth = network.init(generator())
     same, _ = WeightClipping(kappa=1.0).project(birth, {}, network.layers)
     assert all(torch.equal(same[name], birth[name]) for name in birth)

@@ -138,7 +138,7 @@ def test_what_fits_differs_in_numbers_alone():
         assert not fits(cell, Cell(optimizer, chain, 2, 0))
     assert fits(Cell(Adam(clip_norm=1.0), (), 1, 0), Cell(Adam(clip_norm=2.0), (), 1, 0))
     network = assemble(*SPECS["mlp"][:1], Adam(), (), *SPECS["mlp"][1:])[0]
-    with pytest.raises(ValueError, match="numbers alone"):
+    with pytest.raises(ValueError, match="float hyperparameters only"):
         learner_of(network, [Cell(Adam(), (), 1, 0), Cell(SGD(), (), 1, 0)])
 
 

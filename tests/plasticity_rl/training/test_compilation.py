@@ -160,7 +160,7 @@ def test_each_kind_of_processor_has_its_own_cache(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     folders = []
     for flags in ("avx2", "avx2 avx512f"):
-        monkeypatch.setattr(processor, "described", lambda flags=flags: {"model name": "A processor", "flags": flags})
+        monkeypatch.setattr(processor, "cpu_info", lambda flags=flags: {"model name": "A processor", "flags": flags})
         folders.append(cache_folder())
     assert len(set(folders)) == 2 and {folder and folder.parent for folder in folders} == {tmp_path / "caches" / "plasticity-rl"}
     assert folders[0] and f"torch-{torch.__version__}-" in folders[0].name
