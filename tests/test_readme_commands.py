@@ -104,12 +104,15 @@ def small(line: list[str], folder: Path) -> list[str]:
 
 def carry_out(line: list[str], begin: Begin) -> int:
     """Its exit code; the board, a server, is stopped as soon as it serves."""
-    if line[0] not in ("board", "bench"):
-        return main(line)
     command = [sys.executable, "-u", "-m", "launch", *line]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    if line[0] == "bench":  # compiles; PyTorch's compiler warns, and warnings are errors in this process
-        return subprocess.run(command, env=environment, check=False).returncode
+    # PyTorch's compiler warns, and warnings are errors in this process; Ray reads once a process whether clusters have a token.
+    if line[0] in ("bench", "tune") or "ray" in line or "--actors" in line:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        print(done.stdout, done.stderr)
+        return done.returncode
+    if line[0] != "board":
+        return main(line)
     server = begin(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
     assert server.stdout
     served = any("http://" in text for text in server.stdout)
