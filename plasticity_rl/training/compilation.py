@@ -136,13 +136,19 @@ def _remove_damaged() -> None:
         return
     folder = Path(os.environ[FOLDER])
     for path in folder.rglob("[!.]*"):  # names of files being written begin with a dot
-        if path.suffix != ".lock" and path.is_file() and not _whole(path):
+        if _is_compilers(path) and path.is_file() and not _whole(path):
             with FileLock(str(locks / f"{path.name.partition('.')[0]}.lock"), timeout=LOCK_TIMEOUT):  # the writing process holds it
                 if path.exists() and not _whole(path):
                     path.unlink(missing_ok=True)
                     removed += 1
     if removed:
         _warn(f"{removed} damaged files were removed from the compiler's cache, {folder}; they are compiled anew")
+
+
+def _is_compilers(path: Path) -> bool:
+    """True for a file named by PyTorch's compiler: `ab/cab....so`, or below its folders of graphs. The cache may have been set to a folder
+    that holds other files."""
+    return path.suffix != ".lock" and (path.parent.name == path.name[1:3] or bool({"fxgraph", "aotautograd"} & set(path.parts)))
 
 
 def _whole(path: Path) -> bool:

@@ -79,12 +79,14 @@ def test_files_that_were_cut_short_are_removed_and_compiled_anew(folder: Path, d
     assert sizes and graphs
     for path in (*sizes, *graphs):
         replace(path, DAMAGES[damage](path.read_bytes()))
+    (folder / "scores.csv").touch()  # somebody's own, in a folder that the cache was set to
     forget()
     with pytest.warns(UserWarning, match=f"^{len(sizes) + len(graphs)} damaged files were removed from the compiler's cache"):
         made = compiled(double_sine)
     torch.testing.assert_close(made(X), EXPECTED)
     kernels = {path: size for path, size in sizes.items() if path.name.endswith(".main.so")}
     assert kernels and kernels.items() <= libraries(folder).items()
+    assert (folder / "scores.csv").exists()
 
 
 def test_a_library_that_cannot_be_loaded_is_removed_and_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
