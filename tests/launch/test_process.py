@@ -47,7 +47,7 @@ def said(folder: Path, before: str, *words: str) -> tuple[int, str, str]:
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Of the run, started in the usual way from the checkout."""
+    """Scores of the run, started in the usual way from the checkout."""
     root = tmp_path_factory.mktemp("usual")
     assert said(ROOT, "", "run", "--name", "a", "--runs", str(root), *SMALL)[0] == 0
     return next(iter(run_paths(root))).joinpath("scores.csv").read_bytes()

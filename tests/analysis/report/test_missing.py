@@ -1,4 +1,4 @@
-"""What weakens a report is named on its page."""
+"""Weaknesses of a report are named on its page."""
 
 import html
 import json

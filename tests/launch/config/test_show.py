@@ -1,4 +1,4 @@
-"""What `show` prints: whole sentences, whole values, and what a preset changes."""
+"""Pages of `show`: whole sentences, whole values, and the settings that a preset changes."""
 
 import pytest
 

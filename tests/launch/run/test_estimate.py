@@ -1,4 +1,4 @@
-"""What a sweep is said to take, beside what a run takes."""
+"""Estimates of a sweep's cost beside the cost of real runs."""
 
 import time
 from collections.abc import Callable, Iterator

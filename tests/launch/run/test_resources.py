@@ -1,4 +1,4 @@
-"""What runs are said to take, beside what they take; and what a machine without room for it says."""
+"""Estimates of memory and disk beside real runs, and refusals of runs that do not fit the machine."""
 
 from pathlib import Path
 from types import SimpleNamespace

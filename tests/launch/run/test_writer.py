@@ -1,4 +1,4 @@
-"""What is written of a run: the rows of a step for all members or for none, however the run ends."""
+"""Rows of a run: those of a step are written for all members or for none, however the run ends."""
 
 import math
 from pathlib import Path
