@@ -6,6 +6,7 @@ A dataset is a word. Four are fixed; `gaussian` and `clusters` are generated in 
 
 import re
 import warnings
+import zlib
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
@@ -85,20 +86,23 @@ def _read(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]
 
     if known.seed is not None:
         return _generate(name, known, images)
-    if name == "digits":
-        inputs, labels = datasets.load_digits(return_X_y=True)
-        return np.asarray(inputs), np.asarray(labels)
-    try:  # fetch_openml checks the download against the MD5 that openml.org publishes
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about retries; the last error is reported
-            inputs, labels = datasets.fetch_openml(known.openml, version=1, as_frame=False, parser="liac-arff", return_X_y=True)
-    except (OSError, ValueError) as error:
-        bundled = ", ".join([*(other for other, shape in SHAPES.items() if shape.openml is None), *GENERATED])
+    try:
+        if name == "digits":
+            inputs, labels = datasets.load_digits(return_X_y=True)
+        else:  # fetch_openml checks the download against the MD5 that openml.org publishes
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about retries; the last error is reported
+                inputs, labels = datasets.fetch_openml(known.openml, version=1, as_frame=False, parser="liac-arff", return_X_y=True)
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # no network, or a file that was cut short or changed
         why = str(error).partition("\n")[0]
+        if known.openml is None:
+            raise UsageError(f"scikit-learn's file of {name} cannot be read ({why}); install scikit-learn again") from error
+        bundled = ", ".join([*(other for other, shape in SHAPES.items() if shape.openml is None), *GENERATED])
         raise UsageError(f"{name} could not be downloaded from openml.org ({why}); available without a network: {bundled}") from error
     inputs, labels = np.asarray(inputs), np.asarray(labels)
     if inputs.shape != (known.images, prod(known.inputs)) or len(np.unique(labels)) != known.classes:
-        raise UsageError(f"the download of {name} from openml.org has shape {inputs.shape} and {len(np.unique(labels))} classes")
+        where = f"the download of {name} from openml.org" if known.openml else f"scikit-learn's file of {name}"
+        raise UsageError(f"{where} has shape {inputs.shape} and {len(np.unique(labels))} classes")
     return inputs, labels
 
 

@@ -1,6 +1,10 @@
 """Datasets: what a word stands for, where it comes from, and what is refused."""
 
+import gzip
 import warnings
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +77,35 @@ def test_a_file_that_is_not_what_openml_published_is_refused(monkeypatch: pytest
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
     with pytest.raises(UsageError, match=r"\(md5 checksum of local file does not match description: expected: 1 but got 2.\); available"):
         datasets.load("cifar100", 100)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda packed: packed[:-2000], r"cannot be read \(Compressed file ended before .*\); install scikit-learn again$"),
+        (lambda packed: packed[:1000] + bytes(500) + packed[1500:], r"cannot be read \(.+\); install scikit-learn again$"),
+        (lambda packed: gzip.compress(b"".join(gzip.decompress(packed).splitlines(True)[:900])), r"has shape \(900, 64\) and 10 classes$"),
+    ],
+    ids=["cut short", "changed", "rows missing"],
+)
+def test_scikit_learns_own_file_is_refused_where_it_is_damaged(
+    damage: Callable[[bytes], bytes], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = resources.files
+    (tmp_path / "digits.csv.gz").write_bytes(damage((files("sklearn.datasets.data") / "digits.csv.gz").read_bytes()))
+    monkeypatch.setattr(resources, "files", lambda module: tmp_path if module == "sklearn.datasets.data" else files(module))
+    with pytest.raises(UsageError, match=f"^scikit-learn's file of digits {message}") as caught:
+        datasets.load("digits", 100)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_download_that_was_cut_short_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: object, **__: object) -> None:  # as scikit-learn does where it was so twice
+        raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
+    with pytest.raises(UsageError, match=r"^mnist could not be downloaded from openml.org \(Compressed file ended"):
+        datasets.load("mnist", 100)
 
 
 def test_another_dataset_of_that_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
