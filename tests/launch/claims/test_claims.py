@@ -92,6 +92,34 @@ def _adam_learns(results):
     return All("all of:", (above("the third visit less a tenth lies above 0", difference, area[:, 2:], 0 * area[:, 2:] + 0.1),))
 
 
+def test_a_damaged_run_ends_its_claim_and_the_next_is_tried_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    size = dataclasses.replace(TINY.scales["small"], grid={"rate": ("1e-3", "1e-2")}, members=2)
+    size = dataclasses.replace(size, words=size.words | {"benchmark": "random-labels:tasks={tasks},updates=10,images=40"})
+    known = {
+        number: dataclasses.replace(TINY, arms=(Arm("adam", {"optimizer": f"adam:beta2={beta}"}),), scales={"small": size})
+        for number, beta in ((3, 0.9), (4, 0.99))
+    }
+    monkeypatch.setattr(claims, "load_claims", lambda: known)
+    for number in known:
+        monkeypatch.setitem(claims.write_page.__globals__["VERDICTS"], number, lambda results: _adam_learns(results))
+    words = ["claims", "--runs", str(tmp_path), "--device", "cpu", "--eager"]
+    page = tmp_path / "claims-small" / "claims.md"
+    assert main(words) == 0 and "not run" not in page.read_text()
+    (first,) = claims.trials((3,), "small", tmp_path)
+    damaged = first.place(experiment(first.searched()["adam"][0][1]))
+    for file, damage in ((damaged.scores, b""), (damaged.spec, b"{")):
+        kept, _ = file.read_bytes(), file.write_bytes(damage)
+        capsys.readouterr()
+        assert main(words) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith("error: ") and damaged.path.name in said.err and said.err.count("\n") == 1
+        assert "claim 3: not run" in said.out and "claim 4: not run" not in said.out
+        assert "| [4. A tiny one](#claim-4) | not run |" not in page.read_text() and damaged.path.name in page.read_text()
+        file.write_bytes(kept)
+
+
 def test_a_dry_run_says_what_would_run_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(claims, "load_claims", lambda: {4: TINY})
     assert main(["claims", "--dry-run", "--runs", str(tmp_path / "runs")]) == 0
