@@ -23,7 +23,8 @@ from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.layers import select
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam, Net, RMSprop
-from tests.learners import RATE, READERS, SPECS, batches, columns_by_hand, dormant_by_loops, learn, length
+from tests.learners import RATE, SPECS, batches, learn, length
+from tests.refreshes import READERS, columns_by_hand, dormant_by_loops
 
 pytestmark = pytest.mark.usefixtures("double")
 

@@ -7,24 +7,8 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import ContinualBackprop, RefreshContext
 from plasticity_rl.interventions.base import State
 from plasticity_rl.optim.optimizers import Net
-from tests.learners import (
-    RATE,
-    READERS,
-    SPECS,
-    assert_same,
-    batches,
-    built,
-    columns_by_hand,
-    copies,
-    evidence_for,
-    generator,
-    learn,
-    multiplied,
-    random_like,
-    random_net,
-    seen,
-    useless_by_loops,
-)
+from tests.learners import RATE, SPECS, assert_same, batches, built, copies, evidence_for, generator, learn, random_like, random_net, seen
+from tests.refreshes import READERS, columns_by_hand, multiplied, useless_by_loops
 
 pytestmark = pytest.mark.usefixtures("double")
 

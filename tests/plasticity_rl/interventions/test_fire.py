@@ -8,7 +8,8 @@ from plasticity_rl.interventions import FIRE
 from plasticity_rl.interventions.fire import newton_schulz
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import Nature
-from tests.learners import HEADS, SPECS, built, evidence_for, generator, random_net
+from tests.learners import SPECS, built, evidence_for, generator, random_net
+from tests.refreshes import HEADS
 
 pytestmark = pytest.mark.usefixtures("double")
 

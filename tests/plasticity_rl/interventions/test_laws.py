@@ -37,7 +37,6 @@ from plasticity_rl.training.lift import lift, stack
 from plasticity_rl.training.noise import key, normals
 from tests.learners import (
     MEMBERS,
-    NAMED,
     RATE,
     SPECS,
     STRUCTURAL,
@@ -46,7 +45,6 @@ from tests.learners import (
     copies,
     due,
     evidence_for,
-    frozen_by_injection,
     generator,
     law,
     learn,
@@ -56,6 +54,7 @@ from tests.learners import (
     random_net,
     seen,
 )
+from tests.refreshes import NAMED, frozen_by_injection
 
 pytestmark = pytest.mark.usefixtures("double")
 structural_law = partial(law, kinds=STRUCTURAL)

@@ -5,7 +5,8 @@ import torch
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Layerwise
-from tests.learners import HEADS, RATE, SPECS, assert_same, batches, built, copies, evidence_for, generator, learn, random_net
+from tests.learners import RATE, SPECS, assert_same, batches, built, copies, evidence_for, generator, learn, random_net
+from tests.refreshes import HEADS
 
 pytestmark = pytest.mark.usefixtures("double")
 

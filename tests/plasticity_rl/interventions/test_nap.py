@@ -12,7 +12,6 @@ from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam, Net
 from tests.learners import (
     BATCH,
-    HEADS,
     RATE,
     SPECS,
     Small,
@@ -26,6 +25,7 @@ from tests.learners import (
     length,
     random_net,
 )
+from tests.refreshes import HEADS
 
 pytestmark = pytest.mark.usefixtures("double")
 

@@ -6,8 +6,9 @@ import torch
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import NoisyUpdates
 from plasticity_rl.optim.optimizers import SGD
-from tests.learners import HEADS, SPECS, batches, built, learn, random_net, seen
+from tests.learners import SPECS, batches, built, learn, random_net, seen
 from tests.learners import generator as draw
+from tests.refreshes import HEADS
 
 pytestmark = pytest.mark.usefixtures("double")
 

@@ -13,8 +13,9 @@ from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import SGD, Adam, RMSprop
 from plasticity_rl.training.learner import Learner
-from tests.learners import HEADS, LAST, RATE, SPECS, batches, built, copies, frozen_by_injection, generator, learn, loss, random_net
+from tests.learners import RATE, SPECS, batches, built, copies, generator, learn, loss, random_net
 from tests.plasticity_rl.training.test_learner import needs_compiler, of_torch_itself
+from tests.refreshes import HEADS, LAST, frozen_by_injection
 
 pytestmark = pytest.mark.usefixtures("double")
 

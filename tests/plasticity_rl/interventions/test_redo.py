@@ -12,21 +12,8 @@ from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.training.learner import Learner
-from tests.learners import (
-    RATE,
-    SPECS,
-    assert_same,
-    batches,
-    built,
-    columns_by_hand,
-    copies,
-    deaden,
-    dormant_by_loops,
-    evidence_for,
-    generator,
-    learn,
-    random_net,
-)
+from tests.learners import RATE, SPECS, assert_same, batches, built, copies, deaden, evidence_for, generator, learn, random_net
+from tests.refreshes import columns_by_hand, dormant_by_loops
 
 pytestmark = pytest.mark.usefixtures("double")
 

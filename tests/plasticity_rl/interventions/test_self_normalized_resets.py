@@ -8,7 +8,8 @@ from plasticity_rl.interventions import SelfNormalizedResets, assemble
 from plasticity_rl.interventions.base import UpdateContext
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam, Net
-from tests.learners import READERS, SPECS, built, evidence_for, generator, random_net, units_by_hand
+from tests.learners import SPECS, built, evidence_for, generator, random_net
+from tests.refreshes import READERS, units_by_hand
 
 pytestmark = pytest.mark.usefixtures("double")
 

@@ -6,7 +6,8 @@ import torch
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import RefreshContext, ShrinkAndPerturb
 from plasticity_rl.optim.optimizers import Net
-from tests.learners import HEADS, SPECS, built, evidence_for, generator, learn, random_net
+from tests.learners import SPECS, built, evidence_for, generator, learn, random_net
+from tests.refreshes import HEADS
 
 pytestmark = pytest.mark.usefixtures("double")
 

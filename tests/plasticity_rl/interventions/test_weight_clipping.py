@@ -7,7 +7,8 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import NormConstraint, WeightClipping
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import Nature
-from tests.learners import HEADS, RATE, SPECS, batches, built, copies, generator, learn, length, random_net
+from tests.learners import RATE, SPECS, batches, built, copies, generator, learn, length, random_net
+from tests.refreshes import HEADS
 
 pytestmark = pytest.mark.usefixtures("double")
 

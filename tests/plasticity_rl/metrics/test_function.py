@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from plasticity_rl.metrics import function
 from plasticity_rl.training.lift import lift, stack
-from tests.learners import READERS, SPECS, built, columns_by_hand, generator, random_like
+from tests.learners import SPECS, built, generator, random_like
+from tests.refreshes import READERS, columns_by_hand
 
 pytestmark = pytest.mark.usefixtures("double")
 

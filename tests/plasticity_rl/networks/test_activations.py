@@ -15,18 +15,8 @@ from plasticity_rl.networks.layers import Params, unit_masks
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Impala
 from plasticity_rl.optim.optimizers import Adam, Net
-from tests.learners import (
-    OUTPUTS,
-    READERS,
-    SPECS,
-    batches,
-    built,
-    columns_by_hand,
-    dormant_by_loops,
-    evidence_for,
-    generator,
-    random_net,
-)
+from tests.learners import OUTPUTS, SPECS, batches, built, evidence_for, generator, random_net
+from tests.refreshes import READERS, columns_by_hand, dormant_by_loops
 
 pytestmark = pytest.mark.usefixtures("double")
 

@@ -1,0 +1,195 @@
+"""Plain readings of what a refresh may touch. They know the wiring by heart and loop over units."""
+
+import torch
+
+from plasticity_rl.interventions import (
+    DASH,
+    FIRE,
+    BornAgain,
+    ContinualBackprop,
+    HareAndTortoise,
+    Layerwise,
+    PlasticityInjection,
+    ReDo,
+    Reset,
+    SelfNormalizedResets,
+    ShrinkAndPerturb,
+    Wasserstein,
+)
+from plasticity_rl.interventions.base import State
+from plasticity_rl.networks.layers import Params
+from plasticity_rl.optim.optimizers import Net
+
+READERS = {
+    "mlp": {"hidden0": {"hidden1": 1}, "hidden1": {"hidden2": 1}, "hidden2": {"head": 1}},
+    "convolutions": {"hidden0": {"hidden1": 1}, "hidden1": {"hidden2": 1}, "hidden2": {"hidden3": 2 * 2}, "hidden3": {"head": 1}},
+    "residual": {  # what the other layers write is a sum
+        "hidden0_1a": {"hidden0_1b": 1},
+        "hidden0_2a": {"hidden0_2b": 1},
+        "hidden1_1a": {"hidden1_1b": 1},
+        "hidden1_2a": {"hidden1_2b": 1},
+        "hidden2": {"head": 1},
+    },
+    "noisy": {
+        "hidden0": {"hidden1_value": 2 * 2, "hidden1_advantage": 2 * 2},
+        "quantiles": {"hidden1_value": 1, "hidden1_advantage": 1},
+        "hidden1_value": {"value": 1},
+        "hidden1_advantage": {"advantage": 1},
+    },
+}
+"""kind -> layer whose units are its own -> who reads them, and in how many columns a unit"""
+HEADS = {"mlp": ("head.",), "convolutions": ("head.",), "residual": ("head.",), "noisy": ("value.", "advantage.")}
+"""kind -> how the names of its heads' parameters begin"""
+LAST = {"mlp": ("hidden2.",), "convolutions": ("hidden3.",), "residual": ("hidden2.",), "noisy": ("hidden1_value.", "hidden1_advantage.")}
+"""the same of its last hidden layers"""
+
+
+def none_of(net: Net) -> Params:
+    """A mask of no element of any parameter."""
+    return {name: torch.zeros(param.shape, dtype=torch.bool) for name, param in net.params.items()}
+
+
+def named_by_reset(intervention: Reset, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    params, memory = none_of(net), none_of(net)
+    for name in params:
+        part = "heads" if name.startswith(HEADS[kind]) else "hidden"
+        last = intervention.part == "last" and name.startswith(HEADS[kind] + LAST[kind])
+        params[name][...] = intervention.part in ("everything", "network", part) or last
+        memory[name][...] = params[name] | (intervention.part == "optimizer")
+    return params, memory
+
+
+def named_by_shrinking(intervention: ShrinkAndPerturb, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return {name: torch.ones_like(mask) for name, mask in none_of(net).items()}, none_of(net)
+
+
+def named_by_redo(intervention: ReDo, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    params = units_by_hand(net, kind, dormant_by_loops(kind, features, intervention.tau))
+    return params, params
+
+
+def named_by_injection(intervention: PlasticityInjection, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    params, memory = none_of(net), none_of(net)
+    for name in params:
+        params[name][...] = name == "injection" or "_injected." in name
+        memory[name][...] = params[name] | name.startswith(HEADS[kind] + LAST[kind])
+    return params, memory
+
+
+def frozen_by_injection(name: str, kind: str) -> bool:
+    """Does a parameter not train any more once plasticity was injected?"""
+    return name == "injection" or name.endswith(".subtracted") or name.startswith(HEADS[kind] + LAST[kind])
+
+
+def named_by_birth(intervention: BornAgain, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    everything = {name: torch.ones_like(mask) for name, mask in none_of(net).items()}
+    return everything, everything
+
+
+def named_by_continual_backprop(
+    intervention: ContinualBackprop, net: Net, state: State, features: Params, kind: str
+) -> tuple[Params, Params]:
+    marked = useless_by_loops(intervention, state, kind)
+    params, memory = units_by_hand(net, kind, marked), units_by_hand(net, kind, marked)
+    for layer, units in marked.items():
+        for reader in READERS[kind][layer]:
+            if not multiplied(kind, layer) and any(state[f"{layer}.mean"][:, unit].any() for unit in units):
+                params[f"{reader}.bias"][...] = True
+    return params, memory
+
+
+def named_by_self_normalized_resets(
+    intervention: SelfNormalizedResets, net: Net, state: State, features: Params, kind: str
+) -> tuple[Params, Params]:
+    ages, thresholds = ({layer: state[f"{layer}.{part}"].tolist() for layer in READERS[kind]} for part in ("age", "threshold"))
+    marked = {layer: [u for u, age in enumerate(ages[layer]) if age >= thresholds[layer][u]] for layer in READERS[kind]}
+    params = units_by_hand(net, kind, marked)
+    return params, params
+
+
+def named_by_tortoise(intervention: HareAndTortoise, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return {name: torch.ones_like(mask) for name, mask in none_of(net).items()}, none_of(net)
+
+
+def named_by_dash(intervention: DASH, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return {name: mask | name.endswith((".weight", ".bias")) for name, mask in none_of(net).items()}, none_of(net)
+
+
+def named_by_fire(intervention: FIRE, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return {name: mask | name.endswith(".weight") for name, mask in none_of(net).items()}, none_of(net)
+
+
+def named_by_layerwise(intervention: Layerwise, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    memory = {name: mask | (not name.startswith("hidden0.")) for name, mask in none_of(net).items()}
+    return {name: mask | name.endswith((".weight", ".bias")) for name, mask in memory.items()}, memory
+
+
+def named_by_ranks(intervention: Wasserstein, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return none_of(net), none_of(net)
+
+
+NAMED = {
+    Wasserstein: named_by_ranks,
+    BornAgain: named_by_birth,
+    Reset: named_by_reset,
+    ShrinkAndPerturb: named_by_shrinking,
+    ReDo: named_by_redo,
+    ContinualBackprop: named_by_continual_backprop,
+    SelfNormalizedResets: named_by_self_normalized_resets,
+    HareAndTortoise: named_by_tortoise,
+    DASH: named_by_dash,
+    FIRE: named_by_fire,
+    Layerwise: named_by_layerwise,
+    PlasticityInjection: named_by_injection,
+}
+"""method -> which elements of the parameters, and of the optimizer's memory, a refresh may touch: the method's own words, read plainly"""
+
+
+def units_by_hand(net: Net, kind: str, units: dict[str, list[int]]) -> Params:
+    """The elements that belong to some units of each layer: what makes them, and what reads them."""
+    params = none_of(net)
+    for layer, numbers in units.items():
+        for unit in numbers:
+            for name in params:
+                if name.startswith(f"{layer}."):
+                    params[name][unit] = True
+            for reader, columns in columns_by_hand(kind, layer, unit).items():
+                params[reader][:, columns] = True
+    return params
+
+
+def dormant_by_loops(kind: str, features: Params, tau: float) -> dict[str, list[int]]:
+    """The dormant units of each layer whose units are its own."""
+    marked = {}
+    for layer in READERS[kind]:
+        samples, units = features[layer].shape
+        outputs = features[layer].tolist()
+        response = [sum(abs(outputs[s][u]) for s in range(samples)) / samples for u in range(units)]
+        marked[layer] = [u for u in range(units) if response[u] <= tau * sum(response) / units]
+    return marked
+
+
+def columns_by_hand(kind: str, layer: str, unit: int) -> dict[str, list[int]]:
+    """Who reads a unit, and in which columns; a flattened image is channel, row, column."""
+    weights = ("weight", "weight_noise") if kind == "noisy" else ("weight",)
+    return {
+        f"{reader}.{weight}": [unit * positions + position for position in range(positions)]
+        for reader, positions in READERS[kind][layer].items()
+        for weight in weights
+    }
+
+
+def useless_by_loops(intervention: ContinualBackprop, state: State, kind: str) -> dict[str, list[int]]:
+    """The units of each layer that continual backprop would replace: of the old ones, those of least utility, as many as are owed."""
+    marked = {}
+    for layer in READERS[kind]:
+        ages, utilities = state[f"{layer}.age"].tolist(), state[f"{layer}.utility"].tolist()
+        old = [u for u, age in enumerate(ages) if age > intervention.maturity]
+        old.sort(key=lambda u: utilities[u] / (1 - intervention.decay ** ages[u]))
+        marked[layer] = old[: int(state[f"{layer}.owed"].item())]
+    return marked
+
+
+def multiplied(kind: str, layer: str) -> bool:
+    """Are its units multiplied with another layer's before they are read?"""
+    return kind == "noisy" and layer in ("hidden0", "quantiles")
