@@ -14,7 +14,7 @@ from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import SGD, Adam, RMSprop
 from plasticity_rl.training.learner import Learner
 from tests.learners import RATE, SPECS, batches, built, copies, generator, learn, loss, random_net
-from tests.plasticity_rl.training.test_learner import needs_compiler, of_torch_itself
+from tests.plasticity_rl.training.test_compiled import needs_compiler, of_torch_itself
 from tests.refreshes import HEADS, LAST, frozen_by_injection
 
 pytestmark = pytest.mark.usefixtures("double")

@@ -11,7 +11,7 @@ from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Op
 from plasticity_rl.training.cells import Cell, fits
 from plasticity_rl.training.learner import Learner
 from tests.learners import MEMBERS, SPECS, assert_same, batches, copies, due, loss
-from tests.plasticity_rl.training.test_learner import needs_compiler, of_torch_itself
+from tests.plasticity_rl.training.test_compiled import needs_compiler, of_torch_itself
 
 RATES = (1e-2, 3e-3, 1e-2)  # the first and the last cell differ in the numbers of their parts alone
 SEEDS = (0, 4, 0)

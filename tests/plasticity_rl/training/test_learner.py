@@ -1,6 +1,5 @@
-"""The learner against plain PyTorch loops, and the compiled update against the eager one."""
+"""The learner against plain PyTorch loops: what members share and what they do not, and when refreshes are due."""
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
     ContinualBackprop,
     L2Init,
@@ -22,51 +20,16 @@ from plasticity_rl.interventions import (
     Reset,
     SelfNormalizedResets,
     ShrinkAndPerturb,
-    assemble,
 )
 from plasticity_rl.interventions.base import State
 from plasticity_rl.interventions.chain import uniform_age
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.networks.network import Network
-from plasticity_rl.networks.specs import MLP, Nature
+from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import SGD, UPGD, Adam, Muon, Net, RAdam, RMSprop
-from plasticity_rl.training.compilation import can_compile
 from plasticity_rl.training.learner import MAX_FUSED_UPDATES, Learner
-from tests.learners import MEMBERS, assert_same, due
-
-OUTPUTS = 3
-
-
-@pytest.fixture
-def double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def loss(network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    logits, _ = network.apply(params, batch["inputs"])
-    return F.cross_entropy(logits, batch["labels"]), {"accuracy": (logits.argmax(-1) == batch["labels"]).float().mean()}
-
-
-def learn(chain=(), spec=None, inputs=(5,), members=2, seed=0, optimizer=None, compile=False) -> Learner:
-    network, optimizer = assemble(spec or MLP(width=8, depth=2), optimizer or Adam(), chain, inputs, OUTPUTS)
-    return Learner(network, lambda params, batch: loss(network, params, batch), optimizer, chain, members, seed, compile=compile)
-
-
-def batches(learner: Learner, count: int, size: int = 6, seed: int = 0) -> list[dict[str, Tensor]]:
-    draw, shape = torch.Generator().manual_seed(seed), (learner.members, size)
-    return [
-        {
-            "inputs": torch.randn(*shape, *learner.network.inputs, generator=draw),
-            "labels": torch.randint(OUTPUTS, shape, generator=draw),
-        }
-        for _ in range(count)
-    ]
-
-
-def copies(learner: Learner) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in learner.tensors().items()}
+from tests.learners import assert_same
+from tests.plasticity_rl.training.learners import OUTPUTS, batches, copies, learn, loss
 
 
 @dataclass(frozen=True)
@@ -180,63 +143,6 @@ def test_extra_arguments_reach_the_loss_of_their_member(double):
     assert all(torch.equal(learner.one(0)[name], before[f"params/{name}"][0]) for name in network.shapes)
 
 
-# Compiled
-
-
-def compiles() -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return can_compile()
-
-
-needs_compiler = pytest.mark.skipif(not compiles(), reason="no C++ compiler with Python's headers")
-of_torch_itself = pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
-
-
-def assert_compiled_is_eager(learners: list[Learner], count: int, size: int, tolerance: float) -> None:
-    """Both learners go through the same updates and a task boundary; after the first, nothing is compiled again."""
-    fast, slow = learners
-    data = batches(fast, count, size)
-    torch.compiler.reset()
-    try:
-        for step, batch in enumerate(data):
-            rate = 1e-3 * (1 + step)
-            reported, expected = fast.update(rate, batch), slow.update(rate, batch)
-            torch.testing.assert_close(reported, expected, rtol=tolerance, atol=tolerance)
-            torch.compiler.set_stance("fail_on_recompile")
-            if step == count // 2:
-                for learner in learners:
-                    learner.task_boundary()
-        torch.testing.assert_close(copies(fast), copies(slow), rtol=tolerance, atol=tolerance)
-        with pytest.raises(RuntimeError, match="recompile"):  # the stance does see what it is to see
-            fast.update(1e-3, batches(fast, 1, size + 1)[0])
-    finally:
-        torch.compiler.set_stance("default")
-        torch.compiler.reset()
-
-
-@needs_compiler
-@of_torch_itself
-def test_a_compiled_chain_is_the_eager_one_and_compiles_once():
-    chain = (NormalizeAndProject(), L2Init(), ReDo(every=2, tau=0.3), Reset(part="heads"))
-    learners = [learn(chain, MLP(width=16, depth=2), members=5, compile=compile) for compile in (True, False)]
-    birth = copies(learners[0])
-    # Inductor has crashed on this chain, which a graph in its cache would hide.
-    from torch._functorch import config as of_autograd
-    from torch._inductor import config as of_inductor
-
-    with of_inductor.patch(fx_graph_cache=False), of_autograd.patch(enable_autograd_cache=False):
-        assert_compiled_is_eager(learners, 6, 8, 1e-5)
-    assert all(not torch.equal(birth[f"params/{name}"], param) for name, param in learners[0].net.params.items())
-
-
-@needs_compiler
-@of_torch_itself
-def test_a_compiled_nature_is_the_eager_one_and_compiles_once():
-    learners = [learn((), Nature(width=16), (4, 36, 44), optimizer=SGD(momentum=0.9), compile=compile) for compile in (True, False)]
-    assert_compiled_is_eager(learners, 3, 2, 1e-5)
-
-
 # Storage, members, streams
 
 
@@ -320,64 +226,6 @@ def test_a_state_made_of_replaced_parameters_holds_them_as_they_were(members):
     assert_same(learner.net.params, learner.fresh("Souvenir", 0, "update", 1))
 
 
-# Resuming
-
-
-RESUMED = [
-    (each, clock, stop)
-    for each in MEMBERS
-    for clock, stop in ([(c, s) for c in ("update", "task") for s in (2, 3)] if isinstance(each, Refresh) else [("update", 3)])
-]
-
-
-@pytest.mark.parametrize(("intervention", "clock", "stop"), RESUMED, ids=[f"{word(e)}-{clock}-{stop}" for e, clock, stop in RESUMED])
-def test_resumed_is_never_stopped_bit_for_bit(intervention, clock, stop):
-    chain = (due(intervention, clock, 2),)
-    straight = learn(chain)
-    data = batches(straight, 6)
-
-    def go_on(learner: Learner, steps: range) -> None:
-        for step in steps:
-            learner.task_boundary()  # the first thing after a resume: the batch it looks at must have been saved
-            learner.update(1e-2 / (1 + step), data[step])
-
-    go_on(straight, range(stop))
-    saved, ticks = copies(straight), dict(straight.ticks)
-    go_on(straight, range(stop, 6))
-    resumed = learn(chain, seed=0)
-    go_on(resumed, range(1))  # used before: nothing of it may remain
-    resumed.load(saved, ticks)
-    assert_same(copies(resumed), saved)
-    go_on(resumed, range(stop, 6))
-    assert_same(copies(resumed), copies(straight))
-    assert resumed.ticks == straight.ticks == {"update": 6, "task": 6}
-    assert not torch.equal(saved["params/hidden0.weight"], straight.net.params["hidden0.weight"])
-
-
-def test_loading_keeps_the_storage():
-    learner, other = learn(), learn(seed=1)
-    other.update(1e-2, batches(other, 1)[0])
-    places = {name: tensor.data_ptr() for name, tensor in learner.tensors().items()}
-    learner.load(copies(other), other.ticks)
-    assert {name: tensor.data_ptr() for name, tensor in learner.tensors().items() if name != "inputs"} == places
-    assert_same(copies(learner), copies(other))
-    learner.ticks["update"] += 1
-    assert other.ticks == {"update": 1, "task": 0}
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"members": 1}, {"members": 3}, {"optimizer": SGD()}, {"spec": MLP(width=9, depth=2)}, {"spec": MLP(width=8, depth=1)}],
-    ids=str,
-)
-def test_another_learners_tensors_are_refused(other):
-    learner = learn()
-    before, theirs = copies(learner), learn(seed=1, **other)
-    with pytest.raises((KeyError, RuntimeError)):
-        learner.load(copies(theirs), theirs.ticks)
-    assert_same(copies(learner), before)
-
-
 def test_the_clocks_count_apart():
     chain = (Reset(clock="update", every=2), ReDo(clock="task", every=3), LayerNorm())
     learner = learn(chain)
@@ -412,41 +260,6 @@ def test_the_rate_is_each_updates_own():
     for name, start in before.items():
         if name.startswith("params/"):
             torch.testing.assert_close(large.tensors()[name] - start, 2 * (small.tensors()[name] - start), rtol=1e-3, atol=1e-7)
-
-
-@pytest.mark.parametrize("chain", [(), (L2Init(), NormalizeAndProject()), (Reset(clock="update", every=2),)])
-def test_rounded_parameters_are_the_parameters_rounded_whatever_changes_them(chain):
-    learner = learn(chain, Nature(width=16, precision="bfloat16"), (4, 44, 44))
-    hidden = {layer.weight for layer in learner.network.layers if not layer.head}
-
-    def check() -> None:
-        assert learner.low_precision.keys() == hidden and learner.acting.keys() == learner.net.params.keys()
-        for name, rounded in learner.low_precision.items():
-            assert torch.equal(rounded, learner.net.params[name].bfloat16()) and learner.acting[name] is rounded
-
-    check()
-    held = [tensor.data_ptr() for tensor in learner.low_precision.values()]
-    for batch in batches(learner, 2):
-        learner.update(0.01, batch)
-        check()
-    learner.load(learn(chain, Nature(width=16, precision="bfloat16"), (4, 44, 44), seed=1).tensors(), learner.ticks)
-    check()
-    assert held == [tensor.data_ptr() for tensor in learner.low_precision.values()]
-
-
-def test_learning_from_rounded_parameters_is_rounding_in_every_update(monkeypatch):
-    spec = Nature(width=16, precision="bfloat16")
-    rounded = learn((L2Init(), NormalizeAndProject()), spec, (4, 44, 44))
-    monkeypatch.setattr(Network, "low_precision", lambda self, params: {})
-    rounding = learn((L2Init(), NormalizeAndProject()), spec, (4, 44, 44))
-    monkeypatch.undo()
-    for batch in batches(rounded, 3):
-        rounded.update(0.01, batch)
-        with monkeypatch.context() as patch:
-            patch.setattr(Network, "low_precision", lambda self, params: {})
-            rounding.update(0.01, batch)
-    assert not rounding.low_precision
-    assert_same(rounded.net.params, rounding.net.params)
 
 
 @pytest.mark.parametrize("optimizer", [Adam(), RAdam(), RMSprop(), UPGD(), Muon()], ids=lambda each: type(each).__name__)
