@@ -15,7 +15,7 @@ from plasticity_rl.training.compilation import FOLDER
 
 Begin = Callable[..., subprocess.Popen[str]]
 
-torch.set_num_threads(1)  # the workers share the processors: with more threads these tests take nine times as long
+torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same of processes that tests start
 
 VENV = Path(__file__).parents[1] / ".venv"
@@ -61,6 +61,14 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Runs keep to one thread, whatever they ask for. The workers share the processors: with more, tests take nine times as long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "set_num_threads", lambda count: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Metric, Score
 from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.records.tables import read_rows
-from tests.agents.acting.test_remote import Here
+from tests.agents.acting.stages import Here
 from tests.conftest import Begin
 from tests.launch.cluster.test_sweep import CAPTURED, CHECKOUT, ancestors, wait_for
 from tests.run_folders import run_paths

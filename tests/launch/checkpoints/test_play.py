@@ -33,9 +33,7 @@ POLES |= {"agent": CARTPOLE["agent"] + ",evaluation_epsilon=0"}
 
 
 def trained(root: Path, said: dict[str, object]) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "THREADS", 1)  # the workers share the processors
-        return runner.run(experiment(said), Store(root, "first"), Execution("cpu", eager=True))[0].path
+    return runner.run(experiment(said), Store(root, "first"), Execution("cpu", eager=True))[0].path
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,139 @@
+"""Actors in this process, for tests of what is asked of them and of what becomes of it when one dies."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from agents.acting.messages import Died, RemoteRollout, RolloutId, RolloutRequest
+from agents.acting.remote import ActorGroup
+from agents.acting.worker import RolloutWorker
+from agents.dqn import DQN
+from agents.loops.replay import ReplayLoop
+from agents.loops.rollout import RolloutLoop
+from envs.sequences import Visit, sequence
+from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks.specs import MLP
+from plasticity_rl.optim.optimizers import Adam
+from plasticity_rl.optim.schedules import Constant
+from tests.training import Counted, Counting
+
+MEMBERS, ENVIRONMENTS, ACTORS, UNROLL = 2, 6, 3, 5
+WIDTH = ENVIRONMENTS // ACTORS
+
+
+class Here:
+    """A stage in this process, whose newest order is played first. `dies` are the (actor, sequence, incarnation) that never come."""
+
+    def __init__(self, made: Experiment, bootstraps: bool, dies: set[tuple[int, int, int]] | None = None, twice: bool = False) -> None:
+        self._made, self._bootstraps, self._dies, self._twice = made, bootstraps, dies or set(), twice
+        self._players: dict[int, RolloutWorker] = {}
+        self._asked: list[tuple[np.ndarray, RolloutRequest]] = []
+        self._again: list[RemoteRollout] = []
+        self.weights: dict[RolloutId, np.ndarray] = {}
+        self.started: list[tuple[int, int]] = []
+        self.cramps: list[int] = []
+        self.closed = False
+
+    def start(self, actor: int, incarnation: int) -> None:
+        self.started.append((actor, incarnation))
+        self._players[actor] = RolloutWorker(self._made, actor, incarnation, False, self._bootstraps)
+
+    def cramped(self) -> list[int]:
+        found, self.cramps = self.cramps, []
+        return found
+
+    def publish(self, weights: np.ndarray) -> np.ndarray:
+        weights = weights.copy()
+        weights.flags.writeable = False  # as Ray's
+        return weights
+
+    def ask(self, weights: np.ndarray, request: RolloutRequest) -> None:
+        assert len([each for _, each in self._asked if each.id.actor == request.id.actor]) < 2
+        self._asked.append((weights, request))
+
+    def next(self) -> RemoteRollout | Died:
+        if self._again:
+            return self._again.pop()
+        weights, request = self._asked.pop()
+        actor, incarnation, sequence, _ = request.id
+        if (actor, sequence, incarnation) in self._dies:
+            return Died(actor, incarnation, "killed")
+        self.weights[request.id] = weights
+        unroll = self._players[actor].play(weights, request)
+        if self._twice:
+            late = unroll._replace(id=request.id._replace(incarnation=incarnation + 7), rewards=unroll.rewards + 100)
+            self._again = [unroll._replace(rewards=unroll.rewards + 100), late]
+        return unroll
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass(frozen=True)
+class Two(Counted):
+    """Two tasks, told apart by their frames: those of the second are negative."""
+
+    names: ClassVar[tuple[str, ...]] = ("up", "down")
+
+    def visits(self) -> tuple[Visit, ...]:
+        return sequence(self.names, self.frames)
+
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Counting:
+        return Falling(seeds.size) if visit.task == "down" else Counting(seeds.size)
+
+
+class Falling(Counting):
+    def _step(self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, first: np.ndarray) -> Any:
+        step = super()._step(rewards, terminated, truncated, first)
+        return step._replace(observations=-1 - step.observations)
+
+
+def made(agent: Any, frames: int, benchmark: type = Counted, **more: Any) -> Experiment:
+    return Experiment(benchmark(frames), agent, MLP(width=4, depth=1), Adam(), Constant(), members=MEMBERS, actors=ACTORS, **more)
+
+
+class InTurn(Here):
+    """A stage whose actors play what they were asked for in order; what a dead one was asked for is gone with it."""
+
+    def start(self, actor: int, incarnation: int) -> None:
+        super().start(actor, incarnation)
+        self._asked = [each for each in self._asked if each[1].id.actor != actor]
+
+    def ask(self, weights: np.ndarray, request: RolloutRequest) -> None:
+        assert len([each for _, each in self._asked if each.id.actor == request.id.actor]) < 2
+        self._asked.insert(0, (weights, request))
+
+
+class Watched(RolloutLoop):
+    """A loop on `Counting`; batches are kept, and every update moves all weights by one thousandth."""
+
+    def __init__(self, agent: Any, unrolls: int, checkpoint_every: int = 10**6, dies: set[tuple[int, int, int]] | None = None) -> None:
+        what = made(agent, unrolls * UNROLL * ENVIRONMENTS, checkpoint_every=checkpoint_every)
+        super().__init__(agent, what, "cpu", False)
+        self.stage = Here(what, self.bootstraps, dies)
+        self.actors = ActorGroup(self.stage, ACTORS)
+        self.learned: list[dict[str, torch.Tensor]] = []
+        self.found = list(self.run(None))
+
+    def learn(self, visit: Any, batches: list[dict[str, torch.Tensor]], *extras: Any) -> Iterator[Any]:  # type: ignore[override]
+        self.learned.extend(batches)
+        self.learner.ticks["update"] += len(batches)
+        for param in self.learner.net.params.values():
+            param.add_(1e-3 * len(batches))
+        yield from ()
+
+
+def replay_loop(
+    dies: set[tuple[int, int, int]], benchmark: type = Counted, frames: int = 240, **more: Any
+) -> tuple[ReplayLoop, Here, list]:
+    agent = DQN(
+        num_envs=ENVIRONMENTS, batch_size=4, replay=600, min_replay=30, rollout_length=UNROLL, rewards="raw", final_epsilon=1.0, **more
+    )
+    what = made(agent, frames, benchmark, checkpoint_every=10**6)
+    loop = ReplayLoop(agent, what, "cpu", False)
+    stage = Here(what, loop.bootstraps, dies)
+    loop.actors = ActorGroup(stage, ACTORS)
+    return loop, stage, list(loop.run(None))
