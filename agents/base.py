@@ -149,6 +149,7 @@ class ReplayAgent(ActingAgent, Protocol):
     uniform: float
 
     @property
+    @abstractmethod
     def head(self) -> ValueHead:
         """Kind of action values."""
         ...

@@ -15,7 +15,9 @@ from typing import Annotated, Any
 from plasticity_rl import plugins, registry
 from plasticity_rl.checks import Interval, UsageError, check, check_repeats, nearest
 
-KINDS = {name: name for name in ("benchmark", "agent", "network", "optimizer", "schedule")} | {"chain": "method"}
+LISTS = {"chain": "method", "metrics": "metric"}
+"""field that holds several parts -> their kind"""
+KINDS = {name: name for name in ("benchmark", "agent", "network", "optimizer", "schedule")} | LISTS
 """field -> kind of its part or parts"""
 MAX_SEED = 2**31 - 1
 
@@ -52,6 +54,8 @@ class Experiment:
     actors: Annotated[int, Interval("[0, 4096]")] = 0
     """processes on a Ray cluster that act for the learner, each in an equal share of every member's environments, with weights one rollout
     old; 0 acts in the learner's own process"""
+    metrics: tuple[Any, ...] = ()
+    """metrics of people's own modules, computed with the diagnostics; left out of the JSON if there are none, and of `setting`"""
     free_running: bool = False
     """actors continue without waiting for each other or the learner, at most two rollouts ahead; runs are then not reproducible, and the
     age of the weights is logged"""
@@ -64,6 +68,8 @@ class Experiment:
                 f"{self.benchmark.supervision}"
             )
         check_repeats(self.chain)
+        if twice := {type(each).__name__ for each in self.metrics if sum(type(each) is type(other) for other in self.metrics) > 1}:
+            raise UsageError(f"{min(twice)} stands twice in metrics: name it once")
         for each in self.chain:
             if each.is_noop(self.optimizer):
                 raise UsageError(f"{word(each)} changes nothing under {type(self.optimizer).__name__}; take other settings or leave it out")
@@ -76,7 +82,9 @@ class Experiment:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in KINDS:
             value = fields[name]
-            fields[name] = [_part_to_json(part) for part in value] if name == "chain" else _part_to_json(value)
+            fields[name] = [_part_to_json(part) for part in value] if name in LISTS else _part_to_json(value)
+        if not self.metrics:
+            del fields["metrics"]
         return fields
 
     @classmethod
@@ -86,12 +94,12 @@ class Experiment:
         for name in fields:
             if name not in known:
                 raise UsageError(f"unknown field {name!r} of an experiment; {nearest(name, known)}")
-        if absent := [name for name in KINDS if name not in fields]:
+        if absent := [name for name in KINDS if name not in fields and name != "metrics"]:
             raise UsageError(f"an experiment needs {', '.join(absent)}")
-        made = dict(fields)
+        made: dict[str, Any] = {"metrics": []} | fields
         for name, kind in KINDS.items():
             value = made[name]
-            made[name] = tuple(_part_from_json(kind, part) for part in value) if name == "chain" else _part_from_json(kind, value)
+            made[name] = tuple(_part_from_json(kind, part) for part in value) if name in LISTS else _part_from_json(kind, value)
         return cls(**made)
 
     @property
@@ -101,8 +109,9 @@ class Experiment:
 
     @property
     def setting(self) -> str:
-        """Hash of the content except chain, seed and members, equal for runs that can be compared."""
-        return _digest({name: value for name, value in self.to_json().items() if name not in ("chain", "seed", "members")})
+        """Hash of the content except chain, seed, members and metrics, equal for runs that can be compared."""
+        apart = ("chain", "seed", "members", "metrics")
+        return _digest({name: value for name, value in self.to_json().items() if name not in apart})
 
     @property
     def fresh_control(self) -> bool:

@@ -1,34 +1,40 @@
 """Plugins: parts in modules that the user allowed. Imports no torch by itself.
 
 A description of an experiment never decides what is imported. Modules are allowed by `allow`, which is the command line's --plugin, and by
-an installed package's entry points of the group `plasticity_rl.interventions`, each the name of a module (`my_methods`) or of a class
+an installed package's entry points of the group `plasticity_rl.plugins`, each the name of a module (`my_methods`) or of something in it
 (`my_methods:Decay`). Allowing a module allows its submodules.
 """
 
 import dataclasses
 import importlib
-import inspect
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from plasticity_rl.checks import UsageError, choose
 
 MARK = "plugin:"
 """prefix of a plugin's part in JSON"""
-GROUP = "plasticity_rl.interventions"
-BASES = {"method": ("plasticity_rl.interventions", "Intervention")}
-"""kind of part -> (module, name) of its base class"""
+GROUP = "plasticity_rl.plugins"
+BASES = {
+    "method": ("plasticity_rl.interventions.Intervention",),
+    "benchmark": ("envs.supervised.base.Tasks", "envs.reinforcement.base.ReinforcementBenchmark"),
+    "agent": ("agents.base.Agent",),
+    "network": ("plasticity_rl.networks.specs.NetworkSpec",),
+    "metric": ("plasticity_rl.metrics.base.NetworkMetric",),
+}
+"""kind of part -> paths of its base classes. A part derives from one, or has all attributes of one that is a Protocol"""
 
 _allowed: list[str] = []
 
 
 def allow(modules: Iterable[str]) -> None:
-    """Import modules, and let experiments name their methods from now on. Raises UsageError if one cannot be imported."""
+    """Import modules, and let experiments name their parts from now on. Raises UsageError if one cannot be imported."""
     for name in modules:
         if not is_path(name):
             raise UsageError(f"a plugin is a module name, such as my_methods or my_package.methods, not {name!r}")
@@ -60,20 +66,17 @@ def known(kind: str) -> list[str]:
 
 def parts(kind: str, module: str) -> list[str]:
     """Paths `module.Class` of a module's parts of a kind. Raises UsageError if it is not allowed or cannot be imported."""
-    home, name = BASES[kind]
-    base = getattr(importlib.import_module(home), name)
-    if _root(module) is None:
-        raise UsageError(f"module {module!r} is not allowed to be imported; {shlex.join(['--plugin', module])} allows it")
-    held = {name: each for name, each in vars(_load(module)).items() if isinstance(each, type) and not name.startswith("_")}
-    taken = (name for name, each in held.items() if issubclass(each, base) and _root(each.__module__) is not None)
-    return sorted(f"{module}.{name}" for name in taken if not inspect.isabstract(held[name]))
+    return sorted(f"{module}.{name}" for name, each in _classes(module).items() if not lacking(kind, each))
 
 
 def find(kind: str, path: str) -> type:
-    """Class of a part `module.Class`. Raises UsageError if it does not exist, or its module is not allowed."""
+    """Class of a part `module.Class`. Raises UsageError if it does not exist, is of another kind, or its module is not allowed."""
     module, _, name = path.rpartition(".")
+    classes = _classes(module)
+    if name in classes and (reason := lacking(kind, classes[name])):
+        raise UsageError(f"{path} is no {kind}: {reason}")
     choose(kind, path, parts(kind, module))
-    made = getattr(_load(module), name)
+    made = classes[name]
     if "__dataclass_params__" not in vars(made) or not made.__dataclass_params__.frozen:
         raise UsageError(f"{path} must be a frozen dataclass: put @dataclass(frozen=True) before the class")
     if vars(sys.modules[made.__module__]).get(made.__name__) is not made:
@@ -87,14 +90,69 @@ def find(kind: str, path: str) -> type:
     return made
 
 
+def function(path: str) -> Callable[..., Any]:
+    """Function `module.name` of an allowed module. Raises UsageError if it does not exist, or its module is not allowed."""
+    module, _, name = path.rpartition(".")
+    held = {each: value for each, value in vars(_allowed_module(module)).items() if callable(value) and not each.startswith("_")}
+    choose("function", path, [f"{module}.{each}" for each in held])
+    return held[name]
+
+
+def is_own(path: str) -> bool:
+    """True if a text is the path of something in an allowed module."""
+    module, dot, _ = path.rpartition(".")
+    return bool(dot) and is_path(path) and _root(module) is not None
+
+
+def lacking(kind: str, made: type) -> str:
+    """Reason for which a class is no part of a kind; empty if it is one. Names what is missing of the nearest base class."""
+    reasons: dict[str, int] = {}
+    for path in BASES[kind]:
+        home, _, name = path.rpartition(".")
+        base = getattr(importlib.import_module(home), name)
+        missing = _missing(made, base)
+        if base in made.__mro__ or _is_protocol(base):
+            if not missing:
+                return ""
+            reasons[f"it lacks {', '.join(missing)} of {path}"] = len(missing)
+    derives = f"it must derive from {' or '.join(path for path in BASES[kind])}"
+    return min(reasons, key=lambda reason: reasons[reason]) if reasons else derives
+
+
 def sources(path: str) -> dict[str, Path]:
-    """Files of the plugin that holds the part `module.Class`: name within the plugin -> path."""
+    """Files of the plugin that holds the part or function `module.name`: name within the plugin -> path."""
     root = _root(path.rpartition(".")[0])
     assert root is not None, path
     module = _load(root)
     folders = [Path(folder) for folder in getattr(module, "__path__", ())]
     below = {f"{root}/{file.relative_to(folder).as_posix()}": file for folder in folders for file in sorted(folder.rglob("*.py"))}
     return below or ({root: Path(module.__file__)} if module.__file__ else {})
+
+
+def _classes(module: str) -> dict[str, type]:
+    """Public classes of an allowed module that are a plugin's own."""
+    held = vars(_allowed_module(module)).items()
+    classes = {name: each for name, each in held if isinstance(each, type) and not name.startswith("_")}
+    return {name: each for name, each in classes.items() if _root(each.__module__) is not None}
+
+
+def _allowed_module(module: str) -> ModuleType:
+    if _root(module) is None:
+        raise UsageError(f"module {module!r} is not allowed to be imported; {shlex.join(['--plugin', module])} allows it")
+    return _load(module)
+
+
+def _is_protocol(base: type) -> bool:
+    return getattr(base, "_is_protocol", False)
+
+
+def _missing(made: type, base: type) -> list[str]:
+    """Attributes that a class lacks: those of the base, and of its own bases, that are abstract, or named in a Protocol."""
+    protocols = {each for each in (*base.__mro__, *made.__mro__) if _is_protocol(each)}
+    stated = {name for each in protocols for name in (*vars(each), *vars(each).get("__annotations__", {})) if not name.startswith("_")}
+    fields = {field.name for field in dataclasses.fields(made)} if dataclasses.is_dataclass(made) else set[str]()
+    absent = {name for name in stated - fields if not hasattr(made, name)}
+    return sorted(absent | getattr(made, "__abstractmethods__", frozenset()))
 
 
 def _roots() -> list[str]:

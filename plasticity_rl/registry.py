@@ -83,7 +83,9 @@ SCHEDULES = {
     "rewarm": "plasticity_rl.optim.schedules.Rewarm",
     "recorded": "plasticity_rl.optim.schedules.Recorded",
 }
-TABLES = {"method": METHODS, "network": NETWORKS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+METRICS: dict[str, str] = {}
+"""none: the library's own are reported by every run (metrics/catalogue.py)"""
+TABLES = {"method": METHODS, "network": NETWORKS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "metric": METRICS}
 ELSEWHERE = {"benchmark": ("envs", "BENCHMARKS"), "agent": ("agents", "AGENTS")}
 """kind -> (package, table), for kinds whose packages the library does not depend on"""
 

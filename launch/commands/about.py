@@ -9,11 +9,11 @@ from plasticity_rl.checks import UsageError
 
 
 def show(word: str | None = None, /, *, plugin: Plugins = ()) -> int:
-    """List every benchmark, agent, network, optimizer, schedule and method; or, for a word, what it is and its settings.
+    """List every word for a part of an experiment, by kind; or, for a word, what it is and its settings.
 
     Args:
         word: one of the words
-        plugin: a module with methods of your own
+        plugin: a module with parts of your own
     """
     from launch.config.show import print_all, print_page
 
@@ -31,7 +31,7 @@ def interventions(word: str | None = None, /, *, markdown: bool = False, plugin:
     Args:
         word: one of the methods
         markdown: print the table of all methods as Markdown
-        plugin: a module with methods of your own
+        plugin: a module with parts of your own
     """
     if word is not None and markdown:
         raise UsageError("--markdown prints all methods; leave the word out")

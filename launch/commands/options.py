@@ -56,6 +56,8 @@ class ExperimentOptions:
     """whole episodes without learning at every checkpoint, of each member"""
     actors: Annotated[Count, ZERO] = None
     """processes on a Ray cluster that act for the learner; 0 acts in this one"""
+    metrics: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[METRIC ...]", help_behavior_hint="(default: none)")] = None
+    """metrics of your own modules, beside the project's"""
     free_running: bool = False
     """actors do not wait for each other or the learner; runs are then not repeatable"""
 

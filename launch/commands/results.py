@@ -156,7 +156,7 @@ def play(
         video: film them
         steps: maximum steps of an episode; 4500 are five minutes of Atari
         seed: seed of the episodes' starts and of the policy
-        plugin: a module with methods of your own that the run has
+        plugin: a module with parts of your own that the run has
     """
     from launch.checkpoints.play import play
 
@@ -187,7 +187,7 @@ def probe(
         targets: targets of the copies: random, teacher, offset, next, first
         updates: updates of each copy
         functions: number of functions of each of random, teacher and offset
-        plugin: a module with methods of your own that the run has
+        plugin: a module with parts of your own that the run has
     """
     from launch.checkpoints.probe import probe
 

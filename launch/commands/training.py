@@ -44,7 +44,7 @@ def run(
     Args:
         name: folder below the folder of runs; letters, digits, . _ -
         file: a TOML file with any of the fields below; the command line overrides it
-        plugin: a module with methods of your own, which the chain names as MODULE.CLASS
+        plugin: a module with parts of your own, which are named as MODULE.CLASS
         runs: folder of all runs
         wandb: a project of Weights & Biases that the run is logged to as well
     """
@@ -94,7 +94,7 @@ def sweep(
         file: Python with EXPERIMENTS, a sequence of tables of words, or TOML with [[experiments]]
         name: folder below the folder of runs
         dry_run: print the runs with their frames, hours and bytes, and write nothing; hours are measured by playing some seconds
-        plugin: a module with methods of your own
+        plugin: a module with parts of your own
         runs: folder of all runs
         wandb: a project of Weights & Biases that the runs are logged to as well
         mirror: a bucket (s3://BUCKET/runs, gs://...) or absolute path where runs are copied at every checkpoint, and fetched from where
@@ -187,7 +187,7 @@ def tune(
         reduction: one in so many goes on at each rung, and rungs lie so many times further apart
         best: number of trials printed with the words to run them again
         dry_run: print the trials, and write nothing
-        plugin: a module with methods of your own
+        plugin: a module with parts of your own
         runs: folder of all runs
     """
     how = settle(how)

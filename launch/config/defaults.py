@@ -122,6 +122,17 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 DEFAULTS |= {word: DEFAULTS[paper.of] | paper.defaults for word, paper in PAPERS.items()}
 
+TORSO = 36
+"""smallest side of an image, in pixels, that `nature` reads"""
+
+
+def defaults_of(benchmark: Any) -> dict[str, Any]:
+    """Return the defaults of a benchmark without a word: those of streams, of small control problems, or of games if it shows images."""
+    if benchmark.supervision == "labels":
+        return CLASSES if benchmark.predicts == "classes" else NUMBERS
+    inputs = benchmark.inputs
+    return DEFAULTS["procgen"] if len(inputs) == 3 and min(inputs[1:]) >= TORSO else CONTROL
+
 
 def preset(kind: str, word: str) -> dict[str, str]:
     """Return the settings that a preset adds; none for a class's own word."""

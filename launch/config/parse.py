@@ -1,22 +1,23 @@
 """Parser of experiments in words: `redo:tau=0.1,every=500` is a part of an experiment; each benchmark has defaults for the other parts.
 
 A word names a class (see plasticity_rl/registry.py), the settings after the colon set its fields (several values of one field are joined by
-+). A plugin's method is written `my_methods.Decay`.
++). A plugin's part is written `my_methods.Decay`.
 """
 
 import dataclasses
 import importlib
+import itertools
 import shlex
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.config.defaults import CONTROL, CONTROLLERS, DEFAULTS, GAMES, PARTS, PRESETS, preset
+from launch.config.defaults import CONTROL, CONTROLLERS, DEFAULTS, GAMES, PARTS, PRESETS, defaults_of, preset
 from plasticity_rl import plugins, registry
 from plasticity_rl.checks import UsageError, choose, nearest
-from plasticity_rl.experiment import Experiment
+from plasticity_rl.experiment import LISTS, Experiment
 from plasticity_rl.files import read_toml
 from plasticity_rl.processor import fast_bfloat16
 
@@ -35,23 +36,26 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
             raise UsageError(
                 f"unknown field {name!r} of an experiment; {nearest(str(name), known, '`python -m launch run --help` lists them')}"
             )
-    if not isinstance(said.get("chain", []), list | tuple):
-        raise UsageError(f"chain must be a list of methods, not {said['chain']!r}")
-    chain = [_split("method", text, _known_methods(str(text))) for text in said.get("chain", [])]
-    word, settings = _split("benchmark", said.get("benchmark", "random-labels"), PARTS["benchmark"])
-    defaults = DEFAULTS["atari" if word in PRESETS else word]
+    for field, kind in LISTS.items():
+        if not isinstance(said.get(field, []), list | tuple):
+            raise UsageError(f"{field} must be a list of {kind}s, not {said[field]!r}")
+    lists = {field: [_split(kind, text) for text in said.get(field, [])] for field, kind in LISTS.items()}
+    word, settings = _split("benchmark", said.get("benchmark", "random-labels"))
     made: dict[str, Any] = {"benchmark": _build("benchmark", word, preset("benchmark", word) | settings)}
-    agent, _ = _split("agent", said.get("agent", defaults["agent"]), PARTS["agent"])
+    base = _base("benchmark", word)
+    defaults = DEFAULTS["atari" if base in PRESETS else base] if base else defaults_of(made["benchmark"])
+    agent = _base("agent", _split("agent", said.get("agent", defaults["agent"]))[0])
     defaults = defaults | (CONTROLLERS if defaults["network"] == CONTROL["network"] else GAMES).get(agent, {})
     for kind in ("agent", "network", "optimizer", "schedule"):
-        default_word, default_settings = _split(kind, defaults[kind], PARTS[kind])
-        word, settings = _split(kind, said.get(kind, default_word), PARTS[kind])
+        default_word, default_settings = _split(kind, defaults[kind])
+        word, settings = _split(kind, said.get(kind, default_word))
         settings = preset(kind, word) | settings
-        settings = default_settings | settings if word == default_word else settings
+        if _base(kind, word) == default_word:
+            settings = {name: value for name, value in default_settings.items() if name not in _redefined(kind, word)} | settings
         if kind == "network" and settings.get("precision") == "auto":
             settings["precision"] = "bfloat16" if fast_bfloat16(device)[0] else "float32"
         made[kind] = _build(kind, word, settings)
-    made["chain"] = tuple(_build("method", word, settings) for word, settings in chain)
+    made |= {field: tuple(_build(kind, *each) for each in lists[field]) for field, kind in LISTS.items()}
     counts = ("diagnose_every", "curvature_every", "probe_every", "probe_updates", "checkpoint_every")
     for name in ("members", "seed", *counts, "evaluate", "actors"):
         if (value := said.get(name, defaults.get(name))) is not None:
@@ -67,17 +71,32 @@ def read_experiment(path: Path) -> dict[str, Any]:
 
 
 def part_class(kind: str, word: str) -> type:
-    """Return the class behind a word of a kind (`method`, or a key of PARTS)."""
-    if kind == "method":
-        return plugins.find(kind, word) if "." in word else registry.find(kind, word)
+    """Return the class behind a word of a kind (`method`, `metric`, or a key of PARTS)."""
+    if "." in word:
+        return plugins.find(kind, word)
+    if kind not in PARTS:
+        return registry.find(kind, word)
     module, _, name = PARTS[kind][word].rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 
-def _known_methods(text: str) -> list[str]:
-    """Return the words that `text` may begin with: the project's, or those of the plugin named in it."""
-    word = text.partition(":")[0]
-    return plugins.parts("method", word.rpartition(".")[0]) if "." in word and plugins.is_path(word) else list(registry.METHODS)
+def _base(kind: str, word: str) -> str:
+    """Return the word itself; for a plugin's class, the word of the class of this project that it derives from, or else an empty text."""
+    if "." not in word:
+        return word
+    return next((found for each in part_class(kind, word).__mro__ if (found := _word_of(kind, each))), "")
+
+
+def _redefined(kind: str, word: str) -> set[str]:
+    """Return the fields whose defaults a plugin's class states anew; none for the project's own."""
+    below = itertools.takewhile(lambda each: not _word_of(kind, each), part_class(kind, word).__mro__ if "." in word else ())
+    return {name for each in below for name in vars(each).get("__annotations__", {})}
+
+
+def _word_of(kind: str, made: type) -> str:
+    """Return the word of one of the project's classes; empty for any other class."""
+    path = f"{made.__module__}.{made.__qualname__}"
+    return next((word for word, each in PARTS[kind].items() if each == path), "")
 
 
 def _lists(kind: str) -> str:
@@ -85,7 +104,7 @@ def _lists(kind: str) -> str:
     return f"`{shlex.join(['python', '-m', 'launch', 'interventions' if kind == 'method' else 'show'])}` lists them"
 
 
-def _split(what: str, text: Any, choices: Iterable[str]) -> tuple[str, dict[str, str]]:
+def _split(what: str, text: Any) -> tuple[str, dict[str, str]]:
     if not isinstance(text, str):
         raise UsageError(f"{what} must be written as words, not {text!r}")
     word, _, rest = text.partition(":")
@@ -97,7 +116,10 @@ def _split(what: str, text: Any, choices: Iterable[str]) -> tuple[str, dict[str,
         if name in settings:
             raise UsageError(f"{name} is set twice in {text!r}")
         settings[name] = value
-    return choose(what, word, choices, _lists(what)), settings
+    if "." in word and plugins.is_path(word):
+        plugins.find(what, word)
+        return word, settings
+    return choose(what, word, PARTS.get(what, registry.words(what)), _lists(what)), settings
 
 
 def _build(kind: str, word: str, settings: dict[str, str]) -> Any:

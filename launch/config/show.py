@@ -17,7 +17,7 @@ from launch.config.parse import part_class
 from plasticity_rl import plugins, registry
 from plasticity_rl.checks import annotations, choose
 
-KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method")
+KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method", "metric")
 SENTENCE = re.compile(r".+?[.?](?=\s+[A-Z`]|$)")
 WIDTH = 100  # maximum characters per line of a page
 FEW = 3  # maximum number of a setting's values that the list spells out; more are counted
@@ -25,7 +25,7 @@ FEW = 3  # maximum number of a setting's values that the list spells out; more a
 
 def words(kind: str) -> list[str]:
     """Return all words of a kind, with those of plugins."""
-    return [*registry.METHODS, *plugins.known("method")] if kind == "method" else list(PARTS[kind])
+    return [*PARTS.get(kind, registry.words(kind)), *(plugins.known(kind) if kind in plugins.BASES else [])]
 
 
 def print_all() -> None:
@@ -35,9 +35,10 @@ def print_all() -> None:
         table = Table(title=f"{kind}s", title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2))
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
-        for word in words(kind):
-            table.add_row(word, escape(idea(kind, word)))
-        console.print(table, "")
+        if found := words(kind):
+            for word in found:
+                table.add_row(word, escape(idea(kind, word)))
+            console.print(table, "")
 
 
 def print_page(word: str) -> None:
@@ -63,7 +64,8 @@ def print_page(word: str) -> None:
 
 def base_of(kind: str, word: str) -> str:
     """Return the word that a preset adds settings to; any other word itself."""
-    return word if kind == "method" else next(each for each, path in PARTS[kind].items() if path == PARTS[kind][word])
+    table = PARTS.get(kind, {})
+    return next(each for each, path in table.items() if path == table[word]) if word in table else word
 
 
 def idea(kind: str, word: str) -> str:

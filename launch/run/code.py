@@ -9,7 +9,7 @@ from threading import Lock
 
 from launch.ray_cluster import CHECKOUT
 from plasticity_rl import plugins, registry
-from plasticity_rl.experiment import KINDS
+from plasticity_rl.experiment import KINDS, LISTS
 from plasticity_rl.records.spec import Spec
 
 PACKAGES = ("plasticity_rl", "envs", "agents")
@@ -20,12 +20,15 @@ def code_hash(spec: Spec) -> str:
     """Hash of 16 hexadecimal digits. It changes with any code in a module that the run imports, not with docstrings or other agents."""
     names, sources = [], {}
     for field, kind in KINDS.items():
-        described = spec.experiment[field]
-        for name, _ in described if kind == "method" else [described]:
+        described = spec.experiment.get(field, [])
+        for name, fields in described if field in LISTS else [described]:
+            own = [value for value in fields.values() if isinstance(value, str) and plugins.is_own(value)]  # such as a dataset's function
             if name.startswith(plugins.MARK):
-                sources |= {each: path.read_bytes() for each, path in plugins.sources(name.removeprefix(plugins.MARK)).items()}
+                own.append(name.removeprefix(plugins.MARK))
             else:
                 names.append(registry.words(kind)[name].rpartition(".")[0])
+            for path in own:
+                sources |= {each: file.read_bytes() for each, file in plugins.sources(path).items()}
     names += [each for source in sources.values() for each in imported(source, CHECKOUT)]
     sources |= {name: path.read_bytes() for name, path in closure(names, CHECKOUT).items()}
     digest = hashlib.sha256()

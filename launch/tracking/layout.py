@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.format import count
 from launch.tracking.curves import EVALUATION, SCORE
+from plasticity_rl.experiment import LISTS
 from plasticity_rl.metrics.catalogue import METRICS, Metric
 from plasticity_rl.records.spec import Spec
 
@@ -52,7 +53,7 @@ def description(spec: Spec) -> str:
     parts = [
         (kind, spec.experiment[kind]) for kind in ("benchmark", "agent", "network", "optimizer", "schedule") if kind in spec.experiment
     ]
-    parts += [("method", each) for each in spec.experiment.get("chain", [])]
+    parts += [(kind, each) for field, kind in LISTS.items() for each in spec.experiment.get(field, [])]
     lines += [f"| {kind} | {name} | {', '.join(f'{field} {value}' for field, value in fields.items())} |" for kind, (name, fields) in parts]
     lines += [
         "",

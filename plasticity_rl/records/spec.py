@@ -53,10 +53,12 @@ def _is_whole(value: Any, least: int) -> bool:
 
 
 def _are_parts(experiment: dict[str, Any]) -> bool:
-    chain = experiment.get("chain", [])
+    lists = [experiment.get(name, []) for name in ("chain", "metrics")]
     parts = [experiment[name] for name in ("benchmark", "agent", "network", "optimizer", "schedule") if name in experiment]
-    return isinstance(chain, list) and all(
-        isinstance(part, list) and len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], dict) for part in (*parts, *chain)
+    return all(isinstance(each, list) for each in lists) and all(
+        isinstance(part, list) and len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], dict)
+        for each in (parts, *lists)
+        for part in each
     )
 
 

@@ -242,7 +242,7 @@ def test_an_installed_package_needs_no_option(write: Write, tmp_path: Path) -> N
         folder = tmp_path / f"{package}-1.0.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (folder / "entry_points.txt").write_text(f"[plasticity_rl.interventions]\nx = {value}\n")
+        (folder / "entry_points.txt").write_text(f"[plasticity_rl.plugins]\nx = {value}\n")
 
     declare("installed-methods", f"{write('installed_methods')}:Shrink")
     assert parse.experiment({"chain": ["installed_methods.Shrink"]}).label == "installed_methods.Shrink"

@@ -108,5 +108,5 @@ def test_what_a_hint_shows_is_a_command_line(hint: str) -> None:
     for option, value in re.findall(r"--(\S+) (\S+:\S+|weight-decay|cuda)", hint):
         kind = "method" if option == "chain" else option
         if kind in KINDS:
-            word, settings = _split(kind, value.rstrip(",.:"), words(kind))
+            word, settings = _split(kind, value.rstrip(",.:"))
             assert dataclasses.is_dataclass(_build(kind, word, settings))
