@@ -18,12 +18,12 @@ from agents.loops.replay import ReplayLoop
 from agents.loops.rollout import RolloutLoop
 from agents.ppo import PPO
 from launch.__main__ import main
-from launch.bench.actors import ENVIRONMENTS as ENVIRONMENTS_OF_BENCH
-from launch.bench.actors import Stub, run
+from launch.bench import actors
 from launch.config.parse import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from tests.agents.acting.stages import ACTORS, ENVIRONMENTS, MEMBERS, UNROLL, WIDTH, Here, Two, Watched, replay_loop
+from tests.learners import Small
 from tests.training import CARTPOLE, comparable, events, resumed_is_never_stopped, scores
 
 AGENTS = {
@@ -193,11 +193,12 @@ def test_actors_have_streams_and_environments_of_their_own() -> None:
         assert first[0] != second[0] and first[1] != second[1]
 
 
-def test_the_benchmark_counts_steps_and_the_time_in_which_the_learner_waits(stages: list[Here]) -> None:
+def test_the_benchmark_counts_steps_and_the_time_in_which_the_learner_waits(stages: list[Here], monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    quick, slow = (run(Stub(seconds), 1, 0.5) for seconds in (0.0, 0.05))
+    monkeypatch.setattr(actors, "Nature", Small)
+    quick, slow = (actors.run(actors.Stub(seconds), 1, 0.2) for seconds in (0.0, 0.02))
     assert slow.learning is not None and quick.learning is not None and 0 <= slow.learning <= 1
-    assert slow.speed < ENVIRONMENTS_OF_BENCH / 0.05 and slow.learning < quick.learning
+    assert slow.speed < actors.ENVIRONMENTS / 0.02 and slow.learning < quick.learning
     assert main(["bench", "actors", "--actors", "0"]) == main(["bench", "actors", "--seconds", "0"]) == 2
 
 
