@@ -104,7 +104,7 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "
         f"{most / 1e9:,.3f} GB of memory for what the largest holds (this machine has {resources.memory().total / 1e9:,.1f})\n"
         f"on this machine ({how.device}) without other programs beside, by the first run of each kind, whatever its chain and rates, "
-        f"played uncompiled for a moment{'; that compiled updates are faster is reckoned, not measured' if not how.eager else ''}; "
+        "trained for a moment; a range where there was no time to compile, or where it is unknown what is compiled already; "
         "unfinished runs count whole",
         soft_wrap=True,
     )

@@ -1,7 +1,6 @@
 """Estimates of a sweep's cost beside the cost of real runs."""
 
-import time
-from collections.abc import Callable, Iterator
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from launch.__main__ import main
 from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.run import estimate, runner
+from launch.run.calibration import Speed
 from launch.run.estimate import Span
 from launch.run.store import Store
 from plasticity_rl.experiment import Experiment
@@ -30,12 +30,16 @@ def test_checkpoints_take_what_was_said(said: dict, tmp_path: Path) -> None:
     assert estimate.costs([made])[0].disk == estimate.KEPT * estimate.checkpoint_size(made)
 
 
+def measured(seconds: float, processors: float, *, setup: float = 0.0, steady: bool = True, anew: bool = True) -> Speed:
+    return Speed(seconds, processors, steady, setup, anew)
+
+
 def test_hours_are_speed_times_amount_and_a_kind_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def calibrate(group: object, device: str, limit: float) -> tuple[Span, Span]:
-        asked.append(limit)
-        return Span(0.5, 0.5), Span(0.75, 0.75)
+    def calibrate(group: list[Experiment], device: str, compile: bool, limit: float) -> Speed:
+        asked.append((group[0].benchmark.tasks, compile, limit))
+        return measured(0.5, 0.75)
 
     monkeypatch.setattr(estimate, "calibrate", calibrate)
     runs = [
@@ -44,70 +48,65 @@ def test_hours_are_speed_times_amount_and_a_kind_is_measured_once(monkeypatch: p
             {},
             {"seed": 1},
             {"chain": ["nap"]},
-            {"benchmark": "cartpole:tasks=3,frames=400", "agent": CARTPOLE["agent"] + ",rollout_length=3"},
+            {"benchmark": "cartpole:tasks=3,frames=500", "agent": CARTPOLE["agent"] + ",rollout_length=3"},
         )
     ]
     together, processors = estimate.hours([[each] for each in runs], "cpu", compile=False, limit=20.0)
-    assert asked == pytest.approx([10.0, 20.0], abs=0.1)  # the first took nothing of its half
-    assert [each.amount for each in estimate.costs(runs)] == [400, 400, 400, 1200] and estimate.costs(runs)[3].frames == 2 * 1200
-    assert together == pytest.approx((2400 * 0.5 / 3600,) * 2) and processors == pytest.approx((2400 * 0.75 / 3600,) * 2)
+    # The kind with most frames comes first; it took nothing of its half.
+    assert asked == [(3, False, pytest.approx(10.0, abs=0.1)), (2, False, pytest.approx(20.0, abs=0.1))]
+    assert [each.amount for each in estimate.costs(runs)] == [400, 400, 400, 1500] and estimate.costs(runs)[3].frames == 2 * 1500
+    assert together == pytest.approx((2700 * 0.5 / 3600,) * 2) and processors == pytest.approx((2700 * 0.75 / 3600,) * 2)
 
 
-def test_compiled_updates_take_as_much_less_as_was_measured_and_their_making(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("anew", "setup"), [(True, (7.0, 14.0)), (False, (10.0, 20.0))])
+def test_compiled_updates_are_measured_and_every_group_is_set_up(
+    anew: bool, setup: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(estimate, "can_compile", lambda: True)
-    monkeypatch.setattr(estimate, "calibrate", lambda *_: (Span(1.4, 1.4), Span(2.8, 2.8)))
+    monkeypatch.setattr(estimate, "calibrate", lambda *_: measured(1.5, 3.0, setup=10.0, anew=anew))
+    groups = [[experiment(LABELS | {"chain": chain})] for chain in ([], ["nap"])]
+    together, processors = estimate.hours(groups, "cpu", compile=True)
+    assert together == pytest.approx([(240 * 1.5 + 2 * each) / 3600 for each in setup])
+    assert processors == pytest.approx([(240 * 3.0 + 2 * each) / 3600 for each in setup])
+
+
+def test_speedup_is_a_range_where_compilation_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def calibrate(group: object, device: str, compile: bool, limit: float) -> Speed | None:
+        asked.append((compile, limit))
+        return None if compile else measured(1.4, 2.8)
+
+    monkeypatch.setattr(estimate, "can_compile", lambda: True)
+    monkeypatch.setattr(estimate, "calibrate", calibrate)
     labels, poles, atari = ([experiment(said)] for said in (LABELS, CARTPOLE, ATARI))
     for group, amount, slowest in ((labels, 120, 120 * 1.4 / 4), (poles, 400, 400 * 1.4), (atari, 800, 800 * 1.4)):
-        together, processors = estimate.hours([group], "cpu", compile=True)
+        together, processors = estimate.hours([group], "cpu", compile=True, limit=20.0)
         fastest = amount * 1.4 / (2 if group is atari else 14)
         assert together == pytest.approx(((fastest + 5) / 3600, (slowest + 20) / 3600))
         assert processors == pytest.approx(((2 * fastest + 5) / 3600, (2 * slowest + 20) / 3600))
+    assert asked[:2] == [(True, pytest.approx(14.0, abs=0.1)), (False, pytest.approx(20.0, abs=0.1))]
+
+
+def test_too_little_time_widens_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = [experiment(LABELS)]
+    monkeypatch.setattr(estimate, "calibrate", lambda *_: measured(0.5, 0.5, steady=False))
+    assert estimate.hours([group], "cpu", compile=False)[0] == pytest.approx((0.0, 120 * 0.5 / 3600))
+    monkeypatch.setattr(estimate, "calibrate", lambda *_: None)
+    assert estimate.hours([group], "cpu", compile=False) == (Span(0.0, math.inf),) * 2
 
 
 def test_runs_that_are_trained_as_one_are_measured_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[int]] = []
 
-    def calibrate(group: list[Experiment], *_: object) -> tuple[Span, Span]:
+    def calibrate(group: list[Experiment], *_: object) -> Speed:
         asked.append([each.members for each in group])
-        return Span(0.5, 0.5), Span(0.5, 0.5)
+        return measured(0.5, 0.5)
 
     monkeypatch.setattr(estimate, "calibrate", calibrate)
     group = [experiment(LABELS | {"seed": seed}) for seed in range(3)]
     together, _ = estimate.hours([group], "cpu", compile=False)
     assert asked == [[2, 2, 2]] and together == pytest.approx((120 * 0.5 / 3600,) * 2)
-
-
-TWO_SEEDS = [LABELS | {"benchmark": "random-labels:images=60,tasks=3,updates=100000", "seed": seed} for seed in (0, 1)]
-
-
-@pytest.mark.parametrize("said", [TWO_SEEDS, TWO_SEEDS[:1], [CARTPOLE | {"benchmark": "cartpole"}]])
-def test_calibration_plays_until_it_knows(said: list[dict]) -> None:
-    seconds, processors = estimate.calibrate([experiment(each) for each in said], "cpu", limit=200.0, seconds=0.05)
-    assert 1e-7 < seconds.low == seconds.high <= processors.low == processors.high < 10
-
-
-def ticks(*waits: float) -> Callable[..., Iterator[int]]:
-    """Counts 10, 20, ... with so many seconds of waiting before each."""
-
-    def play(*_: object) -> Iterator[int]:
-        for number, wait in enumerate(waits, start=1):
-            time.sleep(wait)
-            yield 10 * number
-
-    return play
-
-
-def test_too_little_time_widens_the_span_and_programs_beside_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    began = time.monotonic()
-    monkeypatch.setattr(estimate, "_play", ticks(60.0))
-    assert estimate.calibrate([], "cpu", limit=0.1) == (estimate.UNKNOWN, estimate.UNKNOWN)
-    monkeypatch.setattr(estimate, "_play", ticks(0.0, 60.0))
-    seconds, _ = estimate.calibrate([], "cpu", limit=0.1)
-    assert seconds.low == 0 < seconds.high < 0.01
-    monkeypatch.setattr(estimate, "_play", ticks(0.0, 1.0, 60.0))  # as where the processors are somebody else's for a second
-    seconds, processors = estimate.calibrate([], "cpu", limit=1.5)
-    assert 0 < seconds.low == seconds.high == processors.low < 0.05
-    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_too_little_time_widens_the_span_and_programs_beside_do_not_count(monkey
 def test_a_dry_run_says_it_and_writes_nothing(
     speed: Span, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "calibrate", lambda *_: (speed, speed * 2))
+    monkeypatch.setattr(estimate, "_measure", lambda *_: (Span(0.0, 0.0), speed, speed * 2))
     sweep = tmp_path / "two.toml"
     sweep.write_text('[[experiments]]\nbenchmark = "cartpole:tasks=2,frames=8000"\nmembers = 3\n')
     more = ["--runs", str(tmp_path / "runs"), "--gpus", "0.5", "--device", "cpu", "--eager"]
