@@ -5,6 +5,7 @@
 action.
 """
 
+import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -110,3 +111,15 @@ def entropy(logits: Tensor) -> Tensor:
     """Entropy of the policy in nats, (...)."""
     logs = logits.log_softmax(-1)
     return -(logs.exp() * logs).sum(-1)
+
+
+def policy_logits(logits: Tensor, limit: float, epsilon: float) -> Tensor:
+    """Logits (..., actions) of a policy whose logits stay within `limit` of their mean, unless it is 0, and that takes a uniformly random
+    action with probability `epsilon`."""
+    if limit:
+        centred = logits - logits.mean(-1, keepdim=True)
+        logits = limit * (centred / limit).tanh()
+    if epsilon:
+        uniform = torch.full_like(logits, math.log(epsilon / logits.shape[-1]))
+        logits = torch.logaddexp(logits.log_softmax(-1) + math.log1p(-epsilon), uniform)
+    return logits

@@ -1,7 +1,7 @@
 """Proximal policy optimisation."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from agents.base import Rollout, head_copies, refuse_shapes
 from agents.data.returns import advantages
 from agents.data.rewards import Rewards
-from agents.heads import entropy, log_probability, sample
+from agents.heads import entropy, log_probability, policy_logits, sample
 from agents.loops.rollout import TrainsOnRollouts
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import Interval, check
@@ -45,7 +45,25 @@ class PPO(TrainsOnRollouts):
     entropy_coef: Annotated[float, Interval("[0, inf)")] = 0.01
     """coefficient of the policy entropy"""
     value_coef: Annotated[float, Interval("[0, inf)")] = 0.5
-    """coefficient of the value loss"""
+    """coefficient of the value loss, half the squared error"""
+    separate: bool = False
+    """separate networks for policy and value, whose layers are named `policy.hidden0`, `value.hidden0` and so on; otherwise two heads of
+    one network"""
+    advantage_norm: Literal["minibatch", "rollout"] = "minibatch"
+    """steps over which advantages get mean 0 and variance 1"""
+    value_targets: Literal["lambda", "returns"] = "lambda"
+    """targets of the values: lambda-returns, with the lambda of the advantages; or discounted returns up to the end of the episode or
+    rollout"""
+    value_clip: bool = True
+    """clip the change of a value by `clip_range`, as the probability ratio"""
+    reward_divisor: Annotated[float, Interval("(0, inf)")] = 1.0
+    """divisor of rewards before learning, after their transformation"""
+    entropy_floor: Annotated[float, Interval("[0, inf)")] = 0.0
+    """nats of entropy per observation whose shortfall is added to the loss; 0 adds nothing"""
+    logit_limit: Annotated[float, Interval("[0, inf)")] = 0.0
+    """bound L of the logits' distance from their mean, by L tanh(x / L) (Bello et al. 2017, arXiv 1611.09940, whose L is 10); 0 for none"""
+    mixture_epsilon: Annotated[float, Interval("[0, 1)")] = 0.0
+    """share of the uniform policy in the policy that acts, learns and is evaluated: with probability epsilon, a uniformly random action"""
 
     supervision: ClassVar[str] = "rewards"
     queued: ClassVar[bool] = False
@@ -58,41 +76,54 @@ class PPO(TrainsOnRollouts):
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
         """Heads of the policy logits and of the state value."""
-        return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=head_copies(benchmark))
+        return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=head_copies(benchmark), separate=self.separate)
 
     def prepare(self, rollout: Rollout) -> Rollout:
         """Add `advantages`, and `goals`, the targets of the values."""
-        values = rollout["values"]
-        found = advantages(rollout["rewards"], rollout["discounts"], rollout["continues"], values[:-1], values[1:], self.gae_lambda)
+        values, real = rollout["values"], rollout["real"]
+        given = (rollout["rewards"] / self.reward_divisor, rollout["discounts"], rollout["continues"], values[:-1], values[1:])
+        found = advantages(*given, self.gae_lambda)
+        goals = (advantages(*given, 1.0) if self.value_targets == "returns" else found) + values[:-1]
+        if self.advantage_norm == "rollout":
+            found = _standardised(found, real / real.sum((0, 2), keepdim=True).clamp(min=1), (0, 2))
         kept = {name: rollout[name] for name in ("actions", "log_probabilities", "real")}
-        return kept | {"values": values[:-1], "advantages": found, "goals": found + values[:-1]}
+        return kept | {"values": values[:-1], "advantages": found, "goals": goals}
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of ONE network: policy, value and entropy terms, means over the steps whose action took effect."""
-        logits, values = _heads(network, params, batch["inputs"], batch["task"])
+        logits, values = self._heads(network, params, batch["inputs"], batch["task"])
         real = batch["real"] / batch["real"].sum().clamp(min=1)
-        centred = batch["advantages"] - (real * batch["advantages"]).sum()
-        scaled = centred / ((real * centred.square()).sum().sqrt() + 1e-8)
+        scaled = batch["advantages"] if self.advantage_norm == "rollout" else _standardised(batch["advantages"], real, (0,))
         ratio = (log_probability(logits, batch["actions"]) - batch["log_probabilities"]).exp()
         policy = -torch.minimum(ratio * scaled, ratio.clamp(1 - self.clip_range, 1 + self.clip_range) * scaled)
-        near = batch["values"] + (values - batch["values"]).clamp(-self.clip_range, self.clip_range)
-        critic = 0.5 * torch.maximum((values - batch["goals"]).square(), (near - batch["goals"]).square())
-        spread = entropy(logits)
-        total = (real * (policy + self.value_coef * critic - self.entropy_coef * spread)).sum()
+        errors = (values - batch["goals"]).square()
+        if self.value_clip:
+            near = batch["values"] + (values - batch["values"]).clamp(-self.clip_range, self.clip_range)
+            errors = torch.maximum(errors, (near - batch["goals"]).square())
+        critic, spread = 0.5 * errors, entropy(logits)
+        each = policy + self.value_coef * critic - self.entropy_coef * spread
+        if self.entropy_floor:
+            each = each + (self.entropy_floor - spread).clamp(min=0)
+        total = (real * each).sum()
         return total, {"value": values.detach().mean(), "entropy": (real * spread).sum().detach()}
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
         """Sampled `actions` (B,) of ONE network for `observations` (B, ...), their `log_probabilities`, and state `values`."""
-        logits, values = _heads(network, params, observations, shared["task"])
+        logits, values = self._heads(network, params, observations, shared["task"])
         actions = sample(logits, drawn["uniform"])
         return {"actions": actions, "log_probabilities": log_probability(logits, actions), "values": values}
 
     def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
-        """Policy `logits` (n, actions) and state `values` (n,) of ONE network."""
-        return {"logits": outputs[:, :-1], "values": outputs[:, -1]}
+        """`logits` (n, actions) of the policy that acts, and state `values` (n,) of ONE network."""
+        return {"logits": policy_logits(outputs[:, :-1], self.logit_limit, self.mixture_epsilon), "values": outputs[:, -1]}
+
+    def _heads(self, network: Network, params: Params, inputs: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (batch, actions) of the policy that acts, and values (batch,)."""
+        found = self.decode_outputs(network.apply(params, inputs, task=task)[0])
+        return found["logits"], found["values"]
 
 
-def _heads(network: Network, params: Params, inputs: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (batch, actions) and values (batch,)."""
-    outputs = network.apply(params, inputs, task=task)[0]
-    return outputs[:, :-1], outputs[:, -1]
+def _standardised(advantages: Tensor, weights: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Advantages with mean 0 and variance 1 over `dims`, under `weights` that sum to 1 over them."""
+    centred = advantages - (weights * advantages).sum(dims, keepdim=True)
+    return centred / ((weights * centred.square()).sum(dims, keepdim=True).sqrt() + 1e-8)

@@ -152,14 +152,15 @@ SPECS: dict[str, tuple[NetworkSpec, tuple[int, ...], int | HeadSpec]] = {
     "convolutions": (Convolutions(), (2, 5, 5), OUTPUTS),
     "residual": (Residual(), (3, 8, 8), OUTPUTS),
     "noisy": (Small(), (2, 5, 5), EVERYTHING),
+    "separate": (MLP(width=8, depth=2), (5,), HeadSpec((("policy", 2), ("value", 1)), separate=True)),
 }
 REFUSED: dict[type | Intervention, tuple[str, ...]] = {
-    BornAgain(strength=2.0, loss="kl"): ("noisy",),
+    BornAgain(strength=2.0, loss="kl"): ("noisy", "separate"),
 }
 """method, or one with certain fields -> kinds of network that it refuses, for which a test of its own says why"""
 
 
-KINDS = (("mlp", 1), ("mlp", 3), ("convolutions", 1), ("convolutions", 3), ("residual", 1), ("residual", 3), ("noisy", 2))
+KINDS = (("mlp", 1), ("mlp", 3), ("convolutions", 1), ("convolutions", 3), ("residual", 1), ("residual", 3), ("noisy", 2), ("separate", 2))
 STRUCTURAL = (("mlp", 3), ("noisy", 2))
 """kinds and numbers of members that suffice where a law is about names, storage and clocks, and not about arithmetic"""
 

@@ -36,11 +36,19 @@ READERS = {
         "hidden1_value": {"value": 1},
         "hidden1_advantage": {"advantage": 1},
     },
+    "separate": {
+        "policy.hidden0": {"policy.hidden1": 1},
+        "policy.hidden1": {"policy": 1},
+        "value.hidden0": {"value.hidden1": 1},
+        "value.hidden1": {"value": 1},
+    },
 }
 """kind -> layer whose units are its own -> who reads them, and in how many columns a unit"""
 HEADS = {"mlp": ("head.",), "convolutions": ("head.",), "residual": ("head.",), "noisy": ("value.", "advantage.")}
+HEADS["separate"] = ("policy.weight", "policy.bias", "value.weight", "value.bias")
 """kind -> how the names of its heads' parameters begin"""
 LAST = {"mlp": ("hidden2.",), "convolutions": ("hidden3.",), "residual": ("hidden2.",), "noisy": ("hidden1_value.", "hidden1_advantage.")}
+LAST["separate"] = ("policy.hidden1.", "value.hidden1.")
 """the same of its last hidden layers"""
 
 
@@ -120,7 +128,7 @@ def named_by_fire(intervention: FIRE, net: Net, state: State, features: Params, 
 
 
 def named_by_layerwise(intervention: Layerwise, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
-    memory = {name: mask | (not name.startswith("hidden0.")) for name, mask in none_of(net).items()}
+    memory = {name: mask | ("hidden0." not in name) for name, mask in none_of(net).items()}
     return {name: mask | name.endswith((".weight", ".bias")) for name, mask in memory.items()}, memory
 
 

@@ -18,8 +18,8 @@ class FeatureTrustRegion(Intervention):
 
     Proximal feature optimisation: adds coefficient * mean over samples and units of the squared change since the anchor network.
     Coefficient 1, the mean, the last layer and the pre-activations are the official code's for Atari. That code constrains the policy's
-    network and not its separate value network; here both share the constrained layer. If several layers feed heads, their means are added.
-    Pre-activations are the activation's inputs, after a norm.
+    network and not its separate value network; here both share the constrained layer, or both networks are constrained. If several layers
+    feed heads, their means are added. Pre-activations are the activation's inputs, after a norm.
 
     The first anchor is the initial network; every `every` updates the network as the optimizer left it, before any projection or refresh,
     becomes the anchor. The paper's anchor is the network that collected the data: for PPO, `every` is epochs x minibatches, 16 by this

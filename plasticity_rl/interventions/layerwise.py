@@ -9,7 +9,7 @@ from torch import Tensor
 from plasticity_rl.checks import Interval, check
 from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.interventions.recycling import overwrite
-from plasticity_rl.networks.layers import Layer, Layers, Params, select
+from plasticity_rl.networks.layers import Layer, Layers, Params, connected, select
 from plasticity_rl.optim.optimizers import Net
 
 TINY = 1e-12  # a zero weight cannot be rescaled and stays
@@ -20,11 +20,11 @@ class Layerwise(Refresh):
     """Keep one more layer at every refresh, and re-initialise those above (Alabdulmohsin et al. 2021, arXiv 2109.00267).
 
     One of the methods in Zaidi et al. 2022 (arXiv 2206.10011). At refresh t, the first k = ceil(t / rounds) hidden layers, in the network's
-    order, are kept and rescaled to the initial length of their weights, their biases by the same factor (a noisy layer's weights and
-    standard deviations together, as in NormalizeAndProject); all layers above, heads included, are re-initialised and their optimizer state
-    reset. The last stage keeps all hidden layers; later refreshes do nothing. How the official experiments rescale biases was not read;
-    their normalisation above the last kept layer is not built; their blocks of layers are single layers here. Zaidi et al.'s number of
-    stages was not read either.
+    order and of each if there are several, are kept and rescaled to the initial length of their weights, their biases by the same factor
+    (a noisy layer's weights and standard deviations together, as in NormalizeAndProject); all layers above, heads included, are
+    re-initialised and their optimizer state reset. The last stage keeps all hidden layers; later refreshes do nothing. How the official
+    experiments rescale biases was not read; their normalisation above the last kept layer is not built; their blocks of layers are single
+    layers here. Zaidi et al.'s number of stages was not read either.
     """
 
     clock: Literal["update", "task"] = "task"
@@ -43,15 +43,16 @@ class Layerwise(Refresh):
 
     def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         hidden = select(layers, "hidden")
+        depths = {layer.name: depth for part in connected(layers) for depth, layer in enumerate(select(part, "hidden"))}
         refreshes = state["refreshes"] + 1
         kept = (refreshes - 1) // self.rounds + 1
-        going_on = kept <= len(hidden)
+        going_on = kept <= max(depths.values()) + 1
         params, masks = dict(net.params), {}
-        for depth, layer in enumerate(hidden):
+        for layer in hidden:
             factor = torch.where(going_on, state[layer.weight] / _length(net.params, layer).clamp(min=TINY), 1.0)
             rescaled = (*layer.weights, layer.bias, layer.bias_noise)
             params |= {name: net.params[name] * factor for name in rescaled if name is not None}
-            masks |= _all(net.params, layer, going_on & (depth >= kept))
+            masks |= _all(net.params, layer, going_on & (depths[layer.name] >= kept))
         for layer in select(layers, "heads"):
             masks |= _all(net.params, layer, going_on)
         return overwrite(net._replace(params=params), masks, context.fresh), state | {"refreshes": refreshes}

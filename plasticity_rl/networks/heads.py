@@ -51,13 +51,13 @@ class Query(NamedTuple):
 class Heads:
     """All that reads the torso of one network."""
 
-    def __init__(self, spec: HeadSpec, builder: Builder, streams: tuple[str, ...], inputs: int, units: int) -> None:
-        """`inputs`: outputs of the torso; `units`: width of the last hidden layers."""
+    def __init__(self, spec: HeadSpec, builder: Builder, streams: tuple[str, ...], inputs: int, units: int, prefix: str = "") -> None:
+        """`inputs`: outputs of the torso; `units`: width of the last hidden layers; `prefix` of the embedding's name."""
         self._spec, self._builder = spec, builder
         penultimate, injection = tuple(dict.fromkeys(streams)), builder.spec.injection
         self._feeds = [penultimate.index(stream) for stream in streams]
         readers = torso_readers(streams, injection)
-        self._embedding = builder.layer("quantiles", (inputs, spec.cosines), readers, gates=True) if spec.cosines else None
+        self._embedding = builder.layer(f"{prefix}quantiles", (inputs, spec.cosines), readers, gates=True) if spec.cosines else None
         self._plain = self._head(streams, inputs, units, "")
         self._injected = self._head(streams, inputs, units, "_injected") if injection else None
         embedding = () if self._embedding is None else (self._embedding,)

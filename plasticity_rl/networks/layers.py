@@ -1,6 +1,6 @@
 """Data structures of networks: a layer's parameters and readers, the stages of a torso, and the heads that an agent requests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -156,6 +156,14 @@ class HeadSpec:
     """number of cosines of a fraction that are embedded and multiplied with the input of the last hidden layers (IQN; arXiv 1806.06923)"""
     tasks: int = 1
     """number of sets of heads, one per task"""
+    separate: bool = False
+    """give each head a network of its own, whose layers are named `head.hidden0` and so on"""
+
+    def networks(self) -> tuple[tuple[str, "HeadSpec"], ...]:
+        """The prefix of the layers' names and the heads of each network that shares no layer with another."""
+        if not self.separate:
+            return (("", self),)
+        return tuple((f"{name}.", replace(self, heads=((name, outputs),))) for name, outputs in self.heads)
 
 
 Layers = tuple[Layer, ...]
@@ -176,6 +184,17 @@ def penultimate(layers: Layers) -> Layers:
     """The last hidden layers, which the heads read."""
     heads = {layer.name for layer in layers if layer.head}
     return tuple(layer for layer in layers if heads & set(layer.readers))
+
+
+def connected(layers: Layers) -> tuple[Layers, ...]:
+    """The layers by network: those that no chain of readers connects are of separate networks."""
+    groups: list[list[Layer]] = []
+    for layer in layers:
+        linked = [group for group in groups if any(layer.name in other.readers or other.name in layer.readers for other in group)]
+        groups = [group for group in groups if group not in linked] + [[*(other for group in linked for other in group), layer]]
+    place = {layer.name: index for index, layer in enumerate(layers)}
+    ordered = (tuple(sorted(group, key=lambda layer: place[layer.name])) for group in groups)
+    return tuple(sorted(ordered, key=lambda group: place[group[0].name]))
 
 
 def unit_masks(layer: Layer, layers: Layers, units: Tensor, params: Params) -> tuple[Params, Params]:

@@ -5,6 +5,7 @@ Nothing is inferred from a parameter's name or number of dimensions: `Network.la
 
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,14 +13,25 @@ from torch import Tensor
 from plasticity_rl.networks.activations import gain
 from plasticity_rl.networks.builder import Builder, entries
 from plasticity_rl.networks.heads import Heads, Query, stream_names, torso_readers
-from plasticity_rl.networks.layers import GATE, Dense, HeadSpec, Layer, Params
+from plasticity_rl.networks.layers import GATE, Dense, HeadSpec, Layer, Params, Shape, Step
 from plasticity_rl.networks.specs import NetworkSpec
 from plasticity_rl.networks.steps import LayerFunctions, attention, averaged, channels_last
 from plasticity_rl.networks.weights import drawn, singular_vectors, stored
 
 
+class Subnetwork(NamedTuple):
+    """A torso and the heads that read it."""
+
+    torso: list[Step]
+    heads: Heads
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return (*(step.layer for step in self.torso), *self.heads.layers)
+
+
 class Network:
-    """Pure functions of one network's parameters."""
+    """Pure functions of one network's parameters. An agent's separate networks, such as a policy's and a value's, are parts of one."""
 
     def __init__(self, spec: NetworkSpec, inputs: tuple[int, ...], heads: int | HeadSpec) -> None:
         """The network for one example of shape `inputs`; a number of outputs stands for one plain head of that name.
@@ -29,26 +41,32 @@ class Network:
         heads = HeadSpec((("head", heads),)) if isinstance(heads, int) else heads
         self.spec, self.inputs, self.heads = spec, inputs, heads
         self.outputs = sum(outputs for _, outputs in heads.heads)
-        builder = Builder(spec, inputs, noisy=heads.noise is not None)
-        self.shapes = builder.shapes
-        self._torso = builder.steps
-        *stages, last = spec.stages()
-        assert isinstance(last, Dense)
-        names = [f"hidden{i}" for i in range(len(stages) + 1)]
-        streams = stream_names(names[-1], heads)
-        readers, shape = torso_readers(streams, spec.injection), inputs
-        for i, (stage, onward) in enumerate(pairwise((*stages, last))):
-            shape = builder.add(names[i], stage, shape, readers if i == len(stages) - 1 else entries(names[i + 1], onward), onward)
-        self._heads = Heads(heads, builder, streams, prod(shape), last.units)
-        self.layers: tuple[Layer, ...] = (*(step.layer for step in self._torso), *self._heads.layers)
+        self.shapes: dict[str, Shape] = {}
+        self._parts = [self._part(prefix, part) for prefix, part in heads.networks()]
+        layers = [layer for part in self._parts for layer in part.layers]
+        self.layers: tuple[Layer, ...] = tuple(sorted(layers, key=lambda layer: layer.beside is not None))  # injected ones are drawn last
         copies = (copy for layer in self.layers for copy in layer.subtracted.values())
         gate = {GATE} if spec.injection else set[str]()
         self.non_trainable = frozenset({*copies, *(name for layer in self.layers for name in layer.singular), *gate})
         """parameters without a gradient: interventions alone write them"""
-        depth = sum(step.layer.activation is not None for step in self._torso) + 1
+        depth = sum(step.layer.activation is not None for step in self._parts[0].torso) + 1
         self._functions = LayerFunctions(spec, self.layers, self.shapes, depth)
         self.noise = self._functions.noise
         """normal numbers that a noisy network takes for one example; 0 for others"""
+
+    def _part(self, prefix: str, heads: HeadSpec) -> Subnetwork:
+        """Add a torso and the heads that read it; `prefix` begins the names of the torso's layers."""
+        builder = Builder(self.spec, self.inputs, noisy=heads.noise is not None)
+        *stages, last = self.spec.stages()
+        assert isinstance(last, Dense)
+        names = [f"{prefix}hidden{i}" for i in range(len(stages) + 1)]
+        streams = stream_names(names[-1], heads)
+        readers, shape = torso_readers(streams, self.spec.injection), self.inputs
+        for i, (stage, onward) in enumerate(pairwise((*stages, last))):
+            shape = builder.add(names[i], stage, shape, readers if i == len(stages) - 1 else entries(names[i + 1], onward), onward)
+        part = Subnetwork(builder.steps, Heads(heads, builder, streams, prod(shape), last.units, prefix))
+        self.shapes |= builder.shapes
+        return part
 
     def init(self, generator: torch.Generator) -> Params:
         """A new network's parameters, float32, drawn from `generator` alone."""
@@ -115,24 +133,32 @@ class Network:
         """
         x, batch = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs, len(inputs)
         x = channels_last(x) if x.ndim == 4 else x
-        total, attended = x, []  # the residual stream; queries, keys and values
+        query = Query(batch, noise, fractions, task, raw)
         features: Params = {}
-        for step in self._torso:
+        outputs = [
+            heads.apply(self._functions, params, self._read(params, torso, x, features, query).flatten(1), query, features)
+            for torso, heads in self._parts
+        ]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), features
+
+    def _read(self, params: Params, torso: list[Step], x: Tensor, features: Params, query: Query) -> Tensor:
+        """The torso's outputs for inputs `x`; stores its units in `features`."""
+        total, attended = x, []  # the residual stream; queries, keys and values
+        for step in torso:
             y = self._functions.step(params, step, x)
             if step.heads:
                 attended.append(y)
                 if len(attended) == 3:
-                    x, attended = attention(*attended, batch=batch, heads=step.heads), []
+                    x, attended = attention(*attended, batch=query.batch, heads=step.heads), []
                 continue
             y = total + y if step.adds else y
             if step.layer.shared:
                 total = y
             if not step.passes:
-                x = self._functions.activate(params, step.layer, y, features, raw)
+                x = self._functions.activate(params, step.layer, y, features, query.raw)
             if step.averages:
-                x = averaged(x, batch)
-        query = Query(batch, noise, fractions, task, raw)
-        return self._heads.apply(self._functions, params, x.flatten(1), query, features), features
+                x = averaged(x, query.batch)
+        return x
 
     def activated(self, raw: Params) -> Params:
         """Hidden layers' units after the activation, from those before it (`apply(..., raw=True)`)."""

@@ -11,11 +11,13 @@ from tests.refreshes import HEADS
 pytestmark = pytest.mark.usefixtures("double")
 
 ORDER = {
-    "mlp": ("hidden0", "hidden1", "hidden2"),
-    "convolutions": ("hidden0", "hidden1", "hidden2", "hidden3"),
-    "residual": (*(f"hidden{block}{branch}" for block in (0, 1) for branch in ("", "_1a", "_1b", "_2a", "_2b")), "hidden2"),
-    "noisy": ("hidden0", "quantiles", "hidden1_value", "hidden1_advantage"),
+    "mlp": (("hidden0", "hidden1", "hidden2"),),
+    "convolutions": (("hidden0", "hidden1", "hidden2", "hidden3"),),
+    "residual": ((*(f"hidden{block}{branch}" for block in (0, 1) for branch in ("", "_1a", "_1b", "_2a", "_2b")), "hidden2"),),
+    "noisy": (("hidden0", "quantiles", "hidden1_value", "hidden1_advantage"),),
+    "separate": (("policy.hidden0", "policy.hidden1"), ("value.hidden0", "value.hidden1")),
 }
+"""kind -> hidden layers of each of its networks"""
 
 
 @pytest.mark.parametrize("rounds", [1, 2])
@@ -25,15 +27,16 @@ def test_one_layer_more_is_kept_and_rescaled_at_each_stage(kind, norm, rounds):
     method, network = Layerwise(rounds=rounds), built(kind, norm=norm)
     birth = network.init(generator(5))
     state = method.init(birth, network.layers, generator())
-    for count in range(1, rounds * len(ORDER[kind]) + 3):
+    depth = len(ORDER[kind][0])
+    for count in range(1, rounds * depth + 3):
         net = random_net(network, count)
         evidence = evidence_for(network, net, count)
         after, state = method.refresh(net, state, evidence, network.layers)
         stage = (count + rounds - 1) // rounds
-        kept = ORDER[kind][:stage]
+        kept = [layer for hidden in ORDER[kind] for layer in hidden[:stage]]
         for name, old in net.params.items():
-            layer, part = name.split(".")
-            if stage > len(ORDER[kind]):
+            layer, _, part = name.rpartition(".")
+            if stage > depth:
                 assert torch.equal(after.params[name], old)
             elif layer not in kept:
                 assert torch.equal(after.params[name], evidence.fresh[name])
@@ -46,7 +49,8 @@ def test_one_layer_more_is_kept_and_rescaled_at_each_stage(kind, norm, rounds):
                 then, now = (sum(tree[each].square().sum() for each in names) ** 0.5 for tree in (birth, net.params))
                 torch.testing.assert_close(after.params[name], old * then / now, rtol=1e-9, atol=1e-14)
             assert all(torch.equal(memory[name], net.slots[slot][name]) for slot, memory in after.slots.items())
-    assert set(ORDER[kind]) | {name.rstrip(".") for name in HEADS[kind]} == {layer.name for layer in network.layers}
+    hidden = {name for order in ORDER[kind] for name in order}
+    assert hidden == {layer.name for layer in network.layers if not f"{layer.name}.weight".startswith(HEADS[kind])}
 
 
 def test_stages_are_counted_and_in_the_end_everything_stays():

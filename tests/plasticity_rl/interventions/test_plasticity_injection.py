@@ -208,7 +208,7 @@ def test_nothing_of_the_encoders_gradient_comes_from_what_waits(kind):
     for gate in (0.0, 1.0):
         params = {name: param.requires_grad_() for name, param in random_net(network).params.items()}
         features = network.apply(params | {"injection": torch.full((1,), gate)}, batch["inputs"][0], **given(batch, 0))[1]
-        waiting = torch.stack([features[f"{top}injected"].sum() for top in (name.replace(".", "_") for name in LAST[kind])]).sum()
+        waiting = torch.stack([features[f"{top}injected"].sum() for top in (f"{name.removesuffix('.')}_" for name in LAST[kind])]).sum()
         grads = torch.autograd.grad(waiting, list(params.values()), materialize_grads=True)
         reached = {name for name, grad in zip(params, grads, strict=True) if grad.any()}
         assert bool(reached) == bool(gate) and (not gate or any("_injected" not in name for name in reached))

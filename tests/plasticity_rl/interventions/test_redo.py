@@ -23,6 +23,7 @@ DEAD = {
     "convolutions": {"hidden0": (1, 4), "hidden1": (0, 7), "hidden2": (3, 5)},
     "residual": {"hidden0_1a": (1, 3), "hidden0_2a": (0,), "hidden1_2a": (2, 5), "hidden2": (6,)},
     "noisy": {"hidden0": (1, 4), "quantiles": (0, 7, 23), "hidden1_value": (3,), "hidden1_advantage": (0, 5)},
+    "separate": {"policy.hidden0": (1, 4), "policy.hidden1": (0, 7), "value.hidden0": (2,), "value.hidden1": (3, 5)},
 }
 
 

@@ -18,7 +18,9 @@ def test_weight_decay_takes_rate_times_strength_of_each_weight_and_of_standard_d
     chain = (WeightDecay(strength=0.5, decayed=decayed),)
     spec, inputs, ends = SPECS[kind]
     network, optimizer = assemble(spec, SGD(), chain, inputs, ends)
-    learner = Learner(network, lambda params, batch: (params["hidden0.bias"].sum() * 0, {}), optimizer, chain, 2, 0, compile=False)
+    learner = Learner(
+        network, lambda params, batch: (params[network.layers[0].weight].sum() * 0, {}), optimizer, chain, 2, 0, compile=False
+    )
     before = copies(learner)
     learner.update(0.1, {"inputs": torch.zeros(2, 1, *inputs)})
     for name, param in learner.net.params.items():

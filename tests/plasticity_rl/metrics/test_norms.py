@@ -22,7 +22,7 @@ BEFORE = {
 
 def numbers(tree, layer):
     """All of a layer's parameters, by the beginning of their names."""
-    return [value for name, tensor in tree.items() if name.startswith(f"{layer}.") for value in tensor.flatten().tolist()]
+    return [value for name, tensor in tree.items() if name.rpartition(".")[0] == layer for value in tensor.flatten().tolist()]
 
 
 def of(values):

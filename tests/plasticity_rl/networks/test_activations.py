@@ -161,7 +161,7 @@ def redo_of_pairs(network: Network, kind: str, net: Net, evidence: RefreshContex
 def test_redo_recycles_a_unit_of_a_crelu_whose_pre_activation_is_silent(kind):
     network = built(kind, activation="crelu")
     net = random_net(network)
-    for layer, units in (("hidden0_1a", (0, 2)), ("hidden0", (1, 4)), ("hidden1", (3,)), ("hidden1_value", (2,))):
+    for layer, units in (("hidden0_1a", (0, 2)), ("hidden0", (1, 4)), ("hidden1", (3,)), ("hidden1_value", (2,)), ("value.hidden0", (5,))):
         if layer in READERS[kind]:
             for unit in units:
                 net.params[f"{layer}.weight"][unit] *= 1e-3

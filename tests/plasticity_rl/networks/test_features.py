@@ -11,6 +11,7 @@ from tests.learners import RATE, SPECS, batches, built, generator, learn, loss, 
 pytestmark = pytest.mark.usefixtures("double")
 
 LAST = {"mlp": ["hidden2"], "convolutions": ["hidden3"], "residual": ["hidden2"], "noisy": ["hidden1_value", "hidden1_advantage"]}
+LAST["separate"] = ["policy.hidden1", "value.hidden1"]
 
 
 def plain_loss_gradient(network, params, batch, extra):

@@ -7,6 +7,7 @@ from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.optim.optimizers import Adam, Muon, Net, orthogonalised
 from tests.learners import SPECS, built, generator, random_like
 from tests.plasticity_rl.optim.test_optimizers import born, draws, train
+from tests.refreshes import HEADS
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -60,9 +61,8 @@ def test_hidden_weights_alone_are_turned_convolutions_as_matrices_of_units(kind)
         after, plain = (
             each.update(Net(params, each.init(params)), grads, torch.tensor(1.0), network.layers).params for each in (muon, ADAM)
         )
-        heads = ("head.", "value.", "advantage.")
         for name, param in params.items():
-            if not name.endswith(".weight") or name.startswith(heads):
+            if not name.endswith(".weight") or name.startswith(HEADS[kind]):
                 assert torch.equal(after[name], plain[name]), name
                 continue
             rows = len(param)
