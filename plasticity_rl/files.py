@@ -42,16 +42,22 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not TOML: {error}") from error
 
 
-def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header of a CSV file, and each non-blank row with its line number; cells are stripped.
-
-    The separator is the comma, semicolon or tab that the header has most of; lines above it that begin with # are skipped. Raises
-    UsageError for a file without a header, and for a row of another length than the header.
+def read_table(path: Path) -> tuple[str, str]:
+    """Text of a CSV file, and its separator: the comma, semicolon or tab that the header has most of. Lines above the header that begin
+    with # are blank, so that lines keep their numbers.
     """
     lines = read_text(path).split("\n")
     notes = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
     text = "\n".join([""] * notes + lines[notes:])
-    separator = max(SEPARATORS, key=text.lstrip("\n").partition("\n")[0].count)
+    return text, max(SEPARATORS, key=text.lstrip("\n").partition("\n")[0].count)
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header of a CSV file (see `read_table`), and each non-blank row with its line number; cells are stripped.
+
+    Raises UsageError for a file without a header, and for a row of another length than the header.
+    """
+    text, separator = read_table(path)
     reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]

@@ -139,15 +139,16 @@ class ImageTasks(Tasks):
     """Base of supervised benchmarks on the images of a dataset."""
 
     dataset: str = "digits"
-    """digits, mnist, cifar10, cifar100; or generated of any size: gaussian-3x32x32, clusters-784-100-7 (100 classes, seed 7)"""
+    """digits, mnist, cifar10, cifar100; generated of any size: gaussian-3x32x32, clusters-784-100-7 (100 classes, seed 7); a file (.npz,
+    .csv, .parquet), or a plugin's function, module.function (docs/data.md)"""
     images: int = 1200
     """number of training images, the dataset's first"""
     held_out: int = 0
-    """number of test images, the next ones; members are tested at the end of every visit, with 0 never"""
+    """number of test images: of the dataset's test set, or the next ones; members are tested at the end of every visit, with 0 never"""
 
     def __post_init__(self) -> None:
-        most = datasets.shape(self.dataset).images
-        check(self, images=f"[1, {most}]", held_out=f"[0, {max(most - self.images, 0)}]")
+        known = datasets.shape(self.dataset)
+        check(self, images=f"[1, {known.images}]", held_out=f"[0, {known.tests or max(known.images - self.images, 0)}]")
         Tasks.__post_init__(self)
 
     @property
@@ -163,7 +164,7 @@ class ImageTasks(Tasks):
         return self.images
 
     def load(self) -> tuple[np.ndarray, np.ndarray]:
-        return datasets.load(self.dataset, self.images + self.held_out)
+        return datasets.load(self.dataset, self.images, self.held_out)
 
     def random(self, seed: int, member: int, *purpose: int | str) -> np.random.Generator:
         """The random generator for one purpose of a member's tasks."""

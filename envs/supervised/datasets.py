@@ -1,7 +1,7 @@
 """Labelled images that fit in memory. Imports no torch.
 
 A dataset is a word. Four are fixed; `gaussian` and `clusters` are generated in any size: `gaussian-3x32x32`; `clusters-256-100-7` has
-256 numbers per example and 100 classes, drawn with seed 7.
+256 numbers per example and 100 classes, drawn with seed 7. Or it is the path of a file, or of a plugin's function (see own_data.py).
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from envs.supervised import own_data
 from plasticity_rl.checks import UsageError, choose
 
 MAX_BYTES = 2**32  # of the images in memory
@@ -29,6 +30,8 @@ class Shape(NamedTuple):
     """name on openml.org; None if nothing is downloaded"""
     seed: int | None = None
     """seed of a generated dataset, otherwise None"""
+    tests: int = 0
+    """images of a test set of its own, from which held-out ones are taken; 0 takes those that follow the training images"""
 
 
 SHAPES: dict[str, Shape] = {
@@ -43,11 +46,17 @@ SPREAD = 4.0  # scale of the centres of clusters
 
 
 def shape(name: str) -> Shape:
-    """Shape of the dataset `name`. Raises UsageError for an unknown word or an invalid size."""
+    """Shape of the dataset `name`. Raises UsageError for an unknown word, an invalid size, and a file or function that is not as it should
+    be.
+    """
     if name in SHAPES:
         return SHAPES[name]
+    if own_data.is_own(name):
+        own = own_data.read(name)
+        return Shape(len(own.x), own.x.shape[1:], int(own.y.max()) + 1, tests=len(own.x_test))
     kind, _, size = name.partition("-")
     if kind not in GENERATED:
+        own_data.refuse_file(name)
         choose("dataset", name, [*SHAPES, *GENERATED])
     found = re.fullmatch(r"([1-9]\d*(?:x[1-9]\d*){0,2})(?:-([1-9]\d*))?(?:-(\d+))?", size or "64")
     if not found:
@@ -56,27 +65,41 @@ def shape(name: str) -> Shape:
         )
     inputs = tuple(int(side) for side in found[1].split("x"))
     classes = int(found[2] or 10)
-    if prod(inputs) > 1_000_000 or classes > 10_000:
-        raise UsageError(f"{name}: an example has at most 1000000 numbers, and there are at most 10000 classes")
+    if prod(inputs) > own_data.MAX_NUMBERS or classes > own_data.MAX_CLASSES:
+        raise UsageError(
+            f"{name}: an example has at most {own_data.MAX_NUMBERS} numbers, and there are at most {own_data.MAX_CLASSES} classes"
+        )
     return Shape(MAX_GENERATED, inputs, classes, seed=int(found[3] or 0))
 
 
-@lru_cache(maxsize=4)
-def load(name: str, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `images` of a dataset: inputs (images, *shape) float32 with mean 0 and standard deviation 1 over all pixels, and the true
-    labels (images,) int64; both are read-only. Downloads are kept in scikit-learn's data folder.
+def load(name: str, images: int, held_out: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The first `images` of a dataset, and `held_out` of its test set, or those that follow. Inputs are (images + held_out, *shape) float32
+    with mean 0 and standard deviation 1 over all pixels, true labels (images + held_out,) int64; both are read-only. Downloads are kept in
+    scikit-learn's data folder.
 
-    Raises UsageError if there are fewer images, if they would not fit in memory, or if the download fails.
+    Raises UsageError if there are fewer images, if they would not fit in memory, if the download fails, or a file is not as it should be.
     """
+    return _load(name, images, held_out, own_data.stamp(name) if own_data.is_own(name) else ())
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, images: int, held_out: int, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     known = shape(name)
+    images, held_out = (images, held_out) if known.tests else (images + held_out, 0)
     if images > known.images:
         raise UsageError(f"{name} has {known.images} images, not {images}")
-    if images > (most := MAX_BYTES // 4 // prod(known.inputs)):
-        raise UsageError(f"{name}: {images} images would take more than {MAX_BYTES // 2**30} GiB; at most {most} fit")
-    inputs, labels = _read(name, known, images)
-    inputs = inputs[:images].reshape(images, *known.inputs).astype(np.float32)
+    if held_out > known.tests:
+        raise UsageError(f"{name} has {known.tests} test images, not {held_out}")
+    if (wanted := images + held_out) > (most := MAX_BYTES // 4 // prod(known.inputs)):
+        raise UsageError(f"{name}: {wanted} images would take more than {MAX_BYTES // 2**30} GiB; at most {most} fit")
+    if own_data.is_own(name):
+        own = own_data.read(name)
+        inputs, labels = np.concatenate([own.x[:images], own.x_test[:held_out]]), np.concatenate([own.y[:images], own.y_test[:held_out]])
+    else:
+        inputs, labels = _read(name, known, images)
+    inputs = inputs[:wanted].reshape(wanted, *known.inputs).astype(np.float32)
     deviation = inputs.std() or 1.0  # 0 for a single pixel
-    inputs, labels = (inputs - inputs.mean()) / deviation, labels[:images].astype(np.int64)
+    inputs, labels = (inputs - inputs.mean()) / deviation, labels[:wanted].astype(np.int64)
     inputs.flags.writeable = labels.flags.writeable = False
     return inputs, labels
 

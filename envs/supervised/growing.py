@@ -28,7 +28,8 @@ class GrowingData(ImageTasks):
     updates: int = 2000
     """updates per stage"""
     held_out: int = 500
-    """number of test images, the next ones, with true labels; members are tested at the end of every visit, with 0 never"""
+    """number of test images, with true labels: of the dataset's test set, or the next ones; members are tested at the end of every visit,
+    with 0 never"""
     first: Annotated[float, Interval("(0, 1]")] = 0.5
     """share of the images in the first stage; it grows linearly to 1 in the last"""
     noise: Annotated[float, Interval("[0, 1]")] = 0.0
@@ -54,7 +55,7 @@ class ClassIncremental(ImageTasks):
     tasks: int = 5
     """number of tasks, each with new classes"""
     held_out: int = 500
-    """number of test images, the next ones; members are tested at the end of every visit, with 0 never"""
+    """number of test images: of the dataset's test set, or the next ones; members are tested at the end of every visit, with 0 never"""
     arriving: Annotated[int, Interval("[1, 10_000]")] = 2
     """number of new classes at a task"""
     keep: bool = True
@@ -91,7 +92,7 @@ class Recurring(ImageTasks):
     updates: int = 200
     """updates per visit"""
     held_out: int = 500
-    """number of test images, the next ones; members are tested at the end of every visit, with 0 never"""
+    """number of test images: of the dataset's test set, or the next ones; members are tested at the end of every visit, with 0 never"""
     length: Annotated[int, Interval("[1, 1_000_000]")] = 50
     """number of visits in one cycle, each to a task drawn from all"""
     classes: Annotated[int, Interval("[1, 10_000]")] = 2

@@ -59,7 +59,8 @@ class NoisyLabels(ImageTasks):
     """
 
     held_out: int = 500
-    """number of test images, the next ones, with true labels; members are tested at the end of every visit, with 0 never"""
+    """number of test images, with true labels: of the dataset's test set, or the next ones; members are tested at the end of every visit,
+    with 0 never"""
     noise: Annotated[float, Interval("[0, 1]")] = 0.5
     """share of the labels replaced at the first task"""
     final: Annotated[float, Interval("[0, 1]")] = 0.5

@@ -51,6 +51,12 @@ def _version(package: str) -> str | None:
         return None
 
 
+def refuse_other_data(folder: RunFolder, spec: Spec) -> None:
+    """Raise UsageError if the data of a run are not what the same words mean now, as after a change to a file."""
+    if folder.read_spec().fingerprint != spec.fingerprint:
+        raise UsageError(f"{folder} was made with other data than the same words mean now; another --name starts anew")
+
+
 def refuse_to_resume(folder: RunFolder, spec: Spec, other_code: bool) -> dict[str, list[str]]:
     """Raise UsageError if a run was started with other data or, unless `other_code` allows it, by other code.
 

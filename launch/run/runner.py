@@ -13,7 +13,7 @@ import torch
 from launch.execution import Execution
 from launch.ray_cluster import connect
 from launch.run.progress import Display
-from launch.run.provenance import machine, made_by, refuse_to_resume
+from launch.run.provenance import machine, made_by, refuse_other_data, refuse_to_resume
 from launch.run.store import Store
 from launch.run.writer import RunWriter
 from launch.signals import Signals, Stopped
@@ -84,6 +84,7 @@ def run(
     spec = describe(experiment)
     folder = store.run(spec.key)
     if folder.is_done:
+        refuse_other_data(folder, spec)
         return folder, "skipped"
     context = made_by(spec, not how.eager) | refuse_to_resume(folder, spec, how.other_code)
     folder.path.mkdir(parents=True, exist_ok=True)

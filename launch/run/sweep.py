@@ -67,7 +67,7 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
     """Print a sweep's runs and estimated costs (see `launch.run.estimate`). Runs with the same number in column `as one` train as one."""
     from launch.run import grouped, resources
     from launch.run.estimate import costs, hours
-    from launch.run.provenance import refuse_to_resume
+    from launch.run.provenance import refuse_other_data, refuse_to_resume
     from launch.run.runner import describe
 
     experiments = build(said, "cuda" if how.gpus else how.device)
@@ -81,7 +81,9 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
         spec, folder = describe(each), store.run(each.key)
         state = "done: skipped" if folder.is_done else "unfinished: resumed" if folder.path.exists() else "new"
         try:
-            if not folder.is_done:
+            if folder.is_done:
+                refuse_other_data(folder, spec)
+            else:
                 refuse_to_resume(folder, spec, other_code=False)
         except UsageError as error:
             state = "refused"
@@ -172,13 +174,15 @@ def _carry_out(group: Sequence[Experiment], store: Store, how: Execution) -> Seq
 
 def refuse_first(experiments: list[Experiment], store: Store, other_code: bool) -> list[Experiment]:
     """Check all experiments before the first starts, so that an invalid sweep writes nothing. Fetches runs that only the mirror has."""
-    from launch.run.provenance import refuse_to_resume
+    from launch.run.provenance import refuse_other_data, refuse_to_resume
     from launch.run.runner import describe
 
     for each in experiments:
         folder = store.run(each.key)
         if store.mirror:
             store.mirror.meet(folder)
-        if not folder.is_done:
+        if folder.is_done:
+            refuse_other_data(folder, describe(each))
+        else:
             refuse_to_resume(folder, describe(each), other_code)
     return experiments

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -230,6 +231,26 @@ def test_a_run_is_not_gone_on_with_on_other_data(tmp_path: Path, capsys: pytest.
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps(spec | {"fingerprint": "0" * 16}))
     assert run(tmp_path) == 2 and "was begun with other data" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_not_skipped_where_its_file_has_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By neither command, and a sweep's plan says it; where the file is as it was, all is well."""
+    file, sweep = tmp_path / "own.npz", tmp_path / "own.toml"
+    x, words = np.arange(60.0).reshape(30, 2), f"permuted-inputs:dataset={file},images=30,tasks=2,updates=20"
+    sweep.write_text(f"[[experiments]]\nbenchmark = '{words}'\nmembers = 1\n")
+    np.savez(file, x=x, y=np.arange(30) % 2)
+    commands = (
+        ["run", "--benchmark", words, "--members", "1", "--eager", "--name", "own", "--runs", str(tmp_path)],
+        ["sweep", str(sweep), "--eager", "--name", "own", "--runs", str(tmp_path)],
+    )
+    assert main(commands[0]) == 0
+    np.savez(file, x=x, y=np.arange(30) % 3)
+    for words in commands:
+        assert main(words) == 2 and "was made with other data than the same words mean now" in capsys.readouterr().err
+    assert main([*commands[1], "--dry-run"]) == 0 and "refused: " in capsys.readouterr().out
+    np.savez(file, x=x, y=np.arange(30) % 2)
+    for words in commands:
+        assert main(words) == 0 and "skipped" in capsys.readouterr().out
 
 
 def test_a_game_goes_through_the_same_files(tmp_path: Path) -> None:

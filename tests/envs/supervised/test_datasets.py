@@ -16,7 +16,7 @@ from plasticity_rl.checks import UsageError
 @pytest.fixture(autouse=True)
 def forgetful() -> None:
     """No test sees what another loaded."""
-    datasets.load.cache_clear()
+    datasets._load.cache_clear()
 
 
 def test_digits_are_scikit_learns_standardised() -> None:
@@ -116,7 +116,7 @@ def test_another_dataset_of_that_name_is_refused(monkeypatch: pytest.MonkeyPatch
 
 def test_generated_words_say_size_classes_and_seed() -> None:
     assert datasets.shape("gaussian")[1:3] == ((64,), 10) and datasets.shape("gaussian").seed == 0
-    assert datasets.shape("clusters-3x32x32-100-7")[1:] == ((3, 32, 32), 100, None, 7)
+    assert datasets.shape("clusters-3x32x32-100-7")[1:5] == ((3, 32, 32), 100, None, 7)
     inputs, labels = datasets.load("clusters-3x8x8-4-7", 50)
     assert inputs.shape == (50, 3, 8, 8) and inputs.dtype == np.float32 and set(labels) == {0, 1, 2, 3}
     assert not np.array_equal(inputs, datasets.load("clusters-3x8x8-4-8", 50)[0])
