@@ -14,7 +14,7 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.chain import Chain, due_refreshes, overrides, purpose_of
 from plasticity_rl.networks.layers import Layer, Layers, Params
-from plasticity_rl.networks.trace import Watch, Wiring, check_layers, flat, run, trace
+from plasticity_rl.networks.trace import Watch, LayerGraph, check_layers, flat, run, trace
 from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import copied
@@ -72,10 +72,10 @@ def attach(
     check_shapes(params)
     if layers is not None:
         check_layers(layers, params)
-        graph = Wiring(layers, {}, {}, True)
+        graph = LayerGraph(layers, {}, {}, True)
         check_built(chain, layers, None)
     elif not traced:
-        graph = Wiring(bare_layers(module), {}, {}, True)
+        graph = LayerGraph(bare_layers(module), {}, {}, True)
     elif example_input is None:
         raise UsageError(f"{traced[0]} needs example_input, a batch for the module, or the layer graph as layers=(Layer(...), ...)")
     else:
@@ -103,7 +103,7 @@ class Plan:
         module: nn.Module,
         params: dict[str, nn.Parameter],
         chain: Chain,
-        graph: Wiring,
+        graph: LayerGraph,
         units: dict[str, str],
         optimizer_state: OptimizerState | None,
         optimizer: torch.optim.Optimizer,

@@ -24,7 +24,7 @@ UNIT_BY_UNIT = (
     *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d"),
 )
 SHAPES = ("flatten", "view", "reshape", "squeeze")
-BY_HAND = "state the wiring yourself, as attach's docstring shows: attach(..., layers=(Layer(...), ...), units={...})"
+BY_HAND = "state the layer graph yourself, as attach's docstring shows: attach(..., layers=(Layer(...), ...), units={...})"
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Call:
 
 
 @dataclass
-class Wiring:
+class LayerGraph:
     layers: tuple[Layer, ...]
     norms: dict[str, str]
     """layer -> the kind of its norm"""
@@ -132,14 +132,14 @@ def run(module: nn.Module, params: Mapping[str, Tensor], args: tuple, kwargs: di
     return functional_call(module, {**buffers, **params}, args, kwargs)
 
 
-def trace(module: nn.Module, args: tuple) -> Wiring:
+def trace(module: nn.Module, args: tuple) -> LayerGraph:
     """Trace the layer graph of a module in one forward pass on `args`. Supports linear layers and convolutions, an optional norm before the
     activation, pooling, flattening, several heads and sums of units. Raises UsageError for any other operation between two layers."""
     params = dict(module.named_parameters(remove_duplicate=False))
     names = {id(param): name for name, param in params.items()}
     with torch.no_grad(), torch.random.fork_rng(devices=_devices(params)), Record(names) as record:
         run(module, params, args)
-    return _Reading(record.calls).wiring(params)
+    return _Reading(record.calls).layer_graph(params)
 
 
 class _Reading:
@@ -154,7 +154,7 @@ class _Reading:
             self.leads[i] = i in self.linear or any(self.leads[user] for user in calls[i].users)
         self.claimed: set[int] = set()
 
-    def wiring(self, params: dict[str, nn.Parameter]) -> Wiring:
+    def layer_graph(self, params: dict[str, nn.Parameter]) -> LayerGraph:
         layers, norms, units = [], {}, {}
         for i, weight in self.linear.items():
             name = _module_of(weight)
@@ -182,7 +182,7 @@ class _Reading:
             layers.append(layer)
         self._check_owned(layers, params)
         in_place = any(self._in_place(call) for call in self.calls)
-        return Wiring(tuple(layers), norms, units, in_place)
+        return LayerGraph(tuple(layers), norms, units, in_place)
 
     def _users(self, i: int) -> Iterator[int]:
         return (user for user in self.calls[i].users if self.leads[user])

@@ -1,4 +1,4 @@
-"""Activations as interventions, and the wiring of those that make two outputs of a unit."""
+"""Activations as interventions, and the layer graph of those that make two outputs of a unit."""
 
 import dataclasses
 import math

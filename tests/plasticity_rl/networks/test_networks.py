@@ -1,4 +1,4 @@
-"""Networks: shapes and wiring by hand, outputs against torch.nn with the same weights."""
+"""Networks: shapes and layer graphs by hand, outputs against torch.nn with the same weights."""
 
 from dataclasses import dataclass
 

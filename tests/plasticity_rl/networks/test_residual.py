@@ -1,4 +1,4 @@
-"""The residual torso: against torch.nn modules, wiring and parameters by hand."""
+"""The residual torso: against torch.nn modules, layer graph and parameters by hand."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""The wiring that is read off a module, beside our networks' and by hand; what is not understood."""
+"""The layer graph traced from a module, against our networks and by hand; operations that are refused."""
 
 import dataclasses
 
@@ -282,7 +282,10 @@ def test_how_many_columns_hold_a_channel(between, columns, reads):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (lambda: Odd(cat), r"__getitem__ \(call \d+ of the forward pass\), which reads units of one, is not understood; state the wiring"),
+        (
+            lambda: Odd(cat),
+            r"__getitem__ \(call \d+ of the forward pass\), which reads units of one, is not understood; state the layer graph",
+        ),
         (lambda: Odd(lambda x: x.relu() * 2), "mul .* which reads units of one"),
         (lambda: Odd(nn.Identity()), "one is read by two without an activation"),
         (lambda: Odd(nn.Sequential(nn.BatchNorm1d(4), nn.ReLU())), "batch_norm after one: its running statistics are no parameters"),

@@ -1,4 +1,4 @@
-"""The transformer: against torch.nn modules, wiring and parameters by hand, and what acts on units beside it."""
+"""The transformer: against torch.nn modules, layer graph and parameters by hand, and what acts on units beside it."""
 
 import pytest
 import torch
