@@ -58,13 +58,13 @@ def none_of(net: Net) -> Params:
 
 
 def named_by_reset(intervention: Reset, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
-    params, memory = none_of(net), none_of(net)
+    params, optimizer_state = none_of(net), none_of(net)
     for name in params:
         part = "heads" if name.startswith(HEADS[kind]) else "hidden"
         last = intervention.part == "last" and name.startswith(HEADS[kind] + LAST[kind])
         params[name][...] = intervention.part in ("everything", "network", part) or last
-        memory[name][...] = params[name] | (intervention.part == "optimizer")
-    return params, memory
+        optimizer_state[name][...] = params[name] | (intervention.part == "optimizer")
+    return params, optimizer_state
 
 
 def named_by_shrinking(intervention: ShrinkAndPerturb, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
@@ -77,11 +77,11 @@ def named_by_redo(intervention: ReDo, net: Net, state: State, features: Params, 
 
 
 def named_by_injection(intervention: PlasticityInjection, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
-    params, memory = none_of(net), none_of(net)
+    params, optimizer_state = none_of(net), none_of(net)
     for name in params:
         params[name][...] = name == "injection" or "_injected." in name
-        memory[name][...] = params[name] | name.startswith(HEADS[kind] + LAST[kind])
-    return params, memory
+        optimizer_state[name][...] = params[name] | name.startswith(HEADS[kind] + LAST[kind])
+    return params, optimizer_state
 
 
 def frozen_by_injection(name: str, kind: str) -> bool:
@@ -98,12 +98,12 @@ def named_by_continual_backprop(
     intervention: ContinualBackprop, net: Net, state: State, features: Params, kind: str
 ) -> tuple[Params, Params]:
     marked = useless_by_loops(intervention, state, kind)
-    params, memory = units_by_hand(net, kind, marked), units_by_hand(net, kind, marked)
+    params, optimizer_state = units_by_hand(net, kind, marked), units_by_hand(net, kind, marked)
     for layer, units in marked.items():
         for reader in READERS[kind][layer]:
             if not multiplied(kind, layer) and any(state[f"{layer}.mean"][:, unit].any() for unit in units):
                 params[f"{reader}.bias"][...] = True
-    return params, memory
+    return params, optimizer_state
 
 
 def named_by_self_normalized_resets(
@@ -128,8 +128,8 @@ def named_by_fire(intervention: FIRE, net: Net, state: State, features: Params, 
 
 
 def named_by_layerwise(intervention: Layerwise, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
-    memory = {name: mask | ("hidden0." not in name) for name, mask in none_of(net).items()}
-    return {name: mask | name.endswith((".weight", ".bias")) for name, mask in memory.items()}, memory
+    optimizer_state = {name: mask | ("hidden0." not in name) for name, mask in none_of(net).items()}
+    return {name: mask | name.endswith((".weight", ".bias")) for name, mask in optimizer_state.items()}, optimizer_state
 
 
 def named_by_ranks(intervention: Wasserstein, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:

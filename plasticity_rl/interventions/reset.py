@@ -56,7 +56,8 @@ class Reset(Refresh):
     def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
         if self.part == "optimizer":
             return Net(
-                net.params, {slot: {name: torch.zeros_like(m) for name, m in memory.items()} for slot, memory in net.slots.items()}
+                net.params,
+                {slot: {name: torch.zeros_like(m) for name, m in optimizer_state.items()} for slot, optimizer_state in net.slots.items()},
             ), state
         chosen = select(layers, self.part if self.part in ("hidden", "heads") else "all")
         if self.last is not None:

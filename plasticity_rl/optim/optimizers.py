@@ -93,8 +93,8 @@ class Optimizer(ABC):
         return {name: s + self.weight_decay * params[name] if name in decayed else s for name, s in step.items()}
 
 
-def _averaged(memory: Params, keep: float, new: Callable[[str], Tensor | float]) -> Params:
-    return {name: keep * old + (1 - keep) * new(name) for name, old in memory.items()}
+def _averaged(optimizer_state: Params, keep: float, new: Callable[[str], Tensor | float]) -> Params:
+    return {name: keep * old + (1 - keep) * new(name) for name, old in optimizer_state.items()}
 
 
 def _grown(keep: float | Tensor, count: Tensor) -> Tensor:
@@ -324,8 +324,8 @@ class Muon(Adam):
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
         hidden = [layer.weight for layer in layers if not layer.head]
         rest = [name for name in grads if name not in hidden]
-        memory = {slot: {name: tensors[name] for name in rest} for slot, tensors in net.slots.items()}
-        step, after = super().step(Net(net.params, memory), {name: grads[name] for name in rest}, layers, noise)
+        optimizer_state = {slot: {name: tensors[name] for name in rest} for slot, tensors in net.slots.items()}
+        step, after = super().step(Net(net.params, optimizer_state), {name: grads[name] for name in rest}, layers, noise)
         slots = {slot: net.slots[slot] | after[slot] for slot in net.slots}
         for name in hidden:
             average = self.momentum * net.slots["mean"][name] + (1 - self.momentum) * grads[name]

@@ -183,8 +183,8 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """Tensors of a checkpoint, by name; the learner's own, not copies."""
         named = {f"params/{name}": param for name, param in self.net.params.items()}
-        for slot, memory in self.net.slots.items():
-            named |= {f"slots/{slot}/{name}": tensor for name, tensor in memory.items()}
+        for slot, optimizer_state in self.net.slots.items():
+            named |= {f"slots/{slot}/{name}": tensor for name, tensor in optimizer_state.items()}
         for index, state in enumerate(self.states):
             named |= {f"states/{index}/{name}": tensor for name, tensor in state.items()}
         return named | ({} if self.inputs is None else {"inputs": self.inputs})

@@ -73,8 +73,8 @@ class Probe:
         untrained = learner.fresh("reference")
         params = {name: torch.stack([param, untrained[name]]) for name, param in learner.net.params.items()}
         tensors = {f"params/{name}": self._spread(param.unsqueeze(0)) for name, param in params.items()}
-        for slot, memory in self._copies.net.slots.items():
-            tensors |= {f"slots/{slot}/{name}": torch.zeros_like(tensor) for name, tensor in memory.items()}
+        for slot, optimizer_state in self._copies.net.slots.items():
+            tensors |= {f"slots/{slot}/{name}": torch.zeros_like(tensor) for name, tensor in optimizer_state.items()}
         for index, state in enumerate(learner.states):
             newborn = self._newborn(index, untrained)
             both = {name: torch.stack([tensor, newborn[name].to(tensor)]) for name, tensor in state.items()}

@@ -181,7 +181,7 @@ def test_overwrite_takes_values_and_forgets_memory_where_the_mask_holds():
     )
     after = overwrite(net, {"a": torch.tensor([False, True])}, {"a": torch.tensor([7.0, 8.0])})
     assert {name: param.tolist() for name, param in after.params.items()} == {"a": [1.0, 8.0], "b": [3.0]}
-    assert {name: memory.tolist() for name, memory in after.slots["mean"].items()} == {"a": [4.0, 0.0], "b": [6.0]}
+    assert {name: optimizer_state.tolist() for name, optimizer_state in after.slots["mean"].items()} == {"a": [4.0, 0.0], "b": [6.0]}
 
 
 @pytest.mark.parametrize("order", [1, -1])

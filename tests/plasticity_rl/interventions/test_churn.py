@@ -89,7 +89,7 @@ def test_a_born_again_network_is_new_and_taught_by_the_old_one():
     teachers = [{name: param.clone() for name, param in learner.one(m).items()} for m in range(2)]
     learner.task_boundary()
     assert_same(learner.net.params, learner.fresh("BornAgain", 0, "task", 1))
-    assert not any(memory.any() for memory in learner.net.slots["velocity"].values())
+    assert not any(optimizer_state.any() for optimizer_state in learner.net.slots["velocity"].values())
     students = [{name: param.clone() for name, param in learner.one(m).items()} for m in range(2)]
     learner.update(RATE, third)
     for m in range(2):

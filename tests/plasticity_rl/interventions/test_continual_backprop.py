@@ -54,7 +54,7 @@ def history_by_loops(method: ContinualBackprop, kind: str, nets: list[Net], feat
 def refresh_by_loops(method: ContinualBackprop, kind: str, net: Net, state: State, evidence: RefreshContext) -> tuple[Net, State]:
     """Move means into biases, then replace all incoming weights, then all outgoing ones."""
     params = {name: param.clone() for name, param in net.params.items()}
-    slots = {slot: {name: tensor.clone() for name, tensor in memory.items()} for slot, memory in net.slots.items()}
+    slots = {slot: {name: tensor.clone() for name, tensor in optimizer_state.items()} for slot, optimizer_state in net.slots.items()}
     state = {name: tensor.clone() for name, tensor in state.items()}
     marked = useless_by_loops(method, state, kind)
     for layer, units in marked.items():
@@ -71,8 +71,8 @@ def refresh_by_loops(method: ContinualBackprop, kind: str, net: Net, state: Stat
             for name in params:
                 if name.startswith(f"{layer}."):
                     params[name][unit] = 0.0 if name.endswith("bias") else evidence.fresh[name][unit]
-                    for memory in slots.values():
-                        memory[name][unit] = 0.0
+                    for optimizer_state in slots.values():
+                        optimizer_state[name][unit] = 0.0
     for layer, units in marked.items():
         state[f"{layer}.owed"] -= int(state[f"{layer}.owed"])
         for unit in units:

@@ -21,8 +21,8 @@ def test_the_hare_is_set_to_the_average_of_where_it_was_and_goes_on_with_its_opt
     for name, param in learner.net.params.items():
         torch.testing.assert_close(param.flatten(), torch.tensor(tortoise[name][-1]), rtol=1e-9, atol=1e-12)
         assert not torch.equal(param, plain.net.params[name])
-    for slot, memory in plain.net.slots.items():
-        assert_same(learner.net.slots[slot], memory)
+    for slot, optimizer_state in plain.net.slots.items():
+        assert_same(learner.net.slots[slot], optimizer_state)
     assert_same(learner.states[0], learner.net.params)
 
 

@@ -103,8 +103,10 @@ def test_lifted_is_a_loop_over_members(intervention, kind, members):
             ones[m] = net._replace(params=params)
     for m in range(members):
         expected = {f"params/{n}": p for n, p in ones[m].params.items()} | {f"states/0/{n}": s for n, s in states[m].items()}
-        memories = {slot: network.learned(memory) for slot, memory in ones[m].slots.items()}
-        expected |= {f"slots/{slot}/{n}": tensor for slot, memory in memories.items() for n, tensor in memory.items()}
+        optimizer_states = {slot: network.learned(optimizer_state) for slot, optimizer_state in ones[m].slots.items()}
+        expected |= {
+            f"slots/{slot}/{n}": tensor for slot, optimizer_state in optimizer_states.items() for n, tensor in optimizer_state.items()
+        }
         found = {name: tensor[m] for name, tensor in copies(learner).items()}
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
 
@@ -199,9 +201,9 @@ def test_storage_is_kept_and_every_parameter_still_trains(intervention, kind, me
         if isinstance(intervention, PlasticityInjection) and frozen_by_injection(name, kind):
             assert torch.equal(param, before[f"params/{name}"])
             continue
-        for slot, memory in learner.net.slots.items() if name not in learner.network.non_trainable else ():
-            assert memory[name].shape in (param.shape, (members, *(1,) * (param.ndim - 1))), (slot, name)
-            assert (memory[name] != before[f"slots/{slot}/{name}"]).flatten(1).any(1).all(), (slot, name)
+        for slot, optimizer_state in learner.net.slots.items() if name not in learner.network.non_trainable else ():
+            assert optimizer_state[name].shape in (param.shape, (members, *(1,) * (param.ndim - 1))), (slot, name)
+            assert (optimizer_state[name] != before[f"slots/{slot}/{name}"]).flatten(1).any(1).all(), (slot, name)
         moved = (param != before[f"params/{name}"]).flatten(1).any(1)
         assert moved.all() != (name.rpartition(".")[2] in held), name
 
@@ -221,12 +223,12 @@ def test_a_refresh_changes_exactly_what_it_names(intervention, kind, members):
     refresh = lift(lambda net, state, evidence: intervention.refresh(net, state, evidence, network.layers))
     after, _ = refresh(stack(nets), stack(states), stack(evidence))
     for member, net in enumerate(nets):
-        params, memory = NAMED[type(intervention)](intervention, net, states[member], evidence[member].features, kind)
+        params, optimizer_state = NAMED[type(intervention)](intervention, net, states[member], evidence[member].features, kind)
         for name, old in net.params.items():
             assert torch.equal(after.params[name][member] != old, params[name]), name
             for slot in net.slots:
                 new, old = after.slots[slot][name][member], net.slots[slot][name]
-                assert torch.equal(new != old, memory[name]) and not new[memory[name]].any(), (slot, name)
+                assert torch.equal(new != old, optimizer_state[name]) and not new[optimizer_state[name]].any(), (slot, name)
         everything, nothing = (all(mask.all() for mask in params.values()), not any(mask.any() for mask in params.values()))
         assert not isinstance(intervention, ReDo) or not (everything or nothing)
 

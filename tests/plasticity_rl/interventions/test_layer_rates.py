@@ -23,8 +23,8 @@ def test_each_hidden_weight_takes_its_own_share_of_a_step():
         before = {name: param.clone() for name, param in slowed.net.params.items()}
         for name, param in plain.net.params.items():  # a step of the plain learner from the same place, with the same memory
             param.copy_(before[name])
-        for slot, memory in plain.net.slots.items():
-            for name, tensor in memory.items():
+        for slot, optimizer_state in plain.net.slots.items():
+            for name, tensor in optimizer_state.items():
                 tensor.copy_(slowed.net.slots[slot][name])
         slowed.update(RATE, batch)
         plain.update(RATE, batch)

@@ -40,7 +40,7 @@ def test_one_layer_more_is_kept_and_rescaled_at_each_stage(kind, norm, rounds):
                 assert torch.equal(after.params[name], old)
             elif layer not in kept:
                 assert torch.equal(after.params[name], evidence.fresh[name])
-                assert all(not memory[name].any() for memory in after.slots.values())
+                assert all(not optimizer_state[name].any() for optimizer_state in after.slots.values())
                 continue
             elif part in ("scale", "offset"):
                 assert torch.equal(after.params[name], old)
@@ -48,7 +48,7 @@ def test_one_layer_more_is_kept_and_rescaled_at_each_stage(kind, norm, rounds):
                 names = [each for each in (f"{layer}.weight", f"{layer}.weight_noise") if each in birth]
                 then, now = (sum(tree[each].square().sum() for each in names) ** 0.5 for tree in (birth, net.params))
                 torch.testing.assert_close(after.params[name], old * then / now, rtol=1e-9, atol=1e-14)
-            assert all(torch.equal(memory[name], net.slots[slot][name]) for slot, memory in after.slots.items())
+            assert all(torch.equal(optimizer_state[name], net.slots[slot][name]) for slot, optimizer_state in after.slots.items())
     hidden = {name for order in ORDER[kind] for name in order}
     assert hidden == {layer.name for layer in network.layers if not f"{layer.name}.weight".startswith(HEADS[kind])}
 

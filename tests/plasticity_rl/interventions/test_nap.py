@@ -116,8 +116,8 @@ def test_a_projection_leaves_the_direction_and_the_optimizers_memory():
     for layer in select(learner.network.layers, "hidden"):
         cosine = F.cosine_similarity(learner.net.params[layer.weight].flatten(), free.net.params[layer.weight].flatten(), dim=0)
         assert cosine.item() == pytest.approx(1, abs=1e-12)
-    for slot, memory in learner.net.slots.items():
-        torch.testing.assert_close(memory, free.net.slots[slot], rtol=1e-12, atol=0)
+    for slot, optimizer_state in learner.net.slots.items():
+        torch.testing.assert_close(optimizer_state, free.net.slots[slot], rtol=1e-12, atol=0)
 
 
 def test_a_joint_length_of_scale_and_offset_does_not_matter_before_another_norm():

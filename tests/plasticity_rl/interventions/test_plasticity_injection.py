@@ -267,4 +267,4 @@ def test_what_never_learns_has_no_gradient_and_no_optimizer():
     names, held = set(learner.net.params), learner.network.non_trainable
     assert held == {name for name in names if name == GATE or name.endswith((".subtracted", ".left", ".right"))}
     assert len(held) > 3 and held < names
-    assert all(set(memory) == names - held for memory in learner.net.slots.values())
+    assert all(set(optimizer_state) == names - held for optimizer_state in learner.net.slots.values())

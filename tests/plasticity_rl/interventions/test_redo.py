@@ -30,15 +30,15 @@ DEAD = {
 def redo_by_loops(kind: str, net: Net, evidence: RefreshContext, tau: float) -> Net:
     """Sokar et al. 2023, one unit at a time: incoming weights of all layers, then outgoing ones."""
     params = {name: param.clone() for name, param in net.params.items()}
-    slots = {slot: {name: tensor.clone() for name, tensor in memory.items()} for slot, memory in net.slots.items()}
+    slots = {slot: {name: tensor.clone() for name, tensor in optimizer_state.items()} for slot, optimizer_state in net.slots.items()}
     marked = dormant_by_loops(kind, evidence.features, tau)
     for layer, units in marked.items():
         for unit in units:
             for name in params:
                 if name.startswith(f"{layer}."):
                     params[name][unit] = 0.0 if name.endswith("bias") else evidence.fresh[name][unit]
-                    for memory in slots.values():
-                        memory[name][unit] = 0.0
+                    for optimizer_state in slots.values():
+                        optimizer_state[name][unit] = 0.0
     for layer, units in marked.items():
         for unit in units:
             for reader, columns in columns_by_hand(kind, layer, unit).items():
@@ -148,7 +148,9 @@ def test_a_sample_without_any_response_changes_nothing():
 def ages_of_each(learner: Learner, member: int) -> dict[str, dict[str, torch.Tensor]]:
     """Optimizer state of one member, with the age of a tensor expanded to its elements."""
     params = learner.net.params
-    return {slot: {n: t.expand_as(params[n])[member] for n, t in memory.items()} for slot, memory in learner.net.slots.items()}
+    return {
+        slot: {n: t.expand_as(params[n])[member] for n, t in optimizer_state.items()} for slot, optimizer_state in learner.net.slots.items()
+    }
 
 
 def test_redo_finds_its_units_on_the_batch_just_learned_from():

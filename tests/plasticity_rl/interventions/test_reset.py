@@ -80,8 +80,8 @@ def test_the_last_hidden_layers_are_counted_from_the_heads(kind, last, kept):
     for name, old in net.params.items():
         stays = name.split(".")[0] in kept
         assert torch.equal(after.params[name], old if stays else evidence.fresh[name]), name
-        for slot, memory in after.slots.items():
-            assert torch.equal(memory[name], net.slots[slot][name] if stays else torch.zeros_like(old))
+        for slot, optimizer_state in after.slots.items():
+            assert torch.equal(optimizer_state[name], net.slots[slot][name] if stays else torch.zeros_like(old))
 
 
 def test_more_last_layers_than_there_are_are_refused():

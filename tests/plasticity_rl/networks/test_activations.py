@@ -141,14 +141,14 @@ def pair_columns(network: Network, kind: str, layer: str, unit: int) -> dict[str
 def redo_of_pairs(network: Network, kind: str, net: Net, evidence: RefreshContext, responses: Params, tau: float) -> Net:
     """ReDo one unit after the other; `responses` are one number a sample and unit, whose mean size is that of the pair."""
     params = {name: param.clone() for name, param in net.params.items()}
-    slots = {slot: {name: tensor.clone() for name, tensor in memory.items()} for slot, memory in net.slots.items()}
+    slots = {slot: {name: tensor.clone() for name, tensor in optimizer_state.items()} for slot, optimizer_state in net.slots.items()}
     marked = dormant_by_loops(kind, responses, tau)
     assert any(marked.values())
     for layer, units in marked.items():
         for name in (name for name in params if name.startswith(f"{layer}.")):
             params[name][units] = 0.0 if name.endswith("bias") else evidence.fresh[name][units]
-            for memory in slots.values():
-                memory[name][units] = 0.0
+            for optimizer_state in slots.values():
+                optimizer_state[name][units] = 0.0
     for layer, units in marked.items():
         for unit in units:
             for reader, columns in pair_columns(network, kind, layer, unit).items():

@@ -162,7 +162,7 @@ def test_decay_comes_after_clipping_and_memory_is_of_clipped_gradients():
         torch.tensor(0.1),
         NETWORK.layers,
     )
-    assert [memory.item() for memory in net.slots["velocity"].values()] == pytest.approx([0.6, 0.8], rel=1e-6)
+    assert [optimizer_state.item() for optimizer_state in net.slots["velocity"].values()] == pytest.approx([0.6, 0.8], rel=1e-6)
     assert [param.item() for param in net.params.values()] == pytest.approx([2 - 0.1 * (0.6 + 1), 4 - 0.1 * (0.8 + 2)], rel=1e-6)
 
 
@@ -220,8 +220,8 @@ def test_each_member_has_its_own_learning_rate(optimizer):
     for member, (net, rate) in enumerate(zip(members, rates, strict=True)):
         after = train(optimizer, net, gradients[member], rate)
         torch.testing.assert_close({name: param[member] for name, param in lifted.params.items()}, after.params, rtol=1e-12, atol=1e-12)
-        for slot, memory in after.slots.items():
-            torch.testing.assert_close({n: m[member] for n, m in lifted.slots[slot].items()}, memory, rtol=1e-12, atol=1e-12)
+        for slot, optimizer_state in after.slots.items():
+            torch.testing.assert_close({n: m[member] for n, m in lifted.slots[slot].items()}, optimizer_state, rtol=1e-12, atol=1e-12)
         assert rate or all(torch.equal(param, net.params[name]) for name, param in after.params.items())
 
 
@@ -347,13 +347,13 @@ def test_a_gradient_of_nothing_but_zeros_moves_no_weight_without_noise_and_no_we
 def test_its_memory_is_one_tensor_a_parameter_and_starts_at_zero(optimizer):
     net = born(optimizer)
     assert tuple(net.slots) == optimizer.slots
-    for memory in net.slots.values():
-        assert {name: tuple(tensor.shape) for name, tensor in memory.items()} == SHAPES
-        assert not any(tensor.any() for tensor in memory.values())
+    for optimizer_state in net.slots.values():
+        assert {name: tuple(tensor.shape) for name, tensor in optimizer_state.items()} == SHAPES
+        assert not any(tensor.any() for tensor in optimizer_state.values())
     after = train(optimizer, net, draws(1), 0.1)
     unused = {("square", "hidden0.weight"), ("seen2", "hidden0.weight")} if isinstance(optimizer, Muon) else set()
-    for slot, memory in after.slots.items():
-        assert all(tensor.any() == tensor.all() == ((slot, name) not in unused) for name, tensor in memory.items())
+    for slot, optimizer_state in after.slots.items():
+        assert all(tensor.any() == tensor.all() == ((slot, name) not in unused) for name, tensor in optimizer_state.items())
 
 
 @pytest.mark.parametrize(

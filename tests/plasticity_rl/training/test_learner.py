@@ -272,8 +272,8 @@ def test_one_age_a_tensor_is_the_age_of_each_of_its_weights(optimizer, part):
         for learner in (whole, each):
             learner.update(0.01, batch)
     assert_same(whole.net.params, each.net.params)
-    for slot, memory in whole.net.slots.items():
-        for name, tensor in memory.items():
+    for slot, optimizer_state in whole.net.slots.items():
+        for name, tensor in optimizer_state.items():
             assert torch.equal(tensor.expand_as(each.net.slots[slot][name]), each.net.slots[slot][name])
             assert (tensor.numel() == 2) == (slot in optimizer.ages or each.net.slots[slot][name].numel() == 2)
 

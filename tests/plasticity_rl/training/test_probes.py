@@ -106,8 +106,8 @@ def test_copies_learn_by_the_runs_chain_from_an_empty_memory_of_the_optimizer() 
     whole, batches = data(targets=1, members=2, updates=8)
     outcome = Probe(learner, squared_error(learner.network), 1, compile=False)(batches, [1e-2] * 8)
     alone = trained(chain)  # goes on as the run would, but for its memory
-    for memory in alone.net.slots.values():
-        for tensor in memory.values():
+    for optimizer_state in alone.net.slots.values():
+        for tensor in optimizer_state.values():
             tensor.zero_()
     losses = torch.stack(
         [alone.update(1e-2, {name: tensor[update, 0, 0] for name, tensor in whole.items()})["loss"] for update in range(8)]
