@@ -42,18 +42,18 @@ class Scalar(NamedTuple):
 
 
 class Categorical(NamedTuple):
-    """Distribution over atoms from -limit to limit, learned by cross-entropy. If `whole`, the target is the full next distribution, shifted
+    """Distribution over atoms from -v_max to v_max, learned by cross-entropy. If `whole`, the target is the full next distribution, shifted
     by the reward and projected onto the atoms (C51; Bellemare et al. 2017, arXiv 1707.06887); otherwise its mean, shared by the two nearest
     atoms (two-hot).
     """
 
     outputs: int
-    limit: float
+    v_max: float
     whole: bool
     fractions: int = 0
 
     def atoms(self, like: Tensor) -> Tensor:
-        return torch.linspace(-self.limit, self.limit, self.outputs, device=like.device, dtype=like.dtype)
+        return torch.linspace(-self.v_max, self.v_max, self.outputs, device=like.device, dtype=like.dtype)
 
     def expected(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(-1) @ self.atoms(outputs)
@@ -70,8 +70,8 @@ class Categorical(NamedTuple):
 
     def project(self, places: Tensor, probabilities: Tensor) -> Tensor:
         """Project `probabilities` (batch, n) of values at `places` (batch, n) onto the two nearest atoms each: (batch, atoms)."""
-        width = 2 * self.limit / (self.outputs - 1)
-        near = places.clamp(-self.limit, self.limit)[:, None, :] - self.atoms(places)[None, :, None]
+        width = 2 * self.v_max / (self.outputs - 1)
+        near = places.clamp(-self.v_max, self.v_max)[:, None, :] - self.atoms(places)[None, :, None]
         return ((1 - near.abs() / width).clamp(min=0) * probabilities[:, None, :]).sum(-1)
 
 

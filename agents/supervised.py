@@ -100,11 +100,11 @@ class Supervised(StreamAgent):
 
     def _shares(self, numbers: Tensor) -> Tensor:
         """Target probabilities of the atoms, (batch, atoms), for numbers (batch,)."""
-        middle, limit = (self.high + self.low) / 2, (self.high - self.low) / 2
+        middle, v_max = (self.high + self.low) / 2, (self.high - self.low) / 2
         if self.objective == "two-hot":
             near = (numbers - middle)[:, None]
-            return Categorical(self.num_atoms, limit, whole=False).project(near, torch.ones_like(near))
-        width = 2 * limit / (self.num_atoms - 1)
+            return Categorical(self.num_atoms, v_max, whole=False).project(near, torch.ones_like(near))
+        width = 2 * v_max / (self.num_atoms - 1)
         edges = torch.linspace(self.low - width / 2, self.high + width / 2, self.num_atoms + 1, device=numbers.device)
         below = torch.special.ndtr((edges - numbers[:, None]) / (0.75 * width))
         return below.diff() / (below[:, -1:] - below[:, :1])

@@ -1,5 +1,5 @@
 """Two actors on a real Ray cluster whose nodes go and come, each with an object store of 80 MB. `python -m tests.nodes` prints, as JSON,
-which node each unroll came from and how full the stores were; test_nodes.py says what must be true of that.
+which node each rollout came from and how full the stores were; test_nodes.py says what must be true of that.
 
 It is a process of its own, since a cluster's settings are read when Ray is imported.
 """
@@ -31,8 +31,8 @@ from plasticity_rl.optim.schedules import Constant
 from plasticity_rl.records.events import Tick
 
 STORE = 80_000_000  # bytes of each node's object store
-ENVIRONMENTS, UNROLL, WIDTH = 16, 16, 32
-ROUNDS, LAST = 8, 30  # unrolls of both actors that each part of the story lasts at least, and its last part
+NUM_ENVS, ROLLOUT, WIDTH = 16, 16, 32
+ROUNDS, LAST = 8, 30  # rollouts of both actors that each part of the story lasts at least, and its last part
 QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}  # a connection refused five times is a node lost
 
 
@@ -48,27 +48,27 @@ class Late(RayActors):
         return super()._roomy()
 
 
-class UpdateContext(ActorGroup):
-    """Notes where the unrolls that are learned from were played."""
+class Observed(ActorGroup):
+    """Notes where the rollouts that are learned from were played."""
 
-    def __init__(self, stage: Late) -> None:
-        self.unrolls: list[tuple[int, int, str]] = []
+    def __init__(self, backend: Late) -> None:
+        self.rollouts: list[tuple[int, int, str]] = []
         """actor, sequence, node"""
-        self.stage, self._places = stage, dict[tuple[int, int], str]()
-        super().__init__(stage, 2)
+        self.backend, self._places = backend, dict[tuple[int, int], str]()
+        super().__init__(backend, 2)
 
     def gather(self) -> list[RemoteRollout]:
         came = super().gather()
         for actor, incarnation, sequence, _ in (each.id for each in came):
             if (actor, incarnation) not in self._places:
-                handle: Any = self.stage._actors[actor][1]
+                handle: Any = self.backend._actors[actor][1]
                 self._places[actor, incarnation] = state.actors(handle._actor_id.hex())["Address"]["NodeID"]
-            self.unrolls.append((actor, sequence, self._places[actor, incarnation]))
+            self.rollouts.append((actor, sequence, self._places[actor, incarnation]))
         return came
 
     def nodes(self, rounds: int) -> list[str]:
-        """Where the last so many unrolls of both were played."""
-        return [node for _, _, node in self.unrolls[-2 * rounds :]]
+        """Where the last so many rollouts of both were played."""
+        return [node for _, _, node in self.rollouts[-2 * rounds :]]
 
 
 def begun() -> tuple[Cluster, list[Any]]:
@@ -82,21 +82,21 @@ def add(cluster: Cluster) -> Any:
     return cluster.add_node(num_cpus=1, object_store_memory=STORE)
 
 
-def replay_loop() -> tuple[ReplayLoop, UpdateContext]:
+def replay_loop() -> tuple[ReplayLoop, Observed]:
     """A learner with two free-running actors, and where they come from."""
-    agent = DQN(num_envs=ENVIRONMENTS, batch_size=2, train_every=1024, replay=4000, min_replay=64, rollout_length=UNROLL, target_every=10)
+    agent = DQN(num_envs=NUM_ENVS, batch_size=2, train_every=1024, replay=4000, min_replay=64, rollout_length=ROLLOUT, target_every=10)
     numbers: Any = dict(actors=2, members=1, free_running=True, checkpoint_every=2560, diagnose_every=10**6)
     made = Experiment(Stub(0.0), agent, MLP(width=WIDTH, depth=1), SGD(), Constant(), **numbers)
     loop = ReplayLoop(agent, made, "cpu", False)
-    loop.actors = crew = UpdateContext(Late(made, False, loop.bootstraps))
-    return loop, crew
+    loop.actors = group = Observed(Late(made, False, loop.bootstraps))
+    return loop, group
 
 
 def main() -> None:
     """A node is removed, and another added once its actor plays elsewhere."""
     cluster, nodes = begun()
     ray.init(address=cluster.address, log_to_driver=False)
-    loop, crew = replay_loop()
+    loop, group = replay_loop()
     found: dict[str, Any] = {"pinned": 0, "spilled": 0, "fallback": 0, "kept": nodes[0].node_id, "lost": nodes[1].node_id}
     events = loop.run(None)
     for event in events:
@@ -107,16 +107,16 @@ def main() -> None:
             found["pinned"] = max(found["pinned"], full.object_store_bytes_primary_copy)
             found["spilled"] += full.spilled_bytes_total
             found["fallback"] += full.object_store_bytes_fallback
-        if len(nodes) == 2 and "removed" not in found and len(crew.unrolls) >= 2 * ROUNDS:
-            found["removed"] = len(crew.unrolls)
-            crew.stage.lies = 1
+        if len(nodes) == 2 and "removed" not in found and len(group.rollouts) >= 2 * ROUNDS:
+            found["removed"] = len(group.rollouts)
+            group.backend.lies = 1
             cluster.remove_node(nodes.pop(), allow_graceful=False)
-        elif len(nodes) == 1 and crew.deaths and found["lost"] not in crew.nodes(ROUNDS):
+        elif len(nodes) == 1 and group.deaths and found["lost"] not in group.nodes(ROUNDS):
             nodes.append(add(cluster))
             found["new"] = nodes[1].node_id
-        elif "new" in found and crew.nodes(LAST).count(found["new"]) == LAST:
+        elif "new" in found and group.nodes(LAST).count(found["new"]) == LAST:
             break
-    found |= dict(unrolls=crew.unrolls, deaths=crew.deaths, steps=loop.steps, written=loop.replay.written)
+    found |= dict(rollouts=group.rollouts, deaths=group.deaths, steps=loop.steps, written=loop.replay.written)
     events.close()  # type: ignore[attr-defined]
     print("FOUND" + json.dumps(found))
     ray.shutdown()

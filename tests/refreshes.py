@@ -1,4 +1,4 @@
-"""Plain readings of what a refresh may touch. They know the wiring by heart and loop over units."""
+"""Plain readings of what a refresh may touch. They know the layer graph by heart and loop over units."""
 
 import torch
 

@@ -12,8 +12,8 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 STORE = 80_000_000
-ENVIRONMENTS, UNROLL, WIDTH, ROUNDS, LEG = 16, 16, 32, 8, 2560  # as in nodes.py
-FRAMES = 17 * 8 * 84 * 84  # bytes of an actor's unroll
+NUM_ENVS, ROLLOUT, WIDTH, ROUNDS, SEGMENT = 16, 16, 32, 8, 2560  # as in nodes.py
+FRAMES = 17 * 8 * 84 * 84  # bytes of an actor's rollout
 WEIGHTS = 4 * 4 * 84 * 84 * WIDTH  # bytes of the first layer's, which are nearly all
 
 pytestmark = [
@@ -32,26 +32,26 @@ def found() -> dict[str, Any]:
     return json.loads(done.stdout.rpartition("FOUND")[2].splitlines()[0])
 
 
-def test_unrolls_come_from_the_nodes_that_there_are(found: dict[str, Any]) -> None:
+def test_rollouts_come_from_the_nodes_that_there_are(found: dict[str, Any]) -> None:
     """From two, then none from the one that is lost, then half of them from the one that came; one actor never moves."""
     assert 1 <= found["deaths"] <= 2  # two were seen once on a busy machine: perhaps a replacement was still sent to the lost node
-    journeys = [[(node, len(list(stay))) for node, stay in groupby(node for _, _, node in found["unrolls"][actor::2])] for actor in (0, 1)]
+    journeys = [[(node, len(list(stay))) for node, stay in groupby(node for _, _, node in found["rollouts"][actor::2])] for actor in (0, 1)]
     (settled,), (at_first, meanwhile, at_last) = sorted(journeys, key=len)
     assert settled[0] == found["kept"] and (at_first[0], at_last[0]) == (found["lost"], found["new"])
     assert meanwhile[0] not in (found["lost"], found["new"]) and all(rounds >= ROUNDS for _, rounds in (at_first, meanwhile, at_last))
     assert at_first[1] - found["removed"] // 2 in (0, 1, 2)  # the two that it may have had ahead, had already come
 
 
-def test_no_unroll_is_learned_from_twice_or_left_out(found: dict[str, Any]) -> None:
+def test_no_rollout_is_learned_from_twice_or_left_out(found: dict[str, Any]) -> None:
     for actor in (0, 1):
-        mine = [sequence for number, sequence, _ in found["unrolls"] if number == actor]
-        assert mine == list(range(0, UNROLL * len(found["unrolls"]) // 2, UNROLL))
-    assert found["written"] == found["steps"] // ENVIRONMENTS + (found["steps"] - 1) // LEG  # and the last frames of each leg before
+        mine = [sequence for number, sequence, _ in found["rollouts"] if number == actor]
+        assert mine == list(range(0, ROLLOUT * len(found["rollouts"]) // 2, ROLLOUT))
+    assert found["written"] == found["steps"] // NUM_ENVS + (found["steps"] - 1) // SEGMENT  # and the last frames of each segment before
 
 
 def test_an_object_store_of_80_mb_is_enough(found: dict[str, Any]) -> None:
-    """Several times its size went through the learner's; held at once were the unrolls and weights under way, none of them on a disk."""
-    unrolls = len(found["unrolls"])
-    assert unrolls * FRAMES + unrolls // 2 * WEIGHTS > 2.5 * STORE
+    """Several times its size went through the learner's; held at once were the rollouts and weights under way, none of them on a disk."""
+    rollouts = len(found["rollouts"])
+    assert rollouts * FRAMES + rollouts // 2 * WEIGHTS > 2.5 * STORE
     assert WEIGHTS < found["pinned"] < 4 * WEIGHTS + 6 * FRAMES < STORE / 3
     assert found["spilled"] == found["fallback"] == 0

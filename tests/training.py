@@ -103,16 +103,16 @@ class Counted:
         return Counting(seeds.size)
 
 
-def events(made: Experiment, resume: Snapshot | None = None, legs: int | None = None, compile: bool = False) -> list[Event]:
+def events(made: Experiment, resume: Snapshot | None = None, segments: int | None = None, compile: bool = False) -> list[Event]:
     """All events of a run, or those until so many snapshots were taken; snapshots are copied as they come."""
     kept: list[Event] = []
     run = made.agent.train(made, "cpu", compile, resume)
     for event in run:
         if isinstance(event, Snapshot):
             event = copied(event)
-            legs = None if legs is None else legs - 1
+            segments = None if segments is None else segments - 1
         kept.append(event)
-        if legs == 0:
+        if segments == 0:
             run.close()
     return kept
 

@@ -25,8 +25,8 @@ class Episode(NamedTuple):
 class Tally:
     """Returns so far of the running episodes of S members x B environments."""
 
-    def __init__(self, members: int, environments: int) -> None:
-        self._returns = np.zeros((members, environments))
+    def __init__(self, members: int, num_envs: int) -> None:
+        self._returns = np.zeros((members, num_envs))
 
     def add(self, step: Step) -> list[Episode]:
         """Add a step's rewards; return the episodes that ended with it."""

@@ -39,12 +39,12 @@ def lifted_act(
 
 
 def draw(
-    streams: RandomStreams, agent: ActingAgent, network: Network, outputs: int, at: int, environments: int, suffix: str = ""
+    streams: RandomStreams, agent: ActingAgent, network: Network, outputs: int, at: int, num_envs: int, suffix: str = ""
 ) -> dict[str, Tensor]:
     """Random numbers of decision `at` among `outputs` actions, (S, environments, ...) each; a `suffix` selects separate streams."""
-    drawn = {"uniform": streams.uniform(at, f"explore{suffix}", environments, agent.draws(outputs))}
+    drawn = {"uniform": streams.uniform(at, f"explore{suffix}", num_envs, agent.draws(outputs))}
     if network.noise:
-        drawn["noise"] = streams.normal(at, f"acting noise{suffix}", environments, network.noise)
+        drawn["noise"] = streams.normal(at, f"acting noise{suffix}", num_envs, network.noise)
     return drawn
 
 
@@ -53,11 +53,11 @@ def shared(benchmark: ReinforcementBenchmark, visit: Visit, epsilon: float, devi
     return {"epsilon": torch.tensor(epsilon, device=device), "task": torch.tensor(benchmark.names.index(visit.task), device=device)}
 
 
-def pool_seeds(seed: int, members: int, environments: int, step: int, purpose: str) -> np.ndarray:
+def pool_seeds(seed: int, members: int, num_envs: int, step: int, purpose: str) -> np.ndarray:
     """Distinct seeds of the environments created at a step of the run, (S, environments)."""
     seeds: dict[int, None] = {}
     for member in range(members):
-        for environment in range(environments):
+        for environment in range(num_envs):
             tries = (derive(seed, member, purpose, environment, step, again) % MAX_SEED for again in count())
             seeds[next(each for each in tries if each not in seeds)] = None
-    return np.array(list(seeds)).reshape(members, environments)
+    return np.array(list(seeds)).reshape(members, num_envs)

@@ -106,7 +106,7 @@ class RemoteActor:
         group: ActorGroup,
         plan: tuple[Visit, int, int, int, int],
         members: int,
-        environments: int,
+        num_envs: int,
         rollout_length: int,
         weights: Callable[[], Weights],
         device: str,
@@ -119,9 +119,9 @@ class RemoteActor:
         """
         self._group, self._rollout_length, self._weights, self._device = group, rollout_length, weights, device
         self._visit, self._start, self._end, self._segment, last = plan
-        self._members, self._environments = members, environments
-        self._asked, self._last = self._segment // environments, -(-last // environments)  # in pool steps
-        self._tally = Tally(members, environments)
+        self._members, self._num_envs = members, num_envs
+        self._asked, self._last = self._segment // num_envs, -(-last // num_envs)  # in pool steps
+        self._tally = Tally(members, num_envs)
         self._incarnations: list[int] = []
         self._t = 0
         self.lags: list[float] = []
@@ -159,7 +159,7 @@ class RemoteActor:
         return self._tally.cut()
 
     def _ask(self, weights: Weights) -> None:
-        steps, first = min(self._rollout_length, self._last - self._asked), self._segment // self._environments
+        steps, first = min(self._rollout_length, self._last - self._asked), self._segment // self._num_envs
         if steps > 0:
             last, new = self._asked + steps == self._last, RolloutId(0, 0, self._asked, 0)
             edges = self._start, self._end, self._segment, steps
@@ -178,7 +178,7 @@ class RemoteActor:
         self._parts, self._ages = [each.frames for each in received], self._tensor(ages)
         self._outputs = {name: self._tensor(values) for name, values in outputs.items()}
         before, self._incarnations = self._incarnations, [each.id.incarnation for each in received]
-        width = self._environments // len(received)
+        width = self._num_envs // len(received)
         self._t = 0
         if not before:
             self._read_frames()

@@ -15,7 +15,7 @@ class Frames:
         self,
         rows: int,
         members: int,
-        environments: int,
+        num_envs: int,
         frame: tuple[int, ...],
         dtype: str,
         stack: int,
@@ -25,7 +25,7 @@ class Frames:
         """`frame` is the shape of a single frame; `stack` the number of frames per observation, oldest first."""
         self.rows, self.stack = rows, stack
         self._stacked = compiled(_packed) if compile and (dtype, stack) == ("uint8", 4) else _stacked
-        shape = (rows, members, environments)
+        shape = (rows, members, num_envs)
         self.frames = torch.empty((*shape, *frame), dtype=getattr(torch, dtype), device=device)  # memory is allocated as it is written
         self.ages = torch.zeros(shape, dtype=torch.int64, device=device)  # frames of the episode before this one, at most stack - 1
         # NumPy writes in one thread; torch's threads would wait for each other when actors occupy the CPUs.
@@ -55,10 +55,10 @@ class Frames:
         if self.stack == 1:
             return self.frames[rows, self._members, columns]
         ages = self.ages[rows, self._members, columns]
-        members, environments, *frame = self.frames.shape[1:]
+        members, num_envs, *frame = self.frames.shape[1:]
         back = torch.arange(self.stack - 1, -1, -1, device=rows.device)
         taken = (rows[..., None] - ages[..., None].clamp(max=back)) % self.rows
-        places = taken * (members * environments) + (self._members * environments + columns)[..., None]
+        places = taken * (members * num_envs) + (self._members * num_envs + columns)[..., None]
         stacks = self._stacked(self.frames.flatten(3).flatten(0, 2), places.view(-1, self.stack))
         return stacks.view(*rows.shape, *frame, self.stack).movedim(-1, 2)
 

@@ -20,7 +20,7 @@ class Replay:
     def __init__(
         self,
         members: int,
-        environments: int,
+        num_envs: int,
         capacity: int,
         frame: tuple[int, ...],
         dtype: str,
@@ -30,9 +30,9 @@ class Replay:
         compile: bool = False,
     ) -> None:
         """`capacity` is in steps per member; `frame` is the shape of a single frame; `stack` the number of frames per observation."""
-        self.rows, self.environments = max(capacity // environments, stack + 2), environments
-        self.frames = Frames(self.rows, members, environments, frame, dtype, stack, device, compile)
-        shape = (self.rows, members, environments)
+        self.rows, self.num_envs = max(capacity // num_envs, stack + 2), num_envs
+        self.frames = Frames(self.rows, members, num_envs, frame, dtype, stack, device, compile)
+        shape = (self.rows, members, num_envs)
         self.data = {
             "frames": self.frames.frames,
             "ages": self.frames.ages,
@@ -41,7 +41,7 @@ class Replay:
             "step_type": torch.zeros(shape, dtype=torch.uint8, device=device),
             "task": torch.zeros(shape, dtype=torch.int64, device=device),
         }
-        count = self.rows * environments
+        count = self.rows * num_envs
         self.real = Priorities(members, count, device)
         """1 for a transition that can be sampled, else 0; the index is row x environments + column"""
         self.priorities = Priorities(members, count, device) if prioritised else None
@@ -61,7 +61,7 @@ class Replay:
     @property
     def size(self) -> int:
         """Steps stored per member, including last frames of episodes."""
-        return max(min(self.written, self.rows) - 1, 0) * self.environments
+        return max(min(self.written, self.rows) - 1, 0) * self.num_envs
 
     @property
     def nbytes(self) -> int:
@@ -79,7 +79,7 @@ class Replay:
         reached = row + self.frames.stack  # the old row is gone, and so are the rows whose stacks reached into it
         for first, last in ((row, min(reached, self.rows)), (0, max(reached - self.rows, 0))):
             for each in filter(None, (self.real, self.priorities)):
-                each.write_row(first * self.environments, last * self.environments, 0.0)
+                each.write_row(first * self.num_envs, last * self.num_envs, 0.0)
         self.written += 1
 
     def write_outcome(self, rewards: Tensor, step_types: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
@@ -89,7 +89,7 @@ class Replay:
             return
         row = (self.written - 1) % self.rows
         self.data["rewards"][row], self.data["step_type"][row] = rewards, step_types
-        edges = row * self.environments, (row + 1) * self.environments
+        edges = row * self.num_envs, (row + 1) * self.num_envs
         self.real.write_row(*edges, real.float())
         if self.priorities is not None:
             self.priorities.write_row(*edges, real * (self._highest if priorities is None else priorities))
@@ -117,7 +117,7 @@ class Replay:
         row without a transition, which is drawn only if there is no transition.
         """
         index, weights = self._draw(uniform, share, correction)
-        rows, columns = index // self.environments, index % self.environments
+        rows, columns = index // self.num_envs, index % self.num_envs
         newest = (self.written - 1) % self.rows
 
         def read(position: Tensor) -> tuple[Tensor, Tensor]:

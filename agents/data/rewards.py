@@ -13,9 +13,9 @@ Rewards = Literal["clip", "raw", "scale", "scale-per-visit"]
 class Scale:
     """Running scale of rewards, from the count, mean and squared deviations of discounted sums, (S,) each."""
 
-    def __init__(self, members: int, environments: int, discount: float, device: str) -> None:
+    def __init__(self, members: int, num_envs: int, discount: float, device: str) -> None:
         self._discount = discount
-        self._sums = torch.zeros(members, environments, device=device)
+        self._sums = torch.zeros(members, num_envs, device=device)
         self._moments = torch.zeros(3, members, device=device)
 
     def apply(self, rewards: Tensor, over: Tensor, columns: slice) -> Tensor:

@@ -15,7 +15,7 @@ EXAMPLES = 8
 
 
 @torch.no_grad()
-def pictures(learner: Learner, untrained: Params, where: dict[str, Any]) -> Iterator[Media]:
+def media(learner: Learner, untrained: Params, where: dict[str, Any]) -> Iterator[Media]:
     """Media from the latest batch: preactivations of all members per layer; for the first member, a few observations, and the singular
     values of the penultimate features, of its own network and of the `untrained` one.
 

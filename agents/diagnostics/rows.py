@@ -13,7 +13,7 @@ from torch.func import grad
 
 from agents.diagnostics import measures
 from agents.diagnostics.curvature import Curvature
-from agents.diagnostics.media import pictures
+from agents.diagnostics.media import media
 from plasticity_rl import plugins, registry
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.metrics.base import Observed
@@ -108,9 +108,9 @@ class Diagnostics:
             for name, number in zip(found, row, strict=True):
                 yield Metric(member=member, **where, name=name, value=number)
 
-    def pictures(self, where: dict[str, Any]) -> Iterator[Media]:
+    def media(self, where: dict[str, Any]) -> Iterator[Media]:
         """Media for TensorBoard."""
-        return pictures(self._learner, self._untrained, where)
+        return media(self._learner, self._untrained, where)
 
     def tensors(self) -> dict[str, Tensor]:
         """Tensors of a checkpoint, by name, including the parameters at the visit's start."""

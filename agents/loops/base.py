@@ -42,7 +42,7 @@ class Loop(ABC, Generic[A]):
     def __init__(self, agent: A, experiment: Experiment, device: str, compile: bool) -> None:
         self.agent, self.experiment, self.device = agent, experiment, device
         self.benchmark: ReinforcementBenchmark = experiment.benchmark
-        self.members, self.environments = experiment.members, agent.num_envs
+        self.members, self.num_envs = experiment.members, agent.num_envs
         network, optimizer = assemble(
             experiment.network, experiment.optimizer, experiment.chain, self.benchmark.inputs, agent.heads(self.benchmark)
         )
@@ -61,7 +61,7 @@ class Loop(ABC, Generic[A]):
             lifted_act(agent, network, self.learner.chunk_size, compile, judged=evaluates) for evaluates in (False, True)
         )
         self.streams = RandomStreams(experiment.seed, self.members, device)
-        self.scale = Scale(self.members, self.environments, agent.discount, device)
+        self.scale = Scale(self.members, self.num_envs, agent.discount, device)
         self.diagnostics = Diagnostics(self.learner, experiment)
         self.probing = Probing(self.learner, experiment, experiment.probe_updates, compile=compile)
         self.losses = torch.zeros(self.members, device=device)
@@ -151,7 +151,7 @@ class Loop(ABC, Generic[A]):
                 if self.experiment.evaluate:
                     for task in met.values() if self.steps >= end else [visit]:
                         yield from evaluate(self, visit, task)
-                yield from self.diagnostics.pictures(self.where(visit))
+                yield from self.diagnostics.media(self.where(visit))
                 yield self._snapshot()
             start = end
 
@@ -162,8 +162,8 @@ class Loop(ABC, Generic[A]):
             plan = (visit, start, end, self.steps, last)
             ahead = 2 if self.experiment.free_running else 1
             length = self.agent.rollout_length
-            return RemoteActor(self.actors, plan, self.members, self.environments, length, self._weights, self.device, ahead)
-        pool = self.benchmark.pool(visit, self._seeds("pool", self.environments)[:, columns], THREADS, self.experiment.seed)
+            return RemoteActor(self.actors, plan, self.members, self.num_envs, length, self._weights, self.device, ahead)
+        pool = self.benchmark.pool(visit, self._seeds("pool", self.num_envs)[:, columns], THREADS, self.experiment.seed)
         return Actor(pool, self.members, self.benchmark.stack, self.device)
 
     def ready(self, visit: Visit, actor: Actor | RemoteActor) -> Iterator[Event]:
@@ -191,8 +191,8 @@ class Loop(ABC, Generic[A]):
 
     def choose(self, visit: Visit, observations: Tensor, columns: slice, progress: float) -> dict[str, Tensor]:
         """Policy output for observations (S, columns, ...) at `progress` of the visit."""
-        at = self.steps // self.environments
-        drawn = draw(self.streams, self.agent, self.network, self.benchmark.action_space.n, at, self.environments)
+        at = self.steps // self.num_envs
+        drawn = draw(self.streams, self.agent, self.network, self.benchmark.action_space.n, at, self.num_envs)
         common = shared(self.benchmark, visit, self.agent.epsilon(progress), self.device)
         with torch.no_grad():
             return self._act(self.learner.acting, observations, {name: value[:, columns] for name, value in drawn.items()}, common)
@@ -237,7 +237,7 @@ class Loop(ABC, Generic[A]):
 
     def tick(self, visit: Visit, last: int) -> Iterator[Tick]:
         """Yield a progress Tick periodically. Raises FloatingPointError if a loss since the last one is not finite."""
-        if self.steps % (TICK * self.environments) == 0 or self.steps >= last:
+        if self.steps % (TICK * self.num_envs) == 0 or self.steps >= last:
             if not self.losses.isfinite().all():
                 raise FloatingPointError(f"a loss is not finite after {self.learner.ticks['update']} updates: {self.losses.tolist()}")
             self.losses.zero_()
@@ -255,8 +255,8 @@ class Loop(ABC, Generic[A]):
     def _weights(self) -> Weights:
         return Weights(self.learner.ticks["update"], flat(self.learner.net.params), self.scale.deviation.cpu().numpy())
 
-    def _seeds(self, purpose: str, environments: int) -> np.ndarray:
-        return pool_seeds(self.experiment.seed, self.members, environments, self.steps, purpose)
+    def _seeds(self, purpose: str, num_envs: int) -> np.ndarray:
+        return pool_seeds(self.experiment.seed, self.members, num_envs, self.steps, purpose)
 
     def _columns(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device).view(self.members, -1)

@@ -43,7 +43,7 @@ class ReplayLoop(Loop[ReplayAgent]):
             said = self.decide(visit, actor, everywhere, (self.steps - start) / (end - start))
             actor.send(said["actions"])
             self.replay.write_frames(actor.frames, actor.ages, said["actions"], self.task(visit))
-            before, self.steps = self.steps, self.steps + self.environments
+            before, self.steps = self.steps, self.steps + self.num_envs
             yield from self._learn(visit, self.steps // agent.train_every - before // agent.train_every)
             step, episodes = actor.receive()
             self.replay.write_outcome(*self.outcome(step, everywhere), self._priorities(said["errors"]) if "errors" in said else None)

@@ -41,9 +41,9 @@ class RolloutLoop(Loop[RolloutAgent]):
         games = self.benchmark
         self._frames = make_frames(agent, games, self.members, device, compile)
         self._first = games.stack - 1
-        width = self.environments // agent.num_pools
+        width = self.num_envs // agent.num_pools
         self._parts = [slice(width * part, width * (part + 1)) for part in range(agent.num_pools)]
-        self._size = agent.rollout_length * self.environments
+        self._size = agent.rollout_length * self.num_envs
 
     def planned_updates(self, visit: Visit) -> int:
         agent = self.agent
@@ -68,10 +68,10 @@ class RolloutLoop(Loop[RolloutAgent]):
             self._frames.write(self._first, part, actor.frames, actor.ages)
         waiting: deque[dict[str, Tensor]] = deque()
         while self.steps < last:
-            steps = min(self.agent.rollout_length, (last - self.steps) // self.environments)
-            unroll = yield from self._collect(visit, actors, steps, (start, end, last), waiting)
+            steps = min(self.agent.rollout_length, (last - self.steps) // self.num_envs)
+            rollout = yield from self._collect(visit, actors, steps, (start, end, last), waiting)
             if steps == self.agent.rollout_length:
-                batches = self._unrolls(visit, unroll) if self.agent.queued else self._shuffled(visit, unroll)
+                batches = self._rollouts(visit, rollout) if self.agent.queued else self._shuffled(visit, rollout)
                 if self.agent.queued and not self.experiment.actors:
                     waiting.extend(batches)
                 else:
@@ -89,7 +89,7 @@ class RolloutLoop(Loop[RolloutAgent]):
     ) -> Generator[Event, None, Rollout]:
         """Play some steps, each pool stepping while the policy acts for the others, and learn from `waiting` batches meanwhile."""
         start, end, last = edges
-        unroll: dict[str, list[Tensor]] = {}
+        rollout: dict[str, list[Tensor]] = {}
         queue = len(waiting)
         for actor in actors:
             yield from self.ready(visit, actor)
@@ -108,37 +108,37 @@ class RolloutLoop(Loop[RolloutAgent]):
                     actor.send(said[-1]["actions"])
             for each in (said, came):
                 for name in each[0] if each else ():
-                    unroll.setdefault(name, []).append(torch.cat([part[name] for part in each], 1))
+                    rollout.setdefault(name, []).append(torch.cat([part[name] for part in each], 1))
             if t < steps:
-                self.steps += self.environments
+                self.steps += self.num_envs
                 yield from self.tick(visit, last)
                 while len(waiting) > queue * (steps - 1 - t) // steps:
                     yield from self.learn(visit, [waiting.popleft()])
-        return {name: torch.stack(values[: steps + (name == "values")]) for name, values in unroll.items()}
+        return {name: torch.stack(values[: steps + (name == "values")]) for name, values in rollout.items()}
 
     def _outcome(self, step: Step, part: slice) -> dict[str, Tensor]:
         rewards, step_types, real = self.outcome(step, part)
         discounts = self.agent.discount * (step_types != StepType.TERMINATED)
         return {"rewards": rewards, "discounts": discounts, "continues": (step_types == StepType.CONTINUES).float(), "real": real.float()}
 
-    def _shuffled(self, visit: Visit, unroll: Rollout) -> Iterator[dict[str, Tensor]]:
+    def _shuffled(self, visit: Visit, rollout: Rollout) -> Iterator[dict[str, Tensor]]:
         """Minibatches of steps in random order, each step once per epoch."""
-        flat = {name: values.movedim(0, 1).flatten(1) for name, values in self.agent.prepare(unroll).items()}
+        flat = {name: values.movedim(0, 1).flatten(1) for name, values in self.agent.prepare(rollout).items()}
         done = self.learner.ticks["update"]
         for epoch in range(self.agent.epochs):
             order = self.streams.uniform(done + epoch, "minibatches", self._size).argsort(-1)
             for chosen in order.chunk(self.agent.minibatches, -1):
-                inputs = self._frames.observations(self._first + chosen // self.environments, chosen % self.environments)
+                inputs = self._frames.observations(self._first + chosen // self.num_envs, chosen % self.num_envs)
                 yield self._batch(visit, inputs, {name: values.gather(1, chosen) for name, values in flat.items()})
 
-    def _unrolls(self, visit: Visit, unroll: Rollout) -> Iterator[dict[str, Tensor]]:
+    def _rollouts(self, visit: Visit, rollout: Rollout) -> Iterator[dict[str, Tensor]]:
         """Minibatches of whole rollouts, (S, T, n), and their T + 1 observations, (S, (T + 1) x n, ...), time first."""
-        columns = torch.arange(self.environments, device=self.device)
+        columns = torch.arange(self.num_envs, device=self.device)
         times = torch.arange(self._first, self._first + self.agent.rollout_length + 1, device=self.device)
         for chosen in columns.chunk(self.agent.minibatches):
             rows, places = (each.reshape(1, -1).expand(self.members, -1) for each in torch.meshgrid(times, chosen, indexing="ij"))
             inputs = self._frames.observations(rows, places)
-            yield self._batch(visit, inputs, {name: values.movedim(0, 1)[:, :, chosen] for name, values in unroll.items()})
+            yield self._batch(visit, inputs, {name: values.movedim(0, 1)[:, :, chosen] for name, values in rollout.items()})
 
     def _batch(self, visit: Visit, inputs: Tensor, rest: dict[str, Tensor]) -> dict[str, Tensor]:
         return rest | {"inputs": inputs, "task": torch.full((self.members,), self.task(visit), device=self.device)}

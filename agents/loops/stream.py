@@ -140,7 +140,7 @@ class StreamLoop:
         """Media and snapshot of each experiment, as if it had run alone."""
         tensors = self.learner.tensors() | {"window": self.window}
         for place in self.going:
-            yield from ((place, picture) for picture in self.diagnostics[place].pictures(where))
+            yield from ((place, picture) for picture in self.diagnostics[place].media(where))
             own = {name: tensor[self.learner.rows(place)] for name, tensor in tensors.items()}
             yield place, Snapshot(own | self.diagnostics[place].tensors(), {"number": updates, "ticks": self.learner.ticks})
 

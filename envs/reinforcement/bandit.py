@@ -100,10 +100,10 @@ class Bandit:
         """Bandits of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. The run's `seed`
         decides the rewarded actions, a bandit's own which images it shows.
         """
-        members, environments = seeds.shape
+        members, num_envs = seeds.shape
         correct = np.stack([self.correct_actions(seed, member, self.names.index(visit.task)) for member in range(members)])
         images = datasets.load(self.dataset, self.images)[0]
-        return Pool(BanditBackend(images, np.repeat(correct, environments, axis=0), self.action_space, self.length, seeds.reshape(-1)))
+        return Pool(BanditBackend(images, np.repeat(correct, num_envs, axis=0), self.action_space, self.length, seeds.reshape(-1)))
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
         """None: there is nothing to render."""

@@ -95,9 +95,9 @@ class Control:
         """Simulators of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. Those of a
         member share a task, which the run's `seed` decides.
         """
-        members, environments = seeds.shape
+        members, num_envs = seeds.shape
         own = [self._variants(seed, member)[self.names.index(visit.task)] for member in range(members)]
-        features, actions = (np.repeat(np.array(tables), environments, axis=0) for tables in zip(*own, strict=True))
+        features, actions = (np.repeat(np.array(tables), num_envs, axis=0) for tables in zip(*own, strict=True))
         return envpool_control(self.env_id, seeds.reshape(-1), threads, features=features, actions=actions)
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:

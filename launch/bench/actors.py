@@ -29,7 +29,7 @@ from plasticity_rl.optim.optimizers import RMSprop
 from plasticity_rl.optim.schedules import Constant
 from plasticity_rl.records.events import Tick
 
-ENVIRONMENTS = 8  # per actor
+NUM_ENVS = 8  # per actor
 WARM = 4  # updates per actor before the clock starts
 FRAMES = 4_000_000_000  # never reached
 
@@ -106,13 +106,13 @@ def measure(counts: Sequence[int], seconds: float, step_time: float) -> None:
             table.add_row(name, str(count or "none"), f"{found.speed:,.0f}", "" if found.learning is None else f"{found.learning:.0%}")
     console.print(table)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    console.print(f"\nSPS: agent steps a second, {ENVIRONMENTS} environments an actor; windows of {seconds:g} s; {device}", soft_wrap=True)
+    console.print(f"\nSPS: agent steps a second, {NUM_ENVS} environments an actor; windows of {seconds:g} s; {device}", soft_wrap=True)
 
 
 def run(benchmark: Any, actors: int, seconds: float) -> Found:
     """Measure once, from a steady state."""
     share = max(actors, 1)
-    agent = IMPALA(num_envs=ENVIRONMENTS * share, minibatches=share)
+    agent = IMPALA(num_envs=NUM_ENVS * share, minibatches=share)
     experiment = Experiment(
         benchmark, agent, Nature(), RMSprop(), Constant(), members=1, diagnose_every=10**9, checkpoint_every=10**9, actors=actors
     )

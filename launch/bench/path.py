@@ -24,7 +24,7 @@ from plasticity_rl.networks.specs import Nature
 from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.optim.schedules import Constant
 
-ENVIRONMENTS, UNROLL, CAPACITY = 64, 32, 20_000  # environments per actor, steps per rollout, rows x environments of the replay
+NUM_ENVS, ROLLOUT, CAPACITY = 64, 32, 20_000  # environments per actor, steps per rollout, rows x environments of the replay
 WARM = 12  # rollouts before the clock starts: the replay is then full and its memory allocated
 TIMES = 20  # number of times that weights are sent
 WAIT = 600.0  # seconds for actors to start
@@ -45,7 +45,7 @@ class Sent(NamedTuple):
 
 def stub_worker() -> type:
     """Return the class of stub actors, without network and environment; it is pickled by value."""
-    width = ENVIRONMENTS
+    width = NUM_ENVS
 
     class StubWorker:
         def __init__(self, about: Any, actor: int, incarnation: int) -> None:
@@ -102,19 +102,19 @@ def carried(actors: int, seconds: float) -> float:
     loop.actors = ActorGroup(StubBackend(loop.experiment), actors)
     visit = loop.benchmark.visits()[0]
     try:
-        steps = loop.environments * 10**9
-        unrolls = loop.open(visit, slice(None), 0, steps, steps)
-        assert not isinstance(unrolls, Actor)
+        steps = loop.num_envs * 10**9
+        remote = loop.open(visit, slice(None), 0, steps, steps)
+        assert not isinstance(remote, Actor)
         rows, began = 0, 0.0
         while True:
-            if rows % UNROLL == 0:
-                if rows == WARM * UNROLL:
+            if rows % ROLLOUT == 0:
+                if rows == WARM * ROLLOUT:
                     began = time.monotonic()
                 elif began and time.monotonic() - began >= seconds:
-                    return (rows - WARM * UNROLL) * loop.environments / (time.monotonic() - began)
-            unrolls.ready()
-            loop.replay.write_frames(unrolls.frames, unrolls.ages, unrolls.outputs["actions"], 0)
-            step, _ = unrolls.receive()
+                    return (rows - WARM * ROLLOUT) * loop.num_envs / (time.monotonic() - began)
+            remote.ready()
+            loop.replay.write_frames(remote.frames, remote.ages, remote.outputs["actions"], 0)
+            step, _ = remote.receive()
             loop.replay.write_outcome(*loop.outcome(step, slice(None)))
             rows += 1
     finally:
@@ -165,6 +165,6 @@ def _update(loop: ReplayLoop) -> float:
 def _loop(actors: int, capacity: int) -> ReplayLoop:
     from agents.dqn import DQN
 
-    agent = DQN(num_envs=ENVIRONMENTS * actors, replay=capacity * actors, min_replay=100, rollout_length=UNROLL, rewards="clip")
+    agent = DQN(num_envs=NUM_ENVS * actors, replay=capacity * actors, min_replay=100, rollout_length=ROLLOUT, rewards="clip")
     more: dict[str, Any] = dict(members=1, actors=actors, diagnose_every=FRAMES, checkpoint_every=FRAMES)
     return ReplayLoop(agent, Experiment(Stub(0.0), agent, Nature(), Adam(), Constant(), **more), "cpu", False)

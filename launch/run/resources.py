@@ -149,7 +149,7 @@ def check_disk(experiments: Sequence[Experiment], store: Store) -> None:
 def _told(group: Sequence[Experiment], needs: Sequence[Need]) -> str:
     """Describe the needs of a group, the larger part first."""
     store, networks = (sum(sizes) for sizes in zip(*(each[:2] for each in needs), strict=True))
-    what = "replay" if group[0].agent.has_replay else "unrolls"
+    what = "replay" if group[0].agent.has_replay else "rollouts"
     parts = sorted([(store, what), (networks, "networks and optimizers")], reverse=True)
     members = sum(each.members for each in group)
     sizes = " and ".join(f"{_gb(size)} of {part}" for size, part in parts if size >= 0.01 * parts[0][0])

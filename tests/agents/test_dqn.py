@@ -108,7 +108,7 @@ def test_on_atari_a_resumed_run_is_one_that_was_never_stopped_and_counts_are_of_
     last = [event for event in found if isinstance(event, Tick)][-1]
     assert last == Tick(visit=1, task="RoadRunner", cycle=0, frames=800, steps=200, updates=last.updates)
     assert last.updates == 2 * (100 - 40) // 10  # each visit clears the replay, and waits for 40 steps
-    assert len(scores(found, "cut")) == 4 * 2 * 2  # of four legs, every environment's episode
+    assert len(scores(found, "cut")) == 4 * 2 * 2  # of four segments, every environment's episode
 
 
 def test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,13 +25,13 @@ def softmax(numbers: np.ndarray) -> np.ndarray:
     return powers / powers.sum()
 
 
-def algorithm_1(probabilities: np.ndarray, reward: float, discount: float, limit: float) -> np.ndarray:
+def algorithm_1(probabilities: np.ndarray, reward: float, discount: float, v_max: float) -> np.ndarray:
     """Bellemare et al. 2017, algorithm 1: the target's probabilities, one atom at a time."""
     atoms = len(probabilities)
-    width, projected = 2 * limit / (atoms - 1), np.zeros(atoms)
+    width, projected = 2 * v_max / (atoms - 1), np.zeros(atoms)
     for j, probability in enumerate(probabilities):
-        place = min(max(reward + discount * (-limit + j * width), -limit), limit)
-        b = (place + limit) / width
+        place = min(max(reward + discount * (-v_max + j * width), -v_max), v_max)
+        b = (place + v_max) / width
         lower, upper = int(np.floor(b + 1e-9)), int(np.ceil(b - 1e-9))
         if lower == upper:  # the paper's loop loses this mass
             projected[lower] += probability
@@ -64,10 +64,10 @@ def test_a_probability_between_two_atoms_is_shared_by_nearness() -> None:
         assert row == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(("atoms", "limit"), [(51, 10.0), (2, 1.0), (21, 0.3)])
-def test_no_probability_is_lost(atoms: int, limit: float) -> None:
-    head = Categorical(atoms, limit, whole=True)
-    places = torch.cat([draw(50, atoms) * limit, head.atoms(draw(1)).expand(50, atoms)])
+@pytest.mark.parametrize(("atoms", "v_max"), [(51, 10.0), (2, 1.0), (21, 0.3)])
+def test_no_probability_is_lost(atoms: int, v_max: float) -> None:
+    head = Categorical(atoms, v_max, whole=True)
+    places = torch.cat([draw(50, atoms) * v_max, head.atoms(draw(1)).expand(50, atoms)])
     found = head.project(places, draw(100, atoms, seed=1).softmax(-1))
     torch.testing.assert_close(found.sum(-1), torch.ones(100))
     assert (found >= 0).all()

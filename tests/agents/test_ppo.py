@@ -106,8 +106,8 @@ def test_a_run_with_separate_networks_resumes_and_reports_every_layer() -> None:
     assert {f"{kind}/{network}.hidden1" for kind in kinds for network in ("policy", "value")} <= named
 
 
-def rollout(steps: int = 6, members: int = 2, environments: int = 3) -> dict[str, torch.Tensor]:
-    shape = (steps, members, environments)
+def rollout(steps: int = 6, members: int = 2, num_envs: int = 3) -> dict[str, torch.Tensor]:
+    shape = (steps, members, num_envs)
     real = torch.ones(shape)
     real[2, 0, 1] = real[4, 1, 0] = 0.0
     discounts, continues = torch.full(shape, 0.9), torch.ones(shape)

@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     """command line arguments of the module, run as a script"""
     detail: str = ""
     """text printed after the name"""
-    environments: int = 0
+    num_envs: int = 0
     """number of environments of all members; only set for this project"""
     ceiling: bool = False
     """True for the emulator without a learner"""
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     @property
     def warm(self) -> int:
         """Number of steps before the first window."""
-        return WARM[self.agent] * max(self.environments // 8, 1)
+        return WARM[self.agent] * max(self.num_envs // 8, 1)
 
 
 GAME = "atari:games=Breakout,frames=4_000_000_000,sticky=0,full_actions=false,life_loss=true"  # the other programs' rules
@@ -58,21 +58,21 @@ def _both(agent: str, words: str, every: int, norm: str = "none") -> list[Entry]
     return [_ours(agent, words, every, precision=precision, norm=norm) for precision in dict.fromkeys((FAST, "float32"))]
 
 
-def _ceiling(agent: str, environments: int = 8) -> Entry:
-    arguments = ("emulate", str(environments), json.dumps(PLAYED))
-    return Entry(agent, ours, arguments, f"{environments} environments", environments=environments, ceiling=True)
+def _ceiling(agent: str, num_envs: int = 8) -> Entry:
+    arguments = ("emulate", str(num_envs), json.dumps(PLAYED))
+    return Entry(agent, ours, arguments, f"{num_envs} environments", num_envs=num_envs, ceiling=True)
 
 
 def _cleanrl(agent: str, script: str, every: int, options: str) -> Entry:
     return Entry(agent, cleanrl, (script, str(every), *options.split()))
 
 
-def _stable_baselines3(agent: str, environments: int, **settings: Any) -> Entry:
-    return Entry(agent, stable_baselines3, (agent.upper(), str(environments), json.dumps(settings)))
+def _stable_baselines3(agent: str, num_envs: int, **settings: Any) -> Entry:
+    return Entry(agent, stable_baselines3, (agent.upper(), str(num_envs), json.dumps(settings)))
 
 
-def _rllib(agent: str, environments: int, **settings: Any) -> Entry:
-    return Entry(agent, rllib, (agent.upper(), str(environments), json.dumps(settings)))
+def _rllib(agent: str, num_envs: int, **settings: Any) -> Entry:
+    return Entry(agent, rllib, (agent.upper(), str(num_envs), json.dumps(settings)))
 
 
 def _sample_factory(agent: str, detail: str, options: str) -> Entry:
@@ -80,8 +80,8 @@ def _sample_factory(agent: str, detail: str, options: str) -> Entry:
 
 
 # Rollouts of 128 steps in 8 environments; 4 epochs of 4 minibatches of 256.
-UNROLLS = "rollout_length=128,epochs=4,minibatches=4"
-CLEANRL_UNROLLS = "--env-id Breakout-v5 --num-envs 8 --num-steps 128 --update-epochs 4 --num-minibatches 4"
+ROLLOUTS = "rollout_length=128,epochs=4,minibatches=4"
+CLEANRL_ROLLOUTS = "--env-id Breakout-v5 --num-envs 8 --num-steps 128 --update-epochs 4 --num-minibatches 4"
 APPO = "--rollout=128 --num_epochs=4 --batch_size=256 --num_batches_per_epoch=4 --normalize_input=False --normalize_returns=False"
 
 # A batch of 32 every 4 steps, after 1,000 steps; a target network update every 8,000 steps; a replay of 10,000.
@@ -93,9 +93,9 @@ CLEANRL_REPLAY = (
 )
 
 COMPETITORS = (
-    *_both("ppo", UNROLLS, every=1024),
+    *_both("ppo", ROLLOUTS, every=1024),
     _stable_baselines3("ppo", 8, n_steps=128, n_epochs=4, batch_size=256, clip_range=0.1, ent_coef=0.01, learning_rate=2.5e-4),
-    _cleanrl("ppo", "ppo_atari_envpool.py", 1024, CLEANRL_UNROLLS),
+    _cleanrl("ppo", "ppo_atari_envpool.py", 1024, CLEANRL_ROLLOUTS),
     _rllib(
         "ppo",
         8,
@@ -105,8 +105,8 @@ COMPETITORS = (
     _sample_factory("ppo", "synchronous", f"{APPO} --async_rl=False --num_workers=8 --num_envs_per_worker=1"),
     _sample_factory("ppo", "asynchronous", f"{APPO} --async_rl=True --num_workers=2 --num_envs_per_worker=4 --worker_num_splits=2"),
     _ceiling("ppo"),
-    *_both("pqn", UNROLLS, every=1024, norm="layer"),
-    _cleanrl("pqn", "pqn_atari_envpool.py", 1024, CLEANRL_UNROLLS),
+    *_both("pqn", ROLLOUTS, every=1024, norm="layer"),
+    _cleanrl("pqn", "pqn_atari_envpool.py", 1024, CLEANRL_ROLLOUTS),
     _ceiling("pqn"),
     *_both("dqn", f"{REPLAY},{GREEDY}", every=200),
     _ours("dqn", f"{REPLAY},{GREEDY}", every=200, members=5, precision=FAST),

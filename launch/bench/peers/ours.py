@@ -31,17 +31,17 @@ def train(every: int, said: dict[str, Any]) -> None:
             report(event.steps * experiment.members)
 
 
-def emulate(environments: int, said: dict[str, Any]) -> None:
+def emulate(num_envs: int, said: dict[str, Any]) -> None:
     """Run the benchmark with uniformly random actions and no learner until killed."""
     benchmark = parse.experiment(said).benchmark
-    pool = benchmark.pool(benchmark.visits()[0], np.arange(environments)[None], THREADS, 0)
+    pool = benchmark.pool(benchmark.visits()[0], np.arange(num_envs)[None], THREADS, 0)
     generator, done = np.random.default_rng(0), 0
     pool.reset()
     while True:
         for _ in range(100):
-            pool.send(generator.integers(pool.action_space.n, size=environments))
+            pool.send(generator.integers(pool.action_space.n, size=num_envs))
             pool.recv()
-        done += 100 * environments
+        done += 100 * num_envs
         report(done)
 
 

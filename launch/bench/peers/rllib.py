@@ -23,7 +23,7 @@ NATURE = {
 }
 
 
-def train(algorithm: str, environments: int, settings: dict) -> None:
+def train(algorithm: str, num_envs: int, settings: dict) -> None:
     """Train until killed; `settings` are arguments of `training()`."""
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     import gymnasium  # pyright: ignore[reportMissingImports]
@@ -45,7 +45,7 @@ def train(algorithm: str, environments: int, settings: dict) -> None:
     config = getattr(importlib.import_module(f"ray.rllib.algorithms.{algorithm.lower()}"), f"{algorithm}Config")()
     rules = {"frameskip": 1, "full_action_space": False, "repeat_action_probability": 0.0}
     config.environment("breakout", env_config=rules, clip_rewards=True)
-    config.env_runners(num_env_runners=0, num_envs_per_env_runner=environments)
+    config.env_runners(num_env_runners=0, num_envs_per_env_runner=num_envs)
     config.learners(num_gpus_per_learner=int(torch.cuda.is_available()))
     config.rl_module(model_config=DefaultModelConfig(**NATURE))
     if connected:

@@ -23,7 +23,7 @@ def breakout(**settings: Any) -> Any:
     return gymnasium.make("BreakoutNoFrameskip-v4", **settings)
 
 
-def train(algorithm: str, environments: int, settings: dict) -> None:
+def train(algorithm: str, num_envs: int, settings: dict) -> None:
     """Train until killed; `settings` are the algorithm's arguments."""
     import stable_baselines3  # pyright: ignore[reportMissingImports]
     from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]
@@ -41,8 +41,8 @@ def train(algorithm: str, environments: int, settings: dict) -> None:
                 self.reported = self.num_timesteps
                 print(f"steps {self.num_timesteps} at {time.monotonic()}", flush=True)
 
-    kind = SubprocVecEnv if environments > 1 else DummyVecEnv
-    pool = VecFrameStack(make_atari_env(breakout, n_envs=environments, seed=0, vec_env_cls=kind), n_stack=4)
+    kind = SubprocVecEnv if num_envs > 1 else DummyVecEnv
+    pool = VecFrameStack(make_atari_env(breakout, n_envs=num_envs, seed=0, vec_env_cls=kind), n_stack=4)
     getattr(stable_baselines3, algorithm)("CnnPolicy", pool, **settings).learn(10**9, callback=Reports())
 
 

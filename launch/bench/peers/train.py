@@ -90,13 +90,13 @@ def table(rows: Sequence[Row], agent: str) -> Table:
     for heading in ("SPS", "x peer", "ceiling", "MB"):
         shown.add_column(heading, justify="right", no_wrap=True)
     best = max((row.median for row in rows if row.entry.who is not ours), default=0.0)
-    ceilings = {row.entry.environments: row.median for row in rows if row.entry.ceiling}
+    ceilings = {row.entry.num_envs: row.median for row in rows if row.entry.ceiling}
     for row in rows:
         speeds, memory = row.measured.speeds, f"{row.measured.memory / 1e6:,.0f}"
         if row.measured.failure:
             shown.add_row(row.name, "failed", "", "", memory)
             continue
-        ceiling = ceilings.get(row.entry.environments)
+        ceiling = ceilings.get(row.entry.num_envs)
         times = f"{row.median / best:.2f}" if best and not row.entry.ceiling else ""
         share = f"{row.median / ceiling:.0%}" if ceiling and not row.entry.ceiling else ""
         shown.add_row(row.name, f"{row.median:,.0f} [{min(speeds):,.0f}-{max(speeds):,.0f}]", times, share, memory)

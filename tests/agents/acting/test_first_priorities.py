@@ -14,7 +14,7 @@ from agents.data.transitions import StepType
 from agents.dqn import DQN
 from agents.loops.replay import HIGHEST
 from plasticity_rl.interventions import assemble
-from tests.agents.acting.stages import MEMBERS, made, replay_loop
+from tests.agents.acting.backends import MEMBERS, made, replay_loop
 
 
 @pytest.mark.parametrize("value", ["scalar", "c51", "two-hot", "iqn"])
@@ -87,11 +87,11 @@ def test_rewards_are_judged_as_the_learner_will_learn_from_them() -> None:
     """A network of zeros expects nothing, so the loss of a step is that of its reward."""
     for rewards, scale, expected in (("raw", 1.0, [1.5, 2.5]), ("clip", 1.0, [0.5, 0.5]), ("scale", 2.0, [0.5, 1.0])):
         what = made(DQN(num_envs=6, replay=100, min_replay=8, priority_exponent=1.0, rewards=rewards), 240)  # type: ignore[arg-type]
-        player = RolloutWorker(what, 0, 0, False, True)
-        weights = np.zeros(sum(param.numel() for param in player._params.values()), np.float32)
+        worker = RolloutWorker(what, 0, 0, False, True)
+        weights = np.zeros(sum(param.numel() for param in worker._params.values()), np.float32)
         scales = np.full(MEMBERS, scale, np.float32)
         tag = RolloutId(0, 0, 0, 0)
-        unroll = player.play(weights, RolloutRequest(tag, what.benchmark.visits()[0], 0, 240, 0, 5, False, False, scales))
+        rollout = worker.play(weights, RolloutRequest(tag, what.benchmark.visits()[0], 0, 240, 0, 5, False, False, scales))
         # rewards are 1, 2, ...; the second and the third step's Huber losses: half a square up to 1, then the number less a half
-        assert "outputs" not in unroll.outputs
-        assert unroll.outputs["errors"][1:3, 0, 0].tolist() == pytest.approx(expected)
+        assert "outputs" not in rollout.outputs
+        assert rollout.outputs["errors"][1:3, 0, 0].tolist() == pytest.approx(expected)

@@ -22,7 +22,7 @@ from launch.bench import actors
 from launch.config.parse import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from tests.agents.acting.stages import ACTORS, ENVIRONMENTS, MEMBERS, UNROLL, WIDTH, Here, Two, Watched, replay_loop
+from tests.agents.acting.backends import ACTORS, MEMBERS, NUM_ENVS, ROLLOUT, WIDTH, Here, Two, Watched, replay_loop
 from tests.learners import Small
 from tests.training import CARTPOLE, comparable, events, resumed_is_never_stopped, scores
 
@@ -46,7 +46,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Here]]:
 
     monkeypatch.setattr(ray_actors, "hire", hire)
     yield kept
-    assert all(stage.closed for stage in kept)
+    assert all(backend.closed for backend in kept)
 
 
 @pytest.mark.parametrize("agent", list(AGENTS))
@@ -74,41 +74,39 @@ def test_what_arrives_again_or_from_the_dead_is_dropped(agent: str) -> None:
 
 
 @pytest.mark.parametrize(("agent", "updates"), [(PPO, 6), (IMPALA, 2)])
-def test_weights_are_those_from_before_the_unroll_that_was_learned_from_last(agent: Any, updates: int) -> None:
+def test_weights_are_those_from_before_the_rollout_that_was_learned_from_last(agent: Any, updates: int) -> None:
     more: Any = dict(epochs=3) if agent is PPO else {}
-    loop = Watched(
-        agent(num_envs=ENVIRONMENTS, rollout_length=UNROLL, minibatches=2, **more), 6, checkpoint_every=4 * UNROLL * ENVIRONMENTS
-    )
-    versions = [0, 0, 1, 2, 4, 4]  # unrolls learned from; the second leg begins with the fifth
-    assert sorted({(tag.sequence, tag.version) for tag in loop.stage.weights}) == [
-        (UNROLL * place, updates * version) for place, version in enumerate(versions)
+    loop = Watched(agent(num_envs=NUM_ENVS, rollout_length=ROLLOUT, minibatches=2, **more), 6, checkpoint_every=4 * ROLLOUT * NUM_ENVS)
+    versions = [0, 0, 1, 2, 4, 4]  # rollouts learned from; the second segment begins with the fifth
+    assert sorted({(tag.sequence, tag.version) for tag in loop.backend.weights}) == [
+        (ROLLOUT * place, updates * version) for place, version in enumerate(versions)
     ]
-    assert len(loop.stage.weights) == ACTORS * len(versions) and {tag.incarnation for tag in loop.stage.weights} == {0}
+    assert len(loop.backend.weights) == ACTORS * len(versions) and {tag.incarnation for tag in loop.backend.weights} == {0}
     born = flat({name: param - 1e-3 * 6 * updates for name, param in loop.learner.net.params.items()})
-    for tag, weights in loop.stage.weights.items():
+    for tag, weights in loop.backend.weights.items():
         np.testing.assert_allclose(weights, born + 1e-3 * tag.version, atol=1e-6)
 
 
-def test_unrolls_are_put_together_in_the_actors_order_and_probabilities_are_those_of_the_weights_that_acted() -> None:
-    loop = Watched(IMPALA(num_envs=ENVIRONMENTS, rollout_length=UNROLL, rewards="raw"), 4)
+def test_rollouts_are_put_together_in_the_actors_order_and_probabilities_are_those_of_the_weights_that_acted() -> None:
+    loop = Watched(IMPALA(num_envs=NUM_ENVS, rollout_length=ROLLOUT, rewards="raw"), 4)
     assert len(loop.learned) == 4
     names = sorted(loop.learner.net.params)
     for place, batch in enumerate(loop.learned):
-        inputs = batch["inputs"].view(MEMBERS, UNROLL + 1, ENVIRONMENTS, 4, 1)
+        inputs = batch["inputs"].view(MEMBERS, ROLLOUT + 1, NUM_ENVS, 4, 1)
         for member in range(MEMBERS):
-            for column in range(ENVIRONMENTS):
+            for column in range(NUM_ENVS):
                 actor, rest = divmod(column, WIDTH)
                 local = member * WIDTH + rest  # each actor's pool numbers its own environments
-                weights, begins, params = loop.stage.weights[RolloutId(actor, 0, place * UNROLL, max(place - 1, 0))], 0, {}
+                weights, begins, params = loop.backend.weights[RolloutId(actor, 0, place * ROLLOUT, max(place - 1, 0))], 0, {}
                 for name in names:
                     stacked = loop.learner.net.params[name]
                     params[name] = torch.tensor(weights[begins : begins + stacked.numel()]).view_as(stacked)[member]
                     begins += stacked.numel()
-                for t in range(UNROLL + 1):
-                    assert inputs[member, t, column, -1, 0] == 1000 * local + place * UNROLL + t
-                    if t == UNROLL:
+                for t in range(ROLLOUT + 1):
+                    assert inputs[member, t, column, -1, 0] == 1000 * local + place * ROLLOUT + t
+                    if t == ROLLOUT:
                         continue
-                    count = place * UNROLL + t + 1
+                    count = place * ROLLOUT + t + 1
                     ignored = count % (5 + local % 5) == 0
                     assert batch["real"][member, t, column] == (not ignored)
                     assert batch["rewards"][member, t, column] == (0 if ignored else count)
@@ -118,14 +116,14 @@ def test_unrolls_are_put_together_in_the_actors_order_and_probabilities_are_thos
 
 
 def test_ppo_learns_from_the_values_and_probabilities_of_its_actors() -> None:
-    agent = PPO(num_envs=ENVIRONMENTS, rollout_length=UNROLL, epochs=1, minibatches=1, rewards="raw")
+    agent = PPO(num_envs=NUM_ENVS, rollout_length=ROLLOUT, epochs=1, minibatches=1, rewards="raw")
     found = []
-    for what in (agent, IMPALA(num_envs=ENVIRONMENTS, rollout_length=UNROLL, rewards="raw")):  # weights move alike in both
+    for what in (agent, IMPALA(num_envs=NUM_ENVS, rollout_length=ROLLOUT, rewards="raw")):  # weights move alike in both
         found.append(torch.stack([batch["log_probabilities"].flatten(1).sort(-1).values for batch in Watched(what, 4).learned]))
     torch.testing.assert_close(*found)
     loop = Watched(agent, 4)
     for place, batch in enumerate(loop.learned):
-        weights = loop.stage.weights[RolloutId(0, 0, place * UNROLL, max(place - 1, 0))]
+        weights = loop.backend.weights[RolloutId(0, 0, place * ROLLOUT, max(place - 1, 0))]
         delta = float(weights[0]) - flat(loop.learner.net.params)[0]
         params = {name: param + delta for name, param in loop.learner.net.params.items()}
         for member in range(MEMBERS):
@@ -135,12 +133,12 @@ def test_ppo_learns_from_the_values_and_probabilities_of_its_actors() -> None:
 
 
 def test_replay_holds_what_was_played_row_by_row() -> None:
-    loop, stage, _ = replay_loop(set())
+    loop, backend, _ = replay_loop(set())
     data, real = loop.replay.data, loop.replay.real.values
-    assert loop.replay.written == 240 // ENVIRONMENTS + 1 and len(stage.weights) == 8 * ACTORS
+    assert loop.replay.written == 240 // NUM_ENVS + 1 and len(backend.weights) == 8 * ACTORS
     for row in range(loop.replay.written - 1):
         for member in range(MEMBERS):
-            for column in range(ENVIRONMENTS):
+            for column in range(NUM_ENVS):
                 local = member * WIDTH + column % WIDTH
                 length = 4 + local % 5
                 over, ignored = (row + 2) % (length + 1) == 0, (row + 1) % (length + 1) == 0
@@ -149,29 +147,29 @@ def test_replay_holds_what_was_played_row_by_row() -> None:
                 assert data["rewards"][row, member, column] == (0 if ignored else row + 1)
                 ends = 0 if not over else 2 if local % 2 else 1
                 assert data["step_type"][row, member, column] == (ends or 2 * (row == loop.replay.written - 2))
-                assert real[member, row * ENVIRONMENTS + column] == (not ignored)
+                assert real[member, row * NUM_ENVS + column] == (not ignored)
 
 
-def test_updates_are_as_many_as_without_actors_and_versions_are_an_unroll_old() -> None:
-    loop, stage, _ = replay_loop(set())
+def test_updates_are_as_many_as_without_actors_and_versions_are_a_rollout_old() -> None:
+    loop, backend, _ = replay_loop(set())
     done = {}
-    for step in range(ENVIRONMENTS, 240 + 1, ENVIRONMENTS):  # an update every 4 steps, once 30 are held whose outcome is known
-        rows = step // ENVIRONMENTS
-        due = step // 4 - (step - ENVIRONMENTS) // 4
-        done[rows] = done.get(rows - 1, 0) + due * ((rows - 1) * ENVIRONMENTS >= 30)
+    for step in range(NUM_ENVS, 240 + 1, NUM_ENVS):  # an update every 4 steps, once 30 are held whose outcome is known
+        rows = step // NUM_ENVS
+        due = step // 4 - (step - NUM_ENVS) // 4
+        done[rows] = done.get(rows - 1, 0) + due * ((rows - 1) * NUM_ENVS >= 30)
     assert loop.learner.ticks["update"] == done[40]
-    versions = {tag.sequence: tag.version for tag in stage.weights}
-    assert versions == {sequence: done.get(sequence - UNROLL, 0) for sequence in range(0, 40, UNROLL)}
+    versions = {tag.sequence: tag.version for tag in backend.weights}
+    assert versions == {sequence: done.get(sequence - ROLLOUT, 0) for sequence in range(0, 40, ROLLOUT)}
 
 
 def test_no_frame_of_a_task_is_stored_under_another_and_pools_end_with_a_visit() -> None:
-    loop, stage, _ = replay_loop({(0, 40, 0)}, Two, 240, replay_at_switch="keep")
+    loop, backend, _ = replay_loop({(0, 40, 0)}, Two, 240, replay_at_switch="keep")
     tasks, frames = loop.replay.data["task"][:82], loop.replay.data["frames"][:82, :, :, 0]
-    real = loop.replay.real.values[:, : 82 * ENVIRONMENTS].view(MEMBERS, 82, ENVIRONMENTS).movedim(0, 1)
+    real = loop.replay.real.values[:, : 82 * NUM_ENVS].view(MEMBERS, 82, NUM_ENVS).movedim(0, 1)
     assert loop.replay.written == 82 and (real.sum() > 500)
     assert torch.equal(tasks[real > 0] == 1, frames[real > 0] < 0)
     assert (frames[:41] >= 0).all() and (frames[41:] < 0).all()
-    assert all(player._actor is None for player in stage._players.values())
+    assert all(worker._actor is None for worker in backend._workers.values())
 
 
 def test_actors_have_streams_and_environments_of_their_own() -> None:
@@ -180,14 +178,14 @@ def test_actors_have_streams_and_environments_of_their_own() -> None:
     request = RolloutRequest(RolloutId(0, 0, 0, 0), visit, 0, 200, 0, 8, False, False, np.ones(2, np.float32))
     played = {}
     for actor, incarnation in ((0, 0), (0, 1), (1, 0), (0, 0)):
-        player = RolloutWorker(what, actor, incarnation, False, True)
-        weights = np.zeros(sum(param.numel() for param in player._params.values()), np.float32)
-        unroll = player.play(weights, request)
-        key = unroll.outputs["actions"].tobytes(), unroll.frames[0].tobytes()
+        worker = RolloutWorker(what, actor, incarnation, False, True)
+        weights = np.zeros(sum(param.numel() for param in worker._params.values()), np.float32)
+        rollout = worker.play(weights, request)
+        key = rollout.outputs["actions"].tobytes(), rollout.frames[0].tobytes()
         assert played.setdefault((actor, incarnation), key) == key
-        assert unroll.frames.flags.c_contiguous and unroll.frames.shape == (9, 2, 2, 4)
-        again = player.play(weights, request._replace(id=RolloutId(0, 0, 8, 0), follows=True, last=True))
-        np.testing.assert_array_equal(again.frames[0], unroll.frames[8])
+        assert rollout.frames.flags.c_contiguous and rollout.frames.shape == (9, 2, 2, 4)
+        again = worker.play(weights, request._replace(id=RolloutId(0, 0, 8, 0), follows=True, last=True))
+        np.testing.assert_array_equal(again.frames[0], rollout.frames[8])
     for one, other in ((0, 1), (0, 2), (1, 2)):
         first, second = list(played.values())[one], list(played.values())[other]
         assert first[0] != second[0] and first[1] != second[1]
@@ -198,7 +196,7 @@ def test_the_benchmark_counts_steps_and_the_time_in_which_the_learner_waits(stag
     monkeypatch.setattr(actors, "Nature", Small)
     quick, slow = (actors.run(actors.Stub(seconds), 1, 0.2) for seconds in (0.0, 0.02))
     assert slow.learning is not None and quick.learning is not None and 0 <= slow.learning <= 1
-    assert slow.speed < actors.ENVIRONMENTS / 0.02 and slow.learning < quick.learning
+    assert slow.speed < actors.NUM_ENVS / 0.02 and slow.learning < quick.learning
     assert main(["bench", "actors", "--actors", "0"]) == main(["bench", "actors", "--seconds", "0"]) == 2
 
 

@@ -18,7 +18,7 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Metric, Score
 from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.records.tables import read_rows
-from tests.agents.acting.stages import Here
+from tests.agents.acting.backends import Here
 from tests.conftest import Begin
 from tests.launch.cluster.test_sweep import CAPTURED, CHECKOUT, ancestors, wait_for
 from tests.run_folders import run_paths
@@ -118,10 +118,11 @@ def test_killed_actors_are_replaced_and_the_run_goes_on(tmp_path: Path, begin: B
     rows, problems = read_rows(folder / "scores.csv", Score)
     assert RunFolder(folder).is_done and not problems
     cuts = [row.steps for row in rows if row.kind == "cut"]
-    legs = {10_000, 16_000, 20_000, 30_000, 32_000}  # each ends with eight cuts, and an actor's death with four
-    assert all(cuts.count(leg) == 8 for leg in legs) and len(cuts) - 8 * len(legs) in (4, 8, 12)  # fewer, if two died in one unroll
+    segments = {10_000, 16_000, 20_000, 30_000, 32_000}  # each ends with eight cuts, and an actor's death with four
+    assert all(cuts.count(segment) == 8 for segment in segments)
+    assert len(cuts) - 8 * len(segments) in (4, 8, 12)  # fewer, if two died in one rollout
     counters = json.loads(max(folder.glob("checkpoints/0*")).joinpath("counters.json").read_text())
-    assert counters["written"] == 32_000 // 8 + len(legs)  # every step once
+    assert counters["written"] == 32_000 // 8 + len(segments)  # every step once
     deaths = [row.value for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "actor_deaths"]
     assert max(deaths) == 3
 
@@ -171,13 +172,12 @@ def test_an_actor_killed_every_five_seconds_for_two_minutes(tmp_path: Path, begi
     assert going.returncode == 130 and max(took) < 10, said
     (folder,) = run_paths(tmp_path)
     counters = json.loads(max(folder.glob("checkpoints/0*")).joinpath("counters.json").read_text())
-    assert (
-        counters["written"] == counters["number"] // 8 + counters["number"] // 5000 and counters["number"] > 5000
-    )  # the last frames of each leg
+    # One row per step, and the last frames of each segment.
+    assert counters["written"] == counters["number"] // 8 + counters["number"] // 5000 and counters["number"] > 5000
     rows, problems = read_rows(folder / "scores.csv", Score)
     assert not problems
     cuts = [row.steps for row in rows if row.kind == "cut" and row.steps <= counters["number"]]
-    assert all(cuts.count(leg) == 8 for leg in range(5000, counters["number"] + 1, 5000))
+    assert all(cuts.count(segment) == 8 for segment in range(5000, counters["number"] + 1, 5000))
     deaths = max(row.value for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "actor_deaths")
     assert 0 <= len(took) - deaths <= 3  # but for those after the last row
     print(f"{len(took)} kills, {counters['number']:,} steps, a new actor after {max(took):.1f} s at most")

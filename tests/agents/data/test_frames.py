@@ -5,22 +5,22 @@ import torch
 
 from agents.data.frames import Frames, _packed, _stacked, pushed
 
-MEMBERS, ENVIRONMENTS, ROWS, STACK = 2, 3, 7, 4
+MEMBERS, NUM_ENVS, ROWS, STACK = 2, 3, 7, 4
 
 
 def filled(compile: bool) -> Frames:
-    frames = Frames(ROWS, MEMBERS, ENVIRONMENTS, (5, 6), "uint8", STACK, "cpu", compile)
+    frames = Frames(ROWS, MEMBERS, NUM_ENVS, (5, 6), "uint8", STACK, "cpu", compile)
     draw = torch.Generator().manual_seed(0)
     for row in range(ROWS):
-        ages = torch.randint(STACK, (MEMBERS, ENVIRONMENTS), generator=draw)
-        frames.write(row, slice(None), torch.randint(256, (MEMBERS, ENVIRONMENTS, 5, 6), dtype=torch.uint8, generator=draw), ages)
+        ages = torch.randint(STACK, (MEMBERS, NUM_ENVS), generator=draw)
+        frames.write(row, slice(None), torch.randint(256, (MEMBERS, NUM_ENVS, 5, 6), dtype=torch.uint8, generator=draw), ages)
     return frames
 
 
 @pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.filterwarnings("ignore::DeprecationWarning"))])
 def test_stacks_are_those_of_a_loop(compile: bool) -> None:
     frames, draw = filled(compile), torch.Generator().manual_seed(1)
-    rows, columns = (torch.randint(top, (MEMBERS, 11), generator=draw) for top in (ROWS, ENVIRONMENTS))
+    rows, columns = (torch.randint(top, (MEMBERS, 11), generator=draw) for top in (ROWS, NUM_ENVS))
     found = frames.observations(rows, columns)
     assert found.shape == (MEMBERS, 11, STACK, 5, 6) and found.movedim(2, -1).is_contiguous()
     for member in range(MEMBERS):

@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 from agents.data.priorities import Priorities
 from agents.data.replay import Replay
 from agents.data.transitions import StepType
-from tests.agents.data.test_replay import ENVIRONMENTS, MEMBERS, play
+from tests.agents.data.test_replay import MEMBERS, NUM_ENVS, play
 
 DRAWS = 200_000
 ALMOST_ONE = 1 - 2**-24  # the largest number below 1 that is drawn
@@ -123,7 +123,7 @@ def test_a_share_of_the_replays_draws_is_uniform_and_the_rest_follows_priorities
     for member in range(MEMBERS):
         p = priorities[member].double().numpy()
         expected = (1 - share) * p / p.sum() + share / len(p)
-        found = counts(drawn[member], replay.rows * ENVIRONMENTS)
+        found = counts(drawn[member], replay.rows * NUM_ENVS)
         assert found.sum() == found[index[member].numpy()].sum()
         assert chisquare(found[index[member].numpy()], expected * DRAWS).pvalue > 0.001
 

@@ -9,28 +9,28 @@ from agents.data.replay import Replay
 from agents.data.transitions import StepType
 from tests.training import Counting
 
-MEMBERS, ENVIRONMENTS, STACK = 2, 3, 4
+MEMBERS, NUM_ENVS, STACK = 2, 3, 4
 SAMPLES = 1_500  # of some 250 transitions: each is met
 
 
 def play(capacity: int, steps: int, prioritised: bool = False) -> tuple[Replay, list[dict[str, np.ndarray]], Actor]:
     """A replay filled by an actor, and the same written down row by row."""
-    pool = Counting(MEMBERS * ENVIRONMENTS)
+    pool = Counting(MEMBERS * NUM_ENVS)
     actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
-    replay = Replay(MEMBERS, ENVIRONMENTS, capacity, (1,), "float32", STACK, prioritised, "cpu")
+    replay = Replay(MEMBERS, NUM_ENVS, capacity, (1,), "float32", STACK, prioritised, "cpu")
     log = []
     for at in range(steps):
-        actions = torch.full((MEMBERS, ENVIRONMENTS), at % 5)
-        row = {"stack": actor.observations.numpy().copy(), "action": actions.numpy(), "task": np.full((MEMBERS, ENVIRONMENTS), at % 7)}
+        actions = torch.full((MEMBERS, NUM_ENVS), at % 5)
+        row = {"stack": actor.observations.numpy().copy(), "action": actions.numpy(), "task": np.full((MEMBERS, NUM_ENVS), at % 7)}
         actor.send(actions)
         replay.write_frames(actor.frames, actor.ages, actions, at % 7)
         step, _ = actor.receive()
         ends = np.where(step.terminated, StepType.TERMINATED, np.where(step.truncated, StepType.TRUNCATED, StepType.CONTINUES))
-        shaped = [values.reshape(MEMBERS, ENVIRONMENTS) for values in (step.rewards, ends, ~step.first)]
+        shaped = [values.reshape(MEMBERS, NUM_ENVS) for values in (step.rewards, ends, ~step.first)]
         replay.write_outcome(*(torch.from_numpy(values) for values in shaped))
         log.append(row | dict(zip(("reward", "end", "real"), shaped, strict=True)))
     log.append({"stack": actor.observations.numpy().copy()})
-    replay.write_frames(actor.frames, actor.ages, torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64), 0)
+    replay.write_frames(actor.frames, actor.ages, torch.zeros(MEMBERS, NUM_ENVS, dtype=torch.int64), 0)
     return replay, log, actor
 
 
@@ -59,7 +59,7 @@ def expected(
 def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, steps: int, prioritised: bool) -> None:
     replay, log, _ = play(capacity, 47, prioritised)
     batch, _ = replay.sample(torch.rand(MEMBERS, SAMPLES, 2, generator=torch.Generator().manual_seed(0)), steps, 0.9, share=0.5)
-    by_frame = {row["stack"][m, c, -1, 0]: (at, m, c) for at, row in enumerate(log) for m in range(MEMBERS) for c in range(ENVIRONMENTS)}
+    by_frame = {row["stack"][m, c, -1, 0]: (at, m, c) for at, row in enumerate(log) for m in range(MEMBERS) for c in range(NUM_ENVS)}
     seen = set()
     for member in range(MEMBERS):
         for slot in range(SAMPLES):
@@ -76,9 +76,9 @@ def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, st
             if power:
                 np.testing.assert_array_equal(batch["next_inputs"][member, slot].numpy(), after)
     assert batch["weights"].all()
-    rows = capacity // ENVIRONMENTS
+    rows = capacity // NUM_ENVS
     oldest = 48 - rows + STACK - 1 if rows < 48 else 0
-    everything = {(m, c, at) for at in range(oldest, 47) for m in range(MEMBERS) for c in range(ENVIRONMENTS) if log[at]["real"][m, c]}
+    everything = {(m, c, at) for at in range(oldest, 47) for m in range(MEMBERS) for c in range(NUM_ENVS) if log[at]["real"][m, c]}
     assert seen == everything
 
 
@@ -139,11 +139,11 @@ def test_a_clearing_in_mid_episode_leaves_no_stack_that_reaches_behind_it() -> N
     replay = play(10_000, 9)[0]
     replay.clear()
     replay.data["frames"].fill_(-1)
-    nothing = torch.zeros(MEMBERS, ENVIRONMENTS)
+    nothing = torch.zeros(MEMBERS, NUM_ENVS)
     replay.write_outcome(nothing, nothing.long(), nothing.bool())  # of the row that is gone
     for at in range(1, 5):
-        frames = torch.full((MEMBERS, ENVIRONMENTS, 1), float(at))
-        replay.write_frames(frames, torch.full((MEMBERS, ENVIRONMENTS), STACK - 1), nothing.long(), 0)
+        frames = torch.full((MEMBERS, NUM_ENVS, 1), float(at))
+        replay.write_frames(frames, torch.full((MEMBERS, NUM_ENVS), STACK - 1), nothing.long(), 0)
         replay.write_outcome(nothing, nothing.long() + StepType.CONTINUES, ~nothing.bool())
     stacks = replay.frames.observations(torch.arange(4).expand(MEMBERS, 4), torch.zeros(MEMBERS, 4, dtype=torch.int64))
     assert stacks[0, :, :, 0].tolist() == [[1, 1, 1, 1], [1, 1, 1, 2], [1, 1, 2, 3], [1, 2, 3, 4]]
@@ -154,11 +154,11 @@ def test_what_is_saved_is_what_another_replay_goes_on_with(prioritised: bool) ->
     replay, _, _ = play(60, 47, prioritised)
     drawn = replay.sample(torch.rand(MEMBERS, 50, 2), 3, 0.9)[1]
     replay.prioritise(drawn, torch.rand(drawn.shape) * 5)
-    other = Replay(MEMBERS, ENVIRONMENTS, 60, (1,), "float32", STACK, prioritised, "cpu")
+    other = Replay(MEMBERS, NUM_ENVS, 60, (1,), "float32", STACK, prioritised, "cpu")
     other.load({name: tensor.clone() for name, tensor in replay.tensors().items()}, replay.written)
     for each in (replay, other):  # what comes next comes in with the same priority
-        nothing = torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64)
-        each.write_frames(torch.zeros(MEMBERS, ENVIRONMENTS, 1), nothing, nothing, 0)
+        nothing = torch.zeros(MEMBERS, NUM_ENVS, dtype=torch.int64)
+        each.write_frames(torch.zeros(MEMBERS, NUM_ENVS, 1), nothing, nothing, 0)
         each.write_outcome(nothing.float(), nothing, nothing == 0)
     uniform = torch.rand(MEMBERS, 50, 2)
     before = replay.sample(uniform, 3, 0.9, 0.1, 0.7)[0]
@@ -169,11 +169,11 @@ def test_what_is_saved_is_what_another_replay_goes_on_with(prioritised: bool) ->
 
 
 def test_the_actor_scores_whole_episodes() -> None:
-    pool = Counting(MEMBERS * ENVIRONMENTS)
+    pool = Counting(MEMBERS * NUM_ENVS)
     actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
     scores: dict[int, list[float]] = {member: [] for member in range(MEMBERS)}
     for _ in range(9):
-        actor.send(torch.zeros(MEMBERS, ENVIRONMENTS, dtype=torch.int64))
+        actor.send(torch.zeros(MEMBERS, NUM_ENVS, dtype=torch.int64))
         for episode in actor.receive()[1]:
             scores[episode.member].append(episode.score)
     # environment e's episode takes 4 + e % 5 steps and pays 1, 2, 3, ...; the step after it pays nothing and counts on

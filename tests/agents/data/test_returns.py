@@ -1,4 +1,4 @@
-"""Returns and advantages of unrolls, against the sums by which their papers define them, each step by itself."""
+"""Returns and advantages of rollouts, against the sums by which their papers define them, each step by itself."""
 
 from typing import NamedTuple
 
@@ -23,13 +23,13 @@ class Column(NamedTuple):
     real: list[bool]
 
     def ahead(self, t: int) -> range:
-        """The steps of the same episode from `t` on, as far as the unroll goes."""
+        """The steps of the same episode from `t` on, as far as the rollout goes."""
         last = len(self.rewards) - 1
         return range(t, next((at for at in range(t, last) if not self.continues[at]), last) + 1)
 
 
 def columns(seed: int) -> list[Column]:
-    """Random unrolls: episodes are over or cut, and the step after that resets the environment, whatever was done."""
+    """Random rollouts: episodes are over or cut, and the step after that resets the environment, whatever was done."""
     draw, found = np.random.default_rng(seed), []
     for _ in range(COLUMNS):
         rewards, log_ratios = draw.normal(size=(2, STEPS))

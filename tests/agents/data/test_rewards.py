@@ -13,7 +13,7 @@ from launch.config.parse import experiment
 from plasticity_rl.records.events import Snapshot
 from tests.training import CARTPOLE, events, resumed_is_never_stopped
 
-MEMBERS, ENVIRONMENTS, DISCOUNT = 2, 3, 0.9
+MEMBERS, NUM_ENVS, DISCOUNT = 2, 3, 0.9
 EVERYWHERE = slice(None)
 
 
@@ -22,13 +22,13 @@ def scaled(scale: Scale, rewards: np.ndarray, over: np.ndarray, columns: slice =
 
 
 def test_rewards_are_divided_by_the_deviation_of_discounted_sums() -> None:
-    draw, scale = np.random.default_rng(0), Scale(MEMBERS, ENVIRONMENTS, DISCOUNT, "cpu")
-    sums, seen = np.zeros((MEMBERS, ENVIRONMENTS)), [[] for _ in range(MEMBERS)]
+    draw, scale = np.random.default_rng(0), Scale(MEMBERS, NUM_ENVS, DISCOUNT, "cpu")
+    sums, seen = np.zeros((MEMBERS, NUM_ENVS)), [[] for _ in range(MEMBERS)]
     for _ in range(300):
-        rewards, over = draw.normal(1, 5, (MEMBERS, ENVIRONMENTS)) * [[1], [100]], draw.random((MEMBERS, ENVIRONMENTS)) < 0.1
+        rewards, over = draw.normal(1, 5, (MEMBERS, NUM_ENVS)) * [[1], [100]], draw.random((MEMBERS, NUM_ENVS)) < 0.1
         found = scaled(scale, rewards, over)
         for member in range(MEMBERS):
-            for column in range(ENVIRONMENTS):
+            for column in range(NUM_ENVS):
                 sums[member, column] = DISCOUNT * sums[member, column] + rewards[member, column]
                 seen[member].append(sums[member, column])
             np.testing.assert_allclose(found[member], rewards[member] / np.std(seen[member]), rtol=1e-4)

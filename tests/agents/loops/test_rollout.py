@@ -1,4 +1,4 @@
-"""The loop of unrolls and the agents that learn from them: PQN, PPO, IMPALA."""
+"""The loop of rollouts and the agents that learn from them: PQN, PPO, IMPALA."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,13 +26,13 @@ from plasticity_rl.records.events import Score, Snapshot, Tick
 from tests.agents.data.test_returns import Column, vtrace_advantage, vtrace_target
 from tests.training import ATARI, CARTPOLE, Counted, events, one_by_one_is_in_a_row, resumed_is_never_stopped
 
-# Unrolls of 32 steps: 6 in a visit of 200, and 8 steps more. Legs end at 96, 192, 200, 296, 360, 400.
+# Rollouts of 32 steps: 6 in a visit of 200, and 8 steps more. Segments end at 96, 192, 200, 296, 360, 400.
 WORDS = {
     "pqn": "pqn:num_envs=4,rollout_length=8,epochs=2,minibatches=2",
     "ppo": "ppo:num_envs=4,rollout_length=8,epochs=2,minibatches=2",
     "impala": "impala:num_envs=4,rollout_length=8,minibatches=2",
 }
-MEMBERS, ENVIRONMENTS, UNROLL = 2, 3, 6
+MEMBERS, NUM_ENVS, ROLLOUT = 2, 3, 6
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -45,7 +45,7 @@ def test_a_resumed_run_is_one_that_was_never_stopped(agent: str) -> None:
     counters = [event.counters for event in whole if isinstance(event, Snapshot)]
     each = 1 if agent == "impala" else 2
     assert [fact["number"] for fact in counters] == [96, 192, 200, 296, 360, 400]
-    assert [fact["ticks"]["update"] for fact in counters] == [2 * each * unrolls for unrolls in (3, 6, 6, 9, 11, 12)]
+    assert [fact["ticks"]["update"] for fact in counters] == [2 * each * rollouts for rollouts in (3, 6, 6, 9, 11, 12)]
 
 
 def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,8 +73,8 @@ def test_two_pools_play_and_learn_what_one_does(agent: str) -> None:
 class Watched(RolloutLoop):
     """A loop on `Counting`, whose policy's values are the newest frame's number; all that is shown and learned from is kept."""
 
-    def __init__(self, agent: Any, unrolls: int) -> None:
-        made = Experiment(Counted(unrolls * UNROLL * ENVIRONMENTS), agent, MLP(width=4, depth=1), Adam(), Constant(), members=MEMBERS)
+    def __init__(self, agent: Any, rollouts: int) -> None:
+        made = Experiment(Counted(rollouts * ROLLOUT * NUM_ENVS), agent, MLP(width=4, depth=1), Adam(), Constant(), members=MEMBERS)
         super().__init__(agent, made, "cpu", False)
         self.shown: dict[float, torch.Tensor] = {}
         self.learned: list[tuple[int, dict[str, torch.Tensor]]] = []
@@ -93,29 +93,29 @@ class Watched(RolloutLoop):
         yield from ()
 
 
-def watched(agent: Any, unrolls: int) -> Watched:
-    loop = Watched(agent, unrolls)
+def watched(agent: Any, rollouts: int) -> Watched:
+    loop = Watched(agent, rollouts)
     for _ in loop.run(None):
         pass
     return loop
 
 
 def test_what_is_learned_from_is_what_was_shown() -> None:
-    agent = PPO(num_envs=ENVIRONMENTS, rollout_length=UNROLL, epochs=2, minibatches=2, discount=0.5, gae_lambda=0.5, rewards="raw")
+    agent = PPO(num_envs=NUM_ENVS, rollout_length=ROLLOUT, epochs=2, minibatches=2, discount=0.5, gae_lambda=0.5, rewards="raw")
     loop = watched(agent, 5)
     assert len(loop.learned) == 5 * 2 * 2
     for first in range(0, 20, 2):  # an epoch
-        size, at = UNROLL * ENVIRONMENTS, first // 4 * UNROLL
+        size, at = ROLLOUT * NUM_ENVS, first // 4 * ROLLOUT
         inputs = torch.cat([batch["inputs"] for _, batch in loop.learned[first : first + 2]], 1)
         for member in range(MEMBERS):
-            numbers = sorted(1000 * (ENVIRONMENTS * member + e) + at + t for e in range(ENVIRONMENTS) for t in range(UNROLL))
+            numbers = sorted(1000 * (NUM_ENVS * member + e) + at + t for e in range(NUM_ENVS) for t in range(ROLLOUT))
             assert sorted(inputs[member, :, -1, 0].tolist()) == numbers and len(numbers) == size
             for stack in inputs[member]:
                 assert torch.equal(stack, loop.shown[stack[-1, 0].item()])
 
 
 def test_after_a_cut_the_value_is_that_of_the_episodes_last_observation() -> None:
-    agent = PPO(num_envs=ENVIRONMENTS, rollout_length=UNROLL, epochs=1, minibatches=1, discount=0.5, gae_lambda=0.5, rewards="raw")
+    agent = PPO(num_envs=NUM_ENVS, rollout_length=ROLLOUT, epochs=1, minibatches=1, discount=0.5, gae_lambda=0.5, rewards="raw")
     over, cut = 0, 0
     for _, batch in watched(agent, 5).learned:
         for member in range(MEMBERS):
@@ -134,31 +134,31 @@ def test_after_a_cut_the_value_is_that_of_the_episodes_last_observation() -> Non
 
 
 @pytest.mark.parametrize("minibatches", [1, 3])
-def test_impala_learns_from_whole_unrolls_time_first_while_the_next_is_played(minibatches: int) -> None:
-    agent = IMPALA(num_envs=ENVIRONMENTS, rollout_length=UNROLL, minibatches=minibatches, rewards="raw")
-    loop, size = watched(agent, 4), UNROLL * ENVIRONMENTS
-    assert len(loop.learned) == 4 * minibatches  # with the last leg's: nothing waits when a checkpoint is taken
+def test_impala_learns_from_whole_rollouts_time_first_while_the_next_is_played(minibatches: int) -> None:
+    agent = IMPALA(num_envs=NUM_ENVS, rollout_length=ROLLOUT, minibatches=minibatches, rewards="raw")
+    loop, size = watched(agent, 4), ROLLOUT * NUM_ENVS
+    assert len(loop.learned) == 4 * minibatches  # with the last segment's: nothing waits when a checkpoint is taken
     for place, (steps, batch) in enumerate(loop.learned):
-        unroll, part = divmod(place, minibatches)
-        if unroll < 3:
-            assert (unroll + 1) * size < steps <= (unroll + 2) * size
+        rollout, part = divmod(place, minibatches)
+        if rollout < 3:
+            assert (rollout + 1) * size < steps <= (rollout + 2) * size
         else:
             assert steps == 4 * size
-        width = ENVIRONMENTS // minibatches
-        inputs = batch["inputs"].view(MEMBERS, UNROLL + 1, width, 4, 1)
+        width = NUM_ENVS // minibatches
+        inputs = batch["inputs"].view(MEMBERS, ROLLOUT + 1, width, 4, 1)
         for member in range(MEMBERS):
             for column in range(width):
-                environment = ENVIRONMENTS * member + part * width + column
-                for t in range(UNROLL + 1):
-                    number = 1000 * environment + unroll * UNROLL + t
+                environment = NUM_ENVS * member + part * width + column
+                for t in range(ROLLOUT + 1):
+                    number = 1000 * environment + rollout * ROLLOUT + t
                     assert inputs[member, t, column, -1, 0] == number
                     assert torch.equal(inputs[member, t, column], loop.shown.get(number, inputs[member, t, column]))  # the last was not
-                    if t < UNROLL:
-                        ignored = (unroll * UNROLL + t + 1) % (5 + environment % 5) == 0
+                    if t < ROLLOUT:
+                        ignored = (rollout * ROLLOUT + t + 1) % (5 + environment % 5) == 0
                         assert batch["real"][member, t, column] == (not ignored)
-                        assert batch["rewards"][member, t, column] == (0 if ignored else unroll * UNROLL + t + 1)
-    if minibatches == 3:  # spread over the steps of the unroll after it
-        assert [steps - size for steps, _ in loop.learned[:3]] == [ENVIRONMENTS * at for at in (1, 3, 5)]
+                        assert batch["rewards"][member, t, column] == (0 if ignored else rollout * ROLLOUT + t + 1)
+    if minibatches == 3:  # spread over the steps of the rollout after it
+        assert [steps - size for steps, _ in loop.learned[:3]] == [NUM_ENVS * at for at in (1, 3, 5)]
 
 
 def network(agent: Any) -> Network:
@@ -184,7 +184,7 @@ def made_up(agent: Any) -> tuple[Network, Params, dict[str, torch.Tensor]]:
 def test_steps_whose_action_was_ignored_teach_nothing(agent: Any) -> None:
     net, params, batch = made_up(agent)
     real = batch["real"] > 0
-    if isinstance(agent, IMPALA):  # columns are unrolls: the step before one that was ignored is an episode's last
+    if isinstance(agent, IMPALA):  # columns are rollouts: the step before one that was ignored is an episode's last
         batch["continues"][:-1] = batch["real"][1:]
     changed = batch | {name: torch.where(real, batch[name], 50.0) for name in ("rewards", "goals", "values", "advantages")}
     changed["log_probabilities"] = torch.where(real, batch["log_probabilities"], -9.0)

@@ -174,9 +174,9 @@ sys.exit(__main__.main(["bench"]))
 
 
 def test_the_table_divides_by_the_best_peer_and_by_the_ceiling() -> None:
-    def row(who: ModuleType, speeds: list[float], environments: int = 0, ceiling: bool = False, failure: str = "") -> Row:
-        detail = "1 member" if environments and not ceiling else ""
-        entry = Entry("dqn", who, ("x",), detail, environments, ceiling)
+    def row(who: ModuleType, speeds: list[float], num_envs: int = 0, ceiling: bool = False, failure: str = "") -> Row:
+        detail = "1 member" if num_envs and not ceiling else ""
+        entry = Entry("dqn", who, ("x",), detail, num_envs, ceiling)
         return Row(entry, "1.0", Measured(speeds, 2_000_000, failure))
 
     rows = [
@@ -222,10 +222,10 @@ def test_our_settings_are_valid_and_every_agent_has_a_ceiling() -> None:
     assert {entry.agent for entry in COMPETITORS} == set(WARM)
     for entry in COMPETITORS:
         if entry.who is ours:
-            assert any(each.ceiling and (each.agent, each.environments) == (entry.agent, entry.environments) for each in COMPETITORS)
+            assert any(each.ceiling and (each.agent, each.num_envs) == (entry.agent, entry.num_envs) for each in COMPETITORS)
         if entry.who is ours and not entry.ceiling:
             experiment = parse.experiment(json.loads(entry.arguments[2]))
-            assert experiment.agent.num_envs * experiment.members == entry.environments
+            assert experiment.agent.num_envs * experiment.members == entry.num_envs
             assert int(entry.arguments[1]) % experiment.agent.num_envs == 0  # reports come after whole steps of the pool
 
 

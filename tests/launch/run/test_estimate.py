@@ -25,7 +25,7 @@ def test_checkpoints_take_what_was_said(said: dict, tmp_path: Path) -> None:
     made = experiment(said)
     run, _ = runner.run(made, Store(tmp_path, "sized"), Execution("cpu", eager=True))
     largest = max(path.joinpath("tensors.safetensors").stat().st_size for path in checkpoints(run.checkpoints))
-    header = 20_000  # names and shapes; and rows at the ends of legs, and blocks of priorities that are not whole
+    header = 20_000  # names and shapes; and rows at the ends of segments, and blocks of priorities that are not whole
     assert largest - header < estimate.checkpoint_size(made) <= largest + header
     assert estimate.costs([made])[0].disk == estimate.KEPT * estimate.checkpoint_size(made)
 

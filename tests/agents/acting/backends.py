@@ -20,16 +20,16 @@ from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.optim.schedules import Constant
 from tests.training import Counted, Counting
 
-MEMBERS, ENVIRONMENTS, ACTORS, UNROLL = 2, 6, 3, 5
-WIDTH = ENVIRONMENTS // ACTORS
+MEMBERS, NUM_ENVS, ACTORS, ROLLOUT = 2, 6, 3, 5
+WIDTH = NUM_ENVS // ACTORS
 
 
 class Here:
-    """A stage in this process, whose newest order is played first. `dies` are the (actor, sequence, incarnation) that never come."""
+    """A backend in this process that plays the newest request first. `dies` are the (actor, sequence, incarnation) that never come."""
 
     def __init__(self, made: Experiment, bootstraps: bool, dies: set[tuple[int, int, int]] | None = None, twice: bool = False) -> None:
         self._made, self._bootstraps, self._dies, self._twice = made, bootstraps, dies or set(), twice
-        self._players: dict[int, RolloutWorker] = {}
+        self._workers: dict[int, RolloutWorker] = {}
         self._asked: list[tuple[np.ndarray, RolloutRequest]] = []
         self._again: list[RemoteRollout] = []
         self.weights: dict[RolloutId, np.ndarray] = {}
@@ -39,7 +39,7 @@ class Here:
 
     def start(self, actor: int, incarnation: int) -> None:
         self.started.append((actor, incarnation))
-        self._players[actor] = RolloutWorker(self._made, actor, incarnation, False, self._bootstraps)
+        self._workers[actor] = RolloutWorker(self._made, actor, incarnation, False, self._bootstraps)
 
     def cramped(self) -> list[int]:
         found, self.cramps = self.cramps, []
@@ -62,11 +62,11 @@ class Here:
         if (actor, sequence, incarnation) in self._dies:
             return Died(actor, incarnation, "killed")
         self.weights[request.id] = weights
-        unroll = self._players[actor].play(weights, request)
+        rollout = self._workers[actor].play(weights, request)
         if self._twice:
-            late = unroll._replace(id=request.id._replace(incarnation=incarnation + 7), rewards=unroll.rewards + 100)
-            self._again = [unroll._replace(rewards=unroll.rewards + 100), late]
-        return unroll
+            late = rollout._replace(id=request.id._replace(incarnation=incarnation + 7), rewards=rollout.rewards + 100)
+            self._again = [rollout._replace(rewards=rollout.rewards + 100), late]
+        return rollout
 
     def close(self) -> None:
         self.closed = True
@@ -110,11 +110,11 @@ class InTurn(Here):
 class Watched(RolloutLoop):
     """A loop on `Counting`; batches are kept, and every update moves all weights by one thousandth."""
 
-    def __init__(self, agent: Any, unrolls: int, checkpoint_every: int = 10**6, dies: set[tuple[int, int, int]] | None = None) -> None:
-        what = made(agent, unrolls * UNROLL * ENVIRONMENTS, checkpoint_every=checkpoint_every)
+    def __init__(self, agent: Any, rollouts: int, checkpoint_every: int = 10**6, dies: set[tuple[int, int, int]] | None = None) -> None:
+        what = made(agent, rollouts * ROLLOUT * NUM_ENVS, checkpoint_every=checkpoint_every)
         super().__init__(agent, what, "cpu", False)
-        self.stage = Here(what, self.bootstraps, dies)
-        self.actors = ActorGroup(self.stage, ACTORS)
+        self.backend = Here(what, self.bootstraps, dies)
+        self.actors = ActorGroup(self.backend, ACTORS)
         self.learned: list[dict[str, torch.Tensor]] = []
         self.found = list(self.run(None))
 
@@ -130,10 +130,10 @@ def replay_loop(
     dies: set[tuple[int, int, int]], benchmark: type = Counted, frames: int = 240, **more: Any
 ) -> tuple[ReplayLoop, Here, list]:
     agent = DQN(
-        num_envs=ENVIRONMENTS, batch_size=4, replay=600, min_replay=30, rollout_length=UNROLL, rewards="raw", final_epsilon=1.0, **more
+        num_envs=NUM_ENVS, batch_size=4, replay=600, min_replay=30, rollout_length=ROLLOUT, rewards="raw", final_epsilon=1.0, **more
     )
     what = made(agent, frames, benchmark, checkpoint_every=10**6)
     loop = ReplayLoop(agent, what, "cpu", False)
-    stage = Here(what, loop.bootstraps, dies)
-    loop.actors = ActorGroup(stage, ACTORS)
-    return loop, stage, list(loop.run(None))
+    backend = Here(what, loop.bootstraps, dies)
+    loop.actors = ActorGroup(backend, ACTORS)
+    return loop, backend, list(loop.run(None))
