@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
 from typing import Any, NamedTuple
 
-from analysis.format import numbered
+from analysis.format import count, numbered
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.records.spec import Spec
@@ -157,7 +157,20 @@ def unequal(runs: Sequence[Run]) -> list[Missing]:
             if len(sizes) > 1:
                 shown = " and ".join(map(str, sizes))
                 missing.append(Missing(setting, f"seed {seed} has runs of {shown} members: that they met the same data cannot be checked"))
-        versions = sorted({str(run.context.get("code", "unknown")) for run in members})
-        if len(versions) > 1:
-            missing.append(Missing(setting, f"the runs were made by {len(versions)} versions of the code: {', '.join(versions)}"))
+        if differing := _code_differences(members):
+            missing.append(Missing(setting, differing))
     return missing
+
+
+def _code_differences(runs: Sequence[Run]) -> str:
+    """Modules of the code in which runs differ, among those that two of them import; empty if there are none."""
+    recorded = [modules for run in runs if isinstance(modules := run.context.get("modules"), dict)]
+    if len(recorded) < len(runs):
+        versions = sorted({str(run.context.get("code", "unknown")) for run in runs})
+        return f"the runs were made by {len(versions)} versions of the code: {', '.join(versions)}" if len(versions) > 1 else ""
+    digests: dict[str, set[str]] = {}
+    for name, digest in (pair for each in recorded for pair in each.items()):
+        digests.setdefault(name, set()).add(digest)
+    differing = sorted(name for name, found in digests.items() if len(found) > 1)
+    more = f" and {count(len(differing) - 3, 'other module')}" if len(differing) > 3 else ""
+    return f"the runs were made by different code: {', '.join(differing[:3])}{more}" if differing else ""

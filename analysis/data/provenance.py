@@ -46,7 +46,7 @@ def contexts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Machines and versions of the runs, from context.json, with all values if they differ."""
     found: dict[str, dict[str, None]] = {}
     for run in runs:
-        for name, value in _flat(run.context):
+        for name, value in _flat({name: value for name, value in run.context.items() if name != "modules"}):
             found.setdefault(name, {})[value] = None
     return [(name, " | ".join(list(values)[:4]) + (" | ..." if len(values) > 4 else "")) for name, values in found.items()]
 

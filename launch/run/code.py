@@ -18,6 +18,11 @@ PARSING = Lock()  # ast.parse fails in concurrent threads, such as a sweep's on 
 
 def code_hash(spec: Spec) -> str:
     """Hash of 16 hexadecimal digits. It changes with any code in a module that the run imports, not with docstrings or other agents."""
+    return _digest("".join(f"{name}\0{digest}\0" for name, digest in sorted(module_hashes(spec).items())), 16)
+
+
+def module_hashes(spec: Spec) -> dict[str, str]:
+    """Hash of 8 hexadecimal digits for each module that the run imports: runs with other parts share some of them."""
     names, sources = [], {}
     for field, kind in KINDS.items():
         described = spec.experiment.get(field, [])
@@ -31,10 +36,11 @@ def code_hash(spec: Spec) -> str:
                 sources |= {each: file.read_bytes() for each, file in plugins.sources(path).items()}
     names += [each for source in sources.values() for each in imported(source, CHECKOUT)]
     sources |= {name: path.read_bytes() for name, path in closure(names, CHECKOUT).items()}
-    digest = hashlib.sha256()
-    for name, source in sorted(sources.items()):
-        digest.update(f"{name}\0{stripped(source)}\0".encode())
-    return digest.hexdigest()[:16]
+    return {name: _digest(stripped(source), 8) for name, source in sorted(sources.items())}
+
+
+def _digest(text: str, digits: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
 def closure(names: Iterable[str], root: Path) -> Mapping[str, Path]:

@@ -11,7 +11,7 @@ import torch
 
 from analysis.format import count
 from launch.ray_cluster import CHECKOUT
-from launch.run.code import code_hash
+from launch.run.code import code_hash, module_hashes
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.folder import RunFolder
@@ -33,7 +33,8 @@ def machine(device: str) -> dict[str, Any]:
 def made_by(spec: Spec, compile: bool) -> dict[str, Any]:
     """Describe the code of a run, for context.json."""
     git = [_git(*words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))]
-    return {"code": code_hash(spec), "commit": git[0], "dirty": bool(git[1]), "compiled": compile}
+    code = {"code": code_hash(spec), "modules": module_hashes(spec)}
+    return code | {"commit": git[0], "dirty": bool(git[1]), "compiled": compile}
 
 
 def _git(*words: str) -> str | None:

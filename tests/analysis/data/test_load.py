@@ -219,7 +219,28 @@ NAMED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: (root / NONE / "context.json").write_text('{"code": "abc"}'),
         "the runs were made by 2 versions of the code: abc, c0ffee",
     ),
+    "several versions of a module": (
+        lambda root: made_of(root, {"agents.dqn": ("1", "2"), "seeds": ("3", "3")}),
+        "the runs were made by different code: agents.dqn",
+    ),
+    "several versions of many modules": (
+        lambda root: made_of(root, {name: ("1", "2") for name in "dbace"}),
+        "the runs were made by different code: a, b, c and 2 other modules",
+    ),
 }
+
+
+def made_of(root: Path, modules: dict[str, tuple[str, str]]) -> None:
+    """Let the runs `none` and `fresh` be made of modules with these hashes, and each of one module of its own."""
+    for run, place in ((NONE, 0), (FRESH, 1)):
+        context = {"code": f"c0ffee{place}", "modules": {f"own{place}": "4"} | {name: pair[place] for name, pair in modules.items()}}
+        (root / run / "context.json").write_text(json.dumps(context))
+
+
+def test_runs_may_import_different_modules(tmp_path: Path) -> None:
+    two_chains(tmp_path)
+    made_of(tmp_path, {"seeds": ("3", "3")})
+    assert not any("code" in line for line in missing(tmp_path))
 
 
 @pytest.mark.parametrize("case", NAMED)

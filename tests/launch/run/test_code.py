@@ -8,7 +8,7 @@ import pytest
 from launch.config.parse import experiment
 from launch.ray_cluster import CHECKOUT
 from launch.run import code
-from launch.run.code import closure, code_hash, stripped
+from launch.run.code import closure, code_hash, module_hashes, stripped
 from launch.run.runner import describe
 
 FILES = {
@@ -97,3 +97,9 @@ def test_threads_may_ask_at_once() -> None:
     spec = describe(experiment({}))
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(lambda _: code_hash(spec), range(8)))) == 1
+
+
+def test_runs_of_two_chains_have_the_same_code_where_both_use_it() -> None:
+    none, reset = (module_hashes(describe(experiment({"chain": chain}))) for chain in ([], ["reset"]))
+    assert none.items() <= reset.items()
+    assert {"plasticity_rl.interventions.reset"} <= reset.keys() - none.keys() and "plasticity_rl.training.learner" in none
