@@ -202,7 +202,7 @@ def atari(
 
     `levels` (games, visits) of each chain are the means of normal distributions that human-normalised scores of visits are drawn from, with
     the standard deviation `noise`: the truth. Random and human scores are those of a game that is far from every other's scale. Within a
-    visit, scores rise from 0 to twice the level. Returns what was drawn: chain -> (runs, games, visits).
+    visit, scores rise from 0 to twice the level. Returns what was drawn: chain -> (members, games, visits).
     """
     drawn: dict[str, np.ndarray] = {}
     shape = (np.arange(10) + 0.5) / 5

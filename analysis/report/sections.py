@@ -12,7 +12,7 @@ from analysis.format import numbered
 from analysis.published.scores import PublishedScores, beside
 from analysis.scores.costs import Cost, costs
 from analysis.scores.evaluations import Evaluations, evaluations
-from analysis.scores.matrix import ENOUGH_RUNS, ScoreMatrix
+from analysis.scores.matrix import ENOUGH_MEMBERS, ScoreMatrix
 from analysis.scores.sequential import SequenceRow, sequence_rows, undefined
 from analysis.scores.setting import Setting, score
 from analysis.scores.suites import Suite, score_matrix
@@ -153,8 +153,8 @@ def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], oth
     for name, part in zip(found.matrix.tasks, sections, strict=True):
         own = (line for line in part.missing if line not in everywhere)
         missing += [f"{name}: {line}" for line in own if not line.startswith("no plasticity ratio")]
-    if 0 < found.matrix.fewest < ENOUGH_RUNS:
-        missing.append(f"fewer than {ENOUGH_RUNS} runs of some task: no chain is called best")
+    if 0 < found.matrix.fewest < ENOUGH_MEMBERS:
+        missing.append(f"fewer than {ENOUGH_MEMBERS} members of some task: no chain is called best")
     runs = [run for setting in found.settings for run in setting.runs]
     return SuiteSection(
         name=f"{found.settings[0].spec.benchmark}: {len(found.settings)} tasks",

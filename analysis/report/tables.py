@@ -246,10 +246,10 @@ def suite_verdict(section: SuiteSection) -> Table:
     for each, found in section.published:
         cells = (cell(found[column.name], "scores") if column.name in found else Cell("") for column in SUITE)
         lines.append(Line(each.label, tuple(cells), "published"))
-    runs, often = matrix.coverage
+    members, often = matrix.coverage
     caption = (
         f"Scores are the {matrix.scale}, means over visits, with {LEVEL:.0%} intervals; "
-        f"plasticity is fresh-normalised.{held(runs, often, 'runs of each task')}"
+        f"plasticity is fresh-normalised.{held(members, often, 'members of each task')}"
     )
     return Table("", _headings(SUITE, section), tuple(lines), caption)
 

@@ -29,9 +29,9 @@ class Evaluations:
     moments: tuple[Moment, ...]
     """points of all evaluations, and the ends of all visits; in order"""
     score: dict[str, np.ndarray]
-    """chain -> (runs, moments, tasks): mean over episodes; NaN without episodes"""
+    """chain -> (members, moments, tasks): mean over episodes; NaN without episodes"""
     at_end: dict[str, np.ndarray]
-    """chain -> (runs, visits, tasks): mean over episodes at the end of each visit"""
+    """chain -> (members, visits, tasks): mean over episodes at the end of each visit"""
     missing: tuple[str, ...]
 
 
@@ -64,7 +64,7 @@ def evaluations(loaded: Loaded, setting: Setting) -> Evaluations | None:
 
 
 def _cells(rows: pd.DataFrame, setting: Setting, moments: Sequence[Moment], tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean score and number of episodes, each (runs, moments, tasks). A cell with a non-finite episode score is NaN."""
+    """Mean score and number of episodes, each (members, moments, tasks). A cell with a non-finite episode score is NaN."""
     played = np.zeros((len(setting.pairs), len(moments), len(tasks)), dtype=int)
     total = np.zeros(played.shape)
     pairs = [setting.pairs.index(pair) for pair in zip(rows.seed, rows.member, strict=True)]

@@ -1,11 +1,11 @@
-"""Score matrices (runs, tasks) of all chains, the input of rliable's aggregates, profiles and curves.
+"""Score matrices (members, tasks) of all chains, the input of rliable's aggregates, profiles and curves.
 
-A score matrix has one column per task. For one setting, the columns are its visits, each run has all of them, and whole runs are resampled.
-For settings that differ only in their tasks, such as one game each (suites.py), each run has one task, and runs are resampled per task, as
-in rliable. All chains are resampled with the same runs, so that they are paired.
+A score matrix has one column per task. For one setting, the columns are its visits, each member has all of them, and whole members are
+resampled. For settings that differ only in their tasks, such as one game each (suites.py), each member has one task, and members are
+resampled per task, as in rliable. All chains are resampled with the same members, so that they are paired.
 
 Scores are on the report's scale: returns are human-normalised if random and human scores are known. Plasticity is fresh-normalised: a
-chain's score above random over the fresh control's score above random, per task a ratio of means over runs.
+chain's score above random over the fresh control's score above random, per task a ratio of means over members.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,8 +30,8 @@ from analysis.statistics.bootstrap import ALIKE, Estimate, coverage, interval, i
 from analysis.statistics.comparisons import Lead, holm, lead
 
 RESAMPLES = 10_000
-ENOUGH_RUNS = 5
-"""minimum runs of every task for a chain to be called best"""
+ENOUGH_MEMBERS = 5
+"""minimum members of every task for a chain to be called best"""
 LEVELS = 101
 """levels of a performance profile"""
 SHORT = 0.94
@@ -47,11 +47,11 @@ class Row:
     label: str
     fresh_control: bool
     curve: np.ndarray
-    """(runs, tasks, windows), on the shown scale"""
+    """(members, tasks, windows), on the shown scale"""
     score: np.ndarray
-    """(runs, tasks): mean of the curve"""
+    """(members, tasks): mean of the curve"""
     above: np.ndarray
-    """(runs, tasks): raw score minus the random score, over the visits of the plasticity ratio"""
+    """(members, tasks): raw score minus the random score, over the visits of the plasticity ratio"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class ScoreMatrix:
     human: np.ndarray
     """(columns,) each: shown scores are (raw - `floor`) / `human`"""
     whole: bool
-    """whether each run has all tasks"""
+    """whether each member has all tasks"""
     scale: str
     """name of the score: `online accuracy`, `human-normalised return`"""
     bounded: bool
@@ -103,13 +103,13 @@ class ScoreMatrix:
             return f"no score of {', '.join(without[:3])}{f' and {len(without) - 3} more' if len(without) > 3 else ''}"
         return "" if len(self._there(row.score)) else f"no member has all {self.noun}"
 
-    def runs(self, row: Row) -> tuple[int, int]:
+    def used(self, row: Row) -> tuple[int, int]:
         """(scores used, scores expected)."""
         there = self._there(row.score)
         return int(np.isfinite(there).sum()), row.score.size
 
     def _there(self, *matrices: np.ndarray) -> np.ndarray:
-        """The first matrix, restricted to complete runs, or to cells that are finite in all matrices."""
+        """The first matrix, restricted to complete members, or to cells that are finite in all matrices."""
         both = np.all([np.isfinite(matrix) for matrix in matrices], axis=0)
         return matrices[0][both.all(axis=1)] if self.whole else np.where(both, matrices[0], np.nan)
 
@@ -130,7 +130,7 @@ class ScoreMatrix:
         return {row.label: self._ratios(row) for row in self.rows if not row.fresh_control}
 
     def _estimates(self, row: Row, compute: Callable[[np.ndarray], Intervals]) -> dict[str, Estimate]:
-        enter, of = self.runs(row)
+        enter, of = self.used(row)
         if reason := self.lacking(row):
             return {name: Estimate(np.nan, of=of, note=reason) for name in self.names}
         found = compute(self._there(row.score))
@@ -150,7 +150,7 @@ class ScoreMatrix:
         enter = int(np.isfinite(above).sum())
         found = [estimated((one, *interval(many)), enter, of) for one, many in zip(value, samples.T, strict=True)]
         alone = min(np.isfinite(above).sum(axis=0)) == 1
-        found = [replace(each, low=None, high=None, note="no interval: one run") if alone else each for each in found]
+        found = [replace(each, low=None, high=None, note="no interval: one member") if alone else each for each in found]
         return {name: replace(each, note="; ".join(filter(None, [note, each.note]))) for name, each in zip(NAMES, found, strict=True)}
 
     def ratio(self, row: Row, task: int) -> float:
@@ -163,7 +163,7 @@ class ScoreMatrix:
 
     @cached_property
     def efficiency(self) -> dict[str, Intervals]:
-        """Interquartile mean per window, chain -> (windows,); NaN where a run has no score."""
+        """Interquartile mean per window, chain -> (windows,); NaN where a member has no score."""
         found: dict[str, Intervals] = {}
         for row in self.rows:
             if self.lacking(row):
@@ -200,7 +200,7 @@ class ScoreMatrix:
 
     @cached_property
     def improvement(self) -> dict[str, dict[str, Estimate]]:
-        """Probability of improvement: reference -> chain -> probability that a run of the chain scores above one of the reference on the
+        """Probability of improvement: reference -> chain -> probability that a member of the chain scores above one of the reference on the
         same task, ties counting half."""
         return {label: self._beside(label, self._improvement) for label in self.references}
 
@@ -217,7 +217,7 @@ class ScoreMatrix:
     def _improvement(self, row: Row, other: Row) -> Estimate:
         mine, others = self._pair(row, other)
         if not _complete(mine):
-            return Estimate(np.nan, of=row.score.size, note="no run in common in some task")
+            return Estimate(np.nan, of=row.score.size, note="no member in common in some task")
         found = probability_of_improvement(mine, others, 2_000, by_task=not self.whole, paired=True)
         return estimated(found, int(np.isfinite(mine).sum()), row.score.size)
 
@@ -228,13 +228,13 @@ class ScoreMatrix:
             return Estimate(np.nan, of=of, note=reason)
         mine, others = self._pair(row, other)
         if not _complete(mine):
-            return Estimate(np.nan, of=of, note="no run in common in some task")
+            return Estimate(np.nan, of=of, note="no member in common in some task")
         found = differences(mine, others, (name,), RESAMPLES, by_task=not self.whole)
         return estimated((each[0] for each in found), int(np.isfinite(mine).sum()), of)
 
     @cached_property
     def leads(self) -> tuple[Lead, ...]:
-        """Comparison of every chain with each reference, by its mean over tasks. The paired interval decides; tests are on whole runs,
+        """Comparison of every chain with each reference, by its mean over tasks. The paired interval decides; tests are on whole members,
         Holm-corrected."""
         found: list[Lead] = []
         for place, reference in enumerate(self.references):
@@ -251,43 +251,43 @@ class ScoreMatrix:
     def best(self) -> Row | None:
         """The chain whose interquartile mean exceeds every other's except the control's, by paired intervals above 0; None without one."""
         rivals = [row for row in self.rows if not row.fresh_control]
-        if len(rivals) < 2 or self.fewest < ENOUGH_RUNS:
+        if len(rivals) < 2 or self.fewest < ENOUGH_MEMBERS:
             return None
         chains = (row for row in rivals if all(self.ahead(row, other).exceeds(0.0) for other in rivals if other is not row))
         return next(chains, None)
 
     @cached_property
     def fewest(self) -> int:
-        """The smallest number of runs of any task and chain."""
+        """The smallest number of members of any task and chain."""
         there = [self._there(row.score) for row in self.rows if not self.lacking(row)]
         return min((int(np.isfinite(each).sum(axis=0).min()) for each in there), default=0)
 
     @cached_property
     def coverage(self) -> tuple[int, float]:
-        """(smallest number of runs of any task and chain, coverage of intervals of that many normal scores in simulations)."""
-        runs = self.fewest
-        if runs < 2:
-            return runs, np.nan
+        """(smallest number of members of any task and chain, coverage of intervals of that many normal scores in simulations)."""
+        members = self.fewest
+        if members < 2:
+            return members, np.nan
         if self.whole:
-            return runs, coverage(mean, runs)
-        return runs, coverage(iqm, runs, min(len(self.tasks), MOST_SIMULATED), by_visit=True, trials=1_000, repetitions=500)
+            return members, coverage(mean, members)
+        return members, coverage(iqm, members, min(len(self.tasks), MOST_SIMULATED), by_visit=True, trials=1_000, repetitions=500)
 
 
 def over_control(above: np.ndarray, below: np.ndarray, whole: bool, repetitions: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:
     """Aggregates over tasks of the ratio mean(above) / mean(below) per task: (aggregates,), and (repetitions, aggregates) of resamples.
 
-    The matrices (runs, tasks) have the same runs, which are resampled together.
+    The matrices (members, tasks) have the same members, which are resampled together.
     """
     mine, fresh = cells(above), cells(below)
-    runs = np.array([task.stop - task.start for task in mine.tasks])
+    members = np.array([task.stop - task.start for task in mine.tasks])
     starts = [task.start for task in mine.tasks]
 
     def aggregates(weights: np.ndarray) -> np.ndarray:
         sums = [np.add.reduceat(each.scores[:, :1] * weights, starts, axis=0) for each in (mine, fresh)]
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = np.sort(sums[0] / sums[1], axis=0)
-        cut = len(runs) // 4
-        middle = ratios[cut : len(runs) - cut].mean(axis=0)
+        cut = len(members) // 4
+        middle = ratios[cut : len(members) - cut].mean(axis=0)
         return np.stack([middle, np.median(ratios, axis=0), ratios.mean(axis=0), 1 - np.minimum(ratios, 1).mean(axis=0)], axis=1)
 
     value = aggregates(np.ones((len(mine.scores), 1)))[0]
@@ -295,17 +295,17 @@ def over_control(above: np.ndarray, below: np.ndarray, whole: bool, repetitions:
 
 
 def _complete(scores: np.ndarray) -> bool:
-    """True if every task has a run."""
+    """True if every task has a member."""
     return len(scores) > 0 and bool(np.isfinite(scores).any(axis=0).all())
 
 
-def estimated(found: Iterable[Any], runs: int, of: int) -> Estimate:
+def estimated(found: Iterable[Any], members: int, of: int) -> Estimate:
     """The estimate from (value, low, high), with a note if there is no interval."""
     value, low, high = map(float, found)
     if not np.isfinite(value):
-        return Estimate(np.nan, members=runs, of=of, note="division by zero")
+        return Estimate(np.nan, members=members, of=of, note="division by zero")
     if not np.isfinite([low, high]).all():
-        return Estimate(value, members=runs, of=of, note="no interval: one run of some task")
+        return Estimate(value, members=members, of=of, note="no interval: one member of some task")
     if high - low <= 1e-12 * max(abs(low), abs(high)):
-        return Estimate(value, members=runs, of=of, note=ALIKE)
-    return Estimate(value, low, high, runs, of)
+        return Estimate(value, members=members, of=of, note=ALIKE)
+    return Estimate(value, low, high, members, of)

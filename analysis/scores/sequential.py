@@ -9,7 +9,7 @@
   as in Wolczyk et al. 2021, arXiv 2105.10919, without the division by the possible gain, as returns are unbounded). Above 0: earlier
   learning helps.
 
-Each is a `Comparison` of two matrices (runs, columns); a column is a task at a visit. All but transfer are ratios of means over members,
+Each is a `Comparison` of two matrices (members, columns); a column is a task at a visit. All but transfer are ratios of means over members,
 which are resampled together (`mean_ratio`), and are undefined if nothing was learned in the earlier visit: if the interval of its score is
 not above the random score. A chain's value is the mean over its defined columns.
 
@@ -41,15 +41,15 @@ class Comparison:
     at: tuple[tuple[str, int], ...]
     """(task, visit) of each column"""
     later: np.ndarray
-    """(runs, columns); NaN where missing"""
+    """(members, columns); NaN where missing"""
     earlier: np.ndarray
-    """(runs, columns); NaN where missing"""
+    """(members, columns); NaN where missing"""
     floor: np.ndarray
     """(columns,): the baseline of both"""
     reasons: tuple[str, ...]
     """per column, why there is no ratio; empty if there is one"""
     reached: np.ndarray | None = None
-    """(runs, columns), for times: True if the level was reached within the budget"""
+    """(members, columns), for times: True if the level was reached within the budget"""
     noun: str = "visits"
     """name of the columns"""
     subtracted: bool = False
@@ -85,7 +85,7 @@ class Comparison:
         return [column for column, reason in enumerate(self.reasons) if not reason]
 
     def _whole(self, columns: list[int]) -> np.ndarray:
-        """Members that have both quantities in all these columns, (runs,) bool."""
+        """Members that have both quantities in all these columns, (members,) bool."""
         return np.all(np.isfinite(self.later[:, columns]) & np.isfinite(self.earlier[:, columns]), axis=1)
 
     def _over(self, columns: list[int]) -> Estimate:
@@ -110,7 +110,7 @@ def again(tasks: Sequence[str]) -> list[tuple[int, int, int]]:
 
 
 def windows_until(curve: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """The number of windows until curves (runs, windows) first reach their levels (runs,): (runs,).
+    """The number of windows until curves (members, windows) first reach their levels (members,): (members,).
 
     Infinite if a curve never does, NaN without a curve or level.
     """
@@ -122,7 +122,7 @@ def windows_until(curve: np.ndarray, level: np.ndarray) -> np.ndarray:
 def retention(evaluation: np.ndarray, tasks: Sequence[str], floor: np.ndarray) -> Comparison:
     """Retention: evaluations of tasks after they were left, relative to those at the end of their own latest visits.
 
-    `evaluation` (runs, visits, tasks), the last axis in the order of first visits; `tasks` (visits,); `floor` (visits,): random scores.
+    `evaluation` (members, visits, tasks), the last axis in the order of first visits; `tasks` (visits,); `floor` (visits,): random scores.
     """
     pairs = left(tasks)
     number = {task: index for index, task in enumerate(dict.fromkeys(tasks))}
@@ -136,7 +136,7 @@ def retention(evaluation: np.ndarray, tasks: Sequence[str], floor: np.ndarray) -
 def relearning_time(curve: np.ndarray, tasks: Sequence[str], floor: np.ndarray, budgets: Sequence[int]) -> Comparison:
     """Windows until the level of the previous visit is reached, relative to the windows that the previous visit took.
 
-    `curve` (runs, visits, windows), training curves; `tasks`, `floor` and `budgets` (visits,).
+    `curve` (members, visits, windows), training curves; `tasks`, `floor` and `budgets` (visits,).
     """
     visits = again(tasks)
     level = _columns([curve[:, before, -1] for _, before, _ in visits], len(curve))
@@ -151,7 +151,7 @@ def relearning_time(curve: np.ndarray, tasks: Sequence[str], floor: np.ndarray, 
 
 
 def later_over_first(area: np.ndarray, tasks: Sequence[str], floor: np.ndarray, budgets: Sequence[int]) -> Comparison:
-    """Areas (runs, visits) of visits to tasks seen before, relative to those of their first visits. `tasks`, `floor`, `budgets`
+    """Areas (members, visits) of visits to tasks seen before, relative to those of their first visits. `tasks`, `floor`, `budgets`
     (visits,)."""
     visits = again(tasks)
     later, first = area[:, [visit for visit, *_ in visits]], area[:, [first for *_, first in visits]]
@@ -180,13 +180,13 @@ def transfer(setting: Setting, chain: ChainScores) -> Comparison:
     )
 
 
-def _columns(columns: list[np.ndarray], runs: int) -> np.ndarray:
-    return np.stack(columns, axis=1) if columns else np.zeros((runs, 0))
+def _columns(columns: list[np.ndarray], members: int) -> np.ndarray:
+    return np.stack(columns, axis=1) if columns else np.zeros((members, 0))
 
 
 def _reasons(later: np.ndarray, earlier: np.ndarray, learned: np.ndarray, floor: np.ndarray, nothing: str, visit: str) -> tuple[str, ...]:
-    """Per column, why there is no ratio; empty if there is one. `learned` (runs, columns) must be above `floor`: something was learned in
-    `visit`."""
+    """Per column, why there is no ratio; empty if there is one. Something was learned in `visit` if `learned` (members, columns) is above
+    `floor`."""
     reasons: list[str] = []
     for column, level in enumerate(learned.T):
         there = level[np.isfinite(level)][:, None]

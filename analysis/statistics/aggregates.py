@@ -1,10 +1,10 @@
-"""The aggregates of Agarwal et al. 2021 (arXiv 2108.13264) over runs and tasks, with bootstrap intervals, for many columns at once.
+"""The aggregates of Agarwal et al. 2021 (arXiv 2108.13264) over members and tasks, with bootstrap intervals, for many columns at once.
 
-Scores are (runs, tasks, ...): further axes, such as frames or algorithms, are resampled with the same runs, so that columns are
-paired. NaN is a missing run: tasks may have unequal numbers of runs, and every task weighs the same.
+Scores are (members, tasks, ...): further axes, such as frames or algorithms, are resampled with the same members, so that columns are
+paired. NaN is a missing member: tasks may have unequal numbers of members, and every task weighs the same.
 
-No resample is ever put together: how often each score was drawn is its weight, and all aggregates are functions of weights. Sorted once,
-the interquartile mean takes a running sum of weights in place of a sort for each resample.
+Resamples are never materialised: a score's weight is the number of times it was drawn, and all aggregates are functions of weights. Scores
+are sorted once; the interquartile mean then needs a running sum of weights instead of a sort per resample.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,23 +16,23 @@ import numpy as np
 from analysis.statistics.bootstrap import interval
 
 NAMES = ("iqm", "median", "mean", "optimality_gap")
-"""interquartile mean over all scores; median over tasks of means over runs; mean; how far scores below 1 fall short of it"""
+"""interquartile mean over all scores; median over tasks of means over members; mean; mean shortfall of scores below 1"""
 BLOCK = 2**18
-"""weights held at once: they stay in a processor's cache"""
+"""weights computed at once, few enough for a processor's cache"""
 
 
 class Intervals(NamedTuple):
-    """Values with interval ends, (aggregates, ...) each, where ... are the further axes of the scores."""
+    """Values and interval ends, (aggregates, ...) each, where ... are the further axes of the scores."""
 
     value: np.ndarray
     low: np.ndarray
-    """NaN where a task has one run alone: an interval of no width would be a lie"""
+    """NaN if a task has only one member"""
     high: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The scores that are there, tasks in blocks."""
+    """The finite scores, task by task."""
 
     scores: np.ndarray
     """(cells, columns)"""
@@ -51,53 +51,53 @@ class Cells:
 
 
 def cells(scores: np.ndarray) -> Cells:
-    """Collect the finite scores of (runs, tasks, ...). A missing run is missing in all further axes; a task without a run is refused."""
-    assert scores.ndim >= 2 and scores.size > 0, f"scores must be (runs, tasks, ...), not {scores.shape}"
+    """Collect the finite scores of (members, tasks, ...). A missing member is missing in all further axes; each task needs one."""
+    assert scores.ndim >= 2 and scores.size > 0, f"scores must be (members, tasks, ...), not {scores.shape}"
     further = scores.shape[2:]
     table = np.asarray(scores, dtype=float).swapaxes(0, 1).reshape(scores.shape[1], scores.shape[0], -1)
     there = np.isfinite(table).all(axis=2)
-    assert (np.isnan(table).all(axis=2) | there).all(), "a run must be there, or be NaN in all its columns"
-    runs = there.sum(axis=1)
-    assert runs.all(), f"task {int(np.argmin(runs))} has no run"
-    stops = np.cumsum(runs).tolist()
+    assert (np.isnan(table).all(axis=2) | there).all(), "a member must be there, or be NaN in all its columns"
+    members = there.sum(axis=1)
+    assert members.all(), f"task {int(np.argmin(members))} has no member"
+    stops = np.cumsum(members).tolist()
     flat = table[there]
     return Cells(
         scores=flat,
         order=np.argsort(flat, axis=0, kind="stable").T,
-        tasks=tuple(slice(stop - count, stop) for stop, count in zip(stops, runs.tolist(), strict=True)),
-        share=np.repeat(len(flat) / (len(runs) * runs), runs),
+        tasks=tuple(slice(stop - count, stop) for stop, count in zip(stops, members.tolist(), strict=True)),
+        share=np.repeat(len(flat) / (len(members) * members), members),
         further=further,
     )
 
 
 def draws(found: Cells, repetitions: int, seed: int, by_task: bool, block: int = 0) -> Iterator[np.ndarray]:
-    """How often each cell was drawn, (cells, block), until there are `repetitions`. Whole runs need a full matrix."""
-    assert by_task or found.equal, "whole runs cannot be resampled where tasks have unequal numbers of them"
+    """Number of times that each cell was drawn, (cells, block), until there are `repetitions`. Whole members need a full matrix."""
+    assert by_task or found.equal, "whole members cannot be resampled where tasks have unequal numbers of them"
     random = np.random.default_rng(seed)
     block = block or max(1, BLOCK // len(found.scores))
-    runs = [task.stop - task.start for task in found.tasks]
+    members = [task.stop - task.start for task in found.tasks]
     for start in range(0, repetitions, block):
         size = min(block, repetitions - start)
         if not by_task:
-            yield np.tile(_counts(random, 1, runs[0], size)[0], (len(runs), 1))
+            yield np.tile(_counts(random, 1, members[0], size)[0], (len(members), 1))
         elif found.equal:
-            yield _counts(random, len(runs), runs[0], size).reshape(-1, size)
+            yield _counts(random, len(members), members[0], size).reshape(-1, size)
         else:
-            yield np.concatenate([_counts(random, 1, each, size)[0] for each in runs])
+            yield np.concatenate([_counts(random, 1, each, size)[0] for each in members])
 
 
-def _counts(random: np.random.Generator, tasks: int, runs: int, size: int) -> np.ndarray:
-    """Draw `runs` runs with replacement, `size` times for each task: how often each was drawn, (tasks, runs, size)."""
-    counting = np.uint8 if runs < 256 else np.int32
-    chosen = random.integers(runs, size=(tasks, runs, size), dtype=counting)
+def _counts(random: np.random.Generator, tasks: int, members: int, size: int) -> np.ndarray:
+    """Resample members with replacement, `size` times for each task: number of times each was drawn, (tasks, members, size)."""
+    counting = np.uint8 if members < 256 else np.int32
+    chosen = random.integers(members, size=(tasks, members, size), dtype=counting)
     drawn = np.empty(chosen.shape, dtype=counting)
-    for run in range(runs):
-        np.sum((chosen == run).view(np.uint8), axis=1, dtype=counting, out=drawn[:, run])
+    for member in range(members):
+        np.sum((chosen == member).view(np.uint8), axis=1, dtype=counting, out=drawn[:, member])
     return drawn
 
 
 def weighted(found: Cells, weights: np.ndarray, names: Sequence[str] = NAMES) -> np.ndarray:
-    """The aggregates of scores with weights (cells, block), which sum to its number of runs in each task. (aggregates, columns, block)."""
+    """Aggregates under weights (cells, block), which sum in each task to its number of members. (aggregates, columns, block)."""
     clipped = np.minimum(found.scores, 1.0)
     means = _task_means(found, found.scores, weights) if {"median", "mean"} & set(names) else np.empty(0)
     made: dict[str, Callable[[], np.ndarray]] = {
@@ -110,17 +110,17 @@ def weighted(found: Cells, weights: np.ndarray, names: Sequence[str] = NAMES) ->
 
 
 def _task_means(found: Cells, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over the runs of each task. (tasks, columns, block)."""
+    """Mean over the members of each task. (tasks, columns, block)."""
     weights = weights.astype(float)
     if found.equal:
-        runs = found.tasks[0].stop
-        split = (len(found.tasks), runs, -1)
-        return (scores / runs).reshape(split).swapaxes(1, 2) @ weights.reshape(split)
+        members = found.tasks[0].stop
+        split = (len(found.tasks), members, -1)
+        return (scores / members).reshape(split).swapaxes(1, 2) @ weights.reshape(split)
     return np.stack([scores[task].T @ weights[task] / (task.stop - task.start) for task in found.tasks])
 
 
 def _median(means: np.ndarray) -> np.ndarray:
-    """Over the first axis; np.median takes twice as long."""
+    """Median over the first axis, twice as fast as np.median."""
     ranked = np.sort(np.moveaxis(means, 0, -1), axis=-1)
     return (ranked[..., (len(means) - 1) // 2] + ranked[..., len(means) // 2]) / 2
 
@@ -152,7 +152,7 @@ def _running_sum(rows: np.ndarray) -> np.ndarray:
 
 
 def aggregate(scores: np.ndarray, names: Sequence[str] = NAMES) -> np.ndarray:
-    """The aggregates of scores (runs, tasks, ...) themselves. (aggregates, ...)."""
+    """The aggregates of scores (members, tasks, ...) themselves. (aggregates, ...)."""
     found = cells(scores)
     return weighted(found, np.ones((len(found.scores), 1)), names)[..., 0].reshape(len(names), *found.further)
 
@@ -160,9 +160,9 @@ def aggregate(scores: np.ndarray, names: Sequence[str] = NAMES) -> np.ndarray:
 def resample(
     scores: np.ndarray, names: Sequence[str] = NAMES, repetitions: int = 50_000, seed: int = 0, by_task: bool = True
 ) -> np.ndarray:
-    """The aggregates of resamples of scores (runs, tasks, ...). (repetitions, aggregates, ...).
+    """The aggregates of resamples of scores (members, tasks, ...). (repetitions, aggregates, ...).
 
-    `by_task` draws runs anew for every task, as rliable does: right where each run is of one task. Otherwise runs are drawn whole.
+    `by_task` draws members anew for every task, as rliable does: right if each member has one task. Otherwise whole members are drawn.
     """
     return _resample(cells(scores), names, repetitions, seed, by_task).reshape(repetitions, len(names), *scores.shape[2:])
 
@@ -184,7 +184,7 @@ def intervals(
     seed: int = 0,
     by_task: bool = True,
 ) -> Intervals:
-    """The aggregates of scores (runs, tasks, ...) with their 95% intervals. For (runs, tasks, frames): sample-efficiency curves."""
+    """The aggregates of scores (members, tasks, ...) with their 95% intervals. For (members, tasks, frames): sample-efficiency curves."""
     found = cells(scores)
     value = weighted(found, np.ones((len(found.scores), 1)), names)[..., 0]
     if _alone(found):
@@ -195,13 +195,13 @@ def intervals(
 
 
 def profile(scores: np.ndarray, levels: np.ndarray, repetitions: int = 2_000, seed: int = 0, by_task: bool = True) -> Intervals:
-    """Performance profile: the share of scores (runs, tasks) above each level, with pointwise intervals. (levels,) each."""
+    """Performance profile: the share of scores (members, tasks) above each level, with pointwise intervals. (levels,) each."""
     above = np.where(np.isfinite(scores)[..., None], scores[..., None] > levels, np.nan)
     return Intervals(*(each[0] for each in intervals(above, ("mean",), repetitions, seed, by_task)))
 
 
 def sample_efficiency(scores: np.ndarray, name: str = "iqm", repetitions: int = 2_000, seed: int = 0, by_task: bool = True) -> Intervals:
-    """An aggregate of scores (runs, tasks, frames) at each number of frames, with pointwise intervals. (frames,) each."""
+    """An aggregate of scores (members, tasks, frames) at each number of frames, with pointwise intervals. (frames,) each."""
     return Intervals(*(each[0] for each in intervals(scores, (name,), repetitions, seed, by_task)))
 
 
@@ -214,9 +214,9 @@ def differences(
     by_task: bool = True,
     paired: bool = True,
 ) -> Intervals:
-    """The aggregates of `better` less those of `other`, (runs, tasks, ...) both, with their 95% intervals. (aggregates, ...) each.
+    """Differences of the aggregates of `better` and `other`, (members, tasks, ...), with 95% intervals. (aggregates, ...) each.
 
-    `paired` resamples both with the same runs: row i of both is one seed on one stream. Decide from it wherever there is one.
+    `paired` resamples both with the same members: row i of both is one seed on one stream. Decide from it wherever there is one.
     """
     above, below = _sides(better, other, paired)
     ones = [weighted(each, np.ones((len(each.scores), 1)), names)[..., 0] for each in (above, below)]
@@ -233,9 +233,9 @@ def differences(
 def probability_of_improvement(
     better: np.ndarray, other: np.ndarray, repetitions: int = 50_000, seed: int = 0, by_task: bool = True, paired: bool = False
 ) -> Intervals:
-    """How likely a run of `better` beats one of `other` on the same task, a tie half, mean over tasks. Matrices (runs, tasks); () each.
+    """Probability that a member of `better` scores above one of `other`, ties counting half, mean over tasks. Matrices (members, tasks).
 
-    `paired` resamples both with the same runs; otherwise each by itself, as rliable does.
+    `paired` resamples both with the same members; otherwise each by itself, as rliable does.
     """
     above, below = _sides(better, other, paired)
     tasks = list(zip(above.tasks, below.tasks, strict=True))
@@ -255,15 +255,15 @@ def probability_of_improvement(
 
 def _sides(better: np.ndarray, other: np.ndarray, paired: bool) -> tuple[Cells, Cells]:
     assert better.shape[1:] == other.shape[1:], f"scores of different tasks: {better.shape} and {other.shape}"
-    assert not paired or (np.isfinite(better) == np.isfinite(other)).all(), "runs that are paired must be there in both"
+    assert not paired or (np.isfinite(better) == np.isfinite(other)).all(), "members that are paired must be there in both"
     return cells(better), cells(other)
 
 
 def _alone(found: Cells) -> bool:
-    """Is there a task of one run?"""
+    """True if some task has only one member."""
     return min(task.stop - task.start for task in found.tasks) == 1
 
 
 def _wins(better: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(runs, runs of the other): 1 where the first is above, a half where they tie."""
+    """Comparison of every pair, (members, members of the other): 1 if the first is above, 0.5 for a tie."""
     return (better[:, None] > other) + 0.5 * (better[:, None] == other)

@@ -44,7 +44,7 @@ FLAGGED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: without(root, "nap-Game01-2"),
         "Game01: nap: no member 0 of seed 2, which other chains have",
     ),
-    "few runs": (lambda root: without(root, "nothing"), "fewer than 5 runs of some task: no chain is called best"),
+    "few runs": (lambda root: without(root, "nothing"), "fewer than 5 members of some task: no chain is called best"),
     "the control of a game is missing": (
         lambda root: without(root, "fresh-Game01-*"),
         "Game01: no fresh control: plasticity ratios are not defined",

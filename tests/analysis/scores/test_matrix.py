@@ -24,7 +24,7 @@ BASE = np.array([0.3, 0.8, 1.4, 0.6, 2.2, 0.9])
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
-    """A comparison of four chains on six games; where it lies, and the scores (runs, games, visits) that were drawn."""
+    """A comparison of four chains on six games; where it lies, and the scores (members, games, visits) that were drawn."""
     root = tmp_path_factory.mktemp("atari")
     return root, atari(root, {label: BASE[:, None] * factor for label, factor in FACTORS.items()}, RUNS)
 
@@ -193,4 +193,4 @@ def test_a_small_suite_has_sections_of_each_task_too(tmp_path: Path, monkeypatch
     assert {f"1-atari-{name}.pdf" for name in ("aggregates", "efficiency", "improvement", "profiles")} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
-    assert "fewer than 5 runs of some task: no chain is called best" in written.parts[0].missing
+    assert "fewer than 5 members of some task: no chain is called best" in written.parts[0].missing

@@ -85,7 +85,7 @@ def weighted_by_hand(scores: np.ndarray) -> list[float]:
     return [summed / (total - 2 * cut), float(np.median(means)), sum(means) / len(means), gap]
 
 
-def test_tasks_with_unequal_runs_weigh_the_same() -> None:
+def test_tasks_with_unequal_members_weigh_the_same() -> None:
     scores = ragged()
     np.testing.assert_allclose(aggregate(scores), weighted_by_hand(scores), rtol=0, atol=1e-12)
     np.testing.assert_allclose(weighted_by_hand(some(5, 6)), rliables(some(5, 6)), rtol=0, atol=1e-12)
@@ -193,7 +193,7 @@ def test_the_probability_of_improvement_in_pairs_and_by_hand() -> None:
     assert pairs.high - pairs.low < 0.5 * (strangers.high - strangers.low)
 
 
-def test_no_interval_is_without_width_where_a_task_has_one_run() -> None:
+def test_no_interval_is_without_width_where_a_task_has_one_member() -> None:
     scores = some(4, 3)
     scores[1:, 2] = np.nan
     found = intervals(scores)
@@ -204,13 +204,13 @@ def test_no_interval_is_without_width_where_a_task_has_one_run() -> None:
 def test_what_cannot_be_resampled_is_refused_at_the_door() -> None:
     scores = some(4, 3, 2)
     scores[:, 1] = np.nan
-    with pytest.raises(AssertionError, match="task 1 has no run"):
+    with pytest.raises(AssertionError, match="task 1 has no member"):
         intervals(scores)
     scores = some(4, 3, 2)
     scores[0, 0, 0] = np.nan
     with pytest.raises(AssertionError, match="NaN in all its columns"):
         intervals(scores)
-    with pytest.raises(AssertionError, match="whole runs"):
+    with pytest.raises(AssertionError, match="whole members"):
         intervals(ragged(), by_task=False)
     with pytest.raises(AssertionError, match="different tasks"):
         differences(some(4, 3), some(4, 2))
