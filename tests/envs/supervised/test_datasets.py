@@ -60,9 +60,9 @@ def test_without_a_network_the_bundled_ones_are_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
     with pytest.raises(
         UsageError,
-        match=r"^mnist could not .* \(Network is unreachable\); available without a network: digits, gaussian, clusters$",
+        match=r"^cifar10 could not .* \(Network is unreachable\); available without a network: digits, gaussian, clusters$",
     ):
-        datasets.load("mnist", 100)
+        datasets.load("cifar10", 100)
 
 
 def test_more_images_than_there_are_is_refused() -> None:
@@ -104,8 +104,8 @@ def test_a_download_that_was_cut_short_is_refused(monkeypatch: pytest.MonkeyPatc
         raise EOFError("Compressed file ended before the end-of-stream marker was reached")
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
-    with pytest.raises(UsageError, match=r"^mnist could not be downloaded from openml.org \(Compressed file ended"):
-        datasets.load("mnist", 100)
+    with pytest.raises(UsageError, match=r"^cifar10 could not be downloaded from openml.org \(Compressed file ended"):
+        datasets.load("cifar10", 100)
 
 
 def test_another_dataset_of_that_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
