@@ -28,9 +28,12 @@ class Replay:
         prioritised: bool,
         device: str,
         compile: bool = False,
+        most_rows: int | None = None,
     ) -> None:
-        """`capacity` is in steps per member; `frame` is the shape of a single frame; `stack` the number of frames per observation."""
-        self.rows, self.num_envs = max(capacity // num_envs, stack + 2), num_envs
+        """`capacity` is in steps per member; `most_rows` the number of rows that are ever written, if known: where they do not fill the
+        capacity, memory is only taken for them; `frame` is the shape of a single frame; `stack` the number of frames per observation."""
+        rows = max(capacity // num_envs, stack + 2)
+        self.rows, self.num_envs = rows if most_rows is None else min(rows, most_rows + stack), num_envs
         self.frames = Frames(self.rows, members, num_envs, frame, dtype, stack, device, compile)
         shape = (self.rows, members, num_envs)
         self.data = {
@@ -41,7 +44,7 @@ class Replay:
             "step_type": torch.zeros(shape, dtype=torch.uint8, device=device),
             "task": torch.zeros(shape, dtype=torch.int64, device=device),
         }
-        count = self.rows * num_envs
+        count = rows * num_envs  # also of rows without memory: draws depend on it
         self.real = Priorities(members, count, device)
         """1 for a transition that can be sampled, else 0; the index is row x environments + column"""
         self.priorities = Priorities(members, count, device) if prioritised else None
@@ -117,7 +120,7 @@ class Replay:
         row without a transition, which is drawn only if there is no transition.
         """
         index, weights = self._draw(uniform, share, correction)
-        rows, columns = index // self.num_envs, index % self.num_envs
+        rows, columns = (index // self.num_envs).clamp(max=self.rows - 1), index % self.num_envs
         newest = (self.written - 1) % self.rows
 
         def read(position: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,9 @@ def make_replay(agent: ReplayAgent, games: ReinforcementBenchmark, members: int,
     """Create the replay of a run; on the device `meta`, without memory."""
     shape = members, agent.num_envs, agent.replay
     space = games.observation_space
-    return Replay(*shape, space.shape, space.dtype, games.stack, agent.prioritised, device, compile)
+    steps = sum(visit.budget for visit in games.visits()) // games.frame_skip
+    most_rows = 2 * -(-steps // agent.num_envs)  # each segment has at least one step, and one row of last frames
+    return Replay(*shape, space.shape, space.dtype, games.stack, agent.prioritised, device, compile, most_rows)
 
 
 class ReplayLoop(Loop[ReplayAgent]):

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.acting.random_streams import RandomStreams
-from agents.data.replay import Replay
 from agents.diagnostics.probing import FUNCTIONS, TARGETS, TASKS, Batches, Probing, seen_of_replay, seen_of_stream
+from agents.loops.replay import make_replay
 from analysis.format import number, with_interval
 from analysis.statistics.bootstrap import Estimate, estimate, mean
 from launch.checkpoints.play import find_checkpoint
@@ -103,16 +103,7 @@ def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -
         begun = sum(each.budget for each in benchmark.visits()[:visit])
         return seen_of_stream(experiment, learner.device, visit, learner.ticks["update"] - begun)
     if snapshot.counters.get("written", 0) > 1:
-        replay = Replay(
-            learner.members,
-            agent.num_envs,
-            agent.replay,
-            benchmark.observation_space.shape,
-            benchmark.observation_space.dtype,
-            benchmark.stack,
-            agent.prioritised,
-            learner.device,
-        )
+        replay = make_replay(agent, benchmark, learner.members, learner.device)
         replay.load(snapshot.tensors, snapshot.counters["written"])
         return seen_of_replay(replay, RandomStreams(experiment.seed, learner.members, learner.device), learner.ticks["update"])
     if learner.inputs is None:

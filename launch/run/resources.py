@@ -163,7 +163,8 @@ def _way_out(group: Sequence[Experiment], needs: Sequence[Need], room: float) ->
     (one,), (size,) = group, needs
     ways = []
     if one.agent.has_replay:
-        fits = int((room - size.networks) / size.store * one.agent.replay)
+        replay = make_replay(one.agent, one.benchmark, 1, "meta")
+        fits = int((room - size.networks) / size.store * replay.rows * replay.num_envs)
         fits -= fits % 10 ** max(len(str(max(fits, 1))) - 2, 0)  # two significant digits
         if fits > one.agent.min_replay + one.agent.num_envs:
             ways.append(f"replay={fits}")

@@ -13,11 +13,13 @@ MEMBERS, NUM_ENVS, STACK = 2, 3, 4
 SAMPLES = 1_500  # of some 250 transitions: each is met
 
 
-def play(capacity: int, steps: int, prioritised: bool = False) -> tuple[Replay, list[dict[str, np.ndarray]], Actor]:
+def play(
+    capacity: int, steps: int, prioritised: bool = False, most_rows: int | None = None
+) -> tuple[Replay, list[dict[str, np.ndarray]], Actor]:
     """A replay filled by an actor, and the same written down row by row."""
     pool = Counting(MEMBERS * NUM_ENVS)
     actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
-    replay = Replay(MEMBERS, NUM_ENVS, capacity, (1,), "float32", STACK, prioritised, "cpu")
+    replay = Replay(MEMBERS, NUM_ENVS, capacity, (1,), "float32", STACK, prioritised, "cpu", most_rows=most_rows)
     log = []
     for at in range(steps):
         actions = torch.full((MEMBERS, NUM_ENVS), at % 5)
@@ -51,6 +53,22 @@ def expected(
         if here["end"] == StepType.TRUNCATED:
             break
     return total, power, log[at]["stack"][member, column]
+
+
+@pytest.mark.parametrize("prioritised", [False, True])
+def test_memory_for_the_rows_that_are_written_gives_the_same_samples(prioritised: bool) -> None:
+    whole, small = (play(10_000, 47, prioritised, most_rows)[0] for most_rows in (None, 48))
+    assert small.rows == 48 + STACK and small.data["frames"].nbytes < whole.data["frames"].nbytes / 50
+    uniform = torch.rand(MEMBERS, SAMPLES, 2, generator=torch.Generator().manual_seed(0))
+    (batch, index), (other, same) = (each.sample(uniform, 3, 0.9, share=0.5, correction=0.4) for each in (whole, small))
+    assert torch.equal(index, same) and all(torch.equal(batch[name], other[name]) for name in batch)
+
+
+def test_an_empty_small_replay_gives_examples_without_weight() -> None:
+    replay, _, _ = play(10_000, 5, most_rows=6)
+    replay.clear()
+    batch, _ = replay.sample(torch.rand(MEMBERS, 8, 2), 1, 0.9)
+    assert not batch["weights"].any()
 
 
 @pytest.mark.parametrize("prioritised", [False, True])

@@ -68,6 +68,12 @@ def test_dqn_on_atari_by_hand() -> None:
     assert need(made).store == 5 * (1_000_000 * (84 * 84 + 3 * 8 + 2 * 4 + 1) + 1000 * 4)
 
 
+def test_a_short_run_takes_what_it_can_fill() -> None:
+    # 40,000 steps in 8 environments: 5,000 rows, as many again for last frames at checkpoints, and a stack of 4. Priorities are for the whole.
+    made = experiment({"benchmark": "atari:games=Pong,frames=160000", "agent": "dqn:num_envs=8", "members": 5})
+    assert need(made).store == 5 * ((2 * 5000 + 4) * 8 * (84 * 84 + 3 * 8 + 4 + 1) + 1_000_000 * 4 + 1000 * 4)
+
+
 def test_a_checkpoint_takes_what_is_said(tmp_path: Path) -> None:
     made = experiment(LABELS)
     run, _ = runner.run(made, Store(tmp_path, "sized"), Execution("cpu", eager=True))
@@ -100,13 +106,13 @@ def test_what_is_larger_than_what_is_free_is_begun_with_a_warning(
 
 
 def test_a_smaller_replay_is_named_and_fits() -> None:
-    made = experiment(CARTPOLE | {"agent": "dqn:replay=1000000"} | {"benchmark": "cartpole:tasks=2,frames=40000"})
+    made = experiment(CARTPOLE | {"agent": "dqn:replay=1000000"} | {"benchmark": "cartpole:tasks=2,frames=4000000"})
     size, room = need(made), 20_000_000
     with pytest.raises(UsageError, match=r"replay=\d+ or --members \d+ would fit|replay=\d+ would fit") as told:
         resources.refuse_memory([made], [size], room, "this machine has")
     fits = int(str(told.value).split("replay=")[1].split()[0])
     assert 100_000 < fits < 1_000_000
-    smaller = need(experiment(CARTPOLE | {"agent": f"dqn:replay={fits}"} | {"benchmark": "cartpole:tasks=2,frames=40000"}))
+    smaller = need(experiment(CARTPOLE | {"agent": f"dqn:replay={fits}"} | {"benchmark": "cartpole:tasks=2,frames=4000000"}))
     assert 0.7 * room < smaller.memory <= 0.8 * room
 
 
