@@ -199,8 +199,7 @@ def evaluation_curves(setting: Setting, found: Evaluations | None, looks: Looks)
 
 
 DOTTED = (0, (1, 1.4))
-DIAGNOSTICS = ("dormant_fraction", "dead_fraction", "effective_rank", "weight_norm", "distance_from_birth", "effective_learning_rate")
-"""names in metrics.csv, without the layer's"""
+DIAGNOSTICS = tuple(metric for metric in METRICS.values() if metric.drawn)
 JOINED = {"mean": "mean over layers", "norm": "all layers together"}
 
 
@@ -208,7 +207,7 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
     """(g) The suspected mechanisms over updates; dotted, an untrained network of the same chain on the same inputs."""
     metrics = metrics.loc[(metrics.setting == setting.spec.setting).to_numpy()]
     family = metrics.name.str.partition("/")[0].to_numpy() if len(metrics) else np.array([])
-    panels = [METRICS[name] for name in DIAGNOSTICS if (family == name).any()]
+    panels = [metric for metric in DIAGNOSTICS if (family == metric.name).any()]
     if not panels:
         return None
     columns = min(3, len(panels))

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from analysis.data.load import Loaded
 from analysis.figures.aggregates import aggregates, efficiency, improvement, profiles
 from analysis.figures.setting import (
+    DIAGNOSTICS,
     diagnostics,
     evaluation_curves,
     learning_curves,
@@ -40,8 +41,8 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Fi
             "retention": ("Retention of each task after it was left, for each chain", retention_maps(setting, section.sequence)),
             "evaluations": ("Evaluation of each task over the run, for each chain", evaluation_curves(setting, section.evaluations, looks)),
             "diagnostics": (
-                "Dormant and dead units, feature rank, weight norm, distance from birth and effective learning rate over updates; "
-                "which moved before the score fell: python -m launch mechanisms",
+                f"{', '.join(metric.title for metric in DIAGNOSTICS).capitalize()} over updates; which moved before the score fell: "
+                "python -m launch mechanisms",
                 diagnostics(setting, loaded.metrics, looks),
             ),
         }

@@ -5,7 +5,8 @@ All pools follow the same rules, whatever a simulator's defaults are:
   episode's first observation with reward 0. This step is no transition; `Step.first` marks it.
 - Rewards are the environment's own, never clipped. A lost life is reported but does not end the episode.
 - Each environment has its own seed; a trajectory depends on seed and actions, not on the number of threads.
-- Step limits count from the first observation; an episode that ends at the limit has terminated and is not truncated.
+- Step limits count from the first observation; an episode that ends by itself in the step of the
+  limit has terminated and is not truncated, where the simulator tells (EnvPool's control problems do not).
 
 Simulators cannot save their state, so a run makes its pools anew at each checkpoint.
 """

@@ -19,6 +19,8 @@ class Metric(NamedTuple):
     """True if the value of an untrained network is reported too, as `name_fresh`"""
     every: Literal["diagnose_every", "curvature_every", "probe_every", "evaluate"] = "diagnose_every"
     """the experiment's field that sets the interval between rows"""
+    drawn: bool = False
+    """whether the report has a panel of it"""
 
 
 def _of_curvature(name: str, title: str, keyed: bool = True) -> Metric:
@@ -42,8 +44,8 @@ METRICS = {
         Metric("step_change", "relative change by a method's step", "plasticity"),
         Metric("weights_refreshed", "weights refreshed", "plasticity"),
         Metric("units_recycled", "units recycled", "plasticity"),
-        Metric("dormant_fraction", "dormant units", "units", untrained=True),
-        Metric("dead_fraction", "dead units", "units", untrained=True),
+        Metric("dormant_fraction", "dormant units", "units", untrained=True, drawn=True),
+        Metric("dead_fraction", "dead units", "units", untrained=True, drawn=True),
         Metric("linearised_fraction", "linearised units", "units", untrained=True),
         Metric("zero_fraction", "outputs of zero", "units", untrained=True),
         Metric("saturated_fraction", "saturated outputs", "units", untrained=True),
@@ -51,13 +53,13 @@ METRICS = {
         Metric("preactivation_mean", "pre-activation mean", "units", untrained=True),
         Metric("preactivation_variance", "pre-activation variance", "units", untrained=True),
         Metric("stable_rank", "stable rank", "ranks", untrained=True),
-        Metric("effective_rank", "effective rank", "ranks", untrained=True),
+        Metric("effective_rank", "effective rank", "ranks", untrained=True, drawn=True),
         Metric("srank", "srank", "ranks", untrained=True),
         Metric("feature_rank", "feature rank", "ranks", untrained=True),
-        Metric("weight_norm", "weight norm", "norms", join="norm", untrained=True),
-        Metric("distance_from_birth", "distance from initialisation", "norms", join="norm"),
+        Metric("weight_norm", "weight norm", "norms", join="norm", untrained=True, drawn=True),
+        Metric("distance_from_birth", "distance from initialisation", "norms", join="norm", drawn=True),
         Metric("update_norm", "update norm", "norms", join="norm"),
-        Metric("effective_learning_rate", "effective learning rate", "norms"),
+        Metric("effective_learning_rate", "effective learning rate", "norms", drawn=True),
         Metric("gradient_l0", "gradient, L0", "norms", untrained=True),
         Metric("gradient_l1", "gradient, L1", "norms", untrained=True),
         Metric("gradient_l2", "gradient, L2", "norms", join="norm", untrained=True),
