@@ -16,7 +16,7 @@ from agents.heads import ValueHead
 from envs.reinforcement.base import ReinforcementBenchmark
 from envs.supervised.base import Tasks
 from plasticity_rl.checks import UsageError
-from plasticity_rl.experiment import Experiment
+from plasticity_rl.experiment import Experiment, word
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.events import Event, Snapshot
@@ -195,6 +195,7 @@ class RolloutAgent(ActingAgent, Protocol):
             if visit.budget < frames:
                 raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: a rollout takes {frames}")
         refuse_actors(self, experiment)
+        refuse_untold(experiment)
 
 
 def linear_epsilon(progress: float, fraction: float, final: float) -> float:
@@ -216,6 +217,21 @@ def refuse_visits(num_envs: int, benchmark: ReinforcementBenchmark) -> int:
             near = max(round(visit.budget / whole), 1) * whole
             raise UsageError(f"visits of {visit.budget} frames are no multiple of {whole}, a step of {num_envs} environments; {near} is")
     return whole
+
+
+def told(experiment: Experiment) -> bool:
+    """True if task changes are told to the agent: by the benchmark, or because its chain starts over, as a control's does."""
+    return all(visit.told for visit in experiment.benchmark.visits()) or any(each.starts_over for each in experiment.chain)
+
+
+def refuse_untold(experiment: Experiment) -> None:
+    """Raise UsageError if a method waits for task changes of which the agent is not told."""
+    waiting = [] if told(experiment) else [each for each in experiment.chain if getattr(each, "clock", None) == "task"]
+    if waiting:
+        raise UsageError(
+            f"{word(waiting[0])} refreshes at task changes, of which {type(experiment.benchmark).__name__} does not tell the learner: "
+            "take clock=update with every, or told=true"
+        )
 
 
 def refuse_shapes(agent: RolloutAgent, things: int, what: str) -> None:

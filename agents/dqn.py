@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from agents.base import ReplayAgent, head_copies, linear_epsilon, refuse_actors, refuse_visits
+from agents.base import ReplayAgent, head_copies, linear_epsilon, refuse_actors, refuse_untold, refuse_visits
 from agents.data.rewards import Rewards
 from agents.data.transitions import n_step
 from agents.heads import Categorical, Quantiles, Scalar, ValueHead
@@ -99,6 +99,7 @@ class DQN(ReplayAgent):
             if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:
                 raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: min_replay takes {self.min_replay} steps of it")
         refuse_actors(self, experiment)
+        refuse_untold(experiment)
 
     @property
     def head(self) -> ValueHead:

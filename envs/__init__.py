@@ -18,6 +18,10 @@ BENCHMARKS = {
     "acrobot": "envs.reinforcement.control.Acrobot",
     "lunarlander": "envs.reinforcement.control.LunarLander",
     "catch": "envs.reinforcement.control.Catch",
+    "continual-cartpole": "envs.reinforcement.control.ContinualCartPole",
+    "continual-acrobot": "envs.reinforcement.control.ContinualAcrobot",
+    "continual-lunarlander": "envs.reinforcement.control.ContinualLunarLander",
+    "continual-mountaincar": "envs.reinforcement.control.ContinualMountainCar",
     "procgen": "envs.reinforcement.procgen.Procgen",
     "atari": "envs.reinforcement.atari.Atari",
 }

@@ -17,12 +17,14 @@ class Visit:
     """number of earlier visits to the task"""
     budget: int
     """updates (supervised streams) or frames (reinforcement learning) per member"""
+    told: bool = True
+    """whether the learner is told that the visit begins"""
 
 
-def sequence(tasks: tuple[str, ...], budget: int, cycles: int = 1) -> tuple[Visit, ...]:
-    """Each task once in the order given, the whole list `cycles` times."""
+def sequence(tasks: tuple[str, ...], budget: int, cycles: int = 1, told: bool = True) -> tuple[Visit, ...]:
+    """Each task once in the order given, the whole list `cycles` times; all visits are `told` or none."""
     if not tasks:
         raise UsageError("a sequence needs at least one task")
     return tuple(
-        Visit(cycle * len(tasks) + position, task, cycle, budget) for cycle in range(cycles) for position, task in enumerate(tasks)
+        Visit(cycle * len(tasks) + position, task, cycle, budget, told) for cycle in range(cycles) for position, task in enumerate(tasks)
     )

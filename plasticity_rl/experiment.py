@@ -134,7 +134,7 @@ def word(part: Any) -> str:
     default = type(part)()
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     changed = [
-        f"{field}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        f"{field}={'+'.join(map(str, value)) or 'none' if isinstance(value, tuple) else value}"
         for field, value in values.items()
         if value != getattr(default, field)
     ]

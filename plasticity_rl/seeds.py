@@ -45,8 +45,12 @@ PURPOSES = {
     "acting noise": "noise of noisy networks while acting",
     "evaluation": "actions and episodes of evaluations",
     "explore": "actions",
+    "new labels": "which actions have their new meaning while a task changes gradually",
+    "observation noise": "noise of observations, and its size for each feature of a task",
+    "offset": "offsets of a task's observations",
     "play": "episodes that are played from a checkpoint",
     "pool": "episodes of training",
+    "rescale": "factors of a task's observations",
     "right": "the best arm of a task",
     "tasks": "permutations of features and actions",
     # reinforcement learning

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from agents.diagnostics.rows import COSTS
-from envs.reinforcement.pool import Step
+from envs.reinforcement.pool import Opening, Step
 from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from launch.config.parse import experiment
@@ -99,7 +99,7 @@ class Counted:
     def visits(self) -> tuple[Visit, ...]:
         return sequence(self.names, self.frames)
 
-    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Counting:
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Counting:
         return Counting(seeds.size)
 
 

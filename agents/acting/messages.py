@@ -47,9 +47,9 @@ class RolloutRequest(NamedTuple):
     """filled in for each actor"""
     visit: Visit
     start: int
-    """step at which the visit begins"""
+    """step at which exploration begins: the visit's first, or the run's if the agent is not told of visits"""
     end: int
-    """step at which the visit ends"""
+    """step at which exploration ends"""
     segment: int
     """step at which the segment began"""
     steps: int

@@ -114,7 +114,7 @@ class RemoteActor:
     ) -> None:
         """Request the first rollouts.
 
-        `plan` holds the visit, and the steps of the run at which the visit begins and ends and the segment begins and ends.
+        `plan` holds the visit, and the steps of the run at which exploration begins and ends and the segment begins and ends.
         `rollout_length` is in pool steps; `ahead` is the number of pending requests.
         """
         self._group, self._rollout_length, self._weights, self._device = group, rollout_length, weights, device

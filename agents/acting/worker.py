@@ -11,6 +11,7 @@ from agents.acting.random_streams import RandomStreams
 from agents.base import ActingAgent
 from agents.data.transitions import learned_rewards, outcome
 from envs.reinforcement.base import ReinforcementBenchmark
+from envs.reinforcement.pool import Opening
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.training.lift import chunk_size, lift, write_
@@ -80,7 +81,9 @@ class RolloutWorker:
     def _open(self, request: RolloutRequest) -> Actor:
         purpose = f"pool of incarnation {self._incarnation}" if self._incarnation else "pool"
         seeds = pool_seeds(self._experiment.seed, self._members, self._agent.num_envs, request.segment, purpose)[:, self._columns]
-        return Actor(self._benchmark.pool(request.visit, seeds, 1, self._experiment.seed), self._members, self._benchmark.stack, "cpu")
+        opening = Opening(request.id.sequence * self._agent.num_envs, self._agent.num_envs)
+        pool = self._benchmark.pool(request.visit, seeds, 1, self._experiment.seed, opening)
+        return Actor(pool, self._members, self._benchmark.stack, "cpu")
 
     def _decide(self, actor: Actor, request: RolloutRequest, t: int) -> dict[str, Tensor]:
         at = request.id.sequence + t

@@ -18,14 +18,14 @@ from agents.acting.messages import Weights, flat
 from agents.acting.policy import draw, lifted_act, pool_seeds, shared
 from agents.acting.random_streams import RandomStreams
 from agents.acting.remote import ActorGroup, RemoteActor
-from agents.base import ActingAgent
+from agents.base import ActingAgent, told
 from agents.data.rewards import Scale
 from agents.data.transitions import learned_rewards, outcome
 from agents.diagnostics.probing import Probing
 from agents.diagnostics.rows import Diagnostics
 from agents.loops.evaluation import TICK, evaluate
 from envs.reinforcement.base import ReinforcementBenchmark
-from envs.reinforcement.pool import Step
+from envs.reinforcement.pool import Opening, Step
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions import assemble
@@ -72,11 +72,15 @@ class Loop(ABC, Generic[A]):
         """steps per member since the run began, including those that only reset an environment, so that members stay synchronous"""
         self.visit_began = 0
         """updates made before the visit"""
+        self.told = told(experiment)
+        """whether the agent starts anything anew at a task change"""
         self._planned = sum(map(self.planned_updates, self.benchmark.visits()))
 
     @abstractmethod
     def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
-        """Act and learn from step `self.steps` to step `last`, in a visit from step `start` to step `end`."""
+        """Act and learn from step `self.steps` to step `last` of a visit. Exploration goes from step `start` to step `end`: those of the
+        visit, or if the agent is not told of it, those of the run.
+        """
 
     @abstractmethod
     def planned_updates(self, visit: Visit) -> int:
@@ -134,20 +138,22 @@ class Loop(ABC, Generic[A]):
             self.steps, self.visit_began = resume.counters["number"], resume.counters["visit_began"]
             self.load(resume)
         start, met = 0, {}
+        whole = 0, sum(visit.budget for visit in self.benchmark.visits()) // self.benchmark.frame_skip
         for visit in self.benchmark.visits():
             end = start + visit.budget // self.benchmark.frame_skip
             if self.steps < end and visit.index > self.learner.ticks["task"]:
                 self.learner.task_boundary()
-                self.refreshed("task")
-                self.switch()
-                if self.agent.rewards == "scale-per-visit":
-                    self.scale.forget()
-                self.visit_began = self.learner.ticks["update"]
+                if self.told:
+                    self.refreshed("task")
+                    self.switch()
+                    if self.agent.rewards == "scale-per-visit":
+                        self.scale.forget()
+                    self.visit_began = self.learner.ticks["update"]
                 self.diagnostics.begin(self.task(visit))
             met[visit.task] = visit
             while self.steps < end:
                 self.scale.begin_segment()
-                yield from self.play(visit, start, end, self.segment_end(start, end))
+                yield from self.play(visit, *((start, end) if self.told else whole), self.segment_end(start, end))
                 if self.experiment.evaluate:
                     for task in met.values() if self.steps >= end else [visit]:
                         yield from evaluate(self, visit, task)
@@ -163,7 +169,8 @@ class Loop(ABC, Generic[A]):
             ahead = 2 if self.experiment.free_running else 1
             length = self.agent.rollout_length
             return RemoteActor(self.actors, plan, self.members, self.num_envs, length, self._weights, self.device, ahead)
-        pool = self.benchmark.pool(visit, self._seeds("pool", self.num_envs)[:, columns], THREADS, self.experiment.seed)
+        seeds, opening = self._seeds("pool", self.num_envs)[:, columns], Opening(self.steps, self.num_envs)
+        pool = self.benchmark.pool(visit, seeds, THREADS, self.experiment.seed, opening)
         return Actor(pool, self.members, self.benchmark.stack, self.device)
 
     def ready(self, visit: Visit, actor: Actor | RemoteActor) -> Iterator[Event]:
@@ -219,7 +226,7 @@ class Loop(ABC, Generic[A]):
 
     def _rate(self, visit: Visit, update: int) -> float:
         schedule = self.experiment.schedule
-        run = schedule.clock == "run"
+        run = schedule.clock == "run" or not self.told
         return schedule.at(*((update, self._planned) if run else (update - self.visit_began, self.planned_updates(visit))))
 
     def outcome(self, step: Step, columns: slice) -> tuple[Tensor, Tensor, Tensor]:

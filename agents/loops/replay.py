@@ -56,7 +56,8 @@ class ReplayLoop(Loop[ReplayAgent]):
 
     def planned_updates(self, visit: Visit) -> int:
         """Number of updates in a visit; none while an empty replay is filled."""
-        filling = self.agent.min_replay if visit.index == 0 or self.agent.replay_at_switch == "clear" else 0
+        clears = self.told and self.agent.replay_at_switch == "clear"
+        filling = self.agent.min_replay if visit.index == 0 or clears else 0
         return max((visit.budget // self.benchmark.frame_skip - filling) // self.agent.train_every, 1)
 
     @property

@@ -67,6 +67,8 @@ def boundaries(run: Run) -> tuple[str, ...]:
 def told(run: Run) -> tuple[str, ...]:
     """Other parts that are notified of task changes, in every chain."""
     benchmark, agent, schedule = (part_fields(run.spec.experiment.get(name)) for name in ("benchmark", "agent", "schedule"))
+    if not benchmark.get("told", True):
+        return ()
     known = {
         "the replay is cleared": agent.get("replay_at_switch") == "clear",
         "each task has a head of its own": benchmark.get("heads") == "per-task",

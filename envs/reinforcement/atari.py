@@ -21,7 +21,7 @@ from envs.reinforcement.ale import ale_atari, game_choices
 from envs.reinforcement.atari_rules import FRAME_SHAPE, FRAME_SKIP, FULL_ACTIONS, AtariRules
 from envs.reinforcement.base import Heads
 from envs.reinforcement.envpool import envpool_atari
-from envs.reinforcement.pool import Pool
+from envs.reinforcement.pool import Opening, Pool
 from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import Interval, UsageError, check, nearest
@@ -160,7 +160,7 @@ class Atari:
         rules = asdict(self) | {"sticky": float(self.sticky), "frame_skip": self.frame_skip, "stack": self.stack}
         return hashlib.sha256(json.dumps(["Atari", rules, seed, members], sort_keys=True).encode()).hexdigest()[:16]
 
-    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:
         """Emulators of the visit's game, one for each of `seeds`, (members, environments) integers, in member-major order. The run's `seed`
         is not used: a game is the same for all.
         """

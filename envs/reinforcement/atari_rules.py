@@ -64,4 +64,4 @@ def with_all_actions(backend: Backend) -> Backend:
     if backend.action_space == Discrete(FULL_ACTIONS):
         return backend
     assert backend.action_space == Discrete(int(WITHOUT_FIRE.max()) + 1), backend.action_space
-    return Remapped(backend, actions=np.tile(WITHOUT_FIRE, (backend.num_envs, 1)))
+    return Remapped(backend, np.tile(WITHOUT_FIRE, (backend.num_envs, 1)))

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 
 from envs.reinforcement.base import Heads
-from envs.reinforcement.pool import Autoreset, Pool, RawStep
+from envs.reinforcement.pool import Autoreset, Opening, Pool, RawStep
 from envs.reinforcement.spaces import Box, Discrete, Space
 from envs.sequences import Visit, sequence
 from envs.supervised import datasets
@@ -96,7 +96,7 @@ class Bandit:
                 digest.update(self.correct_actions(seed, member, task).tobytes())
         return digest.hexdigest()[:16]
 
-    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:
         """Bandits of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. The run's `seed`
         decides the rewarded actions, a bandit's own which images it shows.
         """

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
-from envs.reinforcement.pool import Pool
+from envs.reinforcement.pool import Opening, Pool
 from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit
 
@@ -67,7 +67,7 @@ class ReinforcementBenchmark(Protocol):
 
     @abstractmethod
     def visits(self) -> tuple[Visit, ...]:
-        """The sequence of tasks with budgets in frames."""
+        """The sequence of tasks with budgets in frames. Either all visits are told to the learner or none."""
         ...
 
     @abstractmethod
@@ -81,9 +81,9 @@ class ReinforcementBenchmark(Protocol):
         ...
 
     @abstractmethod
-    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:
         """Environments of the visit's task, one for each of `seeds`, (members, environments) distinct integers, in member-major order.
-        `seed` is the run's.
+        `seed` is the run's; `opening`, of a pool that trains, is for tasks that change gradually, and without it they have changed.
         """
         ...
 

@@ -1,67 +1,56 @@
 """Small control problems, for tests and for thousands of runs. Imports no torch, and a simulator only when a pool is made."""
 
 import hashlib
-import itertools
 import json
-import math
 from dataclasses import asdict, dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from envs.reinforcement.base import Heads
-from envs.reinforcement.envpool import envpool_control
-from envs.reinforcement.pool import Pool
+from envs.reinforcement.envpool import control_backend
+from envs.reinforcement.pool import Opening, Pool
+from envs.reinforcement.shifts import Shifts, Word
 from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from plasticity_rl import registry
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.seeds import derive
-
-MAX_TASKS = 10_000  # of a member; a problem with fewer variants lists them all
 
 
-class Variant(NamedTuple):
-    """One task of a control problem."""
-
-    features: tuple[int, ...]
-    """the original's feature at each place"""
-    actions: tuple[int, ...]
-    """the original's action for each action"""
-
-
-@dataclass(frozen=True)
-class Control:
+@dataclass(frozen=True, kw_only=True)
+class Control(Shifts):
     """A control problem whose features and actions are permuted in every task: the dynamics are the same, so all tasks are equally hard.
 
-    Each member has its own tasks, all different; a task that returns in a later cycle is unchanged. Raises UsageError for a field out of
-    range.
+    Each member has its own tasks; a task that returns in a later cycle is unchanged. Without `shifts` there is one task. Raises UsageError
+    for a field out of range.
     """
 
+    shifts: tuple[Word, ...] = ("permute", "relabel")
     tasks: int = 5
-    """number of tasks: permutations of features and actions"""
+    """number of tasks; with `permute` and `relabel` alone all differ, and there are no more than their permutations"""
     frames: Annotated[int, Interval("[1, inf)")] = 50_000
     """agent steps per visit and member; the default is our choice"""
     cycles: Annotated[int, Interval("[1, 10_000]")] = 1
     """number of passes through the list of tasks"""
     heads: Heads = "shared"
     """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
+    episode_steps: Annotated[int | None, Interval("[1, 1_000_000]")] = None
+    """step limit of an episode, at which it is truncated; none: the problem's own"""
 
     env_id: ClassVar[str]
     """EnvPool's name of the problem"""
     observation_space: ClassVar[Box]
     action_space: ClassVar[Discrete]
     random_score: ClassVar[float]
-    """mean return of an episode under uniformly random actions: the episodes of `envpool_control(env_id, np.arange(1000), 2)`, stepped with
-    `np.random.default_rng(0).integers(actions, size=1000)`"""
+    """mean return of an episode under uniformly random actions: the episodes of `envpool_control(env_id, np.arange(1000), 2)`, with its
+    step limit if there is one, stepped with `np.random.default_rng(0).integers(actions, size=1000)`"""
     stack: ClassVar[int] = 1
-    frame_skip: ClassVar[int] = 1
     supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
 
     def __post_init__(self) -> None:
-        most = min(_num_variants(self.observation_space.shape[0], self.action_space.n), MAX_TASKS)
-        check(self, tasks=f"[1, {most}]")
+        check(self)
+        self.check_shifts(self.tasks, self.observation_space.shape[0], self.action_space.n, self.heads)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,7 +59,7 @@ class Control:
 
     def visits(self) -> tuple[Visit, ...]:
         """The tasks in order, `cycles` times."""
-        return sequence(self.names, self.frames, self.cycles)
+        return sequence(self.names, self.frames, self.cycles, self.told)
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -83,31 +72,29 @@ class Control:
         return False
 
     def references(self) -> dict[str, dict[str, float]]:
-        """task -> {"random": score}; no human score is published."""
+        """task -> {"random": score}, unknown for another step limit; no human score is published."""
+        if self.episode_steps != type(self).episode_steps:
+            return {}
         return {name: {"random": self.random_score} for name in self.names}
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of every member's tasks and their budget."""
-        tables = [self._variants(seed, member) for member in range(members)]
-        return hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed, tables], sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed], sort_keys=True).encode())
+        digest.update(self.drawn_bytes(seed, members, self.tasks, self.observation_space.shape[0], self.action_space.n))
+        return digest.hexdigest()[:16]
 
-    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:
         """Simulators of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. Those of a
         member share a task, which the run's `seed` decides.
         """
-        members, num_envs = seeds.shape
-        own = [self._variants(seed, member)[self.names.index(visit.task)] for member in range(members)]
-        features, actions = (np.repeat(np.array(tables), num_envs, axis=0) for tables in zip(*own, strict=True))
-        return envpool_control(self.env_id, seeds.reshape(-1), threads, features=features, actions=actions)
+        backend = control_backend(self.env_id, seeds.reshape(-1), threads, self.episode_steps)
+        return Pool(self.shifted(backend, visit, seeds, seed, opening))
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
         """None: EnvPool renders none of these problems."""
 
-    def _variants(self, seed: int, member: int) -> list[Variant]:
-        return variants(seed, member, self.tasks, features=self.observation_space.shape[0], actions=self.action_space.n)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CartPole(Control):
     """CartPole-v1 with features and actions permuted in every task: the dynamics are the same, so all tasks are equally hard.
 
@@ -122,7 +109,7 @@ class CartPole(Control):
     """over 128,871 episodes in 3,000 steps; standard error 0.03"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Acrobot(Control):
     """Acrobot-v1 with features and actions permuted in every task: swing two links up, which random actions rarely achieve.
 
@@ -141,7 +128,7 @@ class Acrobot(Control):
     """over 19,212 episodes in 10,000 steps; standard error 0.08"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LunarLander(Control):
     """LunarLander-v3 with features and actions permuted in every task: rewards reach 100 either way and are best left unclipped.
 
@@ -160,7 +147,7 @@ class LunarLander(Control):
     """over 31,621 episodes in 3,000 steps; standard error 0.6"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Catch(Control):
     """bsuite's Catch with pixels and actions permuted in every task: permuted images with consequences.
 
@@ -175,20 +162,58 @@ class Catch(Control):
     """exact: the ball lands in each of the five columns equally often, wherever the paddle is"""
 
 
-def variants(seed: int, member: int, tasks: int, features: int, actions: int) -> list[Variant]:
-    """The first `tasks` variants of a member.
+@dataclass(frozen=True, kw_only=True)
+class Continual(Control):
+    """Ten tasks that differ in an offset of observations, of which the learner is not told: the protocol of TRAC (Muppidi et al. 2024,
+    arXiv 2405.16642) and C-CHAIN (Tang et al. 2025, arXiv 2506.00592).
 
-    A variant depends on seed, member and its position alone, not on the number of tasks.
+    An offset is a Gaussian vector, the first task's zero. A visit is 200 iterations of 800 steps; episodes are cut at 400 steps.
     """
-    random = np.random.default_rng(derive(seed, member, "tasks"))
-    if _num_variants(features, actions) <= MAX_TASKS:
-        every = list(itertools.product(itertools.permutations(range(features)), itertools.permutations(range(actions))))
-        return [Variant(*every[index]) for index in random.permutation(len(every))[:tasks]]
-    drawn: dict[Variant, None] = {}
-    while len(drawn) < tasks:
-        drawn[Variant(tuple(random.permutation(features).tolist()), tuple(random.permutation(actions).tolist()))] = None
-    return list(drawn)
+
+    shifts: tuple[Word, ...] = ("offset",)
+    told: bool = False
+    tasks: int = 10
+    """number of tasks"""
+    frames: int = 160_000
+    """agent steps per visit and member"""
+    episode_steps: int | None = 400
+    """step limit of an episode, at which it is truncated"""
 
 
-def _num_variants(features: int, actions: int) -> int:
-    return math.factorial(features) * math.factorial(actions)
+@dataclass(frozen=True, kw_only=True)
+class ContinualCartPole(Continual, CartPole):
+    """CartPole-v1 with an offset of observations in each of ten tasks, of which the learner is not told (TRAC, C-CHAIN)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinualAcrobot(Continual, Acrobot):
+    """Acrobot-v1 with an offset of observations in each of ten tasks, of which the learner is not told (TRAC, C-CHAIN)."""
+
+    random_score: ClassVar[float] = -399.75
+    """over 24,074 episodes in 10,000 steps; standard error 0.03"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinualLunarLander(Continual, LunarLander):
+    """LunarLander-v3 with an offset of observations in each of ten tasks, of which the learner is not told (TRAC, C-CHAIN)."""
+
+    random_score: ClassVar[float] = -182.0
+    """over 31,830 episodes in 3,000 steps; standard error 0.6"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinualMountainCar(Continual):
+    """MountainCar-v0 with an offset of observations in each of ten tasks, of which the learner is not told (TRAC, C-CHAIN).
+
+    The reward is -1 a step until the car reaches the flag (Moore 1990). Observations are position and velocity; actions push left, not at
+    all or right. Offsets are a hundred times smaller than elsewhere, as in TRAC.
+    """
+
+    offset_scale: float = 0.02
+    """standard deviation of each component of an offset"""
+
+    env_id: ClassVar[str] = "MountainCar-v0"
+    observation_space: ClassVar[Box] = Box((2,))
+    action_space: ClassVar[Discrete] = Discrete(3)
+    random_score: ClassVar[float] = -400.0
+    """of all 10,000 episodes in 4,010 steps"""

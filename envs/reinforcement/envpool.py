@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from envs.reinforcement.atari_rules import FRAME_SKIP, AtariRules, with_all_actions
-from envs.reinforcement.pool import Autoreset, Pool, RawStep, Remapped, checked_seeds, checked_threads, in_environment_order
+from envs.reinforcement.pool import Autoreset, Backend, Pool, RawStep, checked_seeds, checked_threads, in_environment_order
 from envs.reinforcement.spaces import Box, Discrete, Dtype, Space
 from plasticity_rl.checks import UsageError
 
@@ -40,15 +40,19 @@ def envpool_atari(game: str, seeds: Seeds, threads: int, rules: AtariRules) -> P
     return Pool(with_all_actions(backend) if rules.full_actions else backend)
 
 
-def envpool_control(
-    env_id: str, seeds: Seeds, threads: int, *, features: np.ndarray | None = None, actions: np.ndarray | None = None
-) -> Pool:
-    """A pool of a small control problem (`CartPole-v1`) with its own step limit. Observations are float32 vectors; a board is read row by
-    row. `features` and `actions` reorder both in each environment, as in `Remapped`.
+def control_backend(env_id: str, seeds: Seeds, threads: int, episode_steps: int | None = None) -> Backend:
+    """Simulators of a small control problem (`CartPole-v1`) with its own step limit, or one of `episode_steps`. Observations are float32
+    vectors; a board is read row by row.
 
     An episode that ends by itself in the step of the limit counts as truncated, since EnvPool does not report it.
     """
-    return Pool(Remapped(EnvPoolBackend(env_id, seeds, threads, _flat), features=features, actions=actions))
+    limit = {} if episode_steps is None else {"max_episode_steps": episode_steps}
+    return EnvPoolBackend(env_id, seeds, threads, _flat, **limit)
+
+
+def envpool_control(env_id: str, seeds: Seeds, threads: int, episode_steps: int | None = None) -> Pool:
+    """A pool of `control_backend`."""
+    return Pool(control_backend(env_id, seeds, threads, episode_steps))
 
 
 def envpool_procgen(

@@ -24,6 +24,15 @@ Autoreset = Literal["NextStep", "SameStep", "Disabled"]
 """the values of `gymnasium.vector.AutoresetMode`"""
 
 
+class Opening(NamedTuple):
+    """Place of a pool in its run, for tasks that change gradually."""
+
+    step: int
+    """steps of the run that a member has made when the pool opens"""
+    stride: int
+    """steps that a member makes with each step of the pool: its environments, in all pools"""
+
+
 class Step(NamedTuple):
     """One step of N environments, in environment order. terminated, truncated, life_lost and first exclude one another."""
 
@@ -130,33 +139,23 @@ class Pool:
 
 
 class Remapped:
-    """A backend whose features and actions have another order in each environment.
+    """A backend whose actions have other meanings: action a means the original's `actions[i, a]` in environment i, (N, A)."""
 
-    Feature f of environment i is the original's `features[i, f]`, (N, F); action a means the original's `actions[i, a]`, (N, A). None
-    leaves the order as it is.
-    """
-
-    def __init__(self, backend: Backend, *, features: np.ndarray | None = None, actions: np.ndarray | None = None) -> None:
-        self._backend, self._features, self._actions = backend, features, actions
+    def __init__(self, backend: Backend, actions: np.ndarray) -> None:
+        self._backend, self._actions = backend, actions
         self.num_envs, self.observation_space = backend.num_envs, backend.observation_space
         self.autoreset: Autoreset = backend.autoreset
-        self.action_space: Space = backend.action_space if actions is None else Discrete(actions.shape[1])
-        assert actions is None or actions.shape[0] == self.num_envs, actions.shape
-        assert features is None or features.shape == (self.num_envs, *self.observation_space.shape), features.shape
+        self.action_space: Space = Discrete(actions.shape[1])
+        assert actions.shape[0] == self.num_envs, actions.shape
 
     def reset(self) -> RawStep:
-        return self._remapped(self._backend.reset())
+        return self._backend.reset()
 
     def send(self, actions: np.ndarray) -> None:
-        self._backend.send(actions if self._actions is None else self._actions[np.arange(self.num_envs), actions].astype(np.int32))
+        self._backend.send(self._actions[np.arange(self.num_envs), actions].astype(np.int32))
 
     def recv(self) -> RawStep:
-        return self._remapped(self._backend.recv())
-
-    def _remapped(self, raw: RawStep) -> RawStep:
-        if self._features is None:
-            return raw
-        return raw._replace(observations=np.take_along_axis(raw.observations, self._features, axis=1))
+        return self._backend.recv()
 
 
 def in_environment_order(raw: RawStep, env_ids: np.ndarray) -> RawStep:

@@ -9,7 +9,7 @@ import numpy as np
 
 from envs.reinforcement.base import Heads
 from envs.reinforcement.envpool import envpool_procgen
-from envs.reinforcement.pool import Pool
+from envs.reinforcement.pool import Opening, Pool
 from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import Interval, UsageError, check, nearest
@@ -86,7 +86,7 @@ class Procgen:
         """16 hexadecimal digits: hash of everything that defines the levels of a run with this seed and number of members."""
         return hashlib.sha256(json.dumps(["Procgen", asdict(self), seed, members], sort_keys=True).encode()).hexdigest()[:16]
 
-    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:
         """Simulators of the visit's levels, one for each of `seeds`, (members, environments) integers, in member-major order. The run's
         `seed` is not used: a level is the same for all.
         """

@@ -18,7 +18,7 @@ from rich.table import Table
 from agents.impala import IMPALA
 from agents.loops.rollout import RolloutLoop
 from envs.reinforcement.atari import Atari
-from envs.reinforcement.pool import Step
+from envs.reinforcement.pool import Opening, Step
 from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from launch.ray_cluster import connect
@@ -53,7 +53,7 @@ class Stub:
     def visits(self) -> tuple[Visit, ...]:
         return sequence(self.names, FRAMES)
 
-    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> "StubPool":
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> "StubPool":
         return StubPool(seeds.size, self.seconds)
 
 

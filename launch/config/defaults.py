@@ -100,6 +100,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "acrobot": CONTROL,
     "lunarlander": CONTROL,
     "catch": CONTROL,
+    "continual-cartpole": CONTROL,
+    "continual-acrobot": CONTROL,
+    "continual-lunarlander": CONTROL,
+    "continual-mountaincar": CONTROL,
     # As in `atari`, but half the replay, which takes 6 GB per member at 12 kB per frame.
     "procgen": dict(
         agent="dqn:replay=500000",

@@ -139,7 +139,7 @@ def _value(where: str, text: str, hint: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return None if text == "none" else _value(where, text, next(each for each in arguments if each is not type(None)))
     if origin is tuple:
-        return tuple(_value(where, each, arguments[0]) for each in text.split("+"))
+        return () if text == "none" else tuple(_value(where, each, arguments[0]) for each in text.split("+"))
     if hint is bool:
         return choose(where, text, ("true", "false")) == "true"
     try:

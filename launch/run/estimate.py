@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from agents.base import told
 from agents.data.replay import Replay
 from agents.diagnostics.rows import HELD, Diagnostics
 from agents.loops.grouping import cell
@@ -138,7 +139,7 @@ def checkpoint_size(experiment: Experiment) -> int:
         space = games.observation_space
         row = Replay(*shape, 0, space.shape, space.dtype, games.stack, False, "cpu")  # the smallest possible replay
         row.written = 1
-        longest = max if agent.replay_at_switch == "clear" else sum
+        longest = max if agent.replay_at_switch == "clear" and told(experiment) else sum
         steps = longest(visit.budget // games.frame_skip for visit in games.visits())
         size += _bytes(tensor for name, tensor in row.tensors().items() if name != "replay/real") * (min(steps, agent.replay) // shape[1])
         size += PRIORITY * shape[0] * agent.replay * (1 + (agent.prioritised))  # of all rows, filled or not

@@ -13,6 +13,7 @@ from agents.acting.worker import RolloutWorker
 from agents.dqn import DQN
 from agents.loops.replay import ReplayLoop
 from agents.loops.rollout import RolloutLoop
+from envs.reinforcement.pool import Opening
 from envs.sequences import Visit, sequence
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.specs import MLP
@@ -81,7 +82,7 @@ class Two(Counted):
     def visits(self) -> tuple[Visit, ...]:
         return sequence(self.names, self.frames)
 
-    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Counting:
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Counting:
         return Falling(seeds.size) if visit.task == "down" else Counting(seeds.size)
 
 

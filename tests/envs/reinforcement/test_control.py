@@ -3,13 +3,26 @@ import dataclasses
 import numpy as np
 import pytest
 
-from envs.reinforcement import control
-from envs.reinforcement.control import Acrobot, CartPole, Catch, LunarLander, variants
+from envs.reinforcement import shifts
+from envs.reinforcement.control import (
+    Acrobot,
+    CartPole,
+    Catch,
+    ContinualAcrobot,
+    ContinualCartPole,
+    ContinualLunarLander,
+    ContinualMountainCar,
+    LunarLander,
+)
 from envs.reinforcement.envpool import envpool_control
 from envs.reinforcement.pool import Step
+from envs.reinforcement.shifts import variants
 from envs.reinforcement.spaces import Box
 from envs.sequences import sequence
+from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
+from plasticity_rl.seeds import derive
+from tests.envs.reinforcement.playing import play
 
 PROBLEMS = [CartPole, Acrobot, LunarLander, Catch]
 each_problem = pytest.mark.parametrize("problem", PROBLEMS)
@@ -68,7 +81,7 @@ def test_tasks_differ_and_depend_on_seed_member_and_position_alone(problem):
 
 def test_tasks_that_are_drawn_differ_too(monkeypatch):
     listed = variants(0, 0, 48, 4, 2)
-    monkeypatch.setattr(control, "MAX_TASKS", 47)  # now CartPole's are too many to list
+    monkeypatch.setattr(shifts, "MAX_TASKS", 47)  # now CartPole's are too many to list
     assert sorted(variants(0, 0, 48, 4, 2)) == sorted(listed)
 
 
@@ -103,7 +116,9 @@ def test_a_task_that_comes_back_is_the_same(problem):
 
 @each_problem
 def test_fingerprints(problem):
-    changed = [problem(tasks=4), problem(frames=30), problem(cycles=2), problem(heads="per-task")]
+    changed = [problem(tasks=4), problem(frames=30), problem(cycles=2), problem(heads="per-task"), problem(episode_steps=30)]
+    changed += [problem(shifts=("offset",)), problem(told=False), problem(gradual=0.1)]
+    changed += [problem(offset_scale=3.0), problem(rescale_scale=3.0), problem(noise_scale=3.0)]
     assert len(changed) == len(dataclasses.fields(problem))
     prints = [tasks.fingerprint(0, 5) for tasks in changed]
     prints += [problem().fingerprint(0, 5), problem().fingerprint(1, 5), problem().fingerprint(0, 4)]
@@ -113,11 +128,37 @@ def test_fingerprints(problem):
 
 
 @pytest.mark.parametrize(
+    ("word", "scale", "width"), [("cartpole", 2, 4), ("acrobot", 2, 6), ("lunarlander", 2, 8), ("mountaincar", 0.02, 2)]
+)
+def test_continual_control_is_that_of_trac(word, scale, width):
+    benchmark = registry.find("benchmark", f"continual-{word}")()
+    assert (benchmark.shifts, benchmark.offset_scale, benchmark.gradual, benchmark.tasks) == (("offset",), scale, 0, 10)
+    assert [(visit.budget, visit.told) for visit in benchmark.visits()] == [(200 * 800, False)] * 10
+    assert benchmark.inputs == (width,) and benchmark.references()[benchmark.names[9]] == {"random": benchmark.random_score}
+    assert dataclasses.replace(benchmark, episode_steps=30).references() == {}  # nobody measured it
+    seeds = np.array([[3, 5], [9, 14]])
+    first, second = (benchmark.pool(visit, seeds, 1, seed=7).reset().observations for visit in benchmark.visits()[:2])
+    np.testing.assert_array_equal(first, envpool_control(benchmark.env_id, [3, 5, 9, 14], 1).reset().observations)
+    own = [np.random.default_rng(derive(7, member, "offset", 1)).normal(0, scale, width) for member in (0, 0, 1, 1)]
+    np.testing.assert_allclose(second - first, own, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "LunarLander-v3", "MountainCar-v0"])
+def test_a_step_limit_cuts_episodes(env_id):
+    steps = play(envpool_control(env_id, [3, 5], 1, 4), np.zeros((9, 2), int))
+    np.testing.assert_array_equal(np.argwhere(steps.truncated[:, 0])[:, 0], [4, 9])
+    assert not steps.terminated.any()
+
+
+@pytest.mark.parametrize(
     ("problem", "steps", "error"),  # three standard errors of the episodes that end
-    [(CartPole, 600, 0.5), (Acrobot, 1010, 2.0), (LunarLander, 500, 11.0), (Catch, 300, 0.03)],
+    [
+        *((CartPole, 600, 0.5), (Acrobot, 1010, 2.0), (LunarLander, 500, 11.0), (Catch, 300, 0.03)),
+        *((ContinualCartPole, 600, 0.5), (ContinualAcrobot, 810, 2.0), (ContinualLunarLander, 500, 11.0), (ContinualMountainCar, 401, 0)),
+    ],
 )
 def test_the_random_score(problem, steps, error):
-    pool = envpool_control(problem.env_id, np.arange(200), 2)
+    pool = envpool_control(problem.env_id, np.arange(200), 2, problem.episode_steps)
     random, returns, running = np.random.default_rng(1), [], pool.reset().rewards
     for _ in range(steps):
         pool.send(random.integers(problem.action_space.n, size=200))

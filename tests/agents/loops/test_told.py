@@ -1,0 +1,60 @@
+"""Task changes that the learner is not told of."""
+
+from typing import Any
+
+import pytest
+
+from agents.data.replay import Replay
+from agents.dqn import DQN
+from launch.config.parse import experiment
+from plasticity_rl.checks import UsageError
+from plasticity_rl.optim.schedules import Linear
+from tests.training import CARTPOLE, events
+
+AGENTS = {"dqn": CARTPOLE["agent"], "ppo": "ppo:num_envs=4,rollout_length=5,minibatches=1,epochs=1"}
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, agent: str = "dqn", told: str = "false", chain: tuple[str, ...] = ()) -> dict[str, list[Any]]:
+    """What two visits of 200 steps say of a learner: progress of its exploration, places in its schedule, and replays cleared."""
+    seen: dict[str, list[Any]] = {"progress": [], "at": [], "cleared": []}
+    epsilon, at, clear = DQN.epsilon, Linear.at, Replay.clear
+    monkeypatch.setattr(DQN, "epsilon", lambda self, progress: seen["progress"].append(progress) or epsilon(self, progress))
+    monkeypatch.setattr(Linear, "at", lambda self, done, planned: seen["at"].append((done, planned)) or at(self, done, planned))
+    monkeypatch.setattr(Replay, "clear", lambda self: seen["cleared"].append(self.size) or clear(self))
+    words = CARTPOLE | {"benchmark": f"cartpole:tasks=2,frames=200,told={told}", "agent": AGENTS[agent], "chain": chain}
+    events(experiment(words | {"schedule": "linear:rate=1e-3,clock=visit", "probe_updates": 1}))
+    monkeypatch.undo()
+    return seen | {"at": seen["at"][1:]}  # the first is of probes
+
+
+def test_nothing_restarts_at_a_task_that_is_not_told(monkeypatch):
+    told, untold = watched(monkeypatch, told="true"), watched(monkeypatch)
+    steps = [step / 200 for step in range(0, 200, 4)]
+    assert told["progress"] == steps + steps and untold["progress"] == [step / 400 for step in range(0, 400, 4)]
+    assert len(told["cleared"]) == 1 and untold["cleared"] == []
+    # The replay of 40 steps fills once, or once a visit; an update every fourth step.
+    assert max(told["at"]) == (39, 40) and max(untold["at"]) == (89, 90)
+    assert [done for done, _ in untold["at"]] == sorted(done for done, _ in untold["at"])
+
+
+def test_a_schedule_of_visits_is_the_runs_with_rollouts_too(monkeypatch):
+    told, untold = watched(monkeypatch, "ppo", "true"), watched(monkeypatch, "ppo")
+    assert told["at"] == [(update, 10) for update in range(10)] * 2 and untold["at"] == [(update, 20) for update in range(20)]
+
+
+@pytest.mark.parametrize("chain", [("reset",), ("nap", "reset")])
+def test_controls_are_told(monkeypatch, chain):
+    assert watched(monkeypatch, chain=chain) == watched(monkeypatch, told="true", chain=chain)
+
+
+@pytest.mark.parametrize("agent", ["dqn", "ppo"])
+def test_methods_that_wait_for_tasks_are_refused(agent):
+    words = CARTPOLE | {"agent": AGENTS[agent]}
+    for told, benchmark in (("false", "cartpole:tasks=2,frames=200,told=false"), ("true", CARTPOLE["benchmark"])):
+        for clock in ("task", "update"):
+            said = words | {"benchmark": benchmark, "chain": [f"shrink-and-perturb:clock={clock},every=2"]}
+            if (told, clock) == ("false", "task"):
+                with pytest.raises(UsageError, match=r"^shrink-and-perturb:.* refreshes at task changes, of which CartPole does not tell"):
+                    experiment(said)
+            else:
+                experiment(said)
