@@ -49,7 +49,7 @@ def since_start(then: tuple[Params, Moments], now: tuple[Params, Moments]) -> Fo
 
 
 def of_outputs(said: dict[str, Tensor], sampled: bool | None) -> Found:
-    """Value scale, policy entropy and policy variance from the decoded outputs for a batch.
+    """Value scale, and of the policy entropy, variance, smallest probability and scale of logits, from the decoded outputs for a batch.
 
     `sampled` is True if actions are sampled, False if the largest is taken, None if the agent does not act.
     """
@@ -61,6 +61,8 @@ def of_outputs(said: dict[str, Tensor], sampled: bool | None) -> Found:
         found["value_scale"] = function.value_scale(said["values"])
     if sampled:
         found["policy_entropy"] = function.policy_entropy(said["logits"])
+        found["smallest_probability"] = function.smallest_probability(said["logits"])
+        found["logit_scale"] = function.logit_scale(said["logits"])
     return found
 
 

@@ -20,8 +20,12 @@ FUNCTIONS: tuple[Kind, ...] = get_args(Kind)
 TASKS = ("next", "first")
 """targets on streams: the task of the next visit (absent in the last visit) and of the first visit"""
 TARGETS = (*FUNCTIONS, *TASKS)
+ACTOR_CRITIC = ("policy", "value")
+"""heads whose losses are reported apart"""
 OBSERVATIONS = 1024
 """maximum number of latest observations on which functions are learned; our choice"""
+SEEN = "seen"
+"""name in a checkpoint of the observations of the last rollout, which runs with probes keep"""
 
 Batches = Callable[[int], Batch]
 
@@ -50,7 +54,8 @@ class Probing:
     def outcomes(
         self, visit: int, observations: Tensor, watch: Callable[[Batches], Batches] = lambda batches: batches
     ) -> dict[str, Outcome]:
-        """Losses of copies of the networks on each target, at visit number `visit`, (S,) each, averaged over a target's functions.
+        """Losses of copies of the networks on each target, at visit number `visit`, (S,) each, averaged over a target's functions; with
+        a policy and a value, also those of their outputs alone, as `teacher/policy`.
 
         Functions are learned on `observations` (S, n, *shape); `watch` may wrap the batches to observe them.
         """
@@ -59,9 +64,11 @@ class Probing:
             batch = observations.shape[1] if learner.inputs is None else learner.inputs.shape[1]
             data = Regression(learner, observations, self._kinds, self._functions, len(self._rates), batch, self._heads(visit))
             probe = self._probe("functions", squared_error(learner.network), len(self._kinds) * self._functions)
-            outcome = probe(watch(data.batch), self._rates)
-            of_kinds = [losses.unflatten(0, (len(self._kinds), -1)).mean(1) for losses in outcome]
-            found |= {kind: Outcome(*(losses[number] for losses in of_kinds)) for number, kind in enumerate(self._kinds)}
+            heads = ACTOR_CRITIC if dict(learner.network.heads.heads).keys() == set(ACTOR_CRITIC) else ()
+            for head, outcome in probe.by_head(watch(data.batch), self._rates, heads).items():
+                of_kinds = [losses.unflatten(0, (len(self._kinds), -1)).mean(1) for losses in outcome]
+                for number, kind in enumerate(self._kinds):
+                    found[f"{kind}/{head}" if head in heads else kind] = Outcome(*(losses[number] for losses in of_kinds))
         if tasks := self._visits(visit):
             agent = self._experiment.agent
             probe = self._probe("tasks", lambda params, batch: agent.loss(learner.network, params, batch), len(tasks))
@@ -71,13 +78,16 @@ class Probing:
 
     def rows(self, where: dict[str, Any], observations: Tensor) -> Iterator[Metric]:
         """Rows of metrics.csv for the current networks; `where` holds a row's leading columns without the member. Copies with a non-finite
-        loss are skipped."""
-        for target, outcome in self.outcomes(where["visit"], observations).items():
-            for name, losses in outcome._asdict().items():
-                kind = f"probe_{name}" if not name.startswith("fresh") else f"probe_{name.removeprefix('fresh_')}_fresh"
+        loss are skipped. Of a head alone, only the final losses have rows, `probe_policy` and `probe_value`."""
+        for probed, outcome in self.outcomes(where["visit"], observations).items():
+            target, _, head = probed.partition("/")
+            named = {"final": outcome.final, "mean": outcome.mean, "final_fresh": outcome.fresh_final, "mean_fresh": outcome.fresh_mean}
+            if head:
+                named = {head: outcome.final, f"{head}_fresh": outcome.fresh_final}
+            for kind, losses in named.items():
                 for member, loss in enumerate(losses.tolist()):
                     if math.isfinite(loss):
-                        yield Metric(member=member, **where, name=f"{kind}/{target}", value=loss)
+                        yield Metric(member=member, **where, name=f"probe_{kind}/{target}", value=loss)
 
     def _probe(self, what: str, loss: Any, targets: int) -> Probe:
         """Return a cached Probe, so that each is compiled once."""

@@ -13,6 +13,7 @@ from agents.acting.remote import RemoteActor
 from agents.base import Rollout, RolloutAgent
 from agents.data.frames import Frames
 from agents.data.transitions import StepType
+from agents.diagnostics.probing import OBSERVATIONS, SEEN
 from agents.loops.base import Loop
 from envs.reinforcement.base import ReinforcementBenchmark
 from envs.reinforcement.pool import Step
@@ -44,6 +45,16 @@ class RolloutLoop(Loop[RolloutAgent]):
         width = self.num_envs // agent.num_pools
         self._parts = [slice(width * part, width * (part + 1)) for part in range(agent.num_pools)]
         self._size = agent.rollout_length * self.num_envs
+        self._seen: Tensor | None = None  # observations of the last rollout; kept for probes only
+
+    def observations(self) -> Tensor:
+        return super().observations() if self._seen is None else self._seen
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {} if self._seen is None else {SEEN: self._seen}
+
+    def load(self, resume: Snapshot) -> None:
+        self._seen = resume.tensors[SEEN].to(self.device) if SEEN in resume.tensors else None
 
     def planned_updates(self, visit: Visit) -> int:
         agent = self.agent
@@ -71,6 +82,7 @@ class RolloutLoop(Loop[RolloutAgent]):
             steps = min(self.agent.rollout_length, (last - self.steps) // self.num_envs)
             rollout = yield from self._collect(visit, actors, steps, (start, end, last), waiting)
             if steps == self.agent.rollout_length:
+                self._seen = self._latest() if self.experiment.probe_every else None
                 batches = self._rollouts(visit, rollout) if self.agent.queued else self._shuffled(visit, rollout)
                 if self.agent.queued and not self.experiment.actors:
                     waiting.extend(batches)
@@ -130,6 +142,11 @@ class RolloutLoop(Loop[RolloutAgent]):
             for chosen in order.chunk(self.agent.minibatches, -1):
                 inputs = self._frames.observations(self._first + chosen // self.num_envs, chosen % self.num_envs)
                 yield self._batch(visit, inputs, {name: values.gather(1, chosen) for name, values in flat.items()})
+
+    def _latest(self) -> Tensor:
+        """The last observations of the rollout, (S, n, *shape), at most OBSERVATIONS."""
+        chosen = torch.arange(max(self._size - OBSERVATIONS, 0), self._size, device=self.device).expand(self.members, -1)
+        return self._frames.observations(self._first + chosen // self.num_envs, chosen % self.num_envs)
 
     def _rollouts(self, visit: Visit, rollout: Rollout) -> Iterator[dict[str, Tensor]]:
         """Minibatches of whole rollouts, (S, T, n), and their T + 1 observations, (S, (T + 1) x n, ...), time first."""

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.acting.random_streams import RandomStreams
-from agents.diagnostics.probing import FUNCTIONS, TARGETS, TASKS, Batches, Probing, seen_of_replay, seen_of_stream
+from agents.diagnostics.probing import FUNCTIONS, SEEN, TARGETS, TASKS, Batches, Probing, seen_of_replay, seen_of_stream
 from agents.loops.replay import make_replay
 from analysis.format import number, with_interval
 from analysis.statistics.bootstrap import Estimate, estimate, mean
@@ -97,7 +97,8 @@ def read_learner(experiment: Experiment, snapshot: Snapshot, device: str) -> Lea
 
 
 def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -> torch.Tensor:
-    """Return the run's latest observations (S, n, *shape): from its stream, its replay, or else the last training batch."""
+    """Return the run's latest observations (S, n, *shape): from its stream, its replay, its last rollout if the run had probes, or else the
+    last training batch."""
     benchmark, agent, visit = experiment.benchmark, experiment.agent, learner.ticks["task"]
     if benchmark.supervision == "labels":
         begun = sum(each.budget for each in benchmark.visits()[:visit])
@@ -106,6 +107,8 @@ def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -
         replay = make_replay(agent, benchmark, learner.members, learner.device)
         replay.load(snapshot.tensors, snapshot.counters["written"])
         return seen_of_replay(replay, RandomStreams(experiment.seed, learner.members, learner.device), learner.ticks["update"])
+    if SEEN in snapshot.tensors:
+        return snapshot.tensors[SEEN].to(learner.device)
     if learner.inputs is None:
         raise UsageError("nothing was learned yet at this checkpoint: there are no observations to probe with")
     return learner.inputs

@@ -84,6 +84,20 @@ def policy_entropy(logits: Tensor) -> Tensor:
     return torch.special.entr(logits.softmax(-1)).sum(-1).mean()
 
 
+def smallest_probability(logits: Tensor) -> Tensor:
+    """The smallest action probability, of softmax(logits), (states, actions), averaged over states: a scalar in [0, 1 / actions].
+
+    An action that is never drawn is never learned about. Other actions may still be drawn; see the entropy.
+    """
+    return logits.softmax(-1).min(-1).values.mean()
+
+
+def logit_scale(logits: Tensor) -> Tensor:
+    """Standard deviation of the logits (states, actions) around each state's mean logit: a scalar. With two actions, twice it is the root
+    mean square of the log-odds."""
+    return (logits - logits.mean(-1, keepdim=True)).square().mean().sqrt()
+
+
 def policy_variance(logits: Tensor) -> Tensor:
     """Variance over states of softmax(logits), (states, actions), summed over actions: a scalar in [0, 1).
 

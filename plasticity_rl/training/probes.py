@@ -53,16 +53,26 @@ class Probe:
         cells = [cell._replace(seed=derive(cell.seed, "probe")) for cell in learner.cells] * (2 * targets)
         self._copies = Learner(learner.network, loss, *cells[0], learner.device, compile, others=cells[1:])
 
-    @torch.no_grad()
     def __call__(self, batches: Callable[[int], Batch], rates: Sequence[float]) -> Outcome:
         """Make one update per rate, on `batches(update)`: tensors (targets, 2, S, ...), whose first two axes may be 1 if all targets, or
         copies (0) and untrained networks (1), share them. Non-finite losses stay in the outcome."""
+        return self.by_head(batches, rates)["loss"]
+
+    @torch.no_grad()
+    def by_head(self, batches: Callable[[int], Batch], rates: Sequence[float], heads: Sequence[str] = ()) -> dict[str, Outcome]:
+        """The same with the outcome of the whole `loss`, and of the loss that it reports for each of `heads`."""
         self._begin()
-        losses = []
+        losses: dict[str, list[Tensor]] = {name: [] for name in ("loss", *heads)}
         for update, rate in enumerate(rates):
             batch = {name: self._spread(tensor) for name, tensor in batches(update).items()}
-            losses.append(self._copies.update(rate, batch)["loss"].clone())
-        found = torch.stack(losses).view(len(losses), self._targets, 2, self._learner.members)
+            reported = self._copies.update(rate, batch)
+            for name, values in losses.items():
+                values.append(reported[name].clone())
+        return {name: self._outcome(torch.stack(values)) for name, values in losses.items()}
+
+    def _outcome(self, losses: Tensor) -> Outcome:
+        """The outcome of losses (updates, targets x 2 x S)."""
+        found = losses.view(len(losses), self._targets, 2, self._learner.members)
         last = found[-max(len(losses) // LAST, 1) :]
         (final, fresh_final), (mean, fresh_mean) = (part.mean(0).unbind(1) for part in (last, found))
         return Outcome(final, mean, fresh_final, fresh_mean)
@@ -144,10 +154,17 @@ def target(kind: Kind, function: Tensor, before: Tensor) -> Tensor:
 
 
 def squared_error(network: Network) -> Loss:
-    """Mean squared error over a batch and all outputs, in squared units of the outputs."""
+    """Mean squared error over a batch and all outputs, in squared units of the outputs, and that of each of several heads. Separate
+    networks weigh the same, whatever their numbers of outputs."""
+    names, widths = zip(*network.heads.heads, strict=True)
 
     def loss(params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        outputs = network.apply(params, batch["inputs"], task=batch["task"])[0]
-        return F.mse_loss(outputs, batch["targets"]), {}
+        outputs, targets = network.apply(params, batch["inputs"], task=batch["task"])[0], batch["targets"]
+        if len(names) == 1:
+            return F.mse_loss(outputs, targets), {}
+        pairs = zip(outputs.split(widths, -1), targets.split(widths, -1), strict=True)
+        of_heads = {name: F.mse_loss(*pair) for name, pair in zip(names, pairs, strict=True)}
+        whole = torch.stack(list(of_heads.values())).mean() if network.heads.separate else F.mse_loss(outputs, targets)
+        return whole, {name: each.detach() for name, each in of_heads.items()}
 
     return loss

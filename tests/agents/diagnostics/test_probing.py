@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 
-from agents.diagnostics.probing import OBSERVATIONS, Probing, seen_of_stream
+from agents.diagnostics.probing import OBSERVATIONS, SEEN, Probing, seen_of_stream
 from launch.config.parse import experiment
+from plasticity_rl.networks.layers import HeadSpec
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.events import Metric
+from plasticity_rl.records.events import Metric, Snapshot
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.probes import Probe, Regression, squared_error
 from tests.training import CARTPOLE, LABELS, comparable, events, resumed_is_never_stopped
@@ -20,6 +22,7 @@ def probes(found: list) -> list[Metric]:
 
 
 def without_probes(found: list) -> list:
+    found = [e._replace(tensors={n: t for n, t in e.tensors.items() if n != SEEN}) if isinstance(e, Snapshot) else e for e in found]
     return [event for event in comparable(found) if not getattr(event, "name", "").startswith("probe_")]
 
 
@@ -45,7 +48,57 @@ def test_a_game_goes_the_same_way_with_probes(said: dict) -> None:
     every = {"probe_every": 5, "probe_updates": 4}
     found = events(experiment(said | every))
     assert without_probes(found) == comparable(events(experiment(said)))
-    assert {row.name for row in probes(found)} == names(("random", "teacher", "offset"))
+    functions = ("random", "teacher", "offset")
+    heads = {f"probe_{head}{of}/{target}" for head in ("policy", "value") for of in ("", "_fresh") for target in functions}
+    assert {row.name for row in probes(found)} == names(functions) | (heads if said is PPO else set())
+
+
+@pytest.mark.parametrize("separate", ["false", "true"])
+def test_rollouts_are_probed_whole_and_resumed(separate: str) -> None:
+    agent = f"{PPO['agent']},separate={separate}"
+    found = resumed_is_never_stopped(PPO | {"agent": agent, "probe_every": 5, "probe_updates": 4, "checkpoint_every": 100})
+    kept = [event.tensors[SEEN] for event in found if isinstance(event, Snapshot)]
+    assert probes(found) and {tuple(seen.shape) for seen in kept} == {(2, 4 * 10, 4)}
+
+
+def tower(params: dict[str, torch.Tensor], head: str) -> nn.Sequential:
+    made = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, len(params[f"{head}.bias"])))
+    layers = (f"{head}.hidden0", f"{head}.hidden1", head)
+    for mine, theirs in zip(made.parameters(), (f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")), strict=True):
+        mine.data.copy_(params[theirs])
+    return made
+
+
+def test_of_separate_networks_each_is_probed_as_if_alone() -> None:
+    made = experiment(PPO | {"agent": f"{PPO['agent']},separate=true", "network": "mlp:depth=2,width=8", "optimizer": "sgd"})
+    heads = HeadSpec((("policy", 2), ("value", 1)), separate=True)
+    network = Network(made.network, (4,), heads)
+    learner = Learner(network, lambda *_: (torch.zeros(()), {}), made.optimizer, (), 2, made.seed, compile=False)
+    seen = torch.randn(2, 30, 4, generator=torch.Generator().manual_seed(0))
+    updates = 12
+    outcomes = Probing(learner, made, updates, ("teacher",), compile=False).outcomes(0, seen)
+    assert list(outcomes) == ["teacher", "teacher/policy", "teacher/value"]
+    data = Regression(learner, seen, ("teacher",), 1, updates, seen.shape[1])
+    for member in range(2):
+        of_heads = []
+        for head, columns in (("policy", slice(0, 2)), ("value", slice(2, 3))):
+            for of, params in (("", learner.one(member)), ("fresh_", {n: p[member] for n, p in learner.fresh("reference").items()})):
+                net = tower(params, head)
+                optimizer = torch.optim.SGD(net.parameters(), lr=1.0, momentum=made.optimizer.momentum)  # half of the whole loss
+                losses = []
+                for update in range(updates):
+                    optimizer.param_groups[0]["lr"] = made.schedule.at(update, updates) / 2
+                    batch = data.batch(update)
+                    loss = nn.functional.mse_loss(net(batch["inputs"][0, 0, member]), batch["targets"][0, 0, member][:, columns])
+                    losses.append(loss.item())
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                found = outcomes[f"teacher/{head}"]._asdict()
+                assert found[f"{of}mean"][member].item() == pytest.approx(sum(losses) / updates, rel=1e-4)
+                assert found[f"{of}final"][member].item() == pytest.approx(losses[-1], rel=1e-4)
+                of_heads += [losses[-1]] if not of else []
+        assert outcomes["teacher"].final[member].item() == pytest.approx(sum(of_heads) / 2, rel=1e-4)
 
 
 def test_a_resumed_run_is_probed_as_one_that_was_never_stopped() -> None:

@@ -117,7 +117,9 @@ def test_greedy_and_sampled_policies_by_hand() -> None:
     assert found == pytest.approx({"policy_variance": 4 / 9, "value_scale": 2.0})
     level = {"logits": torch.zeros(3, 2), "values": torch.zeros(3)}
     found = {name: value.item() for name, value in measures.of_outputs(level, sampled=True).items()}
-    assert found == pytest.approx({"policy_variance": 0.0, "value_scale": 0.0, "policy_entropy": 0.6931472})
+    assert found == pytest.approx(
+        {"policy_variance": 0.0, "value_scale": 0.0, "policy_entropy": 0.6931472, "smallest_probability": 0.5, "logit_scale": 0.0}
+    )
     assert measures.of_outputs({"logits": torch.zeros(3, 2)}, sampled=None) == {}
 
 
@@ -161,6 +163,8 @@ def test_games_have_rows_of_their_policies(agent: str, names: set[str]) -> None:
     said = CARTPOLE | {"agent": agent, "benchmark": "cartpole:tasks=1,frames=640", "diagnose_every": 20, "members": 1}
     found = {event.name for event in events(experiment(said)) if isinstance(event, Metric)}
     assert {name for name in found if name.startswith(("policy_", "value_")) and not name.endswith("_fresh")} == names | {"policy_churn"}
+    acting = {"smallest_probability", "logit_scale", "smallest_probability_fresh", "logit_scale_fresh"}
+    assert found & acting == (acting if "policy_entropy" in names else set())
     assert {"preactivation_shift/hidden0", "gradient_l0/hidden1", "weight_norm_fresh/hidden0", "churn"} <= found
 
 

@@ -71,6 +71,20 @@ def test_a_games_checkpoint_is_probed_on_its_replay(tmp_path: Path, capsys: pyte
     assert [line.split()[0] for line in told.splitlines() if " final " in line] == ["random", "teacher", "offset"]
 
 
+def test_a_rollouts_checkpoint_is_probed_on_the_rollout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agent = "ppo:num_envs=4,rollout_length=10,minibatches=2,epochs=1"
+    path = train(tmp_path, CARTPOLE | {"agent": agent, "probe_every": 10, "probe_updates": 4, "checkpoint_every": 200})
+    words = ["--checkpoint", "200", "--updates", "4", "--functions", "1", "--eager", "--device", "cpu"]
+    assert main(["probe", str(path), *words]) == 0
+    assert "teacher/policy" in capsys.readouterr().out
+    table = csv.DictReader((path / "probes" / "000000000200.csv").read_text().splitlines())
+    found = {(row["target"], int(row["member"])): float(row["final"]) for row in table}
+    said = {(row.name, row.member): row.value for row in read_rows(path / "metrics.csv", Metric)[0] if row.updates == 10}
+    for member in range(2):
+        assert found["random", member] == said["probe_final/random", member]
+        assert found["teacher/value", member] == said["probe_value/teacher", member]
+
+
 def test_mistakes_are_one_line_each(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def complaint(*words: str, folder: Path = run) -> str:
         before = hashes(run)

@@ -36,6 +36,11 @@ def test_policies_by_hand():
     entropies = [-0.25 * math.log(0.25) - 0.75 * math.log(0.75), math.log(2)]
     assert function.policy_entropy(mixed).item() == pytest.approx(sum(entropies) / 2)
     assert function.policy_variance(mixed).item() == pytest.approx(2 * 0.125**2)
+    assert function.smallest_probability(mixed).item() == pytest.approx((0.25 + 0.5) / 2)
+    assert function.smallest_probability(sure).item() == 0.0
+    assert function.logit_scale(sure).item() == pytest.approx(500.0)
+    assert function.logit_scale(even + 7).item() == 0.0
+    assert function.logit_scale(torch.tensor([[1.0, 2.0, 6.0]])).item() == pytest.approx(((4 + 1 + 9) / 3) ** 0.5)
 
 
 def test_values_by_hand():
@@ -181,7 +186,13 @@ def test_lifted_is_a_loop():
     one, other = random(16, 3, 40, 5), random(17, 3, 40, 5) + random(16, 3, 40, 5)
     for metric in (function.churn, function.policy_churn, *SIMILARITIES, function.overestimation):
         assert lift(metric)(one, other).tolist() == pytest.approx([metric(a, b).item() for a, b in zip(one, other, strict=True)], abs=1e-10)
-    for metric in (function.policy_entropy, function.policy_variance, function.value_scale):
+    for metric in (
+        function.policy_entropy,
+        function.smallest_probability,
+        function.logit_scale,
+        function.policy_variance,
+        function.value_scale,
+    ):
         assert lift(metric)(one).tolist() == pytest.approx([metric(each).item() for each in one], abs=1e-12)
     network = built("mlp")
     members = [random_like(network.init(generator()), seed) for seed in range(3)]
