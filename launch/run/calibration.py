@@ -119,7 +119,7 @@ def _train(sender: Connection, described: list[dict[str, Any]], device: str, com
 
 
 def _play(group: Sequence[Experiment], device: str, compile: bool) -> Iterator[Now]:
-    """A moment before training, and one for each event from the first update on."""
+    """A moment before training, one for each sign of progress from the first update on, and one after training."""
     from launch.run.runner import prepare
 
     first = group[0]
@@ -138,6 +138,7 @@ def _play(group: Sequence[Experiment], device: str, compile: bool) -> Iterator[N
         for event in events:
             if isinstance(event, Tick) and event.updates:
                 yield _now(event.updates if first.benchmark.unit == "updates" else event.frames)
+    yield _now(sum(visit.budget for visit in first.benchmark.visits()))
 
 
 def _now(done: int) -> Now:

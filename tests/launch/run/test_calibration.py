@@ -40,6 +40,11 @@ def test_training_is_measured(said: list[dict]) -> None:
     assert found and found.steady and 1e-7 < found.seconds <= found.processors < 10 and 0 < found.setup < 200
 
 
+def test_a_run_that_ends_at_once_is_bounded() -> None:
+    found = calibrate([experiment(LABELS | {"benchmark": "random-labels:images=20,tasks=1,updates=3"})], "cpu", False, limit=200.0)
+    assert found and 0 < found.seconds < 60
+
+
 def test_training_ends_at_the_deadline() -> None:
     began = time.monotonic()
     assert calibrate([experiment(LONG[0])], "cpu", False, limit=0.5) is None

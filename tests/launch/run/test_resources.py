@@ -69,7 +69,7 @@ def test_dqn_on_atari_by_hand() -> None:
 
 
 def test_a_short_run_takes_what_it_can_fill() -> None:
-    # 40,000 steps in 8 environments: 5,000 rows, as many again for last frames at checkpoints, and a stack of 4. Priorities are for the whole.
+    # 40,000 steps in 8 environments: 5,000 rows, as many again for last frames at checkpoints, and a stack. Priorities are for the whole.
     made = experiment({"benchmark": "atari:games=Pong,frames=160000", "agent": "dqn:num_envs=8", "members": 5})
     assert need(made).store == 5 * ((2 * 5000 + 4) * 8 * (84 * 84 + 3 * 8 + 4 + 1) + 1_000_000 * 4 + 1000 * 4)
 
