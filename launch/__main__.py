@@ -32,7 +32,7 @@ def bench() -> int:
 
 
 def cluster() -> int:
-    """Ray clusters: `cluster token` makes the token that protects them, `cluster check` lists the nodes; launch/cluster/ starts one."""
+    """Ray clusters: `cluster token` creates the token that protects them, `cluster check` lists the nodes; docs/cluster.md starts one."""
     return _call(["cluster"])
 
 
@@ -130,16 +130,23 @@ def _message(error: BaseException) -> object:
         return f"{error.filename} {'is a folder, not a file' if isinstance(error, IsADirectoryError) else 'does not lead through folders'}"
     if _wants_memory(error):
         asked = re.search(r"([Tt]ried|Unable) to allocate ([\d.]+ \w+)", str(error))
-        return f"not enough memory{f' for {asked[2]} more' if asked else ''}: a smaller replay= or batch=, or fewer --members, take less"
+        return (
+            f"not enough memory{f' for {asked[2]} more' if asked else ''}: a smaller replay= or batch_size=, or fewer --members, take less"
+        )
     if _is(error, "ray.exceptions", "RayError"):  # the last line of a remote traceback
         return f"Ray: {(str(error).strip().splitlines() or [type(error).__name__])[-1]}"
     return str(error) or type(error).__name__
 
 
-def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, program: str = "python -m launch") -> int:
+def _call(
+    words: list[str],
+    commands: dict[str, Callable[..., int]] = COMMANDS,
+    program: str = "python -m launch",
+    purpose: str = "Does my agent lose its ability to learn, why, and what prevents it?",
+) -> int:
     """Parse a command line, then carry it out."""
     if commands is COMMANDS and words and words[0] in GROUPS:
-        return _call(words[1:], GROUPS[words[0]], f"{program} {words[0]}")
+        return _call(words[1:], GROUPS[words[0]], f"{program} {words[0]}", " ".join((COMMANDS[words[0]].__doc__ or "").split()))
     if words and words[0] in commands:
         known = [*flags(commands[words[0]]), "--help"]
         given = [word.partition("=")[0] for word in words[1:] if word.startswith("--")]
@@ -153,7 +160,7 @@ def _call(words: list[str], commands: dict[str, Callable[..., int]] = COMMANDS, 
         tyro.extras.subcommand_cli_from_dict,
         {name: _later(command) for name, command in commands.items()},
         prog=program,
-        description="Does my agent lose its ability to learn, why, and what keeps it?",
+        description=purpose,
         args=words or ["--help"],
         config=(tyro.conf.FlagCreatePairsOff,),
     )

@@ -1,4 +1,4 @@
-"""Settings of how and where experiments are carried out."""
+"""Settings of how and where experiments run."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -29,7 +29,7 @@ class Execution:
     gpus: Annotated[float, Interval("[0, 64]")] = 0.0
     """GPUs of each run on Ray, or a share of one"""
     retries: Annotated[int, Interval("[0, 1000]")] = 3
-    """restarts of a run on Ray that lost its worker, each from its last checkpoint"""
+    """restarts from the last checkpoint of a run on Ray whose worker was lost"""
 
     @property
     def device_on_ray(self) -> str:

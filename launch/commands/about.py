@@ -8,11 +8,16 @@ from launch.commands.options import DONE, Plugins, allow
 from plasticity_rl.checks import UsageError
 
 
-def show(word: str | None = None, /, *, plugin: Plugins = ()) -> int:
-    """List every word for a part of an experiment, by kind; or, for a word, what it is and its settings.
+def show(
+    word: Annotated[str | None, tyro.conf.arg(metavar="[WORD]", help_behavior_hint="(default: list all)")] = None,
+    /,
+    *,
+    plugin: Plugins = (),
+) -> int:
+    """List all words for parts of an experiment, by kind; or describe one word and its settings.
 
     Args:
-        word: one of the words
+        word: word to describe
         plugin: a module with parts of your own
     """
     from launch.config.show import print_all, print_page
@@ -25,16 +30,22 @@ def show(word: str | None = None, /, *, plugin: Plugins = ()) -> int:
     return DONE
 
 
-def interventions(word: str | None = None, /, *, markdown: bool = False, plugin: Plugins = ()) -> int:
-    """List every method: the hooks it uses, what it needs, its paper and its idea; or one method's page.
+def interventions(
+    word: Annotated[str | None, tyro.conf.arg(metavar="[WORD]", help_behavior_hint="(default: list all)")] = None,
+    /,
+    *,
+    markdown: bool = False,
+    plugin: Plugins = (),
+) -> int:
+    """List all methods with their hooks, needs, papers and ideas; or print the page of one method.
 
     Args:
-        word: one of the methods
+        word: method to describe
         markdown: print the table of all methods as Markdown
         plugin: a module with parts of your own
     """
     if word is not None and markdown:
-        raise UsageError("--markdown prints all methods; leave the word out")
+        raise UsageError("--markdown prints all methods; omit the method")
     from launch.config.methods import print_all, print_markdown, print_page
 
     allow(plugin)
@@ -48,7 +59,7 @@ def interventions(word: str | None = None, /, *, markdown: bool = False, plugin:
 
 
 def doctor() -> int:
-    """Check this machine for what the project needs."""
+    """Check that this machine has what the project needs."""
     from launch.doctor import examine
 
     return examine()
@@ -59,11 +70,11 @@ def cluster_check(
     address: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = "auto",
     open: bool = False,
 ) -> int:
-    """Check a Ray cluster: its resources, whether it asks for a token, and its nodes' versions beside this machine's.
+    """Check a Ray cluster: its resources, whether it requires a token, and whether its nodes' versions are this machine's.
 
     Args:
         address: address of the cluster; `auto` finds one on this machine
-        open: also check a cluster that lets everybody in
+        open: also check a cluster without a token
     """
     from launch.cluster.check import examine
 
@@ -71,7 +82,7 @@ def cluster_check(
 
 
 def cluster_token() -> int:
-    """Make the token of Ray clusters, ~/.ray/auth_token, if there is none, and let nobody else read it."""
+    """Create the token of Ray clusters, ~/.ray/auth_token, if it is missing; only its owner can read it."""
     from launch.cluster.check import make_token
 
     return make_token()

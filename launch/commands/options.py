@@ -31,7 +31,7 @@ class ExperimentOptions:
     agent: Words = None
     """learning algorithm"""
     network: Words = None
-    """torso of the network; its precision=auto, an image torso's default, is what this machine is fast at, and recorded"""
+    """torso of the network; precision=auto, the default for images, chooses this machine's fastest and records it"""
     optimizer: Words = None
     """optimizer"""
     schedule: Words = None
@@ -39,13 +39,13 @@ class ExperimentOptions:
     chain: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[METHOD ...]", help_behavior_hint="(default: none)")] = None
     """interventions, in order"""
     members: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 5)")] = None
-    """independent networks trained side by side"""
+    """independent networks trained together"""
     seed: Annotated[Count, ZERO] = None
-    """0 to 2147483647; members, data and environments derive theirs from it"""
+    """0 to 2147483647; the seeds of members, data and environments derive from it"""
     diagnose_every: Count = None
     """updates between two rows of diagnostics"""
     curvature_every: Annotated[Count, ZERO] = None
-    """updates between two rows of curvature and other costly metrics, each as long as hundreds of updates; 0 is never"""
+    """updates between two rows of curvature and other costly metrics; a row costs as much as hundreds of updates; 0 is never"""
     probe_every: Annotated[Count, ZERO] = None
     """updates between two probes, which train copies of the networks beside untrained ones; 0 is never"""
     probe_updates: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 2000)")] = None
@@ -53,11 +53,11 @@ class ExperimentOptions:
     checkpoint_every: Count = None
     """agent steps of one member between two checkpoints"""
     evaluate: Annotated[Count, ZERO] = None
-    """whole episodes without learning at every checkpoint, of each member"""
+    """evaluation episodes of each member at every checkpoint, without learning"""
     actors: Annotated[Count, ZERO] = None
-    """processes on a Ray cluster that act for the learner; 0 acts in this one"""
+    """actor processes on a Ray cluster; 0 acts in the learner's process"""
     metrics: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[METRIC ...]", help_behavior_hint="(default: none)")] = None
-    """metrics of your own modules, beside the project's"""
+    """metrics of your own modules, in addition to the project's"""
     free_running: bool = False
     """actors do not wait for each other or the learner; runs are then not repeatable"""
 
@@ -107,5 +107,5 @@ def pick(wanted: Device) -> Device:
     import torch
 
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device was found; --device cpu or auto")
+        raise UsageError("no CUDA device was found; use --device cpu or auto")
     return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"

@@ -12,7 +12,7 @@ from plasticity_rl.records.folder import RunFolder
 
 
 def report(
-    folders: tuple[Path, ...],
+    folders: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH [PATH ...]", help_behavior_hint="(required)")],
     /,
     *,
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: report/ in the first folder)")] = None,
@@ -22,13 +22,13 @@ def report(
         tyro.conf.arg(metavar="[KIND:]PATH[,FIELD=VALUE,...]", help_behavior_hint="(repeatable)"),
     ] = (),
 ) -> int:
-    """Write report.html, with its tables and figures, of all runs below some folders, and print its verdicts.
+    """Write report.html, tables and figures of all runs below some folders, and print the verdicts.
 
     Args:
         folders: folders of runs
         out: folder of the page
-        published: other people's scores to stand beside: PATH is CSV of the columns source, label, measure, task, run, score;
-            dopamine:PATH, rliable:PATH, monitor:PATH (of Stable-Baselines3) and wandb:PATH are their own files,
+        published: published scores to compare with: PATH is CSV with the columns source, label, measure, task, run, score;
+            dopamine:PATH, rliable:PATH, monitor:PATH (of Stable-Baselines3) and wandb:PATH are files of these tools,
             `monitor:logs,label=PPO,task=Pong`; docs/report.md has their settings
     """
     from rich.console import Console
@@ -45,14 +45,14 @@ def report(
 
 
 def mechanisms(
-    folders: tuple[Path, ...],
+    folders: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH [PATH ...]", help_behavior_hint="(required)")],
     /,
     *,
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: mechanisms/ in the first folder)")] = None,
 ) -> int:
-    """Show which metrics moved before the score fell: units, norms, values, curvature and probes over visits, as a page.
+    """Write a page that shows which metrics changed before the score fell: units, norms, values, curvature and probes over visits.
 
-    Each stands beside the fresh control's and an untrained network's, as far as metrics.csv reports it. See docs/mechanisms.md.
+    The fresh control's and an untrained network's values stand beside them, if metrics.csv has them. See docs/mechanisms.md.
 
     Args:
         folders: folders of runs; the fresh control's run should be among them
@@ -75,12 +75,12 @@ def mechanisms(
 
 
 def compare(a: str, b: str, /, *, runs: Path = Path("runs")) -> int:
-    """Compare B with A, with intervals and a test; paired if both have members of the same seeds on the same data.
+    """Compare two runs or chains, B with A, by intervals and a test; paired if members of both have the same seeds and data.
 
     Args:
-        a: folder of a run, or of several of one chain; or the label of a chain, such as none
-        b: the other one
-        runs: folder of the runs whose chains are named by label
+        a: folder of a run or of several runs of one chain; or a chain's label, such as none
+        b: the same, for the other side
+        runs: folder in which labels are looked up
     """
     from analysis.compare import compare
 
@@ -89,10 +89,10 @@ def compare(a: str, b: str, /, *, runs: Path = Path("runs")) -> int:
 
 
 def board(folder: Path, /, *, port: int = 6006) -> int:
-    """Show the runs below a folder in TensorBoard, on 127.0.0.1 alone, each under its benchmark, chain and seed.
+    """Show the runs below a folder in TensorBoard, on 127.0.0.1 only, each under its benchmark, chain and seed.
 
     Args:
-        folder: folder of runs; those begun later are shown by the next call
+        folder: folder of runs; runs that begin later need a new call
         port: TCP port; 0 takes a free one
     """
     from launch.tracking.tensorboard import serve
@@ -101,7 +101,7 @@ def board(folder: Path, /, *, port: int = 6006) -> int:
 
 
 def rebuild_board(run: Path, /) -> int:
-    """Make TensorBoard's view of a run anew from its CSV files, where it was lost or is broken.
+    """Rebuild the TensorBoard view of a run from its CSV files, if it is lost or damaged.
 
     Args:
         run: a run's folder, runs/NAME/KEY
@@ -113,14 +113,14 @@ def rebuild_board(run: Path, /) -> int:
 
 
 def watch(folder: Path, /, *, once: bool = False, every: float = 2.0) -> int:
-    """Watch the runs below a folder from their files alone, wherever they are carried out: state, progress, speed, time left, last score.
+    """Watch all runs below a folder, on whichever machine they run: state, progress, speed, time left, last score.
 
-    The last score is the mean over members of what each scored in its newest row; a report's scores are means over visits.
+    Reads only their files. The last score is the mean over members of their newest rows; a report's scores are means over visits.
 
     Args:
         folder: folder of runs
-        once: print their state once, and stop
-        every: seconds between two looks
+        once: print the state once and exit
+        every: seconds between two readings
     """
     if not 0.1 <= every <= 3600:
         raise UsageError(f"every must lie in [0.1, 3600], not {every:g}")
@@ -135,7 +135,7 @@ def play(
     /,
     *,
     member: int = 0,
-    task: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: the one it was learning)")] = None,
+    task: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: that of the checkpoint)")] = None,
     episodes: int = 1,
     checkpoint: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the newest)")] = None,
     video: bool = False,
@@ -143,9 +143,9 @@ def play(
     seed: int = 0,
     plugin: Plugins = (),
 ) -> int:
-    """Let a member of a run play whole episodes as evaluations do, without learning, and film it.
+    """Play whole episodes with a member of a run, without learning, as evaluations do; print the returns and film them if asked.
 
-    A video goes to RUN/videos as .mp4, .gif and a sheet of twelve pictures (.png), and under Images in TensorBoard.
+    Videos go to RUN/videos as .mp4, .gif and a sheet of twelve frames (.png), and to Images in TensorBoard.
 
     Args:
         run: a run's folder, runs/NAME/KEY
@@ -153,10 +153,10 @@ def play(
         task: task to play
         episodes: number of episodes, side by side
         checkpoint: number of a checkpoint in RUN/checkpoints
-        video: film them
+        video: film the episodes
         steps: maximum steps of an episode; 4500 are five minutes of Atari
-        seed: seed of the episodes' starts and of the policy
-        plugin: a module with parts of your own that the run has
+        seed: seed of the episodes and of the policy
+        plugin: a module with parts of your own that the run uses
     """
     from launch.checkpoints.play import play
 
@@ -170,24 +170,24 @@ def probe(
     /,
     *,
     checkpoint: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the newest)")] = None,
-    targets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TARGET ...]", help_behavior_hint="(default: all that there are)")] = (),
+    targets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TARGET ...]", help_behavior_hint="(default: all)")] = (),
     updates: int = 2000,
     functions: int = 10,
     plugin: Plugins = (),
     how: Annotated[Execution, FLAT] = execution("device", "eager"),
 ) -> int:
-    """Measure how trainable a checkpoint is: copies of its networks learn new targets beside untrained ones, by the run's own rule.
+    """Measure the trainability of a checkpoint: its networks and untrained ones learn new targets, with the run's optimizer and chain.
 
-    Targets are random functions, a teacher network and targets with a large offset, all on recent observations, and on streams the next
-    and the first task. The table goes to RUN/probes as a CSV file too; the run itself is left as it is. See docs/probes.md.
+    Targets are random functions, a teacher network and targets with a large offset, all on recent observations; on streams, also the next
+    and the first task. The table also goes to RUN/probes as CSV; the run itself is unchanged. See docs/probes.md.
 
     Args:
         run: a run's folder, runs/NAME/KEY
         checkpoint: number of a checkpoint in RUN/checkpoints
         targets: targets of the copies: random, teacher, offset, next, first
-        updates: updates of each copy
-        functions: number of functions of each of random, teacher and offset
-        plugin: a module with parts of your own that the run has
+        updates: updates per copy
+        functions: number of targets of each of the kinds random, teacher and offset
+        plugin: a module with parts of your own that the run uses
     """
     from launch.checkpoints.probe import probe
 

@@ -14,10 +14,10 @@ from plasticity_rl.checks import UsageError
 
 
 def demo(*, runs: Path = Path("runs"), how: Annotated[Execution, FLAT] = execution("eager")) -> int:
-    """Show the loss of plasticity and what keeps it, from nothing to a report: random labels on digits, then two Atari games in turn.
+    """Demonstrate the loss of plasticity and methods against it, from training to a report: random labels on digits, then two Atari games.
 
     Args:
-        runs: folder of all runs; the demo's go to its folder `demo`, and a second call resumes or skips them
+        runs: folder of all runs; the demo's go to its folder `demo`, and a second call resumes them
     """
     from launch.run.store import Store
     from launch.run.sweep import run_sweep
@@ -37,7 +37,7 @@ def run(
     wandb: Project = None,
     how: Annotated[Execution, FLAT] = execution("device", "eager", "other_code", "address"),
 ) -> int:
-    """Train one experiment in runs/NAME/KEY. The same command goes on with an interrupted run and skips a finished one.
+    """Train one experiment in runs/NAME/KEY. The same command resumes an interrupted run and skips a finished one.
 
     A part is written as a word with settings, `redo:tau=0.1,every=500`; `python -m launch show` lists the words, `show redo` the settings.
 
@@ -46,7 +46,7 @@ def run(
         file: a TOML file with any of the fields below; the command line overrides it
         plugin: a module with parts of your own, which are named as MODULE.CLASS
         runs: folder of all runs
-        wandb: a project of Weights & Biases that the run is logged to as well
+        wandb: a Weights & Biases project that also logs the run
     """
     from launch.config.parse import experiment, read_experiment
 
@@ -58,7 +58,7 @@ def run(
     from launch.run.store import Store
 
     if how.address and not described.actors:
-        raise UsageError("--address is of the Ray cluster that actors run on; --actors says how many")
+        raise UsageError("--address names the Ray cluster for actors; give their number with --actors")
     from launch.ray_cluster import reach
 
     reach(how.address)
@@ -85,21 +85,20 @@ def sweep(
     on: Literal["here", "ray"] = "here",
     how: Annotated[Execution, FLAT] = execution("device", "eager", "other_code", "at_once", "address", "cpus", "gpus", "retries"),
 ) -> int:
-    """Carry out the experiments of a file: done ones are skipped, unfinished ones resumed.
+    """Run the experiments of a file: finished ones are skipped, interrupted ones resumed.
 
-    In this process, supervised runs that differ in seed, members, schedule and numbers of optimizer and chain alone are trained as one,
-    many times faster than one after the other and with the same scores up to rounding; --dry-run shows which.
+    In this process, supervised runs that differ only in seed, members, schedule and numbers of optimizer and chain are trained as one,
+    many times faster than in sequence and with the same scores up to rounding; --dry-run shows which.
 
     Args:
         file: Python with EXPERIMENTS, a sequence of tables of words, or TOML with [[experiments]]
         name: folder below the folder of runs
-        dry_run: print the runs with their frames, hours and bytes, and write nothing; hours are measured by playing some seconds
+        dry_run: print the runs with their frames, hours and bytes, and write nothing; hours are extrapolated from some seconds of training
         plugin: a module with parts of your own
         runs: folder of all runs
-        wandb: a project of Weights & Biases that the runs are logged to as well
-        mirror: a bucket (s3://BUCKET/runs, gs://...) or absolute path where runs are copied at every checkpoint, and fetched from where
-            they are not here
-        on: one run after the other in this process, or side by side on a Ray cluster, whose runs stream what they report back here
+        wandb: a Weights & Biases project that also logs the runs
+        mirror: a bucket (s3://BUCKET/runs, gs://...) or absolute path; checkpoints copy runs there, and runs missing here are fetched
+        on: runs in sequence in this process, or in parallel on a Ray cluster, which streams their rows back to this machine
     """
     from launch.run.mirror import Mirror
     from launch.run.store import Store
@@ -133,13 +132,13 @@ def claims(
     runs: Path = Path("runs"),
     how: Annotated[Execution, FLAT] = execution("device", "eager", "other_code"),
 ) -> int:
-    """Try claims of papers: choose settings on the first tenth of the tasks, train ten other members an arm, write a page with verdicts.
+    """Test claims of papers: choose settings on the first tenth of the tasks, train ten other members per arm, write a page with verdicts.
 
-    Runs go to runs/claims-SCALE; done ones are skipped, unfinished ones resumed. The page holds every claim that has run so far.
+    Runs go to runs/claims-SCALE; finished ones are skipped, interrupted ones resumed. The page has all claims tested so far.
 
     Args:
         numbers: numbers of claims
-        scale: small is for two processor cores, paper has the papers' settings as far as they are known
+        scale: small fits two processor cores; paper uses the papers' settings as far as they are known
         dry_run: print the missing runs, and write nothing
         out: folder of claims.md and its figures
         runs: folder of all runs
@@ -171,21 +170,21 @@ def tune(
     runs: Path = Path("runs"),
     how: Annotated[Execution, FLAT] = execution("eager", "other_code", "address", "cpus", "gpus", "retries"),
 ) -> int:
-    """Search fields of an experiment at random, side by side on Ray; trials that fall behind as scores come in are stopped early.
+    """Search fields of an experiment at random, in parallel on Ray; trials with low scores are stopped early.
 
-    A range stands where a number would, `constant:rate=1e-5..1e-2 log`, in the file's table [search] or in --field, where | parts choices.
-    The same command goes on with an interrupted search; every trial is a run in runs/NAME/KEY.
+    In the file's table [search] or in --field, a range replaces a number, `constant:rate=1e-5..1e-2 log`, and | separates choices. The same
+    command resumes an interrupted search; every trial is a run in runs/NAME/KEY.
 
     Args:
         file: TOML with the fields of an experiment and a table [search], whose fields are words with ranges, or lists of choices
-        field: a field to search, replaces the file's
+        field: a field to search; replaces the file's
         name: folder below the folder of runs
         trials: number of trials
         seed: seed of the draw
-        scheduler: asha stops a trial whose score so far is not among the best at the same time; none lets all run to their end
-        grace: share of the budget that every trial is given
-        reduction: one in so many goes on at each rung, and rungs lie so many times further apart
-        best: number of trials printed with the words to run them again
+        scheduler: asha stops a trial whose score is not among the best at the same point of training; none finishes all trials
+        grace: share of the budget that every trial gets
+        reduction: factor between rungs; at each, one trial in this many continues
+        best: number of trials printed, each with the command that repeats it
         dry_run: print the trials, and write nothing
         plugin: a module with parts of your own
         runs: folder of all runs

@@ -137,7 +137,7 @@ def test_a_line_each_and_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [(["rdo"], "unknown method 'rdo'; did you mean redo?"), (["redo", "--markdown"], "leave the word out"), (["--markdwn"], "--markdown")],
+    [(["rdo"], "unknown method 'rdo'; did you mean redo?"), (["redo", "--markdown"], "omit the method"), (["--markdwn"], "--markdown")],
 )
 def test_a_mistake_is_one_line(line: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["interventions", *line]) == 2
