@@ -31,6 +31,7 @@ PURPOSES = {
     "batches": "examples of each batch, drawn with replacement",
     "pass": "order of the examples in a pass",
     "bits": "bit sequences",
+    "frames": "games and actions behind a data set of frames",
     "function": "target functions",
     "labels": "random labels",
     "names": "permutations of the classes",

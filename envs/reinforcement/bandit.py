@@ -26,8 +26,8 @@ class Bandit:
     """
 
     dataset: str = "digits"
-    """digits, mnist, mnist-5k, cifar10, cifar100; generated of any size: gaussian-3x32x32, clusters-784-100-7 (100 classes, seed 7); a file
-    (.npz, .csv, .parquet), or a plugin's function, module.function (docs/data.md)"""
+    """digits, mnist, mnist-5k, cifar10, cifar100; generated of any size: gaussian-3x32x32, clusters-784-100-7 (100 classes, seed 7),
+    atari-frames, atari-frames-Pong+Breakout-1x84x84-7; a file (.npz, .csv, .parquet), or a plugin's function (docs/data.md)"""
     images: int = 1200
     """number of images, the dataset's first"""
     labels: Literal["random", "permuted"] = "random"

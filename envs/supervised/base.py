@@ -139,8 +139,8 @@ class ImageTasks(Tasks):
     """Base of supervised benchmarks on the images of a dataset."""
 
     dataset: str = "digits"
-    """digits, mnist, mnist-5k, cifar10, cifar100; generated of any size: gaussian-3x32x32, clusters-784-100-7 (100 classes, seed 7); a file
-    (.npz, .csv, .parquet), or a plugin's function, module.function (docs/data.md)"""
+    """digits, mnist, mnist-5k, cifar10, cifar100; generated of any size: gaussian-3x32x32, clusters-784-100-7 (100 classes, seed 7),
+    atari-frames, atari-frames-Pong+Breakout-1x84x84-7; a file (.npz, .csv, .parquet), or a plugin's function (docs/data.md)"""
     images: int = 1200
     """number of training images, the dataset's first"""
     held_out: int = 0

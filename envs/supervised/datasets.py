@@ -1,7 +1,8 @@
 """Labelled images that fit in memory. Imports no torch.
 
 A dataset is a word. Five are fixed; `gaussian` and `clusters` are generated in any size: `gaussian-3x32x32`; `clusters-256-100-7` has
-256 numbers per example and 100 classes, drawn with seed 7. Or it is the path of a file, or of a plugin's function (see own_data.py).
+256 numbers per example and 100 classes, drawn with seed 7. `atari-frames` are made by playing (see frames.py). Or it is the path of a file,
+or of a plugin's function (see own_data.py).
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.supervised import own_data, wheels
+from envs.supervised import frames, own_data, wheels
 from plasticity_rl.checks import UsageError, choose
 
 MAX_BYTES = 2**32  # of the images in memory
@@ -41,7 +42,7 @@ SHAPES: dict[str, Shape] = {
     "cifar10": Shape(60_000, (3, 32, 32), 10, "CIFAR_10"),
     "cifar100": Shape(60_000, (3, 32, 32), 100, "CIFAR-100"),
 }
-GENERATED = ("gaussian", "clusters")
+GENERATED = ("gaussian", "clusters")  # in any size; so is frames.WORD
 MAX_GENERATED = 10_000_000  # images of a generated dataset
 SPREAD = 4.0  # scale of the centres of clusters
 
@@ -55,10 +56,13 @@ def shape(name: str) -> Shape:
     if own_data.is_own(name):
         own = own_data.read(name)
         return Shape(len(own.x), own.x.shape[1:], int(own.y.max()) + 1, tests=len(own.x_test))
+    if name.startswith(frames.WORD):
+        made = frames.parse(name)
+        return Shape(frames.MAX_FRAMES, made.shape, len(made.games), seed=made.seed)
     kind, _, size = name.partition("-")
     if kind not in GENERATED:
         own_data.refuse_file(name)
-        choose("dataset", name, [*SHAPES, *GENERATED])
+        choose("dataset", name, [*SHAPES, *GENERATED, frames.WORD])
     found = re.fullmatch(r"([1-9]\d*(?:x[1-9]\d*){0,2})(?:-([1-9]\d*))?(?:-(\d+))?", size or "64")
     if not found:
         raise UsageError(
@@ -106,6 +110,8 @@ def _load(name: str, images: int, held_out: int, stamp: tuple[int, ...]) -> tupl
 
 
 def _read(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]:
+    if name.startswith(frames.WORD):
+        return frames.load(name, images)
     if known.seed is not None:
         return _generate(name, known, images)
     if name in wheels.WHEELS:
@@ -123,7 +129,7 @@ def _read(name: str, known: Shape, images: int) -> tuple[np.ndarray, np.ndarray]
         why = str(error).partition("\n")[0]
         if known.openml is None:
             raise UsageError(f"scikit-learn's file of {name} cannot be read ({why}); install scikit-learn again") from error
-        bundled = ", ".join(["digits", *GENERATED])
+        bundled = ", ".join(["digits", *GENERATED, frames.WORD])
         raise UsageError(f"{name} could not be downloaded from openml.org ({why}); available without a network: {bundled}") from error
     inputs, labels = np.asarray(inputs), np.asarray(labels)
     if inputs.shape != (known.images, prod(known.inputs)) or len(np.unique(labels)) != known.classes:

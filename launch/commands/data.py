@@ -42,7 +42,7 @@ def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from envs.supervised import cache, datasets, wheels
+    from envs.supervised import cache, datasets, frames, wheels
 
     table = Table("dataset", "images", "of", "classes", "is here", box=None, padding=(0, 2))
     for word, known in datasets.SHAPES.items():
@@ -50,7 +50,7 @@ def _list() -> None:
         if word in wheels.WHEELS:
             here = "yes" if cache.path(word).exists() else "no"
         table.add_row(word, f"{known.images:,}", "x".join(map(str, known.inputs)), str(known.classes), here)
-    for word in datasets.GENERATED:
+    for word in (*datasets.GENERATED, frames.WORD):
         table.add_row(word, "any", "any", "any", "yes")
     console = Console(highlight=False)
     console.print(table)

@@ -60,7 +60,7 @@ def test_without_a_network_the_bundled_ones_are_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
     with pytest.raises(
         UsageError,
-        match=r"^cifar10 could not .* \(Network is unreachable\); available without a network: digits, gaussian, clusters$",
+        match=r"^cifar10 could not .* \(Network is unreachable\); available without a network: digits, gaussian, clusters, atari-frames$",
     ):
         datasets.load("cifar10", 100)
 

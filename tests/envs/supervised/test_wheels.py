@@ -95,7 +95,7 @@ def test_words_and_files_are_described(capsys: pytest.CaptureFixture[str], tmp_p
     assert main(["data", "mnits"]) == 2 and "did you mean mnist?" in capsys.readouterr().err
     assert main(["data"]) == 0
     listed = capsys.readouterr().out
-    assert all(word in listed for word in (*datasets.SHAPES, *datasets.GENERATED)) and not (tmp_path / "cache").exists()
+    assert all(word in listed for word in (*datasets.SHAPES, *datasets.GENERATED, "atari-frames")) and not (tmp_path / "cache").exists()
 
 
 @pytest.mark.process
