@@ -61,19 +61,24 @@ def test_what_is_kept_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_frames_are_the_emulators() -> None:
-    """Beside one that is played by hand: one image for four actions of four frames, at half its size the mean of four pixels."""
-    from ale_py import ALEInterface, roms
+    """Beside one that is played by hand: four actions of four frames from image to image, at half its size the mean of four pixels."""
+    from ale_py import ALEInterface, LoggerMode, roms
 
+    ALEInterface.setLoggerMode(LoggerMode.Error)
     ale, random = ALEInterface(), np.random.default_rng(derive("frames", 3, "MsPacman"))
     ale.setInt("random_seed", derive("frames", 3, "MsPacman") % 2**31)
     ale.setFloat("repeat_action_probability", 0.0)
     ale.loadROM(str(roms.get_rom_path("ms_pacman")))
-    for image in frames.load("atari-frames-MsPacman-3x105x80-3", 6)[0]:
+    images, seen = iter(frames.load("atari-frames-MsPacman-3x105x80-3", 12)[0]), set[bytes]()
+    while len(seen) < 12:
         for action in random.integers(9, size=4):
             for _ in range(4):
                 ale.act(ale.getMinimalActionSet()[action])
-        screen = ale.getScreenRGB().reshape(105, 2, 80, 2, 3).mean((1, 3)).transpose(2, 0, 1)
-        assert np.abs(image - screen).max() <= 1  # rounded along rows, then along columns
+        screen = ale.getScreenRGB()
+        if screen.tobytes() not in seen:  # the game stands still at its beginning
+            seen.add(screen.tobytes())
+            means = screen.reshape(105, 2, 80, 2, 3).mean((1, 3)).transpose(2, 0, 1)
+            assert np.abs(next(images) - means).max() <= 1  # rounded along rows, then along columns
 
 
 def test_a_stream_learns_from_frames() -> None:
