@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from analysis.claims.results import Result
-from analysis.figures.style import FigureFiles, Look, canvas, legend, looks, render, style
-from analysis.statistics.bootstrap import estimate, mean
+from analysis.figures.style import FigureFiles, Look, band, canvas, legend, looks, render, style
+from analysis.statistics.aggregates import stacked
+from analysis.statistics.bootstrap import column_means
 
 FRESH = "fresh control"
 FEW = 3
@@ -71,7 +72,4 @@ def _axis(axes: Axes, result: Result) -> None:
 
 
 def _line(axes: Axes, x: np.ndarray, values: np.ndarray, look: Look) -> None:
-    found = [estimate(mean, column[:, None]) for column in values.T]
-    low, high = ([np.nan if each is None else each for each in (getattr(one, side) for one in found)] for side in ("low", "high"))
-    axes.fill_between(x, low, high, color=look.color, alpha=0.16, linewidth=0)
-    axes.plot(x, [each.value for each in found], color=look.color, linestyle=look.linestyle)
+    band(axes, x, stacked(column_means(values)), look)

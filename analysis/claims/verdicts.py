@@ -12,7 +12,7 @@ import numpy as np
 from analysis.claims.predicates import All, Any, Finding, Predicate, above, below
 from analysis.claims.results import Result
 from analysis.scores.verdict import FIRST_AND_LAST
-from analysis.statistics.bootstrap import mean
+from analysis.statistics.bootstrap import difference, mean
 
 KEPT = 0.9
 """share of the first visits' score that a network retains in the last ones if it keeps its trainability"""
@@ -36,10 +36,6 @@ def first(scores: np.ndarray) -> np.ndarray:
 def last(scores: np.ndarray) -> np.ndarray:
     """The last visits' columns: (members, visits) -> (members, up to three)."""
     return scores[:, -min(FIRST_AND_LAST, max(1, scores.shape[1] // 2)) :]
-
-
-def _gap(better: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return mean(better) - mean(other)
 
 
 def _left(late: np.ndarray, early: np.ndarray) -> np.ndarray:
@@ -95,12 +91,12 @@ def normalize_and_project(results: Results) -> Predicate:
     return All(
         "all of:",
         (
-            above("layer norm: length of hidden weights, last less first visits, lies above 0", _gap, last(weights), first(weights)),
+            above("layer norm: length of hidden weights, last less first visits, lies above 0", difference, last(weights), first(weights)),
             loses("effective learning rate under layer norm", rate),
             keeps("effective learning rate under NaP", held),
             All(
                 "NaP lifts every method: score over all visits with NaP less without lies above 0",
-                tuple(above(method, _gap, better, other) for method, better, other in zip(METHODS, beside, without, strict=True)),
+                tuple(above(method, difference, better, other) for method, better, other in zip(METHODS, beside, without, strict=True)),
             ),
             below(
                 "the gap between the best and the worst method, over all visits, with NaP less half of that without lies below 0",
@@ -135,7 +131,7 @@ def explicit_schedules(results: Results) -> Predicate:
     return All(
         "all of (the end is the last tenth of the updates, a curve has ten tenths):",
         (
-            below("end of NaP at the constant rate less end of layer norm lies below 0", _gap, constant, free),
+            below("end of NaP at the constant rate less end of layer norm lies below 0", difference, constant, free),
             above(
                 "the linear schedule regains more than half of that at the end: the difference lies above 0",
                 regained,
@@ -188,7 +184,7 @@ def large_means(results: Results) -> Predicate:
             below(f"{squared[-1]}, less {KEPT} x {squared[0]}, lies below 0", _left, of(squared[-1]), of(squared[0])),
             All(
                 "the score falls from each mean to the next larger one",
-                tuple(below(f"{far}, less {near}, lies below 0", _gap, of(far), of(near)) for near, far in pairwise(squared)),
+                tuple(below(f"{far}, less {near}, lies below 0", difference, of(far), of(near)) for near, far in pairwise(squared)),
             ),
             above(f"{two_hot[-1]}, less {KEPT} x {two_hot[0]}, lies above 0", _left, of(two_hot[-1]), of(two_hot[0])),
         ),
@@ -202,15 +198,15 @@ def reinitialisation(results: Results) -> Predicate:
         return tuple(results[f"{panel}: {name}"].curve[:, -1, -1:] for name in ("re-initialised", "standard"))  # type: ignore[return-value]
 
     def little(tuned: np.ndarray, tuned_standard: np.ndarray, alone: np.ndarray, alone_standard: np.ndarray) -> np.ndarray:
-        return _gap(tuned, tuned_standard) - 0.5 * _gap(alone, alone_standard)
+        return difference(tuned, tuned_standard) - 0.5 * difference(alone, alone_standard)
 
     alone, tuned, noisy = of("alone"), of("regularised"), of("regularised, noisy labels")
     return All(
         "all of (test accuracy at the end):",
         (
-            above("re-initialised less standard, with no other regulariser, lies above 0", _gap, *alone),
+            above("re-initialised less standard, with no other regulariser, lies above 0", difference, *alone),
             below("what it adds beside weight decay and schedule, less half of what it adds alone, lies below 0", little, *tuned, *alone),
-            above("re-initialised less standard, beside weight decay and schedule under label noise, lies above 0", _gap, *noisy),
+            above("re-initialised less standard, beside weight decay and schedule under label noise, lies above 0", difference, *noisy),
         ),
     )
 
@@ -219,16 +215,16 @@ def permuted_inputs(results: Results) -> Predicate:
     """7. Backpropagation falls; continual backprop, L2 Init and shrink and perturb fall less than half as far and end above it."""
 
     def fall(late: np.ndarray, early: np.ndarray, plain_late: np.ndarray, plain_early: np.ndarray) -> np.ndarray:
-        return _gap(late, early) - 0.5 * _gap(plain_late, plain_early)
+        return difference(late, early) - 0.5 * difference(plain_late, plain_early)
 
     plain = last(results["none"].area), first(results["none"].area)
-    parts: list[Predicate] = [below("backprop: last less first visits lies below 0", _gap, *plain)]
+    parts: list[Predicate] = [below("backprop: last less first visits lies below 0", difference, *plain)]
     for method in ("continual-backprop", "l2-init", "shrink-and-perturb"):
         area = results[method].area
         parts.append(
             above(f"{method}: its change from first to last, less half of backprop's, lies above 0", fall, last(area), first(area), *plain)
         )
-        parts.append(above(f"{method}: its last visits less backprop's lie above 0", _gap, last(area), plain[0]))
+        parts.append(above(f"{method}: its last visits less backprop's lie above 0", difference, last(area), plain[0]))
     return All("all of:", tuple(parts))
 
 
@@ -239,7 +235,7 @@ def rankings(results: Results) -> Predicate:
 
     def ahead(optimizer: str, better: str, other: str) -> Finding:
         scores = [results[f"{optimizer}: {name}"].area for name in (better, other)]
-        return above(f"{better} less {other} under {optimizer} lies above 0", _gap, *scores, comparisons=len(pairs))
+        return above(f"{better} less {other} under {optimizer} lies above 0", difference, *scores, comparisons=len(pairs))
 
     return Any(
         f"one of {len(pairs)} (scores over all visits; intervals widened for {len(pairs)} comparisons):",
@@ -276,13 +272,13 @@ def widths(results: Results) -> Predicate:
             All(
                 "what is forgotten between two visits to a task is less for each width than for the next smaller one",
                 tuple(
-                    below(f"{wide} less {narrow} lies below 0", _gap, forgetting(results[wide]), forgetting(results[narrow]))
+                    below(f"{wide} less {narrow} lies below 0", difference, forgetting(results[wide]), forgetting(results[narrow]))
                     for narrow, wide in pairwise(results)
                 ),
             ),
             All(
                 "knowledge accumulates at every width: score of the last visit to a task, less that of the first, lies above 0",
-                tuple(above(width, _gap, *first_and_later(result)) for width, result in results.items()),
+                tuple(above(width, difference, *first_and_later(result)) for width, result in results.items()),
             ),
         ),
     )

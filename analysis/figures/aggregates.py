@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from analysis.figures.style import CONTROL, Look, canvas, legend, whisker
+from analysis.figures.style import CONTROL, Look, band, canvas, legend, whisker
 from analysis.scores.matrix import ScoreMatrix
-from analysis.statistics.aggregates import Intervals
 from analysis.statistics.bootstrap import Estimate
 
 Looks = dict[str, Look]
@@ -50,7 +49,7 @@ def profiles(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
         return None
     figure, (axes,) = canvas(3.2)
     for label, found in matrix.profiles.items():
-        _band(axes, matrix.levels, found, looks[label])
+        band(axes, matrix.levels, found, looks[label])
     axes.set_xlabel(f"{matrix.scale} t")
     axes.set_ylabel(f"share of {'members and visits' if matrix.whole else 'runs and tasks'}\nthat score more than t")
     axes.set_ylim(-0.02, 1.02)
@@ -66,7 +65,7 @@ def efficiency(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
     figure, (axes,) = canvas(3.2)
     for label, found in matrix.efficiency.items():
         ends = np.linspace(0, matrix.span, len(found.value) + 1)[1:]
-        _band(axes, ends, found, looks[label])
+        band(axes, ends, found, looks[label])
     axes.set_xlim(0, matrix.span)
     axes.set_xlabel(matrix.window)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if matrix.span > 1 else f"{value:.0%}")
@@ -105,8 +104,3 @@ def _whiskers(axes: Axes, column: dict[str, Estimate], looks: Looks, labels: boo
     axes.set_ylim(len(column) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(3))
-
-
-def _band(axes: Axes, x: np.ndarray, found: Intervals, look: Look) -> None:
-    axes.fill_between(x, found.low, found.high, color=look.color, alpha=0.16, linewidth=0)
-    axes.plot(x, found.value, color=look.color, linestyle=look.linestyle)

@@ -16,12 +16,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from analysis.figures.style import CONTROL, FAINT, INK, Look, canvas, legend, whisker
+from analysis.figures.style import CONTROL, FAINT, INK, Look, band, canvas, legend, whisker
 from analysis.scores.evaluations import Evaluations
 from analysis.scores.sequential import SequenceRow
 from analysis.scores.setting import Setting, ratio
 from analysis.scores.verdict import FIRST_AND_LAST, Verdict
-from analysis.statistics.bootstrap import Estimate, estimate, mean
+from analysis.statistics.aggregates import stacked
+from analysis.statistics.bootstrap import Estimate, column_means
 from plasticity_rl.metrics.catalogue import METRICS
 
 Looks = dict[str, Look]
@@ -40,7 +41,7 @@ def scores_by_visit(setting: Setting, looks: Looks) -> Figure | None:
     figure, (axes,) = canvas(3.4)
     for chain in setting.chains:
         shown = setting.shown(chain.area)
-        _line(axes, np.arange(shown.shape[1]), _columns(shown), looks[chain.label], markers=shown.shape[1] <= MOST_VISITS)
+        _line(axes, np.arange(shown.shape[1]), column_means(shown), looks[chain.label], markers=shown.shape[1] <= MOST_VISITS)
     _visit_axis(axes, setting)
     axes.set_ylabel(f"{setting.scale},\nmean over the visit")
     legend(figure, _named(setting, looks))
@@ -70,7 +71,7 @@ def learning_curves(setting: Setting, looks: Looks) -> Figure | None:
         for drawn in (control, chain) if control not in (None, chain) else (chain,):
             assert drawn is not None
             curve = setting.shown(drawn.curve)[:, visits]
-            _visits(axes, ends, _columns(curve.reshape(len(curve), -1)), looks[drawn.label], windows)
+            _visits(axes, ends, column_means(curve.reshape(len(curve), -1)), looks[drawn.label], windows)
         axes.set_title(chain.label, fontsize=8.5)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlim(edges[0], edges[-1])
@@ -181,7 +182,7 @@ def evaluation_curves(setting: Setting, found: Evaluations | None, looks: Looks)
             shown = score[:, there, number]
             if setting.normalised:
                 shown = (shown - setting.floor[first]) / setting.span[first]
-            _line(axes, frames[there], _columns(shown), looks[label], markers=len(found.moments) <= MOST_VISITS)
+            _line(axes, frames[there], column_means(shown), looks[label], markers=len(found.moments) <= MOST_VISITS)
         axes.set_title(task, fontsize=8.5)
         axes.grid(False, axis="x")
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -253,18 +254,11 @@ def _named(setting: Setting, looks: Looks) -> Looks:
     return {chain.label: looks[chain.label] for chain in setting.chains}
 
 
-def _columns(scores: np.ndarray) -> list[Estimate]:
-    """The mean of each column of (members, columns) over the members that have it."""
-    return [estimate(mean, column[:, None]) for column in scores.T]
-
-
 def _line(axes: Axes, x: np.ndarray, row: list[Estimate], look: Look, markers: bool) -> None:
     """A line with its band; for a single point, a marker with a whisker."""
-    value = np.array([found.value for found in row])
-    low = np.array([np.nan if found.low is None else found.low for found in row])
-    high = np.array([np.nan if found.high is None else found.high for found in row])
-    axes.fill_between(x, low, high, color=look.color, alpha=0.16, linewidth=0)
-    axes.plot(x, value, color=look.color, linestyle=look.linestyle, marker=look.marker if markers else "")
+    found = stacked(row)
+    band(axes, x, found, look, look.marker if markers else "")
+    value, low, high = found
     there = np.concatenate([[False], np.isfinite(value), [False]])
     alone = there[1:-1] & ~there[:-2] & ~there[2:]
     axes.vlines(x[alone], low[alone], high[alone], color=look.color)

@@ -11,11 +11,13 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.statistics.aggregates import Intervals
 from analysis.statistics.bootstrap import Estimate
 
 INK, FAINT, CONTROL = "#24292f", "#d3d9e0", "#4c4f56"
@@ -120,6 +122,12 @@ def legend(figure: Figure, chains: dict[str, Look]) -> None:
     longest = max(map(len, chains), default=1)
     columns = max(1, min(len(chains), int(118 // (longest + 9))))
     figure.legend(handles, list(chains), loc="outside lower center", ncols=columns, handlelength=2.4, columnspacing=1.6, fontsize=8.5)
+
+
+def band(axes: Axes, x: np.ndarray, found: Intervals, look: Look, marker: str = "") -> None:
+    """Draw a line with its intervals as a band."""
+    axes.fill_between(x, found.low, found.high, color=look.color, alpha=0.16, linewidth=0)
+    axes.plot(x, found.value, color=look.color, linestyle=look.linestyle, marker=marker)
 
 
 def whisker(axes: Axes, height: float, found: Estimate, look: Look, hollow: bool = False) -> None:

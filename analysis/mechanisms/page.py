@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.data.comparable import told_apart
 from analysis.data.load import Loaded, load
-from analysis.figures.style import FigureFiles, Look, canvas, legend, looks, render, style
+from analysis.figures.style import FigureFiles, Look, band, canvas, legend, looks, render, style
 from analysis.format import number
 from analysis.mechanisms.findings import (
     MECHANISMS,
@@ -30,7 +30,8 @@ from analysis.mechanisms.findings import (
 )
 from analysis.mechanisms.sensitivity import amount, dose, drawn_by_dose
 from analysis.scores.setting import Setting, score, settings
-from analysis.statistics.bootstrap import estimate, mean
+from analysis.statistics.aggregates import stacked
+from analysis.statistics.bootstrap import column_means
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.folder import refuse_file
 
@@ -195,10 +196,8 @@ def _figure(loaded: Loaded, setting: Setting, found: list[Findings], drawn: dict
 
 def _course(axes: Axes, values: np.ndarray, look: Look) -> None:
     """The mean over members with its interval."""
-    row = [estimate(mean, column[:, None]) for column in values.T]
-    low, high = (np.array([np.nan if end is None else end for end in ends]) for ends in zip(*((f.low, f.high) for f in row), strict=True))
-    axes.fill_between(np.arange(len(row)), low, high, color=look.color, alpha=0.16, linewidth=0)
-    axes.plot([found.value for found in row], color=look.color, linestyle=look.linestyle, marker=look.marker if len(row) < 3 else "")
+    visits = np.arange(values.shape[1])
+    band(axes, visits, stacked(column_means(values)), look, look.marker if len(visits) < 3 else "")
 
 
 def _page(parts: Sequence[Part], across: Sequence[FigureFiles]) -> str:

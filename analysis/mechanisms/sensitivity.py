@@ -9,8 +9,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis.data.comparable import OWN, part_fields
 from analysis.data.load import Loaded
-from analysis.figures.style import Look, canvas, legend
+from analysis.figures.style import Look, band, canvas, legend
 from analysis.scores.setting import Setting
+from analysis.statistics.aggregates import stacked
 from analysis.statistics.bootstrap import estimate, mean
 from plasticity_rl.records.spec import Spec
 
@@ -55,13 +56,7 @@ def drawn_by_dose(loaded: Loaded, settings: Sequence[Setting], field: str, looks
         at, *columns = zip(*found, strict=True)
         for axes, column in zip((losses, scores), columns, strict=True):
             row = [estimate(mean, numbers[:, None]) for numbers in column]
-            low, high = (
-                np.array([np.nan if end is None else end for end in ends]) for ends in zip(*((f.low, f.high) for f in row), strict=True)
-            )
-            axes.fill_between(at, low, high, color=looks[label].color, alpha=0.16, linewidth=0)
-            axes.plot(
-                at, [each.value for each in row], color=looks[label].color, linestyle=looks[label].linestyle, marker=looks[label].marker
-            )
+            band(axes, np.array(at), stacked(row), looks[label], looks[label].marker)
     for axes, title in ((losses, "final loss"), (scores, settings[0].scale)):
         axes.set_title(f"{title}, visits after the first", fontsize=8)
         axes.set_xticks(range(len(ordered)), [f"{amount(setting.spec, field):g}" for setting in ordered])

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.statistics.bootstrap import interval
+from analysis.statistics.bootstrap import Estimate, interval
 
 NAMES = ("iqm", "median", "mean", "optimality_gap")
 """interquartile mean over all scores; median over tasks of means over members; mean; mean shortfall of scores below 1"""
@@ -28,6 +28,12 @@ class Intervals(NamedTuple):
     low: np.ndarray
     """NaN if a task has only one member"""
     high: np.ndarray
+
+
+def stacked(row: Sequence[Estimate]) -> Intervals:
+    """Estimates as arrays, with NaN for a missing interval."""
+    low, high = ([np.nan if end is None else end for end in ends] for ends in zip(*((each.low, each.high) for each in row), strict=True))
+    return Intervals(np.array([each.value for each in row]), np.array(low), np.array(high))
 
 
 @dataclass(frozen=True, eq=False)

@@ -158,6 +158,11 @@ def mean_ratio(floor: np.ndarray) -> Statistic:
     return statistic
 
 
+def column_means(scores: np.ndarray) -> list[Estimate]:
+    """Mean of each column of (members, columns), over the members that have it."""
+    return [estimate(mean, column[:, None]) for column in scores.T]
+
+
 def difference(better: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Difference of two means over the same members and visits. (..., members, visits) twice -> (...)."""
     return mean(better) - mean(other)
