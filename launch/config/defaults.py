@@ -32,6 +32,20 @@ CONTROL: dict[str, Any] = dict(
     diagnose_every=1000,
     checkpoint_every=50_000,
 )
+# The protocol of TRAC (Muppidi et al. 2024) and C-CHAIN (Tang et al. 2025), by their code: 200 iterations of 800 steps a task, 5 epochs
+# of minibatches of 32. Theirs play one environment that starts anew in every iteration; eight at once are this project's choice, for speed. The
+# intervals of diagnostics, and probes of 500 updates at the end of each visit, are ours.
+CONTINUAL: dict[str, Any] = dict(
+    agent="ppo:num_envs=8,rollout_length=100,epochs=5,minibatches=25,clip_range=0.2,rewards=raw,reward_divisor=20,separate=true,"
+    "advantage_norm=rollout,value_targets=returns,value_clip=false,value_coef=1",
+    network="mlp:depth=3,width=256,activation=leaky-relu,slope=0.1",
+    optimizer="adam",
+    schedule="constant:rate=1e-3",
+    diagnose_every=625,
+    probe_every=25_000,
+    probe_updates=500,
+    checkpoint_every=160_000,
+)
 # DQN Zoo's Rainbow; `rainbow-sequential` differs only in its schedule.
 RAINBOW = {"n_step": "3", "double": "true", "dueling": "true", "value": "c51", "priority_exponent": "0.5", "noise": "0.1"}
 RAINBOW |= {"exploration_fraction": "0", "final_epsilon": "0"}
@@ -100,10 +114,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "acrobot": CONTROL,
     "lunarlander": CONTROL,
     "catch": CONTROL,
-    "continual-cartpole": CONTROL,
-    "continual-acrobot": CONTROL,
-    "continual-lunarlander": CONTROL,
-    "continual-mountaincar": CONTROL,
+    **dict.fromkeys(("continual-cartpole", "continual-acrobot", "continual-lunarlander", "continual-mountaincar"), CONTINUAL),
     # As in `atari`, but half the replay, which takes 6 GB per member at 12 kB per frame.
     "procgen": dict(
         agent="dqn:replay=500000",
@@ -136,6 +147,15 @@ def defaults_of(benchmark: Any) -> dict[str, Any]:
         return CLASSES if benchmark.predicts == "classes" else NUMBERS
     inputs = benchmark.inputs
     return DEFAULTS["procgen"] if len(inputs) == 3 and min(inputs[1:]) >= TORSO else CONTROL
+
+
+def agent_defaults(defaults: dict[str, Any], agent: str) -> dict[str, Any]:
+    """Return a benchmark's `defaults` as they are for an agent."""
+    own = defaults["agent"].partition(":")[0]
+    if agent == own:
+        return defaults
+    defaults = defaults | CONTROL if defaults["network"] == CONTINUAL["network"] else defaults
+    return defaults | (CONTROLLERS if defaults["network"] == CONTROL["network"] else GAMES).get(agent, {})
 
 
 def preset(kind: str, word: str) -> dict[str, str]:

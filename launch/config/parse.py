@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.config.defaults import CONTROL, CONTROLLERS, DEFAULTS, GAMES, PARTS, PRESETS, defaults_of, preset
+from launch.config.defaults import DEFAULTS, PARTS, PRESETS, agent_defaults, defaults_of, preset
 from plasticity_rl import plugins, registry
 from plasticity_rl.checks import UsageError, choose, nearest
 from plasticity_rl.experiment import LISTS, Experiment
@@ -45,7 +45,7 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     base = _base("benchmark", word)
     defaults = DEFAULTS["atari" if base in PRESETS else base] if base else defaults_of(made["benchmark"])
     agent = _base("agent", _split("agent", said.get("agent", defaults["agent"]))[0])
-    defaults = defaults | (CONTROLLERS if defaults["network"] == CONTROL["network"] else GAMES).get(agent, {})
+    defaults = agent_defaults(defaults, agent)
     for kind in ("agent", "network", "optimizer", "schedule"):
         default_word, default_settings = _split(kind, defaults[kind])
         word, settings = _split(kind, said.get(kind, default_word))
