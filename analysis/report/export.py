@@ -45,7 +45,7 @@ class DataTable(NamedTuple):
 
 
 def data_tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins: Sequence[Origin]) -> dict[str, DataTable]:
-    """The tables by file name. `sequence` only for sequences of games."""
+    """The tables by file name. `sequence` only for sequences of games, `policies` only for policy-gradient agents."""
     made = {
         "scores": DataTable(SCORES, [row for part in sections for row in _scores(part.setting)]),
         "verdict": _verdict(sections),
@@ -56,6 +56,8 @@ def data_tables(sections: Sequence[Section], suites: Sequence[SuiteSection], ori
     }
     if any(part.sequence for part in sections):
         made["sequence"] = DataTable(SEQUENCE, [row for part in sections for row in _sequence(part)])
+    if any(part.policies for part in sections):
+        made["policies"] = DataTable(POLICIES, [row for part in sections for row in _policies(part)])
     return made
 
 
@@ -154,6 +156,20 @@ def _sequence(section: Section) -> Iterator[list[Any]]:
             for at, found, reached in cells:
                 line = [spec.setting, spec.benchmark, row.label, row.fresh_control, name, *at]
                 yield [*line, *_interval(found)[:-1], *(reached or (None, None)), found.note]
+
+
+POLICIES = [*WHICH, "diagnosis", "still", "quantity", *INTERVAL]
+"""one row for each quantity of a chain's policies (see policies.py); `still` members do not explore by their own share of entropy"""
+
+
+def _policies(section: Section) -> Iterator[list[Any]]:
+    spec = section.setting.spec
+    for row in section.policies:
+        found = {"entropy": row.entropy, "entropy_share": row.share, "smallest_probability": row.smallest, "logit_scale": row.scale}
+        found |= {f"probe_{network}_ratio": ratio for network, ratio in row.probes.items()}
+        for quantity, each in found.items():
+            where = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.diagnosis, row.still, quantity]
+            yield [*where, *_interval(each)]
 
 
 def _runs(origins: Sequence[Origin]) -> DataTable:

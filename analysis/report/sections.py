@@ -13,6 +13,7 @@ from analysis.published.scores import PublishedScores, beside
 from analysis.scores.costs import Cost, costs
 from analysis.scores.evaluations import Evaluations, evaluations
 from analysis.scores.matrix import ENOUGH_MEMBERS, ScoreMatrix
+from analysis.scores.policies import Policy, policies
 from analysis.scores.sequential import SequenceRow, sequence_rows, undefined
 from analysis.scores.setting import Setting, score
 from analysis.scores.suites import Suite, score_matrix
@@ -35,6 +36,8 @@ class Section:
     rows: tuple[Verdict, ...]
     sequence: tuple[SequenceRow, ...]
     """a row for each chain of a sequence of games with tasks left or met again; empty for other settings"""
+    policies: tuple[Policy, ...]
+    """a row for each chain of a policy-gradient agent; empty for other agents"""
     evaluations: Evaluations | None
     """evaluations of such a sequence"""
     costs: tuple[Cost, ...]
@@ -122,6 +125,7 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
     rows = tuple(verdicts(setting))
     evaluated = evaluations(loaded, setting)
     sequence = sequence_rows(setting, evaluated)
+    found = policies(loaded, setting)
     banner = _banner([setting])
     missing = [apart] * bool(apart) + loaded.lacking(key) + list(setting.missing)
     if setting.control is not None:
@@ -137,10 +141,11 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
         setting=setting,
         rows=rows,
         sequence=sequence,
+        policies=found,
         evaluations=evaluated if sequence else None,
         costs=costs(setting.runs, loaded.metrics),
         others=tuple(others),
-        reading=_hedged(reading(setting, list(rows)), banner),
+        reading=_hedged(" ".join(filter(None, [reading(setting, list(rows)), _diagnosis(found)])), banner),
         banner=banner,
         missing=tuple(missing),
     )
@@ -164,6 +169,11 @@ def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], oth
         banner=_banner(found.settings),
         missing=tuple(missing),
     )
+
+
+def _diagnosis(found: Sequence[Policy]) -> str:
+    """A sentence on the policies of the first chain, which is that without intervention if there is one."""
+    return f"Policies and networks of {found[0].label} at the end: {found[0].diagnosis}." if found else ""
 
 
 def _hedged(says: str, banner: str) -> str:

@@ -9,6 +9,7 @@ from analysis.report.columns import AGGREGATES, SEQUENCE, SUITE, VERDICT, Column
 from analysis.report.sections import Beside, Section, SuiteSection
 from analysis.scores.costs import Cost
 from analysis.scores.matrix import SHORT, ScoreMatrix
+from analysis.scores.policies import EXPLORES, FITS, PROBES, TARGET
 from analysis.scores.sequential import MEASURES, Comparison
 from analysis.statistics.bootstrap import LEVEL, Estimate
 from analysis.statistics.comparisons import Lead
@@ -83,6 +84,8 @@ def setting_tables(section: Section) -> list[Table]:
         made += aggregates(section.matrix, "all visits", section.published)
     if section.sequence:
         made.append(sequence(section))
+    if section.policies:
+        made.append(policy_table(section))
     return [*made, needs(section.costs, section)]
 
 
@@ -198,6 +201,34 @@ def _compared(compared: Comparison) -> Cell:
     made = cell(compared.overall)
     reached = compared.counts() if compared.overall.defined else None
     return made._replace(note="; ".join(filter(None, [f"{reached[0]} of {reached[1]} reached it" if reached else "", made.note])))
+
+
+def policy_table(section: Section) -> Table:
+    """Do the policies of a policy-gradient agent explore, and can its networks fit?"""
+    returns = {row.label: row.last for row in section.rows}
+    lines = []
+    for row in section.policies:
+        entropy = cell(row.entropy)
+        small = "; ".join(filter(None, [f"{share(row.share.value)} of untrained", entropy.note]))
+        probes = [cell(row.probes[name]) if name in row.probes else Cell(UNDEFINED) for name in PROBES]
+        numbers = (cell(returns[row.label]), entropy._replace(note=small), cell(row.smallest), cell(row.scale), *probes)
+        lines.append(Line(row.label, (*numbers, Cell(row.diagnosis)), control=row.fresh_control))
+    headings = [
+        CHAIN,
+        Heading("Last visits", section.setting.scale),
+        Heading("Entropy", "nats"),
+        Heading("Smallest probability", "of an action"),
+        Heading("Scale of logits", "standard deviation"),
+        *(Heading(f"Probe, {network}", "loss over untrained") for network in PROBES),
+        Heading("Diagnosis"),
+    ]
+    caption = (
+        f"Second halves of the last visits ({section.spans[1]}), means over members with {LEVEL:.0%} intervals. Does not explore: entropy "
+        f"below {share(EXPLORES)} of an untrained network's on the same observations; a policy may also be sure because it is right, so "
+        f"read it beside the return. Cannot fit: copies of the network learn the probe `{TARGET}` with more than {FITS:g} times the loss "
+        "of untrained networks. Each is decided by the whole interval of the ratio of means. Both thresholds are this project's."
+    )
+    return Table("Policies: do they explore, and can they fit?", tuple(headings), tuple(lines), caption)
 
 
 def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Table:

@@ -33,8 +33,8 @@ CONTROL: dict[str, Any] = dict(
     checkpoint_every=50_000,
 )
 # The protocol of TRAC (Muppidi et al. 2024) and C-CHAIN (Tang et al. 2025), by their code: 200 iterations of 800 steps a task, 5 epochs
-# of minibatches of 32. Theirs play one environment that starts anew in every iteration; eight at once are this project's choice, for speed. The
-# intervals of diagnostics, and probes of 500 updates at the end of each visit, are ours.
+# of minibatches of 32. Theirs play one environment that starts anew in every iteration; eight at once are this project's choice, for
+# speed. The intervals of diagnostics, and probes of 500 updates at the end of each visit, are ours.
 CONTINUAL: dict[str, Any] = dict(
     agent="ppo:num_envs=8,rollout_length=100,epochs=5,minibatches=25,clip_range=0.2,rewards=raw,reward_divisor=20,separate=true,"
     "advantage_norm=rollout,value_targets=returns,value_clip=false,value_coef=1",

@@ -1,0 +1,122 @@
+"""Policy-gradient agents after many visits: do they still explore, and can their networks still fit something new?
+
+A policy whose entropy is gone draws one action for ever: it learns nothing from others, whatever its network could learn. A network that
+has lost its plasticity fits random functions (the probe `teacher`) worse than an untrained one does. Either ends in a poor return, and they
+need other cures. All numbers are of the second half of each of the last visits, means over members.
+
+*Does not explore*: entropy below EXPLORES of an untrained network's on the same observations. *Cannot fit*: a loss of the probe, of the
+policy's or of the value's outputs, above FITS times an untrained network's. Each holds if the whole 95% interval of the ratio of means over
+members lies on that side; it is undecided if the threshold lies within. Both thresholds are this project's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.load import Loaded
+from analysis.scores.setting import Setting
+from analysis.scores.verdict import first_and_last
+from analysis.statistics.bootstrap import ALIKE, Estimate, estimate, mean
+
+EXPLORES = 0.02
+"""share of an untrained network's entropy; with two actions, the other one is then drawn twice in a thousand steps"""
+FITS = 2.0
+"""times an untrained network's loss"""
+ENTROPY, SMALLEST, SCALE = "policy_entropy", "smallest_probability", "logit_scale"
+PROBES = {"policy": "probe_policy", "value": "probe_value"}
+TARGET = "teacher"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What became of one chain's policies."""
+
+    label: str
+    fresh_control: bool
+    entropy: Estimate
+    """nats"""
+    share: Estimate
+    """entropy over an untrained network's"""
+    smallest: Estimate
+    """smallest action probability"""
+    scale: Estimate
+    """standard deviation of centred logits"""
+    probes: dict[str, Estimate]
+    """policy, value -> final loss of the probe over an untrained network's; empty without probes"""
+    still: int
+    """members that do not explore, by their own share"""
+
+    @property
+    def diagnosis(self) -> str:
+        """`cannot fit`, `does not explore`, both or neither, and what is undecided or not known."""
+        explores, fits = side(self.share, EXPLORES), {network: side(found, FITS) for network, found in self.probes.items()}
+        stuck = [network for network, found in fits.items() if found == 1]
+        able = bool(fits) and set(fits.values()) == {-1}
+        said = [f"cannot fit ({' and '.join(stuck)})"] * bool(stuck) + ["does not explore"] * (explores == -1)
+        said = said or (["neither"] if explores == 1 and able else ["explores"] * (explores == 1) + ["can fit"] * able)
+        open_ = [f"undecided whether it explores: {self.still} of {self.share.members} members do not"] * (explores == 0)
+        open_ += ["not probed"] if not fits else ["undecided whether it can fit"] * (not stuck and not able)
+        return "; ".join(filter(None, [" and ".join(said), *open_]))
+
+
+def side(found: Estimate, level: float) -> int:
+    """1 if the whole interval lies above `level`, -1 if below, else 0. Several members that do not differ need no interval."""
+    if found.low is not None and found.high is not None:
+        return 1 if found.low > level else -1 if found.high < level else 0
+    return int(np.sign(found.value - level)) if found.note == ALIKE else 0
+
+
+def ratio(own: np.ndarray, untrained: np.ndarray) -> np.ndarray:
+    """Ratio of means over members and visits. (..., members, visits) twice -> (...)."""
+    return mean(own) / mean(untrained)
+
+
+def policies(loaded: Loaded, setting: Setting) -> tuple[Policy, ...]:
+    """A row for each chain of a policy-gradient agent, in the setting's order; none for other agents."""
+    rows = loaded.metrics.loc[(loaded.metrics.setting == setting.spec.setting).to_numpy()]
+    if not (rows.name == ENTROPY).any():
+        return ()
+    rows = _late(rows)
+    return tuple(
+        _policy(rows.loc[(rows.label == chain.label).to_numpy()], setting, chain.label, chain.fresh_control) for chain in setting.chains
+    )
+
+
+def _policy(rows: pd.DataFrame, setting: Setting, label: str, fresh_control: bool) -> Policy:
+    visits = first_and_last(setting)[1]
+    entropy, untrained = (_levels(rows, setting, name)[:, visits] for name in (ENTROPY, f"{ENTROPY}_fresh"))
+    own = {network: _levels(rows, setting, f"{name}/{TARGET}")[:, visits] for network, name in PROBES.items()}
+    fresh = {network: _levels(rows, setting, f"{name}_fresh/{TARGET}")[:, visits] for network, name in PROBES.items()}
+    # A visit that ends between two probes has none.
+    probed = {network: np.isfinite(own[network]).any(0) for network in PROBES}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        still = entropy.mean(1) / untrained.mean(1) < EXPLORES
+    return Policy(
+        label,
+        fresh_control,
+        estimate(mean, entropy),
+        estimate(ratio, entropy, untrained),
+        estimate(mean, _levels(rows, setting, SMALLEST)[:, visits]),
+        estimate(mean, _levels(rows, setting, SCALE)[:, visits]),
+        {each: estimate(ratio, own[each][:, there], fresh[each][:, there]) for each, there in probed.items() if there.any()},
+        int(still.sum()),
+    )
+
+
+def _late(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the second half of each visit's updates."""
+    ends = rows.groupby(["run", "visit"]).updates.max()
+    starts = ends.groupby("run").shift(fill_value=0)
+    halves = ((starts + ends) / 2).rename("half").reset_index()
+    return rows.loc[(rows.updates > rows[["run", "visit"]].merge(halves, how="left").half.to_numpy()).to_numpy()]
+
+
+def _levels(rows: pd.DataFrame, setting: Setting, name: str) -> np.ndarray:
+    """A metric of each member in each visit, (pairs, visits): the mean over its rows; NaN without rows."""
+    grid = np.full((len(setting.pairs), len(setting.spec.visits)), np.nan)
+    places = {pair: place for place, pair in enumerate(setting.pairs)}
+    found = rows.loc[(rows.name == name).to_numpy()].groupby(["seed", "member", "visit"]).value.mean()
+    for (seed, member, visit), value in found.items():  # type: ignore[misc]
+        grid[places[int(seed), int(member)], int(visit)] = value
+    return grid

@@ -1,0 +1,117 @@
+"""Policies that stopped exploring and networks that cannot fit, told apart on runs with a known answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.data.load import load
+from analysis.report.page import write_report
+from analysis.scores.policies import EXPLORES, FITS, policies, ratio, side
+from analysis.scores.setting import score as scored
+from analysis.scores.setting import settings
+from analysis.statistics.bootstrap import ALIKE, Estimate
+from plasticity_rl.records.events import Metric
+from tests.fake_runs import episode_rows, spec, write_run
+
+MEMBERS, VISITS, BUDGET = 6, 4, 400
+REFERENCES = {task: {"random": 0.0} for task in "abcd"}
+HEALTHY = np.array([0.5, 0.4, 0.6, 0.45, 0.55, 0.5])
+SATURATED = np.array([1e-6, 0.0, 2e-3, 0.0, 1e-4, 0.0])
+GOOD = np.array([1.0, 0.9, 1.2, 1.1, 0.8, 1.0])
+BAD = np.array([3.0, 4.0, 2.5, 5.0, 3.5, 2.8])
+
+
+def rows(described, entropy: np.ndarray, policy: np.ndarray | None, value: np.ndarray | None) -> list[Metric]:
+    """Rows of four quarters of each visit; only the last half has these numbers, the first shows the opposite."""
+    found: list[Metric] = []
+    for visit in described.visits:
+        for quarter in range(1, 5):
+            updates = visit["index"] * 1000 + 250 * quarter
+            for member in range(MEMBERS):
+                where = (member, visit["index"], visit["task"], visit["cycle"], 0, updates, updates)
+                late = quarter > 2
+                found += [
+                    Metric(*where, "policy_entropy", float(entropy[member] if late else 0.3)),
+                    Metric(*where, "policy_entropy_fresh", 0.7 if quarter != 4 else 0.6),
+                    Metric(*where, "smallest_probability", float(entropy[member] / 3)),
+                    Metric(*where, "logit_scale", 10.0 + member),
+                ]
+                for name, losses in (("probe_policy", policy), ("probe_value", value)):
+                    if losses is not None and quarter == 4:
+                        found += [
+                            Metric(*where, f"{name}/teacher", 0.2 * float(losses[member])),
+                            Metric(*where, f"{name}_fresh/teacher", 0.2),
+                            Metric(*where, f"{name}/random", 77.0),
+                            Metric(*where, f"{name}_fresh/random", 1.0),
+                        ]
+    return found
+
+
+def run(root: Path, label: str, entropy: np.ndarray, policy: np.ndarray | None = GOOD, value: np.ndarray | None = GOOD) -> None:
+    described = spec(label, 0, "abcd", BUDGET, unit="frames", members=MEMBERS, benchmark="continual-cartpole", references=REFERENCES)
+    levels = np.full((MEMBERS, VISITS), 9.3 if entropy.mean() < 0.1 else 300.0) + np.arange(MEMBERS)[:, None]
+    write_run(root, described, episode_rows(described, levels), rows(described, entropy, policy, value))
+
+
+def diagnosed(root: Path) -> dict[str, str]:
+    loaded = load([root])
+    (key,) = settings(loaded)
+    return {row.label: row.diagnosis for row in policies(loaded, scored(loaded, key))}
+
+
+def test_each_of_the_four_is_told_from_the_others(tmp_path: Path) -> None:
+    run(tmp_path, "none", SATURATED)
+    run(tmp_path, "redo", HEALTHY, GOOD, BAD)
+    run(tmp_path, "nap", SATURATED, BAD, BAD)
+    run(tmp_path, "l2-init", HEALTHY)
+    run(tmp_path, "fresh", HEALTHY, None, None)
+    assert diagnosed(tmp_path) == {
+        "none": "does not explore",
+        "redo": "cannot fit (value)",
+        "nap": "cannot fit (policy and value) and does not explore",
+        "l2-init": "neither",
+        "fresh": "explores; not probed",
+    }
+
+
+def test_what_the_interval_does_not_decide_is_left_open(tmp_path: Path) -> None:
+    some = np.where(np.arange(MEMBERS) < 5, 0.0, 0.6)
+    run(tmp_path, "none", some)
+    run(tmp_path, "redo", SATURATED, np.array([0.5, 5.0, 1.0, 4.0, 0.7, 3.0]))
+    assert diagnosed(tmp_path) == {
+        "none": "can fit; undecided whether it explores: 5 of 6 members do not",
+        "redo": "does not explore; undecided whether it can fit",
+    }
+
+
+def test_the_numbers_are_of_the_second_halves_of_the_last_visits(tmp_path: Path) -> None:
+    run(tmp_path, "none", HEALTHY, BAD, GOOD)
+    loaded = load([tmp_path])
+    (key,) = settings(loaded)
+    (found,) = policies(loaded, scored(loaded, key))
+    assert found.entropy.value == pytest.approx(HEALTHY.mean())
+    assert found.share.value == pytest.approx(HEALTHY.mean() / 0.65)  # untrained: 0.7 and 0.6
+    assert found.scale.value == pytest.approx(12.5) and found.still == 0
+    assert found.probes["policy"].value == pytest.approx(BAD.mean()) and found.probes["value"].value == pytest.approx(GOOD.mean())
+
+
+def test_sides_of_a_level() -> None:
+    assert [side(Estimate(0.5, low, high), 0.4) for low, high in ((0.41, 0.6), (0.3, 0.6), (0.1, 0.39))] == [1, 0, -1]
+    assert [side(Estimate(value, members=6, note=ALIKE), 0.4) for value in (0.0, 1.0)] == [-1, 1]
+    assert side(Estimate(0.0, members=1, note="no interval: one member"), 0.4) == 0
+    assert ratio(np.array([[1.0, 3.0], [2.0, 2.0]]), np.array([[4.0, 4.0], [2.0, 6.0]])) == 0.5
+
+
+def test_the_report_says_it_in_words(tmp_path: Path) -> None:
+    run(tmp_path / "runs", "none", SATURATED)
+    run(tmp_path / "runs", "fresh", HEALTHY)
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    (part,) = report.parts
+    assert part.reading.endswith("Policies and networks of none at the end: does not explore.")
+    (table,) = [made for made in part.tables if made.title.startswith("Policies")]
+    assert [line.cells[-1].value for line in table.lines] == ["does not explore", "neither"]
+    assert table.lines[0].cells[0].value.startswith("11.8") and "of untrained" in table.lines[0].cells[1].note
+    assert f"{EXPLORES:.0%}" in table.caption and f"{FITS:g} times" in table.caption
+    lines = (tmp_path / "out" / "policies.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 6 and ",does not explore,6,entropy," in lines[1]
