@@ -30,12 +30,14 @@ def drawn(spectra: np.ndarray) -> np.ndarray:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    figure = Figure(figsize=(5, 3.2), dpi=100, layout="constrained")
+    figure = Figure(figsize=(5, 3.2), dpi=100)  # fixed margins and no minor ticks: a third of the time of a layout that fits
+    figure.subplots_adjust(left=0.15, right=0.97, bottom=0.16, top=0.96)
     axes = figure.add_subplot()
     for values, name, style in zip(spectra, ("this network", "untrained"), ("-", "--"), strict=True):
         shares = np.maximum(values / values[0] if values[0] > 0 else values, 1e-8)
         axes.semilogy(range(1, len(values) + 1), shares, style, color="tab:blue" if style == "-" else "tab:gray", label=name)
     axes.set(xlabel="singular value", ylabel="over the largest", ylim=(1e-6, 2))
+    axes.minorticks_off()
     axes.legend(frameon=False)
     buffer = BytesIO()
     figure.savefig(buffer, format="png")

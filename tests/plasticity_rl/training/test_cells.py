@@ -110,6 +110,7 @@ def test_numbers_of_every_optimizer_may_differ_between_cells(optimizer):
     assert any(not torch.equal(tensor[0], tensor[3]) for tensor in copies(joint).values())
 
 
+@pytest.mark.long
 @needs_compiler
 @of_torch_itself
 def test_numbers_may_differ_in_a_compiled_update():

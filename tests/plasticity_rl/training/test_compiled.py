@@ -65,6 +65,7 @@ def test_a_compiled_chain_is_the_eager_one_and_compiles_once():
     assert all(not torch.equal(birth[f"params/{name}"], param) for name, param in learners[0].net.params.items())
 
 
+@pytest.mark.long
 @needs_compiler
 @of_torch_itself
 def test_a_compiled_nature_is_the_eager_one_and_compiles_once():
