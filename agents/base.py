@@ -245,7 +245,7 @@ def refuse_shapes(agent: RolloutAgent, things: int, what: str) -> None:
 
 def batch_norms(experiment: Experiment) -> list[str]:
     """Norms of the network, its own or its chain's, that make outputs depend on the batch."""
-    norms = {experiment.network.norm, *(each.build().get("norm") for each in experiment.chain)}
+    norms = {getattr(experiment.network, "norm", None), *(each.build().get("norm") for each in experiment.chain)}
     return sorted(norms & {"batch", "batch-mean"})
 
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from plasticity_rl.checks import UsageError, choose
@@ -25,10 +25,14 @@ BASES = {
     "method": ("plasticity_rl.interventions.Intervention",),
     "benchmark": ("envs.supervised.base.Tasks", "envs.reinforcement.base.ReinforcementBenchmark"),
     "agent": ("agents.base.Agent",),
-    "network": ("plasticity_rl.networks.specs.NetworkSpec",),
+    "network": ("plasticity_rl.networks.specs.NetworkSpec", "plasticity_rl.networks.modules.ModuleSpec"),
     "metric": ("plasticity_rl.metrics.base.NetworkMetric",),
 }
 """kind of part -> paths of its base classes. A part derives from one, or has all attributes of one that is a Protocol"""
+ADAPTERS = {"network": "plasticity_rl.networks.modules.adapted"}
+"""kind of part -> path of a function that makes the class of a part from anything else that stands for one, or returns None"""
+HINTS = {"network": ", be an nn.Module or function whose parameters begin with (inputs, outputs), or a frozen dataclass with such a build"}
+"""kind of part -> what its adapter takes"""
 
 _allowed: list[str] = []
 
@@ -66,20 +70,20 @@ def known(kind: str) -> list[str]:
 
 def parts(kind: str, module: str) -> list[str]:
     """Paths `module.Class` of a module's parts of a kind. Raises UsageError if it is not allowed or cannot be imported."""
-    return sorted(f"{module}.{name}" for name, each in _classes(module).items() if not lacking(kind, each))
+    return sorted(f"{module}.{name}" for name, each in _candidates(kind, module).items() if not lacking(kind, each))
 
 
 def find(kind: str, path: str) -> type:
     """Class of a part `module.Class`. Raises UsageError if it does not exist, is of another kind, or its module is not allowed."""
     module, _, name = path.rpartition(".")
-    classes = _classes(module)
-    if name in classes and (reason := lacking(kind, classes[name])):
+    found = _candidates(kind, module)
+    if name in found and (reason := lacking(kind, found[name])):
         raise UsageError(f"{path} is no {kind}: {reason}")
     choose(kind, path, parts(kind, module))
-    made = classes[name]
+    made, held = found[name], vars(_load(module))[name]
     if "__dataclass_params__" not in vars(made) or not made.__dataclass_params__.frozen:
         raise UsageError(f"{path} must be a frozen dataclass: put @dataclass(frozen=True) before the class")
-    if vars(sys.modules[made.__module__]).get(made.__name__) is not made:
+    if vars(sys.modules[made.__module__]).get(made.__name__) is not held:
         raise UsageError(f"{path} must be importable as {made.__module__}.{made.__name__}, its own name")
     if needed := [each.name for each in dataclasses.fields(made) if each.default is each.default_factory is dataclasses.MISSING]:
         raise UsageError(f"{path}: {', '.join(needed)} must have a default")
@@ -104,18 +108,18 @@ def is_own(path: str) -> bool:
     return bool(dot) and is_path(path) and _root(module) is not None
 
 
-def lacking(kind: str, made: type) -> str:
-    """Reason for which a class is no part of a kind; empty if it is one. Names what is missing of the nearest base class."""
+def lacking(kind: str, made: Any) -> str:
+    """Reason for which a class, or anything else, is no part of a kind; empty if it is one. Names what is missing of the nearest base."""
     reasons: dict[str, int] = {}
     for path in BASES[kind]:
         home, _, name = path.rpartition(".")
         base = getattr(importlib.import_module(home), name)
-        missing = _missing(made, base)
-        if base in made.__mro__ or _is_protocol(base):
+        if isinstance(made, type) and (base in made.__mro__ or _is_protocol(base)):
+            missing = _missing(made, base)
             if not missing:
                 return ""
             reasons[f"it lacks {', '.join(missing)} of {path}"] = len(missing)
-    derives = f"it must derive from {' or '.join(path for path in BASES[kind])}"
+    derives = f"it must derive from {' or '.join(BASES[kind])}{HINTS.get(kind, '')}"
     return min(reasons, key=lambda reason: reasons[reason]) if reasons else derives
 
 
@@ -129,11 +133,15 @@ def sources(path: str) -> dict[str, Path]:
     return below or ({root: Path(module.__file__)} if module.__file__ else {})
 
 
-def _classes(module: str) -> dict[str, type]:
-    """Public classes of an allowed module that are a plugin's own."""
-    held = vars(_allowed_module(module)).items()
-    classes = {name: each for name, each in held if isinstance(each, type) and not name.startswith("_")}
-    return {name: each for name, each in classes.items() if _root(each.__module__) is not None}
+def _candidates(kind: str, module: str) -> dict[str, Any]:
+    """Public classes and functions of an allowed module that are a plugin's own, adapted to the kind."""
+    held = {name: each for name, each in vars(_allowed_module(module)).items() if not name.startswith("_")}
+    own = {name: each for name, each in held.items() if isinstance(each, type | FunctionType) and _root(each.__module__) is not None}
+    if kind not in ADAPTERS:
+        return {name: each for name, each in own.items() if isinstance(each, type)}
+    home, _, name = ADAPTERS[kind].rpartition(".")
+    adapted = getattr(importlib.import_module(home), name)
+    return {name: (lacking(kind, each) and adapted(each)) or each for name, each in own.items()}
 
 
 def _allowed_module(module: str) -> ModuleType:

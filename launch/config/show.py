@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+import sys
 import textwrap
 import typing
 from collections.abc import Mapping
@@ -125,7 +126,9 @@ def field_meanings(made: type) -> dict[str, str]:
     import textwrap
 
     meanings = {}
-    for owner in reversed([each for each in made.__mro__ if dataclasses.is_dataclass(each)]):
+    homes = [(each, vars(sys.modules[each.__module__]).get(each.__name__)) for each in made.__mro__ if dataclasses.is_dataclass(each)]
+    written = [each for each, found in homes if found is each]  # without classes that stand for a plugin's factory
+    for owner in reversed(written):
         body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]).body
         for field, text in pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):

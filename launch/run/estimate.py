@@ -120,7 +120,7 @@ def _measure(group: Sequence[Experiment], device: str, compile: bool, limit: flo
 
 def _faster(experiment: Experiment, device: str) -> tuple[float, float]:
     """Minimum and maximum speedup of compiled updates."""
-    if device == "cpu" and cell(experiment)[0].spec.convolves:
+    if device == "cpu" and cell(experiment)[0].convolves:
         return FASTER_CONVOLUTION
     return FASTER_STREAM if device == "cpu" and experiment.benchmark.unit == "updates" else FASTER
 

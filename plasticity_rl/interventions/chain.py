@@ -6,6 +6,7 @@ from typing import Any, Literal
 from plasticity_rl.checks import UsageError, check_repeats
 from plasticity_rl.interventions.base import Intervention, Refresh
 from plasticity_rl.networks.layers import HeadSpec
+from plasticity_rl.networks.modules import ModuleNetwork, ModuleSpec
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import NetworkSpec
 from plasticity_rl.optim.optimizers import Optimizer
@@ -15,7 +16,7 @@ Hook = Literal["penalty", "after_step", "project"]
 
 
 def assemble(
-    network: NetworkSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], heads: int | HeadSpec
+    network: NetworkSpec | ModuleSpec, optimizer: Optimizer, chain: Chain, inputs: tuple[int, ...], heads: int | HeadSpec
 ) -> tuple[Network, Optimizer]:
     """Build the network and the optimizer with the chain's settings, for one example of shape `inputs`.
 
@@ -23,8 +24,10 @@ def assemble(
     field, or if the network lacks what a method needs.
     """
     check_repeats(chain)
-    built = Network(_set(network, [(type(each).__name__, each.build()) for each in chain]), inputs, heads)
+    spec = _set(network, [(type(each).__name__, each.build()) for each in chain])
+    built = ModuleNetwork(spec, inputs, heads) if isinstance(spec, ModuleSpec) else Network(spec, inputs, heads)
     for each in chain:
+        built.check_built(type(each).__name__, each.build())
         each.require(built.layers)
     return built, _set(optimizer, [(type(each).__name__, each.optimizer()) for each in chain])
 

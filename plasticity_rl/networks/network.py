@@ -5,7 +5,7 @@ Nothing is inferred from a parameter's name or number of dimensions: `Network.la
 
 from itertools import pairwise
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,6 +67,14 @@ class Network:
         part = Subnetwork(builder.steps, Heads(heads, builder, streams, prod(shape), last.units, prefix))
         self.shapes |= builder.shapes
         return part
+
+    @property
+    def convolves(self) -> bool:
+        """True if it convolves images."""
+        return self.spec.convolves
+
+    def check_built(self, method: str, fields: dict[str, Any]) -> None:
+        """Raise UsageError if the network is not what a method has it build; no check here, as it is built from the spec."""
 
     def init(self, generator: torch.Generator) -> Params:
         """A new network's parameters, float32, drawn from `generator` alone."""

@@ -24,6 +24,8 @@ UNIT_BY_UNIT = (
     *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d"),
 )
 SHAPES = ("flatten", "view", "reshape", "squeeze")
+RANDOM = ("dropout", "rand", "normal_", "uniform_", "bernoulli", "multinomial", "rrelu")
+"""parts of the names of functions that draw random numbers"""
 BY_HAND = "state the layer graph yourself, as attach's docstring shows: attach(..., layers=(Layer(...), ...), units={...})"
 
 
@@ -40,12 +42,19 @@ class Call:
     shape: torch.Size
     arguments: dict[str, Any]
     """arguments that are not tensors: position (as text) or keyword -> value"""
+    function: Callable[..., Any]
     users: list[int] = field(default_factory=list)
 
     @property
     def kind(self) -> str:
         """The function's name, without the trailing underscore of in-place functions."""
         return self.name if self.name.startswith("__") else self.name.removesuffix("_")
+
+    def of(self, x: Tensor) -> Tensor:
+        """The function of another tensor, with the same other arguments and not in place."""
+        others = [value for where, value in self.arguments.items() if where.isdigit()]
+        named = {where: where != "inplace" and value for where, value in self.arguments.items() if not where.isdigit()}
+        return self.function(x.clone() if self.name != self.kind else x, *others, **named)
 
 
 @dataclass
@@ -57,6 +66,10 @@ class LayerGraph:
     """layer -> the call of its activation, and that function's name"""
     in_place: bool
     """True if the forward pass overwrites tensors"""
+    functions: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    """layer -> its activation"""
+    random: str = ""
+    """name of a function that draws random numbers; empty if none does"""
 
 
 class Record(TorchFunctionMode):
@@ -77,6 +90,7 @@ class Record(TorchFunctionMode):
             tuple(tensor.shape for tensor in taken),
             torch.Size(),
             {str(where): value for where, value in (*enumerate(args), *kwargs.items()) if not isinstance(value, Tensor)},
+            func,
         )
         out = func(*args, **kwargs)
         made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
@@ -182,7 +196,9 @@ class _Reading:
             layers.append(layer)
         self._check_owned(layers, params)
         in_place = any(self._in_place(call) for call in self.calls)
-        return LayerGraph(tuple(layers), norms, units, in_place)
+        functions = {name: self.calls[i].of for name, (i, _) in units.items()}
+        random = next((call.name for call in self.calls if any(part in call.name for part in RANDOM)), "")
+        return LayerGraph(tuple(layers), norms, units, in_place, functions, random)
 
     def _users(self, i: int) -> Iterator[int]:
         return (user for user in self.calls[i].users if self.leads[user])
