@@ -60,7 +60,7 @@ def rows(words: dict) -> tuple[list[Score], list[Metric]]:
 
 def test_each_kind_is_on_the_page() -> None:
     named = {option for module, (_, line) in SHOWN.items() for option in re.findall(rf"--(\w+)[^-]* {module}\.", line)}
-    assert named == {"chain", "benchmark", "agent", "metrics"}
+    assert named == {"chain", "benchmark", "agent", "network", "metrics"}
 
 
 @pytest.mark.parametrize("module", SHOWN)

@@ -140,11 +140,12 @@ class ModuleNetwork(Network):
         raw: bool = False,
     ) -> tuple[Tensor, Params]:
         x = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+        x = channels_last(x) if x.ndim == 4 else x
         watch = Watch(dict(self._graph.units.values()), raw, self._graph.in_place)
         with watch:
-            found = self._call(params, channels_last(x) if x.ndim == 4 else x)
-        outputs = torch.cat([self._of_task(each, task) for each in found], -1) if len(found) > 1 else self._of_task(found[0], task)
-        return outputs, watch.features(self.layers, self._graph.units)
+            found = self._call(params, x)
+        outputs = [self._of_task(each, task) for each in found]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), watch.features(self.layers, self._graph.units)
 
     def activated(self, raw: Params) -> Params:
         return {name: self._graph.functions[name](units) for name, units in raw.items()}
@@ -209,10 +210,10 @@ class ModuleNetwork(Network):
             raise UsageError(f"{self._who} fails for inputs of shape {tuple(example.shape)}: {type(error).__name__}: {error}") from error
         if graph.random:
             raise UsageError(f"{self._who}: {graph.random} draws random numbers in the forward pass, a function of parameters and inputs")
-        if any(not torch.equal(buffer, before[name]) for name, buffer in self._module.named_buffers()):
-            raise UsageError(f"{self._who}: its buffers change in the forward pass, and members have none of their own")
         with torch.no_grad():
             found = self._call(params, example)
+        if any(not torch.equal(buffer, before[name]) for name, buffer in self._module.named_buffers()):
+            raise UsageError(f"{self._who}: its buffers change in the forward pass, and members have none of their own")
         wanted = [heads.tasks * sum(outputs for _, outputs in heads.heads) for _, heads in self.heads.networks()]
         for each, outputs in zip(found, wanted, strict=True):
             shape = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
