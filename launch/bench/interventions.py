@@ -17,6 +17,7 @@ from rich.table import Table
 
 from agents.dqn import DQN
 from agents.supervised import Supervised
+from launch.bench.update import seconds_per_call
 from launch.config.methods import passes_again
 from launch.config.parse import part_class
 from launch.run.runner import THREADS
@@ -133,21 +134,12 @@ def _costs(without: Sequence[Update], word: str, seconds: float, rounds: int) ->
 
 def ratio(without: Callable[[], object], update: Callable[..., object], every: int, seconds: float) -> float:
     """Measure one round: time with over time without the method, with a refresh's time divided by `every`."""
-    before, after = _window(without, seconds), _window(update, seconds)
+    before, after = seconds_per_call(without, seconds), seconds_per_call(update, seconds)
     if every > 1:
         start = time.perf_counter()
         update(refresh=True)
         after += max(time.perf_counter() - start - after, 0.0) / every
     return after / before
-
-
-def _window(update: Callable[[], object], seconds: float) -> float:
-    """Measure seconds per update."""
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        update()
-        count += 1
-    return (time.perf_counter() - start) / count
 
 
 def table(costs: dict[str, Costs]) -> Table:

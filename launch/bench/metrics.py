@@ -1,8 +1,6 @@
 """Cost of diagnostics: the extra time of an update that makes all rows of metrics.csv, relative to the updates between two of them."""
 
 import sys
-import time
-from collections.abc import Callable
 
 import torch
 from rich.console import Console
@@ -11,6 +9,7 @@ from rich.table import Table
 from agents.diagnostics.rows import HELD, Diagnostics
 from analysis.format import count
 from launch.bench.interventions import Update
+from launch.bench.update import seconds_per_call
 from launch.config.defaults import DEFAULTS
 from launch.config.parse import experiment
 from launch.run.runner import THREADS
@@ -54,13 +53,5 @@ def _times(network: str, members: int, seconds: float) -> tuple[float, float, in
     for _ in range(HELD // update.batch["inputs"].shape[1]):
         measured()
     count = len(measured())
-    plain, longer = _window(update, seconds), _window(measured, seconds)
+    plain, longer = seconds_per_call(update, seconds), seconds_per_call(measured, seconds)
     return plain, max(longer - plain, 0.0), count
-
-
-def _window(what: Callable[[], object], seconds: float) -> float:
-    start, times = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        what()
-        times += 1
-    return (time.perf_counter() - start) / times

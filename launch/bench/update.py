@@ -42,7 +42,7 @@ def measure(seconds: float) -> None:
             with console.status(f"{count(members, 'member')}, {name}: compiling and measuring"):
                 torch.set_num_threads(threads)  # a compiled update is made for a thread count
                 ways = [(loop_of_one, 1), (ours(members, chain, False), threads), (ours(members, chain, True), threads)]
-                windows = [[_window(way, on, seconds) for way, on in ways] for _ in range(ROUNDS)]
+                windows = [[seconds_per_call(way, seconds, on) for way, on in ways] for _ in range(ROUNDS)]
                 loop, eager, compiled = (statistics.median(times) * 1e3 for times in zip(*windows, strict=True))
             table.add_row(
                 str(members),
@@ -57,12 +57,13 @@ def measure(seconds: float) -> None:
     console.print(table)
 
 
-def _window(update: Callable[[], object], threads: int, seconds: float) -> float:
-    """Measure seconds per update with `threads` threads."""
-    torch.set_num_threads(threads)
+def seconds_per_call(call: Callable[[], object], seconds: float, threads: int | None = None) -> float:
+    """Measure seconds per call in a window of `seconds`, with `threads` threads if given."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        update()
+        call()
         count += 1
     return (time.perf_counter() - start) / count
 

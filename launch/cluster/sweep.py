@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from analysis.format import number
 from launch.execution import Execution
 from launch.ray_cluster import connect
 from launch.run import resources, runner
+from launch.run.progress import Pace
 from launch.run.provenance import machine
 from launch.run.store import Store
 from launch.run.sweep import Said, build, refuse_first
@@ -29,7 +29,7 @@ from launch.signals import Signals, Stopped
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.records.events import TRAINING, Event, Score, Snapshot, Tick
+from plasticity_rl.records.events import Event, Snapshot
 from plasticity_rl.records.spec import Spec
 
 PARCEL = 1.0  # seconds of events sent together
@@ -63,35 +63,20 @@ def _at_home(event: Event) -> Event:
     return event._replace(tensors={name: tensor.cpu() for name, tensor in event.tensors.items()}) if isinstance(event, Snapshot) else event
 
 
-class Row:
+class Row(Pace):
     """A run in the table of all runs: a progress listener."""
 
     def __init__(self, spec: Spec, console: Console) -> None:
-        self.spec, self.state, self.failures = spec, "waits", 0
+        super().__init__(spec)
+        self.state, self.failures = "waits", 0
         self.ended = False
         """set to stop the run early and keep its folder as it is"""
-        self._console, self._scores, self._started = console, {}, None
-        self._total = sum(visit["budget"] for visit in spec.visits)
-        self.done, self.speed = 0.0, 0.0
+        self._console = console
 
     def say(self, state: str) -> None:
         self.state = state
         if not self._console.is_terminal:
             self._console.print(f"{self.spec.label} on {self.spec.benchmark}, seed {self.spec.seed}: {state}", soft_wrap=True)
-
-    def score(self, score: Score) -> None:
-        if score.kind in TRAINING:
-            self._scores[score.member] = score.score
-
-    def tick(self, tick: Tick) -> None:
-        pace, now = (tick.updates if self.spec.unit == "updates" else tick.steps), time.monotonic()
-        self._started = self._started or (now, pace)
-        self.done = (tick.updates if self.spec.unit == "updates" else tick.frames) / self._total
-        self.speed = (pace - self._started[1]) / max(now - self._started[0], 1e-9)
-
-    @property
-    def mean(self) -> str:
-        return number(sum(self._scores.values()) / len(self._scores)) if self._scores else ""
 
 
 class _Remote:
@@ -216,7 +201,7 @@ def table(rows: Sequence[Row]) -> Table:
     for heading in ("done", "last score", "per second", "failures"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        speed = f"{row.speed:,.0f} {'updates' if row.spec.unit == 'updates' else 'steps'}" if row.speed else ""
+        speed = f"{row.speed:,.0f} {row.unit}" if row.speed else ""
         shown.add_row(
             row.spec.label,
             row.spec.benchmark,

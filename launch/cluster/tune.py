@@ -198,7 +198,7 @@ class Trial(sweep.Row):
 
     def _tell(self, now: Tick | Score) -> bool:
         time = now.updates if self.spec.unit == "updates" else now.frames
-        self.done = time / self._total
+        self.done = time / self.total
         score = self.tally.score
         return score is not None and self._judge.stops(self.spec.key, time, score)
 

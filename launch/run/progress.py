@@ -13,12 +13,38 @@ from plasticity_rl.records.spec import Spec
 EVERY = 10.0  # seconds between two plain lines
 
 
+class Pace:
+    """Progress of one run from its events: share done, speed, and the last training score (mean over members)."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.total = sum(visit["budget"] for visit in spec.visits)
+        self.done, self.speed = 0.0, 0.0
+        self.unit = "updates" if spec.unit == "updates" else "steps"
+        """unit of `speed`, which is per second since the first tick: compilation has then finished"""
+        self._scores: dict[int, float] = {}
+        self._started: tuple[float, int] | None = None
+
+    def score(self, score: Score) -> None:
+        if score.kind in TRAINING:
+            self._scores[score.member] = score.score
+
+    def tick(self, tick: Tick) -> None:
+        now, made = time.monotonic(), tick.updates if self.spec.unit == "updates" else tick.steps
+        self._started = self._started or (now, made)
+        self.done = (tick.updates if self.spec.unit == "updates" else tick.frames) / self.total
+        self.speed = (made - self._started[1]) / max(now - self._started[0], 1e-9)
+
+    @property
+    def mean(self) -> str:
+        return number(sum(self._scores.values()) / len(self._scores)) if self._scores else ""
+
+
 class Display:
-    """Progress of one run: task, speed, last score in training (mean over members), time left."""
+    """Live display of one run: task, speed, last training score, time left."""
 
     def __init__(self, spec: Spec, console: Console | None = None) -> None:
-        self._spec, self._console = spec, console or Console()
-        self._total = sum(visit["budget"] for visit in spec.visits)
+        self._spec, self._console, self._pace = spec, console or Console(), Pace(spec)
         self._live = self._console.is_terminal
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -29,36 +55,29 @@ class Display:
             disable=not self._live,
             transient=True,
         )
-        self._row = self._bar.add_task(f"{spec.label}: compiling", total=self._total, speed="", score="")
-        self._scores: dict[int, float] = {}
-        self._started: tuple[float, int] | None = None
-        self._printed = time.monotonic()
+        self._row = self._bar.add_task(f"{spec.label}: compiling", total=self._pace.total, speed="", score="")
+        self._compiled, self._printed = False, time.monotonic()
 
     def score(self, score: Score) -> None:
-        if score.kind in TRAINING:
-            self._scores[score.member] = score.score
+        self._pace.score(score)
 
     def tick(self, tick: Tick) -> None:
-        now = time.monotonic()
-        done = tick.updates if self._spec.unit == "updates" else tick.frames
-        pace = tick.updates if self._spec.unit == "updates" else tick.steps
-        if self._started is None:  # compilation has finished
-            self._started = now, pace
-            self._bar.reset(self._row, total=self._total, completed=done, speed="", score="")
-        elapsed = now - self._started[0]
-        speed = (
-            f"{(pace - self._started[1]) / elapsed:,.0f} {'updates' if self._spec.unit == 'updates' else 'steps'}/s" if elapsed > 0 else ""
-        )
-        score = f"last score {number(sum(self._scores.values()) / len(self._scores))}" if self._scores else ""
+        pace = self._pace
+        pace.tick(tick)
+        if not self._compiled:  # the time left is estimated without compilation
+            self._compiled = True
+            self._bar.reset(self._row, total=pace.total, completed=round(pace.done * pace.total), speed="", score="")
+        speed = f"{pace.speed:,.0f} {pace.unit}/s" if pace.speed else ""
+        score = f"last score {pace.mean}" if pace.mean else ""
         name = f"{self._spec.label}: {tick.task} ({tick.visit + 1} of {len(self._spec.visits)})"
-        self._bar.update(self._row, completed=done, description=name, speed=speed, score=score)
-        if not self._live and now - self._printed > EVERY:
-            self._printed = now
-            self._console.print(f"{name}  {done / self._total:.0%}  {speed}  {score}", highlight=False, soft_wrap=True)
+        self._bar.update(self._row, completed=pace.done * pace.total, description=name, speed=speed, score=score)
+        if not self._live and time.monotonic() - self._printed > EVERY:
+            self._printed = time.monotonic()
+            self._console.print(f"{name}  {pace.done:.0%}  {speed}  {score}", highlight=False, soft_wrap=True)
 
     def __enter__(self) -> "Display":
         if not self._live:
-            what = f"{self._spec.benchmark}, {count(self._spec.members, 'member')}, {self._total:,} {self._spec.unit}"
+            what = f"{self._spec.benchmark}, {count(self._spec.members, 'member')}, {self._pace.total:,} {self._spec.unit}"
             self._console.print(f"{self._spec.label}: {what}", highlight=False, soft_wrap=True)
         self._bar.start()
         return self

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from launch.__main__ import main
 from launch.bench import interventions as bench
+from launch.bench import update as update_bench
 from launch.bench.interventions import Cost, Update, ratio, table
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Intervention, L2Init, ReDo, ShrinkAndPerturb, WeightDecay
@@ -35,6 +36,7 @@ class Clock:
 def test_a_refresh_counts_with_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(bench, "time", clock)
+    monkeypatch.setattr(update_bench, "time", clock)
     without, update = clock.update(2.0), clock.update(3.0, 40.0)
     assert ratio(without, update, 1, 10.0) == 3.0 / 2.0  # due in every update: already in it
     assert ratio(without, update, 10, 10.0) == (3.0 + 40.0 / 10) / 2.0
