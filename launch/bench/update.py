@@ -4,6 +4,7 @@ The network is the demo's: 64 -> 100 -> 100 -> 100 -> 10, ReLU, Adam, batches of
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -28,7 +29,7 @@ ROUNDS = 5
 def measure(seconds: float) -> None:
     """Print a table of medians over ROUNDS alternating windows of `seconds`."""
     torch.set_flush_denormal(True)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(
         f"torch {torch.__version__}; medians of {ROUNDS} interleaved windows of {seconds:g} s; a plain loop runs on one thread, its best"
     )
