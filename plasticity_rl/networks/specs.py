@@ -54,6 +54,7 @@ class NetworkSpec(ABC):
 
     def shares_well(self, members: int) -> bool:
         """True if an update of so many members is enough work for several threads. A few small dense layers are faster on one."""
+        # Two threads made a few small layers no faster, and on a busy machine fifteen times slower: they wait for each other.
         return members >= 16 or self.convolves
 
     @property
