@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agents.base import Reported, StreamAgent, batch_norms
+from agents.base import Reported, StreamAgent, batch_norms, refuse_untold
 from agents.heads import Categorical
 from agents.loops.stream import StreamLoop
 from envs.supervised.base import Tasks
@@ -50,7 +50,9 @@ class Supervised(StreamAgent):
         check(self, high=f"({self.low}, inf)")
 
     def fit(self, experiment: Experiment) -> None:
-        """Raise UsageError if the loss does not suit the labels, the atoms do not cover them, or a batch norm needs a larger batch."""
+        """Raise UsageError if the loss does not suit the labels, the atoms do not cover them, a batch norm needs a larger batch, or a
+        method waits for task changes that are not told.
+        """
         benchmark, own = experiment.benchmark, type(self).__name__
         name = type(benchmark).__name__
         if (self.objective == "cross-entropy") != (benchmark.predicts == "classes"):
@@ -64,6 +66,7 @@ class Supervised(StreamAgent):
             raise UsageError(f"{own} does not act, and has no use for actors")
         if self.batch_size == 1 and (norms := batch_norms(experiment)):
             raise UsageError(f"{own}: batch_size=1 is its own mean, which norm={norms[0]} takes away; take layer or rms, or a larger batch")
+        refuse_untold(experiment)
 
     def heads(self, benchmark: Tasks) -> int:
         """Number of outputs: one per class, one for a number, or one per atom."""

@@ -34,6 +34,7 @@ PURPOSES = {
     "frames": "games and actions behind a data set of frames",
     "function": "target functions",
     "labels": "random labels",
+    "last task": "which examples are still of the last task while a task changes gradually",
     "names": "permutations of the classes",
     "numbers": "random numbers to fit",
     "order": "order of examples or classes as they arrive",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -109,8 +110,9 @@ class Probing:
         return {task: there[task] for task in self._tasks if task in there}
 
     def _stream_batches(self, visits: list[int]) -> Batches:
-        """Batches of several visits, stacked along a new first axis."""
-        streams = [stream_of(self._experiment, self._learner.device) for _ in visits]
+        """Batches of several visits, stacked along a new first axis; of their tasks alone where tasks change gradually."""
+        alone = replace(self._experiment, benchmark=replace(self._experiment.benchmark, gradual=0.0))
+        streams = [stream_of(alone, self._learner.device) for _ in visits]
 
         def batches(update: int) -> Batch:
             each = [stream.batch(visit, update) for stream, visit in zip(streams, visits, strict=True)]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.base import Reported, StreamAgent
+from agents.base import Reported, StreamAgent, told
 from agents.diagnostics.probing import Probing, seen_of_stream
 from agents.diagnostics.rows import Diagnostics
 from agents.loops import grouping
@@ -39,6 +39,7 @@ class StreamLoop:
         """positions of the experiments whose losses have been finite so far"""
         self._counts = torch.tensor([each.members for each in experiments])
         self._total = sum(visit.budget for visit in self.benchmark.visits())
+        self._told = told(experiments[0])
 
     def run(self, resumes: Sequence[Snapshot] | None) -> Iterator[Reported]:
         """Train on the visits in order; `resumes` are snapshots of all experiments after the same update."""
@@ -70,7 +71,9 @@ class StreamLoop:
         if watching.looks:
             for place in self.going:
                 self.diagnostics[place].look(batches[0]["inputs"][self.learner.rows(place)])
-        rates = [self._rates({"run": (ticks + ahead, self._total), "visit": (at, visit.budget)}) for ahead, at in enumerate(places)]
+        run = [(ticks + ahead, self._total) for ahead in range(len(places))]
+        visits = [(at, visit.budget) for at in places] if self._told else run
+        rates = [self._rates({"run": whole, "visit": part}) for whole, part in zip(run, visits, strict=True)]
         reported = self.learner.updates(rates, batches, measure=watching.due)
         for each in reported:
             self.window += torch.stack([each["measured"], each["loss"]], 1)

@@ -56,6 +56,12 @@ class Tasks(ABC):
     """number of passes through the sequence of tasks; a task that returns is unchanged"""
     draw: Literal["uniform", "passes"] = "uniform"
     """training examples: drawn uniformly with replacement, or in passes, each in a new random order"""
+    gradual: Annotated[float, Interval("[0, 1]")] = 0.0
+    """share of a visit over which the last task turns into the new one: each example, input and label, is of the last task with a
+    probability that falls linearly from 1 to 0; 0: at once"""
+    told: bool = True
+    """whether the learner is told of task changes. If not, no schedule restarts at one (`clock=visit` is then the run's), and no method may
+    refresh at tasks. Controls that start over are told"""
 
     supervision: ClassVar[str] = "labels"
     unit: ClassVar[str] = "updates"
@@ -99,7 +105,7 @@ class Tasks(ABC):
         visited: Counter[int] = Counter()
         visits = []
         for position, index in enumerate(self.order()):
-            visits.append(Visit(position, f"{self.task_prefix}-{index}", visited[index], self.updates))
+            visits.append(Visit(position, f"{self.task_prefix}-{index}", visited[index], self.updates, self.told))
             visited[index] += 1
         return tuple(visits)
 
@@ -180,10 +186,13 @@ class Stream:
         self._shape = inputs.shape[1:]
         self._inputs = torch.tensor(inputs, device=device).flatten(1)
         self._order = benchmark.order()
-        self._tasks: list[Task] = []
-        self._pixels: Tensor | None = None
-        self._affine: tuple[Tensor, Tensor] | None = None
-        self._chosen = self._targets = self._variance = torch.empty(0)
+        self._mixed = benchmark.gradual * benchmark.updates
+        """updates of a visit, also in part, whose examples may be of the last task"""
+        self._tasks = self._last_tasks = list[Task]()
+        self._change = self._last_change = _Change()
+        self._drawn = self._last_drawn = (torch.empty(0), torch.empty(0))
+        """indices and labels of the current block's examples, (S, BLOCK, batch)"""
+        self._from_last = self._variance = torch.empty(0)
         self._visit = self._block = -1
 
     def batch(self, visit: int, update: int) -> dict[str, Tensor]:
@@ -192,7 +201,14 @@ class Stream:
         if update // BLOCK != self._block:
             self._fill(update // BLOCK)
         at = update % BLOCK
-        return {"inputs": self._changed_inputs(self._chosen[:, at]), "labels": self._targets[:, at]}
+        chosen, labels = (each[:, at] for each in self._drawn)
+        inputs = self._changed_inputs(chosen, self._change)
+        if visit and update < self._mixed:
+            last, old = self._from_last[:, at], [each[:, at] for each in self._last_drawn]
+            labels = torch.where(last, old[1], labels)
+            places = last.unflatten(1, (-1, *(1 for _ in self._shape)))
+            inputs = torch.where(places, self._changed_inputs(old[0], self._last_change), inputs)
+        return {"inputs": inputs, "labels": labels}
 
     def tests(self, visit: int) -> Iterator[dict[str, Tensor]]:
         """All test examples in batches of at most CHUNK: inputs and labels as in `batch`; weights (S, n) float32, 0 for the padding of a
@@ -207,7 +223,7 @@ class Stream:
         weights = np.arange(most) < np.array([[len(each)] for each in tested])
         for start in range(0, most, CHUNK):
             chunk = [self._tensor(array[:, start : start + CHUNK]) for array in (chosen, labels, weights.astype(np.float32))]
-            yield {"inputs": self._changed_inputs(chunk[0]), "labels": chunk[1], "weights": chunk[2]}
+            yield {"inputs": self._changed_inputs(chunk[0], self._change), "labels": chunk[1], "weights": chunk[2]}
 
     def variance(self, visit: int) -> Tensor:
         """Variance of each member's training targets at a visit, (S,) float32: the squared error of the best constant."""
@@ -217,34 +233,53 @@ class Stream:
     def _enter(self, visit: int) -> None:
         if visit == self._visit:
             return
-        index = self._order[visit]
-        self._tasks = [self._benchmark.task(seed, member, index) for seed, member in self._members]
         self._visit, self._block = visit, -1
+        self._tasks = self._tasks_of(visit)
         numbers = (self._labels_of(task)[self._training(task)] for task in self._tasks)
         self._variance = self._tensor(np.array([each.var(dtype=np.float64) for each in numbers], np.float32))
-        pixels = [task.pixels for task in self._tasks if task.pixels is not None]
-        self._pixels = self._tensor(np.stack(pixels))[:, None] if pixels else None
-        scale = self._gather(lambda task: np.atleast_1d(np.float32(task.scale)))[:, None]
-        shift = self._gather(lambda task: np.atleast_1d(np.float32(task.shift)))[:, None]
-        self._affine = (scale, shift) if (scale != 1).any() or (shift != 0).any() else None
+        self._change = self._change_of(self._tasks)
+        if visit and self._mixed:
+            self._last_tasks = self._tasks_of(visit - 1)
+            self._last_change = self._change_of(self._last_tasks)
 
     def _fill(self, block: int) -> None:
         """Draw the batches of a block."""
+        self._block = block
+        self._drawn = self._draw(block, self._tasks)
+        if self._visit and block * BLOCK < self._mixed:
+            self._last_drawn = self._draw(block, self._last_tasks)
+            shares = np.arange(block * BLOCK, (block + 1) * BLOCK)[:, None] / self._mixed
+            randoms = [np.random.default_rng(derive(*member, "last task", self._visit, block)) for member in self._members]
+            self._from_last = self._tensor(np.stack([random.random((BLOCK, self._batch)) >= shares for random in randoms]))
+
+    def _draw(self, block: int, tasks: Sequence[Task]) -> tuple[Tensor, Tensor]:
+        """Indices and labels of a block's examples, as the visit to these tasks draws them."""
         drawn = []
-        for (seed, member), task in zip(self._members, self._tasks, strict=True):
+        for (seed, member), task in zip(self._members, tasks, strict=True):
             learned = self._training(task)
             drawn.append(learned[self._benchmark.draws(seed, member, self._visit, block, self._batch, len(learned))])
-        self._block = block
-        self._chosen = self._tensor(np.stack(drawn))
-        self._targets = self._tensor(np.stack([self._labels_of(task)[each] for task, each in zip(self._tasks, drawn, strict=True)]))
+        labels = np.stack([self._labels_of(task)[each] for task, each in zip(tasks, drawn, strict=True)])
+        return self._tensor(np.stack(drawn)), self._tensor(labels)
 
-    def _changed_inputs(self, chosen: Tensor) -> Tensor:
+    def _tasks_of(self, visit: int) -> list[Task]:
+        return [self._benchmark.task(seed, member, self._order[visit]) for seed, member in self._members]
+
+    def _change_of(self, tasks: Sequence[Task]) -> "_Change":
+        pixels = [task.pixels for task in tasks if task.pixels is not None]
+        scale = self._gather(tasks, lambda task: np.atleast_1d(np.float32(task.scale)))[:, None]
+        shift = self._gather(tasks, lambda task: np.atleast_1d(np.float32(task.shift)))[:, None]
+        return _Change(
+            self._tensor(np.stack(pixels))[:, None] if pixels else None,
+            (scale, shift) if (scale != 1).any() or (shift != 0).any() else None,
+        )
+
+    def _changed_inputs(self, chosen: Tensor, change: "_Change") -> Tensor:
         """The inputs of examples (S, n), changed by each member's task, (S, n, *shape)."""
         inputs = self._inputs[chosen]
-        if self._pixels is not None:
-            inputs = inputs.gather(2, self._pixels.expand(-1, inputs.shape[1], -1))
-        if self._affine is not None:
-            inputs = inputs * self._affine[0] + self._affine[1]
+        if change.pixels is not None:
+            inputs = inputs.gather(2, change.pixels.expand(-1, inputs.shape[1], -1))
+        if change.affine is not None:
+            inputs = inputs * change.affine[0] + change.affine[1]
         return inputs.unflatten(2, self._shape)
 
     def _training(self, task: Task) -> np.ndarray:
@@ -253,8 +288,17 @@ class Stream:
     def _labels_of(self, task: Task) -> np.ndarray:
         return self._labels if task.labels is None else task.labels
 
-    def _gather(self, of_task: Callable[[Task], np.ndarray]) -> Tensor:
-        return self._tensor(np.stack([of_task(task) for task in self._tasks]))
+    def _gather(self, tasks: Sequence[Task], of_task: Callable[[Task], np.ndarray]) -> Tensor:
+        return self._tensor(np.stack([of_task(task) for task in tasks]))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device)
+
+
+class _Change(NamedTuple):
+    """Changes of the inputs by the tasks of all members; None changes nothing."""
+
+    pixels: Tensor | None = None
+    """(S, 1, pixels) the original pixel at each place"""
+    affine: tuple[Tensor, Tensor] | None = None
+    """factors and offsets, (S, 1, pixels or 1) each"""

@@ -9,7 +9,8 @@ from agents.dqn import DQN
 from launch.config.parse import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.optim.schedules import Linear
-from tests.training import CARTPOLE, events
+from plasticity_rl.records.events import Score
+from tests.training import CARTPOLE, LABELS, events
 
 AGENTS = {"dqn": CARTPOLE["agent"], "ppo": "ppo:num_envs=4,rollout_length=5,minibatches=1,epochs=1"}
 
@@ -58,3 +59,34 @@ def test_methods_that_wait_for_tasks_are_refused(agent):
                     experiment(said)
             else:
                 experiment(said)
+
+
+def rates(told: str, *chain: str, clock: str = "visit") -> list[tuple[int, int]]:
+    """Places in the schedule that a stream of three visits of 40 updates asks for."""
+    seen: list[tuple[int, int]] = []
+    at = Linear.at
+    words = LABELS | {"benchmark": f"{LABELS['benchmark']},told={told}", "schedule": f"linear:rate=1e-3,clock={clock}", "chain": chain}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Linear, "at", lambda self, done, planned: seen.append((done, planned)) or at(self, done, planned))
+        events(experiment(words | {"probe_updates": 1}))
+    return seen[1:]  # the first is of probes
+
+
+def test_a_streams_schedule_of_visits_is_the_runs():
+    visits, run = [(update, 40) for update in range(40)] * 3, [(update, 120) for update in range(120)]
+    assert rates("true") == rates("false", "reset") == visits
+    assert rates("false") == rates("false", clock="run") == run
+
+
+def test_what_restarts_nothing_learns_the_same_untold():
+    words = [LABELS | {"benchmark": f"{LABELS['benchmark']},told={told}"} for told in ("true", "false")]
+    told, untold = ([each for each in events(experiment(word)) if isinstance(each, Score)] for word in words)
+    assert told == untold and len(told) > 10
+
+
+def test_methods_that_wait_for_a_streams_tasks_are_refused():
+    benchmark = f"{LABELS['benchmark']},told=false"
+    with pytest.raises(UsageError, match=r"^shrink-and-perturb.* refreshes at task changes, of which RandomLabels does not tell"):
+        experiment(LABELS | {"benchmark": benchmark, "chain": ["shrink-and-perturb"]})
+    for chain in (["reset"], ["shrink-and-perturb:clock=update,every=20"]):
+        experiment(LABELS | {"benchmark": benchmark, "chain": chain})
