@@ -30,7 +30,7 @@ READERS = {
     "__bool__": {"supervised/base.py", "diagnostics/media.py", "loops/base.py", "loops/stream.py", "metrics/units.py"},
 }
 """how the host reads tensors -> the files that do so between updates"""
-KINDS = (("mlp", 1), ("mlp", 3), ("residual", 3), ("noisy", 2))
+KINDS = (("mlp", 1), ("residual", 3), ("noisy", 2))
 
 
 class Made(TorchDispatchMode):
@@ -83,7 +83,7 @@ def updated(learner: Learner, kind: str) -> None:
 def test_every_intervention_learns_and_refreshes_where_its_network_is(each, kind, members):
     if kind in REFUSED.get(each, REFUSED.get(type(each), ())):
         return
-    clocks = ("update", "task") if isinstance(each, Refresh) and kind == "mlp" else ("update",)
+    clocks = ("update", "task") if isinstance(each, Refresh) and kind != "residual" else ("update",)
     for clock in clocks:
         learner, made = on_meta((due(each, clock, 1),), kind, members)
         updated(learner, kind)
