@@ -32,7 +32,8 @@ Batches = Callable[[int], Batch]
 
 
 class Probing:
-    """Probes of one experiment's learner: `updates` on each of `targets`, with `functions` random functions of each kind.
+    """Probes of one experiment's learner: `updates` on each of `targets`, with `functions` random functions of each kind. By default all
+    targets, but `scaled` only of agents with a policy and a value.
 
     The schedule restarts for each probe, as for a visit of `updates` updates. Batches are as large as the run's.
     """
@@ -42,11 +43,14 @@ class Probing:
         learner: Learner,
         experiment: Experiment,
         updates: int,
-        targets: Sequence[str] = TARGETS,
+        targets: Sequence[str] | None = None,
         functions: int = 1,
         compile: bool = True,
     ) -> None:
         self._learner, self._experiment, self._functions, self._compile = learner, experiment, functions, compile
+        names = {name for name, _ in learner.network.heads.heads}
+        self._heads_apart = ACTOR_CRITIC if names == set(ACTOR_CRITIC) else ()
+        targets = targets or [target for target in TARGETS if target != "scaled" or self._heads_apart]
         self._kinds: tuple[Kind, ...] = tuple(kind for kind in FUNCTIONS if kind in targets)
         self._tasks = tuple(task for task in TASKS if task in targets)
         self._rates = [experiment.schedule.at(update, updates) for update in range(updates)]
@@ -65,7 +69,7 @@ class Probing:
             batch = observations.shape[1] if learner.inputs is None else learner.inputs.shape[1]
             data = Regression(learner, observations, self._kinds, self._functions, len(self._rates), batch, self._heads(visit))
             probe = self._probe("functions", squared_error(learner.network), len(self._kinds) * self._functions)
-            heads = ACTOR_CRITIC if dict(learner.network.heads.heads).keys() == set(ACTOR_CRITIC) else ()
+            heads = self._heads_apart
             for head, outcome in probe.by_head(watch(data.batch), self._rates, heads).items():
                 of_kinds = [losses.unflatten(0, (len(self._kinds), -1)).mean(1) for losses in outcome]
                 for number, kind in enumerate(self._kinds):

@@ -219,14 +219,15 @@ def policy_table(section: Section) -> Table:
         Heading("Entropy", "nats"),
         Heading("Smallest probability", "of an action"),
         Heading("Scale of logits", "standard deviation"),
-        *(Heading(f"Probe, {network}", "loss over untrained") for network in PROBES),
+        *(Heading(f"Probe, {network}", "learned, over untrained") for network in PROBES),
         Heading("Diagnosis"),
     ]
     caption = (
         f"Second halves of the last visits ({section.spans[1]}), means over members with {LEVEL:.0%} intervals. Does not explore: entropy "
         f"below {share(EXPLORES)} of an untrained network's on the same observations; a policy may also be sure because it is right, so "
-        f"read it beside the return. Cannot fit: copies of the network learn the probe `{TARGET}` with more than {FITS:g} times the loss "
-        "of untrained networks. Each is decided by the whole interval of the ratio of means. Both thresholds are this project's."
+        f"read it beside the return. Cannot fit: copies of the network learn less than {share(FITS)} of the variance of the probe "
+        f"`{TARGET}` that untrained networks learn. Each is decided by the whole interval of the ratio of means. Both thresholds are this "
+        "project's."
     )
     return Table("Policies: do they explore, and can they fit?", tuple(headings), tuple(lines), caption)
 

@@ -1,11 +1,13 @@
 """Policy-gradient agents after many visits: do they still explore, and can their networks still fit something new?
 
 A policy whose entropy is gone draws one action for ever: it learns nothing from others, whatever its network could learn. A network that
-has lost its plasticity fits random functions (the probe `teacher`) worse than an untrained one does. Either ends in a poor return, and they
-need other cures. All numbers are of the second half of each of the last visits, means over members.
+has lost its plasticity learns less of random functions than an untrained one does. Either ends in a poor return, and they need other cures.
+All numbers are of the second half of each of the last visits, means over members.
 
-*Does not explore*: entropy below EXPLORES of an untrained network's on the same observations. *Cannot fit*: a loss of the probe, of the
-policy's or of the value's outputs, above FITS times an untrained network's. Each holds if the whole 95% interval of the ratio of means over
+*Does not explore*: entropy below EXPLORES of an untrained network's on the same observations. *Cannot fit*: the share of variance that
+copies of the network learn of the probe `scaled`, 1 less the final loss and at least 0, is below FITS of an untrained network's, for the
+policy's or the value's outputs. That probe asks for functions of the size of the network's own outputs: a saturated policy's are so large
+that within a probe's budget `teacher` mostly measures how fast they shrink. Each holds if the whole 95% interval of the ratio of means over
 members lies on that side; it is undecided if the threshold lies within. Both thresholds are this project's.
 """
 
@@ -21,11 +23,11 @@ from analysis.statistics.bootstrap import ALIKE, Estimate, estimate, mean
 
 EXPLORES = 0.02
 """share of an untrained network's entropy; with two actions, the other one is then drawn twice in a thousand steps"""
-FITS = 2.0
-"""times an untrained network's loss"""
+FITS = 0.8
+"""share of what an untrained network learns"""
 ENTROPY, SMALLEST, SCALE = "policy_entropy", "smallest_probability", "logit_scale"
 PROBES = {"policy": "probe_policy", "value": "probe_value"}
-TARGET = "teacher"
+TARGET = "scaled"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Policy:
     scale: Estimate
     """standard deviation of centred logits"""
     probes: dict[str, Estimate]
-    """policy, value -> final loss of the probe over an untrained network's; empty without probes"""
+    """policy, value -> share learned of the probe over an untrained network's; empty without probes"""
     still: int
     """members that do not explore, by their own share"""
 
@@ -51,8 +53,8 @@ class Policy:
     def diagnosis(self) -> str:
         """`cannot fit`, `does not explore`, both or neither, and what is undecided or not known."""
         explores, fits = side(self.share, EXPLORES), {network: side(found, FITS) for network, found in self.probes.items()}
-        stuck = [network for network, found in fits.items() if found == 1]
-        able = bool(fits) and set(fits.values()) == {-1}
+        stuck = [network for network, found in fits.items() if found == -1]
+        able = bool(fits) and set(fits.values()) == {1}
         said = [f"cannot fit ({' and '.join(stuck)})"] * bool(stuck) + ["does not explore"] * (explores == -1)
         said = said or (["neither"] if explores == 1 and able else ["explores"] * (explores == 1) + ["can fit"] * able)
         open_ = [f"undecided whether it explores: {self.still} of {self.share.members} members do not"] * (explores == 0)
@@ -70,6 +72,11 @@ def side(found: Estimate, level: float) -> int:
 def ratio(own: np.ndarray, untrained: np.ndarray) -> np.ndarray:
     """Ratio of means over members and visits. (..., members, visits) twice -> (...)."""
     return mean(own) / mean(untrained)
+
+
+def learned(losses: np.ndarray) -> np.ndarray:
+    """Share of variance learned, at least 0, from losses in units of the variance."""
+    return (1 - losses).clip(min=0)
 
 
 def policies(loaded: Loaded, setting: Setting) -> tuple[Policy, ...]:
@@ -99,7 +106,11 @@ def _policy(rows: pd.DataFrame, setting: Setting, label: str, fresh_control: boo
         estimate(ratio, entropy, untrained),
         estimate(mean, _levels(rows, setting, SMALLEST)[:, visits]),
         estimate(mean, _levels(rows, setting, SCALE)[:, visits]),
-        {each: estimate(ratio, own[each][:, there], fresh[each][:, there]) for each, there in probed.items() if there.any()},
+        {
+            each: estimate(ratio, learned(own[each][:, there]), learned(fresh[each][:, there]))
+            for each, there in probed.items()
+            if there.any()
+        },
         int(still.sum()),
     )
 

@@ -51,8 +51,8 @@ def probe(run: RunFolder, number: int | None, targets: Sequence[str], updates: i
     snapshot = checkpoint.read(place)
     learner = read_learner(experiment, snapshot, how.device)
     visit = learner.ticks["task"]
-    chosen = targets or TARGETS
-    console, found = Console(highlight=False), Probing(learner, experiment, updates, chosen, functions, not how.eager)
+    chosen = targets or tuple(target for target in TARGETS if target != "scaled")
+    console, found = Console(highlight=False), Probing(learner, experiment, updates, targets or None, functions, not how.eager)
     columns = BarColumn(), TextColumn("{task.completed:,} of {task.total:,} updates"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
 

@@ -178,15 +178,16 @@ def probe(
 ) -> int:
     """Measure the trainability of a checkpoint: its networks and untrained ones learn new targets, with the run's optimizer and chain.
 
-    Targets are random functions, a teacher network and targets with a large offset, all on recent observations; on streams, also the next
-    and the first task. The table also goes to RUN/probes as CSV; the run itself is unchanged. See docs/probes.md.
+    Targets are random functions, a teacher network (of a policy and a value, also at the scale of their own outputs) and targets with a
+    large offset, all on recent observations; on streams, also the next and the first task. The table also goes to RUN/probes as CSV; the
+    run itself is unchanged. See docs/probes.md.
 
     Args:
         run: a run's folder, runs/NAME/KEY
         checkpoint: number of a checkpoint in RUN/checkpoints
-        targets: targets of the copies: random, teacher, offset, next, first
+        targets: targets of the copies: random, teacher, offset, scaled, next, first
         updates: updates per copy
-        functions: number of targets of each of the kinds random, teacher and offset
+        functions: number of targets of each of the kinds random, teacher, offset and scaled
         plugin: a module with parts of your own that the run uses
     """
     from launch.checkpoints.probe import probe

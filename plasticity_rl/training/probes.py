@@ -24,7 +24,7 @@ FREQUENCY = 1e5  # of the random targets, from the same source
 OFFSET = 100.0  # the largest in Lyle et al. 2024 (arXiv 2402.18762), from a secondary source
 LAST = 10  # the final loss is the mean over the last tenth of the updates; ours
 
-Kind = Literal["random", "teacher", "offset"]
+Kind = Literal["random", "teacher", "offset", "scaled"]
 
 
 class Outcome(NamedTuple):
@@ -111,7 +111,9 @@ class Regression:
     `random` is a + sin(1e5 f(x)) (Lyle et al. 2023, arXiv 2303.01486) with f a new network and a the learning network's own mean output
     over the observations before training. It differs between copy and untrained network, so that neither must first adjust its bias.
     `offset` is 100 + sin(1e5 f(x)): most of the learning is of the bias (Lyle et al. 2024, arXiv 2402.18762). `teacher` is f(x) itself,
-    each output scaled to mean 0 and variance 1 over the observations. Predicting the mean leaves a loss of about 0.5, 0.5 and 1.
+    each output scaled to mean 0 and variance 1 over the observations. `scaled` is the same around the learning network's own mean output
+    and times its own deviation before training where that is above 1, and its loss is in units of that variance: a network with large
+    outputs need not first unlearn their size, as it must under `teacher`. Predicting the mean leaves a loss of about 0.5, 0.5, 1 and 1.
     """
 
     def __init__(
@@ -129,7 +131,11 @@ class Regression:
                 for kind in kinds
                 for function in range(functions)
             ]
+            scales = [
+                own_scale(before) if kind == "scaled" else torch.ones_like(before[:, :, 0]) for kind in kinds for _ in range(functions)
+            ]
         self._targets = torch.stack(targets)
+        self._scales = {"scales": torch.stack(scales)} if "scaled" in kinds else {}
         draws = [learner.draw(member, "probe batches", number) for member in range(learner.members)]
         chosen = [torch.randint(inputs.shape[1], (updates, batch), generator=draw) for draw in draws]
         self._chosen = torch.stack(chosen).to(learner.device)
@@ -139,18 +145,25 @@ class Regression:
         chosen = self._chosen[:, update]
         rows = torch.arange(len(chosen), device=chosen.device)[:, None]
         task = self._task[None, None]
-        return {"inputs": self._inputs[rows, chosen][None, None], "targets": self._targets[:, :, rows, chosen], "task": task}
+        inputs = self._inputs[rows, chosen][None, None]
+        return {"inputs": inputs, "targets": self._targets[:, :, rows, chosen], "task": task} | self._scales
 
 
 def target(kind: Kind, function: Tensor, before: Tensor) -> Tensor:
     """Targets (2, S, n, ...) from the outputs `function` (S, n, ...) of a new network, and the outputs `before` training (2, S, n, ...) of
     copies and untrained networks."""
-    if kind == "teacher":
+    if kind in ("teacher", "scaled"):
         centred = function - function.mean(1, keepdim=True)
         deviation = centred.square().mean(1, keepdim=True).sqrt()
-        return torch.where(deviation > 0, centred / deviation, 0.0).expand_as(before)
+        unit = torch.where(deviation > 0, centred / deviation, 0.0).expand_as(before)
+        return unit if kind == "teacher" else before.mean(2, keepdim=True) + own_scale(before).unsqueeze(2) * unit
     noise = torch.sin(FREQUENCY * function)
     return before.mean(2, keepdim=True) + noise if kind == "random" else (OFFSET + noise).expand_as(before)
+
+
+def own_scale(before: Tensor) -> Tensor:
+    """Deviation (2, S, ...) of outputs (2, S, n, ...) over the observations, at least 1."""
+    return before.std(2, correction=0).clamp(min=1)
 
 
 def squared_error(network: Network) -> Loss:
@@ -160,6 +173,8 @@ def squared_error(network: Network) -> Loss:
 
     def loss(params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         outputs, targets = network.apply(params, batch["inputs"], task=batch["task"])[0], batch["targets"]
+        if "scales" in batch:
+            outputs, targets = outputs / batch["scales"], targets / batch["scales"]
         if len(names) == 1:
             return F.mse_loss(outputs, targets), {}
         pairs = zip(outputs.split(widths, -1), targets.split(widths, -1), strict=True)

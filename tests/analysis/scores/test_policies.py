@@ -18,8 +18,9 @@ MEMBERS, VISITS, BUDGET = 6, 4, 400
 REFERENCES = {task: {"random": 0.0} for task in "abcd"}
 HEALTHY = np.array([0.5, 0.4, 0.6, 0.45, 0.55, 0.5])
 SATURATED = np.array([1e-6, 0.0, 2e-3, 0.0, 1e-4, 0.0])
-GOOD = np.array([1.0, 0.9, 1.2, 1.1, 0.8, 1.0])
-BAD = np.array([3.0, 4.0, 2.5, 5.0, 3.5, 2.8])
+GOOD = np.array([0.02, 0.1, 0.04, 0.03, 0.08, 0.05])
+BAD = np.array([0.5, 0.7, 0.4, 1.9, 0.6, 0.3])
+UNTRAINED = 0.05
 
 
 def rows(described, entropy: np.ndarray, policy: np.ndarray | None, value: np.ndarray | None) -> list[Metric]:
@@ -40,10 +41,10 @@ def rows(described, entropy: np.ndarray, policy: np.ndarray | None, value: np.nd
                 for name, losses in (("probe_policy", policy), ("probe_value", value)):
                     if losses is not None and quarter == 4:
                         found += [
-                            Metric(*where, f"{name}/teacher", 0.2 * float(losses[member])),
-                            Metric(*where, f"{name}_fresh/teacher", 0.2),
-                            Metric(*where, f"{name}/random", 77.0),
-                            Metric(*where, f"{name}_fresh/random", 1.0),
+                            Metric(*where, f"{name}/scaled", float(losses[member])),
+                            Metric(*where, f"{name}_fresh/scaled", UNTRAINED),
+                            Metric(*where, f"{name}/teacher", 77.0),
+                            Metric(*where, f"{name}_fresh/teacher", 0.1),
                         ]
     return found
 
@@ -78,7 +79,7 @@ def test_each_of_the_four_is_told_from_the_others(tmp_path: Path) -> None:
 def test_what_the_interval_does_not_decide_is_left_open(tmp_path: Path) -> None:
     some = np.where(np.arange(MEMBERS) < 5, 0.0, 0.6)
     run(tmp_path, "none", some)
-    run(tmp_path, "redo", SATURATED, np.array([0.5, 5.0, 1.0, 4.0, 0.7, 3.0]))
+    run(tmp_path, "redo", SATURATED, np.array([0.05, 0.6, 0.01, 0.5, 0.07, 0.4]))
     assert diagnosed(tmp_path) == {
         "none": "can fit; undecided whether it explores: 5 of 6 members do not",
         "redo": "does not explore; undecided whether it can fit",
@@ -93,7 +94,9 @@ def test_the_numbers_are_of_the_second_halves_of_the_last_visits(tmp_path: Path)
     assert found.entropy.value == pytest.approx(HEALTHY.mean())
     assert found.share.value == pytest.approx(HEALTHY.mean() / 0.65)  # untrained: 0.7 and 0.6
     assert found.scale.value == pytest.approx(12.5) and found.still == 0
-    assert found.probes["policy"].value == pytest.approx(BAD.mean()) and found.probes["value"].value == pytest.approx(GOOD.mean())
+    shares = (0.5 + 0.3 + 0.6 + 0.0 + 0.4 + 0.7) / 6  # a loss above 1 is nothing learned
+    assert found.probes["policy"].value == pytest.approx(shares / 0.95)
+    assert found.probes["value"].value == pytest.approx((1 - GOOD.mean()) / 0.95)
 
 
 def test_sides_of_a_level() -> None:
@@ -112,6 +115,6 @@ def test_the_report_says_it_in_words(tmp_path: Path) -> None:
     (table,) = [made for made in part.tables if made.title.startswith("Policies")]
     assert [line.cells[-1].value for line in table.lines] == ["does not explore", "neither"]
     assert table.lines[0].cells[0].value.startswith("11.8") and "of untrained" in table.lines[0].cells[1].note
-    assert f"{EXPLORES:.0%}" in table.caption and f"{FITS:g} times" in table.caption
+    assert f"{EXPLORES:.0%}" in table.caption and f"{FITS:.0%}" in table.caption
     lines = (tmp_path / "out" / "policies.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 6 and ",does not explore,6,entropy," in lines[1]

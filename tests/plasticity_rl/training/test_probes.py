@@ -181,3 +181,34 @@ def test_a_loss_that_is_no_number_stays_none() -> None:
     _, batches = data(targets=1, members=2, updates=10)
     outcome = Probe(learner, squared_error(network), 1, compile=False)(batches, [1e20] * 10)
     assert not torch.isfinite(outcome.final).any() and not torch.isfinite(outcome.fresh_mean).any()
+
+
+def test_scaled_targets_have_the_mean_and_the_deviation_of_the_networks_own_outputs():
+    """An output of deviation 30 gets targets of that size; small outputs get a teacher's unit size."""
+    draw = torch.Generator().manual_seed(0)
+    before = torch.randn(2, 3, 400, 2, generator=draw) * torch.tensor([30.0, 0.1]) + torch.tensor([-50.0, 7.0])
+    made = target("scaled", torch.randn(3, 400, 2, generator=draw) * 5 + 3, before)
+    deviations = before.double().numpy().std(2)
+    torch.testing.assert_close(made.mean(2), before.mean(2), rtol=1e-4, atol=1e-3)
+    expected = torch.from_numpy(deviations).clamp(min=1)
+    torch.testing.assert_close(made.double().std(2, correction=0), expected, rtol=1e-4, atol=1e-4)
+    assert (expected[..., 0] > 25).all() and (expected[..., 1] == 1).all()
+
+
+def test_the_loss_of_scaled_targets_is_in_units_of_their_variance():
+    learner = trained()
+    for name, param in learner.net.params.items():
+        if name.startswith("head."):
+            param *= 100
+    inputs = torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(4))
+    found = Regression(learner, inputs, ("teacher", "scaled"), 1, updates=1, batch=30)
+    outcome = Probe(learner, squared_error(learner.network), 2, compile=False)(found.batch, [0.0])
+    batch = found.batch(0)
+    for member in range(2):
+        outputs = learner.network.apply(learner.one(member), inputs[member])[0]
+        scale = outputs.double().numpy().std(0).clip(min=1)
+        chosen = batch["inputs"][0, 0, member]
+        errors = (learner.network.apply(learner.one(member), chosen)[0] - batch["targets"][1, 0, member]).double().numpy() / scale
+        assert outcome.final[1, member].item() == pytest.approx((errors**2).mean(), rel=1e-4) and scale.max() > 5
+        plain = F.mse_loss(learner.network.apply(learner.one(member), chosen)[0], batch["targets"][0, 0, member])
+        assert outcome.final[0, member].item() == pytest.approx(plain.item(), rel=1e-4)
