@@ -22,6 +22,8 @@ BENCHMARKS = {
     "continual-acrobot": "envs.reinforcement.control.ContinualAcrobot",
     "continual-lunarlander": "envs.reinforcement.control.ContinualLunarLander",
     "continual-mountaincar": "envs.reinforcement.control.ContinualMountainCar",
+    "gymnasium": "envs.reinforcement.gymnasium.Gymnasium",
+    "envpool": "envs.reinforcement.envpool_ids.EnvPool",
     "procgen": "envs.reinforcement.procgen.Procgen",
     "atari": "envs.reinforcement.atari.Atari",
 }

@@ -54,6 +54,7 @@ PURPOSES = {
     "pool": "episodes of training",
     "rescale": "factors of a task's observations",
     "right": "the best arm of a task",
+    "set": "attributes of environments that differ between tasks",
     "tasks": "permutations of features and actions",
     # reinforcement learning
     "fractions": "quantile fractions",

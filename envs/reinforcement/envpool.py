@@ -46,7 +46,7 @@ def control_backend(env_id: str, seeds: Seeds, threads: int, episode_steps: int 
 
     An episode that ends by itself in the step of the limit counts as truncated, since EnvPool does not report it.
     """
-    limit = {} if episode_steps is None else {"max_episode_steps": episode_steps}
+    limit: dict[str, Any] = {} if episode_steps is None else {"max_episode_steps": episode_steps}
     return EnvPoolBackend(env_id, seeds, threads, _flat, **limit)
 
 
@@ -82,9 +82,19 @@ def envpool_procgen(
 
 
 class EnvPoolBackend:
-    """EnvPool in synchronous mode. `arrange` maps EnvPool's observations, (N, ...), to ours."""
+    """EnvPool in synchronous mode. `arrange` maps EnvPool's observations, (N, ...), to ours, which are of `observation_space`; by default,
+    what it makes of EnvPool's space.
+    """
 
-    def __init__(self, env_id: str, seeds: Seeds, threads: int, arrange: Callable[[np.ndarray], np.ndarray], **settings: Any) -> None:
+    def __init__(
+        self,
+        env_id: str,
+        seeds: Seeds,
+        threads: int,
+        arrange: Callable[[Any], np.ndarray],
+        observation_space: Box | None = None,
+        **settings: Any,
+    ) -> None:
         import envpool
 
         distinct = checked_seeds(seeds)
@@ -102,8 +112,10 @@ class EnvPoolBackend:
             )
             space = self._envs.observation_space
         self._arrange = arrange
-        dtype: Dtype = "uint8" if space.dtype == np.uint8 else "float32"
-        self.observation_space = Box(arrange(np.empty((1, *space.shape), space.dtype)).shape[1:], dtype)
+        if observation_space is None:
+            dtype: Dtype = "uint8" if space.dtype == np.uint8 else "float32"
+            observation_space = Box(arrange(np.empty((1, *space.shape), space.dtype)).shape[1:], dtype)
+        self.observation_space = observation_space
         self.action_space: Space = Discrete(int(self._envs.action_space.n))
         self.autoreset: Autoreset = self._envs.metadata["autoreset_mode"].value
 

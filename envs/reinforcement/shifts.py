@@ -43,6 +43,20 @@ class Shift(NamedTuple):
     """(A,) the original's action for each action"""
 
 
+class Ramp(NamedTuple):
+    """How a task comes about gradually, in steps of a member."""
+
+    done: int
+    """steps of the change that were made when the pool opened"""
+    stride: int
+    """steps that each step of the pool adds"""
+    length: float
+
+    def share(self, steps: int) -> float:
+        """Share of the new task after some steps of the pool."""
+        return min((self.done + steps * self.stride) / self.length, 1.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shifts(ABC):
     """Fields of a benchmark whose tasks shift observations or actions. Each member has its own shifts."""
@@ -120,32 +134,37 @@ class Shifts(ABC):
         made = [shift for member in range(members) for shift in self.drawn(seed, member, tasks, features, actions)]
         return b"".join(part.tobytes() for shift in made for part in shift if part is not None)
 
-    def shifted(self, backend: Backend, visit: Visit, seeds: np.ndarray, seed: int, opening: Opening | None) -> Backend:
+    def shifted(
+        self, backend: Backend, visit: Visit, seeds: np.ndarray, seed: int, opening: Opening | None, shows: int | None = None
+    ) -> Backend:
         """The backend's environments, one for each of `seeds` (members, environments), in the task of the visit; without an `opening`, as
-        the task is once it has changed.
+        the task is once it has changed. `shows`: number of features, if the backend has pictures in their place, which stay as they are.
         """
         if not self.shifts:
             return backend
         assert isinstance(backend.action_space, Discrete)
-        (members, num_envs), sizes = seeds.shape, (backend.observation_space.shape[0], backend.action_space.n)
+        (members, num_envs), sizes = seeds.shape, (shows or backend.observation_space.shape[0], backend.action_space.n)
         drawn = [self.drawn(seed, member, len(self.names), *sizes) for member in range(members)]
 
         def of(task: str) -> Shift:
             own = zip(*(shifts[self.names.index(task)] for shifts in drawn), strict=True)
-            return Shift(*(None if parts[0] is None else np.repeat(np.stack(parts), num_envs, axis=0) for parts in own))
+            every = Shift(*(None if parts[0] is None else np.repeat(np.stack(parts), num_envs, axis=0) for parts in own))
+            return Shift(actions=every.actions) if shows else every
 
-        if opening is None or visit.index == 0 or not self.gradual:
+        coming = self.ramp(visit, opening)
+        if coming is None:
             return Shifted(backend, of(visit.task), seeds.reshape(-1))
+        before, ramp = coming
+        return Shifted(backend, of(visit.task), seeds.reshape(-1), of(before), ramp.share)
+
+    def ramp(self, visit: Visit, opening: Opening | None) -> tuple[str, Ramp] | None:
+        """The task that turns into the visit's in a pool with that opening, and how; None where the visit's is there from the start."""
+        if opening is None or visit.index == 0 or not self.gradual:
+            return None
         visits = self.visits()
         began = sum(each.budget for each in visits[: visit.index]) // self.frame_skip
         length = self.gradual * visit.budget / self.frame_skip
-        return Shifted(
-            backend,
-            of(visit.task),
-            seeds.reshape(-1),
-            before=of(visits[visit.index - 1].task),
-            share=lambda steps: min((opening.step + steps * opening.stride - began) / length, 1.0),
-        )
+        return visits[visit.index - 1].task, Ramp(opening.step - began, opening.stride, length)
 
     def _reordered(self, features: int, actions: int) -> tuple[int, int]:
         """Features and actions that change places; 1 for those that do not."""
@@ -171,7 +190,8 @@ class Shifted:
         self.autoreset: Autoreset = backend.autoreset
         self._noise = [np.random.default_rng(derive(int(each), "observation noise")) for each in seeds]
         self._labels = [np.random.default_rng(derive(int(each), "new labels")) for each in seeds]
-        assert backend.observation_space.dtype == "float32" and len(backend.observation_space.shape) == 1, backend.observation_space
+        space = backend.observation_space
+        assert all(part is None for part in shift[:4]) or (space.dtype == "float32" and len(space.shape) == 1), space
 
     def reset(self) -> RawStep:
         self._steps = 0

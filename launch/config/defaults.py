@@ -115,6 +115,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "lunarlander": CONTROL,
     "catch": CONTROL,
     **dict.fromkeys(("continual-cartpole", "continual-acrobot", "continual-lunarlander", "continual-mountaincar"), CONTINUAL),
+    "gymnasium": CONTROL,
+    "envpool": CONTROL,
     # As in `atari`, but half the replay, which takes 6 GB per member at 12 kB per frame.
     "procgen": dict(
         agent="dqn:replay=500000",

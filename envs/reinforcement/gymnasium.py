@@ -1,0 +1,128 @@
+"""Sequences of Gymnasium's environments, of one's own among them. Imports no torch, and Gymnasium only when a space is asked for."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from envs.reinforcement.ids import Ids, Spaces, parsed
+from envs.reinforcement.pool import Backend, Opening, Pool
+from envs.sequences import Visit
+from plasticity_rl import plugins
+from plasticity_rl.checks import Interval, UsageError
+from plasticity_rl.seeds import derive
+
+
+class Attribute(NamedTuple):
+    """An attribute of an environment that differs between tasks."""
+
+    name: str
+    """`length`, or of an object that the environment has, `model.opt.timestep`"""
+    low: float
+    high: float
+    """ends of a range"""
+    values: tuple[float, ...]
+    """a list, or empty for a range"""
+
+    @classmethod
+    def read(cls, text: str) -> "Attribute":
+        """Attribute from `name=low..high` or `name=value;value`. Raises UsageError for other texts."""
+        name, _, rest = text.partition("=")
+        try:
+            numbers = tuple(float(each) for each in rest.split(".." if ".." in rest else ";"))
+        except ValueError:
+            numbers = ()
+        ranged = ".." in rest
+        if not plugins.is_path(name) or not numbers or not all(map(math.isfinite, numbers)) or (ranged and len(numbers) != 2):
+            raise UsageError(f"gymnasium: set takes name=low..high or name=value;value, not {text!r}")
+        if ranged and numbers[0] >= numbers[1]:
+            raise UsageError(f"gymnasium: the range in {text!r} must go upwards")
+        return cls(name, numbers[0], numbers[-1], () if ranged else numbers)
+
+    def value(self, seed: int, member: int, task: int) -> float:
+        """Value in a task of a member."""
+        if self.values:
+            return self.values[task % len(self.values)]
+        return float(np.random.default_rng(derive(seed, member, "set", self.name, task)).uniform(self.low, self.high))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gymnasium(Ids):
+    """Environments registered with Gymnasium, in sequence (Towers et al. 2024, arXiv 2407.17032).
+
+    `--plugin my_envs` imports a module of one's own that registers ids. Observations may be vectors, images (channels last, first or none)
+    and what Gymnasium flattens, Dict and Tuple among them; actions Discrete, or MultiDiscrete, taken as the combinations of its parts.
+    Environments are made by `gymnasium.make`, whose time limits truncate. Raises UsageError for what does not exist or cannot be used.
+    """
+
+    set: tuple[str, ...] = ()
+    """attributes of the unwrapped environment that differ between tasks: `length=0.25..1` draws from a range for each member and task,
+    `gravity=9.8;5;15` takes the values of a list in turn. What the constructor made of an attribute stays as it was"""
+    stacked: Annotated[int, Interval("[1, 64]")] = 1
+    """observations in one input, stacked by Gymnasium: as channels of images, one after another in vectors"""
+    processes: bool = False
+    """whether each environment has a process of its own (`AsyncVectorEnv`); otherwise all step in turn"""
+
+    @property
+    def varies(self) -> bool:
+        """True if two tasks of one id differ."""
+        return bool(self.shifts or self.set)
+
+    def __post_init__(self) -> None:
+        read = [Attribute.read(text).name for text in self.set]
+        if len({*read}) < len(read):
+            raise UsageError("gymnasium: set names an attribute twice")
+        super().__post_init__()
+
+    def spaces(self, index: int) -> Spaces:
+        """Spaces of one of `ids`. Raises UsageError if they cannot be used."""
+        text = self.kwargs[index if len(self.kwargs) > 1 else 0] if self.kwargs else ""
+        return _spaces(self.ids[index], text, self.stacked, tuple(Attribute.read(each).name for each in self.set))
+
+    def backend(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None) -> Backend:
+        """Environments of the visit's task, one for each of `seeds` (members, environments), without shifts and padding. They step in this
+        thread, or in processes.
+        """
+        return self._backend(visit, seeds, seed, opening, renders=False)
+
+    def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool | None:
+        """The environments of `pool` with RGB observations; None if they render none. Raises UsageError if a package for it is missing."""
+        from envs.reinforcement import gymnasium_backend
+
+        index = self.names.index(visit.task) % len(self.ids)
+        if not gymnasium_backend.renders(self.ids[index], self.arguments(index)):
+            return None
+        backend = self.fitted(self._backend(visit, seeds, seed, None, renders=True))
+        return Pool(self.shifted(backend, visit, seeds, seed, None, shows=self.inputs[0]))
+
+    def fingerprint(self, seed: int, members: int) -> str:
+        """16 hexadecimal digits: hash of the fields, of every member's shifts, and of the modules of a plugin's environments."""
+        from envs.reinforcement import gymnasium_backend
+
+        own = [gymnasium_backend.own_source(each, self.arguments(index)) for index, each in enumerate(self.ids)]
+        digest = hashlib.sha256(super().fingerprint(seed, members).encode() + b"".join(own))
+        return digest.hexdigest()[:16]
+
+    def _backend(self, visit: Visit, seeds: np.ndarray, seed: int, opening: Opening | None, renders: bool) -> Backend:
+        from envs.reinforcement import gymnasium_backend
+
+        (members, num_envs), task = seeds.shape, self.names.index(visit.task)
+        coming = self.ramp(visit, opening)
+        attributes = [Attribute.read(each) for each in self.set]
+        makes, index = [], task % len(self.ids)
+        for member in range(members):
+            now = {each.name: each.value(seed, member, task) for each in attributes}
+            before = {each.name: each.value(seed, member, self.names.index(coming[0])) for each in attributes} if coming else now
+            make = partial(gymnasium_backend.make_own, plugins.allowed(), self.ids[index], self.arguments(index), self.stacked, renders)
+            makes += [partial(make, before, now, coming[1] if coming else None)] * num_envs
+        return gymnasium_backend.GymnasiumBackend(self.ids[index], makes, seeds.reshape(-1), self.stacked, self.processes, renders)
+
+
+@cache
+def _spaces(env_id: str, kwargs: str, stacked: int, attributes: tuple[str, ...]) -> Spaces:
+    from envs.reinforcement import gymnasium_backend
+
+    return gymnasium_backend.spaces(env_id, parsed("gymnasium", kwargs), stacked, attributes)

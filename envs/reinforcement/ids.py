@@ -1,0 +1,263 @@
+"""Sequences of environments that are named by the ids of a library. Imports no torch, and the library only when a space is asked for."""
+
+import hashlib
+import json
+import tomllib
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from envs.reinforcement.base import Heads
+from envs.reinforcement.pool import Autoreset, Backend, Opening, Pool, RawStep
+from envs.reinforcement.shifts import Shifts
+from envs.reinforcement.spaces import Box, Discrete, Dtype, Space
+from envs.sequences import Visit, sequence
+from plasticity_rl import registry
+from plasticity_rl.checks import Interval, UsageError, check
+
+MOST_ACTIONS = 4096  # of several discrete actions taken at once, as one
+
+
+class Spaces(NamedTuple):
+    """What an environment shows and takes, after this project's changes to both."""
+
+    observations: Box
+    actions: Discrete
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ids(Shifts):
+    """Environments in sequence, each task one of `ids`. Raises UsageError for what does not exist or cannot be used."""
+
+    ids: tuple[str, ...] = ("CartPole-v1",)
+    """ids of the library, in order"""
+    kwargs: tuple[str, ...] = ()
+    """arguments of the constructors, `name=value` joined by `;`, values as in TOML: for every id the same, or one entry for each id"""
+    tasks: Annotated[int, Interval("[0, 10_000]")] = 0
+    """number of tasks, which have the ids in turn; 0: one for each id. More need something that shifts"""
+    frames: Annotated[int, Interval("[1, inf)")] = 50_000
+    """agent steps per visit and member; the default is our choice"""
+    cycles: Annotated[int, Interval("[1, 10_000]")] = 1
+    """number of passes through the list of tasks"""
+    heads: Heads = "shared"
+    """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
+    pad: bool = False
+    """whether vectors of unlike length are filled up with zeros, and fewer actions than elsewhere repeated: a is a modulo their number"""
+    random_scores: tuple[float, ...] = ()
+    """mean return of an episode under random actions in each of `ids`, from which reports measure ratios; none: unknown, and they measure
+    from 0"""
+
+    stack: ClassVar[int] = 1
+    life_loss: ClassVar[bool] = False
+    supervision: ClassVar[str] = "rewards"
+    unit: ClassVar[str] = "frames"
+
+    @abstractmethod
+    def spaces(self, index: int) -> Spaces:
+        """Spaces of one of `ids`. Raises UsageError if they cannot be used."""
+
+    @abstractmethod
+    def backend(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None) -> Backend:
+        """Environments of the visit's task, one for each of `seeds` (members, environments), without shifts and padding."""
+
+    @property
+    def varies(self) -> bool:
+        """True if two tasks of one id differ."""
+        return bool(self.shifts)
+
+    def __post_init__(self) -> None:
+        check(self)
+        name = registry.name(self)
+        if not self.ids:
+            raise UsageError(f"{name}: ids must name at least one environment")
+        if len(self.kwargs) > 1 and len(self.kwargs) != len(self.ids):
+            raise UsageError(f"{name}: kwargs must have one entry, or one for each of {len(self.ids)} ids, not {len(self.kwargs)}")
+        if self.random_scores and len(self.random_scores) != len(self.ids):
+            raise UsageError(f"{name}: random_scores must be one for each of {len(self.ids)} ids, not {len(self.random_scores)}")
+        for index, each in enumerate(self.ids):
+            if (each, self.arguments(index)) in [(self.ids[other], self.arguments(other)) for other in range(index)]:
+                raise UsageError(f"{name}: {each} stands twice in ids with the same kwargs; use cycles to repeat tasks")
+        if 0 < self.tasks < len(self.ids):
+            raise UsageError(f"{name}: tasks must be at least {len(self.ids)}, the number of ids, not {self.tasks}")
+        if self.tasks > len(self.ids) and not self.varies:
+            raise UsageError(f"{name}: {self.tasks} tasks of {len(self.ids)} ids need something that shifts; use cycles to repeat tasks")
+        if not self.told and self.heads == "per-task":
+            raise UsageError(f"{name}: heads=per-task tells the learner its task: it needs told=true")
+        self._check_spaces(name)
+        space: Box = self.observation_space
+        if set(self.shifts) - {"relabel"} and (len(space.shape) > 1 or space.dtype != "float32"):
+            shape = " x ".join(map(str, space.shape))
+            raise UsageError(f"{name}: observations of {shape} ({space.dtype}) do not shift, float32 vectors do; relabel shifts actions")
+        if self.gradual and not self.varies:
+            raise UsageError(f"{name}: gradual={self.gradual} needs something that shifts")
+        if self.shifts:
+            self.check_shifts(len(self.names), self.inputs[0], self.action_space.n, self.heads)
+
+    def _check_spaces(self, name: str) -> None:
+        first, unlike = self.spaces(0), [index for index in range(len(self.ids)) if self.spaces(index) != self.spaces(0)]
+        for index in unlike:
+            other = self.spaces(index)
+            what = f"{self.ids[index]} has {_text(other)}, {self.ids[0]} {_text(first)}"
+            if not self.pad:
+                raise UsageError(f"{name}: {what}; pad=true fills up vectors and repeats actions")
+            if {len(first.observations.shape), len(other.observations.shape)} != {
+                1
+            } or first.observations.dtype != other.observations.dtype:
+                raise UsageError(f"{name}: {what}; only vectors of one kind of number can be padded: wrap one of them")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Task names in order: an id, and the task's number where an id stands for several tasks."""
+        count = self.tasks or len(self.ids)
+        several = count > len(self.ids) or len(set(self.ids)) < len(self.ids)
+        return tuple(f"{self.ids[task % len(self.ids)]}{f'-{task}' if several else ''}" for task in range(count))
+
+    def visits(self) -> tuple[Visit, ...]:
+        """The tasks in order, `cycles` times."""
+        return sequence(self.names, self.frames, self.cycles, self.told)
+
+    @property
+    def observation_space(self) -> Box:
+        """Space of an observation."""
+        every = [self.spaces(index).observations for index in range(len(self.ids))]
+        return every[0] if len(every[0].shape) > 1 else max(every, key=lambda space: space.shape)
+
+    @property
+    def action_space(self) -> Discrete:
+        """Space of an action."""
+        return Discrete(max(self.spaces(index).actions.n for index in range(len(self.ids))))
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        return self.observation_space.shape
+
+    def references(self) -> dict[str, dict[str, float]]:
+        """task -> {"random": score}; empty without `random_scores`."""
+        return {name: {"random": self.random_scores[task % len(self.ids)]} for task, name in enumerate(self.names) if self.random_scores}
+
+    def fingerprint(self, seed: int, members: int) -> str:
+        """16 hexadecimal digits: hash of the fields, and of every member's shifts."""
+        digest = hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed, members], sort_keys=True).encode())
+        digest.update(self.drawn_bytes(seed, members, len(self.names), self.inputs[0], self.action_space.n))
+        return digest.hexdigest()[:16]
+
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:
+        """Environments of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. The run's
+        `seed` decides the shifts of each member.
+        """
+        backend = self.fitted(self.backend(visit, seeds, threads, seed, opening))
+        return Pool(self.shifted(backend, visit, seeds, seed, opening))
+
+    def fitted(self, backend: Backend) -> Backend:
+        """The backend with the spaces of all tasks; pictures keep theirs."""
+        space = self.observation_space if len(backend.observation_space.shape) == 1 else backend.observation_space
+        unlike = (backend.observation_space, backend.action_space) != (space, self.action_space)
+        return Padded(backend, space, self.action_space) if unlike else backend
+
+    def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool | None:
+        """None, unless a library renders its environments."""
+
+    def arguments(self, index: int) -> dict[str, Any]:
+        """Arguments of the constructor of one of `ids`."""
+        return parsed(registry.name(self), self.kwargs[index if len(self.kwargs) > 1 else 0]) if self.kwargs else {}
+
+
+class Padded:
+    """A backend of vectors, filled up with zeros to a larger space, and with more actions, of which a means a mod n."""
+
+    def __init__(self, backend: Backend, observation_space: Box, action_space: Discrete) -> None:
+        assert isinstance(backend.action_space, Discrete)
+        self._backend, self._actions = backend, backend.action_space.n
+        self._missing = observation_space.shape[0] - backend.observation_space.shape[0]
+        self.num_envs, self.observation_space = backend.num_envs, observation_space
+        self.action_space: Space = action_space
+        self.autoreset: Autoreset = backend.autoreset
+
+    def reset(self) -> RawStep:
+        return self._padded(self._backend.reset())
+
+    def send(self, actions: np.ndarray) -> None:
+        self._backend.send(actions % self._actions)
+
+    def recv(self) -> RawStep:
+        return self._padded(self._backend.recv())
+
+    def _padded(self, raw: RawStep) -> RawStep:
+        return raw._replace(observations=np.pad(raw.observations, ((0, 0), (0, self._missing)))) if self._missing else raw
+
+
+def parsed(where: str, text: str) -> dict[str, Any]:
+    """Settings of `name=value;name=value`. A value that is none of TOML's is a text."""
+    found: dict[str, Any] = {}
+    for setting in filter(None, text.split(";")):
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise UsageError(f"{where}: {setting!r} in kwargs is not of the form name=value")
+        try:
+            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def layout(shape: tuple[int, ...], dtype: np.dtype, stacked: int = 1) -> tuple[Box, Callable[[np.ndarray], np.ndarray]]:
+    """Space of what becomes of a library's arrays of that shape, and the function that turns (N, *shape) into it, or with several `stacked`
+    (N, stacked, *shape).
+
+    Three axes are an image, (channels, height, width) afterwards: the last is the channels unless the first is shorter. Two axes of uint8
+    are one without channels. All else becomes a vector.
+    """
+    kind: Dtype = "uint8" if dtype == np.uint8 else "float32"
+    if len(shape) == 3 or (len(shape) == 2 and kind == "uint8"):
+        height, width, channels = (*shape, 1) if len(shape) == 2 else shape if shape[-1] <= shape[0] else (*shape[1:], shape[0])
+        last = len(shape) == 3 and shape[-1] <= shape[0]
+
+        def image(arrays: np.ndarray) -> np.ndarray:
+            arrays = np.moveaxis(arrays, -1, -3) if last else arrays
+            return np.ascontiguousarray(arrays.reshape(len(arrays), stacked * channels, height, width), kind)
+
+        return Box((stacked * channels, height, width), kind), image
+    size = stacked * int(np.prod(shape))
+    return Box((size,), kind), lambda arrays: np.ascontiguousarray(arrays.reshape(len(arrays), size), kind)
+
+
+def flat_size(space: Any, where: str) -> int:
+    """Length of the vector that an observation of a Gymnasium space becomes. Raises UsageError if it becomes none."""
+    kind = type(space).__name__
+    if kind in ("Dict", "Tuple"):
+        return sum(flat_size(each, where) for each in (space.spaces.values() if isinstance(space.spaces, Mapping) else space.spaces))
+    if kind == "Discrete":
+        return int(space.n)
+    if kind in ("Box", "MultiBinary"):
+        return int(np.prod(space.shape))
+    if kind == "MultiDiscrete":
+        return int(np.sum(space.nvec))
+    raise UsageError(
+        f"{where} observes {space}, which is no vector: wrap it in gymnasium.wrappers.TransformObservation so that it is a Box"
+    )
+
+
+def usable_actions(space: Any, where: str) -> tuple[Discrete, tuple[int, ...]]:
+    """One Discrete for a Gymnasium space of actions, and the sizes of its parts. Raises UsageError for other spaces."""
+    kind = type(space).__name__
+    if kind == "Discrete":
+        return Discrete(int(space.n)), (int(space.n),)
+    if kind == "MultiDiscrete":
+        sizes = tuple(int(size) for size in np.ravel(space.nvec))
+        if (count := int(np.prod(sizes, dtype=float))) > MOST_ACTIONS:
+            raise UsageError(
+                f"{where} takes {space}, {count:,} combinations of actions, and {MOST_ACTIONS:,} are the most: wrap it to take fewer"
+            )
+        return Discrete(count), sizes
+    raise UsageError(
+        f"{where} takes {space}, and agents here choose one of n actions: wrap it in gymnasium.wrappers.DiscretizeAction or TransformAction"
+    )
+
+
+def _text(spaces: Spaces) -> str:
+    shape = " x ".join(map(str, spaces.observations.shape))
+    return f"observations of {shape} ({spaces.observations.dtype}) and {spaces.actions.n} actions"
