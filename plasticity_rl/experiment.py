@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from plasticity_rl import plugins, registry
+from plasticity_rl import registry
 from plasticity_rl.checks import Interval, UsageError, check, check_repeats, nearest
 
 LISTS = {"chain": "method", "metrics": "metric"}
@@ -138,7 +138,7 @@ def word(part: Any) -> str:
         for field, value in values.items()
         if value != getattr(default, field)
     ]
-    return registry.name(part).removeprefix(plugins.MARK) + (":" + ",".join(changed) if changed else "")
+    return registry.title(part) + (":" + ",".join(changed) if changed else "")
 
 
 def _part_to_json(part: Any) -> list[Any]:

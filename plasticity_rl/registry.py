@@ -113,6 +113,11 @@ def name(part: object) -> str:
     return _by_path().get(path, f"{plugins.MARK}{path}")
 
 
+def title(part: object) -> str:
+    """Name of a part for people: its word, or `module.Class` for a plugin's."""
+    return name(part).removeprefix(plugins.MARK)
+
+
 def _by_path() -> dict[str, str]:
     """Path of a class -> its word, for all tables of imported packages: a part's own package is always imported."""
     found = {path: word for table in TABLES.values() for word, path in table.items()}

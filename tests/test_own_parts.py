@@ -73,6 +73,7 @@ def test_the_command_of_the_page_trains(module: str, load: Load, capsys: pytest.
     assert folder.is_done and f'"plugin:{module}.' in folder.spec.read_text()
     assert main(["show", "--plugin", module]) == 0 and f"{module}." in capsys.readouterr().out
     described = folder.read_spec().experiment
+    assert "plugin:" not in folder.read_spec().benchmark + folder.read_spec().label
     assert Experiment.from_json(json.loads(json.dumps(described))).to_json() == described
 
 

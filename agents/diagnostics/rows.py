@@ -14,7 +14,7 @@ from torch.func import grad
 from agents.diagnostics import measures
 from agents.diagnostics.curvature import Curvature
 from agents.diagnostics.media import media
-from plasticity_rl import plugins, registry
+from plasticity_rl import registry
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.metrics.base import Observed
 from plasticity_rl.metrics.norms import GRADIENT
@@ -48,7 +48,7 @@ class Diagnostics:
         self._bounded = tuple(layer.name for layer in layers if layer.activation == "tanh")
         self._sampled: bool | None = agent.samples if agent.supervision == "rewards" else None
         self._agent = agent
-        self._own = {registry.name(each).removeprefix(plugins.MARK): each for each in experiment.metrics}
+        self._own = {registry.title(each): each for each in experiment.metrics}
         self._then: tuple[Params, measures.Moments] | None = None  # of the visit's start, on the reference batch
         self._curvature = Curvature(learner, self._logits, self._tops, experiment)
         self.begin()

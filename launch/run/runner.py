@@ -36,7 +36,7 @@ def describe(experiment: Experiment) -> Spec:
     return Spec(
         key=experiment.key,
         setting=experiment.setting,
-        benchmark=registry.name(benchmark),
+        benchmark=registry.title(benchmark),
         label=experiment.label,
         fresh_control=experiment.fresh_control,
         unit=benchmark.unit,

@@ -58,7 +58,7 @@ def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
         except UsageError as error:
             raise UsageError(f"experiment {number} of {len(said)}: {error}") from error
         if made.key in experiments:
-            raise UsageError(f"experiment {number} of {len(said)} is there twice: {made.label} on {registry.name(made.benchmark)}")
+            raise UsageError(f"experiment {number} of {len(said)} is there twice: {made.label} on {registry.title(made.benchmark)}")
         experiments[made.key] = made
     return list(experiments.values())
 
@@ -133,7 +133,7 @@ def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
     def tell(each: Experiment, folder: RunFolder, outcome: str) -> None:
         nonlocal told
         told += 1
-        what = f"{each.label} on {registry.name(each.benchmark)}, seed {each.seed}"
+        what = f"{each.label} on {registry.title(each.benchmark)}, seed {each.seed}"
         console.print(f"{told}/{len(experiments)} {what}: {outcome} ({folder})", soft_wrap=True)
 
     left = []
