@@ -7,7 +7,7 @@ members. Capabilities are class variables with defaults: an agent states only wh
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal, Protocol, final
+from typing import Any, ClassVar, Literal, Protocol, cast, final
 
 from torch import Tensor
 
@@ -190,7 +190,7 @@ class RolloutAgent(ActingAgent, Protocol):
     @final
     def fit(self, experiment: Experiment) -> None:
         """Raise UsageError if a visit is too short for a rollout, or the network or the actors do not suit."""
-        frames = refuse_visits(self.num_envs, experiment.benchmark) * self.rollout_length
+        frames = refuse_visits(self.num_envs, cast(ReinforcementBenchmark, experiment.benchmark)) * self.rollout_length
         for visit in experiment.benchmark.visits():
             if visit.budget < frames:
                 raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: a rollout takes {frames}")
@@ -245,7 +245,7 @@ def refuse_shapes(agent: RolloutAgent, things: int, what: str) -> None:
 
 def batch_norms(experiment: Experiment) -> list[str]:
     """Norms of the network, its own or its chain's, that make outputs depend on the batch."""
-    norms = {getattr(experiment.network, "norm", None), *(each.build().get("norm") for each in experiment.chain)}
+    norms: set[Any] = {getattr(experiment.network, "norm", None), *(each.build().get("norm") for each in experiment.chain)}
     return sorted(norms & {"batch", "batch-mean"})
 
 

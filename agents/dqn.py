@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -93,7 +93,7 @@ class DQN(ReplayAgent):
 
     def fit(self, experiment: Experiment) -> None:
         """Raise UsageError if a visit is too short to fill the replay and learn, or the network or the actors do not suit."""
-        benchmark = experiment.benchmark
+        benchmark = cast(ReinforcementBenchmark, experiment.benchmark)
         refuse_visits(self.num_envs, benchmark)
         for visit in benchmark.visits():
             if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +53,7 @@ class Supervised(StreamAgent):
         """Raise UsageError if the loss does not suit the labels, the atoms do not cover them, a batch norm needs a larger batch, or a
         method waits for task changes that are not told.
         """
-        benchmark, own = experiment.benchmark, type(self).__name__
+        benchmark, own = cast(Any, experiment.benchmark), type(self).__name__  # numbers have a target_range
         name = type(benchmark).__name__
         if (self.objective == "cross-entropy") != (benchmark.predicts == "classes"):
             fitting = "cross-entropy" if benchmark.predicts == "classes" else "mse, two-hot or hl-gauss"

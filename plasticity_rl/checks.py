@@ -116,7 +116,7 @@ def annotations(made: type) -> tuple[tuple[str, Any, Interval | None], ...]:
 
 def _check_type(where: str, value: Any, hint: Any) -> None:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
+    if hint is Any or getattr(hint, "_is_protocol", False):
         return
     if origin is typing.Literal:
         if value not in arguments:

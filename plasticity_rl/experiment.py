@@ -9,17 +9,66 @@ import dataclasses
 import hashlib
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 from plasticity_rl import registry
 from plasticity_rl.checks import Interval, UsageError, check, check_repeats, nearest
+from plasticity_rl.records.events import Event, Snapshot
+
+if TYPE_CHECKING:  # they import torch
+    from plasticity_rl.interventions.base import Intervention
+    from plasticity_rl.metrics.base import NetworkMetric
+    from plasticity_rl.networks.layers import HeadSpec
+    from plasticity_rl.networks.modules import ModuleSpec
+    from plasticity_rl.networks.specs import NetworkSpec
+    from plasticity_rl.optim.optimizers import Optimizer
+
+    Network = NetworkSpec | ModuleSpec
+else:
+    Intervention = Network = NetworkMetric = Optimizer = Any
 
 LISTS = {"chain": "method", "metrics": "metric"}
 """field that holds several parts -> their kind"""
 KINDS = {name: name for name in ("benchmark", "agent", "network", "optimizer", "schedule")} | LISTS
 """field -> kind of its part or parts"""
 MAX_SEED = 2**31 - 1
+
+
+class Benchmark(Protocol):
+    """Attributes of every benchmark; those of streams and of games stand in `envs`."""
+
+    supervision: ClassVar[str]
+    unit: ClassVar[str]
+
+    @property
+    def inputs(self) -> tuple[int, ...]: ...
+    def visits(self) -> Sequence[Any]: ...
+    def references(self) -> dict[str, dict[str, float]]: ...
+    def fingerprint(self, seed: int, members: int) -> str: ...
+
+
+class Agent(Protocol):
+    """Attributes of every agent; those of each kind stand in `agents`."""
+
+    supervision: ClassVar[str]
+    trains_groups: ClassVar[bool]
+    has_replay: ClassVar[bool]
+
+    @property
+    def batch_size(self) -> int: ...
+    def fit(self, experiment: "Experiment") -> None: ...
+    def heads(self, benchmark: Any) -> "HeadSpec | int": ...
+    def train(self, experiment: "Experiment", device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]: ...
+
+
+class Schedule(Protocol):
+    """A learning rate as a function of updates."""
+
+    @property
+    def clock(self) -> str: ...
+    def at(self, update: int, total: int) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -29,12 +78,12 @@ class Experiment:
     Raises UsageError for fields out of range, for an agent that cannot learn from the benchmark, and for parts that do not fit together.
     """
 
-    benchmark: Any
-    agent: Any
-    network: Any
-    optimizer: Any
-    schedule: Any
-    chain: tuple[Any, ...] = ()
+    benchmark: Benchmark
+    agent: Agent
+    network: Network
+    optimizer: Optimizer
+    schedule: Schedule
+    chain: tuple[Intervention, ...] = ()
     members: Annotated[int, Interval("[1, 4096]")] = 5
     seed: Annotated[int, Interval(f"[0, {MAX_SEED}]")] = 0
     diagnose_every: Annotated[int, Interval("[1, inf)")] = 500
@@ -54,7 +103,7 @@ class Experiment:
     actors: Annotated[int, Interval("[0, 4096]")] = 0
     """processes on a Ray cluster that act for the learner, each in an equal share of every member's environments, with weights one rollout
     old; 0 acts in the learner's own process"""
-    metrics: tuple[Any, ...] = ()
+    metrics: tuple[NetworkMetric, ...] = ()
     """metrics of people's own modules, computed with the diagnostics; left out of the JSON if there are none, and of `setting`"""
     free_running: bool = False
     """actors continue without waiting for each other or the learner, at most two rollouts ahead; runs are then not reproducible, and the

@@ -1,5 +1,7 @@
 """Remote rollout worker: generates rollouts on request, with the weights supplied."""
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from agents.acting.actor import Actor
 from agents.acting.messages import FLAGS, RemoteRollout, RolloutRequest, pack_flags, unpack_step
 from agents.acting.policy import draw, lifted_act, pool_seeds, shared
 from agents.acting.random_streams import RandomStreams
-from agents.base import ActingAgent
+from agents.base import ActingAgent, ReplayAgent
 from agents.data.transitions import learned_rewards, outcome
 from envs.reinforcement.base import ReinforcementBenchmark
 from envs.reinforcement.pool import Opening
@@ -22,8 +24,8 @@ class RolloutWorker:
 
     def __init__(self, experiment: Experiment, number: int, incarnation: int, compile: bool, bootstraps: bool) -> None:
         self._experiment, self._incarnation, self._bootstraps, self._members = experiment, incarnation, bootstraps, experiment.members
-        agent: ActingAgent = experiment.agent
-        benchmark: ReinforcementBenchmark = experiment.benchmark
+        agent = cast(ActingAgent, experiment.agent)
+        benchmark = cast(ReinforcementBenchmark, experiment.benchmark)
         self._agent, self._benchmark = agent, benchmark
         self._width = agent.num_envs // experiment.actors
         self._columns = slice(self._width * number, self._width * (number + 1))
@@ -31,7 +33,7 @@ class RolloutWorker:
         self._params = {name: torch.zeros(self._members, *shape) for name, shape in sorted(self._network.shapes.items())}
         self._copies = None if self._network.spec.precision == "float32" else self._network.cast(self._params)
         self._act = lifted_act(agent, self._network, chunk_size(self._members, "cpu", self._network.convolves), compile)
-        self._first_errors = lift(experiment.agent.first_errors) if agent.prioritised else None
+        self._first_errors = lift(cast(ReplayAgent, agent).first_errors) if agent.prioritised else None
         self._streams = RandomStreams(experiment.seed, self._members, "cpu")
         self._suffix = f" of actor {number}.{incarnation}"
         self._actor: Actor | None = None

@@ -1,12 +1,13 @@
 """Costly diagnostics: curvature, the tangent kernel, per-example gradients, and metrics with a pass per unit or output."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from agents.base import Agent
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.metrics import curvature, function, norms
 from plasticity_rl.networks.layers import Params, own_units
@@ -22,7 +23,7 @@ class Curvature:
 
     def __init__(self, learner: Learner, logits: Callable[..., Tensor], penultimate: tuple[str, ...], experiment: Experiment) -> None:
         self._learner, self._logits, self._tops = learner, logits, penultimate
-        self._every, self._separable = experiment.curvature_every, experiment.agent.separable
+        self._every, self._separable = experiment.curvature_every, cast(Agent, experiment.agent).separable
         self._apart = tuple(layer for layer in own_units(learner.network.layers) if layer.name in penultimate)
 
     def due(self, number: int) -> bool:

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
 
 from agents.acting.random_streams import RandomStreams
+from agents.base import Agent
 from agents.data.replay import Replay
+from envs.supervised.base import Tasks
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Metric
 from plasticity_rl.seeds import members_of
@@ -75,7 +77,7 @@ class Probing:
                 for number, kind in enumerate(self._kinds):
                     found[f"{kind}/{head}" if head in heads else kind] = Outcome(*(losses[number] for losses in of_kinds))
         if tasks := self._visits(visit):
-            agent = self._experiment.agent
+            agent = cast(Agent, self._experiment.agent)
             probe = self._probe("tasks", lambda params, batch: agent.loss(learner.network, params, batch), len(tasks))
             outcome = probe(watch(self._stream_batches(list(tasks.values()))), self._rates)
             found |= {task: Outcome(*(losses[number] for losses in outcome)) for number, task in enumerate(tasks)}
@@ -102,7 +104,7 @@ class Probing:
 
     def _heads(self, visit: int) -> int:
         """Index of the task whose heads are probed."""
-        benchmark = self._experiment.benchmark
+        benchmark: Any = self._experiment.benchmark
         return benchmark.names.index(benchmark.visits()[visit].task) if benchmark.supervision == "rewards" else 0
 
     def _visits(self, visit: int) -> dict[str, int]:
@@ -115,7 +117,7 @@ class Probing:
 
     def _stream_batches(self, visits: list[int]) -> Batches:
         """Batches of several visits, stacked along a new first axis; of their tasks alone where tasks change gradually."""
-        alone = replace(self._experiment, benchmark=replace(self._experiment.benchmark, gradual=0.0))
+        alone = replace(self._experiment, benchmark=replace(cast(Any, self._experiment.benchmark), gradual=0.0))
         streams = [stream_of(alone, self._learner.device) for _ in visits]
 
         def batches(update: int) -> Batch:
@@ -127,7 +129,7 @@ class Probing:
 
 def stream_of(experiment: Experiment, device: str) -> Any:
     """Open a stream of the experiment's members, separate from the run's own."""
-    return experiment.benchmark.open(members_of(experiment.seed, experiment.members), experiment.agent.batch_size, device)
+    return cast(Tasks, experiment.benchmark).open(members_of(experiment.seed, experiment.members), experiment.agent.batch_size, device)
 
 
 def seen_of_stream(experiment: Experiment, device: str, visit: int, updates: int) -> Tensor:

@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.func import grad
 
+from agents.base import ActingAgent, Agent
 from agents.diagnostics import measures
 from agents.diagnostics.curvature import Curvature
 from agents.diagnostics.media import media
@@ -38,7 +39,7 @@ class Diagnostics:
     """
 
     def __init__(self, learner: Learner, experiment: Experiment) -> None:
-        self._learner, self._experiment, agent = learner, experiment, experiment.agent
+        self._learner, self._experiment, agent = learner, experiment, cast(Agent, experiment.agent)
         self._untrained, self._birth = learner.fresh("reference"), learner.fresh("birth")
         self._held: Tensor | None = None
         self._last = time.monotonic(), learner.ticks["update"]
@@ -46,7 +47,7 @@ class Diagnostics:
         layers = learner.network.layers
         self._tops = tuple(top.name for top in penultimate(layers))
         self._bounded = tuple(layer.name for layer in layers if layer.activation == "tanh")
-        self._sampled: bool | None = agent.samples if agent.supervision == "rewards" else None
+        self._sampled: bool | None = cast(ActingAgent, agent).samples if agent.supervision == "rewards" else None
         self._agent = agent
         self._own = {registry.title(each): each for each in experiment.metrics}
         self._then: tuple[Params, measures.Moments] | None = None  # of the visit's start, on the reference batch

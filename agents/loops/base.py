@@ -6,7 +6,7 @@ seeds that depend only on (seed, member, environment, step), in uninterrupted ru
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class Loop(ABC, Generic[A]):
 
     def __init__(self, agent: A, experiment: Experiment, device: str, compile: bool) -> None:
         self.agent, self.experiment, self.device = agent, experiment, device
-        self.benchmark: ReinforcementBenchmark = experiment.benchmark
+        self.benchmark = cast(ReinforcementBenchmark, experiment.benchmark)
         self.members, self.num_envs = experiment.members, agent.num_envs
         network, optimizer = assemble(
             experiment.network, experiment.optimizer, experiment.chain, self.benchmark.inputs, agent.heads(self.benchmark)

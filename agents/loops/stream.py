@@ -1,7 +1,7 @@
 """Training loop of supervised agents: updates along a stream, of several experiments as one learner, and the events of each."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from agents.diagnostics.probing import Probing, seen_of_stream
 from agents.diagnostics.rows import Diagnostics
 from agents.loops import grouping
 from envs.sequences import Visit
+from envs.supervised.base import Tasks
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.records.events import Metric, Score, Snapshot, Tick
 from plasticity_rl.seeds import members_of
@@ -24,7 +25,7 @@ class StreamLoop:
 
     def __init__(self, agent: StreamAgent, experiments: Sequence[Experiment], device: str, compile: bool) -> None:
         self.agent, self.experiments, self.device = agent, experiments, device
-        self.benchmark = experiments[0].benchmark
+        self.benchmark = cast(Tasks, experiments[0].benchmark)
         network, (first, *others) = grouping.cell(experiments[0])[0], [grouping.cell(each)[1] for each in experiments]
         self.network = network
         self.learner = Learner(network, lambda params, batch: agent.loss(network, params, batch), *first, device, compile, others)

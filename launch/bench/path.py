@@ -6,7 +6,7 @@ the object store, the requests' tags, concatenating the actors' parts, writing r
 
 import time
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from rich.console import Console
@@ -167,4 +167,4 @@ def _loop(actors: int, capacity: int) -> ReplayLoop:
 
     agent = DQN(num_envs=NUM_ENVS * actors, replay=capacity * actors, min_replay=100, rollout_length=ROLLOUT, rewards="clip")
     more: dict[str, Any] = dict(members=1, actors=actors, diagnose_every=FRAMES, checkpoint_every=FRAMES)
-    return ReplayLoop(agent, Experiment(Stub(0.0), agent, Nature(), Adam(), Constant(), **more), "cpu", False)
+    return ReplayLoop(agent, Experiment(cast(Any, Stub(0.0)), agent, Nature(), Adam(), Constant(), **more), "cpu", False)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from agents.acting.actor import THREADS, Actor
 from agents.acting.random_streams import RandomStreams
+from agents.base import ActingAgent
+from envs.reinforcement.base import ReinforcementBenchmark
 from envs.reinforcement.pool import Pool, Step
 from launch.checkpoints.video import Film, show_in_tensorboard
 from plasticity_rl.checks import UsageError, choose
@@ -54,7 +56,7 @@ def play(
     experiment = _experiment(run, member, task, episodes, steps, seed)
     torch.set_num_threads(1)  # enough for a few observations, and leaves the others to a run in progress
     torch.set_flush_denormal(True)  # as in the run
-    benchmark, console, played = experiment.benchmark, Console(highlight=False), []
+    benchmark, console, played = cast(ReinforcementBenchmark, experiment.benchmark), Console(highlight=False), []
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         row = bar.add_task("reading the checkpoint")
@@ -94,7 +96,7 @@ def _experiment(run: RunFolder, member: int, task: str | None, episodes: int, st
     if not 0 <= member < experiment.members:
         raise UsageError(f"no member {member} in {run}; did you mean {min(max(member, 0), experiment.members - 1)}?")
     if task is not None:
-        choose("task", task, experiment.benchmark.names)
+        choose("task", task, cast(ReinforcementBenchmark, experiment.benchmark).names)
     return experiment
 
 
@@ -138,7 +140,7 @@ class Policy:
     """
 
     def __init__(self, experiment: Experiment, params: Params, task: str, episodes: int, seed: int, name: str) -> None:
-        agent, benchmark = experiment.agent, experiment.benchmark
+        agent, benchmark = cast(ActingAgent, experiment.agent), cast(ReinforcementBenchmark, experiment.benchmark)
         network: Network = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, agent.heads(benchmark))[0]
         if {name: tuple(param.shape[1:]) for name, param in params.items()} != dict(network.shapes):
             raise UsageError("the checkpoint's network is not the one that this code builds: other code wrote it")

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,10 +15,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.acting.random_streams import RandomStreams
+from agents.base import ReplayAgent
 from agents.diagnostics.probing import FUNCTIONS, SEEN, TARGETS, TASKS, Batches, Probing, seen_of_replay, seen_of_stream
 from agents.loops.replay import make_replay
 from analysis.format import number, with_interval
 from analysis.statistics.bootstrap import Estimate, estimate, mean
+from envs.reinforcement.base import ReinforcementBenchmark
 from launch.checkpoints.play import find_checkpoint
 from launch.execution import Execution
 from launch.run.runner import THREADS
@@ -104,7 +107,7 @@ def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -
         begun = sum(each.budget for each in benchmark.visits()[:visit])
         return seen_of_stream(experiment, learner.device, visit, learner.ticks["update"] - begun)
     if snapshot.counters.get("written", 0) > 1:
-        replay = make_replay(agent, benchmark, learner.members, learner.device)
+        replay = make_replay(cast(ReplayAgent, agent), cast(ReinforcementBenchmark, benchmark), learner.members, learner.device)
         replay.load(snapshot.tensors, snapshot.counters["written"])
         return seen_of_replay(replay, RandomStreams(experiment.seed, learner.members, learner.device), learner.ticks["update"])
     if SEEN in snapshot.tensors:

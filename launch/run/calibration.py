@@ -125,7 +125,7 @@ def _play(group: Sequence[Experiment], device: str, compile: bool) -> Iterator[N
     first = group[0]
     yield _now(0)  # after the imports, which a sweep makes once
     prepare(first, device, members=sum(each.members for each in group))
-    agent = first.agent
+    agent: Any = first.agent
     if agent.has_replay:
         smallest = max(agent.batch_size, agent.num_envs)
         agent = replace(agent, min_replay=min(agent.min_replay, smallest), replay=min(agent.replay, max(ROOM, 3 * smallest)))

@@ -8,7 +8,7 @@ a run keeps, at their largest, as if they shared no data; tables are small in co
 import math
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
@@ -127,7 +127,7 @@ def _faster(experiment: Experiment, device: str) -> tuple[float, float]:
 
 def checkpoint_size(experiment: Experiment) -> int:
     """Return the bytes of a run's checkpoint at the largest size of its replay."""
-    games, agent = experiment.benchmark, experiment.agent
+    games, agent = cast(Any, experiment.benchmark), cast(Any, experiment.agent)  # fields of each kind are read below
     network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.heads(games))
     learner = Learner(network, agent.loss, optimizer, experiment.chain, experiment.members, experiment.seed, "cpu", False)
     pixels = games.supervision == "rewards" and games.observation_space.dtype == "uint8"

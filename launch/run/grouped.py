@@ -3,6 +3,7 @@
 import math
 from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
+from typing import Any, cast
 
 from agents.loops.grouping import group_key
 from analysis.format import count
@@ -74,7 +75,7 @@ def run_together(experiments: Sequence[Experiment], store: Store, how: Execution
         label = f"{specs[0].label} and {count(len(specs) - 1, 'more run')} as one"
         display = stack.enter_context(Display(specs[0]._replace(label=label, members=sum(members))))
         shown = -1
-        for place, event in experiments[0].agent.train_group(experiments, how.device, not how.eager, resumes or None):
+        for place, event in cast(Any, experiments[0].agent).train_group(experiments, how.device, not how.eager, resumes or None):
             if place in failures:
                 continue
             try:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -61,7 +61,7 @@ def need(experiment: Experiment) -> Need:
 @lru_cache(maxsize=1024)
 def _of_one(experiment: Experiment) -> Need:
     """Compute the needs of one member; all large tensors are stacked along the members."""
-    games, agent = experiment.benchmark, experiment.agent
+    games, agent = cast(Any, experiment.benchmark), cast(Any, experiment.agent)  # fields of each kind are read below
     network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.heads(games))
     learner = Learner(network, agent.loss, optimizer, experiment.chain, 1, experiment.seed, "cpu", False)
     networks, store = sum(tensor.nbytes for tensor in learner.tensors().values()), 0
@@ -162,11 +162,12 @@ def _way_out(group: Sequence[Experiment], needs: Sequence[Need], room: float) ->
         return "--at-once says how many members are trained as one"
     (one,), (size,) = group, needs
     ways = []
-    if one.agent.has_replay:
-        replay = make_replay(one.agent, one.benchmark, 1, "meta")
+    agent = cast(Any, one.agent)
+    if agent.has_replay:
+        replay = make_replay(agent, cast(Any, one.benchmark), 1, "meta")
         fits = int((room - size.networks) / size.store * replay.rows * replay.num_envs)
         fits -= fits % 10 ** max(len(str(max(fits, 1))) - 2, 0)  # two significant digits
-        if fits > one.agent.min_replay + one.agent.num_envs:
+        if fits > agent.min_replay + agent.num_envs:
             ways.append(f"replay={fits}")
     if members := int(room / size.memory * one.members):
         ways.append(shlex.join(["--members", str(members)]))

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def train(every: int, said: dict[str, Any]) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     experiment = parse.experiment(said, device)
     prepare(experiment, device)
-    base.TICK = every // experiment.agent.num_envs
+    base.TICK = every // cast(Any, experiment.agent).num_envs
     for event in experiment.agent.train(experiment, device, True, None):
         if isinstance(event, Tick) and event.steps % every == 0:
             report(event.steps * experiment.members)
@@ -33,7 +33,7 @@ def train(every: int, said: dict[str, Any]) -> None:
 
 def emulate(num_envs: int, said: dict[str, Any]) -> None:
     """Run the benchmark with uniformly random actions and no learner until killed."""
-    benchmark = parse.experiment(said).benchmark
+    benchmark = cast(Any, parse.experiment(said).benchmark)
     pool = benchmark.pool(benchmark.visits()[0], np.arange(num_envs)[None], THREADS, 0)
     generator, done = np.random.default_rng(0), 0
     pool.reset()
