@@ -15,6 +15,8 @@ import pytest
 
 from launch.__main__ import main
 from launch.config.parse import experiment
+from launch.run.code import code_hash
+from launch.run.runner import describe
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
@@ -59,8 +61,8 @@ def rows(words: dict) -> tuple[list[Score], list[Metric]]:
 
 
 def test_each_kind_is_on_the_page() -> None:
-    named = {option for module, (_, line) in SHOWN.items() for option in re.findall(rf"--(\w+)[^-]* {module}\.", line)}
-    assert named == {"chain", "benchmark", "agent", "network", "metrics"}
+    named = {option for module, (_, line) in SHOWN.items() for option in re.findall(rf"--(\w+)[^-]*[ =]{module}\.", line)}
+    assert "my_data" in SHOWN and named == {"chain", "benchmark", "agent", "network", "metrics"}
 
 
 @pytest.mark.parametrize("module", SHOWN)
@@ -70,8 +72,10 @@ def test_the_command_of_the_page_trains(module: str, load: Load, capsys: pytest.
     assert main([*words[3:], *SMALL]) == 0
     (path,) = run_paths(Path("runs"))
     folder = RunFolder(path)
-    assert folder.is_done and f'"plugin:{module}.' in folder.spec.read_text()
-    assert main(["show", "--plugin", module]) == 0 and f"{module}." in capsys.readouterr().out
+    mark = "" if module == "my_data" else "plugin:"  # a data set is a field of a benchmark
+    assert folder.is_done and f'"{mark}{module}.' in folder.spec.read_text()
+    assert main(["show", "--plugin", module] if mark else ["data", "my_data.rings", "--plugin", module]) == 0
+    assert f"{module}." in capsys.readouterr().out
     described = folder.read_spec().experiment
     assert "plugin:" not in folder.read_spec().benchmark + folder.read_spec().label
     assert Experiment.from_json(json.loads(json.dumps(described))).to_json() == described
@@ -101,6 +105,15 @@ def test_a_derived_agent_without_its_change_is_the_one_it_derives_from(load: Loa
     theirs, _ = rows(LABELS | {"agent": "my_agents.Smoothed:batch_size=8,record_every=15,smoothing=0"})
     other, _ = rows(LABELS | {"agent": "my_agents.Smoothed:batch_size=8,record_every=15,smoothing=0.5"})
     assert ours == theirs != other
+
+
+def test_a_data_sets_function_is_code_that_a_run_depends_on(load: Load) -> None:
+    load("my_data")
+    words = {"benchmark": "permuted-labels:dataset=my_data.rings,tasks=2,updates=5"}
+    before, other = (code_hash(describe(experiment(each))) for each in (words, {"benchmark": "permuted-labels:tasks=2,updates=5"}))
+    Path("my_data.py").write_text(SHOWN["my_data"][0] + "\nMORE = 1\n")
+    assert code_hash(describe(experiment(words))) != before
+    assert code_hash(describe(experiment({"benchmark": "permuted-labels:tasks=2,updates=5"}))) == other
 
 
 def test_a_metric_changes_nothing_and_is_what_it_says(load: Load) -> None:
