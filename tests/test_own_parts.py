@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -79,6 +80,20 @@ def test_the_command_of_the_page_trains(module: str, load: Load, capsys: pytest.
     described = folder.read_spec().experiment
     assert "plugin:" not in folder.read_spec().benchmark + folder.read_spec().label
     assert Experiment.from_json(json.loads(json.dumps(described))).to_json() == described
+
+
+def test_the_environment_of_its_page_trains(load: Load) -> None:
+    page = (Path(__file__).parents[1] / "docs/environments.md").read_text()
+    found = re.search(r'^```python\n("""my_envs.py""".*?)^```\n+```\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
+    assert found
+    load("my_envs", found[1])
+    try:
+        assert main([*shlex.split(re.sub(r"frames=\d+", "frames=1024", found[2]))[3:], *SMALL]) == 0
+    finally:
+        del gymnasium.registry["Corridor-v0"]
+    (path,) = run_paths(Path("runs"))
+    described = RunFolder(path).read_spec()
+    assert [visit["task"] for visit in described.visits] == ["Corridor-v0-0", "Corridor-v0-1"]
 
 
 def test_the_streams_tasks_are_what_the_page_says(load: Load) -> None:

@@ -17,11 +17,14 @@ from agents.impala import IMPALA
 from agents.loops.replay import ReplayLoop
 from agents.loops.rollout import RolloutLoop
 from agents.ppo import PPO
+from envs.reinforcement.control import CartPole
+from envs.reinforcement.pool import Opening
 from launch.__main__ import main
 from launch.bench import actors
 from launch.config.parse import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.records.events import Snapshot
 from tests.agents.acting.backends import ACTORS, MEMBERS, NUM_ENVS, ROLLOUT, WIDTH, Here, Two, Watched, replay_loop
 from tests.learners import Small
 from tests.training import CARTPOLE, comparable, events, resumed_is_never_stopped, scores
@@ -56,6 +59,19 @@ def test_a_resumed_run_is_one_that_was_never_stopped(agent: str, stages: list[He
     for kind in ("cut", "evaluation"):  # as many, of the same steps and updates
         mine, theirs = ([replace_score(row) for row in scores(found, kind)] for found in (whole, inline))
         assert sorted(mine) == sorted(theirs) != []
+
+
+@pytest.mark.parametrize("agent", ["dqn", "ppo"])
+def test_pools_know_where_in_the_run_they_open(agent: str, stages: list[Here], monkeypatch: pytest.MonkeyPatch) -> None:
+    openings: list[Opening] = []
+    pool = CartPole.pool
+    monkeypatch.setattr(CartPole, "pool", lambda self, *given: openings.append(given[4]) or pool(self, *given))
+    for count in (0, 2):
+        openings.clear()
+        found = events(experiment(CARTPOLE | {"agent": AGENTS[agent], "actors": count}))
+        ends = [event.counters["number"] for event in found if isinstance(event, Snapshot)]
+        # A segment begins where the last ended; a step of the pool is one of the four environments, also where an actor has two.
+        assert openings == [Opening(step, 4) for step in (0, *ends[:-1]) for _ in range(max(count, 1))] and len(ends) > 3
 
 
 def replace_score(row: Any) -> Any:

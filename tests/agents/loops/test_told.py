@@ -1,13 +1,17 @@
 """Task changes that the learner is not told of."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from agents.data.replay import Replay
 from agents.dqn import DQN
+from analysis.data import provenance
 from launch.config.parse import experiment
+from launch.run.estimate import checkpoint_size
 from plasticity_rl.checks import UsageError
+from plasticity_rl.experiment import word
 from plasticity_rl.optim.schedules import Linear
 from plasticity_rl.records.events import Score
 from tests.training import CARTPOLE, LABELS, events
@@ -90,3 +94,22 @@ def test_methods_that_wait_for_a_streams_tasks_are_refused():
         experiment(LABELS | {"benchmark": benchmark, "chain": ["shrink-and-perturb"]})
     for chain in (["reset"], ["shrink-and-perturb:clock=update,every=20"]):
         experiment(LABELS | {"benchmark": benchmark, "chain": chain})
+
+
+def test_words_of_several_values_may_be_none():
+    made = experiment(CARTPOLE | {"benchmark": "cartpole:shifts=none,tasks=1,frames=200"})
+    assert made.benchmark.shifts == () and word(made.benchmark) == "cartpole:shifts=none,tasks=1,frames=200"
+
+
+@pytest.mark.parametrize(("words", "expected"), [(",told=false", ()), ("", ("the replay is cleared",))])
+def test_a_report_names_what_is_told(words, expected):
+    described = experiment(CARTPOLE | {"benchmark": f"cartpole:frames=200{words}"}).to_json()
+    assert provenance.told(SimpleNamespace(spec=SimpleNamespace(experiment=described))) == expected
+
+
+def test_a_replay_that_is_not_cleared_is_estimated_whole():
+    sizes = []
+    for told in ("true", "false"):
+        words = {"benchmark": f"cartpole:tasks=2,frames=200,told={told}", "agent": CARTPOLE["agent"].replace("replay=160", "replay=4000")}
+        sizes.append(checkpoint_size(experiment(CARTPOLE | words)))
+    assert sizes[1] - sizes[0] > 2 * 200 * 4 * 4  # two members' 200 steps more, of four float32 features at least
