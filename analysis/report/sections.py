@@ -173,7 +173,7 @@ def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], oth
 
 def _diagnosis(found: Sequence[Policy]) -> str:
     """A sentence on the policies of the first chain, which is that without intervention if there is one."""
-    return f"Policies and networks of {found[0].label} at the end: {found[0].diagnosis}." if found else ""
+    return f"Policies and networks of {found[0].label} at the end: {found[0].diagnosis}." if found and found[0].share.defined else ""
 
 
 def _hedged(says: str, banner: str) -> str:

@@ -209,10 +209,11 @@ def policy_table(section: Section) -> Table:
     lines = []
     for row in section.policies:
         entropy = cell(row.entropy)
-        small = "; ".join(filter(None, [f"{share(row.share.value)} of untrained", entropy.note]))
+        small = "; ".join(filter(None, [f"{share(row.share.value)} of untrained" * row.share.defined, entropy.note]))
         probes = [cell(row.probes[name]) if name in row.probes else Cell(UNDEFINED) for name in PROBES]
         numbers = (cell(returns[row.label]), entropy._replace(note=small), cell(row.smallest), cell(row.scale), *probes)
-        lines.append(Line(row.label, (*numbers, Cell(row.diagnosis)), control=row.fresh_control))
+        diagnosis = Cell(row.word, "", row.diagnosis if row.diagnosis != row.word else "")
+        lines.append(Line(row.label, (*numbers, diagnosis), control=row.fresh_control))
     headings = [
         CHAIN,
         Heading("Last visits", section.setting.scale),

@@ -52,6 +52,8 @@ class Policy:
     @property
     def diagnosis(self) -> str:
         """`cannot fit`, `does not explore`, both or neither, and what is undecided or not known."""
+        if not self.share.defined:
+            return f"not known: {self.share.note}"
         explores, fits = side(self.share, EXPLORES), {network: side(found, FITS) for network, found in self.probes.items()}
         stuck = [network for network, found in fits.items() if found == -1]
         able = bool(fits) and set(fits.values()) == {1}
@@ -60,6 +62,12 @@ class Policy:
         open_ = [f"undecided whether it explores: {self.still} of {self.share.members} members do not"] * (explores == 0)
         open_ += ["not probed"] if not fits else ["undecided whether it can fit"] * (not stuck and not able)
         return "; ".join(filter(None, [" and ".join(said), *open_]))
+
+    @property
+    def word(self) -> str:
+        """The diagnosis in a word or two."""
+        found = [words for words in ("cannot fit", "does not explore", "neither", "not known") if words in self.diagnosis]
+        return "both" if len(found) > 1 else next(iter(found), "undecided")
 
 
 def side(found: Estimate, level: float) -> int:

@@ -61,6 +61,12 @@ def diagnosed(root: Path) -> dict[str, str]:
     return {row.label: row.diagnosis for row in policies(loaded, scored(loaded, key))}
 
 
+def words(root: Path) -> list[str]:
+    loaded = load([root])
+    (key,) = settings(loaded)
+    return [row.word for row in policies(loaded, scored(loaded, key))]
+
+
 def test_each_of_the_four_is_told_from_the_others(tmp_path: Path) -> None:
     run(tmp_path, "none", SATURATED)
     run(tmp_path, "redo", HEALTHY, GOOD, BAD)
@@ -74,6 +80,7 @@ def test_each_of_the_four_is_told_from_the_others(tmp_path: Path) -> None:
         "l2-init": "neither",
         "fresh": "explores; not probed",
     }
+    assert words(tmp_path) == ["does not explore", "neither", "both", "cannot fit", "undecided"]  # by label, the control last
 
 
 def test_what_the_interval_does_not_decide_is_left_open(tmp_path: Path) -> None:
@@ -84,6 +91,7 @@ def test_what_the_interval_does_not_decide_is_left_open(tmp_path: Path) -> None:
         "none": "can fit; undecided whether it explores: 5 of 6 members do not",
         "redo": "does not explore; undecided whether it can fit",
     }
+    assert words(tmp_path) == ["undecided", "does not explore"]
 
 
 def test_the_numbers_are_of_the_second_halves_of_the_last_visits(tmp_path: Path) -> None:
@@ -97,6 +105,15 @@ def test_the_numbers_are_of_the_second_halves_of_the_last_visits(tmp_path: Path)
     shares = (0.5 + 0.3 + 0.6 + 0.0 + 0.4 + 0.7) / 6  # a loss above 1 is nothing learned
     assert found.probes["policy"].value == pytest.approx(shares / 0.95)
     assert found.probes["value"].value == pytest.approx((1 - GOOD.mean()) / 0.95)
+
+
+def test_nothing_is_said_of_visits_that_have_not_begun(tmp_path: Path) -> None:
+    described = spec("none", 0, "abcd", BUDGET, unit="frames", members=MEMBERS, references=REFERENCES)
+    early = [row for row in rows(described, SATURATED, GOOD, GOOD) if row.visit == 0]
+    scores = [row for row in episode_rows(described, np.full((MEMBERS, VISITS), 9.3)) if row.visit == 0]
+    write_run(tmp_path / "runs", described, scores, early, done=False)
+    assert diagnosed(tmp_path / "runs") == {"none": "not known: no member has all of it"}
+    assert "Policies" not in write_report([tmp_path / "runs"], tmp_path / "out").parts[0].reading
 
 
 def test_sides_of_a_level() -> None:
