@@ -50,6 +50,7 @@ PURPOSES = {
     "new labels": "which actions have their new meaning while a task changes gradually",
     "observation noise": "noise of observations, and its size for each feature of a task",
     "offset": "offsets of a task's observations",
+    "no-ops": "no-ops at the start of episodes, where an emulator does not draw them",
     "play": "episodes that are played from a checkpoint",
     "pool": "episodes of training",
     "rescale": "factors of a task's observations",

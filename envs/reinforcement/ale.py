@@ -1,15 +1,17 @@
 """Pools of Atari games stepped by ale-py, the light alternative to EnvPool. Imports no torch, and ale-py only when a pool is made."""
 
 import functools
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from envs.reinforcement.atari_rules import FRAME_SKIP, AtariRules, with_all_actions
+from envs.reinforcement.atari_rules import FRAME_SKIP, AtariRules, observation_space, with_all_actions
 from envs.reinforcement.pool import Autoreset, Pool, RawStep, checked_seeds, checked_threads, in_environment_order
 from envs.reinforcement.spaces import Box, Discrete, Space
 from plasticity_rl.checks import UsageError
+from plasticity_rl.seeds import derive
 
 
 def ale_atari(game: str, seeds: Sequence[int] | np.ndarray, threads: int, rules: AtariRules) -> Pool:
@@ -19,7 +21,7 @@ def ale_atari(game: str, seeds: Sequence[int] | np.ndarray, threads: int, rules:
     """
     if (rules.mode, rules.difficulty) != (-1, -1):
         raise UsageError("ale-py's vector environment has only the default mode and difficulty; use EnvPool for others")
-    backend = AleBackend(game, seeds, threads, rules)
+    backend = (AleBackend if rules.observe == "pixels" else RamBackend)(game, seeds, threads, rules)
     return Pool(with_all_actions(backend) if rules.full_actions else backend)
 
 
@@ -91,3 +93,85 @@ class AleBackend:
         frames = observations.reshape(-1, *self.observation_space.shape)
         raw = RawStep(frames, rewards.astype(np.float32), terminated, truncated, info["lives"])  # ale-py's rewards are int32
         return in_environment_order(raw, info["env_id"])
+
+
+class RamBackend:
+    """ale-py's emulators one after the other, in the caller's thread: its vector environment keeps their RAM to itself.
+
+    An environment's number of no-ops, 1 to `noops`, is drawn from its seed alone.
+    """
+
+    def __init__(self, game: str, seeds: Sequence[int] | np.ndarray, threads: int, rules: AtariRules) -> None:
+        checked_threads(threads)
+        distinct = checked_seeds(seeds)
+        self._rules, self.num_envs = rules, len(distinct)
+        self._emulators = [Emulator(game, seed, rules) for seed in distinct]
+        self.observation_space = Box((*rules.frame_shape, 3), "uint8") if rules.colour else observation_space(rules.observe)
+        self.action_space: Space = Discrete(len(self._emulators[0].actions))
+        self.autoreset: Autoreset = "NextStep"
+
+    def reset(self) -> RawStep:
+        for emulator in self._emulators:
+            emulator.reset()
+        return self._raw(np.zeros(self.num_envs, np.float32))
+
+    def send(self, actions: np.ndarray) -> None:
+        self._sent = actions
+
+    def recv(self) -> RawStep:
+        rewards = [emulator.step(action) for emulator, action in zip(self._emulators, self._sent, strict=True)]
+        return self._raw(np.array(rewards, np.float32))
+
+    def _raw(self, rewards: np.ndarray) -> RawStep:
+        games = self._emulators
+        seen = np.stack([np.max(game.screens, axis=0) if self._rules.colour else game.ale.getRAM() for game in games])
+        terminated, truncated = (np.array([getattr(game, end) for game in games]) for end in ("terminated", "truncated"))
+        lives = np.array([game.ale.lives() for game in games])
+        return RawStep(seen if self._rules.colour else self._rules.read(seen), rewards, terminated, truncated, lives)
+
+
+class Emulator:
+    """One game of ale-py by the rules, reset in the step after an episode's end."""
+
+    def __init__(self, game: str, seed: int, rules: AtariRules) -> None:
+        from ale_py import ALEInterface, LoggerMode, roms
+
+        ALEInterface.setLoggerMode(LoggerMode.Error)  # no banner
+        self.ale = ALEInterface()
+        self.ale.setInt("random_seed", seed)
+        self.ale.setFloat("repeat_action_probability", rules.sticky)
+        self.ale.loadROM(str(roms.get_rom_path(ale_name(game))))
+        self.actions = self.ale.getLegalActionSet() if rules.full_actions else self.ale.getMinimalActionSet()
+        self._rules, self._random = rules, np.random.default_rng(derive(seed, "no-ops"))
+        self.screens: deque[np.ndarray] = deque(maxlen=2)
+        """the last two frames in RGB, if observations are in colour"""
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self._frames, self.terminated, self.truncated = 0, False, False
+        self.ale.reset_game()
+        for _ in range(self._random.integers(1, self._rules.noops, endpoint=True)):
+            self.ale.act(0)
+            if self.ale.game_over():
+                self.ale.reset_game()
+        self.screens.clear()
+        self._look()
+
+    def step(self, action: int) -> float:
+        """Play the frames of a step, or begin an episode after the end of one; return the reward."""
+        if self.terminated or self.truncated:
+            self.reset()
+            return 0.0
+        reward = 0.0
+        for _ in range(FRAME_SKIP):
+            reward += self.ale.act(self.actions[action])
+            self._look()
+            if self.ale.game_over():
+                break
+        self._frames += FRAME_SKIP
+        self.terminated, self.truncated = self.ale.game_over(), self._frames >= self._rules.episode_frames
+        return reward
+
+    def _look(self) -> None:
+        if self._rules.colour:
+            self.screens.append(self.ale.getScreenRGB())

@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 
 from envs.reinforcement.ale import ale_atari, game_choices
-from envs.reinforcement.atari_rules import FRAME_SHAPE, FRAME_SKIP, FULL_ACTIONS, AtariRules
+from envs.reinforcement.atari_rules import FRAME_SKIP, FULL_ACTIONS, AtariRules, Observe, observation_space
 from envs.reinforcement.base import Heads
 from envs.reinforcement.envpool import envpool_atari
 from envs.reinforcement.pool import Opening, Pool
@@ -61,7 +61,7 @@ well before 20M frames"""
 class Atari:
     """Atari games in sequence, each with the same budget. All members play the same games from different seeds.
 
-    Observations are the last four grey frames of 84 x 84; an action lasts four frames. Rewards are the game's own. Raises UsageError for an
+    Observations are the last four grey frames of 84 x 84, or RAMs of the console; an action lasts four frames. Rewards are the game's own. Raises UsageError for an
     unknown or repeated game, a mode or difficulty that a game does not have, or a field out of range.
     """
 
@@ -88,15 +88,17 @@ class Atari:
     """maximum length of an episode in emulator frames; 108,000 are half an hour of play (Hessel et al. 2018, arXiv 1710.02298)"""
     backend: Literal["envpool", "ale"] = "envpool"
     """emulator; `envs.reinforcement.atari_rules` lists the differences"""
+    observe: Observe = "pixels"
+    """`ram`: the console's 128 bytes of RAM, scaled to [-1, 1], for an MLP; `ram-bits`: their 1,024 bits. No image is learned from, so the
+    emulator is most of the cost"""
     heads: Heads = "shared"
     """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
 
-    observation_space: ClassVar[Box] = Box(FRAME_SHAPE, "uint8")
     supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
     frame_skip: ClassVar[int] = FRAME_SKIP
     stack: ClassVar[int] = 4
-    """number of frames in one input of the network"""
+    """number of frames, or RAMs, in one input of the network"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -142,8 +144,13 @@ class Atari:
         return sequence(self.names, self.frames, self.cycles)
 
     @property
+    def observation_space(self) -> Box:
+        """Space of a single frame or RAM."""
+        return observation_space(self.observe)
+
+    @property
     def inputs(self) -> tuple[int, ...]:
-        """Shape of one input of the network: (frames, height, width)."""
+        """Shape of one input of the network: (frames, height, width), or (RAMs, bytes or bits)."""
         return (self.stack, *self.observation_space.shape)
 
     @property
@@ -173,7 +180,7 @@ class Atari:
     def _pool(self, visit: Visit, seeds: np.ndarray, threads: int, colour: bool) -> Pool:
         assert seeds.ndim == 2, seeds.shape
         game, switches = self._tasks()[visit.task]
-        rules = AtariRules(self.sticky, self.full_actions, self.noops, self.episode_frames, colour, **switches)
+        rules = AtariRules(self.sticky, self.full_actions, self.noops, self.episode_frames, colour, observe=self.observe, **switches)
         return POOLS[self.backend](game, seeds.reshape(-1), threads, rules)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.reinforcement.atari_rules import FRAME_SKIP, AtariRules, with_all_actions
+from envs.reinforcement.atari_rules import FRAME_SKIP, AtariRules, observation_space, with_all_actions
 from envs.reinforcement.pool import Autoreset, Backend, Pool, RawStep, checked_seeds, checked_threads, in_environment_order
 from envs.reinforcement.spaces import Box, Discrete, Dtype, Space
 from plasticity_rl.checks import UsageError
@@ -16,16 +16,19 @@ Seeds = Sequence[int] | np.ndarray
 
 def envpool_atari(game: str, seeds: Seeds, threads: int, rules: AtariRules) -> Pool:
     """A pool of the Atari game with EnvPool's name `game` (`MsPacman`). `seeds`: one for each environment, distinct, in [0, 2^31 - 1)."""
-    height, width = rules.frame_shape
+    height, width = (1, 1) if rules.shows_ram else rules.frame_shape  # no size costs less
     backend = EnvPoolBackend(
         f"{game}-v5",
         seeds,
         threads,
-        _channels_last if rules.colour else _only_frame,
+        rules.read if rules.shows_ram else _channels_last if rules.colour else _only_frame,
+        observation_space(rules.observe) if rules.shows_ram else None,
+        ram=rules.shows_ram,
         stack_num=1,
         gray_scale=not rules.colour,
         img_height=height,
         img_width=width,
+        use_inter_area_resize=not rules.shows_ram,  # reads every pixel
         mode=rules.mode,
         difficulty=rules.difficulty,
         frame_skip=FRAME_SKIP,
@@ -82,8 +85,8 @@ def envpool_procgen(
 
 
 class EnvPoolBackend:
-    """EnvPool in synchronous mode. `arrange` maps EnvPool's observations, (N, ...), to ours, which are of `observation_space`; by default,
-    what it makes of EnvPool's space.
+    """EnvPool in synchronous mode. `arrange` maps EnvPool's observations, (N, ...), or with `ram` the emulators' RAM, to ours, which are of
+    `observation_space`; by default, what it makes of EnvPool's space.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class EnvPoolBackend:
         threads: int,
         arrange: Callable[[Any], np.ndarray],
         observation_space: Box | None = None,
+        ram: bool = False,
         **settings: Any,
     ) -> None:
         import envpool
@@ -111,7 +115,7 @@ class EnvPoolBackend:
                 **settings,
             )
             space = self._envs.observation_space
-        self._arrange = arrange
+        self._arrange, self._ram = arrange, ram
         if observation_space is None:
             dtype: Dtype = "uint8" if space.dtype == np.uint8 else "float32"
             observation_space = Box(arrange(np.empty((1, *space.shape), space.dtype)).shape[1:], dtype)
@@ -130,8 +134,9 @@ class EnvPoolBackend:
         observations, rewards, terminated, truncated, info = self._envs.recv()
         # EnvPool's `terminated` omits a game that is over at the step limit; the info does not.
         terminated = info.get("terminated", terminated).astype(bool)
+        observations = self._arrange(info["ram"] if self._ram else observations)
         lives = info.get("lives", np.zeros(self.num_envs, dtype=np.int32))
-        return in_environment_order(RawStep(self._arrange(observations), rewards, terminated, truncated, lives), info["env_id"])
+        return in_environment_order(RawStep(observations, rewards, terminated, truncated, lives), info["env_id"])
 
 
 def _unchanged(observations: np.ndarray) -> np.ndarray:

@@ -17,20 +17,24 @@ RULES = {"sticky": 0.25, "full_actions": True, "noops": 30, "episode_frames": 10
 FIRE = 1
 
 
-@pytest.fixture(params=[envpool_atari, ale_atari])
+@pytest.fixture(params=[(envpool_atari, "pixels"), (ale_atari, "pixels"), (ale_atari, "ram")], ids=["envpool", "ale", "ale's ram"])
 def atari(request):
-    """A function that makes a pool: of each backend in turn."""
-    return lambda game, seeds, threads=1, **rules: request.param(game, seeds, threads, AtariRules(**RULES | rules))
+    """A function that makes a pool: of each backend in turn, and of ale-py's for the RAM."""
+    make, observe = request.param
+    return lambda game, seeds, threads=1, **rules: make(game, seeds, threads, AtariRules(**RULES | {"observe": observe} | rules))
 
 
-def test_shapes_and_types(atari):
-    pool = atari("Breakout", [3, 5, 9])
-    assert (pool.num_envs, pool.action_space, pool.observation_space) == (3, Discrete(18), Box((84, 84), "uint8"))
+@pytest.mark.parametrize(
+    ("observe", "space"), [("pixels", Box((84, 84), "uint8")), ("ram", Box((128,))), ("ram-bits", Box((1024,)))], ids=str
+)
+def test_shapes_and_types(atari, observe, space):
+    pool = atari("Breakout", [3, 5, 9], observe=observe)
+    assert (pool.num_envs, pool.action_space, pool.observation_space) == (3, Discrete(18), space)
     opening = pool.reset()
     assert opening.first.all() and not opening.rewards.any()
     pool.send(np.zeros(3, dtype=np.int64))
     for step in (opening, pool.recv()):
-        assert step.observations.shape == (3, 84, 84) and step.observations.dtype == np.uint8
+        assert step.observations.shape == (3, *space.shape) and step.observations.dtype == space.dtype
         assert step.rewards.shape == (3,) and step.rewards.dtype == step.clipped_rewards.dtype == np.float32
         for flags in step[2:]:
             assert flags.shape == (3,) and flags.dtype == bool
@@ -141,6 +145,49 @@ def test_backends_play_the_same_game(sticky):
         assert seen.any()
 
 
+@pytest.mark.parametrize("sticky", [0.0, 0.25])
+def test_backends_have_the_same_ram(sticky):
+    """Everything agrees, later episodes too: with one no-op, neither draws anything but ale-py's own sticky actions."""
+    rules = RULES | {"sticky": sticky, "noops": 1, "episode_frames": 4 * 330, "observe": "ram"}
+    one, other = (play(make("Qbert", [100, 5, 7], 2, AtariRules(**rules)), at_random(700, 3)) for make in (envpool_atari, ale_atari))
+    assert_same(one, other)
+    for seen in (one.rewards, one.terminated, one.truncated, one.life_lost, one.first[1:]):
+        assert seen.any()
+
+
+def test_an_observed_ram_changes_nothing_else():
+    """In EnvPool, hence in ale-py, which agrees with it in images and in the RAM."""
+    rules = RULES | {"episode_frames": 400}
+    actions = at_random(250, 2)
+    pixels, ram = (
+        play(envpool_atari("Breakout", [3, 5], 1, AtariRules(**rules, observe=observe)), actions) for observe in ("pixels", "ram")
+    )
+    assert_same(ram._replace(observations=pixels.observations), pixels)
+    for seen in (pixels.rewards, pixels.terminated | pixels.truncated, pixels.life_lost):
+        assert seen.any()
+
+
+def test_encodings_of_the_ram(atari):
+    """Those of three bytes by hand; and all that a game shows are of the same RAM."""
+    ram = np.array([[0, 255, 5]], np.uint8)
+    bytes_, bits = (AtariRules(**RULES, observe=observe).read(ram) for observe in ("ram", "ram-bits"))
+    np.testing.assert_allclose(bytes_, [[-1, 1, 5 / 127.5 - 1]], atol=1e-7)
+    assert bits.tolist() == [[0.0] * 8 + [1.0] * 8 + [0.0] * 5 + [1.0, 0.0, 1.0]]
+    actions = at_random(60, 2)
+    bytes_, bits = (play(atari("Breakout", [3, 5], observe=observe), actions).observations for observe in ("ram", "ram-bits"))
+    values = bits.reshape(61, 2, 128, 8) @ [128, 64, 32, 16, 8, 4, 2, 1]
+    np.testing.assert_allclose(bytes_, values / 127.5 - 1, atol=1e-6)
+    assert len(np.unique(values)) > 20 and bytes_.dtype == bits.dtype == np.float32
+
+
+def test_ales_no_ops_are_drawn_from_the_seed_alone():
+    """Twenty numbers of no-ops between 1 and 3, and the same alone as beside others."""
+    rules = AtariRules(**RULES | {"noops": 3, "observe": "ram", "sticky": 0.0})
+    openings = ale_atari("Qbert", range(20), 1, rules).reset().observations
+    assert len(np.unique(openings, axis=0)) == 3
+    np.testing.assert_array_equal(ale_atari("Qbert", [7], 1, rules).reset().observations[0], openings[7])
+
+
 @pytest.mark.parametrize(("game", "minimal"), [("Pong", 6), ("Breakout", 4), ("Skiing", 3)])
 def test_action_sets(atari, game, minimal):
     assert atari(game, [3]).action_space == Discrete(18)
@@ -160,7 +207,8 @@ def test_skiing_takes_all_actions_though_it_knows_no_fire(atari):
 
 def test_colour(atari):
     """As bright as the grey frames: ALE's grey is the luma, and shrinking keeps the mean. Trajectories are compared in test_base.py."""
-    grey, colour = (play(atari("Breakout", [3, 5], colour=colour), at_random(60, 2)).observations for colour in (False, True))
+    looks = {"observe": "pixels", "colour": False}, {"colour": True}
+    grey, colour = (play(atari("Breakout", [3, 5], noops=1, **look), at_random(60, 2)).observations for look in looks)
     assert colour.shape == (61, 2, 210, 160, 3) and colour.dtype == np.uint8
     assert (colour[..., 0] != colour[..., 2]).any()
     np.testing.assert_allclose(grey.mean(axis=(2, 3)), colour.mean(axis=(2, 3)) @ [0.2989, 0.5870, 0.1140], atol=0.6)
