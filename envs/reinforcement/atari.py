@@ -45,6 +45,8 @@ CORA_6 = ("SpaceInvaders", "Krull", "BeamRider", "Hero", "StarGunner", "MsPacman
 """CORA (Powers et al. 2022, arXiv 2110.10067): 50M frames each, two cycles run"""
 CARMACK_8 = ("MsPacman", "Centipede", "Qbert", "Defender", "Krull", "Atlantis", "UpNDown", "BattleZone")
 """Keen Technologies' physical_atari: 400k frames each, three cycles, 18 sticky actions"""
+RAM_4 = ("Breakout", "Freeway", "Pong", "SpaceInvaders")
+"""our choice, provisional: a wall, a road, a duel and a shooter, for learning from the RAM"""
 ATARI_26 = (
     *("Alien", "Amidar", "Assault", "Asterix", "BankHeist", "BattleZone", "Boxing", "Breakout", "ChopperCommand", "CrazyClimber"),
     *("DemonAttack", "Freeway", "Frostbite", "Gopher", "Hero", "Jamesbond", "Kangaroo", "Krull", "KungFuMaster", "MsPacman"),
@@ -61,8 +63,8 @@ well before 20M frames"""
 class Atari:
     """Atari games in sequence, each with the same budget. All members play the same games from different seeds.
 
-    Observations are the last four grey frames of 84 x 84, or RAMs of the console; an action lasts four frames. Rewards are the game's own. Raises UsageError for an
-    unknown or repeated game, a mode or difficulty that a game does not have, or a field out of range.
+    Observations are the last four grey frames of 84 x 84, or states of the console's RAM; an action lasts four frames. Rewards are the
+    game's own. Raises UsageError for an unknown or repeated game, a mode or difficulty that a game does not have, or a field out of range.
     """
 
     games: tuple[str, ...] = ("Breakout",)
@@ -89,8 +91,8 @@ class Atari:
     backend: Literal["envpool", "ale"] = "envpool"
     """emulator; `envs.reinforcement.atari_rules` lists the differences"""
     observe: Observe = "pixels"
-    """`ram`: the console's 128 bytes of RAM, scaled to [-1, 1], for an MLP; `ram-bits`: their 1,024 bits. No image is learned from, so the
-    emulator is most of the cost"""
+    """grey frames; `ram`, the console's 128 bytes of RAM, scaled to [-1, 1]; or `ram-bits`, their 1,024 bits. The RAM is for networks
+    without convolutions"""
     heads: Heads = "shared"
     """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
 
@@ -98,7 +100,7 @@ class Atari:
     unit: ClassVar[str] = "frames"
     frame_skip: ClassVar[int] = FRAME_SKIP
     stack: ClassVar[int] = 4
-    """number of frames, or RAMs, in one input of the network"""
+    """number of frames, or states of the RAM, in one input of the network"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -145,12 +147,12 @@ class Atari:
 
     @property
     def observation_space(self) -> Box:
-        """Space of a single frame or RAM."""
+        """Space of a single frame or state of the RAM."""
         return observation_space(self.observe)
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Shape of one input of the network: (frames, height, width), or (RAMs, bytes or bits)."""
+        """Shape of one input of the network: (frames, height, width), or (states, bytes or bits)."""
         return (self.stack, *self.observation_space.shape)
 
     @property

@@ -5,7 +5,8 @@ ale-py before them.
 
 With the same seed and number of no-ops, both play the same first episode bit for bit, sticky actions included. They differ in this:
 - EnvPool draws 1 to `noops` no-ops, ale-py 0 to `noops`, from different random streams. Later episodes start from the emulator's
-  random state that earlier ones left, so they differ once the earlier ones did.
+  random state that earlier ones left, so they differ once the earlier ones did. For the RAM, ale-py's games are stepped one by one, and
+  draw 1 to `noops`, too.
 - An image is the maximum of a step's last two frames, but that of an episode's last step may hold older ones: in EnvPool when the
   game is over, in ale-py also at the step limit.
 """

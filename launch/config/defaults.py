@@ -6,7 +6,7 @@ from envs.reinforcement import atari
 from launch.config.papers import PRESETS as PAPERS
 from plasticity_rl import registry
 
-# Published game sequences as settings of `atari`, with their budgets if known; ale-10 is this project's.
+# Published game sequences as settings of `atari`, with their budgets if known; ale-10 and ale-ram are this project's.
 PRESETS: dict[str, dict[str, str]] = {
     "abbas-5": {"games": "+".join(atari.ABBAS_5), "frames": "20_000_000"},
     "cora-6": {"games": "+".join(atari.CORA_6), "frames": "50_000_000", "cycles": "2"},
@@ -14,6 +14,8 @@ PRESETS: dict[str, dict[str, str]] = {
     "ale-10": {"games": "+".join(atari.ALE_10), "frames": "20_000_000", "cycles": "2"},
     "atari-26": {"games": "+".join(atari.ATARI_26)},
     "atari-57": {"games": "+".join(atari.ATARI_57)},
+    # Provisional: games and frames are to be those in which the fresh control learns within a visit.
+    "ale-ram": {"games": "+".join(atari.RAM_4), "frames": "409_600", "cycles": "3", "observe": "ram"},
 }
 
 # Every word for a part of an experiment, with the path of its class: the names on disk, and presets.
@@ -45,6 +47,16 @@ CONTINUAL: dict[str, Any] = dict(
     probe_every=25_000,
     probe_updates=500,
     checkpoint_every=160_000,
+)
+RAM_NETWORK = "mlp:depth=2,width=256"
+# Provisional, as the games: PPO as on other games, but with a larger rate.
+ALE_RAM: dict[str, Any] = dict(
+    agent="ppo",
+    network=RAM_NETWORK,
+    optimizer="adam:epsilon=1e-5,clip_norm=0.5",
+    schedule="linear:rate=1e-3,clock=visit",
+    diagnose_every=800,
+    checkpoint_every=51_200,
 )
 # DQN Zoo's Rainbow; `rainbow-sequential` differs only in its schedule.
 RAINBOW = {"n_step": "3", "double": "true", "dueling": "true", "value": "c51", "priority_exponent": "0.5", "noise": "0.1"}
@@ -135,6 +147,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         diagnose_every=1000,
         checkpoint_every=250_000,
     ),
+    "ale-ram": ALE_RAM,
 }
 
 DEFAULTS |= {word: DEFAULTS[paper.of] | paper.defaults for word, paper in PAPERS.items()}
@@ -147,17 +160,24 @@ def defaults_of(benchmark: Any) -> dict[str, Any]:
     """Return the defaults of a benchmark without a word: those of streams, of small control problems, or of games if it shows images."""
     if benchmark.supervision == "labels":
         return CLASSES if benchmark.predicts == "classes" else NUMBERS
-    inputs = benchmark.inputs
-    return DEFAULTS["procgen"] if len(inputs) == 3 and min(inputs[1:]) >= TORSO else CONTROL
+    return DEFAULTS["procgen"] if _shows_images(benchmark.inputs) else CONTROL
 
 
-def agent_defaults(defaults: dict[str, Any], agent: str) -> dict[str, Any]:
-    """Return a benchmark's `defaults` as they are for an agent."""
-    own = defaults["agent"].partition(":")[0]
-    if agent == own:
-        return defaults
-    defaults = defaults | CONTROL if defaults["network"] == CONTINUAL["network"] else defaults
-    return defaults | (CONTROLLERS if defaults["network"] == CONTROL["network"] else GAMES).get(agent, {})
+def _shows_images(inputs: tuple[int, ...]) -> bool:
+    return len(inputs) == 3 and min(inputs[1:]) >= TORSO
+
+
+def agent_defaults(defaults: dict[str, Any], agent: str, benchmark: Any) -> dict[str, Any]:
+    """Return a benchmark's `defaults` as they are for an agent, with an MLP in the place of `nature` where there are no images."""
+    if agent != defaults["agent"].partition(":")[0]:
+        for protocol, general in ((CONTINUAL, CONTROL), (ALE_RAM, DEFAULTS["atari"])):
+            if defaults["network"] == protocol["network"]:
+                defaults = defaults | general
+        defaults = defaults | (CONTROLLERS if defaults["network"] == CONTROL["network"] else GAMES).get(agent, {})
+    network, _, settings = defaults["network"].partition(":")
+    if network == "nature" and not _shows_images(benchmark.inputs):
+        defaults = defaults | {"network": ",".join(filter(None, (RAM_NETWORK, settings)))}
+    return defaults
 
 
 def preset(kind: str, word: str) -> dict[str, str]:

@@ -43,9 +43,9 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     word, settings = _split("benchmark", said.get("benchmark", "random-labels"))
     made: dict[str, Any] = {"benchmark": _build("benchmark", word, preset("benchmark", word) | settings)}
     base = _base("benchmark", word)
-    defaults = DEFAULTS["atari" if base in PRESETS else base] if base else defaults_of(made["benchmark"])
+    defaults = DEFAULTS["atari" if base in PRESETS.keys() - DEFAULTS.keys() else base] if base else defaults_of(made["benchmark"])
     agent = _base("agent", _split("agent", said.get("agent", defaults["agent"]))[0])
-    defaults = agent_defaults(defaults, agent)
+    defaults = agent_defaults(defaults, agent, made["benchmark"])
     for kind in ("agent", "network", "optimizer", "schedule"):
         default_word, default_settings = _split(kind, defaults[kind])
         word, settings = _split(kind, said.get(kind, default_word))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.reinforcement.ale import ale_name
-from envs.reinforcement.atari import ABBAS_5, ALE_10, ATARI_26, ATARI_57, CARMACK_8, CORA_6, SCORES, Atari
+from envs.reinforcement.atari import ABBAS_5, ALE_10, ATARI_26, ATARI_57, CARMACK_8, CORA_6, RAM_4, SCORES, Atari
 from envs.reinforcement.pool import Pool, Step
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import UsageError
@@ -49,6 +49,7 @@ from plasticity_rl.checks import UsageError
         ({"games": ("Freeway",), "modes": (1.0,)}, "modes must be a whole number"),
         ({"games": ("Freeway",), "modes": (1,), "backend": "ale"}, "has only the default mode; modes need backend=envpool"),
         ({"games": ("Freeway",), "difficulties": (1,), "backend": "ale"}, "difficulties need backend=envpool"),
+        ({"observe": "screen"}, "observe cannot be 'screen'"),
         ({"heads": "many"}, "heads cannot be 'many'"),
     ],
     ids=str,
@@ -95,8 +96,8 @@ def _step(pool: Pool, action: int) -> Step:
 
 
 def test_lists_of_games():
-    assert [len(games) for games in (ABBAS_5, CORA_6, CARMACK_8, ALE_10, ATARI_26, ATARI_57)] == [5, 6, 8, 10, 26, 57]
-    for games in (ABBAS_5, CORA_6, CARMACK_8, ALE_10, ATARI_26, ATARI_57):
+    assert [len(games) for games in (ABBAS_5, CORA_6, CARMACK_8, ALE_10, ATARI_26, ATARI_57, RAM_4)] == [5, 6, 8, 10, 26, 57, 4]
+    for games in (ABBAS_5, CORA_6, CARMACK_8, ALE_10, ATARI_26, ATARI_57, RAM_4):
         assert Atari(games=games).visits()[-1].task == games[-1]
 
 
@@ -143,6 +144,8 @@ def test_fingerprints():
         ("episode_frames", 400),
         ("backend", "ale"),
         ("heads", "per-task"),
+        ("observe", "ram"),
+        ("observe", "ram-bits"),
     ]
     assert {name for name, _ in others} == {field.name for field in dataclasses.fields(Atari)}
     prints = [dataclasses.replace(plain, **{name: value}).fingerprint(0, 5) for name, value in others]

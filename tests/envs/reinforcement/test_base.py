@@ -22,6 +22,8 @@ from tests.envs.reinforcement.playing import play
 BENCHMARKS: dict[str, ReinforcementBenchmark] = {
     "atari": Atari(games=("Breakout", "Freeway"), frames=400, cycles=2, episode_frames=800),
     "atari of ale-py": Atari(games=("Breakout", "Freeway"), frames=400, cycles=2, episode_frames=800, backend="ale"),
+    "atari's ram": Atari(games=("Breakout", "Freeway"), frames=400, episode_frames=800, observe="ram"),
+    "atari's ram of ale-py": Atari(games=("Breakout", "Freeway"), frames=400, episode_frames=800, backend="ale", observe="ram"),
     "atari in modes": Atari(games=("Breakout", "Freeway"), modes=(0, 4), difficulties=(1,), heads="per-task", episode_frames=800),
     "procgen": Procgen(game="Bigfish", levels=3, cycles=2),
     "procgen in blocks": Procgen(game="Leaper", levels=2, levels_per_task=3, heads="per-task"),
