@@ -16,7 +16,7 @@ Seeds = Sequence[int] | np.ndarray
 
 def envpool_atari(game: str, seeds: Seeds, threads: int, rules: AtariRules) -> Pool:
     """A pool of the Atari game with EnvPool's name `game` (`MsPacman`). `seeds`: one for each environment, distinct, in [0, 2^31 - 1)."""
-    height, width = (1, 1) if rules.shows_ram else rules.frame_shape  # no size costs less
+    height, width = (1, 1) if rules.shows_ram else rules.frame_shape  # an image that nobody looks at
     backend = EnvPoolBackend(
         f"{game}-v5",
         seeds,
@@ -28,7 +28,7 @@ def envpool_atari(game: str, seeds: Seeds, threads: int, rules: AtariRules) -> P
         gray_scale=not rules.colour,
         img_height=height,
         img_width=width,
-        use_inter_area_resize=not rules.shows_ram,  # reads every pixel
+        use_inter_area_resize=not rules.shows_ram,  # an area average reads every pixel
         mode=rules.mode,
         difficulty=rules.difficulty,
         frame_skip=FRAME_SKIP,
