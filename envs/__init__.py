@@ -14,6 +14,7 @@ BENCHMARKS = {
     "slow-bits": "envs.supervised.regression.SlowBits",
     "composite": "envs.supervised.composite.Composite",
     "bandit": "envs.reinforcement.bandit.Bandit",
+    "image-mdp": "envs.reinforcement.image_mdp.ImageMDP",
     "cartpole": "envs.reinforcement.control.CartPole",
     "acrobot": "envs.reinforcement.control.Acrobot",
     "lunarlander": "envs.reinforcement.control.LunarLander",

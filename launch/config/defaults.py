@@ -121,7 +121,9 @@ STREAMS: dict[str, dict[str, Any]] = {
 DEFAULTS: dict[str, dict[str, Any]] = {
     **STREAMS,
     # Rewards, 0 or 1, are not scaled, because the growth of the values is studied.
-    "bandit": CONTROL | dict(agent=CONTROL["agent"].replace("rewards=scale", "rewards=clip").replace("50000", "20000")),
+    **dict.fromkeys(
+        ("bandit", "image-mdp"), CONTROL | dict(agent=CONTROL["agent"].replace("rewards=scale", "rewards=clip").replace("50000", "20000"))
+    ),
     "cartpole": CONTROL,
     "acrobot": CONTROL,
     "lunarlander": CONTROL,

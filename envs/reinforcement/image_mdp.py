@@ -1,0 +1,111 @@
+"""A Markov decision process whose states are seen as images of a data set, one class each. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from envs.reinforcement.bandit import Bandit
+from envs.reinforcement.pool import Autoreset, Opening, Pool, RawStep
+from envs.reinforcement.spaces import Box, Discrete, Space
+from envs.sequences import Visit
+from envs.supervised import datasets
+from plasticity_rl.checks import UsageError
+
+
+@dataclass(frozen=True)
+class ImageMDP(Bandit):
+    """Walk a ring of states, each seen as a random image of its own: the action with its number leads on (Lyle et al. 2023).
+
+    The block MDP of arXiv 2303.01486, there with MNIST and CIFAR-10: ten states, ten actions, and rewards and transitions that depend on
+    whether the action has the state's number. Its three forms are `labels=permuted` (true labels), `labels=random` and
+    `labels=permuted,reward=sparse`. Here the right action leads to the next state, the last to the first, and any other to a random state
+    (of a secondary source; the paper itself was not read), so with a sparse reward it is best to jump from the first half of the states and
+    to walk through the second: 0.2 a step with ten states. The paper has one task: here images are dealt out to states anew at every task
+    and for every member. Values are bootstrapped along the ring, so agents need a discount above 0. Length and budget are our choice.
+    """
+
+    labels: Literal["random", "permuted"] = "permuted"
+    """images of a state: those with its number as a random label, or those of a true class, permuted"""
+    reward: Literal["dense", "sparse"] = "dense"
+    """+1 for the right action in every state, or in the last state alone"""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Task names in order."""
+        return tuple(f"mdp-{task}" for task in range(self.tasks))
+
+    def references(self) -> dict[str, dict[str, float]]:
+        """task -> {"random": score}, exact: random actions leave all states equally likely."""
+        states = self.action_space.n
+        return {name: {"random": self.length / states / (states if self.reward == "sparse" else 1)} for name in self.names}
+
+    def correct_actions(self, seed: int, member: int, task: int) -> np.ndarray:
+        """The state of each image, which is its right action, (images,) int64. Raises UsageError if a state has no image."""
+        states = super().correct_actions(seed, member, task)
+        if len(np.unique(states)) < self.action_space.n:
+            raise UsageError(f"ImageMDP: the first {self.images} images of {self.dataset} leave a state without any; use more images")
+        return states
+
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:
+        """Processes of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. The run's `seed`
+        decides which images a state has, a process's own which of them it shows.
+        """
+        members, num_envs = seeds.shape
+        states = np.stack([self.correct_actions(seed, member, self.names.index(visit.task)) for member in range(members)])
+        backend = ImageMDPBackend(
+            datasets.load(self.dataset, self.images)[0],
+            np.repeat(states, num_envs, axis=0),
+            self.action_space,
+            self.length,
+            self.reward == "sparse",
+            seeds.reshape(-1),
+        )
+        return Pool(backend)
+
+
+class ImageMDPBackend:
+    """Processes whose episodes all begin and end together. `states`: the state of each image, (N, images)."""
+
+    def __init__(
+        self, images: np.ndarray, states: np.ndarray, action_space: Discrete, length: int, sparse: bool, seeds: np.ndarray
+    ) -> None:
+        self.num_envs = len(seeds)
+        self.observation_space = Box(images.shape[1:])
+        self.autoreset: Autoreset = "NextStep"
+        self.action_space: Space = action_space
+        self._images, self._states, self._length, self._sparse = images, action_space.n, length, sparse
+        self._rows = np.arange(self.num_envs)
+        self._counts = np.stack([np.bincount(each, minlength=self._states) for each in states])
+        self._first = self._counts.cumsum(1) - self._counts
+        """place in `_sorted` of each state's first image, (N, states)"""
+        self._sorted = states.argsort(axis=1, kind="stable")
+        self._generators = [np.random.default_rng(int(seed)) for seed in seeds]
+        self._actions = np.zeros(self.num_envs, np.int32)
+
+    def reset(self) -> RawStep:
+        self._random = np.stack([generator.random((self._length + 1, 2)) for generator in self._generators])
+        self._age, self._state = 0, self._drawn(0)
+        return self._raw(np.zeros(self.num_envs, np.float32))
+
+    def send(self, actions: np.ndarray) -> None:
+        self._actions = actions
+
+    def recv(self) -> RawStep:
+        if self._age == self._length:
+            return self.reset()
+        right = self._actions == self._state
+        rewards = right & (self._state == self._states - 1) if self._sparse else right
+        self._age += 1
+        self._state = np.where(right, (self._state + 1) % self._states, self._drawn(self._age))
+        return self._raw(rewards.astype(np.float32))
+
+    def _drawn(self, age: int) -> np.ndarray:
+        """A random state of each process, (N,)."""
+        return (self._random[:, age, 0] * self._states).astype(np.int64)
+
+    def _raw(self, rewards: np.ndarray) -> RawStep:
+        at = self._rows, self._state
+        shown = self._sorted[self._rows, self._first[at] + (self._random[:, self._age, 1] * self._counts[at]).astype(np.int64)]
+        terminated, truncated = np.zeros(self.num_envs, bool), np.full(self.num_envs, self._age == self._length)
+        return RawStep(self._images[shown], rewards, terminated, truncated, np.zeros(self.num_envs, np.int32))
