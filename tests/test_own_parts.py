@@ -145,6 +145,12 @@ def test_a_metric_changes_nothing_and_is_what_it_says(load: Load) -> None:
         experiment({"metrics": ["my_metrics.Above", "my_metrics.Above:threshold=1"]})
 
 
+def test_a_metric_that_is_no_scalar_is_refused(load: Load) -> None:
+    load("my_metrics", SHOWN["my_metrics"][0].replace(".float().mean()", ".float().mean(0)"))
+    with pytest.raises(UsageError, match=r"my_metrics.Above: hidden0 must be a scalar, not of shape \(12,\)"):
+        rows(LABELS | {"metrics": ["my_metrics.Above"]})
+
+
 DERIVED = '''
 from dataclasses import dataclass
 from typing import ClassVar

@@ -16,6 +16,7 @@ from agents.diagnostics import measures
 from agents.diagnostics.curvature import Curvature
 from agents.diagnostics.media import media
 from plasticity_rl import registry
+from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.metrics.base import Observed
 from plasticity_rl.metrics.norms import GRADIENT
@@ -170,7 +171,10 @@ class Diagnostics:
         found |= measures.of_lengths(params, network.layers)
         seen = Observed(params, network.layers, units, raw, outputs)
         for name, each in self._own.items():
-            found |= {f"{name}/{key}" if key else name: value for key, value in each.measure(seen).items()}
+            measured = each.measure(seen)
+            for key in (key for key, value in measured.items() if value.ndim):
+                raise UsageError(f"{name}: {key or 'its value'} must be a scalar, not of shape {tuple(measured[key].shape)}")
+            found |= {f"{name}/{key}" if key else name: value for key, value in measured.items()}
         return found | measures.of_outputs(self._agent.decode_outputs(outputs), self._sampled)
 
     def _of_gradient(self, params: Params, low_precision: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:

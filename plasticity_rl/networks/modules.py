@@ -162,7 +162,12 @@ class ModuleNetwork(Network):
         parts = [(prefix, heads.tasks * sum(outputs for _, outputs in heads.heads)) for prefix, heads in self.heads.networks()]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            modules = {prefix.removesuffix("."): self._own.build(self.inputs, outputs) for prefix, outputs in parts}
+            try:
+                modules = {prefix.removesuffix("."): self._own.build(self.inputs, outputs) for prefix, outputs in parts}
+            except UsageError:
+                raise
+            except Exception as error:  # a user's factory may fail in any way
+                raise UsageError(f"{self._who} cannot be built for inputs of shape {self.inputs}: {_reason(error)}") from error
         for module in modules.values():
             if not isinstance(module, nn.Module):
                 raise UsageError(f"{self._who} must make an nn.Module, not {module!r}")
@@ -207,7 +212,7 @@ class ModuleNetwork(Network):
             reason = str(error).replace(f"; {BY_HAND}", "").replace(f": take it out of the module, or {BY_HAND}", ": take it out")
             raise UsageError(f"{self._who}: {reason}") from error
         except Exception as error:  # a user's module may fail in any way
-            raise UsageError(f"{self._who} fails for inputs of shape {tuple(example.shape)}: {type(error).__name__}: {error}") from error
+            raise UsageError(f"{self._who} fails for inputs of shape {tuple(example.shape)}: {_reason(error)}") from error
         if graph.random:
             raise UsageError(f"{self._who}: {graph.random} draws random numbers in the forward pass, a function of parameters and inputs")
         with torch.no_grad():
@@ -223,9 +228,15 @@ class ModuleNetwork(Network):
             with torch.no_grad():
                 vmap(self._call, (0, None))({name: param.expand(2, *param.shape) for name, param in params.items()}, example)
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise UsageError(f"{self._who} cannot be called for several members side by side (torch.func.vmap): {reason}") from error
+            raise UsageError(
+                f"{self._who} cannot be called for several members side by side (torch.func.vmap): {_reason(error)}"
+            ) from error
         return graph
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 class Beside(nn.Module):

@@ -296,6 +296,7 @@ def unseeded(inputs: tuple[int, ...], outputs: int) -> nn.Module:
         (layered(), "0 is read by 1 without an activation in between$"),
         (layered(nn.ReLU(), nn.LazyLinear(4), nn.ReLU()), "2.weight has no shape"),
         (layered(nn.ReLU(), nn.Linear(5, 4)), r"fails for inputs of shape \(2, 3\): RuntimeError"),
+        (lambda inputs, outputs: nn.Linear(inputs[1], outputs), r"cannot be built for inputs of shape \(3,\): IndexError: tuple index out"),
         (tied, "several layers share"),
         (frozen, "0.weight must be a float32 parameter that is trained"),
         (lambda inputs, outputs: nn.Linear(3, outputs).double(), "weight must be a float32 parameter"),
