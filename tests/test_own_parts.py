@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from agents.acting.ray_actors import RayWorker
 from launch.__main__ import main
 from launch.config.parse import experiment
 from launch.run.code import code_hash
@@ -120,6 +121,14 @@ def test_a_derived_agent_without_its_change_is_the_one_it_derives_from(load: Loa
     theirs, _ = rows(LABELS | {"agent": "my_agents.Smoothed:batch_size=8,record_every=15,smoothing=0"})
     other, _ = rows(LABELS | {"agent": "my_agents.Smoothed:batch_size=8,record_every=15,smoothing=0.5"})
     assert ours == theirs != other
+
+
+def test_a_remote_actor_imports_the_plugins(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    load("my_games")
+    made = experiment({"benchmark": "my_games.MountainCar:tasks=2,frames=4096", "agent": "pqn", "actors": 1, "members": 1})
+    monkeypatch.setattr(plugins, "_allowed", [])
+    RayWorker((("my_games",), made, False, False), 0, 0)
+    assert plugins.allowed() == ("my_games",)
 
 
 def test_a_data_sets_function_is_code_that_a_run_depends_on(load: Load) -> None:

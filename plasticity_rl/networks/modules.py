@@ -51,7 +51,7 @@ class ModuleSpec(ABC):
 
 def adapted(made: Any) -> type | None:
     """Spec class of a factory `(inputs, outputs, **fields) -> nn.Module`, such as a module's class, or of a frozen dataclass whose `build`
-    is one; None for anything else."""
+    is one; None for anything else. Raises UsageError if a field cannot be one of an experiment."""
     if isinstance(made, type) and issubclass(made, nn.Module):
         return _spec(made) if _takes(made.__init__, 1) else None
     if isinstance(made, type):
@@ -65,8 +65,15 @@ def _takes(function: Any, skipped: int) -> bool:
     return inspect.isfunction(function) and tuple(inspect.signature(function).parameters)[skipped : skipped + 2] == FIRST
 
 
-@cache
 def _spec(made: Any) -> type:
+    try:
+        return _dataclass(made)
+    except (TypeError, ValueError, NameError) as error:  # a default that can be changed, a type that is not known
+        raise UsageError(f"{made.__module__}.{made.__name__}: {error}") from error
+
+
+@cache
+def _dataclass(made: Any) -> type:
     """A frozen dataclass with the name, the home and the fields of a factory."""
     about = {"__module__": made.__module__, "__doc__": inspect.getdoc(made)}
     if isinstance(made, type) and not issubclass(made, nn.Module):

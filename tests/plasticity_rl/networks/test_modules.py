@@ -245,6 +245,14 @@ def test_a_factory_is_a_part_of_an_experiment(monkeypatch: pytest.MonkeyPatch) -
             experiment({"network": f"{__name__}.{text}"})
 
 
+def test_a_field_that_no_experiment_can_hold_is_named() -> None:
+    def listed(inputs: tuple[int, ...], outputs: int, widths: list[int] = [3]) -> nn.Module:  # noqa: B006
+        return nn.Linear(3, outputs)
+
+    with pytest.raises(UsageError, match=r"listed: mutable default <class 'list'> for field widths is not allowed"):
+        adapted(listed)
+
+
 def recurrent(inputs: tuple[int, ...], outputs: int) -> nn.Module:
     return nn.Sequential(nn.LSTM(inputs[0], 4), nn.Linear(4, outputs))
 
