@@ -14,7 +14,7 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import word
 from plasticity_rl.optim.schedules import Linear
 from plasticity_rl.records.events import Score
-from tests.training import CARTPOLE, LABELS, events
+from tests.training import CARTPOLE, LABELS, events, resumed_is_never_stopped
 
 AGENTS = {"dqn": CARTPOLE["agent"], "ppo": "ppo:num_envs=4,rollout_length=5,minibatches=1,epochs=1"}
 
@@ -94,6 +94,12 @@ def test_methods_that_wait_for_a_streams_tasks_are_refused():
         experiment(LABELS | {"benchmark": benchmark, "chain": ["shrink-and-perturb"]})
     for chain in (["reset"], ["shrink-and-perturb:clock=update,every=20"]):
         experiment(LABELS | {"benchmark": benchmark, "chain": chain})
+
+
+@pytest.mark.parametrize("agent", ["dqn", "ppo"])
+def test_a_resumed_run_is_one_that_was_never_stopped(agent):
+    benchmark = "cartpole:tasks=2,frames=200,shifts=offset+noise+relabel,gradual=0.7,told=false"
+    resumed_is_never_stopped(CARTPOLE | {"benchmark": benchmark, "agent": AGENTS[agent]})
 
 
 def test_words_of_several_values_may_be_none():
