@@ -107,6 +107,8 @@ class ActingAgent(Agent, Protocol):
     samples: ClassVar[bool]
     """True if actions are sampled from `logits`, False if the largest is taken"""
 
+    reward_divisor: float = 1.0
+    """divisor of rewards before learning, after their transformation"""
     evaluation_epsilon: float = 0.0
     """probability of a random action in evaluations"""
     num_pools: int = 1

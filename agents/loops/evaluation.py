@@ -68,7 +68,7 @@ def evaluate(run: Evaluated, now: Visit, visit: Visit) -> Iterator[Event]:
         rewards = columns(learned_rewards(step, agent.rewards))
         if agent.rewards.startswith("scale"):
             rewards = rewards / run.scale.deviation[:, None]
-        return rewards, agent.discount * (columns(outcome(step, run.benchmark.life_loss)) != StepType.TERMINATED)
+        return rewards / agent.reward_divisor, agent.discount * (columns(outcome(step, run.benchmark.life_loss)) != StepType.TERMINATED)
 
     overestimation, truncated = Overestimation(members, episodes, device), columns(~going)
     while going.any():

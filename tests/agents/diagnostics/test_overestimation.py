@@ -80,6 +80,19 @@ def test_an_agent_whose_values_are_ten_everywhere(name: str, rewards: Any, expec
     assert [row.value for row in rows] == pytest.approx(expected)
 
 
+def test_values_of_divided_rewards_are_held_against_divided_returns() -> None:
+    """The same episodes with halved rewards. Returns of the first's: half of 16.75, and from 2.5 + 10 / 2 back 7.5, 5.75, 4.375, 3.1875,
+    2.09375; of the second's: half of 38.25, and from 3.5 + 10 / 2 back 8.5, 7.25, 6.125, 5.0625, 4.03125, 3.015625, 2.0078125."""
+    agent = replace(AGENTS["ppo"][1], reward_divisor=2.0)
+    made = Experiment(Counted(64), agent, MLP(width=4, depth=1), Adam(), Constant(), members=2, evaluate=2)
+    training = RolloutLoop(made.agent, made, "cpu", False)
+    for param, value in training.learner.net.params.items():
+        value.fill_(10.0 if param == "value.bias" else 0.0)
+    (visit,) = made.benchmark.visits()
+    rows = [event.value for event in evaluate(training, visit, visit) if isinstance(event, Metric)]
+    assert rows == pytest.approx([(90 - 8.375 - 22.90625) / 9, (130 - 19.125 - 35.9921875) / 13])
+
+
 def test_rows_come_with_evaluations_of_the_task_that_is_learned_and_without_them_there_are_none() -> None:
     said = CARTPOLE | {"checkpoint_every": 200}
     assert not [event for event in events(experiment(said)) if isinstance(event, Metric) and event.name == "overestimation"]
