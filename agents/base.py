@@ -195,7 +195,7 @@ class RolloutAgent(ActingAgent, Protocol):
         frames = refuse_visits(self.num_envs, cast(ReinforcementBenchmark, experiment.benchmark)) * self.rollout_length
         for visit in experiment.benchmark.visits():
             if visit.budget < frames:
-                raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: a rollout takes {frames}")
+                raise UsageError(f"a visit of {visit.budget} frames is too short to learn: a rollout takes {frames}")
         refuse_actors(self, experiment)
         refuse_untold(experiment)
 
@@ -217,7 +217,7 @@ def refuse_visits(num_envs: int, benchmark: ReinforcementBenchmark) -> int:
     for visit in benchmark.visits():
         if visit.budget % whole:
             near = max(round(visit.budget / whole), 1) * whole
-            raise UsageError(f"visits of {visit.budget} frames are no multiple of {whole}, a step of {num_envs} environments; {near} is")
+            raise UsageError(f"visits of {visit.budget} frames are not a multiple of {whole}, a step of {num_envs} environments; {near} is")
     return whole
 
 
@@ -231,8 +231,8 @@ def refuse_untold(experiment: Experiment) -> None:
     waiting = [] if told(experiment) else [each for each in experiment.chain if getattr(each, "clock", None) == "task"]
     if waiting:
         raise UsageError(
-            f"{word(waiting[0])} refreshes at task changes, of which {type(experiment.benchmark).__name__} does not tell the learner: "
-            "take clock=update with every, or told=true"
+            f"{word(waiting[0])} refreshes at task changes, which {type(experiment.benchmark).__name__} does not report to the learner: "
+            "use clock=update with every, or told=true"
         )
 
 

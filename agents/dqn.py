@@ -89,7 +89,7 @@ class DQN(ReplayAgent):
         check(self)
         room = (self.replay // self.num_envs - 1) * self.num_envs  # the newest step of each environment has no outcome yet
         if self.min_replay > room:
-            raise UsageError(f"DQN: min_replay can be {max(room, 0)} at most, not {self.min_replay}, with a replay of {self.replay}")
+            raise UsageError(f"DQN: min_replay must be at most {max(room, 0)} with replay={self.replay}, not {self.min_replay}")
 
     def fit(self, experiment: Experiment) -> None:
         """Raise UsageError if a visit is too short to fill the replay and learn, or the network or the actors do not suit."""
@@ -97,7 +97,7 @@ class DQN(ReplayAgent):
         refuse_visits(self.num_envs, benchmark)
         for visit in benchmark.visits():
             if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:
-                raise UsageError(f"nothing is learned in a visit of {visit.budget} frames: min_replay takes {self.min_replay} steps of it")
+                raise UsageError(f"a visit of {visit.budget} frames is too short to learn: min_replay takes {self.min_replay} steps")
         refuse_actors(self, experiment)
         refuse_untold(experiment)
 

@@ -61,11 +61,13 @@ class Supervised(StreamAgent):
         if self.objective in ("two-hot", "hl-gauss"):
             low, high = benchmark.target_range
             if not (self.low <= low and high <= self.high):
-                raise UsageError(f"the numbers of {name} lie between {low:g} and {high:g}: low and high must hold them")
+                raise UsageError(f"targets of {name} lie in [{low:g}, {high:g}]: low and high must enclose them")
         if experiment.actors:
-            raise UsageError(f"{own} does not act, and has no use for actors")
+            raise UsageError(f"{own} does not act: actors must be 0")
         if self.batch_size == 1 and (norms := batch_norms(experiment)):
-            raise UsageError(f"{own}: batch_size=1 is its own mean, which norm={norms[0]} takes away; take layer or rms, or a larger batch")
+            raise UsageError(
+                f"{own}: with batch_size=1, norm={norms[0]} subtracts each example from itself; use layer or rms, or a larger batch"
+            )
         refuse_untold(experiment)
 
     def heads(self, benchmark: Tasks) -> int:

@@ -111,7 +111,7 @@ def _sides(word: str, folder: Path) -> dict[str, Side]:
         raise UsageError(f"no such folder: {word}")
     else:
         if not folder.is_dir():
-            raise UsageError(f"{word} is no folder, and there is no folder of runs {folder} in which it could be a chain")
+            raise UsageError(f"{word} is neither a folder nor a chain: there is no folder of runs {folder}")
         specs, unreadable = read_specs(folder)
         broken = [f"a run is left out: {why}" for why in unreadable.values()]
         try:

@@ -73,4 +73,4 @@ def connect(address: str | None) -> None:
             raise NoCluster(f"Ray did not start on this machine, which may be too busy: {last}; the same command tries again") from error
         if isinstance(error, ConnectionError | ValueError | RuntimeError):
             raise UsageError(f"no Ray cluster answers at {address}: {last}") from error
-        raise NoCluster(f"the Ray cluster at {address} did not let this process in: {last}") from error
+        raise NoCluster(f"the Ray cluster at {address} rejected this process: {last}") from error

@@ -60,9 +60,9 @@ def check_repeats(chain: Iterable[Method]) -> None:
     for each in chain:
         name = type(each).__name__
         if each in seen:
-            raise UsageError(f"{name} stands twice in the chain with the same settings: name it once")
+            raise UsageError(f"{name} is twice in the chain with the same settings: name it once")
         if not each.repeatable and any(type(other) is type(each) for other in seen):
-            raise UsageError(f"{name} stands twice in the chain, and its settings do not add up: name it once")
+            raise UsageError(f"{name} is twice in the chain, and only one of its settings can act: name it once")
         seen.append(each)
 
 

@@ -113,17 +113,17 @@ class Experiment:
         check(self)
         if self.agent.supervision != self.benchmark.supervision:
             raise UsageError(
-                f"{type(self.agent).__name__} learns from {self.agent.supervision}, but {type(self.benchmark).__name__} is made of "
+                f"{type(self.agent).__name__} learns from {self.agent.supervision}, but {type(self.benchmark).__name__} provides "
                 f"{self.benchmark.supervision}"
             )
         check_repeats(self.chain)
         if twice := {type(each).__name__ for each in self.metrics if sum(type(each) is type(other) for other in self.metrics) > 1}:
-            raise UsageError(f"{min(twice)} stands twice in metrics: name it once")
+            raise UsageError(f"{min(twice)} is twice in metrics: name it once")
         for each in self.chain:
             if each.is_noop(self.optimizer):
-                raise UsageError(f"{word(each)} changes nothing under {type(self.optimizer).__name__}; take other settings or leave it out")
+                raise UsageError(f"{word(each)} has no effect under {type(self.optimizer).__name__}; change its settings or leave it out")
         if self.free_running and not self.actors:
-            raise UsageError("free_running is of remote actors, and actors is 0")
+            raise UsageError("free_running needs remote actors, but actors is 0")
         self.agent.fit(self)
 
     def to_json(self) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def choose_columns(path: Path, header: Iterable[str], columns: Iterable[str]) ->
         if name.lower() not in columns:
             raise UsageError(f"{path}: unknown column {name!r}; {nearest(name, columns)}")
         if name.lower() in found:
-            raise UsageError(f"{path}: the column {name} is there twice")
+            raise UsageError(f"{path}: the column {name} appears twice")
         found.append(name.lower())
     if absent := [name for name in columns if name not in found]:
         raise UsageError(f"{path} lacks the column{'s' * (len(absent) > 1)} {', '.join(absent)}")

@@ -78,7 +78,7 @@ def find(kind: str, path: str) -> type:
     module, _, name = path.rpartition(".")
     found = _candidates(kind, module)
     if name in found and (reason := lacking(kind, found[name])):
-        raise UsageError(f"{path} is no {kind}: {reason}")
+        raise UsageError(f"{path} is not a valid {kind}: {reason}")
     choose(kind, path, parts(kind, module))
     made, held = found[name], vars(_load(module))[name]
     if "__dataclass_params__" not in vars(made) or not made.__dataclass_params__.frozen:

@@ -150,7 +150,7 @@ def test_a_metric_changes_nothing_and_is_what_it_says(load: Load) -> None:
         zeros = {(row.member, row.updates): row.value for row in found if row.name == f"zero_fraction{suffix}/hidden1"}
         above = {(row.member, row.updates): row.value for row in found if row.name == f"my_metrics.Above{suffix}/hidden1"}
         assert len(above) == 12 and above == {where: pytest.approx(1 - value, abs=1e-6) for where, value in zeros.items()}
-    with pytest.raises(UsageError, match="Above stands twice in metrics"):
+    with pytest.raises(UsageError, match="Above is twice in metrics"):
         experiment({"metrics": ["my_metrics.Above", "my_metrics.Above:threshold=1"]})
 
 
@@ -244,15 +244,21 @@ def test_a_derived_part_has_the_defaults_of_the_projects(load: Load) -> None:
     [
         (
             {"benchmark": "faulty.Half"},
-            "faulty.Half is no benchmark: it lacks action_space, fingerprint, frame_skip, inputs, life_loss, names",
+            "faulty.Half is not a valid benchmark: it lacks action_space, fingerprint, frame_skip, inputs, life_loss, names",
         ),
-        ({"benchmark": "faulty.Taskless"}, "faulty.Taskless is no benchmark: it lacks task of envs.supervised.base.Tasks"),
-        ({"agent": "faulty.Unlike"}, "faulty.Unlike is no agent: it lacks batch_size, decode_outputs, fit, has_replay, loss, separable,"),
-        ({"agent": "faulty.Unable"}, "faulty.Unable is no agent: it lacks act, decode_outputs,"),
-        ({"agent": "faulty.Pole"}, "faulty.Pole is no agent: it lacks batch_size, decode_outputs"),
-        ({"network": "faulty.Pole"}, "faulty.Pole is no network: it must derive from plasticity_rl.networks.specs.NetworkSpec"),
-        ({"chain": ["faulty.Idle"]}, "faulty.Idle is no method: it lacks refresh of plasticity_rl.interventions.Intervention"),
-        ({"metrics": ["faulty.Blind"]}, "faulty.Blind is no metric: it lacks measure of plasticity_rl.metrics.base.NetworkMetric"),
+        ({"benchmark": "faulty.Taskless"}, "faulty.Taskless is not a valid benchmark: it lacks task of envs.supervised.base.Tasks"),
+        (
+            {"agent": "faulty.Unlike"},
+            "faulty.Unlike is not a valid agent: it lacks batch_size, decode_outputs, fit, has_replay, loss, separable,",
+        ),
+        ({"agent": "faulty.Unable"}, "faulty.Unable is not a valid agent: it lacks act, decode_outputs,"),
+        ({"agent": "faulty.Pole"}, "faulty.Pole is not a valid agent: it lacks batch_size, decode_outputs"),
+        ({"network": "faulty.Pole"}, "faulty.Pole is not a valid network: it must derive from plasticity_rl.networks.specs.NetworkSpec"),
+        ({"chain": ["faulty.Idle"]}, "faulty.Idle is not a valid method: it lacks refresh of plasticity_rl.interventions.Intervention"),
+        (
+            {"metrics": ["faulty.Blind"]},
+            "faulty.Blind is not a valid metric: it lacks measure of plasticity_rl.metrics.base.NetworkMetric",
+        ),
         ({"metrics": ["loss"]}, "unknown metric 'loss'; there is none"),
         ({"metrics": "faulty.Blind"}, "metrics must be a list of metrics, not 'faulty.Blind'"),
         ({"benchmark": "faulty.Poll"}, "unknown benchmark 'faulty.Poll'; did you mean faulty.Pole?"),

@@ -48,7 +48,7 @@ class Missing(NamedTuple):
 
 def refuse_mixtures(runs: Sequence[Run]) -> None:
     """Raise UsageError if runs of the same setting are not comparable."""
-    _refuse_pairs(runs, lambda run: run.spec.key, lambda run: str(run.folder), "the same run is there twice")
+    _refuse_pairs(runs, lambda run: run.spec.key, lambda run: str(run.folder), "the same run appears twice")
     _refuse_pairs(
         runs,
         lambda run: (run.spec.setting, run.spec.label, run.spec.seed),

@@ -150,7 +150,7 @@ def _scores(run: Run, rows: list[Score]) -> tuple[Columns, list[str]]:
     broken = ~np.isfinite(columns["score"])
     if broken.any():
         where = sorted(set(zip(columns["member"][broken].tolist(), columns["visit"][broken].tolist(), strict=True)))
-        problems.append("scores.csv: no number in " + "; ".join(f"member {member}, visit {visit}" for member, visit in where[:5]))
+        problems.append("scores.csv: non-finite score of " + "; ".join(f"member {member}, visit {visit}" for member, visit in where[:5]))
         problems[-1] += f" and {len(where) - 5} more" if len(where) > 5 else ""
         columns["score"] = np.where(broken, np.nan, columns["score"])
     if (kind == "evaluation").all():

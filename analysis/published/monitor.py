@@ -51,14 +51,14 @@ def _header(file: Path) -> dict[str, object]:
     except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("t_start"), int | float):
-        raise UsageError(f'{file} is no monitor.csv: its first line should be #{{"t_start": ..., "env_id": ...}}')
+        raise UsageError(f'{file} is not a monitor.csv: its first line should be #{{"t_start": ..., "env_id": ...}}')
     return found
 
 
 def _task(file: Path) -> str:
     name = str(_header(file).get("env_id"))
     if name == "None":
-        raise UsageError(f"{file} does not say its environment: task=TASK names it")
+        raise UsageError(f"{file} does not name its environment: add task=TASK")
     found = GYM.fullmatch(name)
     return found[1] if found else name
 
@@ -68,7 +68,7 @@ def _episodes(file: Path) -> Iterator[tuple[float, float, int]]:
     start = float(str(_header(file)["t_start"]))
     header, rows = read_csv(file)
     if absent := {"r", "l", "t"} - set(header):
-        raise UsageError(f"{file} is no monitor.csv: it has no column {', '.join(sorted(absent))}")
+        raise UsageError(f"{file} is not a monitor.csv: it lacks {', '.join(sorted(absent))}")
     for number, row in rows:
         cells = dict(zip(header, row, strict=True))
         try:

@@ -34,14 +34,14 @@ def read(
     named = next((arrays.pop(name) for name in NAMES if name in arrays and arrays[name].dtype.kind == "U"), None)
     names = tasks.split("+") if tasks else [] if named is None else [str(name) for name in named.ravel()]
     if not names:
-        raise UsageError(f"{path} does not say its tasks: tasks=A+B+C names the columns, or an array of text `tasks` in the .npz file")
+        raise UsageError(f"{path} does not name its tasks: add tasks=A+B+C, or an array of text `tasks` in the .npz file")
     if len(set(names)) < len(names):
         raise UsageError(f"{path}: a task is named twice in {'+'.join(names)}")
     if not all(agent or label for agent in arrays):
-        raise UsageError(f"{path} does not say whose it is: label=NAME names the agent")
+        raise UsageError(f"{path} does not name its agent: add label=NAME")
     for agent, scores in arrays.items():
         if scores.ndim != 2 or scores.dtype.kind not in "iuf":
-            raise UsageError(f"{path}: {agent or 'the array'} is no array (runs, tasks) of numbers: its shape is {scores.shape}")
+            raise UsageError(f"{path}: {agent or 'the array'} is not an array (runs, tasks) of numbers: its shape is {scores.shape}")
         if scores.shape[1] != len(names):
             raise UsageError(f"{path}: {agent or 'the array'} has {scores.shape[1]} columns, for {count(len(names), 'task')}")
         for run, row in enumerate(scores.tolist()):

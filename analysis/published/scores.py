@@ -53,7 +53,7 @@ def gather(rows: Iterable[Row]) -> tuple[PublishedScores, ...]:
     for row in rows:
         runs = found.setdefault((row.source, row.label, row.measure, row.normalised), {}).setdefault(row.task, {})
         if row.run in runs:
-            raise UsageError(f"{row.source}: run {row.run} of {row.label} on {row.task} is there twice")
+            raise UsageError(f"{row.source}: run {row.run} of {row.label} on {row.task} appears twice")
         if not math.isfinite(row.score):
             raise UsageError(f"{row.source}: the score of run {row.run} of {row.label} on {row.task} is {row.score}, which is not finite")
         runs[row.run] = row.score

@@ -38,6 +38,6 @@ def read(path: Path) -> Iterator[Row]:
             raise UsageError(f"{path}, row {number}: {text!r} is not a finite score")
         whose = (source, label, measure, task, run)
         if whose in found:
-            raise UsageError(f"{path}, row {number}: run {run} of {label} on {task} is there twice")
+            raise UsageError(f"{path}, row {number}: run {run} of {label} on {task} appears twice")
         found.add(whose)
         yield Row(*whose, score)

@@ -29,7 +29,7 @@ def read(
     header, rows = read_csv(path)
     columns = [name for name in header[1:] if not name.endswith(RANGES)]
     if not columns or not all(" - " in name for name in columns):
-        raise UsageError(f"{path} is no chart's export: its columns should be Step and, for each run, RUN - METRIC")
+        raise UsageError(f"{path} is not the export of a chart: its columns should be Step and, for each run, RUN - METRIC")
     if len(set(columns)) < len(columns):
         raise UsageError(f"{path}: two runs have the same name; give each its own before exporting")
     metrics = sorted({name.rpartition(" - ")[2] for name in columns})

@@ -84,7 +84,7 @@ def _lacking(run: Run, tasks: Sequence[str], score: np.ndarray, played: np.ndarr
         episodes, known = int(played[member, visit, number]), bool(np.isfinite(score[member, visit, number]))
         if task not in met[: visit + 1] or (known and episodes == usual):
             continue
-        unknown = "no number in an evaluation" if episodes else "no evaluation"
+        unknown = "a non-finite score in an evaluation" if episodes else "no evaluation"
         found.append((f"{count(episodes, 'episode')} and not {usual} in the evaluation" if known else unknown, task, visit, member))
     return _summary(found)
 

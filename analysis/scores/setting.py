@@ -196,7 +196,7 @@ def _curves(run: Run, table: pd.DataFrame, kind: str, edges: np.ndarray, windows
         elif cell is None:
             why = "no finished episode" if kind == "return" else "no rows"
         elif not np.isfinite(values[cell]).all():
-            why = "a score that is no number"
+            why = "a score that is not a number"
         else:
             curve = online_curve if kind in MEASURED else return_curve
             curves[member, visit] = curve(ends[cell], values[cell], start, stop, windows)

@@ -51,7 +51,7 @@ def parse(name: str) -> Frames:
         if game not in _roms():
             raise UsageError(f"{name}: unknown game {game!r}; {nearest(game, _roms())}")
         if made.games.count(game) > 1:
-            raise UsageError(f"{name}: {game} is there twice")
+            raise UsageError(f"{name}: {game} appears twice")
     if sides[0]:
         made = made._replace(shape=(int(sides[0]), int(sides[1]), int(sides[2])))
     return made._replace(seed=int(seed or 0))

@@ -120,7 +120,7 @@ def _parquet(name: str) -> dict[str, np.ndarray]:
     try:
         frame = pandas.read_parquet(name, engine="pyarrow")
     except Exception as error:  # a damaged file fails in many ways
-        raise UsageError(f"{name} is no .parquet file that can be read: {str(error) or type(error).__name__}") from error
+        raise UsageError(f"{name} is not a readable .parquet file: {str(error) or type(error).__name__}") from error
     return _columns(name, frame)
 
 

@@ -69,7 +69,7 @@ def play(
         films = [Film(run.videos, name) for name in names] if video else []
         pictures = benchmark.render_pool(visit, seeds, THREADS, experiment.seed) if video else None
         if video and pictures is None:
-            raise UsageError(f"{type(benchmark).__name__} has no pictures to film; without --video it can be played")
+            raise UsageError(f"{type(benchmark).__name__} has no images to film; omit --video")
         actor = Actor(benchmark.pool(visit, seeds, THREADS, experiment.seed), member + 1, benchmark.stack, "cpu")
         bar.console.print(f"member {member} of checkpoint {int(place.name)} plays {visit.task}", soft_wrap=True)
         with ExitStack() as stack:  # films are finished on a normal exit and discarded on an error
@@ -92,7 +92,7 @@ def _experiment(run: RunFolder, member: int, task: str | None, episodes: int, st
             raise UsageError(f"{name} must lie in [{low}, {high}], not {value}")
     experiment = Experiment.from_json(run.read_spec().experiment)
     if experiment.benchmark.supervision != "rewards":
-        raise UsageError(f"{run} learned from {type(experiment.benchmark).__name__}, where there is nothing to play")
+        raise UsageError(f"{run} learned from {type(experiment.benchmark).__name__}, which has no episodes to play")
     if not 0 <= member < experiment.members:
         raise UsageError(f"no member {member} in {run}; did you mean {min(max(member, 0), experiment.members - 1)}?")
     if task is not None:
@@ -121,7 +121,7 @@ def find_checkpoint(run: RunFolder, number: int | None) -> Path:
         for line in problems:
             print(f"{line}; the one before it is used", file=sys.stderr)
         return found[each]
-    raise UsageError(f"no checkpoint of {run} is whole: {'; '.join(problems)}")
+    raise UsageError(f" no checkpoint of {run} can be read: {'; '.join(problems)}")
 
 
 def read_params(place: Path, member: int) -> Params:
@@ -143,7 +143,7 @@ class Policy:
         agent, benchmark = cast(ActingAgent, experiment.agent), cast(ReinforcementBenchmark, experiment.benchmark)
         network: Network = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, agent.heads(benchmark))[0]
         if {name: tuple(param.shape[1:]) for name, param in params.items()} != dict(network.shapes):
-            raise UsageError("the checkpoint's network is not the one that this code builds: other code wrote it")
+            raise UsageError("the checkpoint was written by other code: its network differs from the one built here")
         self.params, self.episodes = params, episodes
         self._act = lift(lambda *given: agent.act(network, *given), in_dims=(0, 0, 0, None))
         self._streams, self._purpose, self._draws = RandomStreams(seed, 1, "cpu"), f"play {name}", agent.draws(benchmark.action_space.n)

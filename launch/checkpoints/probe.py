@@ -70,7 +70,7 @@ def probe(run: RunFolder, number: int | None, targets: Sequence[str], updates: i
 
         outcomes = found.outcomes(visit, observations(experiment, snapshot, learner), watch)
     if not outcomes:
-        raise UsageError(f"checkpoint {int(place.name)} of {run} has no {' and no '.join(chosen)} task to be probed with")
+        raise UsageError(f"checkpoint {int(place.name)} of {run} has no {' and no '.join(chosen)} task to probe")
     table = run.probes / f"{place.name}.csv"
     write(table, int(place.name), updates, functions, outcomes)
     task = experiment.benchmark.visits()[visit].task
@@ -95,7 +95,7 @@ def read_learner(experiment: Experiment, snapshot: Snapshot, device: str) -> Lea
     try:
         learner.load(snapshot.tensors, snapshot.counters["ticks"])
     except (KeyError, RuntimeError) as error:
-        raise UsageError("the checkpoint's network is not the one that this code builds: other code wrote it") from error
+        raise UsageError("the checkpoint was written by other code: its network differs from the one built here") from error
     return learner
 
 

@@ -99,7 +99,7 @@ class Trial:
             }
             best = int(np.argmax(list(scores.values())))
             if not np.isfinite(list(scores.values())[best]):
-                raise UsageError(f"claim {self.number}: no run that would choose for {arm.key} has finished in {self.folder}")
+                raise UsageError(f"claim {self.number}: no run that chooses settings for {arm.key} has finished in {self.folder}")
             chosen[arm.key] = Choice(searched[arm.key][best][0], scores)
         return chosen | {arm.key: Choice(chosen[arm.like].values, {}) for arm in self.claim.arms if arm.like}
 
@@ -181,7 +181,7 @@ def _spent(trial: Trial) -> dict[str, Any]:
         spent = json.loads(trial.spent.read_text("utf-8"))
         return {"seconds": float(spent["seconds"]), "machine": str(spent["machine"]), "load": float(spent["load"])}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{trial.spent} cannot be read: how long the claim took is not known; remove it to count anew") from error
+        raise UsageError(f"{trial.spent} cannot be read, so the time spent is unknown; remove it to count from zero") from error
 
 
 def _note_time(trial: Trial, earlier: float, seconds: float, device: str) -> None:

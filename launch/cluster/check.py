@@ -45,7 +45,7 @@ def examine(address: str, open: bool) -> int:
     exposed = not closed and answers_others(address)
     if exposed and not open:
         raise UsageError(
-            f"{address} lets anybody who reaches it carry out code: no token is asked for; begin it with RAY_AUTH_MODE=token, or say --open"
+            f"{address} requires no token, so anyone who reaches it can run code: start it with RAY_AUTH_MODE=token, or use --open"
         )
     nodes = _look(address, closed)
     here = teller()()
@@ -78,9 +78,9 @@ def is_closed(address: str) -> bool:
     path = token_path()
     token = os.environ.get("RAY_AUTH_TOKEN") or (path.read_text().strip() if path.is_file() else None)
     if token is None:
-        raise UsageError(f"{address} asks for a token, and {path} is none; copy it from the cluster's head")
+        raise UsageError(f"{address} requires a token, and {path} does not exist; copy it from the cluster's head")
     if _turns_away(address, token):
-        raise UsageError(f"{address} does not take the token in {'RAY_AUTH_TOKEN' if os.environ.get('RAY_AUTH_TOKEN') else path}")
+        raise UsageError(f"{address} rejects the token in {'RAY_AUTH_TOKEN' if os.environ.get('RAY_AUTH_TOKEN') else path}")
     return True
 
 
@@ -151,7 +151,7 @@ def _look(address: str, closed: bool) -> list[Mapping[str, Any]]:
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{address} does not let us in: {str(error).strip().splitlines()[0]}") from error
+        raise UsageError(f"{address} rejected the connection: {str(error).strip().splitlines()[0]}") from error
     try:
         alive = [node for node in ray.nodes() if node["Alive"]]
         asked: Any = ray.remote(teller())

@@ -127,7 +127,7 @@ def run_described(said: Sequence[Said], store: Store, how: Execution) -> int:
     Raises UsageError also for runs with remote actors."""
     experiments = refuse_first(build(said, how.device_on_ray), store, how.other_code)
     if any(each.actors for each in experiments):
-        raise UsageError("on Ray, a sweep's runs take whole processors each; those with actors of their own are for --on here")
+        raise UsageError("runs with actors of their own cannot be swept on Ray; use --on here")
     return run_sweep(experiments, store, how)
 
 

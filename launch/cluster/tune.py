@@ -106,7 +106,7 @@ def _number(where: str, text: str, generator: np.random.Generator) -> str:
         raise UsageError(f"{text!r} in {where!r} is not a range: LOW..HIGH, or LOW..HIGH log, with LOW < HIGH")
     log = bool(match[3])
     if log and low <= 0:
-        raise UsageError(f"{text!r} in {where!r} begins at {low:g}, and has no logarithm")
+        raise UsageError(f"{text!r} in {where!r} starts at {low:g}, which has no logarithm")
     if all(re.fullmatch(r"-?\d+", each) for each in match.groups()[:2]):
         whole = (sample.lograndint if log else sample.randint)(int(low), int(high) + 1)
         return str(whole.sample(random_state=generator))
@@ -208,7 +208,7 @@ def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, st
     that the same command does not resume them."""
     experiments = build(words, how.device_on_ray)
     if any(each.actors for each in experiments):
-        raise UsageError("trials take whole processors each, and no actors of their own")
+        raise UsageError("trials cannot have actors of their own")
     specs = [runner.describe(each) for each in experiments]
     totals = {sum(visit["budget"] for visit in spec.visits) for spec in specs}
     if len(totals) > 1 or len({spec.benchmark for spec in specs}) > 1:
@@ -277,4 +277,4 @@ def _read_stopped(record: Path) -> set[str]:
     except FileNotFoundError:
         return set()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{record} cannot be read: which trials were stopped is not known") from error
+        raise UsageError(f"{record} cannot be read, so the stopped trials are unknown") from error

@@ -55,7 +55,7 @@ def _version(package: str) -> str | None:
 def refuse_other_data(folder: RunFolder, spec: Spec) -> None:
     """Raise UsageError if the data of a run are not what the same words mean now, as after a change to a file."""
     if folder.read_spec().fingerprint != spec.fingerprint:
-        raise UsageError(f"{folder} was made with other data than the same words mean now; another --name starts anew")
+        raise UsageError(f"{folder} was made with data that these words no longer describe; another --name starts a new run")
 
 
 def refuse_to_resume(folder: RunFolder, spec: Spec, other_code: bool) -> dict[str, list[str]]:
@@ -66,14 +66,14 @@ def refuse_to_resume(folder: RunFolder, spec: Spec, other_code: bool) -> dict[st
     if not checkpoint.checkpoints(folder.checkpoints):
         return {}
     if folder.read_spec() != Spec(**json.loads(json.dumps(spec._asdict()))):
-        raise UsageError(f"{folder} was begun with other data than the same words mean now; another --name starts anew")
+        raise UsageError(f"{folder} was started with data that these words no longer describe; another --name starts a new run")
     try:
         before = folder.read_context()
         codes = [*before.get("earlier_code", []), before["code"]]
     except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{folder.context} cannot be read: the code that began this run is not known") from error
+        raise UsageError(f"{folder.context} cannot be read, so the code that started this run is unknown") from error
     if codes[-1] == code_hash(spec):
         return {"earlier_code": codes[:-1]} if codes[:-1] else {}
     if not other_code:
-        raise UsageError(f"{folder} was begun by other code; --other-code resumes it all the same, another --name starts anew")
+        raise UsageError(f"{folder} was started by other code; --other-code resumes it anyway, another --name starts a new run")
     return {"earlier_code": codes}

@@ -153,7 +153,7 @@ def _told(group: Sequence[Experiment], needs: Sequence[Need]) -> str:
     parts = sorted([(store, what), (networks, "networks and optimizers")], reverse=True)
     members = sum(each.members for each in group)
     sizes = " and ".join(f"{_gb(size)} of {part}" for size, part in parts if size >= 0.01 * parts[0][0])
-    return f"{group[0].label} on {type(group[0].benchmark).__name__} takes {sizes} for {members} member{'s' * (members > 1)}"
+    return f"{group[0].label} on {type(group[0].benchmark).__name__} needs {sizes} for {members} member{'s' * (members > 1)}"
 
 
 def _way_out(group: Sequence[Experiment], needs: Sequence[Need], room: float) -> str:

@@ -45,7 +45,7 @@ def _experiments(file: Path) -> Any:
     said = read_toml(file)
     for name in said:
         if name != "experiments":
-            raise UsageError(f"{file}: unknown field {name!r}; a sweep holds tables [[experiments]] alone")
+            raise UsageError(f"{file}: unknown field {name!r}; a sweep holds only tables [[experiments]]")
     return said.get("experiments")
 
 
@@ -58,7 +58,7 @@ def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
         except UsageError as error:
             raise UsageError(f"experiment {number} of {len(said)}: {error}") from error
         if made.key in experiments:
-            raise UsageError(f"experiment {number} of {len(said)} is there twice: {made.label} on {registry.title(made.benchmark)}")
+            raise UsageError(f"experiment {number} of {len(said)} appears twice: {made.label} on {registry.title(made.benchmark)}")
         experiments[made.key] = made
     return list(experiments.values())
 

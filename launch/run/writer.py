@@ -27,7 +27,7 @@ class RunWriter:
             write_json(folder.spec, spec._asdict())
         self.resume, problems = checkpoint.load_latest(folder.checkpoints)
         if problems and self.resume is None:
-            raise UsageError(f"{folder} cannot be resumed: {'; '.join(problems)}; remove its checkpoints to start it again")
+            raise UsageError(f"{folder} cannot be resumed: {'; '.join(problems)}; remove its checkpoints to restart it")
         for problem in problems:
             print(f"{problem}; the one before it is used", file=sys.stderr)
         folder.mark_begun()

@@ -17,14 +17,14 @@ def check_chain(chain: Chain) -> None:
     """No method stands twice, only builds, or sets fields of the optimizer: the caller made both."""
     for each in chain:
         if not isinstance(each, Intervention):
-            raise UsageError(f"a chain is a tuple of interventions, and {each!r} is none")
+            raise UsageError(f"a chain is a tuple of interventions, and {each!r} is not one")
     check_repeats(chain)
     for each in chain:
         who, fields = type(each).__name__, each.build()
         if each.optimizer():
-            raise UsageError(f"{who} sets {', '.join(each.optimizer())} of the optimizer, which is yours: give it to torch.optim instead")
+            raise UsageError(f"{who} sets {', '.join(each.optimizer())} of the optimizer: pass it to your torch.optim optimizer instead")
         if fields and not (isinstance(each, Refresh) or any(overrides(each, hook) for hook in ("penalty", "after_step", "project"))):
-            raise UsageError(f"{who} only builds ({', '.join(fields)}), and the module is built: put it there yourself")
+            raise UsageError(f"{who} only builds ({', '.join(fields)}), but the module is built already: build it with this method")
 
 
 def check_shapes(params: Mapping[str, nn.Parameter]) -> None:
@@ -33,7 +33,7 @@ def check_shapes(params: Mapping[str, nn.Parameter]) -> None:
         if is_lazy(param):
             raise UsageError(f"{name} has no shape yet: send a batch through the module first")
     if len({id(param) for param in params.values()}) < len(params):
-        raise UsageError("parameters that several layers share cannot be attached: no unit there is one layer's alone")
+        raise UsageError("parameters shared by several layers cannot be attached: their units belong to no single layer")
 
 
 def check_built(chain: Chain, layers: Layers, norms: Mapping[str, str] | None) -> None:
@@ -47,7 +47,7 @@ def check_built(chain: Chain, layers: Layers, norms: Mapping[str, str] | None) -
                 found = {"norm": (norms or {}).get(layer.name), "activation": layer.activation}.get(name)
                 if found != value:
                     there = f"{layer.name} has {found}" if name in ("norm", "activation") else "the module is built"
-                    raise UsageError(f"{who} builds {name}={value}, and {there}; put it there yourself")
+                    raise UsageError(f"{who} builds {name}={value}, but {there}; build the module with it")
 
 
 def check_units(units: Mapping[str, str], layers: Layers, module: nn.Module) -> None:
@@ -63,7 +63,7 @@ def check_trained(chain: Chain, params: Mapping[str, nn.Parameter], optimizer: t
     trained = {id(param) for group in optimizer.param_groups for param in group["params"]}
     for name, param in params.items():
         if id(param) not in trained:
-            raise UsageError(f"the optimizer does not hold {name}: make it of the module that is attached")
+            raise UsageError(f"the optimizer does not hold {name}: create it from the attached module's parameters")
     if any(isinstance(each, Refresh) for each in chain):
         for name, param in params.items():
             if not param.requires_grad:

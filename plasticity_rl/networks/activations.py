@@ -47,9 +47,7 @@ def tailored_slope(eta: float, depth: int) -> float:
     """The slope in [0, 1] of a leaky ReLU for which `depth` layers map orthogonal inputs to cosine `eta` (Zhang et al. 2022, arXiv
     2203.08120). Raises UsageError if even ReLU, slope 0, stays below it."""
     if (most := _similarity(0.0, depth)) < eta:
-        raise UsageError(
-            f"no leaky ReLU is tailored to eta={eta} with {depth} hidden layers: even ReLU comes to {most:.2f}; take a smaller eta"
-        )
+        raise UsageError(f"eta={eta} is out of reach with {depth} hidden layers: ReLU itself reaches {most:.2f}; use a smaller eta")
     low, high = 0.0, 1.0
     for _ in range(60):  # bisection to double precision: the cosine falls as the slope grows, to 0 for the identity
         middle = (low + high) / 2

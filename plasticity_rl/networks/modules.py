@@ -216,7 +216,7 @@ class ModuleNetwork(Network):
         try:
             graph = trace(self._module, (example,))
         except UsageError as error:
-            reason = str(error).replace(f"; {BY_HAND}", "").replace(f": take it out of the module, or {BY_HAND}", ": take it out")
+            reason = str(error).replace(f"; {BY_HAND}", "").replace(f": remove it from the module, or {BY_HAND}", ": remove it")
             raise UsageError(f"{self._who}: {reason}") from error
         except Exception as error:  # a user's module may fail in any way
             raise UsageError(f"{self._who} fails for inputs of shape {tuple(example.shape)}: {_reason(error)}") from error
@@ -225,7 +225,7 @@ class ModuleNetwork(Network):
         with torch.no_grad():
             found = self._call(params, example)
         if any(not torch.equal(buffer, before[name]) for name, buffer in self._module.named_buffers()):
-            raise UsageError(f"{self._who}: its buffers change in the forward pass, and members have none of their own")
+            raise UsageError(f"{self._who}: its buffers change in the forward pass, which members do not have")
         wanted = [heads.tasks * sum(outputs for _, outputs in heads.heads) for _, heads in self.heads.networks()]
         for each, outputs in zip(found, wanted, strict=True):
             shape = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__

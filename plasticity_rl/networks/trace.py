@@ -124,7 +124,7 @@ class Watch(TorchFunctionMode):
             return out
         if expected:
             if _name(func) != expected or before is None:
-                raise UsageError(f"the module computes {_name(func)} where it had {expected} when it was attached; {BY_HAND}")
+                raise UsageError(f"the module computes {_name(func)}, but computed {expected} when it was attached; {BY_HAND}")
             after = out.clone() if self._copies else out
             self.seen[self._count] = before if self._raw else after
         self._count += 1
@@ -175,7 +175,7 @@ class _Reading:
             if list(self.linear.values()).count(weight) > 1:
                 raise UsageError(f"{name} is used more than once in a forward pass; {BY_HAND}")
             if self._argument(i, "groups", 6, 1) != 1:
-                raise UsageError(f"{name} is a convolution of several groups, which is not understood; {BY_HAND}")
+                raise UsageError(f"{name} is a convolution of several groups, which is not supported; {BY_HAND}")
             biases = [param for param in self.calls[i].params[2:] if param is not None]
             layer = Layer(name, weight, biases[0] if biases else None, None, None, len(params[weight]), (), 1, None)
             readers, shared = self._readers(i, layer)
@@ -259,7 +259,7 @@ class _Reading:
             if kind in NORMS:
                 held = [param for param in self.calls[value].params[1:] if param is not None]
                 if norm is not None or any(shape != (units,) for shape in self.calls[value].shapes[1:]):
-                    raise UsageError(f"{kind} after {name} is no norm with one scale and one offset for each unit; {BY_HAND}")
+                    raise UsageError(f"{kind} after {name} is not a norm with one scale and one offset per unit; {BY_HAND}")
                 norm = "layer" if kind == "group_norm" and self._argument(value, "num_groups", 1, 0) == 1 else NORMS[kind]
                 scale, offset = [*held, None, None][:2]
 
@@ -268,17 +268,17 @@ class _Reading:
         used = {name for call in self.calls for name in call.params}
         for name in params:
             if name not in used:
-                raise UsageError(f"{name} is not used in the forward pass: take it out of the module, or {BY_HAND}")
+                raise UsageError(f"{name} is not used in the forward pass: remove it from the module, or {BY_HAND}")
             if name not in owned:
                 known = "linear or convolution, then a norm or none, then an activation"
-                raise UsageError(f"{name} is in no layer that was understood ({known}); {BY_HAND}")
+                raise UsageError(f"{name} is in no recognised layer ({known}); {BY_HAND}")
 
     def _refuse(self, i: int, layer: Layer) -> None:
         call = self.calls[i]
         if call.name == "batch_norm":
-            raise UsageError(f"batch_norm after {layer.name}: its running statistics are no parameters; take LayerNorm or GroupNorm")
+            raise UsageError(f"batch_norm after {layer.name}: its running statistics are not parameters; use LayerNorm or GroupNorm")
         where = _module_of(self.linear[i]) if i in self.linear else f"{call.name} (call {i} of the forward pass)"
-        raise UsageError(f"{where}, which reads units of {layer.name}, is not understood; {BY_HAND}")
+        raise UsageError(f"{where}, which reads units of {layer.name}, is not supported; {BY_HAND}")
 
     def _pools(self, i: int, shape: torch.Size) -> bool:
         """True if the call is a mean or maximum over positions only."""
@@ -306,7 +306,7 @@ def check_layers(layers: tuple[Layer, ...], params: dict[str, nn.Parameter]) -> 
                 raise UsageError(f"layer {layer.name}: {name} has {len(params[name])} rows, and the layer {layer.units} units")
         for reader in layer.readers:
             if reader not in known:
-                raise UsageError(f"layer {layer.name}: its reader {reader!r} is no layer; there are {', '.join(sorted(known))}")
+                raise UsageError(f"layer {layer.name}: its reader {reader!r} is not a layer; layers are {', '.join(sorted(known))}")
             width = next(params[each.weight].shape[1] for each in layers if each.name == reader)
             if not layer.shared and width != layer.units * layer.columns * layer.copies:
                 made = f"{layer.units} units, each {layer.columns * layer.copies} times,"

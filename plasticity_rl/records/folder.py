@@ -129,7 +129,7 @@ class RunFolder:
                 f"there is no {SPEC} in it" if self.path.is_dir() else "it is a file" if self.path.exists() else "there is no such folder"
             )
             hint = f"did you mean {below[0]}?" if below else there
-            raise UsageError(f"{self} is no run's folder (runs/NAME/KEY); {hint}") from error
+            raise UsageError(f"{self} is not a run's folder (runs/NAME/KEY); {hint}") from error
         except OSError as error:
             raise UsageError(f"cannot read {self.spec}: {error.strerror}") from error
         except (ValueError, TypeError, RecursionError) as error:

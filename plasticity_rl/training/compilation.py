@@ -59,7 +59,7 @@ def _forgiving(graph: Callable[..., Any], function: Callable[..., Any]) -> Calla
                 if library and library not in removed:
                     removed.add(library)
                     library.unlink(missing_ok=True)
-                    _warn(f"{library} in the compiler's cache could not be loaded: it was removed, and is compiled anew")
+                    _warn(f"{library} in the compiler's cache could not be loaded: it was removed, and is compiled again")
                 else:
                     chosen = function
                     _warn(f"compilation failed ({_reason(error.inner_exception)}): updates run uncompiled, several times slower")
@@ -142,7 +142,7 @@ def _remove_damaged() -> None:
                     path.unlink(missing_ok=True)
                     removed += 1
     if removed:
-        _warn(f"{removed} damaged files were removed from the compiler's cache, {folder}; they are compiled anew")
+        _warn(f"{removed} damaged files were removed from the compiler's cache, {folder}; they are compiled again")
 
 
 def _is_compilers(path: Path) -> bool:

@@ -77,7 +77,7 @@ def test_what_is_no_run_is_a_mistake(command: str, kind: str, tmp_path: Path, ca
     assert code == 2 and str(place) in said
     if command in ("play", "probe", "rebuild-board"):
         why = "it is a file" if kind == "file" else "there is no spec.json in it" if kind == "empty" else "there is no such folder"
-        assert f"{place} is no run's folder (runs/NAME/KEY); {why}" in said
+        assert f"{place} is not a run's folder (runs/NAME/KEY); {why}" in said
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_a_run_is_not_gone_on_with_on_other_data(tmp_path: Path, capsys: pytest.
     unfinish(folder)
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps(spec | {"fingerprint": "0" * 16}))
-    assert run(tmp_path) == 2 and "was begun with other data" in capsys.readouterr().err
+    assert run(tmp_path) == 2 and "was started with data that these words no longer describe" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_not_skipped_where_its_file_has_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,7 +246,7 @@ def test_a_finished_run_is_not_skipped_where_its_file_has_changed(tmp_path: Path
     assert main(commands[0]) == 0
     np.savez(file, x=x, y=np.arange(30) % 3)
     for words in commands:
-        assert main(words) == 2 and "was made with other data than the same words mean now" in capsys.readouterr().err
+        assert main(words) == 2 and "was made with data that these words no longer describe" in capsys.readouterr().err
     assert main([*commands[1], "--dry-run"]) == 0 and "refused: " in capsys.readouterr().out
     np.savez(file, x=x, y=np.arange(30) % 2)
     for words in commands:
@@ -291,7 +291,7 @@ def test_a_run_that_other_code_began_is_not_gone_on_with_unless_told(tmp_path: P
     unfinish(folder)
     context = json.loads((folder / "context.json").read_text())
     (folder / "context.json").write_text(json.dumps(context | {"code": "0" * 16}))
-    assert run(tmp_path) == 2 and "was begun by other code" in capsys.readouterr().err
+    assert run(tmp_path) == 2 and "was started by other code" in capsys.readouterr().err
     assert run(tmp_path, "--other-code") == 0
     assert json.loads((folder / "context.json").read_text())["earlier_code"] == ["0" * 16]
 
@@ -356,7 +356,7 @@ def test_a_sweep_runs_what_is_new_and_skips_what_is_done(tmp_path: Path, capsys:
     [
         ("EXPERIMENTS = []", "holds no experiments"),
         ("x = 1", "holds no experiments"),
-        ("EXPERIMENTS = [{}, {'members': 5}]", "experiment 2 of 2 is there twice: none on random-labels"),
+        ("EXPERIMENTS = [{}, {'members': 5}]", "experiment 2 of 2 appears twice: none on random-labels"),
         ("EXPERIMENTS = [{}, {'members': 0}]", "experiment 2 of 2: Experiment: members must lie in"),
         ("EXPERIMENTS = [{}, {'chain': ['nap:norm=given']}]", "NormalizeAndProject needs a norm"),
         ("EXPERIMENTS = [", "cannot be read: SyntaxError"),

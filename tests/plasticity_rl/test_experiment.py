@@ -121,14 +121,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"benchmark": "random-labels:fraction=0"}, "fraction"),
     ({"benchmark": "random-labels:fraction=nan"}, "fraction must be a finite number"),
     ({"agent": "dqm"}, "did you mean dqn?"),
-    ({"agent": "dqn"}, "DQN learns from rewards, but RandomLabels is made of labels"),
+    ({"agent": "dqn"}, "DQN learns from rewards, but RandomLabels provides labels"),
     ({"benchmark": "cartpole", "agent": "supervised"}, "Supervised learns from labels"),
     ({"benchmark": "cartpole", "agent": "dqn:discount=1.1"}, "discount"),
-    ({"benchmark": "cartpole", "agent": "dqn:min_replay=50000"}, "min_replay can be 49992 at most, not 50000, with a replay of 50000"),
+    ({"benchmark": "cartpole", "agent": "dqn:min_replay=50000"}, "min_replay must be at most 49992 with replay=50000, not 50000"),
     ({"benchmark": "cartpole", "agent": "dqn:num_envs=1000000000"}, "num_envs must lie in [1, 4096]"),
-    ({"benchmark": "cartpole:frames=1001"}, "visits of 1001 frames are no multiple of 8, a step of 8 environments; 1000 is"),
-    ({"benchmark": "cartpole:frames=1000"}, "nothing is learned in a visit of 1000 frames: min_replay takes 1000 steps of it"),
-    ({"benchmark": "atari:frames=80000"}, "nothing is learned in a visit of 80000 frames"),
+    ({"benchmark": "cartpole:frames=1001"}, "visits of 1001 frames are not a multiple of 8, a step of 8 environments; 1000 is"),
+    ({"benchmark": "cartpole:frames=1000"}, "a visit of 1000 frames is too short to learn: min_replay takes 1000 steps"),
+    ({"benchmark": "atari:frames=80000"}, "a visit of 80000 frames is too short to learn"),
     ({"benchmark": "random-labels:tasks=1000000000"}, "tasks must lie in [1, 100_000]"),
     ({"benchmark": "cartpole", "agent": "dqn:num_envs=0"}, "num_envs"),
     ({"benchmark": "cartpole", "agent": "dqn:double=maybe"}, "double"),
@@ -156,14 +156,17 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"chain": ["redo:every=0"]}, "every must lie in [1, inf)"),
     ({"chain": ["reset:clock=update"]}, "Reset: clock=update needs every, the number of updates between two refreshes"),
     ({"chain": ["shrink-and-perturb:clock=update"]}, "clock=update needs every"),
-    ({"chain": ["l2", "nap", "l2"]}, "L2 stands twice in the chain with the same settings: name it once"),
-    ({"chain": ["weight-decay", "weight-decay:strength=0.01"]}, "WeightDecay stands twice in the chain with the same settings"),
-    ({"chain": ["weight-clipping", "weight-clipping:kappa=2"]}, "WeightClipping stands twice in the chain, and its settings do not add up"),
-    ({"chain": ["layer-rates"]}, "layer-rates changes nothing under Adam; take other settings or leave it out"),
-    ({"chain": ["shrink-and-perturb:shrink=1,perturb=0"]}, "shrink-and-perturb:shrink=1.0,perturb=0.0 changes nothing"),
-    ({"chain": ["powerprop:alpha=1"]}, "powerprop:alpha=1.0 changes nothing"),
-    ({"chain": ["leaky-relu:slope=0"]}, "leaky-relu:slope=0.0 changes nothing"),
-    ({"chain": ["reset:part=optimizer"], "optimizer": "sgd"}, "reset:part=optimizer changes nothing under SGD"),
+    ({"chain": ["l2", "nap", "l2"]}, "L2 is twice in the chain with the same settings: name it once"),
+    ({"chain": ["weight-decay", "weight-decay:strength=0.01"]}, "WeightDecay is twice in the chain with the same settings"),
+    (
+        {"chain": ["weight-clipping", "weight-clipping:kappa=2"]},
+        "WeightClipping is twice in the chain, and only one of its settings can act",
+    ),
+    ({"chain": ["layer-rates"]}, "layer-rates has no effect under Adam; change its settings or leave it out"),
+    ({"chain": ["shrink-and-perturb:shrink=1,perturb=0"]}, "shrink-and-perturb:shrink=1.0,perturb=0.0 has no effect"),
+    ({"chain": ["powerprop:alpha=1"]}, "powerprop:alpha=1.0 has no effect"),
+    ({"chain": ["leaky-relu:slope=0"]}, "leaky-relu:slope=0.0 has no effect"),
+    ({"chain": ["reset:part=optimizer"], "optimizer": "sgd"}, "reset:part=optimizer has no effect under SGD"),
     ({1: 2}, "unknown field 1 of an experiment"),
     ({"chain": ["l2-init:strength=0"]}, "strength"),
     ({"chain": ["nap:pull=0"]}, "pull"),
@@ -220,5 +223,6 @@ def test_a_norm_over_the_batch_is_refused_a_batch_of_one(said: dict[str, Any], n
     with pytest.raises(UsageError) as raised:
         parse.experiment(said | {"agent": "supervised:batch_size=1"})
     assert (
-        str(raised.value) == f"Supervised: batch_size=1 is its own mean, which norm={norm} takes away; take layer or rms, or a larger batch"
+        str(raised.value)
+        == f"Supervised: with batch_size=1, norm={norm} subtracts each example from itself; use layer or rms, or a larger batch"
     )

@@ -64,7 +64,7 @@ def test_experiments_sweeps_and_searches_may_begin_with_a_byte_order_mark(tmp_pa
 def test_a_sweep_drops_nothing(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text("members = 9\n[[experiments]]\nseed = 1\n")
-    with pytest.raises(UsageError, match=r"unknown field 'members'; a sweep holds tables \[\[experiments\]\] alone"):
+    with pytest.raises(UsageError, match=r"unknown field 'members'; a sweep holds only tables \[\[experiments\]\]"):
         read_sweep(file)
 
 

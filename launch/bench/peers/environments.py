@@ -27,7 +27,7 @@ def python_with(requirements: Sequence[str], folder: Path, say: Callable[[str], 
         if (folder / MARK).is_file() and (folder / MARK).read_text() == wanted:
             return python
         if folder.exists() and not (folder / "pyvenv.cfg").is_file():
-            raise UsageError(f"{folder} is no virtual environment; nothing is installed in its place")
+            raise UsageError(f"{folder} is not a virtual environment, so nothing is installed there")
         shutil.rmtree(folder, ignore_errors=True)
         say(f"into {folder}")
         _call([sys.executable, "-m", "venv", str(folder)], say)

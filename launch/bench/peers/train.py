@@ -52,9 +52,9 @@ def measure(agents: Sequence[str], checkout: Path | None, seconds: float, rounds
     environments. Raises UsageError if one of the folders is something else, or the system is not Linux.
     """
     if not Path("/proc/self/stat").exists():
-        raise UsageError("bench train pauses processes by what Linux says of them in /proc, which this machine has not")
+        raise UsageError("bench train needs Linux: it finds the processes to pause in /proc")
     if checkout and not (checkout / "cleanrl").is_dir():
-        raise UsageError(f"{checkout} is no checkout of CleanRL: it holds no folder cleanrl")
+        raise UsageError(f"{checkout} is not a checkout of CleanRL: it has no folder cleanrl")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     entries = [entry for entry in COMPETITORS if entry.agent in agents and (checkout or entry.who is not cleanrl)]
     minutes = len(entries) * (rounds * seconds * 1.3 + 20) / 60

@@ -58,7 +58,7 @@ def test_all_that_a_dead_actor_had_before_it_is_played_by_the_next() -> None:
     ("said", "wrong"),
     [
         ({"agent": "ppo", "actors": 2}, "PPO does not correct for the lag of its actors: free_running is for dqn and impala"),
-        ({"agent": "dqn"}, "free_running is of remote actors, and actors is 0"),
+        ({"agent": "dqn"}, "free_running needs remote actors, but actors is 0"),
         ({"agent": "dqn", "actors": 2, "free_running": "yes"}, "free_running"),
     ],
 )

@@ -288,8 +288,8 @@ def test_only_the_heads_of_the_current_task_learn(agent: str) -> None:
         ("ppo:num_envs=4,num_pools=3", "4 environments cannot be shared equally by 3 pools"),
         ("pqn:num_envs=4,rollout_length=5,minibatches=3", "20 steps cannot be shared equally by 3 minibatches"),
         ("impala:num_envs=4,minibatches=3", "4 environments cannot be shared equally by 3 minibatches"),
-        ("ppo:num_envs=3", "visits of 200 frames are no multiple of 3, a step of 3 environments; 201 is"),
-        ("ppo:num_envs=4", "nothing is learned in a visit of 200 frames: a rollout takes 256"),
+        ("ppo:num_envs=3", "visits of 200 frames are not a multiple of 3, a step of 3 environments; 201 is"),
+        ("ppo:num_envs=4", "a visit of 200 frames is too short to learn: a rollout takes 256"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(agent: str, problem: str) -> None:

@@ -59,7 +59,7 @@ def test_methods_that_wait_for_tasks_are_refused(agent):
         for clock in ("task", "update"):
             said = words | {"benchmark": benchmark, "chain": [f"shrink-and-perturb:clock={clock},every=2"]}
             if (told, clock) == ("false", "task"):
-                with pytest.raises(UsageError, match=r"^shrink-and-perturb:.* refreshes at task changes, of which CartPole does not tell"):
+                with pytest.raises(UsageError, match=r"^shrink-and-perturb:.* refreshes at task changes, which CartPole does not report"):
                     experiment(said)
             else:
                 experiment(said)
@@ -90,7 +90,7 @@ def test_what_restarts_nothing_learns_the_same_untold():
 
 def test_methods_that_wait_for_a_streams_tasks_are_refused():
     benchmark = f"{LABELS['benchmark']},told=false"
-    with pytest.raises(UsageError, match=r"^shrink-and-perturb.* refreshes at task changes, of which RandomLabels does not tell"):
+    with pytest.raises(UsageError, match=r"^shrink-and-perturb.* refreshes at task changes, which RandomLabels does not report"):
         experiment(LABELS | {"benchmark": benchmark, "chain": ["shrink-and-perturb"]})
     for chain in (["reset"], ["shrink-and-perturb:clock=update,every=20"]):
         experiment(LABELS | {"benchmark": benchmark, "chain": chain})

@@ -19,7 +19,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: [(root / name / "scores.csv").write_text(",".join(Score._fields) + "\n") for name in (NONE, FRESH)],
         "no scores to report in any of the runs found (2); the first: ",
     ),
-    "the same run twice": (lambda root: shutil.copytree(root / NONE, root / "copy"), "the same run is there twice: "),
+    "the same run twice": (lambda root: shutil.copytree(root / NONE, root / "copy"), "the same run appears twice: "),
     "two runs of one chain and seed": (
         lambda root: [shutil.copytree(root / NONE, root / "copy"), respec(root / "copy", key="other")],
         "two runs of one setting, chain and seed: ",

@@ -71,13 +71,13 @@ def set_line(number: int, cell: int, value: str) -> Callable[[list[str]], list[s
 
 NONE, FRESH = "none-0", "fresh-0"
 NAMED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a score that is no number": (
+    "a score that is not a number": (
         lambda root: edit(root / NONE / "scores.csv", set_line(1, 8, "nan")),
-        "none, seed 0: scores.csv: no number in member 0, visit 0",
+        "none, seed 0: scores.csv: non-finite score of member 0, visit 0",
     ),
     "an infinite score": (
         lambda root: edit(root / NONE / "scores.csv", set_line(2, 8, "inf")),
-        "none, seed 0: visit 0 of member 1: no score, a score that is no number",
+        "none, seed 0: visit 0 of member 1: no score, a score that is not a number",
     ),
     "a torn last row": (
         lambda root: (root / NONE / "scores.csv").write_bytes((root / NONE / "scores.csv").read_bytes()[:-3]),

@@ -75,8 +75,8 @@ def test_rliable_asks_for_what_arrays_do_not_say(tmp_path: Path) -> None:
     np.save(pickled, np.array({"DQN": {"Pong": [1.0]}}, dtype=object), allow_pickle=True)
     text.write_text("1,2")
     assert "lacks scale=raw|human-normalised" in refused(f"rliable:{file}")
-    assert "does not say its tasks: tasks=A+B+C" in refused(f"rliable:{file},scale=raw")
-    assert "label=NAME names the agent" in refused(f"rliable:{file},scale=raw,tasks=Pong+Alien")
+    assert "does not name its tasks: add tasks=A+B+C" in refused(f"rliable:{file},scale=raw")
+    assert "does not name its agent: add label=NAME" in refused(f"rliable:{file},scale=raw,tasks=Pong+Alien")
     assert "has 2 columns, for 1 task" in refused(f"rliable:{file},scale=raw,tasks=Pong,label=Mine")
     assert "holds Python objects" in refused(f"rliable:{pickled},scale=raw,tasks=Pong,label=Mine")
     assert "is neither an .npz nor an .npy file" in refused(f"rliable:{text},scale=raw")
@@ -102,7 +102,7 @@ def test_monitors_are_episodes_of_runs(tmp_path: Path) -> None:
     assert early.measure == "mean of all episodes up to 1,500 steps" and early.scores == {"Pong": (-20.5,)}  # 800 + 700 steps
     one, two = (f"monitor:{tmp_path}/a/{number}.monitor.csv,label=PPO,last=1" for number in range(2))
     assert read_published([one, two])[0].scores == {"Pong": (-19.0, -20.0)}
-    assert "is there twice" in refused(one, one)
+    assert "appears twice" in refused(one, one)
     assert "lacks label=NAME" in refused(f"monitor:{tmp_path}")
     assert "2 values, fewer than last=100" in refused(f"monitor:{tmp_path}/b,label=PPO")
 
@@ -115,7 +115,7 @@ def test_a_monitor_names_its_environment(tmp_path: Path, env: str, task: str) ->
 
 def test_what_is_no_monitor_is_refused(tmp_path: Path) -> None:
     monitor(tmp_path / "monitor.csv", 0.0, (1.0, 1, 1.0), env=None)
-    assert "task=TASK names it" in refused(f"monitor:{tmp_path},label=A")
+    assert "does not name its environment: add task=TASK" in refused(f"monitor:{tmp_path},label=A")
     monitor(tmp_path / "1.monitor.csv", 0.0, (1.0, 1, 1.0))
     monitor(tmp_path / "2.monitor.csv", 0.0, (1.0, 1, 1.0), env="Alien-v4")
     assert "of several environments: Alien, Pong" in refused(f"monitor:{tmp_path},label=A")
@@ -125,7 +125,7 @@ def test_what_is_no_monitor_is_refused(tmp_path: Path) -> None:
     file.write_text('#{"t_start": 1}\nr,l,t\n1,much,3\n')
     assert "row 3: r, l and t must be numbers" in refused(f"monitor:{file},label=A,task=Pong")
     file.write_text('#{"t_start": 1}\nr,l\n1,2\n')
-    assert "has no column t" in refused(f"monitor:{file},label=A,task=Pong")
+    assert "it lacks t" in refused(f"monitor:{file},label=A,task=Pong")
 
 
 CHART = """"Step","dqn - 1 - eval/return","dqn - 1 - eval/return__MIN","dqn - 1 - eval/return__MAX","ppo - eval/return"
@@ -150,7 +150,7 @@ def test_a_chart_of_weights_and_biases_has_a_column_for_each_run(tmp_path: Path)
     file.write_text(CHART.replace("ppo - eval/return", "ppo - loss"))
     assert "metric=NAME chooses one of eval/return, loss" in refused(f"wandb:{file},task=Pong")
     file.write_text('"Name","State"\n"a","finished"\n')
-    assert "is no chart's export" in refused(f"wandb:{file},task=Pong")
+    assert "is not the export of a chart" in refused(f"wandb:{file},task=Pong")
     file.write_text(CHART.replace('"9"', '"much"'))
     assert "row 4: Step and ppo - eval/return must be numbers" in refused(f"wandb:{file},task=Pong,last=1")
 

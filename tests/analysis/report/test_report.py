@@ -180,7 +180,7 @@ def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
 def test_nothing_is_written_where_the_input_is_wrong(tmp_path: Path) -> None:
     three_chains(tmp_path / "runs")
     shutil.copytree(tmp_path / "runs" / "none-0", tmp_path / "runs" / "copy")
-    with pytest.raises(UsageError, match="the same run is there twice"):
+    with pytest.raises(UsageError, match="the same run appears twice"):
         write_report([tmp_path / "runs"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

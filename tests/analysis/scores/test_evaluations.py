@@ -154,9 +154,9 @@ def test_a_score_that_is_no_number_leaves_its_cell_empty(tmp_path: Path) -> None
     folder = written(tmp_path)
     path = folder / "scores.csv"
     path.write_text(path.read_text().replace("evaluation,41.0", "evaluation,nan"))
-    assert "none, seed 0: scores.csv: no number in member 1, visit 1" in [line.what for line in load([tmp_path]).missing]
+    assert "none, seed 0: scores.csv: non-finite score of member 1, visit 1" in [line.what for line in load([tmp_path]).missing]
     some = found(tmp_path)
-    assert some.missing == ("none, seed 0: no number in an evaluation of chess at the end of visit 1 of member 1",)
+    assert some.missing == ("none, seed 0: a non-finite score in an evaluation of chess at the end of visit 1 of member 1",)
     np.testing.assert_array_equal(some.at_end["none"][:, 1], [[4.0, 20.0], [6.0, np.nan]])
 
 

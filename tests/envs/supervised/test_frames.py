@@ -110,7 +110,7 @@ def test_a_game_without_new_frames_is_refused(monkeypatch: pytest.MonkeyPatch) -
     ("name", "error"),
     [
         ("atari-frames-pong", "unknown game 'pong'; did you mean Pong?"),
-        ("atari-frames-Pong+Pong", "Pong is there twice"),
+        ("atari-frames-Pong+Pong", "Pong appears twice"),
         ("atari-frames-2x84x84", "after atari-frames- come games such as"),
         ("atari-frames-3x84x1", "with sides of 8 to 160"),
         ("atari-frames-", "after atari-frames- come games"),

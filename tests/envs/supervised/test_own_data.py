@@ -127,7 +127,7 @@ def test_damaged_and_missing_files_are_refused_in_one_line(tmp_path: Path) -> No
         Path(name).write_bytes(content)
         refused(name, error)
     refused(str(tmp_path / "gone.npz"), "cannot read .*gone.npz: No such file")
-    refused(written(tmp_path, "own.parquet", "PAR1 and more"), "is no .parquet file that can be read")
+    refused(written(tmp_path, "own.parquet", "PAR1 and more"), "is not a readable .parquet file")
     refused(written(tmp_path, "own.npy", ""), "own.npy is not one of the files that hold data sets: .npz, .csv, .parquet")
 
 

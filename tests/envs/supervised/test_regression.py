@@ -183,7 +183,7 @@ def test_the_two_hot_loss_is_the_cross_entropy_with_the_shares() -> None:
     [
         ({"agent": "supervised:objective=cross-entropy"}, "LargeMean has numbers to predict: objective must be mse, two-hot or hl-gauss"),
         ({"benchmark": "random-labels"}, "RandomLabels has classes to predict: objective must be cross-entropy, not mse"),
-        ({"agent": "supervised:objective=two-hot"}, "numbers of LargeMean lie between -4 and 24: low and high must hold them"),
+        ({"agent": "supervised:objective=two-hot"}, "targets of LargeMean lie in .-4, 24.: low and high must enclose them"),
         ({"agent": "supervised:low=3,high=3"}, r"high must lie in \(3.0, inf\)"),
     ],
 )

@@ -251,7 +251,7 @@ def test_an_environment_is_whole_or_made_again_and_nothing_else_is_removed(tmp_p
     assert len(made) == 6
     (tmp_path / "mine").mkdir()
     assert main(["bench", "train", "--peers", str(tmp_path / "mine" / ".."), "--agents", "dqn", "--cleanrl", str(tmp_path)]) == 2
-    with pytest.raises(ValueError, match="is no virtual environment"):
+    with pytest.raises(ValueError, match="is not a virtual environment"):
         environments.python_with(["whole==1"], tmp_path / "mine", lambda line: None)
     assert (tmp_path / "mine").is_dir()
 
@@ -263,7 +263,7 @@ def test_an_environment_is_whole_or_made_again_and_nothing_else_is_removed(tmp_p
         (["train", "--rounds", "0"], "rounds must lie in [1, 1000], not 0"),
         (["train", "--agents", "dqn", "dqn"], "agents must name at least one, each once"),
         (["train", "--agents", "dqm"], "dqm"),
-        (["train", "--cleanrl", "nowhere"], "is no checkout of CleanRL"),
+        (["train", "--cleanrl", "nowhere"], "is not a checkout of CleanRL"),
         (["update", "--rounds", "3"], "unknown option '--rounds'"),
         (["trian"], "did you mean train?"),
     ],

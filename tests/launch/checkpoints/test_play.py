@@ -177,7 +177,7 @@ def test_other_agents_play_too(agent: str, tmp_path: Path, capsys: pytest.Captur
 def test_a_benchmark_without_pictures_is_not_filmed(poles: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = left(poles)
     assert main(["play", str(poles), "--video"]) == 2
-    assert capsys.readouterr().err == "error: CartPole has no pictures to film; without --video it can be played\n"
+    assert capsys.readouterr().err == "error: CartPole has no images to film; omit --video\n"
     assert left(poles) == before
 
 
@@ -216,14 +216,14 @@ def test_what_cannot_be_played_is_one_line(poles: Path, tmp_path: Path, capsys: 
     spec = json.loads((run / "spec.json").read_text())
     spec["experiment"]["network"][1]["width"] = 13
     (run / "spec.json").write_text(json.dumps(spec))
-    assert "other code wrote it" in complaint(run)
+    assert "written by other code" in complaint(run)
     for path in checkpoint.checkpoints(run / "checkpoints"):
         (path / "manifest.json").unlink()
-    assert "is whole: checkpoint 400: it cannot be read" in complaint(run)
-    assert "is whole: checkpoint 200" in complaint(run, "--checkpoint", "200")
+    assert "can be read: checkpoint 400: it cannot be read" in complaint(run)
+    assert "can be read: checkpoint 200" in complaint(run, "--checkpoint", "200")
     shutil.rmtree(run / "checkpoints")
     assert "has no checkpoint" in complaint(run)
-    assert "where there is nothing to play" in complaint(trained(tmp_path, LABELS))
+    assert "which has no episodes to play" in complaint(trained(tmp_path, LABELS))
 
 
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_played(poles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,7 @@ def test_mistakes_are_one_line_each(run: Path, capsys: pytest.CaptureFixture[str
     assert "no checkpoint 60" in complaint("--checkpoint", "60")
     assert f"did you mean {run}?" in complaint(folder=run.parent)
     assert "updates must lie in [1, 10000000], not 0" in complaint("--updates", "0")
-    assert "has no next task to be probed with" in complaint("--targets", "next")
+    assert "has no next task to probe" in complaint("--targets", "next")
     assert "there is no such folder" in complaint(folder=run.parents[1] / "nowhere")
 
 
@@ -107,4 +107,4 @@ def test_another_networks_checkpoint_is_refused(run: Path, capsys: pytest.Captur
     write_json(run / "spec.json", other._asdict())
     assert main(["probe", str(run), "--eager", "--device", "cpu"]) == 2
     write_json(run / "spec.json", spec._asdict())
-    assert "the checkpoint's network is not the one that this code builds" in capsys.readouterr().err
+    assert "the checkpoint was written by other code: its network differs" in capsys.readouterr().err

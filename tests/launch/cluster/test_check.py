@@ -198,7 +198,7 @@ class TestCheck:
     def test_an_open_cluster_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in (("_find", lambda address: address), ("is_closed", lambda _: False), ("answers_others", lambda _: True)):
             monkeypatch.setattr(check, name, value)
-        with pytest.raises(UsageError, match="lets anybody who reaches it carry out code"):
+        with pytest.raises(UsageError, match="anyone who reaches it can run code"):
             check.examine("192.0.2.7:6379", open=False)
 
 
@@ -230,9 +230,9 @@ def test_up_check_sweep_down(tmp_path: Path) -> None:
         assert checked.returncode == 0, checked.stdout + checked.stderr
         assert "a token is asked for" in checked.stdout and checked.stdout.count(check.teller()()["torch"] or "") == 3
         turned_away = launch("cluster", "check", RAY_AUTH_TOKEN="0" * 64)
-        assert turned_away.returncode == 2 and "does not take the token in RAY_AUTH_TOKEN" in turned_away.stderr
+        assert turned_away.returncode == 2 and "rejects the token in RAY_AUTH_TOKEN" in turned_away.stderr
         turned_away = launch("cluster", "check", RAY_AUTH_TOKEN_PATH=str(tmp_path / "none"))
-        assert turned_away.returncode == 2 and "asks for a token" in turned_away.stderr
+        assert turned_away.returncode == 2 and "requires a token" in turned_away.stderr
 
         sweep = tmp_path / "tiny.toml"
         sweep.write_text('[[experiments]]\nbenchmark = "random-labels:images=60,tasks=2,updates=40"\nnetwork = "mlp:width=12,depth=2"\n')

@@ -99,7 +99,7 @@ def test_a_page_holds_all_fields_and_its_line_makes_the_method(word: str, capsys
     assert line.removeprefix(word).removeprefix(":") == spec_line(made())
     if made().is_noop(Adam()):  # its settings are a record's, and there is none to begin with
         assert word == "layer-rates"
-        with pytest.raises(UsageError, match="changes nothing under Adam"):
+        with pytest.raises(UsageError, match="has no effect under Adam"):
             words.experiment({"chain": [line]})
     else:
         assert words.experiment({"chain": [line]}).chain == (made(),)

@@ -101,7 +101,7 @@ def test_what_is_larger_than_what_is_free_is_begun_with_a_warning(
 ) -> None:
     monkeypatch.setattr(resources, "memory", lambda: Room(10**12, 1000))
     code, said = start(DQN, tmp_path, capsys)
-    assert code == 0 and said.startswith("warning: none on CartPole takes ") and "are free on this machine" in said
+    assert code == 0 and said.startswith("warning: none on CartPole needs ") and "are free on this machine" in said
     assert start(DQN, tmp_path, capsys) == (0, "")  # it is done, and takes nothing
 
 

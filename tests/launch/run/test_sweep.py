@@ -39,6 +39,6 @@ def test_a_dry_run_lists_what_each_run_is_and_why_one_would_be_refused(
     place = printed[0].index("state")
     states = ["done: skipped", "unfinished: resumed", "refused", "new"]
     assert [line[place : place + 20].strip() for line in printed[1:5]] == states
-    assert printed[5] == f"refused: {by_seed[2]} was begun by other code; --other-code resumes it all the same, another --name starts anew"
+    assert printed[5] == f"refused: {by_seed[2]} was started by other code; --other-code resumes it anyway, another --name starts a new run"
     assert not any(line.startswith("refused: ") for line in printed[6:])
     assert main(words) == 2 and not (by_seed[1] / "DONE").exists()  # the sweep itself starts none of them

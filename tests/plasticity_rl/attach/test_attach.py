@@ -259,11 +259,11 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
     frozen = mlp()
     frozen[0].weight.requires_grad_(False)
     cases = [
-        (plain, (LayerNorm(),), None, r"LayerNorm only builds \(norm\), and the module is built"),
+        (plain, (LayerNorm(),), None, r"LayerNorm only builds \(norm\), but the module is built"),
         (plain, (WeightDecay(),), None, "WeightDecay sets weight_decay, decayed of the optimizer"),
         (plain, (NormalizeAndProject(norm="given"),), None, "needs a norm before every activation, and 0 has none"),
         (plain, (NormalizeAndProject(),), None, "needs a norm before every activation, and 0 has none"),
-        (normed, (NormalizeAndProject(norm="rms"),), None, "builds norm=rms, and 0 has layer"),
+        (normed, (NormalizeAndProject(norm="rms"),), None, "builds norm=rms, but 0 has layer"),
         (plain, (ReDo,), None, "a chain is a tuple of interventions"),
         (plain, (ReDo(),), adam(normed), "the optimizer does not hold 0.weight"),
         (
@@ -274,7 +274,7 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
         ),
         (plain, (ReDo(),), torch.optim.SGD(plain.parameters(), momentum=0.9, dampening=0.5), "SGD with dampening"),
         (plain, (ReDo(),), type("Adam", (torch.optim.Adam,), {})(plain.parameters()), "not a subclass of Adam"),
-        (tied, (ReDo(),), None, "parameters that several layers share"),
+        (tied, (ReDo(),), None, "parameters shared by several layers"),
         (frozen, (Reset(),), None, "0.weight is frozen, and a refresh would overwrite it"),
     ]
     for module, chain, optimizer, message in cases:

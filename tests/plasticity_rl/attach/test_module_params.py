@@ -192,7 +192,7 @@ def test_what_looks_at_units_or_heads_still_asks():
     module, optimizer = made("lstm")
     with pytest.raises(UsageError, match="ReDo needs example_input"):
         attach(module, optimizer, (L2Init(), ReDo()))
-    with pytest.raises(UsageError, match=r"lstm.* is in no layer that was understood|is not understood"):
+    with pytest.raises(UsageError, match=r"lstm.* is in no recognised layer|is not supported"):
         attach(module, optimizer, (Reset(part="heads"),), MODULES["lstm"][1]())
     assert {type(each).__name__ for each in MEMBERS if isinstance(each, Refresh) and not each.needs_fresh} >= {
         "DASH",

@@ -88,7 +88,7 @@ def test_refreshes_come_in_the_chains_order():
             MLP(),
             Adam(),
             (WeightDecay(strength=0.1), WeightDecay(strength=0.2)),
-            "WeightDecay stands twice in the chain, and its settings do not add up: name it once",
+            "WeightDecay is twice in the chain, and only one of its settings can act: name it once",
         ),
         (
             MLP(),
@@ -129,7 +129,7 @@ def test_those_that_agree_are_combined():
     ids=repr,
 )
 def test_an_exact_repeat_is_refused(chain):
-    with pytest.raises(UsageError, match=f"^{type(chain[0]).__name__} stands twice in the chain with the same settings: name it once$"):
+    with pytest.raises(UsageError, match=f"^{type(chain[0]).__name__} is twice in the chain with the same settings: name it once$"):
         assemble(MLP(), Adam(), chain, (3,), 2)
 
 
@@ -144,7 +144,7 @@ def test_an_exact_repeat_is_refused(chain):
 )
 def test_other_settings_that_do_not_add_up_are_refused(chain):
     with pytest.raises(
-        UsageError, match=f"^{type(chain[0]).__name__} stands twice in the chain, and its settings do not add up: name it once$"
+        UsageError, match=f"^{type(chain[0]).__name__} is twice in the chain, and only one of its settings can act: name it once$"
     ):
         assemble(MLP(), Adam(), chain, (3,), 2)
 

@@ -224,7 +224,7 @@ def test_the_depth_is_the_number_of_activations_in_a_row(kind, depth):
 def test_a_shallow_network_cannot_be_tailored_to_the_default():
     with pytest.raises(UsageError) as raised:
         assemble(MLP(depth=3), Adam(), (Tailored(),), (3,), 2)
-    assert str(raised.value) == ("no leaky ReLU is tailored to eta=0.9 with 3 hidden layers: even ReLU comes to 0.60; take a smaller eta")
+    assert str(raised.value) == ("eta=0.9 is out of reach with 3 hidden layers: ReLU itself reaches 0.60; use a smaller eta")
     assert cosine_after(0.0, 3) == pytest.approx(0.60, abs=5e-3)
 
 

@@ -239,7 +239,7 @@ def test_a_factory_is_a_part_of_an_experiment(monkeypatch: pytest.MonkeyPatch) -
     for text, said in (
         ("Plain:width=0", r"Plain: width must lie in \[1, 100\], not 0"),
         ("Plain:norm=rms", "Plain: norm cannot be 'rms'; one of: layer, none"),
-        ("Hidden", "Hidden is no network: it must derive from .* whose parameters begin with \\(inputs, outputs\\)"),
+        ("Hidden", "Hidden is not a valid network: it must derive from .* whose parameters begin with \\(inputs, outputs\\)"),
     ):
         with pytest.raises(UsageError, match=said):
             experiment({"network": f"{__name__}.{text}"})
@@ -300,7 +300,7 @@ def unseeded(inputs: tuple[int, ...], outputs: int) -> nn.Module:
         (layered(nn.ReLU(), nn.Dropout(0.1)), r"2 \(Dropout\) draws random numbers in the forward pass"),
         (odd(lambda self, x: self.head(F.dropout(x, 0.5, training=True))), "dropout draws random numbers"),
         (odd(lambda self, x: self.head(x + torch.randn(2, 4))), "randn draws random numbers"),
-        (layered(nn.Softmax(-1)), "softmax.* is not understood$"),
+        (layered(nn.Softmax(-1)), "softmax.* is not supported$"),
         (layered(), "0 is read by 1 without an activation in between$"),
         (layered(nn.ReLU(), nn.LazyLinear(4), nn.ReLU()), "2.weight has no shape"),
         (layered(nn.ReLU(), nn.Linear(5, 4)), r"fails for inputs of shape \(2, 3\): RuntimeError"),
@@ -313,7 +313,7 @@ def unseeded(inputs: tuple[int, ...], outputs: int) -> nn.Module:
         (odd(lambda self, x: self.head(x)[:, :1]), r"a tensor of shape \(2, 2\), not \(2, 1\)"),
         (odd(lambda self, x: self.head(x) if x.sum() > 0 else self.head(-x)), r"side by side \(torch.func.vmap\)"),
         (odd(lambda self, x: (self.get_buffer("count").add_(1), self.head(x))[1]), "buffers change in the forward pass"),
-        (odd(lambda self, x: x[:, :2]), "head.weight is not used in the forward pass: take it out$"),
+        (odd(lambda self, x: x[:, :2]), "head.weight is not used in the forward pass: remove it$"),
         (lambda inputs, outputs: 3, "must make an nn.Module, not 3"),
     ],
 )

@@ -117,7 +117,7 @@ def test_units_of_a_sequence_are_those_of_its_places():
     """nn.Linear takes (batch, time, units), which is not traced; stated by hand it is the same as on all places side by side."""
     module, other, x = mlp(), mlp(), torch.randn(4, 6, 5, generator=generator())  # as many places as units: neither can be told by its size
     optimizer, optimizer2 = adam(module), adam(other)
-    with pytest.raises(UsageError, match="which reads units of 0, is not understood"):
+    with pytest.raises(UsageError, match="which reads units of 0, is not supported"):
         attach(module, optimizer, (ReDo(),), x)
     plan = attach(module, optimizer, (ReDo(tau=0.7, every=2),), layers=BY_HAND, units={"first": "1", "second": "3"})
     plan2 = attach(other, optimizer2, (ReDo(tau=0.7, every=2),), layers=BY_HAND, units={"first": "1", "second": "3"})
@@ -194,7 +194,7 @@ def test_a_module_without_shapes_yet_is_refused():
     [
         ({"layers": (BY_HAND[0]._replace(weight="9.weight"),)}, "the module has no parameter '9.weight'"),
         ({"layers": (BY_HAND[0]._replace(units=7), *BY_HAND[1:])}, "0.weight has 6 rows, and the layer 7 units"),
-        ({"layers": BY_HAND[:2]}, "its reader 'out' is no layer"),
+        ({"layers": BY_HAND[:2]}, "its reader 'out' is not a layer"),
         ({"layers": (BY_HAND[0]._replace(columns=2), *BY_HAND[1:])}, "6 units, each 2 times, are not the 6 that second reads"),
         ({"layers": BY_HAND, "units": {"frist": "1"}}, "did you mean first"),
         ({"layers": BY_HAND, "units": {"first": "9"}}, "unknown submodule in units '9'"),
@@ -267,7 +267,7 @@ def test_how_many_columns_hold_a_channel(between, columns, reads):
     module.one, module.two = nn.Conv2d(1, 4, 3), nn.Linear(reads, 2)
     x = torch.randn(2, 1, 5, 5)
     if columns is None:
-        with pytest.raises(UsageError, match="which reads units of one, is not understood"):
+        with pytest.raises(UsageError, match="which reads units of one, is not supported"):
             trace(module, (x,))
         return
     layer, _ = trace(module, (x,)).layers
@@ -284,14 +284,14 @@ def test_how_many_columns_hold_a_channel(between, columns, reads):
     [
         (
             lambda: Odd(cat),
-            r"__getitem__ \(call \d+ of the forward pass\), which reads units of one, is not understood; state the layer graph",
+            r"__getitem__ \(call \d+ of the forward pass\), which reads units of one, is not supported; state the layer graph",
         ),
         (lambda: Odd(lambda x: x.relu() * 2), "mul .* which reads units of one"),
         (lambda: Odd(nn.Identity()), "one is read by two without an activation"),
-        (lambda: Odd(nn.Sequential(nn.BatchNorm1d(4), nn.ReLU())), "batch_norm after one: its running statistics are no parameters"),
-        (lambda: Odd(nn.Sequential(nn.ReLU(), nn.LayerNorm(4))), "between.1.weight is in no layer that was understood"),
+        (lambda: Odd(nn.Sequential(nn.BatchNorm1d(4), nn.ReLU())), "batch_norm after one: its running statistics are not parameters"),
+        (lambda: Odd(nn.Sequential(nn.ReLU(), nn.LayerNorm(4))), "between.1.weight is in no recognised layer"),
         (lambda: Odd(lambda x: (x[None].relu())[0]), "__getitem__"),
-        (Loose, "log_std is in no layer that was understood"),
+        (Loose, "log_std is in no recognised layer"),
         (Unused, "spare.weight is not used in the forward pass"),
         (Twice, "cell is used more than once"),
         (lambda: nn.Sequential(nn.Linear(5, 4), nn.PReLU(), nn.Linear(4, 3)), "prelu .* which reads units of 0"),

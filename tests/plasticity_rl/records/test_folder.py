@@ -103,7 +103,7 @@ def test_json_is_whole_or_absent_and_runs_are_found(tmp_path: Path) -> None:
     assert find_runs(tmp_path) == [RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b" / "2")]
     assert json.loads((tmp_path / "a" / "spec.json").read_text()) == {"key": "a"}
     for bad in (tmp_path / "a", tmp_path):
-        with pytest.raises(UsageError, match=r"is not a run's description|is no run's folder"):
+        with pytest.raises(UsageError, match=r"is not a run's description|is not a run's folder"):
             RunFolder(bad).read_spec()
 
 
