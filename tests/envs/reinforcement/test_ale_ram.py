@@ -22,11 +22,11 @@ def test_the_word() -> None:
 def test_the_word_at_a_hundredth_of_its_budget() -> None:
     """A rollout of 8 environments and 128 steps is learned from in each of 12 visits, by 4 epochs of 4 minibatches."""
     frames = experiment({"benchmark": "ale-ram"}).benchmark.frames // 100
-    made = experiment({"benchmark": f"ale-ram:frames={frames}", "members": 2})
+    made = experiment({"benchmark": f"ale-ram:frames={frames}", "members": 1})
     found = events(made)
     visits = made.benchmark.visits()
     cuts = {(row.visit, row.task, row.cycle, row.member) for row in scores(found, "cut")}
-    assert cuts == {(visit.index, visit.task, visit.cycle, member) for visit in visits for member in (0, 1)}
+    assert cuts == {(visit.index, visit.task, visit.cycle, 0) for visit in visits}
     last = [event for event in found if isinstance(event, Snapshot)][-1]
     assert last.counters["ticks"]["update"] == 12 * 16
     assert all(tensor.isfinite().all() for name, tensor in last.tensors.items() if name.startswith("params/"))
