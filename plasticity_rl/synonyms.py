@@ -184,6 +184,7 @@ SYNONYMS = (
     # commands
     Synonym("train start resume", "run"),
     Synonym("plot figures html", "report"),
+    Synonym("download fetch datasets", "data"),
     Synonym("tensorboard tb", "board"),
     Synonym("ls list words help", "show"),
     Synonym("status progress", "watch"),
