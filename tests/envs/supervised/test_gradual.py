@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.diagnostics.probing import Probing, stream_of
+from agents.diagnostics.probing import stream_of
+from agents.loops.stream import StreamLoop
 from envs.supervised.base import BLOCK, Tasks
 from envs.supervised.inputs import DriftingInputs
 from launch.config.parse import experiment
@@ -72,9 +73,7 @@ def test_a_visit_that_is_entered_in_its_middle_is_the_same() -> None:
 def test_probes_learn_a_task_alone() -> None:
     words = LABELS | {"probe_updates": 3}
     gradual, abrupt = (experiment(words | {"benchmark": f"{LABELS['benchmark']},gradual={share}"}) for share in (1, 0))
-    learner = torch.nn.Module()
-    learner.device = "cpu"  # type: ignore[assignment]
-    probed = Probing(learner, gradual, 3)._stream_batches([0, 2])(0)  # type: ignore[arg-type]
+    probed = StreamLoop(gradual.agent, [gradual], "cpu", False).probing[0]._stream_batches([0, 2])(0)
     for place, visit in enumerate((0, 2)):
         assert torch.equal(probed["labels"][place, 0], stream_of(abrupt, "cpu").batch(visit, 0)["labels"])
         assert torch.equal(stream_of(gradual, "cpu").batch(2, 0)["labels"], probed["labels"][1, 0]) is False
