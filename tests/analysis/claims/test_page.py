@@ -45,7 +45,7 @@ def test_what_a_claim_came_to(tmp_path: Path) -> None:
     text = page.path.read_text()
     assert (
         "| [1. Claim 1](#claim-1) | not run | - |" in text
-        and "Together 0 minutes." in text
+        and "Total: 0 minutes." in text
         and "| [4. Claim 4](#claim-4) | not reproduced | 7 s |" in text
     )
     assert "**Not run.** A run is missing." in text and "> It is so (A paper)" in text

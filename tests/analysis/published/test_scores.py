@@ -94,7 +94,7 @@ def test_they_stand_beside_the_runs_marked_as_published(tmp_path: Path) -> None:
     assert half["IQM"].note == "no score of Game01"
     page = written.page.read_text()
     assert page.count('<span class="published">published</span>') >= 2
-    assert "Zoo &amp; co; at the end. In no comparison, and never best." in page
+    assert "Zoo &amp; co; at the end. Not compared, and never marked as best." in page
     assert "DQN" not in (tmp_path / "out" / "comparisons.csv").read_text()
     strange = write(tmp_path / "b.csv", HEADER, ROWS[0].replace("Game00", "Gam00"))
     with pytest.raises(UsageError, match=r"none of their tasks is one of the runs'.* Gam00 is no task of the runs; did you mean Game00\?"):

@@ -147,7 +147,7 @@ def test_the_terminal_shows_the_same_verdict(written: tuple[Path, Report]) -> No
 
 def test_the_methods_tell_what_was_run(written: tuple[Path, Report]) -> None:
     told = dict(methods(written[1].sections[0]))
-    assert told["Visits"] == "7, each of 100 updates of a member; counted from 0"
+    assert told["Visits"] == "7, each of 100 updates per member; numbered from 0"
     assert told["Members"] == "5 independent networks of each chain, from 1 seed (0)"
     assert told["benchmark"] == "random-labels(visits=7)" and told["chain: nap + redo"] == "nap(); redo()"
     assert told["chain: none"] == "no intervention" and told["packages.torch"] == "2.13.0" and told["code"] == "c0ffee"
