@@ -94,7 +94,7 @@ def _references(settings: Sequence[Setting]) -> Lines:
     """Reference scores and their sources."""
     known: Mapping[str, Mapping[str, float]] = {}
     for setting in settings:
-        known = {**known, **{task: setting.spec.references[task] for task in setting.tasks if task in setting.spec.references}}
+        known = {**known, **{task: setting.spec.references[task] for task in setting.tasks if setting.spec.references.get(task)}}
     if not known:
         return []
     source = SOURCES.get(settings[0].spec.benchmark, "those in the runs' spec.json")

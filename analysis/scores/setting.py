@@ -108,14 +108,16 @@ class Setting:
         if self.control is None:
             return ["no fresh control"] * len(self.tasks)
         reasons: list[str] = []
-        for area, floor in zip(self.control.area.T, self.floor, strict=True):
+        known = set(self.tasks if self.kind != "return" else _with_random(self.spec))
+        for task, area, floor in zip(self.tasks, self.control.area.T, self.floor, strict=True):
             there = area[np.isfinite(area)][:, None]
             if len(there) == 0:
                 reasons.append("no score of the fresh control")
             elif len(there) == 1:
                 reasons.append("one member of the fresh control: no interval says whether it learned")
             elif not estimate(mean, there).exceeds(floor):
-                reasons.append("the fresh control did not learn in this budget")
+                unknown = "the fresh control's return is not above 0, and no random score is known to measure from"
+                reasons.append("the fresh control did not learn in this budget" if task in known else unknown)
             else:
                 reasons.append("")
         return reasons

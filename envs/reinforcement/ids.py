@@ -136,8 +136,10 @@ class Ids(Shifts):
         return self.observation_space.shape
 
     def references(self) -> dict[str, dict[str, float]]:
-        """task -> {"random": score}; empty without `random_scores`."""
-        return {name: {"random": self.random_scores[task % len(self.ids)]} for task, name in enumerate(self.names) if self.random_scores}
+        """task -> {"random": score}. Without `random_scores`, empty entries if all tasks are of one id and share its scale."""
+        if not self.random_scores:
+            return {name: {} for name in self.names} if len(self.ids) == 1 else {}
+        return {name: {"random": self.random_scores[task % len(self.ids)]} for task, name in enumerate(self.names)}
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of the fields, and of every member's shifts."""

@@ -185,6 +185,16 @@ def test_a_control_that_did_not_learn_gives_no_ratio(tmp_path: Path) -> None:
     assert np.isnan(member_ratios(setting, chain(setting, "none"))[:, 0]).all()
 
 
+def test_negative_returns_without_a_random_score_give_no_ratio(tmp_path: Path) -> None:
+    for references in ({}, {"hop-0": {}, "hop-1": {}}):
+        runs = tmp_path / str(len(references))
+        games(runs, "none", [[-15.0, 2.0], [-13.0, 4.0]], ["hop-0", "hop-1"], references=references)
+        games(runs, "fresh", [[-9.0, 5.0], [-7.0, 7.0]], ["hop-0", "hop-1"], references=references)
+        setting = only(runs)
+        assert setting.no_ratio == ["the fresh control's return is not above 0, and no random score is known to measure from", ""]
+        assert setting.comparable == bool(references)  # tasks of one environment, of which no score is known
+
+
 def test_without_a_control_or_with_one_member_there_is_no_ratio(tmp_path: Path) -> None:
     online(tmp_path / "a", "none", [[0.5], [0.6]])
     setting = only(tmp_path / "a")

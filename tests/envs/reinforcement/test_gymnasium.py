@@ -156,7 +156,8 @@ def test_unlike_environments_are_padded():
 def test_random_scores_are_those_of_the_ids():
     two = Gymnasium(ids=("CartPole-v1", "Acrobot-v1"), pad=True, shifts=("offset",), tasks=3, random_scores=(22.0, -499.0))
     assert two.references() == dict(zip(two.names, ({"random": 22.0}, {"random": -499.0}, {"random": 22.0}), strict=True))
-    assert Gymnasium().references() == {}
+    assert Gymnasium(ids=("CartPole-v1", "Acrobot-v1"), pad=True).references() == {}
+    assert Gymnasium(shifts=("offset",), tasks=2).references() == {"CartPole-v1-0": {}, "CartPole-v1-1": {}}
 
 
 def test_an_attribute_from_a_list_or_a_range():
