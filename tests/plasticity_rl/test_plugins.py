@@ -11,6 +11,7 @@ import pytest
 
 from launch.__main__ import main
 from launch.config import parse
+from launch.run import estimate
 from launch.run.code import code_hash
 from launch.run.runner import describe
 from plasticity_rl import plugins
@@ -221,7 +222,10 @@ def test_a_module_that_cannot_be_had_is_one_line(
     assert said in captured.err and captured.err.count("\n") == 1 and not captured.out
 
 
-def test_the_option_is_repeatable_and_every_listing_knows_it(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_option_is_repeatable_and_every_listing_knows_it(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "calibrate", lambda *_: None)
     good = SHRINK.partition("@dataclass(frozen=True)\nclass Often")[0]
     both = ["--plugin", write("first_methods", good), "--plugin", write("second_methods", good)]
     (tmp_path / "two.py").write_text('EXPERIMENTS = [{"chain": ["first_methods.Shrink"]}, {"chain": ["second_methods.Shrink"]}]')
