@@ -223,7 +223,10 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
             dotted = look._replace(linestyle=DOTTED)
             for suffix, drawing, width in (("", look, 1.5), ("_fresh", dotted, 1.0)):
                 series = _over_layers(metrics.loc[here & (family == name + suffix)], metric.join)
-                axes.plot(series.index, series, color=drawing.color, linestyle=drawing.linestyle, linewidth=width)
+                marker = "o" if len(series) == 1 else None  # a line of one point is invisible
+                axes.plot(
+                    series.index, series, marker=marker, color=drawing.color, linestyle=drawing.linestyle, linewidth=width, markersize=4
+                )
         axes.set_title(f"{metric.title}, {JOINED[metric.join]}", fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

@@ -24,7 +24,7 @@ GAME = {
     "benchmark": "atari:games=Breakout,frames=8000",
     "agent": "dqn:num_envs=4,replay=2000,min_replay=400,target_every=20,exploration_fraction=0.5,train_every=32",
     "members": 2,
-    "diagnose_every": 50,
+    "diagnose_every": 10,
 }
 
 EXPERIMENTS = [*LABELS, *POLES, GAME]
