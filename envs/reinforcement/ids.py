@@ -37,7 +37,7 @@ class Ids(Shifts):
     kwargs: tuple[str, ...] = ()
     """arguments of the constructors, `name=value` joined by `;`, values as in TOML: for every id the same, or one entry for each id"""
     tasks: Annotated[int, Interval("[0, 10_000]")] = 0
-    """number of tasks, which have the ids in turn; 0: one for each id. More need something that shifts"""
+    """number of tasks, which have the ids in turn; 0: one for each id. More need shifts"""
     frames: Annotated[int, Interval("[1, inf)")] = 50_000
     """agent steps per visit and member; the default is our choice"""
     cycles: Annotated[int, Interval("[1, 10_000]")] = 1
@@ -83,7 +83,7 @@ class Ids(Shifts):
         if 0 < self.tasks < len(self.ids):
             raise UsageError(f"{name}: tasks must be at least {len(self.ids)}, the number of ids, not {self.tasks}")
         if self.tasks > len(self.ids) and not self.varies:
-            raise UsageError(f"{name}: {self.tasks} tasks of {len(self.ids)} ids need something that shifts; use cycles to repeat tasks")
+            raise UsageError(f"{name}: {self.tasks} tasks of {len(self.ids)} ids need shifts, such as shifts=offset; cycles repeats tasks")
         if not self.told and self.heads == "per-task":
             raise UsageError(f"{name}: heads=per-task tells the learner its task: it needs told=true")
         self._check_spaces(name)
@@ -92,7 +92,7 @@ class Ids(Shifts):
             shape = " x ".join(map(str, space.shape))
             raise UsageError(f"{name}: observations of {shape} ({space.dtype}) do not shift, float32 vectors do; relabel shifts actions")
         if self.gradual and not self.varies:
-            raise UsageError(f"{name}: gradual={self.gradual} needs something that shifts")
+            raise UsageError(f"{name}: gradual={self.gradual} needs shifts, such as shifts=offset")
         if self.shifts:
             self.check_shifts(len(self.names), self.inputs[0], self.action_space.n, self.heads)
 
