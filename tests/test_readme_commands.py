@@ -62,7 +62,7 @@ def shrunk(said: dict[str, Any]) -> dict[str, Any]:
     small = {"benchmark": benchmark, "agent": said.get("agent", usual["agent"].partition(":")[0])}
     small["network"] = said.get("network", usual["network"].partition(":")[0])
     for kind, settings in (("benchmark", BENCHMARK), ("agent", AGENT), ("network", NETWORK)):
-        word, given = parse._split(kind, small[kind], defaults.PARTS[kind])
+        word, given = parse._split(kind, small[kind])
         fields = {field.name for field in dataclasses.fields(parse.part_class(kind, word))}
         given |= {name: value for name, value in settings.items() if name in fields}
         small[kind] = word + ":" + ",".join(f"{name}={value}" for name, value in given.items())

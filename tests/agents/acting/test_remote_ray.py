@@ -145,7 +145,7 @@ def test_an_actor_that_always_dies_ends_the_run_with_one_line(tmp_path: Path) ->
 
 def test_an_address_without_a_cluster_and_one_without_actors_are_refused(tmp_path: Path) -> None:
     words = ["--benchmark", "cartpole:frames=2000", "--agent", AGENTS["ppo"], "--address", "127.0.0.1:1"]
-    for more, wrong in (([], "--actors says how many"), (["--actors", "2"], "no Ray cluster answers at 127.0.0.1:1")):
+    for more, wrong in (([], "give their number with --actors"), (["--actors", "2"], "no Ray cluster answers at 127.0.0.1:1")):
         done = subprocess.run(run(tmp_path, *words, *more), cwd=CHECKOUT, capture_output=True, text=True)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and wrong in done.stderr, done.stderr
         assert not list(tmp_path.iterdir())
