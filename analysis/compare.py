@@ -1,4 +1,4 @@
-"""Is B better than A here, by how much, and how sure is that? One answer in the terminal, for two chains under one setting."""
+"""Compare two chains under one setting, in the terminal: is B better than A, by how much, and with what confidence?"""
 
 import shlex
 from dataclasses import replace
@@ -23,10 +23,10 @@ from plasticity_rl.records.folder import read_specs
 
 
 class Side(NamedTuple):
-    """One of the two, under one setting."""
+    """One chain under one setting."""
 
     name: str
-    """as it was asked for"""
+    """as requested"""
     setting: Setting
     missing: tuple[str, ...]
     banner: str
@@ -47,31 +47,31 @@ class Answer(NamedTuple):
     a: Side
     b: Side
     leads: dict[str, tuple[Estimate, Estimate, Lead]]
-    """which visits -> what A scores, what B scores, how far B lies above A; the first decides"""
+    """range of visits -> A's score, B's score, B's lead over A; the first decides"""
     note: str
-    """how the two were compared"""
+    """method of comparison"""
 
     @property
     def sentence(self) -> str:
-        """Whether B is better, by how much, and how sure that is."""
+        """The verdict in one sentence, with its interval."""
         visits, (before, after, found) = next(iter(self.leads.items()))
         if not found.difference.defined:
-            return f"Cannot be told: {found.difference.note}."
+            return f"Undecided: {found.difference.note}."
         ahead, way = found.difference, "more" if found.difference.value >= 0 else "less"
-        scores = f"over {visits} {self.b.name} scores {number(after.value)} where {self.a.name} scores {number(before.value)}"
+        scores = f"over {visits} {self.b.name} scores {number(after.value)} and {self.a.name} {number(before.value)}"
         value, interval = parts(_flipped(ahead) if way == "less" else ahead)
         told = f"{scores}, {value} {way} {interval or f'({ahead.note})'}"
         low, high = _limits(ahead)
         smallest = ahead.members if found.paired else min(before.members, after.members)
         if smallest < ENOUGH_MEMBERS:
-            return f"Cannot be told from {count(smallest, 'member')}, {ENOUGH_MEMBERS} are the least: {told}."
+            return f"Undecided with {count(smallest, 'member')}, minimum {ENOUGH_MEMBERS}: {told}."
         if low > 0:
             return f"Yes: {told}."
-        return f"No, it is worse: {told}." if high < 0 else f"Cannot be told, the difference can be chance: {told}."
+        return f"No, it is worse: {told}." if high < 0 else f"Undecided, the difference may be chance: {told}."
 
 
 def compare(a: str, b: str, folder: Path) -> None:
-    """Print the answer for two runs, or two chains of runs below `folder`. Raises UsageError where they cannot be compared."""
+    """Print the answer for two runs, or two chains of runs below `folder`. Raises UsageError if they cannot be compared."""
     console = Console(highlight=False)
     for index, found in enumerate(answers(a, b, folder)):
         table = Table(box=None, padding=(0, 2), pad_edge=False)
@@ -91,7 +91,7 @@ def compare(a: str, b: str, folder: Path) -> None:
 
 
 def answers(a: str, b: str, folder: Path) -> list[Answer]:
-    """One for each setting that both have."""
+    """One answer per common setting."""
     before, after = _sides(a, folder), _sides(b, folder)
     same = {run.spec.key for side in before.values() for run in side.runs} & {run.spec.key for side in after.values() for run in side.runs}
     if same:
@@ -103,7 +103,7 @@ def answers(a: str, b: str, folder: Path) -> list[Answer]:
 
 
 def _sides(word: str, folder: Path) -> dict[str, Side]:
-    """setting -> what one of the two words names: a folder that holds runs of one chain, or a chain's label."""
+    """setting -> side, for a word that is a folder with runs of one chain or a chain's label."""
     broken: list[str] = []
     if Path(word).is_dir():
         folders = [Path(word)]
@@ -159,7 +159,7 @@ def _answer(a: Side, b: Side) -> Answer:
 
 
 def _counterparts(a: Side, b: Side) -> tuple[list[tuple[int, int]], str]:
-    """(seed, member) of those that met the same data in both; and why others of the same seeds are not known to."""
+    """(seed, member) pairs with the same data in both; and why it is unknown for other pairs of the same seeds."""
     others, shared, unsure = {run.spec.seed: run for run in b.runs}, [], ""
     for run in a.runs:
         other = others.get(run.spec.seed)
@@ -179,7 +179,7 @@ def _counterparts(a: Side, b: Side) -> tuple[list[tuple[int, int]], str]:
 
 
 def _note(a: Side, b: Side, found: tuple[Estimate, Estimate, Lead], shared: int, unsure: str) -> str:
-    """How the two were compared, and how far to trust the interval and the test."""
+    """The method of comparison, and the reliability of its interval and test."""
     before, after, ahead = found
     parts: list[str] = []
     if ahead.paired:
@@ -193,22 +193,22 @@ def _note(a: Side, b: Side, found: tuple[Estimate, Estimate, Lead], shared: int,
         if members > 1:
             held = coverage(mean, members)
             parts.append(f"In simulations with {members} members, nominal 95% intervals cover the truth {share(held)} of the time")
-            parts.append(f"p is the chance of such a difference if either sign were as likely, at least {2 / 2**members:.2g} with so many")
+            parts.append(f"p is the chance of such a difference if both signs were equally likely, at least {2 / 2**members:.2g} here")
     else:
         reason = unsure or "no two members of the same seeds"
-        parts.append(f"Unpaired ({reason}): {before.members} against {count(after.members, 'member')}, which is less sure than pairs are")
+        parts.append(f"Unpaired ({reason}): {before.members} against {count(after.members, 'member')}, less precise than pairs")
         if np.isfinite(ahead.improvement):
-            parts.append(f"One with {b.name} scores more than one with {a.name} in {share(ahead.improvement)} of all pairs")
-            parts.append("p is the chance of such a difference if it were chance which member is whose")
+            parts.append(f"A member with {b.name} outscores one with {a.name} in {share(ahead.improvement)} of all pairs")
+            parts.append("p is the chance of such a difference if members were assigned at random")
     return ". ".join(parts) + "."
 
 
 def _limits(found: Estimate) -> tuple[float, float]:
-    """The interval; of members that do not differ, the value itself."""
+    """The interval; the value itself if members do not differ."""
     return (found.value, found.value) if found.low is None or found.high is None else (found.low, found.high)
 
 
 def _flipped(found: Estimate) -> Estimate:
-    """How far the other one lies above."""
+    """The estimate, sign flipped."""
     low, high = (None if end is None else -end for end in (found.high, found.low))
     return replace(found, value=-found.value, low=low, high=high)

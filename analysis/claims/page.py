@@ -16,16 +16,15 @@ from analysis.statistics.bootstrap import estimate, mean
 INTRODUCTION = (
     "# Claims of papers, tried here",
     "",
-    "Written by `python -m launch claims` from its run folders (`make claims`): what follows is what came out. Every arm of a claim has "
-    "the same updates. Learning rate and each method's own strength are those with the best mean score on the first tenth of the tasks, "
-    "of members whose seeds are not reported; the whole grid and what was chosen stand with each claim. Where two cells differ by a few "
-    "thousandths, rounding can decide between them, and so change a verdict. A verdict is a function of the "
-    "reported members' scores (analysis/claims/verdicts.py): every part of its predicate is a number with a paired 95% bootstrap "
-    "interval over members, which holds where the whole interval lies on the claimed side of 0, is contradicted where it lies on the "
-    "other, and is open otherwise.",
+    "Written by `python -m launch claims` from its run folders (`make claims`). Every arm of a claim has the same number of updates. "
+    "Learning rate and method strength are those with the best mean score on the first tenth of the tasks, for members whose seeds are "
+    "not reported; each claim lists its grid and the chosen values. If two cells differ by a few thousandths, rounding can decide between "
+    "them, and so change a verdict. A verdict is a function of the reported members' scores (analysis/claims/verdicts.py): every part of "
+    "its predicate is a number with a paired 95% bootstrap interval over members. A part holds if the whole interval is on the claimed "
+    "side of 0, is contradicted if it is on the other, and is open otherwise.",
     "",
-    "Times are wall-clock times with compilation; the load is the mean number of processes that ran or waited in the last 15 minutes. Runs "
-    "shared by several claims were trained once and count for the first.",
+    "Times are wall-clock times with compilation; the load is the 15-minute load average. Runs shared by several claims were trained once "
+    "and count for the first.",
 )
 MARKS = {True: "holds", False: "contradicted", None: "open"}
 MOST = 8
@@ -146,7 +145,7 @@ def _account(entry: Entry, scale: str) -> Iterator[str]:
     searched = {key: choice for key, choice in entry.choices.items() if choice.scores}
     if searched:
         yield ""
-        yield "<details><summary>The grid: mean score of every cell while choosing</summary>"
+        yield "<details><summary>The grid: mean selection score of every cell</summary>"
         yield ""
         yield "| arm | cells |"
         yield "|---|---|"

@@ -41,7 +41,7 @@ def read(run: Path) -> Result:
     setting = score(loaded, loaded.runs[0].spec.setting)
     curve = setting.chains[0].curve
     if not np.isfinite(curve).all():
-        raise UsageError(f"{run} lacks scores: {'; '.join(setting.missing) or 'some are no numbers'}")
+        raise UsageError(f"{run} lacks scores: {'; '.join(setting.missing) or 'non-finite scores'}")
     hidden = {name: loaded.metrics.loc[loaded.metrics.name.str.startswith(f"{name}/hidden")] for name in MEASURES}
     measures = {name: _by_visit(rows, curve.shape[:2]) for name, rows in hidden.items()}
     series = {name: _over_updates(rows) for name, rows in hidden.items()}
@@ -53,7 +53,7 @@ def record(run: Path) -> tuple[list[int], dict[str, list[float]]]:
     metrics = load([run]).metrics
     rows = metrics.loc[metrics.name.str.startswith("weight_norm/hidden")]
     if not len(rows):
-        raise UsageError(f"{run} has no record of its weights' lengths")
+        raise UsageError(f"{run} has no weight norms in metrics.csv")
     table = rows.groupby(["updates", "name"]).value.mean().unstack()
     return [int(updates) for updates in table.index], {name.partition("/")[2]: table[name].tolist() for name in table.columns}
 

@@ -44,11 +44,11 @@ def _left(late: np.ndarray, early: np.ndarray) -> np.ndarray:
 
 
 def keeps(who: str, scores: np.ndarray) -> Finding:
-    return above(f"{who}: last visits less {KEPT} x first visits lies above 0", _left, last(scores), first(scores))
+    return above(f"{who}: last visits - {KEPT} x first visits > 0", _left, last(scores), first(scores))
 
 
 def loses(who: str, scores: np.ndarray) -> Finding:
-    return below(f"{who}: last visits less {KEPT} x first visits lies below 0", _left, last(scores), first(scores))
+    return below(f"{who}: last visits - {KEPT} x first visits < 0", _left, last(scores), first(scores))
 
 
 def trainability(results: Results) -> Predicate:
@@ -91,15 +91,15 @@ def normalize_and_project(results: Results) -> Predicate:
     return All(
         "all of:",
         (
-            above("layer norm: length of hidden weights, last less first visits, lies above 0", difference, last(weights), first(weights)),
+            above("layer norm: norm of hidden weights, last - first visits > 0", difference, last(weights), first(weights)),
             loses("effective learning rate under layer norm", rate),
             keeps("effective learning rate under NaP", held),
             All(
-                "NaP lifts every method: score over all visits with NaP less without lies above 0",
+                "NaP lifts every method: score over all visits with NaP - without > 0",
                 tuple(above(method, difference, better, other) for method, better, other in zip(METHODS, beside, without, strict=True)),
             ),
             below(
-                "the gap between the best and the worst method, over all visits, with NaP less half of that without lies below 0",
+                "gap between the best and the worst method over all visits: with NaP - half of that without < 0",
                 narrower,
                 *beside,
                 *without,
@@ -131,9 +131,9 @@ def explicit_schedules(results: Results) -> Predicate:
     return All(
         "all of (the end is the last tenth of the updates, a curve has ten tenths):",
         (
-            below("end of NaP at the constant rate less end of layer norm lies below 0", difference, constant, free),
+            below("end of NaP at the constant rate - end of layer norm < 0", difference, constant, free),
             above(
-                "the linear schedule regains more than half of that at the end: the difference lies above 0",
+                "the linear schedule regains more than half of that at the end: difference > 0",
                 regained,
                 linear,
                 constant,
@@ -161,12 +161,12 @@ def dead_units(results: Results) -> Predicate:
         measures = results[name].measures
         return last(measures["dead_fraction"]), last(measures["dead_fraction_fresh"])
 
-    claim = f"share of dead units in the last visits, less an untrained network's, less {DEAD}"
+    claim = f"share of dead units in the last visits - an untrained network's - {DEAD}"
     return All(
         "all of:",
         (
-            above(f"Adam's defaults: {claim}, lies above 0", killed, *of("adam")),
-            below(f"beta2 = 0.9, epsilon = 1e-3: {claim}, lies below 0", killed, *of("adam, beta2 = 0.9, epsilon = 1e-3")),
+            above(f"Adam's defaults: {claim} > 0", killed, *of("adam")),
+            below(f"beta2 = 0.9, epsilon = 1e-3: {claim} < 0", killed, *of("adam, beta2 = 0.9, epsilon = 1e-3")),
         ),
     )
 
@@ -181,12 +181,12 @@ def large_means(results: Results) -> Predicate:
     return All(
         "all of (scores of the last visit, which all arms have in common):",
         (
-            below(f"{squared[-1]}, less {KEPT} x {squared[0]}, lies below 0", _left, of(squared[-1]), of(squared[0])),
+            below(f"{squared[-1]} - {KEPT} x {squared[0]} < 0", _left, of(squared[-1]), of(squared[0])),
             All(
                 "the score falls from each mean to the next larger one",
-                tuple(below(f"{far}, less {near}, lies below 0", difference, of(far), of(near)) for near, far in pairwise(squared)),
+                tuple(below(f"{far} - {near} < 0", difference, of(far), of(near)) for near, far in pairwise(squared)),
             ),
-            above(f"{two_hot[-1]}, less {KEPT} x {two_hot[0]}, lies above 0", _left, of(two_hot[-1]), of(two_hot[0])),
+            above(f"{two_hot[-1]} - {KEPT} x {two_hot[0]} > 0", _left, of(two_hot[-1]), of(two_hot[0])),
         ),
     )
 
@@ -204,9 +204,9 @@ def reinitialisation(results: Results) -> Predicate:
     return All(
         "all of (test accuracy at the end):",
         (
-            above("re-initialised less standard, with no other regulariser, lies above 0", difference, *alone),
-            below("what it adds beside weight decay and schedule, less half of what it adds alone, lies below 0", little, *tuned, *alone),
-            above("re-initialised less standard, beside weight decay and schedule under label noise, lies above 0", difference, *noisy),
+            above("no other regulariser: re-initialised - standard > 0", difference, *alone),
+            below("gain beside weight decay and schedule - half of the gain alone < 0", little, *tuned, *alone),
+            above("weight decay and schedule under label noise: re-initialised - standard > 0", difference, *noisy),
         ),
     )
 
@@ -218,13 +218,11 @@ def permuted_inputs(results: Results) -> Predicate:
         return difference(late, early) - 0.5 * difference(plain_late, plain_early)
 
     plain = last(results["none"].area), first(results["none"].area)
-    parts: list[Predicate] = [below("backprop: last less first visits lies below 0", difference, *plain)]
+    parts: list[Predicate] = [below("backprop: last - first visits < 0", difference, *plain)]
     for method in ("continual-backprop", "l2-init", "shrink-and-perturb"):
         area = results[method].area
-        parts.append(
-            above(f"{method}: its change from first to last, less half of backprop's, lies above 0", fall, last(area), first(area), *plain)
-        )
-        parts.append(above(f"{method}: its last visits less backprop's lie above 0", difference, last(area), plain[0]))
+        parts.append(above(f"{method}: change from first to last - half of backprop's > 0", fall, last(area), first(area), *plain))
+        parts.append(above(f"{method}: last visits - backprop's > 0", difference, last(area), plain[0]))
     return All("all of:", tuple(parts))
 
 
@@ -235,7 +233,7 @@ def rankings(results: Results) -> Predicate:
 
     def ahead(optimizer: str, better: str, other: str) -> Finding:
         scores = [results[f"{optimizer}: {name}"].area for name in (better, other)]
-        return above(f"{better} less {other} under {optimizer} lies above 0", difference, *scores, comparisons=len(pairs))
+        return above(f"{optimizer}: {better} above {other}", difference, *scores, comparisons=len(pairs))
 
     return Any(
         f"one of {len(pairs)} (scores over all visits; intervals widened for {len(pairs)} comparisons):",
@@ -270,14 +268,14 @@ def widths(results: Results) -> Predicate:
         "all of:",
         (
             All(
-                "what is forgotten between two visits to a task is less for each width than for the next smaller one",
+                "forgetting between two visits to a task is less for each width than for the next smaller one",
                 tuple(
-                    below(f"{wide} less {narrow} lies below 0", difference, forgetting(results[wide]), forgetting(results[narrow]))
+                    below(f"{wide} - {narrow} < 0", difference, forgetting(results[wide]), forgetting(results[narrow]))
                     for narrow, wide in pairwise(results)
                 ),
             ),
             All(
-                "knowledge accumulates at every width: score of the last visit to a task, less that of the first, lies above 0",
+                "knowledge accumulates at every width: score of the last visit to a task - that of the first > 0",
                 tuple(above(width, difference, *first_and_later(result)) for width, result in results.items()),
             ),
         ),

@@ -161,7 +161,7 @@ def advice(spec: Spec, updates: int, mechanisms: Sequence[Mechanism]) -> str:
             wanted += ["--evaluate 4"] if now == 0 and spec.unit == "frames" else []
         elif isinstance(now, int) and not 0 < now <= updates:
             wanted.append(f"--{word} {updates}")
-    return f"; there would be with {', '.join(wanted)}" if wanted else ""
+    return f"; add {', '.join(wanted)}" if wanted else ""
 
 
 def first_visit(scores: pd.DataFrame) -> int:
@@ -232,10 +232,10 @@ def reading(found: Findings, setting: Setting) -> str:
     """The findings on one chain in plain words."""
     label = found.chain.label
     if len(setting.pairs) < 2:
-        return f"{label}: one member, so that no interval says what moved."
+        return f"{label}: one member, so no interval shows what moved."
     if len(setting.spec.visits) <= IN_A_ROW:
-        return f"{label}: nothing can be seen to move in {count(len(setting.spec.visits), 'visit')}."
-    beside = "beside the fresh control" if setting.control else "since the first visit, without a fresh control beside it"
+        return f"{label}: {count(len(setting.spec.visits), 'visit')}, too few to show movement."
+    beside = "beside the fresh control" if setting.control else "since the first visit, without a fresh control"
     last = len(setting.spec.visits) - 1
     if found.fell is None:
         moved = f" These moved nevertheless: {_listed(found.after, last)}." if found.after else ""
@@ -250,7 +250,7 @@ def reading(found: Findings, setting: Setting) -> str:
 
 
 def _end(found: Findings, setting: Setting, beside: str) -> str:
-    """How a score ended that did not fall, although it may have dipped."""
+    """The end of a score that did not fall, possibly after a dip."""
     if found.dipped is None:
         return f" {beside}"
     first, last = first_and_last_means(setting, found.chain)

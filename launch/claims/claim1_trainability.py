@@ -15,8 +15,8 @@ CLAIM = Claim(
     says="Trainability falls over re-labelled tasks without intervention; layer norm with weight decay keeps it, and neither alone "
     "suffices in every setting.",
     paper="Lyle et al. 2024, arXiv 2402.18762",
-    notes="Digits instead of CIFAR-10, 20 tasks of 500 updates on 600 images instead of 100 of 50,000, an MLP of 3 x 100. Decoupled "
-    "weight decay, where the paper's L2 is not said to be either.",
+    notes="Digits instead of CIFAR-10, 20 tasks of 500 updates on 600 images instead of 100 of 50,000, an MLP of 3 x 100. Weight "
+    "decay is decoupled; the paper does not say whether its L2 is.",
     grid={"rate": ("3e-4", "1e-3", "3e-3"), "decay": ("0.01", "0.1", "1")},
     arms=tuple(
         Arm(name, {"network": f"mlp:activation={activation}", "chain": chain}, panel)

@@ -3,14 +3,14 @@
 from launch.claims.definition import Arm, Claim, Scale
 
 CLAIM = Claim(
-    title="What NaP takes away is a schedule, and a schedule brings it back",
-    says="On one task, NaP at a constant rate loses what the decay of the effective learning rate brought; an explicit schedule regains "
-    "it. A global schedule that copies the growth of the unprojected weights comes close to the unprojected run, one by layer matches it.",
+    title="NaP removes a learning rate schedule, and a schedule restores it",
+    says="On one task, NaP at a constant rate loses the benefit of the decaying effective learning rate; an explicit schedule regains "
+    "it. A global schedule that copies the growth of the unprojected weights comes close to the unprojected run; one by layer matches it.",
     paper="Lyle et al. 2024, arXiv 2407.01800",
     notes="The paper shows the first half on Rainbow and the second on a task that was not read. Here both are one task that an MLP of 3 "
-    "x 100 does not finish within the budget: 10,000 Gaussian images with random labels, 10,000 updates of 32. A first try had 2,500 "
-    "images; all arms reached an accuracy of 1.000, which leaves nothing to compare, and it was replaced. All arms start at the rate "
-    "that was chosen for layer norm alone, on the first tenth of the updates.",
+    "x 100 does not finish within the budget: 10,000 Gaussian images with random labels, 10,000 updates of 32. A first try with 2,500 "
+    "images was replaced: all arms reached an accuracy of 1.000, which leaves nothing to compare. All arms start at the rate "
+    "chosen for layer norm alone, on the first tenth of the updates.",
     grid={"rate": ("3e-4", "1e-3", "3e-3")},
     arms=(
         Arm("layer-norm", {"chain": ["layer-norm"]}),

@@ -7,8 +7,8 @@ CLAIM = Claim(
     says="Adam's defaults kill ReLU units on random labels; beta2 = 0.9 and epsilon = 1e-3 do not.",
     paper="Lyle et al. 2023, arXiv 2303.01486",
     notes="An MLP of 3 x 100 on digits instead of one 1,024 wide on MNIST, and the rate chosen for each arm instead of 1e-3 for both. A "
-    "unit counts as dead that is silent on a batch of 32; an untrained network's share of those is subtracted. The small scale of claims "
-    "1 to 4 and 8 was halved once, images and updates, for time, after one of these arms had been looked at.",
+    "unit is dead if it is silent on a batch of 32; an untrained network's share of dead units is subtracted. To save time, images and "
+    "updates of the small scale of claims 1 to 4 and 8 were halved once, after a look at one of these arms.",
     grid={"rate": ("3e-4", "1e-3", "3e-3")},
     arms=(
         Arm("adam", {"optimizer": "adam"}),

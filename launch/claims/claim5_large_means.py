@@ -6,10 +6,10 @@ TWO_HOT = "supervised:objective=two-hot,low=-5,high=105,num_atoms=221"  # the sa
 
 CLAIM = Claim(
     title="A large mean alone destroys plasticity, and two-hot targets prevent it",
-    says="Regression on targets of large mean alone destroys plasticity, the more the larger the mean; as two-hot targets they do not.",
+    says="Regression on targets of large mean alone destroys plasticity, more so the larger the mean; two-hot targets do not.",
     paper="Lyle et al. 2024, arXiv 2402.18762",
     notes="600 digits, sin(1e5 x) of a random network as targets, 5,000 updates with the mean and 5,000 on another function without it; "
-    "the score counted is the second's. An MLP of 3 x 100. The paper's budgets and atoms were not read. With two tasks, settings are "
+    "only the second is scored. An MLP of 3 x 100. The paper's budgets and atoms were not read. With two tasks, settings are "
     "chosen on the first tenth of the updates of each.",
     grid={"rate": ("3e-4", "1e-3", "3e-3")},
     arms=tuple(

@@ -15,7 +15,7 @@ CLAIM = Claim(
     says="At an equal number of updates, re-initialisation helps generalisation when nothing else regularises, adds little beside tuned "
     "weight decay and schedule, and helps under label noise even then.",
     paper="Zaidi et al. 2022, arXiv 2206.10011",
-    notes="Shrink and perturb between 20 stages of 500 updates, all on the same 300 digits; 1,000 others are the test. An MLP of 3 x 100 "
+    notes="Shrink and perturb between 20 stages of 500 updates, all on the same 300 digits; test set: 1,000 others. An MLP of 3 x 100 "
     "instead of a PreAct-ResNet-18 on Tiny ImageNet, and no augmentation. The paper's number of stages and level of noise were not read: "
     "40% of the labels are replaced here.",
     grid={

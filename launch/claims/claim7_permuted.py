@@ -3,11 +3,11 @@
 from launch.claims.definition import Arm, Claim, Scale
 
 CLAIM = Claim(
-    title="Continual backprop, L2 Init and shrink and perturb keep what backprop loses on permuted inputs",
+    title="Continual backprop, L2 Init and shrink and perturb avoid backprop's decline on permuted inputs",
     says="Online accuracy of backprop falls over permuted inputs; continual backprop, L2 Init and shrink and perturb keep it.",
     paper="Dohare et al. 2024, arXiv 2306.13812; Kumar et al. 2023, arXiv 2308.11958",
     notes="50 tasks of 200 updates of 32 on 1,200 digits, instead of 500 of 625 updates of 16 on 10,000 images of MNIST (Kumar) or 800 "
-    "of 60,000 updates of 1 (Dohare). Adam, as in Kumar; shrink and perturb between tasks, where both papers have it in every update.",
+    "of 60,000 updates of 1 (Dohare). Adam, as in Kumar; shrink and perturb acts between tasks, in both papers at every update.",
     grid={
         "rate": ("3e-4", "1e-3", "3e-3"),
         "replaced": ("1e-4", "1e-3", "1e-2"),

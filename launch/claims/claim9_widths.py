@@ -3,7 +3,7 @@
 from launch.claims.definition import Arm, Claim, Scale
 
 CLAIM = Claim(
-    title="Wider networks forget less, and tasks that come again are learned better",
+    title="Wider networks forget less, and revisited tasks are learned better",
     says="Wider networks forget less from one visit to a task to the next; where tasks recur, knowledge accumulates.",
     paper="Mirzadeh et al. 2022, arXiv 2110.11526 (width); Lesort et al. 2023, arXiv 2207.04543 (SCoLe)",
     notes="Four tasks of permuted digits in ten cycles, networks of two hidden layers; forgetting is the score in the last tenth of a "

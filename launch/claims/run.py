@@ -99,7 +99,7 @@ class Trial:
             }
             best = int(np.argmax(list(scores.values())))
             if not np.isfinite(list(scores.values())[best]):
-                raise UsageError(f"claim {self.number}: no run that chooses settings for {arm.key} has finished in {self.folder}")
+                raise UsageError(f"claim {self.number}: no selection run of {arm.key} has finished in {self.folder}")
             chosen[arm.key] = Choice(searched[arm.key][best][0], scores)
         return chosen | {arm.key: Choice(chosen[arm.like].values, {}) for arm in self.claim.arms if arm.like}
 

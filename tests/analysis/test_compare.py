@@ -30,11 +30,11 @@ def test_pairs_decide_where_members_differ_more_than_chains(tmp_path: Path) -> N
     assert (before.value, after.value) == pytest.approx((0.25, 0.29)) and ahead.difference.value == pytest.approx(0.04)
     assert ahead.paired and ahead.improvement == 1.0 and ahead.p == sign_flips(CHANGES) == 2 / 32
     assert ahead.difference.low is not None and ahead.difference.low > 0.02
-    assert found.sentence.startswith("Yes: over visit 1 nap scores 0.290 where none scores 0.250, 0.040 more [0.0")
+    assert found.sentence.startswith("Yes: over visit 1 nap scores 0.290 and none 0.250, 0.040 more [0.0")
     assert found.leads["all visits"][2].difference.value == pytest.approx(0.04)
     assert "Paired: 5 members of the same seeds on the same data; 100% of them score more with nap than with none" in found.note
     (turned,) = answers("nap", "none", tmp_path)
-    assert turned.sentence.startswith("No, it is worse: over visit 1 none scores 0.250 where nap scores 0.290, 0.040 less [0.0")
+    assert turned.sentence.startswith("No, it is worse: over visit 1 none scores 0.250 and nap 0.290, 0.040 less [0.0")
 
 
 def test_strangers_are_less_sure(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_strangers_are_less_sure(tmp_path: Path) -> None:
     ahead = found.leads["visit 1"][2]
     assert not ahead.paired and ahead.difference.value == pytest.approx(0.04)
     assert found.note.startswith("Unpaired (no two members of the same seeds): 5 against 5 members")
-    assert found.sentence.startswith("Cannot be told, the difference can be chance: ")
+    assert found.sentence.startswith("Undecided, the difference may be chance: ")
 
 
 def test_only_members_with_a_counterpart_are_paired(tmp_path: Path) -> None:
@@ -64,13 +64,13 @@ def test_unequal_numbers_of_members_of_a_seed_are_strangers(tmp_path: Path) -> N
 def test_chance_and_too_few_members_are_said(tmp_path: Path) -> None:
     two(tmp_path / "chance", changes=np.array([0.02, -0.03, 0.05, -0.04, 0.01]))
     (found,) = answers("none", "nap", tmp_path / "chance")
-    assert found.sentence.startswith("Cannot be told, the difference can be chance: ")
+    assert found.sentence.startswith("Undecided, the difference may be chance: ")
     two(tmp_path / "few", CHANGES[:3], BASE[:3])
     (found,) = answers("none", "nap", tmp_path / "few")
-    assert found.sentence.startswith("Cannot be told from 3 members, 5 are the least: ")
+    assert found.sentence.startswith("Undecided with 3 members, minimum 5: ")
     two(tmp_path / "one", CHANGES[:1], BASE[:1])
     (found,) = answers("none", "nap", tmp_path / "one")
-    assert found.sentence.startswith("Cannot be told from 1 member") and not found.leads["visit 1"][2].paired
+    assert found.sentence.startswith("Undecided with 1 member") and not found.leads["visit 1"][2].paired
     two(tmp_path / "alike", np.full(5, 0.1))
     (found,) = answers("none", "nap", tmp_path / "alike")
     assert found.sentence.startswith("Yes: ") or "[0.100, 0.100]" in found.sentence
@@ -178,4 +178,4 @@ def test_two_settings_are_two_answers(tmp_path: Path) -> None:
         other(tmp_path / "more", label, key=f"{label}-more", benchmark="Other")
     found = answers("none", "nap", tmp_path)
     assert sorted(each.a.setting.spec.benchmark for each in found) == ["Other", "random-labels"]
-    assert next(each for each in found if each.a.setting.spec.benchmark == "Other").sentence.startswith("Cannot be told from 3 members")
+    assert next(each for each in found if each.a.setting.spec.benchmark == "Other").sentence.startswith("Undecided with 3 members")

@@ -53,8 +53,8 @@ def test_what_a_claim_came_to(tmp_path: Path) -> None:
     (all_of,) = (line for line in lines if line.startswith("- all of:"))
     assert all_of == "- all of: **contradicted**"
     parts = [line for line in lines if line.startswith("  - ")]
-    assert "less 0.1, lies above 0: 0.300 [0.29" in parts[0] and parts[0].endswith("**holds**")  # 0.5 - 0.1 - 0.1
-    assert "less 0.1, lies below 0: 0.050 [0.04" in parts[1] and parts[1].endswith("**contradicted**")  # 0.25 - 0.1 - 0.1
+    assert "- 0.1 > 0: 0.300 [0.29" in parts[0] and parts[0].endswith("**holds**")  # 0.5 - 0.1 - 0.1
+    assert "- 0.1 < 0: 0.050 [0.04" in parts[1] and parts[1].endswith("**contradicted**")  # 0.25 - 0.1 - 0.1
     (row,) = (line for line in lines if line.startswith("| adam |"))
     assert row.startswith("| adam | 0.350 [0.34") and "| 0.150 [0.14" in row and "| 0.250 [0.24" in row and row.endswith("| rate 1e-3 |")
     assert "`python -m launch claims 4`: 7 s on a machine." in text and "| adam (rate) | 1e-3: 0.400; 1: diverged |" in text

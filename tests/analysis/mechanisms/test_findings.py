@@ -166,7 +166,7 @@ def test_a_score_that_does_not_fall_is_said(tmp_path: Path) -> None:
     (found,) = findings(loaded, setting)
     assert found.fell is None and not found.before and not found.together
     assert reading(found, setting) == (
-        "none: the score did not fall since the first visit, without a fresh control beside it. These moved nevertheless: weight norm "
+        "none: the score did not fall since the first visit, without a fresh control. These moved nevertheless: weight norm "
         "(visit 2, 1.000 -> 2.000)."
     )
 
@@ -174,10 +174,10 @@ def test_a_score_that_does_not_fall_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda root: written(root, "none", step(2, -0.3), {"loss": step(2, 1.0)}, members=1), "none: one member, so that no interval"),
+        (lambda root: written(root, "none", step(2, -0.3), {"loss": step(2, 1.0)}, members=1), "none: one member, so no interval"),
         (
             lambda root: written(root, "none", step(1, -0.3)[:, :2], {"loss": step(1, 1.0)}),
-            "none: nothing can be seen to move in 2 visits.",
+            "none: 2 visits, too few to show movement.",
         ),
     ],
     ids=["members", "visits"],
@@ -227,8 +227,8 @@ def test_settings_that_would_give_rows_are_named() -> None:
     by = {mechanism.name: mechanism for mechanism in MECHANISMS}
     chosen = [by[name] for name in ("weight_norm", "dead_fraction", "ntk_rank", "probe_final/random", "overestimation")]
     counts = {"diagnose_every": 2000, "curvature_every": 0, "probe_every": 500, "evaluate": 0}
-    assert advice(described(counts), 1000, chosen) == "; there would be with --diagnose-every 1000, --curvature-every 1000"
-    assert advice(described(counts, "frames"), 2000, chosen) == "; there would be with --curvature-every 2000, --evaluate 4"
+    assert advice(described(counts), 1000, chosen) == "; add --diagnose-every 1000, --curvature-every 1000"
+    assert advice(described(counts, "frames"), 2000, chosen) == "; add --curvature-every 2000, --evaluate 4"
     assert advice(described(counts), 2000, chosen[:2]) == "" == advice(described({}), 1000, chosen)
 
 
@@ -242,8 +242,8 @@ def test_a_run_without_rows_in_its_first_visit_says_how_to_get_them(tmp_path: Pa
         (run / "spec.json").write_text(json.dumps(fields))
     _, (part,) = write_page([tmp_path / "late"], tmp_path / "out")
     assert part.missing[-1].startswith("not reported in the first visit by none: pre-activation shift")
-    assert part.missing[-1].endswith("; there would be with --diagnose-every 100")
-    with pytest.raises(UsageError, match=r"metrics.csv is empty; there would be with --diagnose-every 100$"):
+    assert part.missing[-1].endswith("; add --diagnose-every 100")
+    with pytest.raises(UsageError, match=r"metrics.csv is empty; add --diagnose-every 100$"):
         write_page([tmp_path / "never"], tmp_path / "out")
 
 
