@@ -1,4 +1,4 @@
-"""Settings and fixtures that all tests share."""
+"""Settings and fixtures shared by all tests."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from plasticity_rl.training.compilation import FOLDER
 Begin = Callable[..., subprocess.Popen[str]]
 
 torch.set_num_threads(1)
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same of processes that tests start
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for processes that tests start
 
 VENV = Path(__file__).parents[1] / ".venv"
 if VENV.is_dir() and " " not in str(VENV):  # a space is not quoted for the C++ compiler
@@ -28,7 +28,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # ignored in a sh
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker has all Ray clusters, one after the other, and a file whose tests start processes makes what they share once."""
+    """One worker has all Ray clusters, one after another, and a file whose tests start processes makes their shared data once."""
     for item in items:
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("ray"))
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def begin() -> Iterator[Begin]:
-    """Starts a process in a session of its own, as `subprocess.Popen`; when the test ends, so does the session."""
+    """Start a process in its own session, like `subprocess.Popen`; the session ends with the test."""
     started: list[subprocess.Popen[str]] = []
 
     def begun(command: list[str], **options: Any) -> subprocess.Popen[str]:
@@ -57,7 +57,7 @@ def begin() -> Iterator[Begin]:
 
 @pytest.fixture
 def double() -> Iterator[None]:
-    """New tensors are of double precision."""
+    """Make new tensors double precision."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -65,7 +65,7 @@ def double() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Runs keep to one thread, whatever they ask for. The workers share the processors: with more, tests take nine times as long."""
+    """Keep runs to one thread, whatever they ask for. The workers share the CPUs: with more, tests take nine times as long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "set_num_threads", lambda count: None)
         yield
@@ -73,5 +73,5 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def gradual_underflow() -> None:
-    """Small numbers are kept, whatever the run of a test before this one has set for its process."""
+    """Keep subnormal numbers, whatever an earlier test's run set for its process."""
     torch.set_flush_denormal(False)

@@ -97,8 +97,8 @@ def episode_rows(described: Spec, levels: np.ndarray, length: int = 100, rng: np
 
 
 def evaluation_rows(described: Spec, scores: np.ndarray, episodes: int = 2) -> list[Score]:
-    """Episodes of each member at the end of each visit, on each task met so far: `scores` (members, visits, tasks), tasks in order of first
-    visits, is their mean; they lie 1 above it and 1 below in turn."""
+    """Episodes of each member at the end of each visit, on each task met so far, in order of first visits: `scores`
+    (members, visits, tasks) is their mean; they lie 1 above it and 1 below in turn."""
     rows: list[Score] = []
     met: dict[str, int] = {}
     end = 0
@@ -132,7 +132,7 @@ def diagnostic_rows(described: Spec, every: int = 500) -> list[Metric]:
 
 
 def supervised(root: Path, label: str, first: float, last: float, seed: int = 0, noise: float = 0.01, visits: int = 20) -> Path:
-    """A run of five members whose area moves evenly from `first` to `last`; within a visit it doubles, as learning does."""
+    """A run of five members whose area moves evenly from `first` to `last`; within a visit it doubles, as in learning."""
     described = spec(label, seed, [f"labels{visit}" for visit in range(visits)], budget=1000, members=5)
     random = np.random.default_rng([seed, *label.encode()])
     areas = np.linspace(first, last, visits) + noise * random.normal(size=(5, visits)) + noise * random.normal(size=(5, 1))
@@ -141,14 +141,14 @@ def supervised(root: Path, label: str, first: float, last: float, seed: int = 0,
 
 
 def online(root: Path, label: str, areas: ArrayLike, seed: int = 0, **changed: Any) -> Path:
-    """A supervised run whose member i scores areas[i][v] throughout visit v."""
+    """A supervised run with member i's score areas[i][v] throughout visit v."""
     matrix = np.array(areas, dtype=float)
     described = spec(label, seed, "abcdefghijklmnopqrstuvwxyz"[: matrix.shape[1]], **({"members": len(matrix)} | changed))
     return write_run(root, described, online_rows(described, matrix))
 
 
 def games(root: Path, label: str, levels: ArrayLike, tasks: Sequence[str], seed: int = 0, **changed: Any) -> Path:
-    """A run of games in which every episode of member i in visit v returns levels[i][v]."""
+    """A run of games; every episode of member i in visit v returns levels[i][v]."""
     matrix = np.array(levels, dtype=float)
     fields = {"unit": "frames", "benchmark": "atari", "members": len(matrix), "budget": 1000} | changed
     described = spec(label, seed, tasks, **fields)
@@ -158,8 +158,8 @@ def games(root: Path, label: str, levels: ArrayLike, tasks: Sequence[str], seed:
 def sequence(
     root: Path, label: str, curves: ArrayLike, tasks: Sequence[str], evaluations: ArrayLike | None = None, seed: int = 0, **changed: Any
 ) -> Path:
-    """A run of games whose curves are `curves` (members, visits, windows), and which is evaluated as `evaluations` (members, visits, tasks)
-    says at the end of each visit."""
+    """A run of games with the curves `curves` (members, visits, windows), evaluated as `evaluations` (members, visits, tasks)
+    at the end of each visit."""
     matrix = np.array(curves, dtype=float)
     fields = {"unit": "frames", "benchmark": "atari", "members": len(matrix), "budget": 1000} | changed
     described = spec(label, seed, tasks, **fields)
@@ -170,7 +170,7 @@ def sequence(
 
 
 def forgetful(root: Path, label: str, lost: float, kept: float, seed: int = 0, cycles: int = 2, **changed: Any) -> Path:
-    """Five members play four games in cycles. Each visit they learn less by the factor 1 - `lost`, and keep `kept` of a game that was left.
+    """Five members play four games in cycles. Each visit they learn less by the factor 1 - `lost`, and retain `kept` of a game left behind.
 
     Random scores are 10, 20, ... and human ones ten times as high.
     """
@@ -198,11 +198,11 @@ def atari(
     budget: int = 1_000_000,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Chains on games, a run folder for each chain, game and seed: what a comparison of algorithms on the Arcade Learning Environment is.
+    """Chains on games, a run folder for each chain, game and seed, as in a comparison on the Arcade Learning Environment.
 
-    `levels` (games, visits) of each chain are the means of normal distributions that human-normalised scores of visits are drawn from, with
-    the standard deviation `noise`: the truth. Random and human scores are those of a game that is far from every other's scale. Within a
-    visit, scores rise from 0 to twice the level. Returns what was drawn: chain -> (members, games, visits).
+    The truth: human-normalised scores of visits are drawn from normal distributions with means `levels` (games, visits) of each chain and
+    standard deviation `noise`. Random and human scores are those of a game that is far from every other's scale. Within a
+    visit, scores rise from 0 to twice the level. Returns the draws: chain -> (members, games, visits).
     """
     drawn: dict[str, np.ndarray] = {}
     shape = (np.arange(10) + 0.5) / 5

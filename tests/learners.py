@@ -121,7 +121,7 @@ OUTPUTS, BATCH, RATE = 3, 4, 1e-2
 
 @dataclasses.dataclass(frozen=True)
 class Residual(NetworkSpec):
-    """The residual torso in small: two blocks are wired in every way that three are."""
+    """A small residual torso: its two blocks have every wiring that three have."""
 
     def stages(self) -> tuple[Stage, ...]:
         return (Block(4), Block(6), Dense(8))
@@ -129,7 +129,7 @@ class Residual(NetworkSpec):
 
 @dataclasses.dataclass(frozen=True)
 class Convolutions(NetworkSpec):
-    """The layers of `Nature` in small: 4 x 4, 3 x 3 and 2 x 2 positions on images of 5 x 5."""
+    """A small `Nature`: 4 x 4, 3 x 3 and 2 x 2 positions on images of 5 x 5."""
 
     def stages(self) -> tuple[Stage, ...]:
         return (Conv(6, 2, 1), Conv(8, 2, 1), Conv(8, 2, 1), Dense(8))
@@ -144,7 +144,7 @@ class Small(NetworkSpec):
 
 
 EVERYTHING = HeadSpec((("value", 1), ("advantage", 2)), streams=True, noise=0.5, cosines=4, tasks=2)
-NUMBERS = 2 * (24 + 8) + (8 + 1 * 2) + (8 + 2 * 2)  # of noise: into and out of two last hidden layers of `Small`, and of two heads
+NUMBERS = 2 * (24 + 8) + (8 + 1 * 2) + (8 + 2 * 2)  # noise: into and out of two last hidden layers of `Small`, and of two heads
 FRACTIONS = 3
 
 SPECS: dict[str, tuple[NetworkSpec, tuple[int, ...], int | HeadSpec]] = {
@@ -157,16 +157,16 @@ SPECS: dict[str, tuple[NetworkSpec, tuple[int, ...], int | HeadSpec]] = {
 REFUSED: dict[type | Intervention, tuple[str, ...]] = {
     BornAgain(strength=2.0, loss="kl"): ("noisy", "separate"),
 }
-"""method, or one with certain fields -> kinds of network that it refuses, for which a test of its own says why"""
+"""method, or one with certain fields -> kinds of network that it refuses, with the reason in a separate test"""
 
 
 KINDS = (("mlp", 1), ("mlp", 3), ("convolutions", 1), ("convolutions", 3), ("residual", 1), ("residual", 3), ("noisy", 2), ("separate", 2))
 STRUCTURAL = (("mlp", 3), ("noisy", 2))
-"""kinds and numbers of members that suffice where a law is about names, storage and clocks, and not about arithmetic"""
+"""kinds and numbers of members that suffice for laws of names, storage and clocks, not of arithmetic"""
 
 
 def law(test, over=MEMBERS, kinds=KINDS):
-    """Parametrize a test by every method, on every kind of network that the method takes, with one member and with several."""
+    """Parametrize a test by every method, every kind of network that it takes, and one or several members."""
     cases = [
         (each, kind, members) for each in over for kind, members in kinds if kind not in REFUSED.get(each, REFUSED.get(type(each), ()))
     ]
@@ -179,18 +179,18 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def due(intervention: Intervention, clock: str, every: int) -> Intervention:
-    """The same with its refresh, if it has one, due on that clock."""
+    """The same method with its refresh, if any, due on that clock."""
     return dataclasses.replace(intervention, clock=clock, every=every) if isinstance(intervention, Refresh) else intervention
 
 
 def built(kind: str, **fields) -> Network:
-    """A network of that kind, with these fields of its spec."""
+    """A network of that kind, with these spec fields."""
     spec, inputs, ends = SPECS[kind]
     return Network(dataclasses.replace(spec, **fields), inputs, ends)
 
 
 def learn(chain: tuple[Intervention, ...], kind: str, members: int, seed: int = 0, optimizer=None, **fields) -> Learner:
-    """A learner of that kind of network, with these fields of its spec."""
+    """A learner of that kind of network, with these spec fields."""
     spec, inputs, ends = SPECS[kind]
     spec = dataclasses.replace(spec, **fields)
     network, optimizer = assemble(spec, optimizer or Adam(), chain, inputs, ends)
@@ -199,7 +199,7 @@ def learn(chain: tuple[Intervention, ...], kind: str, members: int, seed: int = 
 
 def loss(network: Network, params: Params, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     drawn = {name: batch[name] for name in ("noise", "fractions", "task") if name in batch}
-    if "noise" in drawn:  # pairs of outputs make readers wider, which take more numbers
+    if "noise" in drawn:  # pairs of outputs widen readers, which need more numbers
         drawn["noise"] = drawn["noise"].repeat(1, 2)[:, : network.noise]
     logits = network.apply(params, batch["inputs"], **drawn)[0].flatten(0, -2)
     return F.cross_entropy(logits, batch["labels"].repeat_interleave(len(logits) // BATCH)), {}
@@ -223,7 +223,7 @@ def batches(kind: str, members: int, count: int, seed: int = 0) -> list[dict[str
 
 
 def seen(network: Network, batch: dict[str, torch.Tensor] | None = None, draw: torch.Generator | None = None) -> UpdateContext:
-    """What an update of one network sees on a batch of one member, or on one of its own; noise where there is something to draw from."""
+    """The context of one network's update on its own batch or a new one of one member; noise if a generator is given."""
     inputs = torch.randn(BATCH, *network.inputs, generator=generator(8)) if batch is None else batch["inputs"]
     task = None if batch is None else batch.get("task")
     noise = {} if draw is None else {name: torch.randn(shape, generator=draw) for name, shape in network.shapes.items()}
@@ -231,7 +231,7 @@ def seen(network: Network, batch: dict[str, torch.Tensor] | None = None, draw: t
 
 
 def copies(learner: Learner) -> dict[str, torch.Tensor]:
-    """All that it holds but the batch; where one age is kept of a tensor, each element's."""
+    """All state except the batch; an age per tensor is expanded to its elements."""
     params = learner.net.params
 
     def copied(name: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -247,14 +247,14 @@ def random_like(params: Params, seed: int) -> Params:
 
 
 def random_net(network: Network, seed: int = 0) -> Net:
-    """Weights about as long as at the start, everything else away from where it starts, and an optimizer that remembers."""
+    """Weights of about initial length, all else moved from its start, and an optimizer with state."""
     start = network.init(generator(seed))
     params = {name: param * 1.1 + 0.1 * torch.randn(param.shape, generator=generator(seed + 1)) for name, param in start.items()}
     return Net(params, {slot: random_like(params, seed + 2 + i) for i, slot in enumerate(Adam().slots)})
 
 
 def deaden(network: Network, params: Params, units: dict[str, tuple[int, ...]]) -> Params:
-    """The same network with some ReLU units silent on all inputs at hand."""
+    """The same network with some ReLU units silent on all given inputs."""
     params = {name: param.clone() for name, param in params.items()}
     for layer in network.layers:
         for unit in units.get(layer.name, ()):
@@ -278,6 +278,6 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 def length(params: Params, layer: str) -> torch.Tensor:
-    """Of each member's (S, ...) weight, together with its standard deviations where it has any."""
+    """Length of each member's (S, ...) weight, with any standard deviations."""
     names = (f"{layer}.weight", f"{layer}.weight_noise")
     return torch.cat([params[name].flatten(1) for name in names if name in params], 1).norm(dim=1)

@@ -1,4 +1,4 @@
-"""Networks as PyTorch's users write them, of torch.nn modules: what ours are held against."""
+"""Networks as PyTorch users write them, of torch.nn modules: references for ours."""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def random_params(network: Network) -> Params:
-    """Every parameter away from where it starts, so that none can be left out unnoticed."""
+    """Move every parameter from its start, so that none can be left out unnoticed."""
     draw = generator(1)
     return {name: torch.randn(shape, generator=draw) * 0.1 + name.endswith("scale") for name, shape in network.shapes.items()}
 
@@ -27,7 +27,7 @@ def count(network: Network) -> int:
 
 
 class RMS(nn.Module):
-    """x over its root mean square, all axes but the batch's; scale and offset of each unit."""
+    """x over its root mean square, all axes but the batch's; scale and offset per unit."""
 
     def __init__(self, units: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def norm_of(norm: str, units: int, convolution: bool) -> nn.Module:
 
 
 class Residual(nn.Module):
-    """Convolution, pooling, two branches; `last` says that the sum is normalised and activated, as before anything but another block."""
+    """Convolution, pooling, two branches; `last` normalises and activates the sum, as before anything but another block."""
 
     def __init__(self, channels: int, units: int, norm: str, activation: str, last: bool) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Residual(nn.Module):
         def square(bias: bool) -> nn.Module:
             return nn.Conv2d(units, units, 3, padding=1, bias=bias)
 
-        # In the order of our layers: each brings the norm of what it makes.
+        # In the order of our layers, each with its own output's norm.
         self.conv, self.norm1 = nn.Conv2d(channels, units, 3, padding=1, bias=bias), norm_of(norm, units, True)
         self.conv1a, self.norm1b = square(bias), norm_of(norm, units, True)
         self.conv1b, self.norm2 = square(bias), norm_of(norm, units, True)
@@ -101,7 +101,7 @@ class Torso(nn.Module):
         self.head = nn.Linear(x.shape[1], outputs)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The outputs, and what every activation made, in order."""
+        """The outputs and every activation's output, in order."""
         seen: list[Tensor] = []
         for step in self.steps:
             if isinstance(step, Residual):
@@ -113,8 +113,7 @@ class Torso(nn.Module):
 
 
 def assert_equal_to_torch(network: Network, stages: list[tuple]) -> None:
-    """The network and the modules, given the same weights, have the same outputs and the same features; in float64, where sums in another
-    order show least."""
+    """Given equal weights, the network and the modules have equal outputs and features; in float64, where summation order matters least."""
     reference = Torso(stages, network.inputs, network.outputs, network.spec.norm, network.spec.activation).double()
     params = {name: param.double() for name, param in random_params(network).items()}
     assert len(params) == len(list(reference.parameters()))

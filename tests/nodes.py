@@ -1,10 +1,10 @@
-"""Two actors on a real Ray cluster whose nodes go and come, each with an object store of 80 MB. `python -m tests.nodes` prints, as JSON,
-which node each rollout came from and how full the stores were; test_nodes.py says what must be true of that.
+"""Two actors on a real Ray cluster with changing nodes, each with an object store of 80 MB. `python -m tests.nodes` prints, as JSON,
+the node of each rollout and how full the stores were; test_nodes.py has the conditions on both.
 
 It is a process of its own, since a cluster's settings are read when Ray is imported.
 """
 
-# ruff: noqa: E402 - what is said to Ray comes before it is imported
+# ruff: noqa: E402 - Ray's settings precede its import
 
 import json
 from typing import Any
@@ -32,12 +32,12 @@ from plasticity_rl.records.events import Tick
 
 STORE = 80_000_000  # bytes of each node's object store
 NUM_ENVS, ROLLOUT, WIDTH = 16, 16, 32
-ROUNDS, LAST = 8, 30  # rollouts of both actors that each part of the story lasts at least, and its last part
+ROUNDS, LAST = 8, 30  # minimum rollouts of both actors in each part of the story, and in its last part
 QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}  # a connection refused five times is a node lost
 
 
 class Late(RayActors):
-    """Counts the processors of a lost node once more, as Ray does if an actor's death is known before its node's."""
+    """Count the CPUs of a lost node once more, as Ray does if an actor's death is known before its node's."""
 
     lies = 0
 
@@ -49,7 +49,7 @@ class Late(RayActors):
 
 
 class Observed(ActorGroup):
-    """Notes where the rollouts that are learned from were played."""
+    """Record the nodes of the rollouts learned from."""
 
     def __init__(self, backend: Late) -> None:
         self.rollouts: list[tuple[int, int, str]] = []
@@ -67,12 +67,12 @@ class Observed(ActorGroup):
         return came
 
     def nodes(self, rounds: int) -> list[str]:
-        """Where the last so many rollouts of both were played."""
+        """The nodes of the last so many rollouts of both."""
         return [node for _, _, node in self.rollouts[-2 * rounds :]]
 
 
 def begun() -> tuple[Cluster, list[Any]]:
-    """A head that carries out nothing, and two nodes of one processor."""
+    """Start a head that runs no tasks, and two nodes of one CPU."""
     head = dict(num_cpus=0, object_store_memory=STORE, include_dashboard=False, _system_config=QUICK)
     cluster = Cluster(initialize_head=True, head_node_args=head)
     return cluster, [add(cluster) for _ in range(2)]
@@ -83,7 +83,7 @@ def add(cluster: Cluster) -> Any:
 
 
 def replay_loop() -> tuple[ReplayLoop, Observed]:
-    """A learner with two free-running actors, and where they come from."""
+    """A learner with two free-running actors, and their nodes."""
     agent = DQN(num_envs=NUM_ENVS, batch_size=2, train_every=1024, replay=4000, min_replay=64, rollout_length=ROLLOUT, target_every=10)
     numbers: Any = dict(actors=2, members=1, free_running=True, checkpoint_every=2560, diagnose_every=10**6)
     made = Experiment(Stub(0.0), agent, MLP(width=WIDTH, depth=1), SGD(), Constant(), **numbers)
@@ -93,7 +93,7 @@ def replay_loop() -> tuple[ReplayLoop, Observed]:
 
 
 def main() -> None:
-    """A node is removed, and another added once its actor plays elsewhere."""
+    """Remove a node, and add another once its actor plays elsewhere."""
     cluster, nodes = begun()
     ray.init(address=cluster.address, log_to_driver=False)
     loop, group = replay_loop()

@@ -1,4 +1,4 @@
-"""Plain readings of what a refresh may touch. They know the layer graph by heart and loop over units."""
+"""Plain readings of refreshes' effects. They know the layer graph by heart and loop over units."""
 
 import torch
 
@@ -23,7 +23,7 @@ from plasticity_rl.optim.optimizers import Net
 READERS = {
     "mlp": {"hidden0": {"hidden1": 1}, "hidden1": {"hidden2": 1}, "hidden2": {"head": 1}},
     "convolutions": {"hidden0": {"hidden1": 1}, "hidden1": {"hidden2": 1}, "hidden2": {"hidden3": 2 * 2}, "hidden3": {"head": 1}},
-    "residual": {  # what the other layers write is a sum
+    "residual": {  # other layers write to a sum
         "hidden0_1a": {"hidden0_1b": 1},
         "hidden0_2a": {"hidden0_2b": 1},
         "hidden1_1a": {"hidden1_1b": 1},
@@ -43,17 +43,17 @@ READERS = {
         "value.hidden1": {"value": 1},
     },
 }
-"""kind -> layer whose units are its own -> who reads them, and in how many columns a unit"""
+"""kind -> layer with units of its own -> its readers, and their columns per unit"""
 HEADS = {"mlp": ("head.",), "convolutions": ("head.",), "residual": ("head.",), "noisy": ("value.", "advantage.")}
 HEADS["separate"] = ("policy.weight", "policy.bias", "value.weight", "value.bias")
-"""kind -> how the names of its heads' parameters begin"""
+"""kind -> prefixes of its heads' parameter names"""
 LAST = {"mlp": ("hidden2.",), "convolutions": ("hidden3.",), "residual": ("hidden2.",), "noisy": ("hidden1_value.", "hidden1_advantage.")}
 LAST["separate"] = ("policy.hidden1.", "value.hidden1.")
-"""the same of its last hidden layers"""
+"""prefixes of last hidden layers"""
 
 
 def none_of(net: Net) -> Params:
-    """A mask of no element of any parameter."""
+    """An all-False mask for every parameter."""
     return {name: torch.zeros(param.shape, dtype=torch.bool) for name, param in net.params.items()}
 
 
@@ -85,7 +85,7 @@ def named_by_injection(intervention: PlasticityInjection, net: Net, state: State
 
 
 def frozen_by_injection(name: str, kind: str) -> bool:
-    """Does a parameter not train any more once plasticity was injected?"""
+    """True if injection freezes a parameter."""
     return name == "injection" or name.endswith(".subtracted") or name.startswith(HEADS[kind] + LAST[kind])
 
 
@@ -150,11 +150,11 @@ NAMED = {
     Layerwise: named_by_layerwise,
     PlasticityInjection: named_by_injection,
 }
-"""method -> which elements of the parameters, and of the optimizer's memory, a refresh may touch: the method's own words, read plainly"""
+"""method -> the parameters' and optimizer state's elements that a refresh may touch, by a plain reading of the method"""
 
 
 def units_by_hand(net: Net, kind: str, units: dict[str, list[int]]) -> Params:
-    """The elements that belong to some units of each layer: what makes them, and what reads them."""
+    """The elements of some units of each layer: incoming and outgoing ones."""
     params = none_of(net)
     for layer, numbers in units.items():
         for unit in numbers:
@@ -167,7 +167,7 @@ def units_by_hand(net: Net, kind: str, units: dict[str, list[int]]) -> Params:
 
 
 def dormant_by_loops(kind: str, features: Params, tau: float) -> dict[str, list[int]]:
-    """The dormant units of each layer whose units are its own."""
+    """The dormant units of each layer with units of its own."""
     marked = {}
     for layer in READERS[kind]:
         samples, units = features[layer].shape
@@ -178,7 +178,7 @@ def dormant_by_loops(kind: str, features: Params, tau: float) -> dict[str, list[
 
 
 def columns_by_hand(kind: str, layer: str, unit: int) -> dict[str, list[int]]:
-    """Who reads a unit, and in which columns; a flattened image is channel, row, column."""
+    """A unit's readers and columns; a flattened image is channel, row, column."""
     weights = ("weight", "weight_noise") if kind == "noisy" else ("weight",)
     return {
         f"{reader}.{weight}": [unit * positions + position for position in range(positions)]
@@ -188,7 +188,7 @@ def columns_by_hand(kind: str, layer: str, unit: int) -> dict[str, list[int]]:
 
 
 def useless_by_loops(intervention: ContinualBackprop, state: State, kind: str) -> dict[str, list[int]]:
-    """The units of each layer that continual backprop would replace: of the old ones, those of least utility, as many as are owed."""
+    """The units of each layer that continual backprop would replace: the old ones of least utility, as many as are due."""
     marked = {}
     for layer in READERS[kind]:
         ages, utilities = state[f"{layer}.age"].tolist(), state[f"{layer}.utility"].tolist()
@@ -199,5 +199,5 @@ def useless_by_loops(intervention: ContinualBackprop, state: State, kind: str) -
 
 
 def multiplied(kind: str, layer: str) -> bool:
-    """Are its units multiplied with another layer's before they are read?"""
+    """True if its units are multiplied with another layer's."""
     return kind == "noisy" and layer in ("hidden0", "quantiles")

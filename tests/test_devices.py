@@ -1,6 +1,6 @@
-"""Everything is made on the device of what it stands beside. On `meta`, tensors have shapes and no values: they refuse to be mixed with a
-processor's and to be read, as a GPU's are not to be, and need no GPU. Where the host may read - actions, rows, pictures, a loss that is
-no number - is named here, and answered with zeros."""
+"""Tensors are made on the device of their neighbours. On `meta`, tensors have shapes and no values: they refuse mixing with a CPU's
+and reading, as a GPU's should, and need no GPU. Permitted reads by the host - actions, rows, pictures, a non-finite loss - are
+named here, and answered with zeros."""
 
 import sys
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ READERS = {
     "tolist": {"diagnostics/rows.py", "diagnostics/probing.py", "loops/base.py", "loops/evaluation.py", "loops/stream.py"},
     "__bool__": {"supervised/base.py", "diagnostics/media.py", "loops/base.py", "loops/stream.py", "metrics/units.py"},
 }
-"""how the host reads tensors -> the files that do so between updates"""
+"""how the host reads tensors -> files that do so between updates"""
 KINDS = (("mlp", 1), ("residual", 3), ("noisy", 2))
 
 
 class Made(TorchDispatchMode):
-    """Notes the operations that make a tensor on the processor; numbers, which are a part of a kernel's call, do not count."""
+    """Record the operations that make a tensor on the CPU; numbers, which are a part of a kernel's call, do not count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def watched(function: Any, made: Made) -> Any:
 def on_meta(
     chain: tuple[Intervention, ...], kind: str, members: int, optimizer: optimizers.Optimizer | None = None
 ) -> tuple[Learner, Made]:
-    """A learner on `meta`, and what its updates make on the processor."""
+    """A learner on `meta`, and its updates' tensors on the CPU."""
     spec, inputs, ends = SPECS[kind]
     network, optimizer = assemble(spec, optimizer or optimizers.Adam(), chain, inputs, ends)
     learner = Learner(
@@ -70,7 +70,7 @@ def on_meta(
 
 
 def updated(learner: Learner, kind: str) -> None:
-    """Two updates, the second one measured, and a task boundary."""
+    """Make two updates, the second one measured, and end a task."""
     for measure, batch in zip((False, True), batches(kind, learner.members, 2), strict=True):
         learner.update(1e-2, {name: tensor.to("meta") for name, tensor in batch.items()}, measure=measure)
     learner.task_boundary()
@@ -92,7 +92,7 @@ def test_every_intervention_learns_and_refreshes_where_its_network_is(each, kind
 
 @pytest.mark.parametrize("each", MEMBERS, ids=word)
 def test_every_state_is_made_where_its_network_is(each):
-    """By the method itself, without the learner, which would move it."""
+    """The method's init alone, without a learner, which would move it."""
     spec, inputs, ends = SPECS["mlp"]
     network = assemble(spec, optimizers.Adam(), (each,), inputs, ends)[0]
     params = {name: torch.empty(shape, device="meta") for name, shape in network.shapes.items()}
@@ -146,7 +146,7 @@ def test_the_optimizers_are_all_that_there_are():
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """Reads of `meta` by the host are zeros, or true, in the files of READERS, and refused elsewhere. Which were made."""
+    """Answer the host's reads of `meta` with zeros or True in the files of READERS, refuse others, and yield them."""
     made: set[str] = set()
 
     def answer(way: str, files: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""The figure of one's own, of runs whose scores are known. The other examples are run where what they show is tested."""
+"""The user's own figure, of runs with known scores. The other examples run where their subject is tested."""
 
 import runpy
 import subprocess
@@ -32,7 +32,7 @@ def test_a_figure_of_ones_own(tmp_path):
 
 
 def test_a_figure_of_runs_without_evaluations(tmp_path, capsys):
-    """What was scored while learning, chains side by side: each visit's rows come to its mean, which is known."""
+    """Training scores, chains side by side: each visit's rows average to its known mean."""
     for label, areas in (("none", [[0.5, 0.25]] * 3), ("nap", [[0.75, 0.5]] * 3)):
         described = spec(label, tasks=("a", "b"), setting=label)
         write_run(tmp_path, described, online_rows(described, np.array(areas)))

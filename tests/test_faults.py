@@ -1,4 +1,4 @@
-"""Faults that plasticity code is known to have had, each in a line, and the tests that catch it here, each name of which is in one file."""
+"""Known faults of plasticity code, each in a line, and the tests that catch them here, each name of which is in one file."""
 
 import ast
 from pathlib import Path

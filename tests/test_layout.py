@@ -1,4 +1,4 @@
-"""The one-way street: plasticity_rl <- envs <- agents <- launch, and analysis beside it, which runs without torch."""
+"""Import order: plasticity_rl <- envs <- agents <- launch, and analysis beside it, which runs without torch."""
 
 import ast
 import subprocess
@@ -22,7 +22,7 @@ MAY_IMPORT = {
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in it."""
+    """Every module that a file imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -47,7 +47,7 @@ def test_imports_run_one_way(package: str) -> None:
                 assert allowed, f"{path.relative_to(ROOT)} imports {name}"
 
 
-# The rooms of each package, from the ground up: a file imports from rooms that stand before its own, and from its own.
+# The layers of each package, from the bottom up: a file imports from earlier layers and from its own.
 ROOMS = {
     "plasticity_rl": "synonyms processor seeds checks files networks plugins records optim metrics interventions registry experiment "
     "training attach",
@@ -60,7 +60,7 @@ ROOMS = {
 
 
 def room(module: str) -> str:
-    """The folder or file below its package that a module stands in."""
+    """The folder or file of a module below its package."""
     return module.split(".")[1]
 
 

@@ -1,4 +1,4 @@
-"""Nodes that go and come while actors feed a learner, on a real Ray cluster of several nodes: see nodes.py, which plays it once for all."""
+"""Changing nodes while actors feed a learner, on a real Ray cluster of several nodes: see nodes.py, which runs it once for all."""
 
 import json
 import os
@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    """What came to pass on a cluster of a head and two nodes of one processor, one of which was lost, and another added."""
+    """Results of a cluster with a head and two nodes of one CPU, one of them lost, and another added."""
     around = {name: value for name, value in os.environ.items() if not name.startswith("RAY_") or name == "RAY_TMPDIR"}
     done = subprocess.run([sys.executable, "-m", "tests.nodes"], cwd=CHECKOUT, env=around, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
@@ -33,13 +33,13 @@ def found() -> dict[str, Any]:
 
 
 def test_rollouts_come_from_the_nodes_that_there_are(found: dict[str, Any]) -> None:
-    """From two, then none from the one that is lost, then half of them from the one that came; one actor never moves."""
+    """One actor changes nodes: from the lost one to the kept one, then to the new one; the other never moves."""
     assert 1 <= found["deaths"] <= 2  # two were seen once on a busy machine: perhaps a replacement was still sent to the lost node
     journeys = [[(node, len(list(stay))) for node, stay in groupby(node for _, _, node in found["rollouts"][actor::2])] for actor in (0, 1)]
     (settled,), (at_first, meanwhile, at_last) = sorted(journeys, key=len)
     assert settled[0] == found["kept"] and (at_first[0], at_last[0]) == (found["lost"], found["new"])
     assert meanwhile[0] not in (found["lost"], found["new"]) and all(rounds >= ROUNDS for _, rounds in (at_first, meanwhile, at_last))
-    assert at_first[1] - found["removed"] // 2 in (0, 1, 2)  # the two that it may have had ahead, had already come
+    assert at_first[1] - found["removed"] // 2 in (0, 1, 2)  # up to two had already come ahead
 
 
 def test_no_rollout_is_learned_from_twice_or_left_out(found: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ def test_no_rollout_is_learned_from_twice_or_left_out(found: dict[str, Any]) -> 
 
 
 def test_an_object_store_of_80_mb_is_enough(found: dict[str, Any]) -> None:
-    """Several times its size went through the learner's; held at once were the rollouts and weights under way, none of them on a disk."""
+    """The learner received several times its size; the store held at most the rollouts and weights in flight, none of them on a disk."""
     rollouts = len(found["rollouts"])
     assert rollouts * FRAMES + rollouts // 2 * WEIGHTS > 2.5 * STORE
     assert WEIGHTS < found["pinned"] < 4 * WEIGHTS + 6 * FRAMES < STORE / 3

@@ -1,4 +1,4 @@
-"""The parts of one's own that CONTRIBUTING.md shows, run by the commands that it shows, at small budgets."""
+"""User-defined parts from CONTRIBUTING.md, run by the commands that it shows, at small budgets."""
 
 import dataclasses
 import importlib
@@ -47,7 +47,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
     def put(name: str, text: str = "") -> ModuleType:
         Path(f"{name}.py").write_text(text or SHOWN[name][0])
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))  # so that it is forgotten after the test
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))  # so that the test leaves no trace
         del sys.modules[name]
         plugins.allow([name])
         return importlib.import_module(name)
@@ -56,7 +56,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
 
 def rows(words: dict) -> tuple[list[Score], list[Metric]]:
-    """What a run of these words reports."""
+    """Scores and metrics of a run."""
     made = experiment(words)
     events = list(made.agent.train(made, "cpu", False, None))
     return [each for each in events if isinstance(each, Score)], [each for each in events if isinstance(each, Metric)]
@@ -235,7 +235,7 @@ def test_a_derived_part_has_the_defaults_of_the_projects(load: Load) -> None:
     ours = experiment({"benchmark": "cartpole"})
     theirs = experiment({"benchmark": "derived.Pole", "agent": "derived.Mine", "network": "derived.Narrow"})
     assert (theirs.optimizer, theirs.schedule, theirs.diagnose_every) == (ours.optimizer, ours.schedule, ours.diagnose_every)
-    assert (theirs.agent.replay, theirs.agent.train_every) == (30_000, 3)  # which it states anew
+    assert (theirs.agent.replay, theirs.agent.train_every) == (30_000, 3)  # its own defaults
     assert theirs.agent == dataclasses.replace(theirs.agent, **dataclasses.asdict(ours.agent) | {"replay": 30_000, "train_every": 3})
 
 

@@ -1,4 +1,4 @@
-"""The Python that docs/library.md and CONTRIBUTING.md show, as they show it; the tree and the links of all pages."""
+"""The Python in docs/library.md and CONTRIBUTING.md, as shown; the tree and the links of all pages."""
 
 import re
 import textwrap
@@ -38,7 +38,7 @@ def test_in_your_own_loop() -> None:
     known |= {"x": torch.randn(4, 8), "y": torch.tensor([0, 1, 2, 0]), "example_input": torch.randn(2, 8)}
     exec("from plasticity_rl.interventions import NormalizeAndProject, ReDo\n" + code, known)
     assert known["plan"].ticks == {"update": 1, "task": 1}
-    torch.testing.assert_close(module[0].weight.norm().item(), length, rtol=1e-6, atol=0)  # NaP was there
+    torch.testing.assert_close(module[0].weight.norm().item(), length, rtol=1e-6, atol=0)  # NaP acted
     assert (module[3].weight != head).any(1).all()
 
 

@@ -34,7 +34,7 @@ AGENT = {
     "minibatches": "2",
 }
 NETWORK = {"width": "8", "precision": "float32"}  # bfloat16 convolutions crawl on a busy processor
-ADDED = {  # command -> options that make it short, or let it end
+ADDED = {  # command -> options that shorten it or let it end
     "run": {"--eager": "", "--members": "2", "--diagnose-every": "20"},
     "sweep": {"--eager": ""},
     "tune": {"--eager": "", "--trials": "2"},
@@ -48,7 +48,7 @@ ADDED = {  # command -> options that make it short, or let it end
 
 
 def commands() -> list[list[str]]:
-    """What follows `python -m launch` in each line of README's section."""
+    """Text after `python -m launch` in each line of README's section."""
     section = re.search(r"^## Using it\n(.*?)^#", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     assert section
     lines = [line for block in re.findall(r"^```\n(.*?)^```", section[1], re.DOTALL | re.MULTILINE) for line in block.splitlines()]
@@ -56,7 +56,7 @@ def commands() -> list[list[str]]:
 
 
 def shrunk(said: dict[str, Any]) -> dict[str, Any]:
-    """The same experiment with the settings above, where its parts have such fields."""
+    """The experiment with the settings above, for parts with such fields."""
     benchmark = said.get("benchmark", "random-labels")
     usual = defaults.DEFAULTS["atari" if (word := benchmark.partition(":")[0]) in defaults.PRESETS else word]
     small = {"benchmark": benchmark, "agent": said.get("agent", usual["agent"].partition(":")[0])}
@@ -70,7 +70,7 @@ def shrunk(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def small(line: list[str], folder: Path) -> list[str]:
-    """The command line at a small budget; files that it reads are shrunk in `folder`, a copy of what README's commands are called in."""
+    """Run the command line at a small budget; files that it reads are shrunk in `folder`, a copy of the README commands' folder."""
     name, *rest = line
     for file in (Path(each) for each in rest if each.endswith(".toml")):
         text, search, table = file.read_text().partition("[search]")
@@ -103,7 +103,7 @@ def small(line: list[str], folder: Path) -> list[str]:
 
 
 def carry_out(line: list[str], begin: Begin) -> int:
-    """Its exit code; the board, a server, is stopped as soon as it serves."""
+    """Its exit code; the board, a server, is stopped once it serves."""
     command = [sys.executable, "-u", "-m", "launch", *line]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     # PyTorch's compiler warns, and warnings are errors in this process; Ray reads once a process whether clusters have a token.
@@ -123,7 +123,7 @@ def carry_out(line: list[str], begin: Begin) -> int:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what README's commands read, which they are called in."""
+    """A folder with the README commands' input files."""
     for name in ("examples", "launch/sweeps"):
         shutil.copytree(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)

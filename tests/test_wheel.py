@@ -44,7 +44,7 @@ def test_the_wheel_holds_the_library_alone_and_works_by_itself(tmp_path: Path) -
         )
         assert any(name.endswith("licenses/LICENSE") for name in names)
         held.extractall(tmp_path / "installed")
-    # Without site's hooks the checkout is not on the path, as it is not on another machine.
+    # Without site's hooks the checkout is not on the path, as on another machine.
     command = [sys.executable, "-I", "-S", "-c", USE, str(tmp_path / "installed"), sysconfig.get_paths()["purelib"]]
     used = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert used.returncode == 0, used.stderr

@@ -1,4 +1,4 @@
-"""Small runs for tests: what an agent's stream of events says, whole or interrupted."""
+"""Small runs for tests: an agent's stream of events, whole or interrupted."""
 
 import hashlib
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ ATARI: dict[str, Any] = {
 
 
 class Counting:
-    """A pool whose every frame is a number of its own, 1000 * environment + count, and whose episodes end by a rule one can follow: those
+    """A pool whose every frame is a unique number, 1000 * environment + count, and whose episodes follow a simple rule: those
     of environment e take 4 + e % 5 steps, and are cut where e is odd. A step pays the count."""
 
     def __init__(self, num_envs: int) -> None:
@@ -128,7 +128,7 @@ def copied(snapshot: Snapshot) -> Snapshot:
 
 
 def comparable(found: list[Event]) -> list[Any]:
-    """Events as values that compare; speed, which no two runs share, is left out."""
+    """Events as comparable values, without speed, which no two runs share."""
     plain: list[Any] = []
     for event in found:
         if isinstance(event, Snapshot):
@@ -142,12 +142,12 @@ def comparable(found: list[Event]) -> list[Any]:
 
 
 def resumed_is_never_stopped(said: dict[str, Any]) -> list[Event]:
-    """From every snapshot of a run, going on gives the events until the next, bit for bit; from one in the middle, all the rest.
+    """Resuming from every snapshot of a run gives the events until the next, bit for bit; from one in the middle, all the rest.
 
-    Returns the events of the run that was never stopped.
+    Returns the events of the uninterrupted run.
     """
     made = experiment(said)
-    torch.manual_seed(1)  # what a run must not depend on
+    torch.manual_seed(1)  # irrelevant to a run's result
     whole = events(made)
     places = [place for place, event in enumerate(whole) if isinstance(event, Snapshot)]
     assert len(places) >= 3
@@ -161,7 +161,7 @@ def resumed_is_never_stopped(said: dict[str, Any]) -> list[Event]:
 
 
 def one_by_one_is_in_a_row(said: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run whose updates are made in rows reports, bit for bit, what it does when they are made one by one; and rows there are."""
+    """A run with fused updates reports, bit for bit, the same as with single ones; and some updates are fused."""
     made, rows = experiment(said), []
     make = Learner.updates
 

@@ -28,7 +28,7 @@ def linear(weight: list[list[float]]) -> dict[str, torch.Tensor]:
 
 
 def test_updates_in_a_row_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four updates a step of the pool, in rows of three at most between two copies to the target network."""
+    """Four updates per step of the pool, fused by at most three between two target updates."""
     agent = "dqn:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=3,train_every=1,noise=0.1"
     one_by_one_is_in_a_row(CARTPOLE | {"agent": agent, "chain": ["reset:clock=update,every=31"]}, monkeypatch)
 
@@ -69,7 +69,7 @@ def test_no_gradient_reaches_the_target() -> None:
     loss, _ = DQN(double=True).loss(network, params, batch | {"returns": ones, "discounts": ones, "weights": ones}, target)
     loss.backward()
     assert all(param.grad is None or not param.grad.any() for param in target.values())
-    assert params["head.weight"].grad is not None and params["head.weight"].grad[1].eq(0).all()  # nor through the action that was not taken
+    assert params["head.weight"].grad is not None and params["head.weight"].grad[1].eq(0).all()  # nor through the action not taken
 
 
 def test_acting_is_greedy_but_for_epsilon() -> None:
@@ -108,7 +108,7 @@ def test_on_atari_a_resumed_run_is_one_that_was_never_stopped_and_counts_are_of_
     last = [event for event in found if isinstance(event, Tick)][-1]
     assert last == Tick(visit=1, task="RoadRunner", cycle=0, frames=800, steps=200, updates=last.updates)
     assert last.updates == 2 * (100 - 40) // 10  # each visit clears the replay, and waits for 40 steps
-    assert len(scores(found, "cut")) == 4 * 2 * 2  # of four segments, every environment's episode
+    assert len(scores(found, "cut")) == 4 * 2 * 2  # four segments, every environment's episode
 
 
 def test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_chains_with_one_seed_start_from_the_same_observations_and_explore_alike
         return said
 
     monkeypatch.setattr(Loop, "choose", watched)
-    said = CARTPOLE | {"agent": "dqn:num_envs=4,min_replay=40,replay=160,exploration_fraction=1,final_epsilon=1"}  # nobody exploits
+    said = CARTPOLE | {"agent": "dqn:num_envs=4,min_replay=40,replay=160,exploration_fraction=1,final_epsilon=1"}  # no exploitation
     for chain in ([], ["nap"], ["reset"]):
         events(experiment(said | {"chain": chain}))
     for met in (seen, chosen):
@@ -192,7 +192,7 @@ def test_a_noisy_network_acts_with_noise_of_each_environments_own_and_is_evaluat
     training.act_without_noise = lambda *given: (evaluated.add(tuple(given[2])), act_without(*given))[1]
     for _ in training.run(None):
         pass
-    numbers = torch.stack(noises).flatten(0, 2)  # of 100 steps, 2 members, 4 environments
+    numbers = torch.stack(noises).flatten(0, 2)  # 100 steps, 2 members, 4 environments
     assert numbers.shape == (800, training.network.noise) and len(numbers.unique(dim=0)) == 800
     assert abs(numbers.mean().item()) < 0.02 and abs(numbers.std().item() - 1) < 0.02
     assert evaluated == {("uniform",)}
@@ -248,7 +248,7 @@ def test_a_replay_that_is_kept_teaches_each_task_its_own_heads() -> None:
     for _ in training.run(None):
         pass
     assert all(tasks == {0} for visit, tasks in met if visit == 0)
-    assert {frozenset(tasks) for visit, tasks in met if visit == 1} >= {frozenset({0, 1})}  # of both, each by its own heads
+    assert {frozenset(tasks) for visit, tasks in met if visit == 1} >= {frozenset({0, 1})}  # both, each by its own heads
 
 
 @pytest.mark.parametrize("clock", ["run", "visit"])

@@ -1,4 +1,4 @@
-"""What networks say of an action's value: projections and losses by hand, and against the papers' loops over single numbers."""
+"""Network outputs for action values: projections and losses by hand, and against the papers' loops over single numbers."""
 
 from types import SimpleNamespace
 
@@ -57,7 +57,7 @@ def test_a_probability_between_two_atoms_is_shared_by_nearness() -> None:
     probabilities = torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]])
     found = FIVE.project(places, probabilities)
     by_hand = [
-        [0.3, 0, 0.3, 0.1 + 0.1, 0.2],  # a quarter of 0.4 goes to 1, the rest to 0; what is outside goes to the ends
+        [0.3, 0, 0.3, 0.1 + 0.1, 0.2],  # a quarter of 0.4 goes to 1, the rest to 0; mass outside goes to the ends
         [0.05 + 0.3, 0.05, 0.4, 0, 0.2],
     ]
     for row, expected in zip(found.tolist(), by_hand, strict=True):

@@ -1,4 +1,4 @@
-"""That agents learn: five members, compiled, with the settings that go with each agent on control problems. Minutes long."""
+"""Agents learn: five members, compiled, with each agent's settings for control problems. Takes minutes."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ import pytest
 from launch.config.parse import experiment
 from tests.training import events, scores
 
-# What torch warns of when it compiles is its own.
+# Torch's compile warnings are its own.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")]
 
 
 def evaluated(benchmark: str, agent: str, frames: int, episodes: int) -> float:
-    """The mean return of evaluations after the last step."""
+    """Mean return of evaluations after the last step."""
     said = {"benchmark": f"{benchmark}:tasks=1,frames={frames}", "agent": agent, "members": 5, "checkpoint_every": frames}
     rows = scores(events(experiment(said | {"evaluate": episodes}), compile=True), "evaluation")
     assert len(rows) == 5 * episodes

@@ -1,4 +1,4 @@
-"""PPO's fields: separate networks, normalisation, targets of values, and the arms that keep a policy exploring."""
+"""PPO's fields: separate networks, normalisation, value targets, and arms that sustain exploration."""
 
 import math
 from typing import Any
@@ -30,7 +30,7 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def made_up(seed: int) -> dict[str, torch.Tensor]:
-    """A minibatch of 24 steps, of which 4 were ignored."""
+    """A minibatch of 24 steps, 4 of them ignored."""
     return {
         "inputs": draw(STEPS, 5, seed=seed),
         "task": torch.tensor(0),
@@ -137,7 +137,7 @@ def test_rewards_are_divided_and_the_returns_are_sums_to_the_end_of_an_episode()
                         break
                 assert found["goals"][start, member, environment].item() == pytest.approx(total, abs=1e-5)
     plain = PPO(rewards="raw").prepare(given | {"rewards": given["rewards"] / 20})
-    torch.testing.assert_close(found["advantages"], plain["advantages"])  # of lambda still
+    torch.testing.assert_close(found["advantages"], plain["advantages"])  # still lambda
     torch.testing.assert_close(plain["goals"], plain["advantages"] + given["values"][:-1])
 
 
@@ -177,7 +177,7 @@ def test_a_mixture_acts_learns_and_is_evaluated_with_its_own_probabilities() -> 
     acted = agent.act(network, params, inputs, drawn, {"task": torch.tensor(0)})
     torch.testing.assert_close(acted["log_probabilities"], mixed.gather(1, acted["actions"][:, None])[:, 0])
     torch.testing.assert_close(agent.decode_outputs(outputs)["logits"], mixed)
-    # the ratio of the policy that acted to itself is 1, so the surrogate is the mean advantage, 0; values are met
+    # the acting policy's ratio to itself is 1, so the surrogate is the mean advantage, 0; values are met
     batch = {"inputs": inputs, "task": torch.tensor(0), "real": torch.ones(1000), "advantages": draw(1000, seed=3)}
     batch |= {
         "actions": acted["actions"],

@@ -1,4 +1,4 @@
-"""The supervised agent: what it scores, that it resumes, and that chains meet the same data."""
+"""The supervised agent: its scores, resuming, and equal data for all chains."""
 
 from typing import Any
 
@@ -104,10 +104,10 @@ def test_diagnostics_stand_beside_an_untrained_networks() -> None:
     assert names == {"loss", "learning_rate", "updates_per_second", "memory_mb"} | units | ranks | lengths | held | work
     by_name = {(metric.name, metric.updates): metric.value for metric in found if metric.member == 0}
     for layer in layers:
-        assert all(by_name[f"dead_fraction/{layer}", at] <= by_name[f"dormant_fraction/{layer}", at] for at in (20, 120))  # of ReLUs
+        assert all(by_name[f"dead_fraction/{layer}", at] <= by_name[f"dormant_fraction/{layer}", at] for at in (20, 120))  # ReLUs
     assert 1 <= by_name["stable_rank/hidden1", 120] <= by_name["srank/hidden1", 120] <= 8 and by_name["distance_from_birth/head", 20] > 0
     assert {metric.updates for metric in found} == {20, 40, 60, 80, 100, 120}
-    for layer in layers:  # what NaP is there for
+    for layer in layers:  # NaP's purpose
         held = {round(metric.value, 4) for metric in found if metric.name == f"weight_norm/{layer}" and metric.member == 0}
         assert len(held) == 1
     grown = [metric.value for metric in found if metric.name == "weight_norm/head" and metric.member == 0]

@@ -5,6 +5,6 @@ import pytest
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports without figures, which take most of the time."""
+    """Reports without figures, which take most time."""
     for name in ("draw", "draw_suite"):
         monkeypatch.setattr(f"analysis.report.page.{name}", lambda *_: [])

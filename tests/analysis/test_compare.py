@@ -1,4 +1,4 @@
-"""One answer on runs whose answer is known; and what cannot be compared is refused in one line."""
+"""One answer on runs with a known answer; incomparable runs are refused in one line."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from plasticity_rl.checks import UsageError
 from tests.fake_runs import forgetful, games, online, online_rows, spec, supervised, write_run
 
 CHANGES = np.array([0.02, 0.03, 0.05, 0.04, 0.06])
-"""by how much each of five members is better"""
+"""each of five members' advantage"""
 BASE = np.array([0.3, 0.5, 0.7, 0.4, 0.6])
 
 

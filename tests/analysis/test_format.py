@@ -19,7 +19,7 @@ DASH = "\N{EN DASH}"
         (-0.001, "-0.0010"),
         (0.00012345, "0.00012"),
         (0.000042, "4.2e-05"),
-        (-3e-17, "0.000"),  # what rounding leaves of equal scores
+        (-3e-17, "0.000"),  # rounding residue of equal scores
         (-0.0, "0.000"),
         (9.99, "9.990"),
         (9.996, "10.0"),

@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> int:
 
 
 def carry_out(checkout: Path, name: str, side: int) -> dict[str, bytes]:
-    """The scores of every run of a case, by what tells its runs apart; nothing if the command fails."""
+    """Scores of every run of a case, by the runs' differing path; empty if the command fails."""
     folder = checkout.parent / name
     folder.mkdir()
     (folder / "demo.py").write_text(DEMO.format(file=str(checkout / "launch" / "sweeps" / "demo.py")))

@@ -1,4 +1,4 @@
-"""Fixtures of tests that carry out runs."""
+"""Fixtures of tests that execute runs."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def blank_spectra() -> Iterator[None]:
-    """Runs log a blank image for each spectrum, whose drawing takes longer than their training; tracking/test_images.py draws two."""
+    """Log a blank image for each spectrum, as drawing takes longer than training; tracking/test_images.py draws two."""
     from launch.tracking import tensorboard
 
     with pytest.MonkeyPatch.context() as patch:

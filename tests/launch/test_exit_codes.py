@@ -1,4 +1,4 @@
-"""How commands end that cannot do what was asked: one line, a code that docs/runs.md lists, and no traceback."""
+"""Failing commands: one line, an exit code that docs/runs.md lists, and no traceback."""
 
 import errno
 import os
@@ -137,7 +137,7 @@ def fail(error: BaseException) -> None:
         (lambda: fail(OSError(errno.ENOMEM, "Cannot allocate memory")), 7, "not enough memory"),
         (lambda: fail(OSError(errno.ENOSPC, "No space left on device")), 5, "No space left on device"),
         (lambda: fail(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")), 4, "Connection reset by peer"),
-        (lambda: fail(BrokenPipeError(errno.EPIPE, "Broken pipe")), 4, "Broken pipe"),  # a socket's: what is printed is read
+        (lambda: fail(BrokenPipeError(errno.EPIPE, "Broken pipe")), 4, "Broken pipe"),  # a socket's: the output is read
         (lambda: fail(TimeoutError("timed out")), 4, "timed out"),
         (lambda: fail(GetTimeoutError("Get timed out: some object(s) not ready.")), 4, "Ray: Get timed out"),
         (lambda: fail(RaySystemError("the raylet is gone")), 4, "the raylet is gone"),

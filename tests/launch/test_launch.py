@@ -1,4 +1,4 @@
-"""The command line, on real runs: what it refuses, what it leaves, and that what was interrupted goes on."""
+"""The command line, on real runs: its refusals, its files, and resuming after interruptions."""
 
 import dataclasses
 import json
@@ -142,7 +142,7 @@ def test_the_boards_curves_are_the_rows(tmp_path: Path) -> None:
 
 
 class Interrupted:
-    """A run in a process of its own, long enough to be stopped in its midst."""
+    """A run in a process of its own, long enough to be stopped midway."""
 
     words = (
         "--benchmark",
@@ -171,7 +171,7 @@ class Interrupted:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run, never stopped."""
+    """The same run, uninterrupted."""
     root = tmp_path_factory.mktemp("whole")
     assert main(["run", "--name", "first", "--runs", str(root), *Interrupted.words]) == 0
     return root
@@ -199,7 +199,7 @@ def test_what_was_stopped_goes_on_with_the_same_command_as_if_it_never_had(
 
 
 def unfinish(folder: Path) -> None:
-    """As if the run had been stopped before its last checkpoint was written."""
+    """Mark a run as unfinished."""
     (folder / "DONE").unlink()
 
 
@@ -234,7 +234,7 @@ def test_a_run_is_not_gone_on_with_on_other_data(tmp_path: Path, capsys: pytest.
 
 
 def test_a_finished_run_is_not_skipped_where_its_file_has_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By neither command, and a sweep's plan says it; where the file is as it was, all is well."""
+    """Both commands check, and a sweep's plan says it; the unchanged file passes."""
     file, sweep = tmp_path / "own.npz", tmp_path / "own.toml"
     x, words = np.arange(60.0).reshape(30, 2), f"permuted-inputs:dataset={file},images=30,tasks=2,updates=20"
     sweep.write_text(f"[[experiments]]\nbenchmark = '{words}'\nmembers = 1\n")
@@ -347,7 +347,7 @@ def test_a_sweep_skips_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["sweep", str(file), "--runs", str(root), "--eager"]) == 0
     assert capsys.readouterr().out.count(": done in") == 3
     assert len(run_paths(root / "three")) == 3
-    assert len({RunFolder(folder).read_spec().fingerprint for folder in run_paths(root)}) == 1  # all met the same data
+    assert len({RunFolder(folder).read_spec().fingerprint for folder in run_paths(root)}) == 1  # all had the same data
     assert main(["sweep", str(file), "--runs", str(root), "--eager"]) == 0
     assert capsys.readouterr().out.count(": skipped") == 3
 

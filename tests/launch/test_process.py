@@ -1,4 +1,4 @@
-"""Commands do the same however their process was started: what it inherits may be anything."""
+"""Commands behave the same however their process was started, whatever it inherits."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ SMALL = ["--benchmark", "random-labels:images=60,tasks=3,updates=40", "--network
 SMALL += ["--agent", "supervised:batch_size=8,record_every=15"]
 PLACE = "Läufe-実"  # a folder's name
 
-# Said by a shell in another folder than the checkout, before the command.
+# The command's prefix in a shell in another folder than the checkout.
 STARTED = {
     "plainly": "",
     "in the background": "trap '' INT TERM HUP;",
@@ -76,7 +76,7 @@ def test_commands_do_the_same_however_they_are_started(started: str, scores: byt
 
 @contextmanager
 def watching(before: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """`watch` over a run that never ends, once it has looked; ended where the test was not."""
+    """`watch` over a run that never ends, after its first look; ended if the test did not."""
     root = folder / "runs"
     assert said(folder, "", "run", "--name", "a", "--runs", str(root), *SMALL)[0] == 0
     next(iter(run_paths(root))).joinpath("DONE").unlink()

@@ -1,4 +1,4 @@
-"""Experiments: JSON both ways, keys, labels, refusals; and the words of the command line that make them."""
+"""Experiments: JSON both ways, keys, labels, refusals; and the command-line words that make them."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ def test_the_key_is_of_the_content_and_survives_a_rewrite() -> None:
     keys = [parse.experiment(said).key for said in EXAMPLES]
     assert len(set(keys)) == len(keys)
     assert all(len(key) == 16 and set(key) <= set("0123456789abcdef") for key in keys)
-    assert parse.experiment({"members": 5, "seed": 0}).key == parse.experiment({}).key  # defaults said aloud change nothing
+    assert parse.experiment({"members": 5, "seed": 0}).key == parse.experiment({}).key  # stated defaults change nothing
 
 
 def test_a_setting_is_all_but_chain_seed_and_members() -> None:

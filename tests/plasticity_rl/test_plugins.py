@@ -85,7 +85,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         for module in (name, name.partition(".")[0]):
-            monkeypatch.setitem(sys.modules, module, None)  # so that what stood there comes back, which is nothing
+            monkeypatch.setitem(sys.modules, module, None)  # so that the former entry, an absence, comes back
             del sys.modules[module]
         return name
 
@@ -122,7 +122,7 @@ def test_a_method_of_ones_own_is_run_resumed_and_reported(tmp_path: Path, capsys
     again, _ = checkpoint.load_latest(folder / "checkpoints")
     assert again is not None and all((again.tensors[name] == tensor).all() for name, tensor in last.tensors.items())
 
-    assert main(["report", str(tmp_path / "runs")]) == 0  # in a process that has never heard of the plugin
+    assert main(["report", str(tmp_path / "runs")]) == 0  # in a process unaware of the plugin
     assert "my_methods.Shrink" in (tmp_path / "runs" / "report" / "report.html").read_text()
     capsys.readouterr()
     assert main(["play", str(folder)]) == 2 and "--plugin my_methods allows it" in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_image_torsos_take_what_the_machine_is_fast_at_and_the_run_is_named_by_i
         word, _, rest = network.replace("precision=auto", "").partition(":")
         plain = f"{word}:precision={precision}" + (f",{rest}" if rest else "")
         assert made[precision].network.precision == precision
-        assert made[precision] == experiment(said | {"network": plain})  # the same key, wherever it was found
+        assert made[precision] == experiment(said | {"network": plain})  # the same key, from any place
     assert made["float32"].key != made["bfloat16"].key
     on(monkeypatch, AVX2, gpu=True)
     assert experiment(said).network.precision == "bfloat16" and experiment(said, "cpu").network.precision == "float32"

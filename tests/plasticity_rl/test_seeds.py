@@ -12,7 +12,7 @@ DRAWING = {"derive", "draw", "_draw", "fresh", "random", "uniform", "normal", "_
 
 
 def words(call: ast.Call) -> list[str]:
-    """The constant beginnings of a call's text arguments."""
+    """Constant prefixes of a call's text arguments."""
     texts = [part.values[0] if isinstance(part, ast.JoinedStr) else part for part in call.args]
     return [part.value.strip() for part in texts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
 

@@ -1,4 +1,4 @@
-"""Other people's names for this project's words, on the command line and in the table."""
+"""Others' names for this project's words, on the command line and in the table."""
 
 import dataclasses
 import re
@@ -87,7 +87,7 @@ def test_all_choices_are_listed_where_nothing_else_lists_them() -> None:
     assert nearest("qwxyz", many) == f"one of: {', '.join(many)}"
     assert nearest("qwxyz", many[:12], "elsewhere") == f"one of: {', '.join(many[:12])}"
     assert nearest("qwxyz", many, "elsewhere") == "elsewhere"
-    assert nearest("lr", ["red", "green"]) == "one of: green, red"  # no word of an experiment is asked for
+    assert nearest("lr", ["red", "green"]) == "one of: green, red"  # no experiment's word is asked for
 
 
 def test_what_the_table_leads_to_is_there() -> None:

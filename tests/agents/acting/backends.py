@@ -1,4 +1,4 @@
-"""Actors in this process, for tests of what is asked of them and of what becomes of it when one dies."""
+"""Actors in this process, to test requests and actor deaths."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ WIDTH = NUM_ENVS // ACTORS
 
 
 class Here:
-    """A backend in this process that plays the newest request first. `dies` are the (actor, sequence, incarnation) that never come."""
+    """In-process backend that plays the newest request first; the (actor, sequence, incarnation) in `dies` never arrive."""
 
     def __init__(self, made: Experiment, bootstraps: bool, dies: set[tuple[int, int, int]] | None = None, twice: bool = False) -> None:
         self._made, self._bootstraps, self._dies, self._twice = made, bootstraps, dies or set(), twice
@@ -97,7 +97,7 @@ def made(agent: Any, frames: int, benchmark: type = Counted, **more: Any) -> Exp
 
 
 class InTurn(Here):
-    """A stage whose actors play what they were asked for in order; what a dead one was asked for is gone with it."""
+    """An in-process backend that plays an actor's requests in order; a dead actor's requests are lost."""
 
     def start(self, actor: int, incarnation: int) -> None:
         super().start(actor, incarnation)
@@ -109,7 +109,7 @@ class InTurn(Here):
 
 
 class Watched(RolloutLoop):
-    """A loop on `Counting`; batches are kept, and every update moves all weights by one thousandth."""
+    """A loop on `Counting` that keeps its batches; every update moves all weights by 0.001."""
 
     def __init__(self, agent: Any, rollouts: int, checkpoint_every: int = 10**6, dies: set[tuple[int, int, int]] | None = None) -> None:
         what = made(agent, rollouts * ROLLOUT * NUM_ENVS, checkpoint_every=checkpoint_every)

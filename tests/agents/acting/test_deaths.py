@@ -1,4 +1,4 @@
-"""Actors that die: they are replaced, their episodes are cut, and a run ends where they die again and again."""
+"""Actor deaths: actors are replaced, their episodes cut, and repeated deaths end a run."""
 
 import pytest
 import torch
@@ -25,8 +25,8 @@ def test_the_dead_are_replaced_and_their_episodes_cut_where_the_rollout_before_e
         for column in range(WIDTH, 2 * WIDTH):
             local = member * WIDTH + column % WIDTH
             frames = data["frames"][:, member, column, 0] - 1000 * local
-            assert frames[: junction + 1].tolist() == list(range(junction + 1))  # the frame that the last step led to is there
-            assert frames[junction + 1 : 40].tolist() == list(range(40 - junction - 1))  # and nothing leads on from it
+            assert frames[: junction + 1].tolist() == list(range(junction + 1))  # the frame after the last step is there
+            assert frames[junction + 1 : 40].tolist() == list(range(40 - junction - 1))  # and no step follows from it
             assert data["step_type"][junction - 1, member, column] != 0 and real[member, junction, column] == 0
             assert data["ages"][junction + 1, member, column] == 0
     cut = [row for row in scores(found, "cut") if row.steps == junction * NUM_ENVS]
@@ -34,7 +34,7 @@ def test_the_dead_are_replaced_and_their_episodes_cut_where_the_rollout_before_e
     for row, (member, rest) in zip(cut, ((member, rest) for member in range(MEMBERS) for rest in range(WIDTH)), strict=True):
         length, paid = 4 + (member * WIDTH + rest) % 5, 0
         for count in range(1, junction + 1):
-            paid = 0 if count % (length + 1) in (0, length) else paid + count  # nothing in the step that ends it or follows its end
+            paid = 0 if count % (length + 1) in (0, length) else paid + count  # the step that ends it and the one after pay nothing
         assert (row.member, row.score) == (member, paid)
     deaths = [(event.steps, event.member, event.value) for event in found if isinstance(event, Metric) and event.name == "actor_deaths"]
     assert deaths == [(0, 0, 1), (0, 1, 1), (junction * NUM_ENVS, 0, 3), (junction * NUM_ENVS, 1, 3)]
@@ -42,7 +42,7 @@ def test_the_dead_are_replaced_and_their_episodes_cut_where_the_rollout_before_e
     rows, columns = index // NUM_ENVS, index % NUM_ENVS
     near = (rows < junction) & (rows >= junction - 3) & (columns // WIDTH == 1)
     steps_on = (sampled["next_inputs"][:, :, -1, 0] - sampled["inputs"][:, :, -1, 0])[near]
-    assert near.sum() > 50 and steps_on.min() >= 1 and steps_on.max() <= 3  # never into the new pool's numbers
+    assert near.sum() > 50 and steps_on.min() >= 1 and steps_on.max() <= 3  # never the new pool's numbers
 
 
 def test_a_rollout_of_a_replacement_is_learned_from_but_for_its_first_step() -> None:

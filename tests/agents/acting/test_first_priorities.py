@@ -1,4 +1,4 @@
-"""First priorities, which a remote actor computes for its own steps before the learner has seen them (Ape-X)."""
+"""Initial priorities: a remote actor computes them before the learner sees its steps (Ape-X)."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from tests.agents.acting.backends import MEMBERS, made, replay_loop
 @pytest.mark.parametrize("value", ["scalar", "c51", "two-hot", "iqn"])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_they_are_the_losses_of_an_update_that_looked_at_the_same(value: Any, steps: int) -> None:
-    """Against `DQN.loss` on transitions that a plain loop finds, the acting network being its own target."""
+    """Comparison with `DQN.loss` on a plain loop's transitions, the acting network as its own target."""
     agent = DQN(
         num_envs=2, replay=100, min_replay=8, value=value, num_atoms=7, fractions=8, n_step=steps, discount=0.9, priority_exponent=1.0
     )
@@ -63,7 +63,7 @@ def test_they_are_the_losses_of_an_update_that_looked_at_the_same(value: Any, st
         batch["fractions"] = ((torch.arange(8) + 0.5) / 8).expand(3, len(rows), 8)
     expected = agent.loss(network, params, batch, params)[1]["errors"].view(length, width)
     torch.testing.assert_close(agent.first_errors(outputs, actions[:-1], rewards, ends), expected)
-    if value == "iqn":  # a learner that asks at twice as many fractions sums over twice as many
+    if value == "iqn":  # twice as many fractions in the learner sum over twice as many
         wider = replace(agent, fractions=16)
         torch.testing.assert_close(wider.first_errors(outputs, actions[:-1], rewards, ends), 2 * expected)
 
@@ -75,7 +75,7 @@ def test_they_stand_in_the_replay_until_a_step_is_replayed() -> None:
     real = loop.replay.real.values > 0
     assert (known.values[~real] == 0).all()
     found = known.values[real]
-    assert found.max() <= HIGHEST and found.unique().numel() > 20  # without actors' losses all that were not replayed would be alike
+    assert found.max() <= HIGHEST and found.unique().numel() > 20  # without actors' losses all unreplayed steps would be alike
     fresh = Replay(1, 2, 20, (1,), "float32", 1, True, "cpu")
     nothing = torch.zeros(1, 2, dtype=torch.int64)
     fresh.write_frames(torch.zeros(1, 2, 1), nothing, nothing, 0)
@@ -84,7 +84,7 @@ def test_they_stand_in_the_replay_until_a_step_is_replayed() -> None:
 
 
 def test_rewards_are_judged_as_the_learner_will_learn_from_them() -> None:
-    """A network of zeros expects nothing, so the loss of a step is that of its reward."""
+    """A network of zeros predicts 0, so a step's loss is that of its reward."""
     for rewards, scale, expected in (("raw", 1.0, [1.5, 2.5]), ("clip", 1.0, [0.5, 0.5]), ("scale", 2.0, [0.5, 1.0])):
         what = made(DQN(num_envs=6, replay=100, min_replay=8, priority_exponent=1.0, rewards=rewards), 240)  # type: ignore[arg-type]
         worker = RolloutWorker(what, 0, 0, False, True)
@@ -92,6 +92,6 @@ def test_rewards_are_judged_as_the_learner_will_learn_from_them() -> None:
         scales = np.full(MEMBERS, scale, np.float32)
         tag = RolloutId(0, 0, 0, 0)
         rollout = worker.play(weights, RolloutRequest(tag, what.benchmark.visits()[0], 0, 240, 0, 5, False, False, scales))
-        # rewards are 1, 2, ...; the second and the third step's Huber losses: half a square up to 1, then the number less a half
+        # rewards are 1, 2, ...; Huber losses of the second and third step: half a square up to 1, then the number less a half
         assert "outputs" not in rollout.outputs
         assert rollout.outputs["errors"][1:3, 0, 0].tolist() == pytest.approx(expected)

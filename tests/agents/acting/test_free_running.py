@@ -1,4 +1,4 @@
-"""Actors that run freely: two rollouts ahead of the learner, with a lag that is told."""
+"""Free-running actors: two rollouts ahead of the learner, with a reported lag."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_two_rollouts_are_ahead_and_their_lag_is_told() -> None:
         done[rows] = done.get(rows - 1, 0) + due * ((rows - 1 + (step > 120)) * NUM_ENVS >= 30)
     segments = (0, 20)
     expected = {}
-    for segment in segments:  # the first two of a segment are asked for at its start; then one as each is taken
+    for segment in segments:  # a segment starts with two requests; each rollout taken adds one
         for place in range(4):
             expected[segment + place * ROLLOUT] = (
                 done.get(segment + max(place - 2, 0) * ROLLOUT, 0) if segment else done.get(max(place - 2, 0) * ROLLOUT, 0)

@@ -1,4 +1,4 @@
-"""Remote actors without Ray, all in this process: who plays what, and with which weights."""
+"""Remote actors without Ray, in this process: assignment of rollouts and weights."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,7 +40,7 @@ AGENTS = {
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Here]]:
-    """Runs find their actors here."""
+    """In-process actors for runs."""
     kept: list[Here] = []
 
     def hire(experiment: Experiment, compile: bool, bootstraps: bool) -> ActorGroup:
@@ -56,7 +56,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Here]]:
 def test_a_resumed_run_is_one_that_was_never_stopped(agent: str, stages: list[Here]) -> None:
     whole = resumed_is_never_stopped(CARTPOLE | {"agent": AGENTS[agent], "actors": 2, "evaluate": 1})
     inline = events(experiment(CARTPOLE | {"agent": AGENTS[agent], "evaluate": 1}))
-    for kind in ("cut", "evaluation"):  # as many, of the same steps and updates
+    for kind in ("cut", "evaluation"):  # equal numbers of steps and updates
         mine, theirs = ([replace_score(row) for row in scores(found, kind)] for found in (whole, inline))
         assert sorted(mine) == sorted(theirs) != []
 
@@ -70,7 +70,7 @@ def test_pools_know_where_in_the_run_they_open(agent: str, stages: list[Here], m
         openings.clear()
         found = events(experiment(CARTPOLE | {"agent": AGENTS[agent], "actors": count}))
         ends = [event.counters["number"] for event in found if isinstance(event, Snapshot)]
-        # A segment begins where the last ended; a step of the pool is one of the four environments, also where an actor has two.
+        # A segment begins where the last ended; a step of the pool is one of the four environments, even if an actor has two.
         assert openings == [Opening(step, 4) for step in (0, *ends[:-1]) for _ in range(max(count, 1))] and len(ends) > 3
 
 
@@ -169,7 +169,7 @@ def test_replay_holds_what_was_played_row_by_row() -> None:
 def test_updates_are_as_many_as_without_actors_and_versions_are_a_rollout_old() -> None:
     loop, backend, _ = replay_loop(set())
     done = {}
-    for step in range(NUM_ENVS, 240 + 1, NUM_ENVS):  # an update every 4 steps, once 30 are held whose outcome is known
+    for step in range(NUM_ENVS, 240 + 1, NUM_ENVS):  # an update every 4 steps, once 30 have a known outcome
         rows = step // NUM_ENVS
         due = step // 4 - (step - NUM_ENVS) // 4
         done[rows] = done.get(rows - 1, 0) + due * ((rows - 1) * NUM_ENVS >= 30)

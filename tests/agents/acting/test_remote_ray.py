@@ -1,4 +1,4 @@
-"""Remote actors on a real Ray cluster of this machine, by the real commands: the same scores as in one process, whoever dies meanwhile."""
+"""Remote actors on a real local Ray cluster, by the real commands: the same scores as in one process, despite any deaths."""
 
 import json
 import os
@@ -31,7 +31,7 @@ AGENTS = {
     "impala": "impala:num_envs=8,rollout_length=8",
 }
 SAID = [SMALL | {"benchmark": "cartpole:tasks=2,frames=2000", "agent": agent} for agent in AGENTS.values()]
-# A method that kills whoever acts with it, but not the learner's process.
+# A method that kills any process acting with it, except the learner's.
 LETHAL = """
 import os
 from dataclasses import dataclass
@@ -50,13 +50,13 @@ pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reaso
 
 
 def run(folder: Path, *words: str) -> list[str]:
-    """The command of a run, small and eager."""
+    """Command of a small, eager run."""
     words = ("run", "--name", "first", "--runs", str(folder), "--network", "mlp:width=12,depth=2", "--members", "1", "--eager", *words)
     return [sys.executable, "-m", "launch", *words]
 
 
 def actors(session: int) -> list[int]:
-    """The processes of a session that act."""
+    """The acting processes of a session."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -111,7 +111,7 @@ def test_killed_actors_are_replaced_and_the_run_goes_on(tmp_path: Path, begin: B
         began = time.monotonic()
         wait_for(lambda other=other: found if len(found := set(actors(going.pid)) - killed) == 2 and other in found else [])  # type: ignore[arg-type]
         took.append(time.monotonic() - began)
-        rows = written() + 8  # what may still be on its way
+        rows = written() + 8  # possibly still on its way
     said, _ = going.communicate(timeout=120)
     assert going.returncode == 0 and max(took) < 10, said
     (folder,) = run_paths(tmp_path)
@@ -154,7 +154,7 @@ def test_an_address_without_a_cluster_and_one_without_actors_are_refused(tmp_pat
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_an_actor_killed_every_five_seconds_for_two_minutes(tmp_path: Path, begin: Begin) -> None:
-    """The run goes on: each killed actor is replaced within ten seconds, and every step is stored once."""
+    """The run continues: each killed actor is replaced within ten seconds; every step is stored once."""
     words = ["--benchmark", "cartpole:tasks=1,frames=100000000", "--agent", AGENTS["dqn"] + ",train_every=20", "--checkpoint-every", "5000"]
     going = begin(run(tmp_path, *words, "--actors", "2"), **CAPTURED)
     wait_for(lambda: list(tmp_path.glob("first/*/checkpoints/0*")))  # type: ignore[arg-type]
@@ -179,5 +179,5 @@ def test_an_actor_killed_every_five_seconds_for_two_minutes(tmp_path: Path, begi
     cuts = [row.steps for row in rows if row.kind == "cut" and row.steps <= counters["number"]]
     assert all(cuts.count(segment) == 8 for segment in range(5000, counters["number"] + 1, 5000))
     deaths = max(row.value for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "actor_deaths")
-    assert 0 <= len(took) - deaths <= 3  # but for those after the last row
+    assert 0 <= len(took) - deaths <= 3  # except after the last row
     print(f"{len(took)} kills, {counters['number']:,} steps, a new actor after {max(took):.1f} s at most")

@@ -1,4 +1,4 @@
-"""Stacks of single frames, by index: what a plain loop over environments and steps puts together."""
+"""Stacks of single frames, by index, against a plain loop over environments and steps."""
 
 import pytest
 import torch

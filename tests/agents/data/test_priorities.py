@@ -1,4 +1,4 @@
-"""Drawing in proportion to priorities, alone and in the replay, against the distributions that it stands for."""
+"""Sampling in proportion to priorities, alone and in the replay, against the exact distributions."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def counts(index: torch.Tensor, of: int) -> np.ndarray:
     return np.bincount(index.numpy(), minlength=of)
 
 
-@pytest.mark.parametrize("count", [1, 2, 100, 1003])  # the last does not fill its blocks
+@pytest.mark.parametrize("count", [1, 2, 100, 1003])  # the last ends mid-block
 def test_draws_are_in_proportion_to_priorities(count: int) -> None:
     values = torch.rand(2, count, generator=generator()) ** 3
     values[:, 1::3] = 0
@@ -36,7 +36,7 @@ def test_draws_are_in_proportion_to_priorities(count: int) -> None:
     for member in range(2):
         found, expected = counts(drawn[member], count), (values[member] / values[member].sum()).double().numpy()
         assert not found[expected == 0].any()
-        likely = expected * DRAWS > 5  # where the test is valid; the others are one class together
+        likely = expected * DRAWS > 5  # where the test is valid; all others form one class
         if likely.sum() > 1:
             pooled = [np.append(each[likely], each[~likely].sum() + 1e-9) for each in (found, expected / expected.sum() * DRAWS)]
             assert chisquare(pooled[0], pooled[1], sum_check=False).pvalue > 0.001
@@ -79,7 +79,7 @@ def test_sums_of_blocks_are_whole_sums_after_thousands_of_writes() -> None:
     for _ in range(3000):
         index = torch.randint(130, (2, 9), generator=draw)
         values = torch.rand(2, 9, generator=draw) * (torch.rand(2, 9, generator=draw) < 0.7)
-        values = values[:, :1].expand(2, 9) if index.unique().numel() < 18 else values  # of repeated ones any may win
+        values = values[:, :1].expand(2, 9) if index.unique().numel() < 18 else values  # any repeated one may win
         priorities.write(index, values)
         for member in range(2):
             plain[member, index[member].numpy()] = values[member].numpy()
@@ -109,7 +109,7 @@ def test_members_do_not_share_priorities() -> None:
 
 
 def alive(replay: Replay) -> torch.Tensor:
-    """(S, N): the indices of all transitions; there are as many in each member."""
+    """(S, N): the indices of all transitions, equally many in each member."""
     return torch.stack([row.nonzero()[:, 0] for row in replay.real.values])
 
 
@@ -129,7 +129,7 @@ def test_a_share_of_the_replays_draws_is_uniform_and_the_rest_follows_priorities
 
 
 def line(rows: int, priorities: list[float], stack: int = 1) -> Replay:
-    """One member, one environment: an episode that goes on, with a transition for each priority."""
+    """One member, one environment: an unfinished episode with a transition for each priority."""
     replay = Replay(1, 1, rows, (1,), "float32", stack, True, "cpu")
     for at in range(len(priorities)):
         step(replay, at)
@@ -157,7 +157,7 @@ def test_importance_weights_by_hand() -> None:
     batch, index = replay.sample(uniform, 1, 0.9, share=0.5, correction=1.0)  # P = 3/16, 3/16, 4/16, 6/16; the largest is of P = 3/16
     assert batch["weights"][0].tolist() == pytest.approx([1, 1, 3 / 4, 3 / 6])
     assert replay.sample(uniform, 1, 0.9, share=0.5, correction=0.0)[0]["weights"].tolist() == [[1, 1, 1, 1]]
-    low = uniform * torch.tensor([0.1, 1.0])  # all of them uniform draws, but the weights know no difference
+    low = uniform * torch.tensor([0.1, 1.0])  # all of them uniform draws, but the weights do not reflect it
     batch, index = replay.sample(low, 1, 0.9, share=0.5, correction=1.0)
     assert index.tolist() == [[0, 0, 1, 3]] and batch["weights"][0].tolist() == pytest.approx([1, 1, 1, 0.5])
 
@@ -173,7 +173,7 @@ def test_new_transitions_come_in_with_the_highest_priority_so_far() -> None:
     replay = line(20, [0.5, 0.25])
     assert replay.priorities is not None
     assert replay.priorities.values[0, :3].tolist() == [0.5, 0.25, 0]  # the newest has no outcome yet
-    for highest, given in ((1.0, 7.0), (7.0, 3.0), (7.0, 0.0)):  # 1 before anything is known
+    for highest, given in ((1.0, 7.0), (7.0, 3.0), (7.0, 0.0)):  # 1 before any loss is known
         replay.write_outcome(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.bool))
         newest = replay.written - 1
         assert replay.priorities.values[0, newest].item() == highest
@@ -198,7 +198,7 @@ def test_a_priority_never_brings_back_what_is_overwritten() -> None:
         drawn, index = replay.sample(torch.rand(1, 400, 2, generator=generator(at)), 1, 0.9, share=0.5)
         assert set(index[0].tolist()) == set(range(12)) - gone
         stacks = drawn["inputs"][0, :, :, 0]
-        assert (stacks.diff() == 1).all() and stacks.min() == at - 11  # whole, and the oldest frame of all is in one
+        assert (stacks.diff() == 1).all() and stacks.min() == at - 11  # whole, one with the oldest frame of all
 
 
 def test_a_replay_of_a_million_steps_of_atari_takes_7_gigabytes() -> None:

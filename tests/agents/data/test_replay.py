@@ -10,13 +10,13 @@ from agents.data.transitions import StepType
 from tests.training import Counting
 
 MEMBERS, NUM_ENVS, STACK = 2, 3, 4
-SAMPLES = 1_500  # of some 250 transitions: each is met
+SAMPLES = 1_500  # some 250 transitions: each occurs
 
 
 def play(
     capacity: int, steps: int, prioritised: bool = False, most_rows: int | None = None
 ) -> tuple[Replay, list[dict[str, np.ndarray]], Actor]:
-    """A replay filled by an actor, and the same written down row by row."""
+    """A replay filled by an actor, and the same data written row by row."""
     pool = Counting(MEMBERS * NUM_ENVS)
     actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
     replay = Replay(MEMBERS, NUM_ENVS, capacity, (1,), "float32", STACK, prioritised, "cpu", most_rows=most_rows)
@@ -39,7 +39,7 @@ def play(
 def expected(
     log: list[dict[str, np.ndarray]], row: int, member: int, column: int, steps: int, discount: float
 ) -> tuple[float, float, np.ndarray]:
-    """The n-step return, the discount of what follows and the observation there, by a plain loop."""
+    """The n-step return, its bootstrap discount and the observation there, by a plain loop."""
     total, power, at = 0.0, 1.0, row
     for _ in range(steps):
         if at == len(log) - 1:
@@ -72,7 +72,7 @@ def test_an_empty_small_replay_gives_examples_without_weight() -> None:
 
 
 @pytest.mark.parametrize("prioritised", [False, True])
-@pytest.mark.parametrize("capacity", [10_000, 60])  # the second goes round
+@pytest.mark.parametrize("capacity", [10_000, 60])  # the second wraps
 @pytest.mark.parametrize("steps", [1, 3])
 def test_samples_are_what_a_plain_loop_over_the_episodes_gives(capacity: int, steps: int, prioritised: bool) -> None:
     replay, log, _ = play(capacity, 47, prioritised)
@@ -140,7 +140,7 @@ def test_a_cut_bootstraps_and_never_crosses_into_the_next_pool() -> None:
 
     step(10, 0, 1)
     step(11, 1, 2)
-    replay.cut(torch.full((1, 1, 1), 12.0), torch.tensor([[1]]))  # the pool goes; another comes
+    replay.cut(torch.full((1, 1, 1), 12.0), torch.tensor([[1]]))  # the pool is replaced
     step(20, 0, 4)
     step(21, 1, 8)
     replay.write_frames(torch.full((1, 1, 1), 22.0), torch.tensor([[1]]), torch.zeros(1, 1, dtype=torch.int64), 0)
@@ -158,7 +158,7 @@ def test_a_clearing_in_mid_episode_leaves_no_stack_that_reaches_behind_it() -> N
     replay.clear()
     replay.data["frames"].fill_(-1)
     nothing = torch.zeros(MEMBERS, NUM_ENVS)
-    replay.write_outcome(nothing, nothing.long(), nothing.bool())  # of the row that is gone
+    replay.write_outcome(nothing, nothing.long(), nothing.bool())  # the overwritten row's
     for at in range(1, 5):
         frames = torch.full((MEMBERS, NUM_ENVS, 1), float(at))
         replay.write_frames(frames, torch.full((MEMBERS, NUM_ENVS), STACK - 1), nothing.long(), 0)
@@ -174,7 +174,7 @@ def test_what_is_saved_is_what_another_replay_goes_on_with(prioritised: bool) ->
     replay.prioritise(drawn, torch.rand(drawn.shape) * 5)
     other = Replay(MEMBERS, NUM_ENVS, 60, (1,), "float32", STACK, prioritised, "cpu")
     other.load({name: tensor.clone() for name, tensor in replay.tensors().items()}, replay.written)
-    for each in (replay, other):  # what comes next comes in with the same priority
+    for each in (replay, other):  # new steps enter with the same priority
         nothing = torch.zeros(MEMBERS, NUM_ENVS, dtype=torch.int64)
         each.write_frames(torch.zeros(MEMBERS, NUM_ENVS, 1), nothing, nothing, 0)
         each.write_outcome(nothing.float(), nothing, nothing == 0)

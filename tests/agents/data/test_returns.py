@@ -1,4 +1,4 @@
-"""Returns and advantages of rollouts, against the sums by which their papers define them, each step by itself."""
+"""Returns and advantages of rollouts, against their papers' defining sums, step by step."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ Values = list[float]
 
 
 class Column(NamedTuple):
-    """What one environment left: its steps in order, and one value more."""
+    """One environment's data: its steps in order, and one value more."""
 
     rewards: Values
     discounts: Values
@@ -23,13 +23,13 @@ class Column(NamedTuple):
     real: list[bool]
 
     def ahead(self, t: int) -> range:
-        """The steps of the same episode from `t` on, as far as the rollout goes."""
+        """The same episode's steps from `t` on, within the rollout."""
         last = len(self.rewards) - 1
         return range(t, next((at for at in range(t, last) if not self.continues[at]), last) + 1)
 
 
 def columns(seed: int) -> list[Column]:
-    """Random rollouts: episodes are over or cut, and the step after that resets the environment, whatever was done."""
+    """Random rollouts: episodes terminate or are cut, and the next step resets, whatever the action."""
     draw, found = np.random.default_rng(seed), []
     for _ in range(COLUMNS):
         rewards, log_ratios = draw.normal(size=(2, STEPS))
@@ -65,7 +65,7 @@ def error(each: Column, t: int) -> float:
 
 
 def lambda_return(each: Column, t: int, decay: float) -> float:
-    """Sutton & Barto 2018, equation 12.3: a weighted mean of n-step returns; the longest takes the weight that is left."""
+    """Sutton & Barto 2018, equation 12.3: a weighted mean of n-step returns; the longest gets the remaining weight."""
     *others, longest = each.ahead(t)
     weighted = sum((1 - decay) * decay ** (at - t) * n_step(each, t, at) for at in others)
     return weighted + decay ** (longest - t) * n_step(each, t, longest)
@@ -84,7 +84,7 @@ def vtrace_target(each: Column, t: int, clip_rho: float, clip_c: float) -> float
 
 
 def vtrace_advantage(each: Column, t: int, clip_rho: float, clip_c: float) -> float:
-    """Section 4.2: the target of the next state where the episode goes on, else its value."""
+    """Section 4.2: the next state's target if the episode continues, else its value."""
     goes_on = len(each.ahead(t)) > 1
     after = vtrace_target(each, t + 1, clip_rho, clip_c) if goes_on else each.values[t + 1]
     rho = min(clip_rho, float(np.exp(each.log_ratios[t])))
@@ -92,7 +92,7 @@ def vtrace_advantage(each: Column, t: int, clip_rho: float, clip_c: float) -> fl
 
 
 def assert_is(found: torch.Tensor, definition, these: list[Column], *settings: float) -> None:
-    """At every step whose action was heeded."""
+    """Every step whose action had an effect."""
     compared = 0
     for column, each in enumerate(these):
         for t in range(STEPS):
@@ -170,7 +170,7 @@ def test_by_hand() -> None:
     # to the end: 4 + 4.5 = 8.5, 3 + 4.25 = 7.25, 2 + 3.625 = 5.625, 1 + 2.8125 = 3.8125
     assert lambda_returns(rewards, half, ones, values[1:], 1.0).tolist() == [3.8125, 5.625, 7.25, 8.5]
     assert advantages(rewards, half, ones, values[:-1], values[1:], 1.0).tolist() == [3.8125 - 5, 5.625 - 6, 7.25 - 7, 8.5 - 8]
-    # the episode is over after the reward of 2, or goes on unseen from a state worth 7
+    # the episode terminates after the reward of 2, or is cut in a state worth 7
     assert lambda_returns(rewards, terminated, cut, values[1:], 1.0).tolist() == [2, 2, 7.25, 8.5]
     assert lambda_returns(rewards, half, cut, values[1:], 1.0).tolist() == [1 + 5.5 / 2, 5.5, 7.25, 8.5]
     # twice as likely now, clipped to 1; half as likely: rho = c = 1/2 in the first step

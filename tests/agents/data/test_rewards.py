@@ -1,4 +1,4 @@
-"""The running scale of rewards, against the plain variance of all discounted sums seen so far."""
+"""The running scale of rewards, against the plain variance of all discounted sums so far."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -38,10 +38,10 @@ def test_rewards_are_divided_by_the_deviation_of_discounted_sums() -> None:
 def test_by_hand() -> None:
     scale = Scale(1, 2, 0.5, "cpu")
     nothing = np.zeros((1, 2), bool)
-    assert scaled(scale, np.zeros((1, 2)), nothing).tolist() == [[0, 0]]  # sums 0, 0: no deviation, nothing divided
+    assert scaled(scale, np.zeros((1, 2)), nothing).tolist() == [[0, 0]]  # sums 0, 0: no deviation, no division
     assert scaled(scale, np.array([[2.0, 6.0]]), ~nothing)[0] == pytest.approx(np.array([2, 6]) / 6**0.5)  # 0, 0, 2, 6: variance 10 - 4
     assert scaled(scale, np.array([[1.0, 1.0]]), nothing)[0] == pytest.approx(np.ones(2) / (38 / 9) ** 0.5)  # and 1, 1: 42 / 6 - (10 / 6)^2
-    scale.begin_segment()  # sums begin again, what is known of their deviation stays
+    scale.begin_segment()  # sums begin again, the deviation's statistics stay
     assert scaled(scale, np.array([[1.0, 1.0]]), nothing)[0] == pytest.approx(np.ones(2) / 3.25**0.5)  # and 1, 1 again: 44 / 8 - 1.5^2
     scale.forget()
     scale.begin_segment()

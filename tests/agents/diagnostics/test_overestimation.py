@@ -1,4 +1,4 @@
-"""Overestimation: of episodes that one can add up by hand, of random ones by the metric's definition, and of agents that play."""
+"""Overestimation: episodes added up by hand, random ones by the metric's definition, and playing agents."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,7 +34,7 @@ AGENTS = {
 
 
 def test_whole_cut_and_shorter_episodes_are_as_the_metric_says() -> None:
-    """Random values, rewards and discounts, zeros among them; returns worked out backwards, for each episode by itself."""
+    """Random values, rewards and discounts, zeros among them; returns computed backwards, episode by episode."""
     draw, lengths, cut = generator(), torch.tensor([[7, 3, 1], [4, 7, 2]]), torch.tensor([[True, False, True], [False, False, True]])
     values, rewards = torch.randn(8, 2, 3, generator=draw), torch.randn(7, 2, 3, generator=draw)
     discounts = 0.9 * (torch.rand(7, 2, 3, generator=draw) < 0.8)

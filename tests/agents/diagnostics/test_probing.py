@@ -1,4 +1,4 @@
-"""Probes during a run: their rows, and that the run does not feel them."""
+"""Probes during a run: their rows, and no effect on the run."""
 
 import pytest
 import torch
@@ -132,7 +132,7 @@ def test_rows_of_tasks_are_what_learners_make_of_the_streams_batches() -> None:
 
 
 def zeros(learner: Learner) -> dict[str, torch.Tensor]:
-    """An optimizer's memory of nothing."""
+    """An empty optimizer state."""
     return {name: torch.zeros_like(tensor) for name, tensor in learner.tensors().items() if name.startswith("slots/")}
 
 

@@ -1,4 +1,4 @@
-"""What a run reports of its networks: since a visit began, of policies and values, and the costly rows."""
+"""Reports of a run's networks: since a visit began, of policies and values, and the costly rows."""
 
 import dataclasses
 
@@ -107,7 +107,7 @@ def test_units_after_their_activation_are_those_that_the_network_finds(activatio
     found = network.activated(network.apply(params, inputs, raw=True)[1])
     assert list(found) == list(features)
     for layer, units in features.items():
-        torch.testing.assert_close(found[layer], units, rtol=1e-5, atol=1e-6, msg=layer)  # laid out otherwise, gelu rounds otherwise
+        torch.testing.assert_close(found[layer], units, rtol=1e-5, atol=1e-6, msg=layer)  # another layout, and gelu rounds otherwise
 
 
 def test_greedy_and_sampled_policies_by_hand() -> None:
@@ -177,7 +177,7 @@ def test_a_dqn_goes_on_with_its_curvature_and_its_visits_start() -> None:
 
 
 def test_an_untrained_networks_gradient_is_on_the_same_batch() -> None:
-    """By autograd; the learning network's own is another."""
+    """Gradients by autograd; the learner's network is another."""
     _, learner, diagnostics = of_labels()
     given = batch(3)
     found = row(diagnostics, given)

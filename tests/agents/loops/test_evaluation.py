@@ -1,4 +1,4 @@
-"""Evaluations: how many, of which tasks, and that training does not feel them."""
+"""Evaluations: their number, their tasks, and no effect on training."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def test_every_checkpoint_has_its_episodes_and_the_end_of_a_visit_those_of_every
         tasks = range(2)[: visit + 1] if steps % 200 == 0 else [visit % 2]
         expected |= {(steps, visit, f"CartPole-{task}", member): 2 for task in tasks for member in range(2)}
     assert counted == expected
-    for place, event in enumerate(found):  # a checkpoint is taken after its evaluations: who resumes from it has them
+    for place, event in enumerate(found):  # a checkpoint follows its evaluations: a resumed run has them
         if isinstance(event, Snapshot):
             row = next(each for each in reversed(found[:place]) if not isinstance(each, Media | Metric))
             assert isinstance(row, Score) and row.kind == "evaluation"

@@ -1,4 +1,4 @@
-"""Experiments trained as one: each reports what it reports alone."""
+"""Experiments trained as a group: each reports the same as alone."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ CELLS = [
 
 
 def together(cells: list[Experiment], resumes: list[Snapshot] | None = None) -> list[list[Event | FloatingPointError]]:
-    """What each of them reports; snapshots are copied as they come."""
+    """Reports of each experiment; snapshots are copied on arrival."""
     kept: list[list[Event | FloatingPointError]] = [[] for _ in cells]
     for place, event in cells[0].agent.train_group(cells, "cpu", False, resumes):
         kept[place].append(copied(event) if isinstance(event, Snapshot) else event)
@@ -35,7 +35,7 @@ def together(cells: list[Experiment], resumes: list[Snapshot] | None = None) -> 
 
 
 def assert_close(found: list[Event | FloatingPointError], expected: list[Event]) -> None:
-    """The same events; their numbers are those of another order of summation, some hundred updates on."""
+    """The same events, equal up to summation order after some hundred updates."""
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         if isinstance(other, Score | Metric):

@@ -1,4 +1,4 @@
-"""The loop of rollouts and the agents that learn from them: PQN, PPO, IMPALA."""
+"""The rollout loop and the agents that learn from rollouts: PQN, PPO, IMPALA."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -59,7 +59,7 @@ def test_a_resumed_run_is_one_that_was_never_stopped_on_atari() -> None:
 
 @pytest.mark.parametrize("agent", list(WORDS))
 def test_two_pools_play_and_learn_what_one_does(agent: str) -> None:
-    """Not bit for bit: products of matrices of other heights may be summed in another order."""
+    """Equality up to rounding: other matrix heights may change the order of summation."""
     one, two = (events(experiment(CARTPOLE | {"agent": f"{WORDS[agent]},num_pools={pools}"})) for pools in (1, 2))
     rows = [sorted(event for event in found if isinstance(event, Score)) for found in (one, two)]
     assert rows[0] == rows[1]
@@ -71,7 +71,7 @@ def test_two_pools_play_and_learn_what_one_does(agent: str) -> None:
 
 
 class Watched(RolloutLoop):
-    """A loop on `Counting`, whose policy's values are the newest frame's number; all that is shown and learned from is kept."""
+    """A loop on `Counting` whose policy's values are the newest frame's number; it keeps all inputs and batches."""
 
     def __init__(self, agent: Any, rollouts: int) -> None:
         made = Experiment(Counted(rollouts * ROLLOUT * NUM_ENVS), agent, MLP(width=4, depth=1), Adam(), Constant(), members=MEMBERS)
@@ -122,9 +122,9 @@ def test_after_a_cut_the_value_is_that_of_the_episodes_last_observation() -> Non
             for at, stack in enumerate(batch["inputs"][member]):
                 value = stack[-1, 0].item()
                 environment, count = divmod(int(value), 1000)
-                frames = 5 + environment % 5  # of an episode
+                frames = 5 + environment % 5  # an episode's
                 assert batch["values"][member, at] == value
-                assert batch["real"][member, at] == ((count + 1) % frames != 0)  # what is done in its last frame is ignored
+                assert batch["real"][member, at] == ((count + 1) % frames != 0)  # actions in its last frame are ignored
                 if (count + 2) % frames == 0:  # a step that leads there pays count + 1, to a value of one more
                     goal = count + 1 + (0.5 * (value + 1) if environment % 2 else 0.0)
                     over, cut = over + (environment % 2 == 0), cut + environment % 2
@@ -137,7 +137,7 @@ def test_after_a_cut_the_value_is_that_of_the_episodes_last_observation() -> Non
 def test_impala_learns_from_whole_rollouts_time_first_while_the_next_is_played(minibatches: int) -> None:
     agent = IMPALA(num_envs=NUM_ENVS, rollout_length=ROLLOUT, minibatches=minibatches, rewards="raw")
     loop, size = watched(agent, 4), ROLLOUT * NUM_ENVS
-    assert len(loop.learned) == 4 * minibatches  # with the last segment's: nothing waits when a checkpoint is taken
+    assert len(loop.learned) == 4 * minibatches  # with the last segment's: no batch waits at a checkpoint
     for place, (steps, batch) in enumerate(loop.learned):
         rollout, part = divmod(place, minibatches)
         if rollout < 3:
@@ -184,7 +184,7 @@ def made_up(agent: Any) -> tuple[Network, Params, dict[str, torch.Tensor]]:
 def test_steps_whose_action_was_ignored_teach_nothing(agent: Any) -> None:
     net, params, batch = made_up(agent)
     real = batch["real"] > 0
-    if isinstance(agent, IMPALA):  # columns are rollouts: the step before one that was ignored is an episode's last
+    if isinstance(agent, IMPALA):  # columns are rollouts: the step before an ignored one is an episode's last
         batch["continues"][:-1] = batch["real"][1:]
     changed = batch | {name: torch.where(real, batch[name], 50.0) for name in ("rewards", "goals", "values", "advantages")}
     changed["log_probabilities"] = torch.where(real, batch["log_probabilities"], -9.0)
@@ -210,7 +210,7 @@ def test_the_loss_of_pqn_by_hand() -> None:
 
 
 def test_the_loss_of_ppo_is_that_of_a_loop_over_single_steps() -> None:
-    """CleanRL's ppo_atari, but for the deviation of advantages, which is the population's."""
+    """CleanRL's ppo_atari, but with the population deviation of advantages."""
     agent = PPO(clip_range=0.2, entropy_coef=0.03, value_coef=0.7)
     net, params, batch = made_up(agent)
     outputs = net.apply(params, batch["inputs"])[0].double().numpy()
@@ -263,7 +263,7 @@ def test_policies_are_torchs_categorical_distributions() -> None:
 def test_actions_are_drawn_in_proportion_to_their_probabilities() -> None:
     logits, count = torch.tensor([1.0, -1.0, 0.0, 2.0, -3.0]), 100_000
     uniform = torch.rand(count, 5, generator=torch.Generator().manual_seed(0))
-    uniform[:2] = torch.tensor([0.0, 1 - 2**-24])[:, None]  # what can be drawn at most
+    uniform[:2] = torch.tensor([0.0, 1 - 2**-24])[:, None]  # the largest possible draw
     found = sample(logits.expand(count, 5), uniform)
     assert found[:2].tolist() == [3, 3]
     assert chisquare(found.bincount(minlength=5).numpy(), logits.double().softmax(-1).numpy() * count).pvalue > 0.001

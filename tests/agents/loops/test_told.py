@@ -1,4 +1,4 @@
-"""Task changes that the learner is not told of."""
+"""Task changes hidden from the learner."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ AGENTS = {"dqn": CARTPOLE["agent"], "ppo": "ppo:num_envs=4,rollout_length=5,mini
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, agent: str = "dqn", told: str = "false", chain: tuple[str, ...] = ()) -> dict[str, list[Any]]:
-    """What two visits of 200 steps say of a learner: progress of its exploration, places in its schedule, and replays cleared."""
+    """A learner's state in two visits of 200 steps: exploration progress, schedule positions, and replays cleared."""
     seen: dict[str, list[Any]] = {"progress": [], "at": [], "cleared": []}
     epsilon, at, clear = DQN.epsilon, Linear.at, Replay.clear
     monkeypatch.setattr(DQN, "epsilon", lambda self, progress: seen["progress"].append(progress) or epsilon(self, progress))
@@ -66,7 +66,7 @@ def test_methods_that_wait_for_tasks_are_refused(agent):
 
 
 def rates(told: str, *chain: str, clock: str = "visit") -> list[tuple[int, int]]:
-    """Places in the schedule that a stream of three visits of 40 updates asks for."""
+    """Schedule positions that a stream of three visits of 40 updates asks for."""
     seen: list[tuple[int, int]] = []
     at = Linear.at
     words = LABELS | {"benchmark": f"{LABELS['benchmark']},told={told}", "schedule": f"linear:rate=1e-3,clock={clock}", "chain": chain}

@@ -1,4 +1,4 @@
-"""The page of claims on results that are known: what it says of each part, of each arm, and of what is not there."""
+"""The page of claims on known results: its text on each part, each arm, and missing runs."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_what_a_claim_came_to(tmp_path: Path) -> None:
 
 
 def test_of_many_alternatives_those_that_hold_are_named(tmp_path: Path) -> None:
-    """Seven methods alike but for one pair that changes places: 1 of 42 ordered pairs holds; the other 19 pairs are ordered alike."""
+    """Seven methods alike but for one swapped pair: 1 of 42 ordered pairs holds; the other 19 pairs are ordered alike."""
     levels = dict(zip("abcdefg", np.arange(1, 8) / 10, strict=True))
     results = {f"Adam: {name}": result([level] * 2, 0.1) for name, level in levels.items()}
     results |= {f"SGD: {name}": result([level] * 2, 0.1) for name, level in (levels | {"a": 0.2, "b": 0.1}).items()}

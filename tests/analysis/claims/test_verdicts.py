@@ -1,4 +1,4 @@
-"""Every claim's predicate on tables whose answer is known by hand: reproduced, not reproduced, not decided."""
+"""Every claim's predicate on tables with a known answer: reproduced, not reproduced, not decided."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from analysis.statistics.bootstrap import Estimate, difference
 
 MEMBERS, VISITS, WINDOWS = 10, 8, 10
 NOISE = np.linspace(-0.01, 0.01, MEMBERS)
-"""what members differ by; twice a standard error of the mean is 0.004"""
+"""member differences; twice a standard error of the mean is 0.004"""
 
 
 def result(score, tasks: str = "abcdefgh", **measures) -> Result:
@@ -50,7 +50,7 @@ def test_kleene() -> None:
 
 
 def test_intervals_are_paired_and_widened_for_many_comparisons() -> None:
-    """Members that differ by far more than two arms do; differences of 0.02 +- 0.01 are sure for one comparison, not for a million."""
+    """Members that differ far more than two arms do; differences of 0.02 +- 0.01 are sure for one comparison, not for a million."""
     level = np.linspace(0, 1, MEMBERS)[:, None]
     change = np.array([0.05, -0.02, 0.04, 0.03, -0.01, 0.02, 0.04, 0.0, 0.03, 0.02])[:, None]
     assert above("", difference, level + change, level).holds is True and below("", difference, level + change, level).holds is False
@@ -187,7 +187,7 @@ def test_claim_7() -> None:
 
 
 def test_claim_8() -> None:
-    """One reversed pair is enough; all pairs alike contradict it; where two cannot be told apart it is open."""
+    """One reversed pair suffices; all pairs alike contradict it; an indistinguishable pair leaves it open."""
 
     def table(adam, sgd):
         return {
@@ -204,7 +204,7 @@ def test_claim_8() -> None:
 
 
 def test_claim_9() -> None:
-    """Tasks a and b in turn: the score at the end of a visit is 0.8, and 0.8 less what was forgotten at the start of the next to it."""
+    """Tasks a and b in turn: the score is 0.8 at the end of a visit, and 0.8 less forgetting at the start of the visit after next."""
 
     def table(forgotten=(0.6, 0.4, 0.2), gained=0.1):
         found = {}

@@ -1,4 +1,4 @@
-"""Runs that cannot be compared: refused in one line."""
+"""Incomparable runs are refused in one line."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Runs that are read, refused or named: nothing wrong passes in silence."""
+"""Runs read, refused or named: no fault passes in silence."""
 
 import json
 import shutil
@@ -20,14 +20,14 @@ AREAS = np.array([[0.5, 0.4, 0.3], [0.6, 0.5, 0.4], [0.7, 0.6, 0.5]])
 
 
 def two_chains(root: Path) -> None:
-    """Nothing is wrong with these."""
+    """These runs have no faults."""
     for label in ("none", "fresh"):
         described = spec(label)
         write_run(root, described, online_rows(described, AREAS), diagnostic_rows(described, every=100))
 
 
 def missing(root: Path) -> list[str]:
-    """All that a report would name."""
+    """All names in a report."""
     loaded = load([root])
     return [line.what for line in loaded.missing] + [line for key in settings(loaded) for line in score(loaded, key).missing]
 
@@ -45,7 +45,7 @@ def respec(folder: Path, **fields: object) -> None:
 
 def test_tidy_tables_of_everything(tmp_path: Path) -> None:
     two_chains(tmp_path)
-    loaded = load([tmp_path, tmp_path / "none-0"])  # a folder named twice is read once
+    loaded = load([tmp_path, tmp_path / "none-0"])  # a repeated folder is read once
     assert [run.name for run in loaded.runs] == ["fresh, seed 0", "none, seed 0"]
     assert list(loaded.scores) == ["run", "setting", "benchmark", "label", "seed", *Score._fields]
     assert list(loaded.metrics) == ["run", "setting", "benchmark", "label", "seed", *Metric._fields]
@@ -231,7 +231,7 @@ NAMED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 def made_of(root: Path, modules: dict[str, tuple[str, str]]) -> None:
-    """Let the runs `none` and `fresh` be made of modules with these hashes, and each of one module of its own."""
+    """Set module hashes: these for the runs `none` and `fresh`, and a module of its own for each."""
     for run, place in ((NONE, 0), (FRESH, 1)):
         context = {"code": f"c0ffee{place}", "modules": {f"own{place}": "4"} | {name: pair[place] for name, pair in modules.items()}}
         (root / run / "context.json").write_text(json.dumps(context))

@@ -1,4 +1,4 @@
-"""Mechanisms: what moved before the score fell, on runs whose answer is known."""
+"""Mechanisms: what moved before the score fell, on runs with a known answer."""
 
 import json
 from collections.abc import Callable
@@ -20,16 +20,16 @@ from tests.fake_runs import SETTING, online_rows, spec, write_run
 
 VISITS = 8
 MEMBERS = np.array([0.0, 1.0, -1.0, 0.5, -0.5])[:, None] / 100
-"""what makes five members differ, with mean 0"""
+"""five members' deviations, with mean 0"""
 
 
 def step(at: int, size: float, start: float = 1.0) -> np.ndarray:
-    """Five members' quantity over visits: `start`, and from visit `at` on `size` more."""
+    """Five members' quantity over visits: `start`, plus `size` from visit `at` on."""
     return start + MEMBERS + size * (np.arange(VISITS) >= at) * (1 + MEMBERS)
 
 
 def rows(described: Spec, quantities: dict[str, np.ndarray]) -> list[Metric]:
-    """Two rows of each quantity in each visit, one above its mean and one below."""
+    """Two rows of each quantity per visit, one above its mean and one below."""
     found: list[Metric] = []
     for visit in described.visits:
         for half, sign in ((50, 1), (100, -1)):
@@ -65,7 +65,7 @@ def runs(tmp_path: Path) -> Path:
         "linearised_fraction/hidden0": step(6, 0.3, 0.1),
         "feature_rank/hidden1": step(9, 0.0) + bumps,
         "preactivation_mean/hidden0": blip,
-        "preactivation_variance/hidden0": np.where(np.arange(VISITS) > 0, step(2, 5.0), np.nan),  # nothing to compare with
+        "preactivation_variance/hidden0": np.where(np.arange(VISITS) > 0, step(2, 5.0), np.nan),  # no control
         "loss": step(2, 1.0),
     }
     still = {name: step(9, 0.0, values[0, 0]) for name, values in moving.items()} | {"feature_rank/hidden1": step(9, 0.0) * 2 + bumps}
@@ -96,7 +96,7 @@ def test_changes_by_hand() -> None:
 def test_a_side_needs_an_interval_that_excludes_zero() -> None:
     assert side(np.array([1.0, 2.0, 3.0])) == 1 and side(-np.array([1.0, 2.0, 3.0])) == -1
     assert side(np.array([-1.0, 2.0, 3.0])) == 0
-    assert side(np.array([2.0, 2.0])) == 1  # alike: nothing to doubt
+    assert side(np.array([2.0, 2.0])) == 1  # alike: no doubt
     assert side(np.array([0.0, 0.0])) == 0 and side(np.array([5.0])) == 0
     assert side(np.array([1.0, 2.0, np.nan])) == 1
 
@@ -248,7 +248,7 @@ def test_a_run_without_rows_in_its_first_visit_says_how_to_get_them(tmp_path: Pa
 
 
 def dip(size: float) -> np.ndarray:
-    """Five members' score over visits: `size` lower in visits 1 and 2, where it came back by visit 3."""
+    """Five members' score over visits: `size` lower in visits 1 and 2, recovered by visit 3."""
     return 1 + MEMBERS - size * np.isin(np.arange(VISITS), (1, 2))
 
 

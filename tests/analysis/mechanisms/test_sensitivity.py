@@ -1,4 +1,4 @@
-"""Settings that differ in one number: which, what they are called, and what comes of them."""
+"""Settings that differ in one number: their detection, names and results."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Other programs' files of scores: what each format holds is read, and what is not said is asked for in one line."""
+"""Other programs' score files: each format is read in full, and missing facts are asked for in one line."""
 
 import json
 from pathlib import Path

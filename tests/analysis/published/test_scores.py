@@ -1,4 +1,4 @@
-"""Other people's scores: read, refused row by row, and shown beside the runs' as published."""
+"""Published scores: read, refused row by row, and shown beside the runs'."""
 
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_they_stand_beside_the_runs_marked_as_published(tmp_path: Path) -> None:
     atari(tmp_path / "runs", {label: np.full((2, 1), level) for label, level in (("none", 0.1), ("nap", 0.2))}, 5)
-    low, span = np.array([-50.0, -40.0]), np.array([20.0, 30.0])  # of fake_runs.atari
+    low, span = np.array([-50.0, -40.0]), np.array([20.0, 30.0])  # fake_runs.atari's
     normalised = np.array([[0.5, 2.0], [1.5, 1.0], [2.5, 3.0]])
     lines = [
         f"Zoo & co,DQN,at the end,Game0{task},{run},{low[task] + span[task] * normalised[run, task]}"

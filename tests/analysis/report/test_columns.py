@@ -1,4 +1,4 @@
-"""The verdict's columns: one row of columns.py is one number wherever the report shows it."""
+"""The verdict's columns: one row of columns.py is one number everywhere in the report."""
 
 import csv
 import io

@@ -16,7 +16,7 @@ from tests.fake_runs import forgetful
 
 @pytest.fixture(scope="module")
 def forgotten(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
-    """Four games, twice: without intervention each visit learns less and keeps less of what was left; one member was not evaluated once."""
+    """Four games, twice: without intervention each visit learns less and retains less; one member misses one evaluation."""
     root = tmp_path_factory.mktemp("sequence")
     none, *_ = [forgetful(root / "runs", *chain) for chain in (("none", 0.15, 0.5), ("nap", 0.0, 0.8), ("fresh", 0.0, 0.0))]
     scores = none / "scores.csv"

@@ -1,4 +1,4 @@
-"""The page in a browser: nothing fails, every link leads somewhere, keys reach everything, and it fits a phone, by day and by night."""
+"""The page in a browser: no errors, no dead links, full keyboard access, and it fits a phone, in light and dark mode."""
 
 import json
 import re
@@ -62,7 +62,7 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser that has a report with one chain, a control, something missing, and a name that must be escaped."""
+    """A browser showing a report with one chain, a control, something missing, and a name to escape."""
     if not CHROMIUM or not DRIVER:
         pytest.skip("no Chromium with its driver on this machine")
     root = tmp_path_factory.mktemp("page")
@@ -119,7 +119,7 @@ def test_keys_reach_everything(browser: Browser) -> None:
             before = browser.run("return document.activeElement.parentNode.open")
             browser.press(ENTER)
             assert browser.run("return document.activeElement.parentNode.open") is not before
-    assert len(set(reached)) == wanted and reached == sorted(reached)  # all, in the order of the page
+    assert len(set(reached)) == wanted and reached == sorted(reached)  # all, in page order
 
 
 def test_it_fits_a_phone(browser: Browser) -> None:

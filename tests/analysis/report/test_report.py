@@ -1,4 +1,4 @@
-"""The report as a reader and a program meet it."""
+"""The report, as seen by readers and programs."""
 
 import io
 import re
@@ -172,7 +172,7 @@ def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
     report = write_report([tmp_path / "runs"], tmp_path / "out")
     page = report.page.read_text()
     assert "<script" not in page and "<img src" not in page and "<b>" not in page and "<i>" not in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 7  # three tables, methods twice, hashes, what is missing
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 7  # three tables, methods twice, hashes, missing runs
     assert all(path.parent == tmp_path / "out" and re.fullmatch(r"[A-Za-z0-9.-]+", path.name) for path in (tmp_path / "out").iterdir())
     assert evil in printed(report)
 
@@ -301,7 +301,7 @@ def test_trends_by_hand(tmp_path: Path) -> None:
     (part,) = write_report([tmp_path / "runs"], tmp_path / "out").sections
     none, fresh = (trend(part.setting, row.chain) for row in part.rows)
     assert none.value == pytest.approx(-0.1 / 0.5) and fresh.note == "the reference"
-    assert none.low == pytest.approx(-0.1 / 0.4) and none.high == pytest.approx(-0.1 / 0.6)  # both the one, both the other
+    assert none.low == pytest.approx(-0.1 / 0.4) and none.high == pytest.approx(-0.1 / 0.6)  # either drawn twice
 
 
 def test_published_scores_stand_with_their_source(tmp_path: Path) -> None:

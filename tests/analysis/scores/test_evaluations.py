@@ -1,4 +1,4 @@
-"""Evaluations: what is read and what is refused, which matrices they become, and that they touch no curve."""
+"""Evaluations: rows read and refused, the resulting matrices, and no effect on curves."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +19,11 @@ from tests.fake_runs import episode_rows, evaluation_rows, online, sequence, spe
 TASKS = ("pong", "chess", "pong")
 CURVES = np.full((2, 3, 1), 5.0)
 MEANS = np.array([[[10.0, 0.0], [4.0, 20.0], [12.0, 8.0]], [[20.0, 0.0], [6.0, 40.0], [18.0, 10.0]]])
-"""of member i at the end of visit v on task k; chess is not met in visit 0"""
+"""by member i, at the end of visit v, on task k; visit 0 lacks chess"""
 
 
 def found(root: Path) -> Evaluations:
-    """The evaluations of the one setting below a folder."""
+    """Evaluations of a folder's one setting."""
     loaded = load([root])
     (key,) = settings(loaded)
     some = evaluations(loaded, score(loaded, key))
@@ -32,7 +32,7 @@ def found(root: Path) -> Evaluations:
 
 
 def rows(label: str = "none") -> list[Score]:
-    """Two members visit pong, chess, and pong again, and are evaluated twice on each task met at the end of each visit."""
+    """Two members visit pong, chess, and pong again, with two evaluations on each task met at the end of each visit."""
     return sorted(episode_rows(described(label), CURVES) + evaluation_rows(described(label), MEANS), key=lambda row: row.frames)
 
 
@@ -51,7 +51,7 @@ def test_evaluations_by_hand(tmp_path: Path) -> None:
     expected = MEANS.copy()
     expected[:, 0, 1] = np.nan
     np.testing.assert_array_equal(some.at_end["none"], expected)
-    np.testing.assert_array_equal(some.score["none"], expected)  # nothing was evaluated within a visit
+    np.testing.assert_array_equal(some.score["none"], expected)  # no evaluations within a visit
 
 
 def test_evaluations_touch_no_curve_whatever_they_say(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_supervised_stream_has_no_episodes_to_evaluate(tmp_path: Path) -> None
 
 
 def without(number: int | None = None, **where: object) -> Callable[[list[Score]], list[Score]]:
-    """Leave out the evaluations with these fields; `number`: only so many of them."""
+    """Omit the evaluations with these fields; `number`: at most so many."""
 
     def change(rows: list[Score]) -> list[Score]:
         wanted = {"kind": "evaluation"} | where

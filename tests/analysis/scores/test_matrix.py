@@ -1,4 +1,4 @@
-"""Chains over tasks: aggregates against rliable's and by hand, on runs whose truth is known."""
+"""Chains over tasks: aggregates against rliable's and by hand, on runs with known truth."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ from tests.fake_runs import atari, games, online
 
 GAMES, RUNS = 6, 6
 FACTORS = {"none": (1.0, 0.5), "nap": (1.2, 1.2), "redo": (1.0, 0.8), "fresh": (1.0, 1.0)}
-"""by how much each chain's levels are above a game's, in its two visits"""
+"""each chain's advantage over a game's level, in its two visits"""
 BASE = np.array([0.3, 0.8, 1.4, 0.6, 2.2, 0.9])
 
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
-    """A comparison of four chains on six games; where it lies, and the scores (members, games, visits) that were drawn."""
+    """A comparison of four chains on six games: its folder and the scores drawn (members, games, visits)."""
     root = tmp_path_factory.mktemp("atari")
     return root, atari(root, {label: BASE[:, None] * factor for label, factor in FACTORS.items()}, RUNS)
 
@@ -57,7 +57,7 @@ def test_the_truth_lies_within_the_intervals(known: tuple[Path, dict[str, np.nda
     for label, factor in FACTORS.items():
         estimate, truth = found.scores[label]["mean"], BASE.mean() * np.mean(factor)
         assert estimate.low is not None and estimate.high is not None and estimate.low < truth < estimate.high
-        assert estimate.high - estimate.low == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(2 * RUNS * GAMES), rel=0.35)  # that of the formula
+        assert estimate.high - estimate.low == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(2 * RUNS * GAMES), rel=0.35)  # the formula's
 
 
 def test_intervals_of_ratios_hold_the_truth_as_often_as_so_few_runs_allow() -> None:

@@ -1,4 +1,4 @@
-"""Policies that stopped exploring and networks that cannot fit, told apart on runs with a known answer."""
+"""Policies that stopped exploring versus networks that cannot fit, on runs with a known answer."""
 
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def test_the_numbers_are_of_the_second_halves_of_the_last_visits(tmp_path: Path)
     assert found.entropy.value == pytest.approx(HEALTHY.mean())
     assert found.share.value == pytest.approx(HEALTHY.mean() / 0.65)  # untrained: 0.7 and 0.6
     assert found.scale.value == pytest.approx(12.5) and found.still == 0
-    shares = (0.5 + 0.3 + 0.6 + 0.0 + 0.4 + 0.7) / 6  # a loss above 1 is nothing learned
+    shares = (0.5 + 0.3 + 0.6 + 0.0 + 0.4 + 0.7) / 6  # a loss above 1: no learning
     assert found.probes["policy"].value == pytest.approx(shares / 0.95)
     assert found.probes["value"].value == pytest.approx((1 - GOOD.mean()) / 0.95)
 

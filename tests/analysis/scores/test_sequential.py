@@ -1,4 +1,4 @@
-"""Retention, re-learning time, and later visits over the first one, against hand computation and against what chance alone gives."""
+"""Retention, re-learning time, and later visits over the first one, against hand computation and against chance alone."""
 
 import itertools
 from pathlib import Path
@@ -28,7 +28,7 @@ NO_FLOOR = np.zeros(3)
 
 
 def rows(root: Path) -> tuple[SequenceRow, ...]:
-    """Of the one setting below a folder."""
+    """A folder's one setting."""
     loaded = load([root])
     (key,) = settings(loaded)
     setting = score(loaded, key)
@@ -57,7 +57,7 @@ def test_the_visits_to_tasks_met_before() -> None:
 
 
 def test_retention_by_hand() -> None:
-    # of a and b, which are visited in turn: a, b, a
+    # a and b in turn: a, b, a
     evaluation = np.array([[[11.0, NAN], [6.0, 30.0], [7.0, 10.0]], [[21.0, NAN], [16.0, 50.0], [27.0, 20.0]]])
     found = retention(evaluation, "aba", np.array([1.0, 10.0, 1.0]))
     assert found.at == (("a", 1), ("b", 2)) and found.reasons == ("", "")
@@ -121,7 +121,7 @@ def test_re_learning_time_by_hand() -> None:
     found = relearning_time(curve, "aba", NO_FLOOR, BUDGETS)
     assert found.at == (("a", 2),) and found.counts() == found.counts(0) == (2, 3)
     np.testing.assert_array_equal(found.earlier[:, 0], [4, 2, 3])
-    np.testing.assert_array_equal(found.later[:, 0], [1, 4, 4])  # the whole budget where the level is not reached
+    np.testing.assert_array_equal(found.later[:, 0], [1, 4, 4])  # the whole budget if the level is not reached
     assert found.overall.value == found.each[0].value == pytest.approx((1 + 4 + 4) / (4 + 2 + 3))
     assert found.overall.low is not None and found.overall.low >= 1 / 4 and found.overall.high == 2.0
 
@@ -159,8 +159,8 @@ def test_where_nothing_changes_the_restricted_ratio_is_one_and_no_other_is(rise:
     assert found.reached is not None
     assert (found.later.mean() / found.earlier.mean()) == pytest.approx(1.0, abs=0.01)
     there = found.reached[:, 0]
-    assert found.later[there].mean() / found.earlier[there].mean() < 0.97  # those that reach it seem to have become faster
-    assert (found.later / found.earlier).mean() > 1.02  # and a mean of ratios says that all have become slower
+    assert found.later[there].mean() / found.earlier[there].mean() < 0.97  # those that reach it appear faster
+    assert (found.later / found.earlier).mean() > 1.02  # and a mean of ratios suggests that all are slower
 
 
 def test_later_visits_over_the_first_by_hand() -> None:

@@ -18,7 +18,7 @@ REFERENCES = {"pong": {"random": -20.0, "human": 20.0}, "boxing": {"random": 0.0
 
 
 def only(root: Path, windows: int = 10) -> Setting:
-    """The one setting below a folder."""
+    """The one setting of a folder."""
     loaded = load([root])
     (key,) = settings(loaded)
     return score(loaded, key, windows)
@@ -192,7 +192,7 @@ def test_negative_returns_without_a_random_score_give_no_ratio(tmp_path: Path) -
         games(runs, "fresh", [[-9.0, 5.0], [-7.0, 7.0]], ["hop-0", "hop-1"], references=references)
         setting = only(runs)
         assert setting.no_ratio == ["the fresh control's return is not above 0, and no random score is known to measure from", ""]
-        assert setting.comparable == bool(references)  # tasks of one environment, of which no score is known
+        assert setting.comparable == bool(references)  # tasks of one environment without a known score
 
 
 def test_without_a_control_or_with_one_member_there_is_no_ratio(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_tasks_with_the_same_references_share_a_scale(tmp_path: Path) -> None:
         ("ab", [0], [1]),
         ("abcde", [0, 1], [3, 4]),
         ("abcdefgh", [0, 1, 2], [5, 6, 7]),
-        ("abab", [0, 1], [2, 3]),  # whole cycles, so that the same tasks are compared
+        ("abab", [0, 1], [2, 3]),  # whole cycles, to compare the same tasks
         ("ababababab", [0, 1, 2, 3], [6, 7, 8, 9]),
         ("abcdeabcde", [0, 1, 2, 3, 4], [5, 6, 7, 8, 9]),
         ("aaaaaaaa", [0, 1, 2], [5, 6, 7]),
@@ -244,7 +244,7 @@ def test_the_best_chain_must_beat_every_other_by_a_paired_interval(tmp_path: Pat
     base = np.random.default_rng(3).uniform(0.2, 0.6, size=(5, 2))
     online(tmp_path, "none", base)
     online(tmp_path, "redo", base + np.linspace(0.01, 0.03, 5)[:, None])  # far less than members differ, but in each of them
-    online(tmp_path, "fresh", base + 0.3)  # does not compete
+    online(tmp_path, "fresh", base + 0.3)  # not a competitor
     assert [row.label for row in verdicts(only(tmp_path)) if row.best] == ["redo"]
     online(tmp_path, "nap", base + np.array([0.05, -0.04, 0.05, -0.04, 0.03])[:, None])
     assert not any(row.best for row in verdicts(only(tmp_path)))
@@ -290,7 +290,7 @@ def test_one_visit_is_no_change(tmp_path: Path) -> None:
 
 
 def test_why_the_last_visits_are_no_share_of_the_first(tmp_path: Path) -> None:
-    """Two visits, of which the second has no score of anybody; of one member; of members who learned nothing at first."""
+    """Two visits, the second without any score; one member; and members without early learning."""
 
     def note(label: str, areas: list[list[float]], rows: int | None = None) -> str:
         folder = online(tmp_path / label, label, areas)
@@ -303,7 +303,7 @@ def test_why_the_last_visits_are_no_share_of_the_first(tmp_path: Path) -> None:
         return row.kept.note
 
     assert note("stopped", [[0.31, 0.5], [0.33, 0.5]], rows=4) == "no member has all of it"  # two rows a visit of each member
-    assert note("sole", [[0.32, 0.5], [0.9, 0.5]], rows=3) == "no member has all of it"  # the first of them alone ended its visit
+    assert note("sole", [[0.32, 0.5], [0.9, 0.5]], rows=3) == "no member has all of it"  # only the first ended its visit
     one = "one member: no interval says whether the first visits' score is above the floor"
     assert note("alone", [[0.32, 0.5]]) == one
     assert note("nothing", [[-0.2, 0.5], [0.2, 0.5]]) == "the first visits' score is not above the floor"

@@ -1,4 +1,4 @@
-"""Aggregates and their intervals against rliable's, scipy's and resamples that are put together one by one."""
+"""Aggregates and their intervals against rliable's, scipy's and resamples computed one by one."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The statistics against rliable, against all resamples there are, and against what one can do by hand."""
+"""The statistics against rliable, exhaustive resamples, and hand computation."""
 
 import itertools
 
@@ -11,8 +11,8 @@ from analysis.statistics.bootstrap import Estimate, bootstrap, coverage, differe
 
 
 def test_the_interquartile_mean_by_hand() -> None:
-    assert iqm(np.array([[100.0, 3.0, 4.0, -50.0], [5.0, 6.0, 1.0, 9.0]])) == 4.5  # of -50 1 3 4 5 6 9 100, the middle four
-    assert iqm(np.array([[1.0, 5.0, 9.0]])) == 5.0  # three values: nothing is trimmed
+    assert iqm(np.array([[100.0, 3.0, 4.0, -50.0], [5.0, 6.0, 1.0, 9.0]])) == 4.5  # the middle four of -50 1 3 4 5 6 9 100
+    assert iqm(np.array([[1.0, 5.0, 9.0]])) == 5.0  # three values: no trimming
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (3, 5), (5, 20), (10, 57)])
@@ -91,7 +91,7 @@ def test_what_lies_above_a_level() -> None:
 
 
 def test_coverage_is_what_the_report_says() -> None:
-    """Members that differ in all their visits alike: whole members keep their coverage, visits on their own lose it."""
+    """Members that differ in all visits alike: whole members keep their coverage, visits on their own lose it."""
     random = np.random.default_rng(5)
     hits = {(members, by_visit): 0 for members in (5, 10) for by_visit in (False, True)}
     trials = 600
@@ -107,7 +107,7 @@ def test_coverage_is_what_the_report_says() -> None:
 
 @pytest.mark.parametrize(("runs", "expected"), [(3, 0.76), (5, 0.84), (10, 0.90)])
 def test_simulated_coverage_is_the_normal_distributions(runs: int, expected: float) -> None:
-    """Of a mean, the percentile interval is nearly value +- 1.96 standard errors that divide by n: Student's t says how often it holds."""
+    """A mean's percentile interval is nearly value +- 1.96 standard errors that divide by n: Student's t says how often it holds."""
     shrunk = 1.96 * np.sqrt((runs - 1) / runs)
     theory = 2 * stats.t.cdf(shrunk, runs - 1) - 1
     found = coverage(mean, runs, trials=4_000)

@@ -1,4 +1,4 @@
-"""Tests and corrections against scipy's, statsmodels' and what one can count by hand."""
+"""Tests and corrections against scipy's, statsmodels' and counts by hand."""
 
 import itertools
 import math

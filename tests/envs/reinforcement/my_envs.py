@@ -1,4 +1,4 @@
-"""A person's own environments, as a module that registers them."""
+"""User-defined environments, as a module that registers them."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ ACTIONS: dict[str, Any] = {
 
 
 class Shown(gymnasium.Env):
-    """Shows the same observation for ever, keeps the actions taken, and ends by itself after `length` steps, if ever."""
+    """An environment with one constant observation that keeps its actions and ends after `length` steps, if ever."""
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012  # as Gymnasium has it
 

@@ -1,4 +1,4 @@
-"""ale-py's names of games, their modes and difficulties. Its pools are tried in test_atari_rules.py."""
+"""ale-py's names of games, modes and difficulties. Its pools are tested in test_atari_rules.py."""
 
 import pytest
 

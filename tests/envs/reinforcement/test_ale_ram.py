@@ -1,4 +1,4 @@
-"""Games whose RAM is observed, as the word `ale-ram` and by any agent. What the emulators show is in test_atari_rules.py."""
+"""Games with RAM observations, as the word `ale-ram` and with any agent. Emulators' outputs are in test_atari_rules.py."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_the_word() -> None:
 
 @pytest.mark.long
 def test_the_word_at_a_hundredth_of_its_budget() -> None:
-    """A rollout of 8 environments and 128 steps is learned from in each of 12 visits, by 4 epochs of 4 minibatches."""
+    """Learning uses a rollout of 8 environments and 128 steps in each of 12 visits, in 4 epochs of 4 minibatches."""
     frames = experiment({"benchmark": "ale-ram"}).benchmark.frames // 100
     made = experiment({"benchmark": f"ale-ram:frames={frames}", "members": 1})
     found = events(made)
@@ -35,7 +35,7 @@ def test_the_word_at_a_hundredth_of_its_budget() -> None:
 @pytest.mark.parametrize(("observe", "inputs"), [("ram", 4 * 128), ("ram-bits", 4 * 1024)])
 @pytest.mark.parametrize(("agent", "norm"), [("dqn", "none"), ("rainbow", "none"), ("pqn", "layer"), ("ppo", "none"), ("impala", "none")])
 def test_every_agent_reads_it_by_an_mlp(observe: str, inputs: int, agent: str, norm: str) -> None:
-    """As wide as that of `ale-ram`, with the norm that the agent has on images, and everything else as on images."""
+    """Width as for `ale-ram`, the norm as for the agent on images, and everything else as on images."""
     made, seen = (experiment({"benchmark": f"atari:observe={each}", "agent": agent}) for each in (observe, "pixels"))
     assert made.network == MLP(width=256, depth=2, norm=norm) and seen.network.norm == norm
     assert (made.agent, made.optimizer, made.schedule) == (seen.agent, seen.optimizer, seen.schedule)

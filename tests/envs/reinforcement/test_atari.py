@@ -1,4 +1,4 @@
-"""Sequences of games. What the emulators do is in test_atari_rules.py."""
+"""Sequences of games. test_atari_rules.py tests the emulators."""
 
 import dataclasses
 
@@ -65,7 +65,7 @@ def test_visits():
 
 
 def test_visits_of_modes_and_difficulties():
-    """Game-major; one that is not chosen is not in the name."""
+    """Game-major order; names omit unchosen parts."""
     chosen = {"games": ("Freeway", "Pong"), "frames": 400}
     both = Atari(**chosen, modes=(1, 0), difficulties=(0, 1), cycles=2)
     names = ("Freeway-m1-d0", "Freeway-m1-d1", "Freeway-m0-d0", "Freeway-m0-d1", "Pong-m1-d0", "Pong-m1-d1", "Pong-m0-d0", "Pong-m0-d1")

@@ -19,7 +19,7 @@ FIRE = 1
 
 @pytest.fixture(params=[(envpool_atari, "pixels"), (ale_atari, "pixels"), (ale_atari, "ram")], ids=["envpool", "ale", "ale's ram"])
 def atari(request):
-    """A function that makes a pool: of each backend in turn, and of ale-py's for the RAM."""
+    """A pool factory: of each backend in turn, and of ale-py's for the RAM."""
     make, observe = request.param
     return lambda game, seeds, threads=1, **rules: make(game, seeds, threads, AtariRules(**RULES | {"observe": observe} | rules))
 
@@ -61,7 +61,7 @@ def test_a_lost_life_ends_nothing(atari):
     steps = play(atari("Breakout", [3, 5, 9, 14]), np.full((200, 4), FIRE))
     for env in range(4):
         (over,) = np.flatnonzero(steps.terminated[:, env])[:1]
-        assert steps.life_lost[:over, env].sum() == 4  # of five lives; the fifth is the end
+        assert steps.life_lost[:over, env].sum() == 4  # the fifth of five lives is the end
         assert not steps.first[1 : over + 1, env].any() and steps.first[over + 1, env]
     assert not (steps.life_lost & (steps.terminated | steps.first)).any()
 
@@ -86,7 +86,7 @@ def test_no_ops(atari):
 
 def test_sticky_actions(atari):
     one, other = np.full((30, 2), 2), np.full((30, 2), 3)
-    for sticky, alike in ((0.0, False), (1.0, True)):  # at 1.0, the action before the first is repeated for ever
+    for sticky, alike in ((0.0, False), (1.0, True)):  # at 1.0, the initial action is repeated for ever
         observations = [play(atari("Breakout", [3, 5], sticky=sticky), actions).observations for actions in (one, other)]
         assert np.array_equal(*observations) == alike
 
@@ -132,7 +132,7 @@ def test_answers_stay_as_they_are(atari):
 
 @pytest.mark.parametrize("sticky", [0.0, 0.25])
 def test_backends_play_the_same_game(sticky):
-    """With these seeds ale-py also starts with one no-op. Then everything agrees until the first episode ends, and so do the resets."""
+    """These seeds give ale-py one no-op, too. Then everything agrees until the first episode ends, and so do the resets."""
     seeds, actions = [100, 101, 102, 109, 111, 113], at_random(332, 6)
     rules = RULES | {"sticky": sticky, "noops": 1, "episode_frames": 4 * 330}
     one, other = (play(make("Qbert", seeds, 2, AtariRules(**rules)), actions) for make in (envpool_atari, ale_atari))
@@ -147,7 +147,7 @@ def test_backends_play_the_same_game(sticky):
 
 @pytest.mark.parametrize("sticky", [0.0, 0.25])
 def test_backends_have_the_same_ram(sticky):
-    """Everything agrees, later episodes too: with one no-op, neither draws anything but ale-py's own sticky actions."""
+    """Everything agrees, later episodes too: with one no-op, only ale-py's own sticky actions are random."""
     rules = RULES | {"sticky": sticky, "noops": 1, "episode_frames": 4 * 330, "observe": "ram"}
     one, other = (play(make("Qbert", [100, 5, 7], 2, AtariRules(**rules)), at_random(700, 3)) for make in (envpool_atari, ale_atari))
     assert_same(one, other)
@@ -156,7 +156,7 @@ def test_backends_have_the_same_ram(sticky):
 
 
 def test_an_observed_ram_changes_nothing_else():
-    """In EnvPool, hence in ale-py, which agrees with it in images and in the RAM."""
+    """EnvPool's, hence ale-py's, which agrees in images and RAM."""
     rules = RULES | {"episode_frames": 400}
     actions = at_random(250, 2)
     pixels, ram = (
@@ -168,7 +168,7 @@ def test_an_observed_ram_changes_nothing_else():
 
 
 def test_encodings_of_the_ram(atari):
-    """Those of three bytes by hand; and all that a game shows are of the same RAM."""
+    """Three bytes by hand; and all a game's outputs come from the same RAM."""
     ram = np.array([[0, 255, 5]], np.uint8)
     bytes_, bits = (AtariRules(**RULES, observe=observe).read(ram) for observe in ("ram", "ram-bits"))
     np.testing.assert_allclose(bytes_, [[-1, 1, 5 / 127.5 - 1]], atol=1e-7)
@@ -181,7 +181,7 @@ def test_encodings_of_the_ram(atari):
 
 
 def test_ales_no_ops_are_drawn_from_the_seed_alone():
-    """Twenty numbers of no-ops between 1 and 3, and the same alone as beside others."""
+    """Twenty no-op counts between 1 and 3, identical alone and beside others."""
     rules = AtariRules(**RULES | {"noops": 3, "observe": "ram", "sticky": 0.0})
     openings = ale_atari("Qbert", range(20), 1, rules).reset().observations
     assert len(np.unique(openings, axis=0)) == 3
@@ -206,7 +206,7 @@ def test_skiing_takes_all_actions_though_it_knows_no_fire(atari):
 
 
 def test_colour(atari):
-    """As bright as the grey frames: ALE's grey is the luma, and shrinking keeps the mean. Trajectories are compared in test_base.py."""
+    """Colour is as bright as grey: ALE's grey is the luma, and shrinking keeps the mean. test_base.py compares trajectories."""
     looks = {"observe": "pixels", "colour": False}, {"colour": True}
     grey, colour = (play(atari("Breakout", [3, 5], noops=1, **look), at_random(60, 2)).observations for look in looks)
     assert colour.shape == (61, 2, 210, 160, 3) and colour.dtype == np.uint8
@@ -220,7 +220,7 @@ def test_colour(atari):
     ids=str,
 )
 def test_modes_and_difficulties(game, switches):
-    """The defaults are 0 in both games. What is chosen is seen before fifty steps have passed, and after a reset again."""
+    """The defaults are 0 in both games. A choice shows within fifty steps, and after a reset again."""
     rules = {"episode_frames": 200, "sticky": 0.0, "noops": 1}
 
     def seen(**switches: int) -> Step:
@@ -241,7 +241,7 @@ def test_close_ends_the_threads(atari):
         pool.send(np.zeros(3, dtype=int))
         pool.close()
         counts.append(len(os.listdir("/proc/self/task")))
-    assert counts[-1] <= counts[0]  # threads may take their time to end; the first pool of a process also starts threads that stay
+    assert counts[-1] <= counts[0]  # threads may take time to end; the first pool of a process also starts threads that stay
 
 
 @pytest.mark.parametrize(

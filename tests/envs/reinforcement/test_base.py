@@ -1,4 +1,4 @@
-"""The interface of a reinforcement-learning benchmark, held against each of them."""
+"""The interface of a reinforcement-learning benchmark, tested on each of them."""
 
 import typing
 
@@ -46,7 +46,7 @@ def benchmark(request) -> ReinforcementBenchmark:
 
 
 def made(make: typing.Callable[..., Pool | None], benchmark: ReinforcementBenchmark) -> Pool | None:
-    """A pool of the second task, where the system has what it needs."""
+    """A pool of the second task, if the system supports it."""
     try:
         return make(benchmark.visits()[1], SEEDS, 1, 7)
     except UsageError as error:
@@ -91,7 +91,7 @@ def test_rendered_pools_go_through_the_same_trajectory(benchmark):
         np.testing.assert_array_equal(getattr(seen, name), getattr(steps, name), err_msg=name)
     assert (steps.terminated | steps.truncated).sum() >= 2
     assert seen.observations.dtype == np.uint8 and seen.observations.shape[-1] == 3 and seen.observations.ndim == 5
-    if isinstance(benchmark, Procgen):  # what the agent sees is a picture already
+    if isinstance(benchmark, Procgen):  # observations are already pictures
         np.testing.assert_array_equal(np.moveaxis(seen.observations, -1, 2), steps.observations)
 
 

@@ -135,7 +135,7 @@ def test_continual_control_is_that_of_trac(word, scale, width):
     assert (benchmark.shifts, benchmark.offset_scale, benchmark.gradual, benchmark.tasks) == (("offset",), scale, 0, 10)
     assert [(visit.budget, visit.told) for visit in benchmark.visits()] == [(200 * 800, False)] * 10
     assert benchmark.inputs == (width,) and benchmark.references()[benchmark.names[9]] == {"random": benchmark.random_score}
-    assert dataclasses.replace(benchmark, episode_steps=30).references() == {}  # nobody measured it
+    assert dataclasses.replace(benchmark, episode_steps=30).references() == {}  # no measured score
     seeds = np.array([[3, 5], [9, 14]])
     first, second = (benchmark.pool(visit, seeds, 1, seed=7).reset().observations for visit in benchmark.visits()[:2])
     np.testing.assert_array_equal(first, envpool_control(benchmark.env_id, [3, 5, 9, 14], 1).reset().observations)

@@ -1,4 +1,4 @@
-"""EnvPool's control problems. Its Atari games are tried in test_atari_rules.py, Procgen in test_procgen.py."""
+"""EnvPool's control problems. Its Atari games are in test_atari_rules.py, Procgen is in test_procgen.py."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_cartpole_is_truncated_after_500_steps():
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1"])
 def test_control_problems_move_as_gymnasiums(name):
-    """Every step is done again by Gymnasium, from the state before it."""
+    """Gymnasium repeats every step from the state before it."""
     import gymnasium
 
     pool, theirs = envpool_control(name, [3, 5, 9], 1), gymnasium.make(name).unwrapped
@@ -55,7 +55,7 @@ def test_control_problems_move_as_gymnasiums(name):
 
 
 def test_acrobot():
-    """Pumped in the direction in which it swings, the tip arrives; let go, it does not."""
+    """Pumped along its swing, the tip arrives; released, it does not."""
     pool = envpool_control("Acrobot-v1", [3, 5, 9], 1)
     step, total = pool.reset(), 0
     while not step.terminated[0]:
@@ -70,7 +70,7 @@ def test_acrobot():
 
 
 def test_lunar_lander_can_be_landed():
-    """By Gymnasium's proportional-derivative controller: above 200, which counts as solved."""
+    """Gymnasium's proportional-derivative controller solves it: above 200."""
     pool = envpool_control("LunarLander-v3", np.arange(40), 1)
     step, returns, over = pool.reset(), np.zeros(40), np.zeros(40, dtype=bool)
     for _ in range(600):

@@ -219,8 +219,8 @@ def aligned(ours: Step, pool: Pool, rows: np.ndarray) -> None:
 
 
 def test_cartpole_pays_the_same_returns_as_envpools():
-    """Both draw their first states by generators of their own, so Gymnasium's gets EnvPool's. From there on they agree to float32 rounding;
-    a pole that is balanced for hundreds of steps multiplies it, so those are compared step by step."""
+    """Both draw first states by their own generators, so Gymnasium's gets EnvPool's. From there on they agree to float32 rounding,
+    which hundreds of balanced steps multiply, so those are compared step by step."""
     for balanced in (False, True):
         seeds = np.arange(40)
         ours, theirs = envpool_control("CartPole-v1", seeds, 1), Gymnasium().pool(Gymnasium().visits()[0], seeds[None], 1, 0)

@@ -27,7 +27,7 @@ def shown(images: np.ndarray, observations: np.ndarray) -> list[int]:
 @pytest.mark.parametrize("reward", ["dense", "sparse"])
 @pytest.mark.parametrize("labels", ["permuted", "random"])
 def test_the_states_own_action_leads_on_and_any_other_anywhere(labels: str, reward: str) -> None:
-    """Beside a plain reading of one step after the other: every second action is right."""
+    """A plain reading, step by step: every second action is right."""
     benchmark = ImageMDP(images=200, tasks=2, length=300, labels=labels, reward=reward)  # type: ignore[arg-type]
     images, visit = datasets.load("digits", 200)[0], benchmark.visits()[1]
     states = np.stack([benchmark.correct_actions(9, member, 1) for member in (0, 0, 1, 1)])
@@ -104,12 +104,12 @@ def test_dqn_learns_to_walk(labels: str, frames: int) -> None:
     words |= {"agent": "dqn:num_envs=4,batch_size=32,replay=4000,min_replay=40,target_every=50,discount=0.9,exploration_fraction=0.5"}
     words |= {"benchmark": f"image-mdp:images=40,tasks=1,frames={frames},length=20,labels={labels}"}
     returns = [score.score for score in scores(events(experiment(words)), "return")]
-    assert np.mean(returns[:4]) < 6 and np.mean(returns[-8:]) > 15  # of 20; 2 by chance
+    assert np.mean(returns[:4]) < 6 and np.mean(returns[-8:]) > 15  # 2 by chance
 
 
 @pytest.mark.long
 def test_dqn_finds_the_sparse_reward() -> None:
-    """4 in 20 steps at best, 0.2 by chance."""
+    """At best 4 in 20 steps, 0.2 by chance."""
     words = WORDS | {"benchmark": "image-mdp:images=40,tasks=1,frames=12000,length=20,reward=sparse"}
     returns = [score.score for score in scores(events(experiment(words)), "return")]
     assert np.mean(returns[-20:]) > 1

@@ -1,4 +1,4 @@
-"""The checked interface of a pool, over scripted backends and CartPole. Spaces are tried in test_spaces.py."""
+"""The checked interface of a pool, over scripted backends and CartPole. test_spaces.py tests spaces."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Procgen's levels. Most needs no emulator, and what does is skipped where the system has no Qt 5."""
+"""Procgen's levels. Tests that need an emulator are skipped on systems without Qt 5."""
 
 import dataclasses
 import sys
@@ -103,7 +103,7 @@ class TestPools:
             np.testing.assert_array_equal(first[0], first[1])  # one level opens in one way
 
     def test_blocks_of_levels_do_not_overlap(self):
-        """Task 1 of two levels each has levels 2 and 3, as single levels have them."""
+        """Task 1 of two levels each has levels 2 and 3, equal to single levels."""
         alone = Procgen(levels=4)
         single = {alone.pool(visit, np.array([[1]]), 1, seed=0).reset().observations.tobytes(): visit.index for visit in alone.visits()}
         blocks = Procgen(levels=2, levels_per_task=2)

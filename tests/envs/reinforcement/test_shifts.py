@@ -110,7 +110,7 @@ def test_noise_is_new_in_every_step_of_the_size_asked_for_and_each_environments_
     assert steps[..., 0].std() == pytest.approx(0.5, rel=0.03) and steps[..., 2].std() == pytest.approx(2, rel=0.03)
     assert not steps[..., 1].any() and abs(steps.mean((0, 1))).max() < 0.1
     alone = play(Pool(Shifted(Fixed(1), of(Shift(noise=np.float32([0.5, 0, 2]))), np.array([5]))), np.zeros((2000, 1), int))
-    np.testing.assert_array_equal(alone.observations[:, 0] - np.float32([1, 10, 100]), steps[:, 1])  # whatever runs beside it
+    np.testing.assert_array_equal(alone.observations[:, 0] - np.float32([1, 10, 100]), steps[:, 1])  # in any company
 
 
 def test_a_gradual_change_by_hand():
@@ -120,7 +120,7 @@ def test_a_gradual_change_by_hand():
     plain = play(envpool_control("Catch-v0", [3, 5], 1), np.ones((30, 2), int)).observations
 
     def added(visit: int, opening: Opening | None) -> np.ndarray:
-        """What is added to the observations of 31 steps."""
+        """Noise added to the observations of 31 steps."""
         return play(tasks.pool(visits[visit], seeds, 1, 7, opening), np.ones((30, 2), int)).observations - plain
 
     # A change takes 50 steps; with four environments a member, two of them elsewhere, each step of the pool is four.

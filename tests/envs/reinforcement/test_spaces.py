@@ -1,4 +1,4 @@
-"""Spaces check a batch of actions: shape, dtype and range. Those of discrete actions are tried through a pool in test_pool.py."""
+"""Spaces check a batch of actions: shape, dtype and range. Discrete actions are tested through a pool in test_pool.py."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from envs.reinforcement.spaces import Box, Discrete, Space
 
 
 class Vectors:
-    """A backend of three environments with continuous actions that keeps what it is sent."""
+    """A backend of three environments with continuous actions that keeps its actions."""
 
     num_envs, observation_space, autoreset = 3, Box((1,)), "NextStep"
     action_space: Space = Box((2,), low=-1, high=2)

@@ -1,4 +1,4 @@
-"""Datasets: what a word stands for, where it comes from, and what is refused."""
+"""Datasets: the meaning of a word, sources, and refusals."""
 
 import gzip
 import warnings
@@ -15,7 +15,7 @@ from plasticity_rl.checks import UsageError
 
 @pytest.fixture(autouse=True)
 def forgetful() -> None:
-    """No test sees what another loaded."""
+    """Isolate the cache of each test."""
     datasets._load.cache_clear()
 
 
@@ -100,7 +100,7 @@ def test_scikit_learns_own_file_is_refused_where_it_is_damaged(
 
 
 def test_a_download_that_was_cut_short_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(*_: object, **__: object) -> None:  # as scikit-learn does where it was so twice
+    def fetch(*_: object, **__: object) -> None:  # as scikit-learn does after two of those
         raise EOFError("Compressed file ended before the end-of-stream marker was reached")
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
@@ -131,7 +131,7 @@ def test_the_first_generated_images_do_not_depend_on_how_many_there_are(kind: st
 
 
 def test_clusters_are_classes_and_gaussian_images_are_not() -> None:
-    """A nearest-mean classifier of one half, tried on the other."""
+    """A nearest-mean classifier of one half, run on the other."""
     accuracies = []
     for kind in ("clusters-100", "gaussian-100"):
         inputs, labels = datasets.load(kind, 4000)

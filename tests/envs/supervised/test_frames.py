@@ -1,4 +1,4 @@
-"""Frames of games as images: the same bytes for the same seed, kept, and what is refused."""
+"""Frames of games as images: the same bytes for the same seed, caching, and refusals."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_bytes_however_many_are_asked_for() -> None
     np.testing.assert_array_equal(frames.load(TWO, 40)[0], many[0])
     assert not np.array_equal(frames.load(TWO[:-1] + "8", 20)[0], few[0])
     alone = frames.load("atari-frames-Breakout-1x84x84-7", 10)[0]
-    np.testing.assert_array_equal(alone, few[0][1::2])  # a game does not feel the others
+    np.testing.assert_array_equal(alone, few[0][1::2])  # games are independent
     assert len({image.tobytes() for image in many[0]}) == 40
 
 
@@ -61,7 +61,7 @@ def test_what_is_kept_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_frames_are_the_emulators() -> None:
-    """Beside one that is played by hand: four actions of four frames from image to image, at half its size the mean of four pixels."""
+    """A game played by hand: four actions of four frames between images, at half its size the mean of four pixels."""
     from ale_py import ALEInterface, LoggerMode, roms
 
     ALEInterface.setLoggerMode(LoggerMode.Error)
@@ -91,7 +91,7 @@ def test_a_stream_learns_from_frames() -> None:
 
 
 def test_long_work_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    now = iter([0.0, 1.9, 2.1, 11.9, 12.2, 12.3])  # when it begins, after two seconds, then every ten
+    now = iter([0.0, 1.9, 2.1, 11.9, 12.2, 12.3])  # at the start, after two seconds, then every ten
     monkeypatch.setattr(frames.time, "monotonic", lambda: next(now))
     tell = frames._teller("atari-frames", 1000)
     for done in (100, 200, 300):

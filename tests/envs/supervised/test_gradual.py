@@ -1,4 +1,4 @@
-"""Tasks that turn into the next ones gradually: which examples are of which."""
+"""Gradual transitions between tasks: each example's task."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from tests.training import LABELS
 
 @pytest.mark.parametrize(("gradual", "shares"), [(0.5, [1, 0.9, 0.5, 0.1, 0, 0]), (1.0, [1, 0.95, 0.75, 0.55, 0.5, 0.05])])
 def test_the_share_of_the_last_task_falls_linearly(gradual: float, shares: list[float]) -> None:
-    """Of 20 updates; the second task's inputs are brighter by 1000."""
+    """20 updates; the second task's inputs are brighter by 1000."""
     stream = DriftingInputs(images=60, tasks=2, updates=20, scale=1.0, brightness=1000.0, gradual=gradual).open(
         [(0, 0), (0, 1)], 5000, "cpu"
     )
@@ -32,7 +32,7 @@ def test_the_share_of_the_last_task_falls_linearly(gradual: float, shares: list[
 
 @pytest.mark.parametrize("word", STREAMS)
 def test_each_example_is_of_one_task_whole(word: str) -> None:
-    """Input and label, against a plain reading, across blocks; and as ever in the first visit and after the change."""
+    """Input and label, against a plain reading, across blocks; unchanged in the first visit and after the change."""
     stream: Tasks = replace(STREAMS[word], gradual=0.75, updates=2 * BLOCK)
     abrupt, opened, (examples, plain) = (
         replace(stream, gradual=0.0).open([(0, 0), (7, 1)], 4, "cpu"),

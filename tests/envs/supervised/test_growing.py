@@ -84,7 +84,7 @@ def test_a_warm_start_is_scored_by_held_out_images() -> None:
     found = events(experiment(SMALL | {"benchmark": "growing-data:images=200,held_out=200,updates=100"}))
     tests = scores(found, "test")
     assert [(score.task, score.updates) for score in tests] == [("stage-0", 100), ("stage-1", 200)]
-    assert tests[1].score > tests[0].score > 0.3  # with more to learn from, and twice the updates
+    assert tests[1].score > tests[0].score > 0.3  # more data, and twice the updates
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Data sets that people bring: what is read, and that each fault is one line."""
+"""User data sets: accepted files, and a one-line error per fault."""
 
 import sys
 import textwrap
@@ -132,7 +132,7 @@ def test_damaged_and_missing_files_are_refused_in_one_line(tmp_path: Path) -> No
 
 
 def test_a_changed_file_is_another_one(tmp_path: Path) -> None:
-    """Also within one process; the examples that a run does not see are not in its fingerprint."""
+    """Changes within one process, too; the fingerprint omits examples that a run does not see."""
     stream = PermutedLabels(dataset=saved(tmp_path, x=X, y=Y), images=20, tasks=2)
     before = stream.fingerprint(0, 2)
     for example, same in ((19, False), (20, True)):

@@ -1,4 +1,4 @@
-"""Streams that predict numbers, and how they are learned and scored."""
+"""Regression streams, their learning and scores."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def test_only_the_first_task_has_the_large_mean() -> None:
     means = [numbers(stream, index).mean() for index in range(3)]
     assert means == pytest.approx([100, 0, 0], abs=0.05)
     assert [numbers(stream, index).std() for index in range(3)] == pytest.approx([1, 1, 1], abs=0.05)
-    for index in range(3):  # whatever it is, the functions are the same
+    for index in range(3):  # the functions are the same in any case
         plain = numbers(replace(stream, offset=0.0), index)
         np.testing.assert_allclose(numbers(stream, index) - (100 if index == 0 else 0), plain, atol=1e-4)
     assert stream.target_range == (-4, 104)

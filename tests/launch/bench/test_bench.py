@@ -1,4 +1,4 @@
-"""Windows that take turns, on programs whose speed is known; and the table, on speeds that one can divide by hand."""
+"""Alternating windows, on programs of known speed; and the table, on speeds divided by hand."""
 
 import importlib
 import json
@@ -25,7 +25,7 @@ from plasticity_rl import processor
 from tests.conftest import Begin
 
 ROOT = Path(__file__).parents[3]
-# Counts the seconds that it is awake for, and reports whenever so many steps are through, at so many a second of them.
+# Counts its seconds awake, and reports after every so many steps, at so many steps a second awake.
 STEADY = """
 import sys, time
 rate, every = map(float, sys.argv[1:])
@@ -58,7 +58,7 @@ def of_session(leader: int) -> list[int]:
 
 
 def silent(text: str, more: str) -> None:
-    """Tells nobody."""
+    """No output."""
 
 
 @pytest.mark.process
@@ -109,7 +109,7 @@ def test_nobody_runs_while_another_does(tmp_path: Path) -> None:
         before, began = one.run_until(steps=10), time.monotonic()
         other.run_until(ran=other.last.ran + 0.3)
         after = one.run_until(steps=before.steps + 1)
-        assert after.ran - before.ran < time.monotonic() - began - 0.15  # half of what the other ran: reports are not of one moment
+        assert after.ran - before.ran < time.monotonic() - began - 0.15  # half of the other's time: reports differ in their moments
         assert after.steps - before.steps <= 1000 * (after.ran - before.ran) + 1
     finally:
         one.stop()

@@ -1,4 +1,4 @@
-"""What methods cost, on clocks that one can read by hand; and the updates that are measured."""
+"""Costs of methods, on clocks readable by hand; and the measured updates."""
 
 import functools
 import re
@@ -18,7 +18,7 @@ from plasticity_rl.interventions import Intervention, L2Init, ReDo, ShrinkAndPer
 
 
 class Clock:
-    """Goes on only while an update is made."""
+    """A clock that runs in updates only."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -99,7 +99,7 @@ def test_the_table_has_medians_by_hand() -> None:
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["method", "mlp", "S=1", "mlp", "S=5", "second", "pass"] in lines
     assert ["l2-init", "2.50", "[2.00-3.00]", "-", "no"] in lines
-    assert lines[-1] == ["median", "1.10", "2.50"]  # of 1.10, 2.50, 1.10 and of 2.50 alone
+    assert lines[-1] == ["median", "1.10", "2.50"]  # 1.10, 2.50, 1.10, and 2.50 alone
 
 
 def test_a_method_that_refuses_or_fails_costs_the_others_nothing(

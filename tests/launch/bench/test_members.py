@@ -1,4 +1,4 @@
-"""The table of networks trained at once, on speeds that one can divide by hand."""
+"""The table of networks trained at once, on speeds divided by hand."""
 
 from io import StringIO
 

@@ -1,4 +1,4 @@
-"""What is measured beside rliable is the same thing, and the numbers printed are those that were measured."""
+"""Equality with rliable's statistics, and of the printed numbers with the measured ones."""
 
 import numpy as np
 import pytest

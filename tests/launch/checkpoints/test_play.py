@@ -51,12 +51,12 @@ def numbers(run: Path) -> list[int]:
 
 
 def left(run: Path) -> dict[str, int]:
-    """Every file of a run, and when it was last written."""
+    """Every file of a run, and its time of last write."""
     return {str(path.relative_to(run)): path.stat().st_mtime_ns for path in run.rglob("*")}
 
 
 def plain(run: Path, member: int, task: int, seed: int) -> Played:
-    """One greedy episode of CartPole, in a loop that shares only the environments and the network with what is tested."""
+    """One greedy episode of CartPole, in a loop that shares only environments and network with the tested code."""
     made = Experiment.from_json(RunFolder(run).read_spec().experiment)
     network, _ = assemble(made.network, made.optimizer, made.chain, made.benchmark.inputs, made.agent.heads(made.benchmark))
     snapshot, _ = checkpoint.load_latest(run / "checkpoints")
@@ -145,7 +145,7 @@ def test_a_video_is_the_episode_in_colour_and_stays_on_the_board(games: Path, tm
     with Image.open(run / "videos" / f"{names[0]}.png") as sheet:
         assert sheet.size == (6 * 160, 2 * 210)
 
-    with TensorBoard(RunFolder(run), RunFolder(run).read_spec()):  # as when the run is gone on with
+    with TensorBoard(RunFolder(run), RunFolder(run).read_spec()):  # as in resuming the run
         pass
     events = EventAccumulator(str(run / "tb" / "videos")).Reload()
     assert events.Tags()["images"] == ["video/Breakout/member1", "video/Breakout/member1/episode1"]
@@ -238,7 +238,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_played(poles: Path, 
 
 
 def moving(count: int) -> list[np.ndarray]:
-    """Pictures of 10 x 20, no two alike: a bright point that walks."""
+    """Distinct pictures of 10 x 20: a bright point that walks."""
     pictures = np.zeros((count, 200, 3), np.uint8)
     pictures[np.arange(count), np.arange(count) % 200] = np.arange(count)[:, None] % 3 * 60 + 100
     return list(pictures.reshape(count, 10, 20, 3))

@@ -1,4 +1,4 @@
-"""`python -m launch probe`: a checkpoint says what its run said, and the run stays as it is."""
+"""`python -m launch probe`: equal values from checkpoint and run, and an unchanged run."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""Claims from data to page: what chooses, what is reported, what is skipped; and that every claim's file holds experiments."""
+"""Claims from data to page: choices, reports, skipped parts; and that every claim's file holds experiments."""
 
 import dataclasses
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_a_claim_is_tried_from_the_grid_to_the_page(tmp_path: Path, monkeypatch:
 
 
 def _record_is_of_its_run(trial: claims.Trial, chosen) -> None:
-    """What the follower's rate is multiplied with: 1 at birth, then initial over later length in the run that it follows."""
+    """Factors of the follower's rate: 1 at birth, then initial over later length in the run that it follows."""
     said = trial.reported(chosen)
     recorded, original = experiment(said["follower"]).schedule, experiment(said["adam"])
     rows, _ = trial.place(original).read_rows(Metric)
@@ -130,7 +130,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(tmp_path: Path, monkey
 
 @pytest.mark.parametrize(("number", "scale"), [(number, scale) for number, claim in claims.load_claims().items() for scale in claim.scales])
 def test_every_claim_is_made_of_experiments(number: int, scale: str) -> None:
-    """All cells and reported runs can be said and their parts fit, arms have keys of their own, and choosing takes a tenth."""
+    """Cells and reported runs are valid and their parts fit, arms have keys of their own, and choosing takes a tenth."""
     claim = claims.load_claims()[number]
     size = claim.scales[scale]
     assert len({arm.key for arm in claim.arms}) == len(claim.arms)

@@ -1,4 +1,4 @@
-"""The templates of clusters, read by Ray's own parser or against the fields they may have; and one cluster of this machine, up to down."""
+"""Cluster templates, checked by Ray's own parser or against their schema; and one cluster of this machine, up to down."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SCRIPTS = ("up.sh", "down.sh", "slurm.sh")
 CLOUDS = ("ray-cluster-aws.yaml", "ray-cluster-gcp.yaml")
 TEMPLATES = (*SCRIPTS, *CLOUDS, "kuberay-rayjob.yaml", "Dockerfile")
 
-# KubeRay's reference of v1.6.2 (docs.ray.io, "KubeRay CRD API reference"), the fields that are used; a dict is an object with these alone.
+# KubeRay's reference of v1.6.2 (docs.ray.io, "KubeRay CRD API reference"), the fields in use; a dict is an object with these alone.
 POD: dict[str, Any] = {
     "metadata": {"labels": None},
     "spec": {

@@ -1,4 +1,4 @@
-"""Sweeps on a real Ray cluster of this machine: the same scores as here, whoever dies meanwhile."""
+"""Sweeps on a real local Ray cluster: the same scores as here, despite any deaths."""
 
 import os
 import signal
@@ -64,7 +64,7 @@ def wait_for(what: Callable[[], list[int]], seconds: float = 90) -> list[int]:
 
 
 def workers(session: int) -> list[int]:
-    """The processes of a session that carry out a run."""
+    """The processes of a session that carry out runs."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -103,7 +103,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, 
 @pytest.mark.ray
 class TestSweeps:
     def test_scores_of_the_demo_are_those_of_one_process(self, tmp_path: Path, here: Callable[[str], dict[str, bytes]]) -> None:
-        """Its supervised runs, shortened; copied to a second place meanwhile."""
+        """The demo's supervised runs, shortened; and a second copy."""
         done = subprocess.run(
             command(tmp_path, DEMO, "--on", "ray", "--mirror", str(tmp_path / "bucket")), cwd=CHECKOUT, capture_output=True, text=True
         )
@@ -139,7 +139,7 @@ class TestSweeps:
         said, _ = sweep.communicate(timeout=60)
         assert sweep.returncode == 130 and "the same command goes on" in said, said
         assert not workers(sweep.pid)
-        subprocess.run(command(tmp_path, TWO), cwd=CHECKOUT, check=True, capture_output=True)  # here, what was begun there
+        subprocess.run(command(tmp_path, TWO), cwd=CHECKOUT, check=True, capture_output=True)  # here, from the cluster's runs
         assert scores(tmp_path) == here(TWO)
 
     @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_of_nodes_that_are_lost_nothing_is_had(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_second_signal_tells_the_threads_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It leaves by an exception before the first was looked at; threads that knew of neither would be waited for until their runs end."""
+    """The second raises before the first is handled; threads unaware of both would be awaited until their runs end."""
     told = []
 
     def busy(*arguments: Any) -> None:
@@ -202,7 +202,7 @@ def test_a_signal_that_comes_twice_at_once_is_one() -> None:
 
 
 def test_what_trains_is_closed_where_a_run_is_stopped(tmp_path: Path) -> None:
-    """Left to the interpreter's end, remote actors would be ended when Ray is gone already."""
+    """At the interpreter's exit, remote actors would be ended after Ray is gone."""
     made, kept, closed = experiment({"seed": 0}), [], []
 
     def training() -> Iterator[Any]:

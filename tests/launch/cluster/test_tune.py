@@ -1,4 +1,4 @@
-"""Searches: what is drawn, who is stopped, what is left behind; and one on a real Ray cluster of this machine."""
+"""Searches: samples, stopped runs, files left behind; and one on a real local Ray cluster."""
 
 import json
 import math
@@ -115,7 +115,7 @@ class TestTally:
 
 class TestJudge:
     def test_asha_by_hand(self) -> None:
-        """Rungs at 20, 40, 80 of 100 updates; of those that reached one, the better half goes on."""
+        """Rungs at 20, 40, 80 of 100 updates; the better half of those that reached one goes on."""
         judge = tune.Judge(tune.Stopping("asha", 0.2, 2.0), total=100)
         assert not judge.stops("a", 10, 0.0)
         assert not judge.stops("a", 20, 0.5)  # the first there
@@ -124,7 +124,7 @@ class TestJudge:
         assert not judge.stops("c", 30, 0.0)  # between rungs
         assert not judge.stops("a", 40, 0.5)
         assert judge.stops("c", 40, 0.49)
-        assert not judge.stops("d", 100, 0.0)  # at its end, and no sooner looked at
+        assert not judge.stops("d", 100, 0.0)  # at its end, and not checked before
 
     def test_none_stops_nobody(self) -> None:
         judge = tune.Judge(tune.Stopping("none", 0.2, 2.0), total=100)

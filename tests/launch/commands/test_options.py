@@ -1,4 +1,4 @@
-"""Options stated once: each command has its own of them, and no other."""
+"""Options stated once: each command has its own and no others."""
 
 import pickle
 import re

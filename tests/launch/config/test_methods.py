@@ -97,14 +97,14 @@ def test_a_page_holds_all_fields_and_its_line_makes_the_method(word: str, capsys
     assert all(field_meanings(made).get(field.name) for field in dataclasses.fields(made))
     line = page.rstrip().splitlines()[-1].removeprefix("--chain ")
     assert line.removeprefix(word).removeprefix(":") == spec_line(made())
-    if made().is_noop(Adam()):  # its settings are a record's, and there is none to begin with
+    if made().is_noop(Adam()):  # its settings need a record, absent by default
         assert word == "layer-rates"
         with pytest.raises(UsageError, match="has no effect under Adam"):
             words.experiment({"chain": [line]})
     else:
         assert words.experiment({"chain": [line]}).chain == (made(),)
     said = " ".join((inspect.getdoc(made) or "").split())
-    assert said in " ".join(page.split())  # wrapped, and nothing lost
+    assert said in " ".join(page.split())  # wrapped, and complete
 
 
 WORDS = {"method": list(registry.METHODS), "optimizer": PARTS["optimizer"], "schedule": PARTS["schedule"]}

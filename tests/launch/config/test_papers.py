@@ -7,7 +7,7 @@ from launch.config.parse import experiment
 from launch.config.show import print_page
 from plasticity_rl.experiment import Experiment
 
-# word -> tasks, updates, batch, and how many examples are learned from: of the papers or, where they are not known, as their pages say
+# word -> tasks, updates, batch, and number of examples learned from: the papers' or, where unknown, their pages'
 SIZES = {
     "dohare-permuted": (800, 60_000, 1, 60_000),
     "kumar-permuted": (500, 625, 16, 10_000),

@@ -1,4 +1,4 @@
-"""Speeds from moments of training, and from training itself."""
+"""Speeds from short training measurements, and training."""
 
 import multiprocessing
 import time
@@ -20,7 +20,7 @@ def moments(*rows: tuple[int, float, float]) -> list[Now]:
 
 
 def test_speed_is_of_the_steady_state() -> None:
-    # 10 updates in the first 8 seconds; then 20 in 4 seconds, of which other programs had 2: 2 CPU seconds.
+    # 10 updates in the first 8 seconds; then 20 in 4 seconds, 2 of them other programs': 2 CPU seconds.
     seen = moments((0, 100.0, 1.0), (10, 108.0, 5.0), (20, 110.0, 5.5), (30, 112.0, 7.0), (40, 150.0, 30.0))
     assert speed(seen, seconds=2.0) == Speed(0.1, 0.1, True, 8.0, False)
 

@@ -1,4 +1,4 @@
-"""The hash of a run's code: which modules count, and which changes of them."""
+"""The hash of a run's code: its modules, and the changes that count."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,7 +43,7 @@ def tree(tmp_path: Path) -> Path:
 def test_what_a_module_imports_counts_inside_functions_too_and_no_more(tree: Path) -> None:
     found = closure(["agents.learner"], tree)
     modules = ["agents.learner", "envs.images", "envs.streams", "plasticity_rl.methods.shrink", "plasticity_rl.seeds"]
-    assert sorted(found) == modules  # not reset, which the package imports and the learner does not; not agents.other
+    assert sorted(found) == modules  # not reset, imported by the package and not the learner; not agents.other
     assert found["plasticity_rl.seeds"] == tree / "plasticity_rl" / "seeds.py"
 
 
@@ -63,7 +63,7 @@ def test_docstrings_comments_and_layout_do_not_count(changed: str, same: bool) -
 
 
 def changed_by(path: str, old: str, new: str, words: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Does the hash of an experiment change where a file of the project does?"""
+    """True if the hash of an experiment changes with a file of the project."""
     spec, read = describe(experiment(words)), Path.read_bytes
     before = code_hash(spec)
     assert old in (CHECKOUT / path).read_text()

@@ -25,7 +25,7 @@ def test_checkpoints_take_what_was_said(said: dict, tmp_path: Path) -> None:
     made = experiment(said)
     run, _ = runner.run(made, Store(tmp_path, "sized"), Execution("cpu", eager=True))
     largest = max(path.joinpath("tensors.safetensors").stat().st_size for path in checkpoints(run.checkpoints))
-    header = 20_000  # names and shapes; and rows at the ends of segments, and blocks of priorities that are not whole
+    header = 20_000  # names and shapes; and rows at the ends of segments, and incomplete blocks of priorities
     assert largest - header < estimate.checkpoint_size(made) <= largest + header
     assert estimate.costs([made])[0].disk == estimate.KEPT * estimate.checkpoint_size(made)
 
@@ -52,7 +52,7 @@ def test_hours_are_speed_times_amount_and_a_kind_is_measured_once(monkeypatch: p
         )
     ]
     together, processors = estimate.hours([[each] for each in runs], "cpu", compile=False, limit=20.0)
-    # The kind with most frames comes first; it took nothing of its half.
+    # The kind with most frames comes first; its half is unused.
     assert asked == [(3, False, pytest.approx(10.0, abs=0.1)), (2, False, pytest.approx(20.0, abs=0.1))]
     assert [each.amount for each in estimate.costs(runs)] == [400, 400, 400, 1500] and estimate.costs(runs)[3].frames == 2 * 1500
     assert together == pytest.approx((2700 * 0.5 / 3600,) * 2) and processors == pytest.approx((2700 * 0.75 / 3600,) * 2)

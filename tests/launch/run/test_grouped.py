@@ -1,4 +1,4 @@
-"""Sweeps whose runs are trained as one: every folder is as if its run had been alone."""
+"""Sweeps whose runs are trained as one: every folder is as from a run alone."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def sweep(said: list[dict[str, Any]], runs: Path, at_once: int = 256) -> int:
 
 
 def assert_as_alone(folder: Path, alone: Path) -> None:
-    """The same files, rows equal to rounding; context.json says what it was trained with, and TensorBoard's file has a time in its name."""
+    """The same files, rows equal to rounding; context.json names its group, and TensorBoard's file name holds a time."""
     assert RunFolder(folder).is_done
     assert (folder / "spec.json").read_bytes() == (alone / "spec.json").read_bytes()
     found, expected = ({str(path.relative_to(each)) for path in each.rglob("*") if "events." not in path.name} for each in (folder, alone))
@@ -75,7 +75,7 @@ def test_folders_are_as_if_each_run_were_alone(alone: Path, tmp_path: Path, caps
 
 
 def interrupted(after: int):
-    """The supervised agent's training, which a signal stops right after so many snapshots."""
+    """The supervised agent's training, stopped by a signal right after so many snapshots."""
     train_group, count = Supervised.train_group, 0
 
     def train(self, *given):

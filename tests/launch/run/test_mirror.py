@@ -1,4 +1,4 @@
-"""A second place for runs: what a machine that never saw a run makes of it."""
+"""A second place for runs: resuming on a machine that never saw the run."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ SWEEP = "EXPERIMENTS = [{'benchmark': 'random-labels:images=60,tasks=2,updates=2
 
 
 class Cut(Exception):
-    """The machine is gone."""
+    """Loss of the machine."""
 
 
 def train(cut_after: int | None, resumed: list[int]) -> runner.Train:
-    """As here, until so many checkpoints are written; says at which number it began."""
+    """Train as here, up to so many checkpoints; record the initial number."""
 
     def begun(made: Experiment, how: Execution, resume: Snapshot | None) -> tuple[dict[str, Any], Iterator[Event]]:
         resumed.append(resume.counters["number"] if resume else 0)
@@ -49,7 +49,7 @@ def train(cut_after: int | None, resumed: list[int]) -> runner.Train:
 
 
 def run(runs: Path, mirror: Mirror | None, cut_after: int | None = None) -> tuple[Path, int]:
-    """Fetch and carry out; the folder, and the number of the checkpoint that it began at."""
+    """Fetch and carry out; return the folder and the initial checkpoint's number."""
     began: list[int] = []
     if mirror:
         mirror.meet(RunFolder(runs / "s" / EXPERIMENT.key))
@@ -59,7 +59,7 @@ def run(runs: Path, mirror: Mirror | None, cut_after: int | None = None) -> tupl
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing came between."""
+    """A run without interruptions."""
     return run(tmp_path_factory.mktemp("whole"), None)[0]
 
 

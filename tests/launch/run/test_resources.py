@@ -1,4 +1,4 @@
-"""Estimates of memory and disk beside real runs, and refusals of runs that do not fit the machine."""
+"""Estimates of memory and disk beside real runs, and refusals of runs too large for the machine."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,7 +69,7 @@ def test_dqn_on_atari_by_hand() -> None:
 
 
 def test_a_short_run_takes_what_it_can_fill() -> None:
-    # 40,000 steps in 8 environments: 5,000 rows, as many again for last frames at checkpoints, and a stack. Priorities are for the whole.
+    # 40,000 steps in 8 environments: 5,000 rows, as many for last frames at checkpoints, and a stack. Priorities are for the whole.
     made = experiment({"benchmark": "atari:games=Pong,frames=160000", "agent": "dqn:num_envs=8", "members": 5})
     assert need(made).store == 5 * ((2 * 5000 + 4) * 8 * (84 * 84 + 3 * 8 + 4 + 1) + 1_000_000 * 4 + 1000 * 4)
 
@@ -102,7 +102,7 @@ def test_what_is_larger_than_what_is_free_is_begun_with_a_warning(
     monkeypatch.setattr(resources, "memory", lambda: Room(10**12, 1000))
     code, said = start(DQN, tmp_path, capsys)
     assert code == 0 and said.startswith("warning: none on CartPole needs ") and "are free on this machine" in said
-    assert start(DQN, tmp_path, capsys) == (0, "")  # it is done, and takes nothing
+    assert start(DQN, tmp_path, capsys) == (0, "")  # a finished run takes none
 
 
 def test_a_smaller_replay_is_named_and_fits() -> None:
@@ -143,7 +143,7 @@ def test_disks_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * size))
     resources.check_disk([made], store)
     assert capsys.readouterr().err == ""
-    kept = store.run(made.key).checkpoints / "000000000040"  # of a run that goes on: it takes the place of what it has
+    kept = store.run(made.key).checkpoints / "000000000040"  # a resumed run replaces its own files
     kept.mkdir(parents=True)
     (kept / "tensors.safetensors").write_bytes(bytes(size))
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * size))

@@ -1,4 +1,4 @@
-"""How runs are going, from their files alone."""
+"""Progress of runs, from their files alone."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def test_what_failed_says_why_until_it_goes_on(tmp_path: Path) -> None:
         and looks.speed(RunFolder(run), seen[RunFolder(run)]) == (None, None)
     )
     printed = StringIO()
-    watch(tmp_path, False, 1.0, Console(file=printed, width=150))  # returns: nothing goes on
+    watch(tmp_path, False, 1.0, Console(file=printed, width=150))  # returns: all runs stopped
     assert "1 run: 1 failed" in printed.getvalue() and f"{run.name} failed: the loss of member 0 is nan" in printed.getvalue()
     (run / "FAILED").unlink()
     assert looks.look(now)[RunFolder(run)].state == "runs"
@@ -190,7 +190,7 @@ def test_a_narrow_terminal_keeps_the_chain_and_cuts_the_key(tmp_path: Path) -> N
         Console(file=printed, width=width).print(looks.table(looks.look(now), width))
         tables[width] = [line.split() for line in printed.getvalue().splitlines()]
     assert tables[150][0] == ["chain", "benchmark", "seed", "run", "state", "done", "last", "score", "updates/s", "left"]
-    assert tables[150][3][:5] == ["nap", "random-labels", "0", "76543210fedcba98", "runs"]  # 15 digits do not tell the other two apart
+    assert tables[150][3][:5] == ["nap", "random-labels", "0", "76543210fedcba98", "runs"]  # 15 digits cannot separate the other two
     assert tables[60][0] == ["chain", "seed", "state", "done", "last", "score", "left"]
     assert tables[60][1][:4] == ["redo", "+", "l2-init", "0"]
     assert tables[30][0] == ["chain", "state", "done"] and tables[30][3] == ["nap", "runs", "10%"]

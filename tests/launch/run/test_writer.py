@@ -1,4 +1,4 @@
-"""Rows of a run: those of a step are written for all members or for none, however the run ends."""
+"""Rows of a run: a step's are written for all members or for none, however the run ends."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TensorBoard's groups of curves, held against the names that real runs report."""
+"""TensorBoard's groups of curves, against the names that real runs report."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ GAME = CARTPOLE | {"agent": PPO, "diagnose_every": 5, "evaluate": 1, "probe_ever
 
 @pytest.fixture(scope="module")
 def tags() -> set[str]:
-    """Curves of a stream and of a game that have all there is, but for Ray."""
+    """Curves of a stream and of a game with every option except Ray."""
     found: set[str] = set()
     for said in (STREAM, GAME):
         made = experiment(said)
@@ -39,7 +39,7 @@ def tags() -> set[str]:
 
 
 def matches(patterns: list[str], tags: set[str]) -> set[str]:
-    """As TensorBoard does: from a tag's beginning."""
+    """A tag's beginning, as in TensorBoard."""
     return {tag for pattern in patterns for tag in tags if re.match(pattern, tag)}
 
 

@@ -1,4 +1,4 @@
-"""What people see of a run while it goes: TensorBoard's curves and the terminal's line."""
+"""Live views of a run: TensorBoard's curves and the terminal's line."""
 
 import os
 import shutil
@@ -169,7 +169,7 @@ def test_tensorboard_ends_with_the_signal_that_ends_its_server(
     def signalled(command: list[str], check: bool) -> None:
         served.append(Path(command[command.index("--logdir") + 1]))
         assert served[0].exists() and command[command.index("--host") + 1] == "127.0.0.1"
-        os.kill(os.getpid(), signal.SIGTERM)  # raises here, where subprocess.run kills what it began
+        os.kill(os.getpid(), signal.SIGTERM)  # raises here; subprocess.run kills its process
 
     monkeypatch.setattr("launch.tracking.tensorboard.subprocess.run", signalled)
     assert main(["board", str(tmp_path), "--port", "0"]) == 0

@@ -1,4 +1,4 @@
-"""What Weights & Biases is told, by a stand-in that records it."""
+"""Calls to Weights & Biases, recorded by a stand-in."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ SMALL += ["--agent", "supervised:batch_size=8,record_every=15"]
 
 
 class StandIn:
-    """As much of the package as is used."""
+    """The part of the package in use."""
 
     class Error(Exception): ...
 
@@ -92,7 +92,7 @@ def test_a_run_is_logged_as_its_tables_have_it(tmp_path: Path, wandb: StandIn) -
     lengths = [row for row in read_rows(folder / "metrics.csv", Metric)[0] if row.name == "weight_norm/hidden0"]
     means = [(one.updates, pytest.approx((one.value + two.value) / 2)) for one, two in zip(lengths[::2], lengths[1::2], strict=True)]
     assert [(step, values["weight_norm/hidden0"]) for step, values in logged if "weight_norm/hidden0" in values] == means
-    assert [step for step, _ in logged] == sorted(step for step, _ in logged)  # the server takes no other order
+    assert [step for step, _ in logged] == sorted(step for step, _ in logged)  # the only order allowed
     assert {"observations", "preactivations/hidden0", "spectrum/hidden1"} <= {name for _, values in logged for name in values}
     assert wandb.begun[0]["id"] == f"first-{RunFolder(folder).read_spec().key}" and wandb.codes == [0]
     assert main(words) == 0 and len(wandb.begun) == 1  # skipped
@@ -107,7 +107,7 @@ def test_every_run_of_a_sweep_is_one_there_and_a_failed_one_says_so(tmp_path: Pa
     assert sorted(begun["id"] for begun in wandb.begun) == sorted(f"sweep-{folder.name}" for folder in run_paths(tmp_path / "runs"))
 
 
-@pytest.mark.parametrize("found", [None, SimpleNamespace()])  # not there; a folder that only has its name
+@pytest.mark.parametrize("found", [None, SimpleNamespace()])  # absent; a folder that only has its name
 def test_without_the_package_it_is_a_line_and_nothing_is_written(
     found: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Interventions on a plain nn.Module with torch.optim, beside the same on the library's networks."""
+"""Interventions on a plain nn.Module with torch.optim, compared with the library's networks."""
 
 import copy
 import dataclasses
@@ -281,7 +281,7 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
         with pytest.raises(UsageError, match=message):
             attach(module, optimizer or adam(module), chain, x)
     for chain, module in (((NormalizeAndProject(norm="given"),), normed), ((NormalizeAndProject(),), normed), ((L2Init(),), plain)):
-        attach(module, torch.optim.Adagrad(module.parameters()), chain, x).after_step()  # no memory is touched: any optimizer will do
+        attach(module, torch.optim.Adagrad(module.parameters()), chain, x).after_step()  # no slots are touched: any optimizer works
 
 
 @pytest.mark.parametrize("hooked", [False, True], ids=["called", "hooked"])
@@ -292,7 +292,7 @@ def test_no_method_moves_what_is_frozen(hooked):
         module[0].requires_grad_(False)
         try:
             plan = attach(module, optimizer := adam(module), (method,), torch.randn(2, 5))
-        except UsageError:  # refreshes, and what only builds
+        except UsageError:  # refreshes, and builders alone
             continue
         if hooked:
             plan.hook()

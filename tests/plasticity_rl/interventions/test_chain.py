@@ -121,7 +121,7 @@ def test_those_that_agree_are_combined():
     "chain",
     [
         (L2(), L2()),
-        (L2(), LayerNorm(), L2(strength=1e-5)),  # its default, said
+        (L2(), LayerNorm(), L2(strength=1e-5)),  # the default
         (WeightDecay(), WeightDecay()),
         (ReDo(), ReDo(every=1000)),
         (Reset(), Reset(every=1)),

@@ -82,7 +82,7 @@ def test_a_born_again_network_is_new_and_taught_by_the_old_one():
     learner = learn((BornAgain(strength=2.0),), "mlp", 2, optimizer=SGD(momentum=0.9))
     plain = learn((), "mlp", 2, optimizer=SGD(momentum=0.9))
     first, second, third = batches("mlp", 2, 3)
-    for each in (learner, plain):  # without a teacher nothing is added
+    for each in (learner, plain):  # a zero without a teacher
         each.update(RATE, first)
         each.update(RATE, second)
     assert_same({name: tensor for name, tensor in copies(learner).items() if not name.startswith("states/")}, copies(plain))

@@ -110,7 +110,7 @@ def test_continual_backprop_is_the_paper_unit_by_unit(kind, utility, norm):
 @pytest.mark.parametrize("activation", ["relu", "crelu"])
 @pytest.mark.parametrize("kind", ["mlp", "convolutions"])
 def test_what_a_replaced_unit_said_on_average_moves_into_its_readers_biases(kind, activation):
-    # Units that always say the same: nobody may notice that they are gone, and would if their means were dropped or zeroed too early.
+    # Units with constant outputs: recycling goes unnoticed, unless their means are dropped or zeroed too early.
     method, network = ContinualBackprop(rate=0.1, maturity=0, decay=0.9), built(kind, activation=activation)
     net = random_net(network)
     still = {"hidden0": [0], "hidden1": [2], "hidden2": [1]}
@@ -135,7 +135,7 @@ def test_what_a_replaced_unit_said_on_average_moves_into_its_readers_biases(kind
 
 
 def test_newborn_weights_take_no_stale_step_and_then_steps_of_one_learning_rate():
-    # The official code's Adam gives a newborn 0.0032 learning rates, and lets it step along a gradient that was another's.
+    # The official code's Adam gives a new unit 0.0032 learning rates, and lets it step along the old unit's gradient.
     learner = learn((ContinualBackprop(rate=0.05, maturity=0, every=10),), "mlp", 1)
     data = batches("mlp", 1, 11)
     for batch in data[:-1]:
@@ -145,7 +145,7 @@ def test_newborn_weights_take_no_stale_step_and_then_steps_of_one_learning_rate(
     before = copies(learner)
     learner.update(RATE, data[-1])
     steps = {name: (learner.tensors()[name] - before[name])[0] for name in ("params/hidden1.weight", "params/hidden2.weight")}
-    assert not steps["params/hidden1.weight"][born].any()  # nobody listens yet, so nothing to learn from
+    assert not steps["params/hidden1.weight"][born].any()  # no reader yet, hence no gradient
     assert not before["params/hidden2.weight"][0][:, born].any()
     taken = steps["params/hidden2.weight"][:, born].abs()
     heard = learner.net.slots["square"]["hidden2.weight"][0][:, born] > 1e-12
@@ -168,8 +168,8 @@ def test_of_the_old_enough_the_one_of_least_corrected_utility_goes():
 
 
 def test_a_replacement_is_paid_when_a_whole_one_is_owed_and_fractions_are_kept():
-    # 8 units, old enough from the third update on: 0.07 x 8 = 0.56 more are owed in the third and fourth, and 0.07 x 7 in the fifth, where
-    # one is owed already: 1.61. One is new then, and too young for two updates: 0.07 x 7, 6, 7, 6, 6 more.
+    # 8 units, old enough from the third update on: 0.07 x 8 = 0.56 more are due in the third and fourth, and 0.07 x 7 in the fifth, where
+    # one is due already: 1.61. One is new then, and too young for two updates: 0.07 x 7, 6, 7, 6, 6 more.
     learner = learn((ContinualBackprop(rate=0.07, maturity=2, every=5),), "mlp", 2)
     owed, ages = [], []
     for batch in batches("mlp", 2, 10):
@@ -183,7 +183,7 @@ def test_a_replacement_is_paid_when_a_whole_one_is_owed_and_fractions_are_kept()
 
 
 def test_no_more_is_owed_than_there_are_units():
-    # The official code replaces at once, and what is replaced is young: with a rate of 0.5, half of what is left falls due in every update.
+    # The official code replaces at once, and new units are young: with a rate of 0.5, half of the others fall due in every update.
     learner = learn((ContinualBackprop(rate=0.5, maturity=0, every=20),), "mlp", 1)
     owed = []
     for batch in batches("mlp", 1, 20):

@@ -54,7 +54,7 @@ def test_what_points_along_the_negative_gradient_stays_and_what_points_elsewhere
     weight = net.params["hidden1.weight"]
     state = {name: -1e-9 * net.params[name] for name in method.init(net.params, network.layers, generator())}
     state["hidden1.weight"][0] *= -1  # points along the gradient
-    state["hidden1.weight"][1] = 0.0  # is not learned at all
+    state["hidden1.weight"][1] = 0.0  # zero gradient
     after, _ = method.refresh(net, state, evidence_for(network, net), network.layers)
     expected = weight.clone()
     expected[:2] *= 0.3

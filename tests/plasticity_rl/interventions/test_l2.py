@@ -92,7 +92,7 @@ def test_wasserstein_looks_ranks_up_when_it_is_due_and_keeps_them_in_between():
     network, birth = learner.network, {name: param.clone() for name, param in learner.one(0).items()}
     params = birth
     for count, batch in enumerate(batches("mlp", 1, 7), start=1):
-        if count in (1, 4, 7):  # what the pairs of the next three updates are made of
+        if count in (1, 4, 7):  # the pairs' parts for the next three updates
             params = {name: param.clone() for name, param in learner.one(0).items()}
         aims = {name: learner.states[0][f"{name}.target"][0] for name in birth}
         for name, aim in aims.items():

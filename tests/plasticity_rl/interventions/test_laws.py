@@ -77,7 +77,7 @@ def test_the_laws_are_stated_for_the_whole_table_of_contents():
 def test_lifted_is_a_loop_over_members(intervention, kind, members):
     intervention = due(intervention, "update", 2)
     learner = learn((intervention,), kind, members)
-    updates = 5 if kind == "mlp" else 3  # a refresh and an update after it; on the cheapest kind also what happens at the fourth and fifth
+    updates = 5 if kind == "mlp" else 3  # a refresh and an update after it; on the cheapest kind also after the fourth and fifth
     network, optimizer, data = learner.network, learner.optimizer, batches(kind, members, updates)
     births = [{name: param.clone() for name, param in learner.one(m).items()} for m in range(members)]
     ones = [Net(params, optimizer.init(params)) for params in births]
@@ -139,7 +139,7 @@ def test_nothing_changes_when_not_due(intervention, kind, members, clock):
             elif count > 1:
                 learner.update(RATE, data[count])
         assert with_it.due(clock) == (with_it.chain if count == 3 else ())
-        if count < 3:  # what a method counts for itself may change
+        if count < 3:  # a method's own counters may change
             assert_same({name: tensor for name, tensor in copies(with_it).items() if not name.startswith("states/")}, copies(without))
     changed, plain = copies(with_it), copies(without)
     assert any(not torch.equal(changed[name], plain[name]) for name in plain)
@@ -217,7 +217,7 @@ def test_a_refresh_changes_exactly_what_it_names(intervention, kind, members):
     states = []
     for seed, net in enumerate(nets):
         state = intervention.init(network.init(generator(seed)), network.layers, generator(seed))
-        for step in range(3):  # so that what is counted in every update has been counted
+        for step in range(3):  # so that every update's counters are filled
             around = seen(network, draw=generator(10 * seed + step))
             state = intervention.after_step(net, state, random_like(net.params, 10 * seed + step), network.layers, around)[1]
         states.append(state)

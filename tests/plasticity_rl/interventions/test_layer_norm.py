@@ -1,4 +1,4 @@
-"""Layer norm as an intervention: what it builds, alone and beside others."""
+"""Layer norm as an intervention: its layers, alone and beside others."""
 
 import dataclasses
 

@@ -21,7 +21,7 @@ def test_each_hidden_weight_takes_its_own_share_of_a_step():
     slowed, plain = (learn(each, "mlp", 2) for each in (chain, ()))
     for update, batch in enumerate(batches("mlp", 2, 4)):
         before = {name: param.clone() for name, param in slowed.net.params.items()}
-        for name, param in plain.net.params.items():  # a step of the plain learner from the same place, with the same memory
+        for name, param in plain.net.params.items():  # a step of the plain learner from the same place, with equal slots
             param.copy_(before[name])
         for slot, optimizer_state in plain.net.slots.items():
             for name, tensor in optimizer_state.items():

@@ -52,7 +52,7 @@ def test_the_length_of_a_hidden_weight_does_not_matter_but_to_a_sum(kind, norm):
         if f"{name}.weight".startswith(HEADS[kind]) or (kind == "residual" and name in SUMMED):
             assert shift(network, *both) > 0.01
         else:
-            assert shift(network, *both) < 1e-4  # all that is left is the norms' epsilon
+            assert shift(network, *both) < 1e-4  # only the norms' epsilon remains
             assert len(both) == 1 or min(shift(network, weight) for weight in both) > 0.01
 
 
@@ -154,7 +154,7 @@ def test_joint_projection_needs_a_homogeneous_activation(activation):
 
 
 def test_projection_after_recycling_a_silent_layer_is_finite():
-    # All units of hidden0 are dormant, so all that hidden1 reads becomes zero: a weight without a direction.
+    # All units of hidden0 are dormant, so all of hidden1's inputs become zero: a weight without a direction.
     network, _ = assemble(MLP(width=4, depth=2), Adam(), (NormalizeAndProject(), ReDo()), (3,), 2)
     params = network.init(generator())
     state = NormalizeAndProject().init(params, network.layers, generator())

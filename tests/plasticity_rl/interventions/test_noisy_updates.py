@@ -45,7 +45,7 @@ def test_two_methods_of_a_chain_have_numbers_of_their_own():
         return learner.one(0)["hidden1.weight"] - before
 
     one, both = moved(NoisyUpdates(sigma=0.1)), moved(NoisyUpdates(sigma=0.1), NoisyUpdates(sigma=0.1, part="hidden"))
-    other = both - one  # of the second, as the first has the same numbers in either
+    other = both - one  # the second's, as the first has the same numbers in either
     assert one.std().item() == pytest.approx(0.1, rel=0.3) and other.std().item() == pytest.approx(0.1, rel=0.3)
     assert abs(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1].item()) < 0.5
 

@@ -77,7 +77,7 @@ def test_it_is_born_as_the_network_without_it(kind):
 @pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9), RMSprop(), Adam(weight_decay=0.5, decayed="all")], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_until_the_injection_it_learns_as_if_it_were_not_there(kind, optimizer):
-    """Includes weight decay of all parameters, which would move those that wait; only the gate is new."""
+    """Weight decay of all parameters would move the waiting ones; only the gate is new."""
     learner, plain = (learn(chain, kind, 2, optimizer=optimizer) for chain in ((PlasticityInjection(),), ()))
     birth = copies(learner)
     for batch in batches(kind, 2, 4):

@@ -118,7 +118,7 @@ def test_the_noise_of_a_recycled_unit_is_a_new_ones_and_nobody_hears_it():
     assert after.params["hidden1_value.bias"][3] == 0
     assert not after.params["value.weight_noise"][:, 3].any() and not after.params["value.weight"][:, 3].any()
     for name in ("value.weight_noise", "value.bias", "value.bias_noise"):
-        assert (after.params[name] != net.params[name]).sum().item() == (2 if name == "value.weight_noise" else 0)  # of two tasks
+        assert (after.params[name] != net.params[name]).sum().item() == (2 if name == "value.weight_noise" else 0)  # two tasks
 
 
 def test_newborn_weights_are_as_wide_as_the_initialisers():

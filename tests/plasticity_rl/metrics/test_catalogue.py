@@ -1,4 +1,4 @@
-"""The catalogue of metrics: what docs/metrics.md lists, and without torch."""
+"""The catalogue of metrics: as in docs/metrics.md, and without torch."""
 
 import subprocess
 import sys

@@ -40,7 +40,7 @@ def full_hessian(params):
 
 
 def quadratic(spectrum):
-    """A loss of a known spectrum, whose parameters are two tensors."""
+    """A loss of known spectrum, with two tensors as parameters."""
     values = torch.tensor(spectrum)
     rotation = torch.linalg.qr(torch.randn(len(spectrum), len(spectrum), generator=generator(2))).Q
     matrix = rotation @ torch.diag(values) @ rotation.T

@@ -1,4 +1,4 @@
-"""That a run proves that its chain acted: what penalties, steps, projections and refreshes did, by hand and by a second reading."""
+"""Evidence that a chain acted: effects of penalties, steps, projections and refreshes, by hand and by a second reading."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from tests.learners import BATCH, OUTPUTS, generator, learn
 
 BEFORE = {"hidden0.weight": torch.tensor([[3.0, 0.0], [0.0, 4.0]]), "head.weight": torch.tensor([[12.0, 0.0]])}
 AFTER = BEFORE | {"hidden0.weight": torch.tensor([[3.0, 0.0], [0.0, 0.0]])}
-"""Lengths: 13 before, sqrt(153) after, 4 between; of what changed, 5 before and 3 after"""
+"""Lengths: 13 before, sqrt(153) after, 4 between; of changes, 5 before and 3 after"""
 
 
 def batch(members: int) -> dict[str, torch.Tensor]:

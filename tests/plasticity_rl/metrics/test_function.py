@@ -120,7 +120,7 @@ def test_pwcca_is_numpys_by_covariances(widths):
 def test_units_that_say_the_same_do_not_disturb_pwcca(precision):
     x, y = random(12, 80, 3), random(13, 80, 5)
     y = y + x[:, :1] * 2
-    double = torch.cat([y, y[:, :2] * 3 - y[:, 2:4]], 1)  # of rank 5 still
+    double = torch.cat([y, y[:, :2] * 3 - y[:, 2:4]], 1)  # still rank 5
     found = function.pwcca(x.to(precision), double.to(precision)).item()
     assert found == pytest.approx(pwcca_by_covariances(x.numpy(), y.numpy()), abs=1e-6 if precision == torch.float32 else 1e-9)
 

@@ -45,7 +45,7 @@ def test_a_silent_layer_is_dormant_throughout(tau):
 
 
 def test_a_sample_without_any_output_changes_nothing():
-    # Both means shrink alike; scores that were divided per sample would be 0 / 0.
+    # Both means shrink alike; scores divided per sample would be 0 / 0.
     silent = torch.cat([FEATURES, torch.zeros(1, 4)])
     for tau in (0.0, 0.1, 0.8):
         assert dormant(silent, tau).tolist() == dormant(FEATURES, tau).tolist()
@@ -69,7 +69,7 @@ def test_lifted_metrics_are_a_loop_over_members():
 @pytest.mark.parametrize("norm", ["none", "layer", "rms"])
 def test_an_untrained_network_is_dormant_too(norm):
     # Measured here over three seeds and norms, on noise: 14-34% of a convolution's channels and 27-40% of the dense units. Dormancy
-    # says nothing unless an untrained network's stands beside it.
+    # means nothing without an untrained network's beside it.
     network, generator = Network(Nature(norm=norm), (4, 84, 84), 6), torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (8, 4, 84, 84), generator=generator, dtype=torch.uint8)
     features = network.apply(network.init(generator), frames)[1]

@@ -21,7 +21,7 @@ BEFORE = {
 
 
 def numbers(tree, layer):
-    """All of a layer's parameters, by the beginning of their names."""
+    """All of a layer's parameters, by name prefix."""
     return [value for name, tensor in tree.items() if name.rpartition(".")[0] == layer for value in tensor.flatten().tolist()]
 
 

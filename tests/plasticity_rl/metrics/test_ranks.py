@@ -87,7 +87,7 @@ def test_ranks_are_those_of_numpy_by_eigenvalues_and_loops(shape):
 
 
 def test_small_singular_values_survive():
-    # Of the Gram matrix, 1e-9 squared would be lost beside 1.
+    # In the Gram matrix, 1e-9 squared would be lost beside 1.
     rotation, other = torch.linalg.qr(random(5, 9, 3)).Q, torch.linalg.qr(random(6, 3, 3)).Q
     features = rotation @ torch.diag(torch.tensor([1.0, 1e-6, 1e-9])) @ other
     assert ranks.singular_values(features).tolist() == pytest.approx([1.0, 1e-6, 1e-9], rel=1e-5)

@@ -12,7 +12,7 @@ from plasticity_rl.training.lift import lift
 pytestmark = pytest.mark.usefixtures("double")
 
 RAW = [[1.0, -2.0, 0.0, 3.0], [2.0, -1.0, 0.0, -1.0], [0.5, -3.0, 0.0, 1.0], [4.0, -0.1, 0.0, 2.0]]
-"""Four samples of a unit that is always positive, one that never is, one that is zero, and one that is positive thrice"""
+"""Four samples of units: always positive, never positive, zero, and positive thrice"""
 SCALARS = (units.dead_fraction, units.linearised_fraction, units.zero_fraction, units.saturated_fraction, units.sign_entropy)
 
 

@@ -1,4 +1,4 @@
-"""Activations as interventions, and the layer graph of those that make two outputs of a unit."""
+"""Activations as interventions, and the layer graph of those with two outputs per unit."""
 
 import dataclasses
 import math
@@ -107,7 +107,7 @@ def test_parameters_of_pairs_by_hand():
     plain, pairs = (Network(Impala(activation=each), (4, 20, 20), 3) for each in ("relu", "crelu"))
     for name, shape in plain.shapes.items():
         layer, _, part = name.partition(".")
-        # The first layer reads the image, and the later blocks' the sum as it is.
+        # The first layer reads the image, and the later blocks' the plain sum.
         doubled = part == "weight" and layer not in ("hidden0", "hidden1", "hidden2")
         assert pairs.shapes[name] == ((shape[0], 2 * shape[1], *shape[2:]) if doubled else shape), name
 
@@ -131,7 +131,7 @@ def test_nobody_hears_a_unit_whose_columns_are_zero(kind, activation):
 
 
 def pair_columns(network: Network, kind: str, layer: str, unit: int) -> dict[str, list[int]]:
-    """Who reads a unit's outputs: the first outputs of all units come before the second. What gates others has one output a unit."""
+    """Readers of a unit's outputs: the first outputs of all units precede the second. Gating units have one output each."""
     apart = {} if layer == "quantiles" else {each.name: each.units for each in network.layers}
     found = columns_by_hand(kind, layer, unit)
     block = {reader: apart.get(layer, 0) * len(columns) for reader, columns in found.items()}
@@ -139,7 +139,7 @@ def pair_columns(network: Network, kind: str, layer: str, unit: int) -> dict[str
 
 
 def redo_of_pairs(network: Network, kind: str, net: Net, evidence: RefreshContext, responses: Params, tau: float) -> Net:
-    """ReDo one unit after the other; `responses` are one number a sample and unit, whose mean size is that of the pair."""
+    """ReDo one unit after another; `responses` are one number per sample and unit, of the pair's mean size."""
     params = {name: param.clone() for name, param in net.params.items()}
     slots = {slot: {name: tensor.clone() for name, tensor in optimizer_state.items()} for slot, optimizer_state in net.slots.items()}
     marked = dormant_by_loops(kind, responses, tau)
@@ -187,7 +187,7 @@ def test_what_gates_others_keeps_one_output_a_unit():
 
 
 def cosine_after(slope: float, depth: int) -> float:
-    """What `depth` layers of infinitely many scaled leaky ReLUs make of orthogonal inputs, by integrals over the angle of a normal pair."""
+    """Outputs of `depth` layers of infinitely many scaled leaky ReLUs on orthogonal inputs, by integrals over a normal pair's angle."""
     angles, scale, cosine = torch.arange(400_000) * (2 * math.pi / 400_000), (2 / (1 + slope**2)) ** 0.5, 0.0
 
     def phi(x: Tensor) -> Tensor:
@@ -239,7 +239,7 @@ def test_other_gains_keep_the_mean_square(name):
     network = Network(MLP(width=2000, depth=2, activation=name, eta=0.3, initial="fan-in"), (500,), 1)
     params, x = network.init(generator()), torch.randn(50, 500, generator=generator(1))
     first, second = ("hidden0", "hidden1")
-    # Inputs of mean square 1 come in with the activation's own gain, which is for outputs of less.
+    # Inputs of mean square 1 get the activation's own gain, which is for smaller outputs.
     params[f"{first}.weight"] /= gain(name, 0.01)
     raw = network.apply(params, x, raw=True)[1]
     assert raw[first].square().mean().item() == pytest.approx(1, rel=0.05)

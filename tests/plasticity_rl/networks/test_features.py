@@ -1,4 +1,4 @@
-"""What holds features: InFeR, a trust region, and L2, beside plain readings example by example."""
+"""Methods that hold features: InFeR, a trust region, and L2, beside plain readings per example."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ LAST["separate"] = ["policy.hidden1", "value.hidden1"]
 
 
 def plain_loss_gradient(network, params, batch, extra):
-    """The gradient of the loss and of something more, by torch's autograd on one network."""
+    """Gradient of the loss plus an extra term, by torch's autograd on one network."""
     leaves = {name: param.clone().requires_grad_() for name, param in params.items()}
     total = loss(network, leaves, batch)[0] + extra(leaves)
     return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))

@@ -1,4 +1,4 @@
-"""What an agent asks of a network beyond its torso: streams, heads for each task, cosines. Against plain loops and hand computation."""
+"""An agent's additions to a torso: streams, heads for each task, cosines. Against plain loops and hand computation."""
 
 import math
 
@@ -80,7 +80,7 @@ def tasked() -> tuple:
 
 
 def rows_by_hand(params, features, row: int, task: int) -> list[float]:
-    """Of task t, a head of n outputs has the rows from t n on."""
+    """Task t has the rows from t n on in a head of n outputs."""
     return [
         (params[f"{head}.weight"][task * outputs + i] @ features["hidden1"][row] + params[f"{head}.bias"][task * outputs + i]).item()
         for head, outputs in (("policy", 2), ("value", 1))

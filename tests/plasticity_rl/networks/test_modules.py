@@ -1,4 +1,4 @@
-"""People's own modules as networks: held against the project's networks of the same layers and initial weights."""
+"""User modules as networks: compared with the project's networks of the same layers and initial weights."""
 
 import dataclasses
 import json
@@ -102,7 +102,7 @@ def spec(made: Any, **fields: Any) -> ModuleSpec:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This module is a plugin, whose modules begin with the weights of the project's networks."""
+    """Allow this module as a plugin, with the project's initial weights."""
     monkeypatch.setattr(plugins, "_allowed", [__name__])
 
     def init(self: ModuleNetwork, draw: torch.Generator) -> Params:
@@ -262,7 +262,7 @@ def layered(*layers: nn.Module) -> Callable[[tuple[int, ...], int], nn.Module]:
 
 
 class Odd(nn.Module):
-    """A layer, and what a test has it do."""
+    """A layer, with a test's own forward."""
 
     def __init__(self, of: Callable[["Odd", Tensor], Any], outputs: int) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def test_parameters_of_nature_by_hand(actions):
     by_hand = convolutions + (64 * 7 * 7 + 1) * 512 + (512 + 1) * actions
     assert by_hand == 1_684_128 + 513 * actions
     assert count(Network(Nature(), (4, 84, 84), actions)) == by_hand
-    # A norm takes the bias away and brings scale and offset.
+    # A norm removes the bias and adds scale and offset.
     for norm in ("layer", "rms"):
         assert count(Network(Nature(norm=norm), (4, 84, 84), actions)) == by_hand + 32 + 64 + 64 + 512
 

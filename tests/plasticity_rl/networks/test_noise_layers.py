@@ -1,4 +1,4 @@
-"""Factorised noise against the textbook's formula, with the matrices made (Fortunato et al. 2018, section 3.2)."""
+"""Factorised noise against the textbook's formula with explicit matrices (Fortunato et al. 2018, section 3.2)."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_each_example_sees_the_textbooks_noise(streams, norm):
     params, draw = random_params(network), generator()
     x, noise = torch.randn(BATCH, 5, generator=draw), torch.randn(BATCH, network.noise, generator=draw)
     outputs = network.apply(params, x, noise)[0]
-    # Numbers come layer by layer, those of the inputs before those of the outputs.
+    # Numbers come layer by layer, inputs' before outputs'.
     penultimate = ["hidden1_value", "hidden1_advantage"] if streams else ["hidden1"]
     sizes = {top: 6 + WIDTH for top in penultimate} | {"value": WIDTH + 2, "advantage": WIDTH + 3}
     assert network.noise == sum(sizes.values()) == (41 if streams else 29)

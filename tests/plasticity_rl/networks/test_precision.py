@@ -1,4 +1,4 @@
-"""Products of bfloat16: near float32's, with everything that lasts in float32.
+"""bfloat16 products: near float32's, with all persistent state in float32.
 
 bfloat16 keeps 8 bits, a rounding of up to 0.4% at every product: outputs are held to 3% of their length, a layer's gradients to a
 cosine of 0.99.
@@ -26,7 +26,7 @@ SPECS: dict[str, tuple[type[NetworkSpec], tuple[int, ...], HeadSpec]] = {
 
 
 def pair(kind: str, norm: str = "none") -> tuple[list[Network], Params, Tensor, Tensor | None]:
-    """The same network in both precisions, and what it is given."""
+    """The same network in both precisions, and its inputs."""
     spec, inputs, ends = SPECS[kind]
     networks = [Network(spec(norm=norm, precision=precision), inputs, ends) for precision in ("float32", "bfloat16")]  # type: ignore[call-arg]
     params, draw = networks[0].init(generator()), generator(1)
@@ -63,7 +63,7 @@ def test_heads_multiply_in_float32(kind):
     for layer in last:
         (head,) = layer.readers
         units = features[layer.name]
-        assert torch.equal(units, units.bfloat16().float())  # what the head reads has been rounded
+        assert torch.equal(units, units.bfloat16().float())  # the head's input has been rounded
         y = F.linear(units, params[f"{head}.weight"], params[f"{head}.bias"])
         if noise is not None:
             start = {"value": 2 * (64 * 2 * 2 + 512), "advantage": 2 * (64 * 2 * 2 + 512) + 512 + 3}[head]

@@ -29,7 +29,7 @@ def test_a_scaled_torso_is_that_of_torch_modules_of_as_many_channels():
 
 
 def parameters(channels: tuple[int, ...], flattened: int, outputs: int) -> int:
-    """Of the image's channels and the three blocks', without norms."""
+    """Count from channels of the image and three blocks, no norms."""
     blocks = sum((before * 9 + 1) * units + 4 * (units * 9 + 1) * units for before, units in pairwise(channels))
     return blocks + (flattened + 1) * 256 + (256 + 1) * outputs
 
@@ -41,7 +41,7 @@ def test_parameters_by_hand():
     procgen = parameters((3, 16, 32, 32), 32 * 8 * 8, 16)
     assert count(Network(Impala(), (3, 64, 64), 16)) == procgen == 626_256
     assert count(Network(Impala(scale=4), (3, 64, 64), 16)) == parameters((3, 64, 128, 128), 128 * 8 * 8, 16)
-    # A norm takes the bias away and brings scale and offset, but where a block's sum is read as it is.
+    # A norm removes the bias and adds scale and offset, except where a block's sum is read raw.
     for norm in ("layer", "rms"):
         assert count(Network(Impala(norm=norm), (3, 64, 64), 16)) == procgen + 4 * 16 + 4 * 32 + 5 * 32 + 256
 

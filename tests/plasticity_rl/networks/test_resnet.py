@@ -1,4 +1,4 @@
-"""The residual network for small images: beside torch.nn, and which units are a layer's own."""
+"""The residual network for small images: beside torch.nn, and which units belong to a layer."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ def by_hand(params: dict[str, Tensor], x: Tensor, norm: str, pairs: bool) -> Ten
         return torch.cat([x.relu(), (-x).relu()], 1) if pairs else x.relu()
 
     total = conv("hidden0", x)
-    before = act("hidden0", total)  # each sum's norm belongs to what was added last
+    before = act("hidden0", total)  # each sum's norm belongs to its last addend
     for group in ("hidden0", "hidden1", "hidden2"):
         for branch in ("1", "2"):
             name, begins = f"{group}_{branch}", branch == "1" and group != "hidden0"
@@ -67,7 +67,7 @@ def test_parameters_by_hand():
     network = Network(Resnet18(norm="batch"), (3, 32, 32), 10)
     squares = 3 * 64 + 4 * 64 * 64
     squares += sum(before * units + 3 * units * units for before, units in ((64, 128), (128, 256), (256, 512)))
-    shortcuts = sum((before + 1) * units for before, units in ((64, 128), (128, 256), (256, 512)))  # with biases, as nothing follows
+    shortcuts = sum((before + 1) * units for before, units in ((64, 128), (128, 256), (256, 512)))  # with biases, as no norm follows
     norms = 2 * (5 * 64 + 4 * (128 + 256 + 512))
     assert count(network) == 9 * squares + shortcuts + norms + (512 + 2) * 512 + (512 + 1) * 10
     convolutions = [shape for name, shape in network.shapes.items() if len(shape) == 4]

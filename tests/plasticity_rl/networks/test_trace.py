@@ -114,8 +114,8 @@ def test_a_wiring_stated_by_hand_is_the_traced_one():
 
 
 def test_units_of_a_sequence_are_those_of_its_places():
-    """nn.Linear takes (batch, time, units), which is not traced; stated by hand it is the same as on all places side by side."""
-    module, other, x = mlp(), mlp(), torch.randn(4, 6, 5, generator=generator())  # as many places as units: neither can be told by its size
+    """nn.Linear on (batch, time, units) is not traced; stated by hand it equals the layer on all places side by side."""
+    module, other, x = mlp(), mlp(), torch.randn(4, 6, 5, generator=generator())  # as many places as units: size cannot tell them apart
     optimizer, optimizer2 = adam(module), adam(other)
     with pytest.raises(UsageError, match="which reads units of 0, is not supported"):
         attach(module, optimizer, (ReDo(),), x)
@@ -152,7 +152,7 @@ def test_a_layer_whose_columns_cannot_be_told_is_shared():
     optimizer.step()
     before = {name: param.detach().clone() for name, param in module.named_parameters()}
     plan.after_step()
-    assert all(torch.equal(before[name], param) for name, param in module.named_parameters())  # nothing for ReDo to recycle
+    assert all(torch.equal(before[name], param) for name, param in module.named_parameters())  # no units for ReDo
     plan.task_boundary()
     assert {name for name, param in module.named_parameters() if not torch.equal(before[name], param)} == set(before) - {
         "out.weight",
@@ -208,7 +208,7 @@ def test_a_wrong_wiring_by_hand_is_refused(how, message):
 
 
 class Odd(nn.Module):
-    """Two layers and something between them."""
+    """Two layers and an operation between."""
 
     def __init__(self, between) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The transformer: against torch.nn modules, layer graph and parameters by hand, and what acts on units beside it."""
+"""The transformer: against torch.nn modules, layer graph and parameters by hand, and methods that act on units."""
 
 import pytest
 import torch
@@ -22,12 +22,12 @@ IMAGE, VECTOR = (2, 7, 10), (5,)  # 2 x 3 patches, with a row and a column left 
 
 
 def lively(network: Network) -> Params:
-    """Random parameters with weights so long that outputs answer to the inputs without norms too."""
+    """Random parameters, with weights so long that inputs affect outputs without norms too."""
     return {name: param * 4 if name.endswith("weight") else param for name, param in small_params(network).items()}
 
 
 class Modules(nn.Module):
-    """What a PyTorch user would write, all parameters taken from ours by name."""
+    """A PyTorch user's version, all parameters taken from ours by name."""
 
     def __init__(self, params: Params, norm: str, activation: str) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def test_outputs_and_features_are_those_of_torch_modules_with_the_same_weights(n
 
 
 def test_parameters_by_hand():
-    w, tokens = 64, 49  # of 12 x 12 of an Atari frame
+    w, tokens = 64, 49  # 12 x 12 in an Atari frame
 
     def linear(inputs: int, units: int, bias: int = 1) -> int:
         return (inputs + bias) * units
@@ -112,7 +112,7 @@ def test_parameters_by_hand():
     block = 3 * linear(w, w) + linear(w, w, 0) + norm(w) + linear(w, 4 * w, 0) + norm(4 * w) + linear(4 * w, w, 0) + norm(w)
     expected = linear(4 * 12 * 12, w) + tokens * w + norm(w) + 2 * block + linear(w, w, 0) + norm(w) + linear(w, 18)
     assert count(Network(Transformer(), (4, 84, 84), 18)) == expected == 145_810
-    # Without norms everything has a bias.
+    # Without norms all layers have a bias.
     plain = 4 * linear(w, w) + linear(w, 4 * w) + linear(4 * w, w)
     without = linear(4 * 12 * 12, w) + (tokens + 1) * w + 2 * plain + linear(w, w) + linear(w, 18)
     assert count(Network(Transformer(norm="none"), (4, 84, 84), 18)) == without

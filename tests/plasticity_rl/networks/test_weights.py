@@ -1,4 +1,4 @@
-"""What weights start as, and what networks multiply with in their stead."""
+"""Initial weights, and effective weights that networks multiply with."""
 
 import dataclasses
 import math
@@ -64,7 +64,7 @@ def test_weights_by_fan_in_are_normal_and_as_wide_as_he_et_al_say(activation, ga
     for layer, fan_in in zip(network.layers, (4 * 8 * 8, 32 * 4 * 4, 64 * 3 * 3, 64 * 7 * 7, 512), strict=True):
         weight, deviation = params[layer.weight], (1 if layer.head else gain) * fan_in**-0.5
         assert weight.std().item() == pytest.approx(deviation, rel=0.02) and abs(weight.mean().item()) < 0.02 * deviation
-        assert (weight / deviation).pow(4).mean().item() == pytest.approx(3, rel=0.1)  # of a normal number
+        assert (weight / deviation).pow(4).mean().item() == pytest.approx(3, rel=0.1)  # a normal number
         assert layer.bias is not None and not params[layer.bias].any()
 
 
@@ -108,7 +108,7 @@ def test_a_reset_draws_from_the_same_distribution(method):
         torch.testing.assert_close(learner.one(member), expected, rtol=0, atol=0)
 
 
-# What stands for the weights
+# Effective weights
 
 
 def test_singular_vectors_are_torchs():
@@ -273,7 +273,7 @@ def test_all_of_it_is_one_graph(fields):
 
 @pytest.mark.parametrize("method", [ReDo(), ContinualBackprop(), SelfNormalizedResets()], ids=repr)
 def test_units_that_would_be_mute_for_ever_are_not_recycled(method):
-    """Of powers of 0 there is no gradient; heads have no powers."""
+    """Powers of 0 have no gradient; heads have no powers."""
     for chain in ((Powerprop(), method), (method, Powerprop(alpha=1.0))):
         with pytest.raises(
             UsageError, match=f"^{type(method).__name__} sets a unit's outgoing weights to 0, where powerprop .* hidden0 could"

@@ -37,7 +37,7 @@ def test_hidden_weights_are_those_of_torch_and_all_others_adams(scale, nesterov,
 
 @pytest.mark.parametrize("shape", [(20, 20), (30, 12), (12, 30), (5, 1), (1, 5)])
 def test_singular_values_end_near_one_and_directions_stay(shape):
-    # The polynomial of a matrix acts on its singular values alone, so each of them can be followed by itself.
+    # The polynomial of a matrix acts on singular values alone, so each can be followed by itself.
     matrix = torch.randn(shape, generator=generator(3))
     after = orthogonalised(matrix, 5)
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
@@ -75,7 +75,7 @@ def test_hidden_weights_alone_are_turned_convolutions_as_matrices_of_units(kind)
 
 
 def test_newborn_rows_of_a_matrix_are_as_long_as_the_survivors():
-    # With gradients that never change, a row born in mid-run is on a par with its elder at once: the matrix is that of the gradient.
+    # With constant gradients, a row recycled in mid-run equals older ones at once: the matrix is that of the gradient.
     optimizer = Muon()
     grads = draws(1)[0]
     net = train(optimizer, born(optimizer), [grads] * 50, 1e-3)

@@ -1,4 +1,4 @@
-"""Optimizers: torch's where they can be the same, hand computation where they cannot."""
+"""Optimizers: torch's where they can be equal, hand computation elsewhere."""
 
 import dataclasses
 from itertools import pairwise
@@ -31,7 +31,7 @@ ALONE = [
 ]
 TOGETHER = [LARS(weight_decay=0.1), LAMB(), LAMB(weight_decay=0.1, decayed="all"), Muon(), Muon(scale="spectral"), UPGD(sigma=0.5)]
 EVERY = ALONE + TOGETHER
-"""those whose weights each go their own way, and those whose weights hear of each other"""
+"""optimizers that update each weight alone, and those that couple weights"""
 NETWORK = Network(MLP(width=3, depth=1, norm="layer"), (4,), 2)
 SHAPES = NETWORK.shapes
 
@@ -54,7 +54,7 @@ def born(optimizer: Optimizer, seed: int = 0) -> Net:
 
 
 def train(optimizer: Optimizer, net: Net, gradients: list[dict[str, torch.Tensor]], rate: float) -> Net:
-    """Noise, where it is asked for, is drawn once and used at every step."""
+    """Draw noise once, if needed, and use it at every step."""
     noise = draws(77)[0] if optimizer.noisy else {}
     for grads in gradients:
         net = optimizer.update(net, grads, torch.tensor(rate), NETWORK.layers, noise)
@@ -62,7 +62,7 @@ def train(optimizer: Optimizer, net: Net, gradients: list[dict[str, torch.Tensor
 
 
 def alone(value: float, optimizer: Optimizer, gradients: list[float], rate: float = 0.1) -> list[float]:
-    """What a single weight becomes, update by update."""
+    """A single weight's values, update by update."""
     net = Net({"w": torch.tensor(value)}, optimizer.init({"w": torch.tensor(value)}))
     values = []
     for gradient in gradients:
@@ -227,8 +227,8 @@ def test_each_member_has_its_own_learning_rate(optimizer):
 
 @pytest.mark.parametrize("optimizer", [Adam(), Adam(beta2=0.9, epsilon=1e-3), RMSprop(), LAMB(), Muon()], ids=str)
 def test_newborn_and_surviving_weights_take_steps_of_one_learning_rate(optimizer):
-    # With gradients that never change, every step is one learning rate, and was 3.15 or 0.32 where counters were shared; LAMB's is one in
-    # proportion to the tensor. Muon's matrices turn as one, and RAdam's newborns warm up: they have tests of their own. SGD's, LARS's and
+    # With constant gradients, every step is one learning rate, and was 3.15 or 0.32 with shared counters; LAMB's is one in
+    # proportion to the tensor. Muon's matrices turn as one, and RAdam's new elements warm up: both have separate tests. SGD's, LARS's and
     # UPGD's steps are as long as the gradient.
     grads = {name: torch.ones(shape) for name, shape in SHAPES.items()}
     net = train(optimizer, born(optimizer), [grads] * 1000, 1e-3)
@@ -247,7 +247,7 @@ def test_newborn_and_surviving_weights_take_steps_of_one_learning_rate(optimizer
 
 
 def test_a_newborn_weight_goes_through_its_own_warm_up():
-    # Gradients of 2 that never change: five steps of the corrected mean, 2, then rectified ones, which grow to the survivor's 1.
+    # Constant gradients of 2: five steps of the corrected mean, 2, then rectified ones, which grow to the survivor's 1.
     optimizer = RAdam(beta2=0.9, epsilon=1e-30)
     grads = {name: torch.full(shape, 2.0) for name, shape in SHAPES.items()}
     births = [born(optimizer)]
@@ -292,7 +292,7 @@ def test_an_overwritten_weight_starts_afresh_and_its_neighbours_do_not_notice(op
 
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
 def test_memory_is_each_elements_own(optimizer):
-    # What an element remembers after a step depends on no other's memory: a newborn's is that of a new network, a survivor's goes on.
+    # An element's state after a step depends on no other's: a new element's is that of a new network, a survivor's goes on.
     old, newborn = train(optimizer, born(optimizer), draws(1, 100), 0.01), born(optimizer, 3)
     generator = torch.Generator().manual_seed(0)
     masks = {name: torch.rand(shape, generator=generator) < 0.5 for name, shape in SHAPES.items()}

@@ -21,7 +21,7 @@ def length(numbers: list[float]) -> float:
 
 
 def lars_by_loops(params: Lists, gradients: list[Lists], rate: float, trust: float, momentum: float, decay: float) -> Lists:
-    """You et al. 2017, one tensor after the other; a name that ends in `weight` is one."""
+    """You et al. 2017, one tensor after another; a weight's name ends in `weight`."""
     weights, velocity = (
         {name: list(values) for name, values in params.items()},
         {name: [0.0] * len(values) for name, values in params.items()},

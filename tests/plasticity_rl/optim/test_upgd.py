@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("double")
 
 
 def by_loops(params, gradients, noises, rate, beta, sigma, decay, official=False):
-    """One number after the other; `official` divides by the largest of the averages as they are."""
+    """One number after another; `official` divides by the largest uncorrected average."""
     weights = {name: param.flatten().tolist() for name, param in params.items()}
     utility = {name: [0.0] * len(values) for name, values in weights.items()}
     for t, (gradient, noise) in enumerate(zip(gradients, noises, strict=True), start=1):

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, whatever happens."""
+"""Checkpoints: whole or absent, in any event."""
 
 import os
 import random
@@ -61,7 +61,7 @@ def test_every_flipped_byte_and_every_truncation_is_detected(tmp_path: Path) -> 
             for content in damaged:
                 (newest / name).write_bytes(content)
                 loaded, problems = checkpoint.load_latest(tmp_path)
-                if loaded and same(loaded, snapshot(2)):  # JSON may say the same in other bytes
+                if loaded and same(loaded, snapshot(2)):  # JSON has other encodings
                     assert name == "manifest.json" and not problems
                 else:
                     assert loaded and same(loaded, snapshot(1)) and len(problems) == 1
@@ -98,7 +98,7 @@ def test_of_a_large_tensor_what_changed_is_written_and_the_rest_is_linked(tmp_pa
     assert loaded and same(loaded, ring(8, changed=(2,), by=0.5)) and not problems
     for number in (3, 4, 5):
         checkpoint.save(tmp_path, number, ring(8))
-    loaded, _ = checkpoint.load_latest(tmp_path)  # the files outlive the folders that they were written for
+    loaded, _ = checkpoint.load_latest(tmp_path)  # the files outlive their original folders
     assert loaded and same(loaded, ring(8)) and {path.name[-1] for path in checkpoint.checkpoints(tmp_path)} == {"3", "4", "5"}
 
 
@@ -121,7 +121,7 @@ def test_a_piece_that_decayed_is_detected_and_not_linked_to(tmp_path: Path, monk
     assert loaded and same(loaded, ring(8)) and not problems
     assert not set(pieces(first).values()) & set(pieces(second).values())
     (second / "manifest.json").write_text("{}")
-    third = checkpoint.save(tmp_path, 3, ring(8))  # nothing is known of what could be linked to
+    third = checkpoint.save(tmp_path, 3, ring(8))  # no known files to link to
     assert checkpoint.problem(third) is None and not set(pieces(second).values()) & set(pieces(third).values())
 
 

@@ -1,4 +1,4 @@
-"""Cells of one learner: each member is what it is in a learner of its own cell, whatever numbers the others have."""
+"""Groups of members: each member equals one in a learner of its own group, whatever the others' numbers."""
 
 import dataclasses
 
@@ -13,23 +13,23 @@ from plasticity_rl.training.learner import Learner
 from tests.learners import MEMBERS, SPECS, assert_same, batches, copies, due, loss
 from tests.plasticity_rl.training.test_compiled import needs_compiler, of_torch_itself
 
-RATES = (1e-2, 3e-3, 1e-2)  # the first and the last cell differ in the numbers of their parts alone
+RATES = (1e-2, 3e-3, 1e-2)  # the first and the last group differ in their parts' numbers alone
 SEEDS = (0, 4, 0)
 COUNTS = (2, 1, 1)
 
 
 def numbers(part):
-    """The names of a part's floats, told by the values alone."""
+    """The names of a part's floats, by value type alone."""
     return [field.name for field in dataclasses.fields(part) if isinstance(getattr(part, field.name), float)]
 
 
 def lowered(part, factor):
-    """The same with all its floats multiplied by a factor a little below 1, which leaves each in its range."""
+    """The part with all floats multiplied by a factor a little below 1, which keeps each in its range."""
     return dataclasses.replace(part, **{name: getattr(part, name) * factor for name in numbers(part)})
 
 
 def cells_of(optimizer, chain, kind):
-    """Three cells with numbers of their own, and their network."""
+    """Three groups with their own numbers, and their network."""
     spec, inputs, ends = SPECS[kind]
     cells, networks = [], []
     for factor, members, seed in zip((1.0, 0.9, 0.8), COUNTS, SEEDS, strict=True):
@@ -57,7 +57,7 @@ def together_is_apart(optimizer, chain, kind, compile=False, tolerance=1e-9):
     cells, network = cells_of(optimizer, chain, kind)
     joint, apart = learner_of(network, cells, compile), [learner_of(network, [cell]) for cell in cells]
     for index, alone in enumerate(apart):
-        assert_same(rows_of(joint, index), copies(alone))  # born the same, bit for bit
+        assert_same(rows_of(joint, index), copies(alone))  # equal at birth, bit for bit
     rates = torch.tensor(RATES).repeat_interleave(torch.tensor(COUNTS))
     for count, batch in enumerate(batches(kind, sum(COUNTS), 5)):
         for values in batch.values():
@@ -82,9 +82,9 @@ VARIED = [each for each in MEMBERS if numbers(each) and each not in BUILT]
 @pytest.mark.parametrize("intervention", VARIED, ids=word)
 def test_numbers_of_every_method_may_differ_between_cells(intervention, kind):
     if kind == "noisy" and getattr(intervention, "loss", "") == "kl":
-        kind = "convolutions"  # several heads are no one's logits
+        kind = "convolutions"  # several heads have no logits
     joint = together_is_apart(Adam(), (due(intervention, "update", 2),), kind)
-    assert any(not torch.equal(tensor[0], tensor[3]) for tensor in copies(joint).values())  # they are felt
+    assert any(not torch.equal(tensor[0], tensor[3]) for tensor in copies(joint).values())  # visible effect
 
 
 OPTIMIZERS = [

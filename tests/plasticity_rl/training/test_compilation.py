@@ -1,4 +1,4 @@
-"""The compiler's cache: what a killed process, a full disk or a damaged file does to it, and to the run after."""
+"""The compiler's cache: effects of a killed process, a full disk or a damaged file on it, and on the next run."""
 
 import math
 import os
@@ -33,7 +33,7 @@ EXPECTED = torch.tensor([2 * math.sin(x) for x in (0.0, 0.5, 1.0)])
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache, and the one before afterwards."""
+    """Use an empty cache, then restore the former."""
     compilation._use_own_cache()
     monkeypatch.setenv(compilation.FOLDER, str(tmp_path / "cache"))
     forget()
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    """As another process would begin: nothing of the cache is in memory."""
+    """Clear the cache's memory, as in a new process."""
     from torch._inductor.utils import clear_caches
 
     torch.compiler.reset()
@@ -51,12 +51,12 @@ def forget() -> None:
 
 
 def libraries(folder: Path) -> dict[Path, int]:
-    """Their sizes."""
+    """File sizes."""
     return {path: path.stat().st_size for path in folder.rglob("*.so")}
 
 
 def replace(path: Path, content: bytes) -> None:
-    """In a new file: the old one is in use by this process."""
+    """Write a new file: this process uses the old one."""
     path.unlink()
     path.write_bytes(content)
 
@@ -79,7 +79,7 @@ def test_files_that_were_cut_short_are_removed_and_compiled_anew(folder: Path, d
     assert sizes and graphs
     for path in (*sizes, *graphs):
         replace(path, DAMAGES[damage](path.read_bytes()))
-    (folder / "scores.csv").touch()  # somebody's own, in a folder that the cache was set to
+    (folder / "scores.csv").touch()  # another user's, in a folder that the cache was set to
     forget()
     with pytest.warns(UserWarning, match=f"^{len(sizes) + len(graphs)} damaged files were removed from the compiler's cache"):
         made = compiled(double_sine)
@@ -220,7 +220,7 @@ def test_killed_at_ten_moments_of_compilation_the_same_command_goes_on(tmp_path:
     for _ in range(10):
         process, begun = call("cut", "killed"), 0
         before = set((tmp_path / "cut").rglob("*.so*"))
-        while process.poll() is None and begun < 2:  # while the second library that is new is being written
+        while process.poll() is None and begun < 2:  # while the second new library is being written
             begun = len({path for path in (tmp_path / "cut").rglob("*.so*")} - before)
             time.sleep(0.001)
         if process.poll() is None:

@@ -29,7 +29,7 @@ of_torch_itself = pytest.mark.filterwarnings("ignore:.torch.jit.script_method. i
 
 
 def assert_compiled_is_eager(learners: list[Learner], count: int, size: int, tolerance: float) -> None:
-    """Both learners go through the same updates and a task boundary; after the first, nothing is compiled again."""
+    """Both learners make the same updates and pass a task boundary; after the first, nothing is compiled again."""
     fast, slow = learners
     data = batches(fast, count, size)
     torch.compiler.reset()
@@ -43,7 +43,7 @@ def assert_compiled_is_eager(learners: list[Learner], count: int, size: int, tol
                 for learner in learners:
                     learner.task_boundary()
         torch.testing.assert_close(copies(fast), copies(slow), rtol=tolerance, atol=tolerance)
-        with pytest.raises(RuntimeError, match="recompile"):  # the stance does see what it is to see
+        with pytest.raises(RuntimeError, match="recompile"):  # the stance detects compilation
             fast.update(1e-3, batches(fast, 1, size + 1)[0])
     finally:
         torch.compiler.set_stance("default")

@@ -1,4 +1,4 @@
-"""The learner against plain PyTorch loops: what members share and what they do not, and when refreshes are due."""
+"""The learner against plain PyTorch loops: shared and separate state of members, and when refreshes are due."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,10 +34,10 @@ from tests.plasticity_rl.training.learners import OUTPUTS, batches, copies, lear
 
 @dataclass(frozen=True)
 class Witness(Refresh):
-    """Remembers what it was shown at its last refresh, and changes nothing."""
+    """A refresh that records its last inputs and changes nothing."""
 
     mark: int = 0
-    """tells one from another in a chain"""
+    """distinguishes them in a chain"""
 
     default_every: ClassVar[dict[str, int]] = {"update": 1, "task": 1}
 
@@ -50,7 +50,7 @@ class Witness(Refresh):
 
 @dataclass(frozen=True)
 class Souvenir(Witness):
-    """Remembers the parameters that it replaces."""
+    """A refresh that keeps the old parameters."""
 
     def refresh(self, net: Net, state: State, evidence: RefreshContext, layers: Layers) -> tuple[Net, State]:
         return net._replace(params=evidence.fresh), net.params
@@ -285,7 +285,7 @@ def test_methods_that_could_forget_single_weights_keep_each_ones_age():
 
 @pytest.mark.parametrize("members", [1, 3, 64])
 def test_updates_in_a_row_are_those_made_one_by_one(members: int) -> None:
-    """64 members are two blocks, each of which makes the whole row before the other begins."""
+    """64 members are two blocks, each of which makes all updates before the other begins."""
     chain = (NoisyUpdates(), L2Init(), SelfNormalizedResets(every=4))
     one, other = (learn(chain, members=members) for _ in range(2))
     given, rates = batches(one, 8), [1e-2 * (place + 1) for place in range(8)]

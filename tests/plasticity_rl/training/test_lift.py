@@ -1,4 +1,4 @@
-"""Lifting: S networks side by side are a loop over them, a lone one is vmap's of one."""
+"""Lifting: S networks side by side equal a loop over them, a lone one vmap's of one."""
 
 import pytest
 import torch
@@ -115,7 +115,7 @@ def test_writing_keeps_the_place():
 
 
 class Recorder:
-    """A graph that runs Python again: it reads and writes the same tensors as the capture did, and the capture itself runs nothing."""
+    """A graph that runs Python again: it reads and writes the capture's tensors, and the capture itself runs nothing."""
 
     def __init__(self) -> None:
         self.captures = 0
@@ -138,7 +138,7 @@ def test_a_captured_function_reads_and_writes_where_it_did():
         batch = {"x": torch.full((3,), float(i))}
         source = batch["x"].clone()
         found = captured(total, batch)
-        found["mine"] = torch.zeros(())  # a caller may add to what it got
+        found["mine"] = torch.zeros(())  # a caller may add to its result
         assert found["sum"] == step(plain, batch)["sum"] and torch.equal(total, plain)
         assert torch.equal(batch["x"], source)
     assert recorder.captures == 1

@@ -1,4 +1,4 @@
-"""Normal numbers of a key: their bits by a second reading in Python's own integers, and whether they are normal and independent."""
+"""Normal numbers of a key: their bits by a second reading in Python's own integers, and tests of normality and independence."""
 
 import math
 import statistics
@@ -62,7 +62,7 @@ def test_they_are_normal_and_tell_nothing_of_their_neighbours_of_other_keys_and_
 
 
 def test_no_bits_make_a_number_that_is_none():
-    """A word of zeros would have the logarithm of 0 for its length, and one of ones that of more than 1."""
+    """A word of zeros would give a length of log 0, and one of ones the log of more than 1."""
     assert (torch.tensor([0.0, 2**24 - 1]) + 0.5).mul(2**-24).log().isfinite().all()
     assert normal(key([3])[0], 2_000_000).isfinite().all()
 

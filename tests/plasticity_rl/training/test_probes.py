@@ -1,4 +1,4 @@
-"""Probes: what copies learn beside untrained networks, and that nobody feels it."""
+"""Probes: learning of copies and untrained networks, with no effect on runs."""
 
 import hashlib
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def trained(chain: Chain = (), members: int = 2, updates: int = 30) -> Learner:
 
 
 def data(targets: int, members: int, updates: int) -> tuple[Batch, Callable[[int], Batch]]:
-    """Everything that is learned, (updates, ...), and its batches."""
+    """All training data, (updates, ...), and its batches."""
     draw = torch.Generator().manual_seed(2)
     whole = {
         "inputs": torch.randn(updates, 1, 1, members, 4, 5, generator=draw),
@@ -42,7 +42,7 @@ def data(targets: int, members: int, updates: int) -> tuple[Batch, Callable[[int
 
 
 def plain_losses(params: dict[str, Tensor], inputs: Tensor, targets: Tensor, rates: list[float]) -> list[float]:
-    """What torch.nn and torch.optim.Adam make of the same."""
+    """Losses of torch.nn and torch.optim.Adam."""
     plain = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
     with torch.no_grad():
         for layer, name in zip(plain[::2], ("hidden0", "hidden1", "head"), strict=True):
@@ -105,7 +105,7 @@ def test_copies_learn_by_the_runs_chain_from_an_empty_memory_of_the_optimizer() 
     learner = trained(chain)
     whole, batches = data(targets=1, members=2, updates=8)
     outcome = Probe(learner, squared_error(learner.network), 1, compile=False)(batches, [1e-2] * 8)
-    alone = trained(chain)  # goes on as the run would, but for its memory
+    alone = trained(chain)  # continues the run, but with empty slots
     for optimizer_state in alone.net.slots.values():
         for tensor in optimizer_state.values():
             tensor.zero_()

@@ -1,4 +1,4 @@
-"""A learner that is saved and loaded is one that was never stopped."""
+"""A saved and loaded learner equals an uninterrupted one."""
 
 import pytest
 import torch
@@ -28,14 +28,14 @@ def test_resumed_is_never_stopped_bit_for_bit(intervention, clock, stop):
 
     def go_on(learner: Learner, steps: range) -> None:
         for step in steps:
-            learner.task_boundary()  # the first thing after a resume: the batch it looks at must have been saved
+            learner.task_boundary()  # the first event after a resume: its batch must have been saved
             learner.update(1e-2 / (1 + step), data[step])
 
     go_on(straight, range(stop))
     saved, ticks = copies(straight), dict(straight.ticks)
     go_on(straight, range(stop, 6))
     resumed = learn(chain, seed=0)
-    go_on(resumed, range(1))  # used before: nothing of it may remain
+    go_on(resumed, range(1))  # used before: no trace may remain
     resumed.load(saved, ticks)
     assert_same(copies(resumed), saved)
     go_on(resumed, range(stop, 6))
