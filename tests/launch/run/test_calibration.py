@@ -34,12 +34,14 @@ def test_first_updates_alone_are_an_upper_bound() -> None:
     assert speed(moments((0, 0.0, 0.0)), seconds=1.0) is None and speed([], seconds=1.0) is None
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("said", [LONG, LONG[:1], [POLES]])
 def test_training_is_measured(said: list[dict]) -> None:
     found = calibrate([experiment(each) for each in said], "cpu", False, limit=200.0, seconds=0.05)
     assert found and found.steady and 1e-7 < found.seconds <= found.processors < 10 and 0 < found.setup < 200
 
 
+@pytest.mark.process
 def test_a_run_that_ends_at_once_is_bounded() -> None:
     found = calibrate([experiment(LABELS | {"benchmark": "random-labels:images=20,tasks=1,updates=3"})], "cpu", False, limit=200.0)
     assert found and 0 < found.seconds < 60
