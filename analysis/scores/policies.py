@@ -32,7 +32,7 @@ TARGET = "scaled"
 
 @dataclass(frozen=True)
 class Policy:
-    """What became of one chain's policies."""
+    """State of one chain's policies at the end."""
 
     label: str
     fresh_control: bool

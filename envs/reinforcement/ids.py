@@ -22,7 +22,7 @@ MOST_ACTIONS = 4096  # of several discrete actions taken at once, as one
 
 
 class Spaces(NamedTuple):
-    """What an environment shows and takes, after this project's changes to both."""
+    """Observation and action space of an environment, after this project's changes to both."""
 
     observations: Box
     actions: Discrete

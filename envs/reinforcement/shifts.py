@@ -29,7 +29,7 @@ class Variant(NamedTuple):
 
 
 class Shift(NamedTuple):
-    """What a task does to F features and A actions; None changes nothing. With (N,) before each shape: of N environments."""
+    """Change of F features and A actions in one task; None changes nothing. With (N,) before each shape: of N environments."""
 
     features: np.ndarray | None = None
     """(F,) the original's feature at each place"""
@@ -103,7 +103,7 @@ class Shifts(ABC):
             raise UsageError(f"{name}: tasks must lie in [1, {most}], not {tasks}{'' if most > 1 else ': without shifts all are the same'}")
 
     def drawn(self, seed: int, member: int, tasks: int, features: int, actions: int) -> list[Shift]:
-        """What each of a member's tasks does to its features and actions. A shift does not depend on the number of tasks."""
+        """Shifts of a member's features and actions, one for each task. A shift does not depend on the number of tasks."""
         orders: list[dict[str, np.ndarray]] = [{}]
         if {"permute", "relabel"} & set(self.shifts):
             sizes = self._reordered(features, actions)

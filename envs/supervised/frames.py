@@ -27,7 +27,7 @@ PATIENCE = 5_000  # images in a row that are all there already, after which a ga
 
 
 class Frames(NamedTuple):
-    """What frames there are to make."""
+    """The parameters that decide which frames are made."""
 
     games: tuple[str, ...] = GAMES
     shape: tuple[int, int, int] = (3, 32, 32)

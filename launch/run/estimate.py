@@ -75,7 +75,7 @@ def hours(groups: Sequence[Sequence[Experiment]], device: str, compile: bool, li
         kinds.setdefault(_kind(group), []).append(group)
     compile = compile and (device != "cpu" or can_compile())
     ends, together, processors = time.monotonic() + limit, Span(0.0, 0.0), Span(0.0, 0.0)
-    # What takes longest is measured first, when most of the time is left.
+    # Measure the longest kind first, when most of the time is left.
     longest = sorted(kinds.values(), key=lambda alike: sum(map(_amount, alike)), reverse=True)
     for left, alike in zip(range(len(longest), 0, -1), longest, strict=True):
         setup, each, each_processors = _measure(alike[0], device, compile, ends - time.monotonic(), left)
