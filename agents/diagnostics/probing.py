@@ -85,7 +85,7 @@ class Probing:
 
     def rows(self, where: dict[str, Any], observations: Tensor) -> Iterator[Metric]:
         """Rows of metrics.csv for the current networks; `where` holds a row's leading columns without the member. Copies with a non-finite
-        loss are skipped. Of a head alone, only the final losses have rows, `probe_policy` and `probe_value`."""
+        loss are skipped. A head alone has rows of its final losses only, `probe_policy` and `probe_value`."""
         for probed, outcome in self.outcomes(where["visit"], observations).items():
             target, _, head = probed.partition("/")
             named = {"final": outcome.final, "mean": outcome.mean, "final_fresh": outcome.fresh_final, "mean_fresh": outcome.fresh_mean}

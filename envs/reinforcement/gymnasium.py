@@ -60,7 +60,7 @@ class Gymnasium(Ids):
 
     set: tuple[str, ...] = ()
     """attributes of the unwrapped environment that differ between tasks: `length=0.25..1` draws from a range for each member and task,
-    `gravity=9.8;5;15` takes the values of a list in turn. What the constructor made of an attribute stays as it was"""
+    `gravity=9.8;5;15` takes the values of a list in turn. Values that the constructor derived from an attribute stay as they were"""
     stacked: Annotated[int, Interval("[1, 64]")] = 1
     """observations in one input, stacked by Gymnasium: as channels of images, one after another in vectors"""
     processes: bool = False

@@ -1,7 +1,7 @@
 """CartPole with offsets that nobody tells the learner of, as in TRAC and C-CHAIN: ten chains, and three policies that keep exploring.
 
-The protocol is the default of the benchmark's word: see launch/config/defaults.py. The published numbers are of six seeds. What they are
-beside ours stands in docs/continual-control.md. Strengths are each method's defaults, not tuned.
+The protocol is the default of the benchmark's word: see launch/config/defaults.py. The published numbers are of six seeds. A comparison
+with ours stands in docs/continual-control.md. Strengths are each method's defaults, not tuned.
 """
 
 CHAINS = (
