@@ -32,7 +32,8 @@ class RolloutWorker:
         self._network, _ = assemble(experiment.network, experiment.optimizer, experiment.chain, benchmark.inputs, agent.heads(benchmark))
         self._params = {name: torch.zeros(self._members, *shape) for name, shape in sorted(self._network.shapes.items())}
         self._copies = None if self._network.spec.precision == "float32" else self._network.cast(self._params)
-        self._act = lifted_act(agent, self._network, chunk_size(self._members, "cpu", self._network.convolves), compile)
+        size = chunk_size(self._members, "cpu", self._network.convolves, self._network.parameters)
+        self._act = lifted_act(agent, self._network, size, compile)
         self._first_errors = lift(cast(ReplayAgent, agent).first_errors) if agent.prioritised else None
         self._streams = RandomStreams(experiment.seed, self._members, "cpu")
         self._suffix = f" of actor {number}.{incarnation}"

@@ -73,6 +73,11 @@ class Network:
         """True if it convolves images."""
         return self.spec.convolves
 
+    @property
+    def parameters(self) -> int:
+        """The number of its parameters, each weight counted."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
     def check_built(self, method: str, fields: dict[str, Any]) -> None:
         """Raise UsageError if the network is not what a method has it build; no check here, as it is built from the spec."""
 

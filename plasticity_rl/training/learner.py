@@ -76,7 +76,7 @@ class Learner:
         self._last: dict[str, Tensor] = {}
         self._rows = slice(None)
         self._step = compiled(self._write_step) if compile else self._write_step
-        self.chunk_size = chunk_size(self.members, device, network.convolves)
+        self.chunk_size = chunk_size(self.members, device, network.convolves, network.parameters)
         """members updated by one call"""
         self._measure = chunked(lift(lambda *given: update(self._rule, *given, measure=True)[2]), self.chunk_size)
         self._fused = chunked(self._write_steps, self.chunk_size)

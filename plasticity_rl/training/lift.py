@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_
 
+CACHED = 2**20  # parameters of a chunk: 4 MiB, and four times that with gradients and Adam's moments
+
 
 def lift(function: Callable[..., Any], in_dims: int | tuple[int | None, ...] = 0) -> Callable[..., Any]:
     """Lift `function` over axis 0 of trees of tensors, as torch.func.vmap; None in `in_dims` marks an argument that all members share.
@@ -47,17 +49,20 @@ def chunked(function: Callable[..., Any], size: int, shared: int = 0) -> Callabl
     return called
 
 
-def chunk_size(members: int, device: str, convolves: bool) -> int:
-    """The number of members to update in one call for best speed: a divisor of `members`.
+def chunk_size(members: int, device: str, convolves: bool, parameters: int) -> int:
+    """The number of members, of `parameters` numbers each, to update in one call for best speed: a divisor of `members`.
 
-    On a CPU, grouped convolutions of many networks cost up to twice as much as one network after the other, and the intermediate results of
-    more than 32 small networks exceed the caches.
+    On a CPU, grouped convolutions of many networks cost up to twice as much as one network after the other; the intermediate results of more
+    than 32 small networks exceed the caches, as do the parameters, gradients and moments of a few wide ones.
     """
     if device != "cpu":
         return members
     if convolves:
         return 1
-    return next((size for size in range(min(members, 32), 7, -1) if members % size == 0), members)
+    # At least two, as a network alone is multiplied by other kernels, which round differently.
+    most = min(members, 32, max(CACHED // parameters, 2))
+    fewest = 2 if most < 8 else 8
+    return next((size for size in range(most, fewest - 1, -1) if members % size == 0), members)
 
 
 def _first(tensor: Tensor) -> Tensor:

@@ -101,9 +101,13 @@ def test_in_turn_is_all_at_once_and_writes_to_all(count, size):
 
 
 def test_members_are_shared_out_equally():
-    dense = {members: chunk_size(members, "cpu", convolves=False) for members in (1, 5, 32, 33, 37, 64, 100, 128)}
+    dense = {members: chunk_size(members, "cpu", False, 1_000) for members in (1, 5, 32, 33, 37, 64, 100, 128)}
     assert dense == {1: 1, 5: 5, 32: 32, 33: 11, 37: 37, 64: 32, 100: 25, 128: 32}
-    assert [chunk_size(5, device, convolves=True) for device in ("cpu", "cuda")] == [1, 5]
+    wide = {members: chunk_size(members, "cpu", False, 2**20 // 3) for members in (1, 2, 5, 6, 10, 32)}
+    assert wide == {1: 1, 2: 2, 5: 5, 6: 3, 10: 2, 32: 2}
+    assert chunk_size(6, "cpu", False, 2**30) == 2
+    assert [chunk_size(5, device, True, 1_000) for device in ("cpu", "cuda")] == [1, 5]
+    assert chunk_size(6, "cuda", False, 2**30) == 6
 
 
 def test_writing_keeps_the_place():
