@@ -52,8 +52,8 @@ def chunked(function: Callable[..., Any], size: int, shared: int = 0) -> Callabl
 def chunk_size(members: int, device: str, convolves: bool, parameters: int) -> int:
     """The number of members, of `parameters` numbers each, to update in one call for best speed: a divisor of `members`.
 
-    On a CPU, grouped convolutions of many networks cost up to twice as much as one network after the other; the intermediate results of more
-    than 32 small networks exceed the caches, as do the parameters, gradients and moments of a few wide ones.
+    On a CPU, grouped convolutions of many networks cost up to twice as much as one network after the other. The intermediate results of
+    more than 32 small networks exceed the caches, as do the parameters, gradients and moments of a few wide ones.
     """
     if device != "cpu":
         return members
