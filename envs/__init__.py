@@ -24,7 +24,7 @@ BENCHMARKS = {
     "continual-lunarlander": "envs.reinforcement.control.ContinualLunarLander",
     "continual-mountaincar": "envs.reinforcement.control.ContinualMountainCar",
     "gymnasium": "envs.reinforcement.gymnasium.Gymnasium",
-    "envpool": "envs.reinforcement.envpool_ids.EnvPool",
+    "envpool": "envs.reinforcement.envpool.EnvPool",
     "procgen": "envs.reinforcement.procgen.Procgen",
     "atari": "envs.reinforcement.atari.Atari",
 }

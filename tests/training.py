@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from agents.diagnostics.rows import COSTS
-from envs.reinforcement.pool import Opening, Step
-from envs.reinforcement.spaces import Box, Discrete
+from envs.reinforcement.backends.pool import Opening, Step
+from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from agents.data.frames import pushed
-from envs.reinforcement.pool import Pool, Step
+from envs.reinforcement.backends.pool import Pool, Step
 
 THREADS = 2  # threads per pool; trajectories do not depend on it
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from envs.reinforcement.pool import Step
+from envs.reinforcement.backends.pool import Step
 from envs.sequences import Visit
 from plasticity_rl.networks.layers import Params
 

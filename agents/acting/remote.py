@@ -23,7 +23,7 @@ from torch import Tensor
 
 from agents.acting.actor import Episode, Tally
 from agents.acting.messages import ActorBackend, ActorsLost, Died, RemoteRollout, RolloutId, RolloutRequest, Weights, unpack_step
-from envs.reinforcement.pool import Step
+from envs.reinforcement.backends.pool import Step
 from envs.sequences import Visit
 
 DEATHS = 5  # uncredited deaths of an actor that the run tolerates

@@ -12,8 +12,8 @@ from agents.acting.policy import draw, lifted_act, pool_seeds, shared
 from agents.acting.random_streams import RandomStreams
 from agents.base import ActingAgent, ReplayAgent
 from agents.data.transitions import learned_rewards, outcome
+from envs.reinforcement.backends.pool import Opening
 from envs.reinforcement.base import ReinforcementBenchmark
-from envs.reinforcement.pool import Opening
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.training.lift import chunk_size, lift, write_

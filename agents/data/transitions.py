@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.data.rewards import Rewards
-from envs.reinforcement.pool import Step
+from envs.reinforcement.backends.pool import Step
 
 
 class StepType(IntEnum):

@@ -24,8 +24,8 @@ from agents.data.transitions import learned_rewards, outcome
 from agents.diagnostics.probing import Probing
 from agents.diagnostics.rows import Diagnostics
 from agents.loops.evaluation import TICK, evaluate
+from envs.reinforcement.backends.pool import Opening, Step
 from envs.reinforcement.base import ReinforcementBenchmark
-from envs.reinforcement.pool import Opening, Step
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions import assemble

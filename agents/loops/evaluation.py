@@ -14,8 +14,8 @@ from agents.base import ActingAgent
 from agents.data.rewards import Scale
 from agents.data.transitions import StepType, learned_rewards, outcome
 from agents.diagnostics.overestimation import Overestimation
+from envs.reinforcement.backends.pool import Step
 from envs.reinforcement.base import ReinforcementBenchmark
-from envs.reinforcement.pool import Step
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Event, Metric, Score, Tick

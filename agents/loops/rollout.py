@@ -15,8 +15,8 @@ from agents.data.frames import Frames
 from agents.data.transitions import StepType
 from agents.diagnostics.probing import OBSERVATIONS, SEEN
 from agents.loops.base import Loop
+from envs.reinforcement.backends.pool import Step
 from envs.reinforcement.base import ReinforcementBenchmark
-from envs.reinforcement.pool import Step
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Event, Snapshot

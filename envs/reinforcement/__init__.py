@@ -1,1 +1,1 @@
-"""Reinforcement-learning benchmarks, and the pools of environments behind them."""
+"""Reinforcement-learning benchmarks; backends/ holds the pools of environments behind them."""

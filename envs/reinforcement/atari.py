@@ -17,12 +17,12 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from envs.reinforcement.ale import ale_atari, game_choices
-from envs.reinforcement.atari_rules import FRAME_SKIP, FULL_ACTIONS, AtariRules, Observe, observation_space
+from envs.reinforcement.backends.ale import ale_atari, game_choices
+from envs.reinforcement.backends.atari_rules import FRAME_SKIP, FULL_ACTIONS, AtariRules, Observe, observation_space
+from envs.reinforcement.backends.envpool import envpool_atari
+from envs.reinforcement.backends.pool import Opening, Pool
+from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.reinforcement.base import Heads
-from envs.reinforcement.envpool import envpool_atari
-from envs.reinforcement.pool import Opening, Pool
-from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import Interval, UsageError, check, nearest
 
@@ -90,7 +90,7 @@ class Atari:
     episode_frames: Annotated[int, Interval("[4, 1e9]")] = 108_000
     """maximum length of an episode in emulator frames; 108,000 are half an hour of play (Hessel et al. 2018, arXiv 1710.02298)"""
     backend: Literal["envpool", "ale"] = "envpool"
-    """emulator; `envs.reinforcement.atari_rules` lists the differences"""
+    """emulator; `envs.reinforcement.backends.atari_rules` lists the differences"""
     observe: Observe = "pixels"
     """grey frames; `ram`, the console's 128 bytes of RAM, scaled to [-1, 1]; or `ram-bits`, their 1,024 bits. The RAM is for networks
     without convolutions"""

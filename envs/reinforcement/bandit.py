@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
+from envs.reinforcement.backends.pool import Autoreset, Opening, Pool, RawStep
+from envs.reinforcement.backends.spaces import Box, Discrete, Space
 from envs.reinforcement.base import Heads
-from envs.reinforcement.pool import Autoreset, Opening, Pool, RawStep
-from envs.reinforcement.spaces import Box, Discrete, Space
 from envs.sequences import Visit, sequence
 from envs.supervised import datasets
 from plasticity_rl.checks import Interval, check

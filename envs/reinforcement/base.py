@@ -5,8 +5,8 @@ from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
-from envs.reinforcement.pool import Opening, Pool
-from envs.reinforcement.spaces import Box, Discrete
+from envs.reinforcement.backends.pool import Opening, Pool
+from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.sequences import Visit
 
 Heads = Literal["shared", "per-task"]

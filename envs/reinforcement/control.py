@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
+from envs.reinforcement.backends.envpool import control_backend
+from envs.reinforcement.backends.pool import Opening, Pool
+from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.reinforcement.base import Heads
-from envs.reinforcement.envpool import control_backend
-from envs.reinforcement.pool import Opening, Pool
 from envs.reinforcement.shifts import Shifts, Word
-from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from plasticity_rl import registry
 from plasticity_rl.checks import Interval, check

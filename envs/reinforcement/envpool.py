@@ -1,156 +1,100 @@
-"""Pools stepped by EnvPool: Atari, Procgen and small control problems. Imports no torch, and EnvPool only when a pool is made."""
+"""Sequences of EnvPool's environments, named by id. Imports no torch, and EnvPool only when a space is asked for."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from envs.reinforcement.atari_rules import FRAME_SKIP, AtariRules, observation_space, with_all_actions
-from envs.reinforcement.pool import Autoreset, Backend, Pool, RawStep, checked_seeds, checked_threads, in_environment_order
-from envs.reinforcement.spaces import Box, Discrete, Dtype, Space
-from plasticity_rl.checks import UsageError
+from envs.reinforcement.backends.envpool import EnvPoolBackend
+from envs.reinforcement.backends.layouts import Spaces, layout, usable_actions
+from envs.reinforcement.backends.pool import Backend, Opening
+from envs.reinforcement.backends.spaces import Box, Discrete
+from envs.reinforcement.ids import Ids, parsed
+from envs.sequences import Visit
+from plasticity_rl.checks import UsageError, choose, nearest
 
-Seeds = Sequence[int] | np.ndarray
-
-
-def envpool_atari(game: str, seeds: Seeds, threads: int, rules: AtariRules) -> Pool:
-    """A pool of the Atari game with EnvPool's name `game` (`MsPacman`). `seeds`: one for each environment, distinct, in [0, 2^31 - 1)."""
-    height, width = (1, 1) if rules.shows_ram else rules.frame_shape  # an image that nobody looks at
-    backend = EnvPoolBackend(
-        f"{game}-v5",
-        seeds,
-        threads,
-        rules.read if rules.shows_ram else _channels_last if rules.colour else _only_frame,
-        observation_space(rules.observe) if rules.shows_ram else None,
-        ram=rules.shows_ram,
-        stack_num=1,
-        gray_scale=not rules.colour,
-        img_height=height,
-        img_width=width,
-        use_inter_area_resize=not rules.shows_ram,  # an area average reads every pixel
-        mode=rules.mode,
-        difficulty=rules.difficulty,
-        frame_skip=FRAME_SKIP,
-        noop_max=rules.noops,
-        use_fire_reset=False,
-        episodic_life=False,  # True would add a dummy step and press no-ops and FIRE at every lost life
-        reward_clip=False,
-        repeat_action_probability=rules.sticky,  # EnvPool's default is 0.0, that of ALE's v5 games 0.25
-        full_action_space=rules.full_actions,
-        max_episode_steps=rules.episode_frames // FRAME_SKIP,  # counts agent steps
-    )
-    return Pool(with_all_actions(backend) if rules.full_actions else backend)
+ONE_HOT = 1000  # most values of a discrete observation
 
 
-def control_backend(env_id: str, seeds: Seeds, threads: int, episode_steps: int | None = None) -> Backend:
-    """Simulators of a small control problem (`CartPole-v1`) with its own step limit, or one of `episode_steps`. Observations are float32
-    vectors; a board is read row by row.
+@dataclass(frozen=True, kw_only=True)
+class EnvPool(Ids):
+    """Environments of EnvPool (Weng et al. 2022, arXiv 2206.10558) with discrete actions, in sequence: MiniGrid, Jumanji and others.
 
-    An episode that ends by itself in the step of the limit counts as truncated, since EnvPool does not report it.
+    Observations are vectors or images; of a Dict all parts, or those in `observe`, become one vector, bytes as they are and discrete ones
+    as one-hot codes. `kwargs` are EnvPool's options of an id, such as `max_episode_steps=100`. Raises UsageError for what does not exist
+    or cannot be used; Atari, Procgen and small control problems have words of their own.
     """
-    limit: dict[str, Any] = {} if episode_steps is None else {"max_episode_steps": episode_steps}
-    return EnvPoolBackend(env_id, seeds, threads, _flat, **limit)
+
+    ids: tuple[str, ...] = ("MiniGrid-Empty-5x5-v0",)
+    """EnvPool's ids, in order"""
+    observe: tuple[str, ...] = ()
+    """parts of Dict observations to use, in order; none: all"""
+
+    def spaces(self, index: int) -> Spaces:
+        """Spaces of one of `ids`. Raises UsageError if they cannot be used."""
+        space, _, actions = _usable(self.ids[index], self._text(index), self.observe)
+        return Spaces(space, actions)
+
+    def backend(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None) -> Backend:
+        """Environments of the visit's task, one for each of `seeds` (members, environments), without shifts and padding."""
+        index = self.names.index(visit.task) % len(self.ids)
+        space, arrange, _ = _usable(self.ids[index], self._text(index), self.observe)
+        return EnvPoolBackend(self.ids[index], seeds.reshape(-1), threads, arrange, space, **self.arguments(index))
+
+    def _text(self, index: int) -> str:
+        return self.kwargs[index if len(self.kwargs) > 1 else 0] if self.kwargs else ""
 
 
-def envpool_control(env_id: str, seeds: Seeds, threads: int, episode_steps: int | None = None) -> Pool:
-    """A pool of `control_backend`."""
-    return Pool(control_backend(env_id, seeds, threads, episode_steps))
+@cache
+def _usable(env_id: str, kwargs: str, observe: tuple[str, ...]) -> tuple[Box, Callable[[Any], np.ndarray], Discrete]:
+    """Space of what becomes of EnvPool's observations, the function that makes it, and the actions. Raises UsageError."""
+    import envpool
 
-
-def envpool_procgen(
-    game: str, seeds: Seeds, threads: int, *, distribution: str, first_level: int, num_levels: int, colour: bool = False
-) -> Pool:
-    """A pool of the Procgen game with EnvPool's name `game` (`Coinrun`).
-
-    Each episode is on one of the `num_levels` levels from `first_level` on; `distribution` is easy or hard. The seed of an environment
-    decides the order of its levels and nothing else. Observations are RGB, (3, 64, 64), or with `colour` (64, 64, 3). Raises UsageError if
-    the system has no Qt 5.
-    """
+    arguments = parsed("envpool", kwargs)
+    known = envpool.list_all_envs()
+    if env_id not in known:
+        raise UsageError(f"envpool: unknown id {env_id!r}; {nearest(env_id, known, 'envpool.list_all_envs() lists them')}")
     try:
-        from envpool.procgen import ProcgenEnvSpec  # noqa: F401  # without Qt, `import envpool` succeeds and only this import fails
-    except ImportError as error:
-        cause = error.__cause__ or error
-        raise UsageError(f"Procgen needs the system's Qt 5 libraries, in Debian the package libqt5gui5 ({cause})") from error
-    backend = EnvPoolBackend(
-        f"{game}{distribution.capitalize()}-v0",
-        seeds,
-        threads,
-        _unchanged,
-        channel_first=not colour,
-        start_level=first_level,
-        num_levels=num_levels,
-    )
-    return Pool(backend)
+        spec: Any = envpool.make_spec(env_id, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"envpool: {env_id} cannot be made: {' '.join(str(error).split())}") from error
+    for name in arguments:
+        choose(f"option of {env_id}", name, spec.config._fields)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*precision lowered by casting", category=UserWarning)
+        shown, taken = spec.gymnasium_observation_space, spec.gymnasium_action_space
+    if type(taken).__name__ != "Discrete":
+        raise UsageError(f"envpool: {env_id} takes {taken}, and agents here choose one of n actions: take an id with a Discrete space")
+    actions, _ = usable_actions(taken, env_id)
+    if type(shown).__name__ != "Dict":
+        if observe:
+            raise UsageError(f"envpool: observe names parts of a Dict, and {env_id} observes {shown}")
+        if type(shown).__name__ == "Box":
+            return *layout(shown.shape, shown.dtype), actions
+        size, part = _part(shown, env_id)
+        return Box((size,)), part, actions
+    for name in observe:
+        choose(f"part of the observations of {env_id}", name, shown.spaces)
+    parts = {name: _part(shown.spaces[name], f"{env_id}: {name}") for name in observe or shown.spaces}
+
+    def joined(observations: dict[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate([part(observations[name]) for name, (_, part) in parts.items()], axis=1)
+
+    return Box((sum(size for size, _ in parts.values()),)), joined, actions
 
 
-class EnvPoolBackend:
-    """EnvPool in synchronous mode. `arrange` maps EnvPool's observations, (N, ...), or with `ram` the emulators' RAM, to ours, which are of
-    `observation_space`; by default, what it makes of EnvPool's space.
-    """
-
-    def __init__(
-        self,
-        env_id: str,
-        seeds: Seeds,
-        threads: int,
-        arrange: Callable[[Any], np.ndarray],
-        observation_space: Box | None = None,
-        ram: bool = False,
-        **settings: Any,
-    ) -> None:
-        import envpool
-
-        distinct = checked_seeds(seeds)
-        self.num_envs = len(distinct)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*precision lowered by casting", category=UserWarning)  # CartPole's float64 bounds
-            self._envs: Any = envpool.make(
-                env_id,
-                env_type="gymnasium",
-                num_envs=self.num_envs,
-                batch_size=self.num_envs,  # all step together; a larger one fails by a bare AssertionError
-                num_threads=checked_threads(threads),  # the default ignores the limits of a container and of Ray
-                seed=distinct,  # a list: from one number, environment i would get seed + i, so neighbouring pools share seeds
-                **settings,
-            )
-            space = self._envs.observation_space
-        self._arrange, self._ram = arrange, ram
-        if observation_space is None:
-            dtype: Dtype = "uint8" if space.dtype == np.uint8 else "float32"
-            observation_space = Box(arrange(np.empty((1, *space.shape), space.dtype)).shape[1:], dtype)
-        self.observation_space = observation_space
-        self.action_space: Space = Discrete(int(self._envs.action_space.n))
-        self.autoreset: Autoreset = self._envs.metadata["autoreset_mode"].value
-
-    def reset(self) -> RawStep:
-        self._envs.async_reset()  # EnvPool ignores a seed given to reset()
-        return self.recv()
-
-    def send(self, actions: np.ndarray) -> None:
-        self._envs.send(actions)
-
-    def recv(self) -> RawStep:
-        observations, rewards, terminated, truncated, info = self._envs.recv()
-        # EnvPool's `terminated` omits a game that is over at the step limit; the info does not.
-        terminated = info.get("terminated", terminated).astype(bool)
-        observations = self._arrange(info["ram"] if self._ram else observations)
-        lives = info.get("lives", np.zeros(self.num_envs, dtype=np.int32))
-        return in_environment_order(RawStep(observations, rewards, terminated, truncated, lives), info["env_id"])
-
-
-def _unchanged(observations: np.ndarray) -> np.ndarray:
-    return observations
-
-
-def _flat(observations: np.ndarray) -> np.ndarray:
-    return observations.reshape(len(observations), -1)
-
-
-def _only_frame(observations: np.ndarray) -> np.ndarray:
-    assert observations.shape[1] == 1, observations.shape  # a stack of one
-    return observations[:, 0]
-
-
-def _channels_last(observations: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.moveaxis(observations, 1, -1))
+def _part(space: Any, where: str) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+    """Length of the vector that a part of observations becomes, and the function that makes it, (N, ...) -> (N, length) float32."""
+    kind = type(space).__name__
+    if kind == "Discrete":
+        if space.n > ONE_HOT:
+            raise UsageError(f"{where} observes {space}, too many values for a one-hot code; observe=A+B names the parts to use")
+        codes = np.eye(int(space.n), dtype=np.float32)
+        return int(space.n), lambda values: codes[values.reshape(-1) - int(space.start)]
+    if kind in ("Box", "MultiBinary"):
+        size = int(np.prod(space.shape))
+        return size, lambda values: values.reshape(len(values), size).astype(np.float32)
+    raise UsageError(f"{where} observes {space}, which is no vector")

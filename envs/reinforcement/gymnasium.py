@@ -8,8 +8,9 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from envs.reinforcement.ids import Ids, Spaces, parsed
-from envs.reinforcement.pool import Backend, Opening, Pool
+from envs.reinforcement.backends.layouts import Spaces
+from envs.reinforcement.backends.pool import Backend, Opening, Pool
+from envs.reinforcement.ids import Ids, parsed
 from envs.sequences import Visit
 from plasticity_rl import plugins
 from plasticity_rl.checks import Interval, UsageError
@@ -90,24 +91,24 @@ class Gymnasium(Ids):
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool | None:
         """The environments of `pool` with RGB observations; None if they render none. Raises UsageError if a package for it is missing."""
-        from envs.reinforcement import gymnasium_backend
+        from envs.reinforcement.backends import gymnasium
 
         index = self.names.index(visit.task) % len(self.ids)
-        if not gymnasium_backend.renders(self.ids[index], self.arguments(index)):
+        if not gymnasium.renders(self.ids[index], self.arguments(index)):
             return None
         backend = self.fitted(self._backend(visit, seeds, seed, None, renders=True))
         return Pool(self.shifted(backend, visit, seeds, seed, None, shows=self.inputs[0]))
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of the fields, of every member's shifts, and of the modules of a plugin's environments."""
-        from envs.reinforcement import gymnasium_backend
+        from envs.reinforcement.backends import gymnasium
 
-        own = [gymnasium_backend.own_source(each, self.arguments(index)) for index, each in enumerate(self.ids)]
+        own = [gymnasium.own_source(each, self.arguments(index)) for index, each in enumerate(self.ids)]
         digest = hashlib.sha256(super().fingerprint(seed, members).encode() + b"".join(own))
         return digest.hexdigest()[:16]
 
     def _backend(self, visit: Visit, seeds: np.ndarray, seed: int, opening: Opening | None, renders: bool) -> Backend:
-        from envs.reinforcement import gymnasium_backend
+        from envs.reinforcement.backends import gymnasium
 
         (members, num_envs), task = seeds.shape, self.names.index(visit.task)
         coming = self.ramp(visit, opening)
@@ -116,13 +117,13 @@ class Gymnasium(Ids):
         for member in range(members):
             now = {each.name: each.value(seed, member, task) for each in attributes}
             before = {each.name: each.value(seed, member, self.names.index(coming[0])) for each in attributes} if coming else now
-            make = partial(gymnasium_backend.make_own, plugins.allowed(), self.ids[index], self.arguments(index), self.stacked, renders)
+            make = partial(gymnasium.make_own, plugins.allowed(), self.ids[index], self.arguments(index), self.stacked, renders)
             makes += [partial(make, before, now, coming[1] if coming else None)] * num_envs
-        return gymnasium_backend.GymnasiumBackend(self.ids[index], makes, seeds.reshape(-1), self.stacked, self.processes, renders)
+        return gymnasium.GymnasiumBackend(self.ids[index], makes, seeds.reshape(-1), self.stacked, self.processes, renders)
 
 
 @cache
 def _spaces(env_id: str, kwargs: str, stacked: int, attributes: tuple[str, ...]) -> Spaces:
-    from envs.reinforcement import gymnasium_backend
+    from envs.reinforcement.backends import gymnasium
 
-    return gymnasium_backend.spaces(env_id, parsed("gymnasium", kwargs), stacked, attributes)
+    return gymnasium.spaces(env_id, parsed("gymnasium", kwargs), stacked, attributes)

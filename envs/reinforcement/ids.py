@@ -4,28 +4,19 @@ import hashlib
 import json
 import tomllib
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from envs.reinforcement.backends.layouts import Spaces
+from envs.reinforcement.backends.pool import Autoreset, Backend, Opening, Pool, RawStep
+from envs.reinforcement.backends.spaces import Box, Discrete, Space
 from envs.reinforcement.base import Heads
-from envs.reinforcement.pool import Autoreset, Backend, Opening, Pool, RawStep
 from envs.reinforcement.shifts import Shifts
-from envs.reinforcement.spaces import Box, Discrete, Dtype, Space
 from envs.sequences import Visit, sequence
 from plasticity_rl import registry
 from plasticity_rl.checks import Interval, UsageError, check
-
-MOST_ACTIONS = 4096  # of several discrete actions taken at once, as one
-
-
-class Spaces(NamedTuple):
-    """Observation and action space of an environment, after this project's changes to both."""
-
-    observations: Box
-    actions: Discrete
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,60 +195,6 @@ def parsed(where: str, text: str) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             found[name.strip()] = value.strip()
     return found
-
-
-def layout(shape: tuple[int, ...], dtype: np.dtype, stacked: int = 1) -> tuple[Box, Callable[[np.ndarray], np.ndarray]]:
-    """Space of what becomes of a library's arrays of that shape, and the function that turns (N, *shape) into it, or with several `stacked`
-    (N, stacked, *shape).
-
-    Three axes are an image, (channels, height, width) afterwards: the last is the channels unless the first is shorter. Two axes of uint8
-    are one without channels. All else becomes a vector.
-    """
-    kind: Dtype = "uint8" if dtype == np.uint8 else "float32"
-    if len(shape) == 3 or (len(shape) == 2 and kind == "uint8"):
-        height, width, channels = (*shape, 1) if len(shape) == 2 else shape if shape[-1] <= shape[0] else (*shape[1:], shape[0])
-        last = len(shape) == 3 and shape[-1] <= shape[0]
-
-        def image(arrays: np.ndarray) -> np.ndarray:
-            arrays = np.moveaxis(arrays, -1, -3) if last else arrays
-            return np.ascontiguousarray(arrays.reshape(len(arrays), stacked * channels, height, width), kind)
-
-        return Box((stacked * channels, height, width), kind), image
-    size = stacked * int(np.prod(shape))
-    return Box((size,), kind), lambda arrays: np.ascontiguousarray(arrays.reshape(len(arrays), size), kind)
-
-
-def flat_size(space: Any, where: str) -> int:
-    """Length of the vector that an observation of a Gymnasium space becomes. Raises UsageError if it becomes none."""
-    kind = type(space).__name__
-    if kind in ("Dict", "Tuple"):
-        return sum(flat_size(each, where) for each in (space.spaces.values() if isinstance(space.spaces, Mapping) else space.spaces))
-    if kind == "Discrete":
-        return int(space.n)
-    if kind in ("Box", "MultiBinary"):
-        return int(np.prod(space.shape))
-    if kind == "MultiDiscrete":
-        return int(np.sum(space.nvec))
-    raise UsageError(
-        f"{where} observes {space}, which is no vector: wrap it in gymnasium.wrappers.TransformObservation so that it is a Box"
-    )
-
-
-def usable_actions(space: Any, where: str) -> tuple[Discrete, tuple[int, ...]]:
-    """One Discrete for a Gymnasium space of actions, and the sizes of its parts. Raises UsageError for other spaces."""
-    kind = type(space).__name__
-    if kind == "Discrete":
-        return Discrete(int(space.n)), (int(space.n),)
-    if kind == "MultiDiscrete":
-        sizes = tuple(int(size) for size in np.ravel(space.nvec))
-        if (count := int(np.prod(sizes, dtype=float))) > MOST_ACTIONS:
-            raise UsageError(
-                f"{where} takes {space}, {count:,} combinations of actions, and {MOST_ACTIONS:,} are the most: wrap it to take fewer"
-            )
-        return Discrete(count), sizes
-    raise UsageError(
-        f"{where} takes {space}, and agents here choose one of n actions: wrap it in gymnasium.wrappers.DiscretizeAction or TransformAction"
-    )
 
 
 def _text(spaces: Spaces) -> str:

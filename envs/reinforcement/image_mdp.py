@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 
+from envs.reinforcement.backends.pool import Autoreset, Opening, Pool, RawStep
+from envs.reinforcement.backends.spaces import Box, Discrete, Space
 from envs.reinforcement.bandit import Bandit
-from envs.reinforcement.pool import Autoreset, Opening, Pool, RawStep
-from envs.reinforcement.spaces import Box, Discrete, Space
 from envs.sequences import Visit
 from envs.supervised import datasets
 from plasticity_rl.checks import UsageError

@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
+from envs.reinforcement.backends.envpool import envpool_procgen
+from envs.reinforcement.backends.pool import Opening, Pool
+from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.reinforcement.base import Heads
-from envs.reinforcement.envpool import envpool_procgen
-from envs.reinforcement.pool import Opening, Pool
-from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import Interval, UsageError, check, nearest
 

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from envs.reinforcement.pool import Autoreset, Backend, Opening, RawStep
-from envs.reinforcement.spaces import Discrete, Space
+from envs.reinforcement.backends.pool import Autoreset, Backend, Opening, Ramp, RawStep
+from envs.reinforcement.backends.spaces import Discrete, Space
 from envs.sequences import Visit
 from plasticity_rl.checks import Interval, UsageError
 from plasticity_rl.seeds import derive
@@ -41,20 +41,6 @@ class Shift(NamedTuple):
     """(F,) standard deviations of the noise in every observation"""
     actions: np.ndarray | None = None
     """(A,) the original's action for each action"""
-
-
-class Ramp(NamedTuple):
-    """How a task comes about gradually, in steps of a member."""
-
-    done: int
-    """steps of the change that were made when the pool opened"""
-    stride: int
-    """steps that each step of the pool adds"""
-    length: float
-
-    def share(self, steps: int) -> float:
-        """Share of the new task after some steps of the pool."""
-        return min((self.done + steps * self.stride) / self.length, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

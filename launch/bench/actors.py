@@ -18,8 +18,8 @@ from rich.table import Table
 from agents.impala import IMPALA
 from agents.loops.rollout import RolloutLoop
 from envs.reinforcement.atari import Atari
-from envs.reinforcement.pool import Opening, Step
-from envs.reinforcement.spaces import Box, Discrete
+from envs.reinforcement.backends.pool import Opening, Step
+from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.sequences import Visit, sequence
 from launch.ray_cluster import connect
 from launch.run.runner import prepare

@@ -15,8 +15,8 @@ from torch import Tensor
 from agents.acting.actor import THREADS, Actor
 from agents.acting.random_streams import RandomStreams
 from agents.base import ActingAgent
+from envs.reinforcement.backends.pool import Pool, Step
 from envs.reinforcement.base import ReinforcementBenchmark
-from envs.reinforcement.pool import Pool, Step
 from launch.checkpoints.video import Film, show_in_tensorboard
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import MAX_SEED, Experiment

@@ -13,7 +13,7 @@ from agents.acting.worker import RolloutWorker
 from agents.dqn import DQN
 from agents.loops.replay import ReplayLoop
 from agents.loops.rollout import RolloutLoop
-from envs.reinforcement.pool import Opening
+from envs.reinforcement.backends.pool import Opening
 from envs.sequences import Visit, sequence
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.specs import MLP

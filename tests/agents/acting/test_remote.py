@@ -17,8 +17,8 @@ from agents.impala import IMPALA
 from agents.loops.replay import ReplayLoop
 from agents.loops.rollout import RolloutLoop
 from agents.ppo import PPO
+from envs.reinforcement.backends.pool import Opening
 from envs.reinforcement.control import CartPole
-from envs.reinforcement.pool import Opening
 from launch.__main__ import main
 from launch.bench import actors
 from launch.config.parse import experiment

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from envs.reinforcement.pool import Pool, Step
+from envs.reinforcement.backends.pool import Pool, Step
 
 
 def play(pool: Pool, actions: np.ndarray) -> Step:

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from envs.reinforcement.ale import ale_name
 from envs.reinforcement.atari import ABBAS_5, ALE_10, ATARI_26, ATARI_57, CARMACK_8, CORA_6, RAM_4, SCORES, Atari
-from envs.reinforcement.pool import Pool, Step
+from envs.reinforcement.backends.ale import ale_name
+from envs.reinforcement.backends.pool import Pool, Step
 from envs.sequences import Visit, sequence
 from plasticity_rl.checks import UsageError
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from envs.reinforcement.atari import Atari
+from envs.reinforcement.backends.pool import Pool, Step
+from envs.reinforcement.backends.spaces import Dtype
 from envs.reinforcement.bandit import Bandit
 from envs.reinforcement.base import Heads, ReinforcementBenchmark
 from envs.reinforcement.control import Acrobot, CartPole, Catch, ContinualMountainCar, Control, LunarLander
-from envs.reinforcement.envpool_ids import EnvPool
+from envs.reinforcement.envpool import EnvPool
 from envs.reinforcement.gymnasium import Gymnasium
-from envs.reinforcement.pool import Pool, Step
 from envs.reinforcement.procgen import Procgen
-from envs.reinforcement.spaces import Dtype
 from launch.config import defaults, parse
 from plasticity_rl.checks import UsageError
 from tests.envs.reinforcement import my_envs  # noqa: F401  # registers an id

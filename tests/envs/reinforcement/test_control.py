@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from envs.reinforcement import shifts
+from envs.reinforcement.backends.envpool import envpool_control
+from envs.reinforcement.backends.pool import Step
+from envs.reinforcement.backends.spaces import Box
 from envs.reinforcement.control import (
     Acrobot,
     CartPole,
@@ -14,10 +17,7 @@ from envs.reinforcement.control import (
     ContinualMountainCar,
     LunarLander,
 )
-from envs.reinforcement.envpool import envpool_control
-from envs.reinforcement.pool import Step
 from envs.reinforcement.shifts import variants
-from envs.reinforcement.spaces import Box
 from envs.sequences import sequence
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError

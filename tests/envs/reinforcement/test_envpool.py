@@ -1,110 +1,91 @@
-"""EnvPool's control problems. Its Atari games are in test_atari_rules.py, Procgen is in test_procgen.py."""
+from typing import Any
 
-import math
-
+import envpool
 import numpy as np
 import pytest
 
-from envs.reinforcement.envpool import envpool_control
-from envs.reinforcement.spaces import Box, Discrete
-from tests.envs.reinforcement.playing import assert_same, at_random, play
+from envs.reinforcement.backends.spaces import Box, Discrete
+from envs.reinforcement.envpool import EnvPool
+from plasticity_rl.checks import UsageError
+from tests.envs.reinforcement.playing import at_random, play
+
+SEEDS = np.array([[3, 5], [9, 14]])
 
 
-def test_cartpole():
-    pool = envpool_control("CartPole-v1", [3, 5, 9], 2)
-    assert (pool.num_envs, pool.action_space, pool.observation_space) == (3, Discrete(2), Box((4,)))
-    pushed = play(pool, np.zeros((60, 3), dtype=int))
-    assert pushed.observations.dtype == pushed.rewards.dtype == np.float32
-    assert pushed.terminated.any() and not (pushed.truncated | pushed.life_lost).any()
-    np.testing.assert_array_equal(pushed.first[1:], pushed.terminated[:-1])
-    np.testing.assert_array_equal(pushed.rewards, ~pushed.first)
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"ids": ("WalkerWalk-v1",)},
+            "envpool: WalkerWalk-v1 takes Box(-1.0, 1.0, (6,), float64), and agents here choose one of n",
+        ),
+        ({"ids": ("MiniGrid-Empty-5x5",)}, "envpool: unknown id 'MiniGrid-Empty-5x5'; did you mean MiniGrid-Empty-5x5-v0?"),
+        ({"kwargs": ("sizes=4",)}, "envpool: MiniGrid-Empty-5x5-v0 cannot be made: Config.__new__() got an unexpected keyword argument"),
+        ({"observe": ("images",)}, "unknown part of the observations of MiniGrid-Empty-5x5-v0 'images'; did you mean image?"),
+        ({"ids": ("Blackjack-v1",), "observe": ("image",)}, "envpool: observe names parts of a Dict, and Blackjack-v1 observes Box("),
+        (
+            {"ids": ("Jumanji/Snake-v1",)},
+            "Jumanji/Snake-v1: step_count observes Discrete(4000), too many values for a one-hot code; obs",
+        ),
+        (
+            {"ids": ("Blackjack-v1", "Taxi-v3")},
+            "envpool: Taxi-v3 has observations of 500 (float32) and 6 actions, Blackjack-v1 obs",
+        ),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_used_is_refused(fields, message):
+    with pytest.raises(UsageError) as raised:
+        EnvPool(**fields)
+    assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
 
 
-def test_cartpole_is_truncated_after_500_steps():
-    pool = envpool_control("CartPole-v1", np.arange(20), 1)
-    step = pool.reset()
-    for _ in range(500):
-        assert not (step.terminated | step.truncated).any()
-        pool.send((step.observations @ [0.1, 0.3, 1, 0.5] > 0).astype(int))  # push towards where the pole falls
-        step = pool.recv()
-    assert step.truncated.all() and not step.terminated.any()
+def raw(env_id: str, actions: np.ndarray, **options: Any) -> list[Any]:
+    """EnvPool's own steps."""
+    envs: Any = envpool.make(
+        env_id, env_type="gymnasium", num_envs=4, batch_size=4, num_threads=1, seed=SEEDS.reshape(-1).tolist(), **options
+    )
+    envs.async_reset()
+    steps = [envs.recv()]
+    for row in actions:
+        envs.send(row.astype(np.int32))
+        steps.append(envs.recv())
+    return steps
 
 
-@pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1"])
-def test_control_problems_move_as_gymnasiums(name):
-    """Gymnasium repeats every step from the state before it."""
-    import gymnasium
-
-    pool, theirs = envpool_control(name, [3, 5, 9], 1), gymnasium.make(name).unwrapped
-    theirs.reset(seed=0)
-    steps = play(pool, actions := at_random(60, 3, pool.action_space.n))
-    ends = 0
-    for row, env in np.ndindex(60, 3):
-        before = steps.observations[row, env].astype(float)
-        if name == "Acrobot-v1":  # it observes cosines and sines of the two angles
-            before = np.array([math.atan2(before[1], before[0]), math.atan2(before[3], before[2]), *before[4:]])
-        if steps.first[row + 1, env]:
-            theirs.reset()
-            continue
-        theirs.state = before
-        observation, reward, over, _, _ = theirs.step(actions[row, env])
-        np.testing.assert_allclose(steps.observations[row + 1, env], observation, atol=1e-5)
-        assert (steps.rewards[row + 1, env], steps.terminated[row + 1, env]) == (reward, over)
-        ends += over
-    assert ends >= 3 or name == "Acrobot-v1"
+def test_parts_of_a_dict_become_one_vector():
+    tasks = EnvPool(
+        ids=("MiniGrid-Empty-5x5-v0", "MiniGrid-DoorKey-5x5-v0"), observe=("image", "direction"), kwargs=("max_episode_steps=9",)
+    )
+    assert (tasks.observation_space, tasks.action_space) == (Box((7 * 7 * 3 + 4,)), Discrete(7)) and tasks.names == tasks.ids
+    actions = at_random(30, 4, 7)
+    for visit in tasks.visits():
+        steps = play(tasks.pool(visit, SEEDS, 1, 0), actions)
+        for at, (observations, rewards, terminated, truncated, _) in enumerate(raw(visit.task, actions, max_episode_steps=9)):
+            codes = [[float(value == direction) for value in range(4)] for direction in observations["direction"]]
+            np.testing.assert_array_equal(steps.observations[at], np.hstack([observations["image"].reshape(4, -1), codes]))
+            np.testing.assert_array_equal(steps.rewards[at], rewards)
+            np.testing.assert_array_equal(steps.terminated[at] | steps.truncated[at], terminated | truncated)
+        assert steps.truncated.any() and np.argmax(steps.truncated[:, 0]) == 9
 
 
-def test_acrobot():
-    """Pumped along its swing, the tip arrives; released, it does not."""
-    pool = envpool_control("Acrobot-v1", [3, 5, 9], 1)
-    step, total = pool.reset(), 0
-    while not step.terminated[0]:
-        pool.send(np.where(step.observations[:, 4] + step.observations[:, 5] > 0, 2, 0))
-        step = pool.recv()
-        assert step.rewards[0] == step.terminated[0] - 1
-        total += 1
-    assert 40 < total < 400
-    idle = play(envpool_control("Acrobot-v1", [3, 5, 9], 1), np.ones((501, 3), dtype=int))
-    assert idle.truncated[500].all() and idle.first[501].all() and idle.rewards.sum() == -1500
-    assert not idle.truncated[:500].any() and not idle.terminated.any()
+def test_discrete_observations_and_boxes():
+    tasks = EnvPool(ids=("Blackjack-v1", "Taxi-v3"), pad=True)
+    assert (tasks.observation_space, tasks.action_space) == (Box((500,)), Discrete(6))
+    actions = at_random(20, 4, 6)
+    cards, cab = (play(tasks.pool(visit, SEEDS, 1, 0), actions).observations for visit in tasks.visits())
+    for at, (observations, *_) in enumerate(raw("Blackjack-v1", actions % 2)):
+        np.testing.assert_array_equal(cards[at], np.pad(observations.astype(np.float32), ((0, 0), (0, 497))))
+    for at, (observations, *_) in enumerate(raw("Taxi-v3", actions)):
+        np.testing.assert_array_equal(cab[at].argmax(1), observations)
+    assert (cab.sum(-1) == 1).all()
 
 
-def test_lunar_lander_can_be_landed():
-    """Gymnasium's proportional-derivative controller solves it: above 200."""
-    pool = envpool_control("LunarLander-v3", np.arange(40), 1)
-    step, returns, over = pool.reset(), np.zeros(40), np.zeros(40, dtype=bool)
-    for _ in range(600):
-        x, height, sideways, rise, angle, spin, left, right = step.observations.T
-        landed = (left > 0) | (right > 0)
-        turn = np.where(landed, 0, (np.clip(0.5 * x + sideways, -0.4, 0.4) - angle) * 0.5 - spin)
-        lift = np.where(landed, -0.5 * rise, (0.55 * np.abs(x) - height) * 0.5 - rise * 0.5)
-        main = (lift > np.abs(turn)) & (lift > 0.05)
-        pool.send(np.where(main, 2, np.where(turn < -0.05, 3, np.where(turn > 0.05, 1, 0))))
-        step = pool.recv()
-        returns += np.where(over, 0, step.rewards)
-        over |= step.terminated
-    assert step.observations.dtype == np.float32 and over.mean() > 0.9
-    assert np.mean(returns[over]) > 200 and (np.abs(returns) < 400).all()
-
-
-def test_catch_can_be_played():
-    pool = envpool_control("Catch-v0", np.arange(20), 1)
-    assert (pool.action_space, pool.observation_space) == (Discrete(3), Box((50,)))
-    step = pool.reset()
-    for number in range(1, 31):
-        board = step.observations.reshape(20, 10, 5)
-        ball, paddle = board[:, :9].any(axis=1).argmax(1), board[:, 9].argmax(1)
-        pool.send(np.sign(ball - paddle) + 1)
-        step = pool.recv()
-        assert (step.terminated == (number % 10 == 9)).all() and (step.first == (number % 10 == 0)).all()
-        assert (step.rewards == step.terminated).all() and not step.truncated.any()
-
-
-@pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1", "LunarLander-v3", "Catch-v0"])
-def test_the_step_after_a_control_problems_end_is_no_transition(name):
-    pool = envpool_control(name, [3, 5], 1)
-    actions = at_random(520, 2, pool.action_space.n)
-    steps = play(pool, actions)
-    assert steps.first[1:].any() and not steps.rewards[steps.first].any()
-    changed = np.where(steps.first[1:], (actions + 1) % pool.action_space.n, actions)
-    assert_same(play(envpool_control(name, [3, 5], 1), changed), steps)
+def test_shifts_apply():
+    tasks = EnvPool(ids=("Jumanji/Snake-v1",), observe=("grid",), shifts=("permute", "relabel"), tasks=2)
+    assert tasks.names == ("Jumanji/Snake-v1-0", "Jumanji/Snake-v1-1") and tasks.inputs == (12 * 12 * 5,)
+    own = [tasks.drawn(7, member, 2, 720, 4)[1] for member in (0, 0, 1, 1)]
+    first = tasks.pool(tasks.visits()[1], SEEDS, 1, 7).reset().observations
+    ((observations, *_),) = raw("Jumanji/Snake-v1", np.zeros((0, 4)))
+    for env, shift in enumerate(own):
+        np.testing.assert_array_equal(first[env], observations["grid"][env].reshape(-1)[shift.features])

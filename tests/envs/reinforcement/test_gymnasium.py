@@ -4,10 +4,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.reinforcement.envpool import envpool_control
+from envs.reinforcement.backends.envpool import envpool_control
+from envs.reinforcement.backends.pool import Opening, Pool, Step
+from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.reinforcement.gymnasium import Gymnasium
-from envs.reinforcement.pool import Opening, Pool, Step
-from envs.reinforcement.spaces import Box, Discrete
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError
 from plasticity_rl.seeds import derive

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from envs.reinforcement.envpool import envpool_procgen
+from envs.reinforcement.backends.envpool import envpool_procgen
+from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.reinforcement.procgen import GAMES, Procgen
-from envs.reinforcement.spaces import Box, Discrete
 from envs.sequences import sequence
 from plasticity_rl.checks import UsageError
 from tests.envs.reinforcement.playing import play

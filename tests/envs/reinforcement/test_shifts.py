@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from envs.reinforcement.backends.envpool import envpool_control
+from envs.reinforcement.backends.pool import Opening, Pool, RawStep
+from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.reinforcement.control import CartPole, Catch
-from envs.reinforcement.envpool import envpool_control
-from envs.reinforcement.pool import Opening, Pool, RawStep
 from envs.reinforcement.shifts import Shift, Shifted
-from envs.reinforcement.spaces import Box, Discrete
 from plasticity_rl.checks import UsageError
 from plasticity_rl.seeds import derive
 from tests.envs.reinforcement.playing import at_random, play

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from envs.reinforcement.atari_rules import FRAME_SKIP, AtariRules, observation_space, with_all_actions
-from envs.reinforcement.pool import Autoreset, Pool, RawStep, checked_seeds, checked_threads, in_environment_order
-from envs.reinforcement.spaces import Box, Discrete, Space
+from envs.reinforcement.backends.atari_rules import FRAME_SKIP, AtariRules, observation_space, with_all_actions
+from envs.reinforcement.backends.pool import Autoreset, Pool, RawStep, checked_seeds, checked_threads, in_environment_order
+from envs.reinforcement.backends.spaces import Box, Discrete, Space
 from plasticity_rl.checks import UsageError
 from plasticity_rl.seeds import derive
 

@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from envs.reinforcement.pool import Backend, Remapped
-from envs.reinforcement.spaces import Box, Discrete
+from envs.reinforcement.backends.pool import Backend, Remapped
+from envs.reinforcement.backends.spaces import Box, Discrete
 from plasticity_rl.checks import UsageError
 
 Observe = Literal["pixels", "ram", "ram-bits"]

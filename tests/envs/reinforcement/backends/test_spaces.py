@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from envs.reinforcement.pool import Pool, RawStep
-from envs.reinforcement.spaces import Box, Discrete, Space
+from envs.reinforcement.backends.pool import Pool, RawStep
+from envs.reinforcement.backends.spaces import Box, Discrete, Space
 
 
 class Vectors:

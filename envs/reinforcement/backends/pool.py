@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from envs.reinforcement.spaces import Box, Discrete, Space
+from envs.reinforcement.backends.spaces import Box, Discrete, Space
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import MAX_SEED
 
@@ -31,6 +31,20 @@ class Opening(NamedTuple):
     """steps of the run that a member has made when the pool opens"""
     stride: int
     """steps that a member makes with each step of the pool: its environments, in all pools"""
+
+
+class Ramp(NamedTuple):
+    """How a task comes about gradually, in steps of a member."""
+
+    done: int
+    """steps of the change that were made when the pool opened"""
+    stride: int
+    """steps that each step of the pool adds"""
+    length: float
+
+    def share(self, steps: int) -> float:
+        """Share of the new task after some steps of the pool."""
+        return min((self.done + steps * self.stride) / self.length, 1.0)
 
 
 class Step(NamedTuple):

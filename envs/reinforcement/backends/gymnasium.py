@@ -1,4 +1,4 @@
-"""Environments of Gymnasium, made, wrapped and stepped together. Imports Gymnasium; see gymnasium.py for the benchmark."""
+"""Environments of Gymnasium, made, wrapped and stepped together. Imports Gymnasium."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -11,10 +11,9 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation
 
-from envs.reinforcement.ids import Spaces, flat_size, layout, usable_actions
-from envs.reinforcement.pool import Autoreset, RawStep, checked_seeds
-from envs.reinforcement.shifts import Ramp
-from envs.reinforcement.spaces import Box, Space
+from envs.reinforcement.backends.layouts import Spaces, flat_size, layout, usable_actions
+from envs.reinforcement.backends.pool import Autoreset, Ramp, RawStep, checked_seeds
+from envs.reinforcement.backends.spaces import Box, Space
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError, nearest
 

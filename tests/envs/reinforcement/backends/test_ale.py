@@ -2,8 +2,8 @@
 
 import pytest
 
-from envs.reinforcement.ale import ale_atari, ale_name, game_choices
-from envs.reinforcement.atari_rules import AtariRules
+from envs.reinforcement.backends.ale import ale_atari, ale_name, game_choices
+from envs.reinforcement.backends.atari_rules import AtariRules
 from plasticity_rl.checks import UsageError
 
 

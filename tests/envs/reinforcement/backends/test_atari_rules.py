@@ -5,11 +5,11 @@ import os
 import numpy as np
 import pytest
 
-from envs.reinforcement.ale import ale_atari
-from envs.reinforcement.atari_rules import AtariRules
-from envs.reinforcement.envpool import envpool_atari
-from envs.reinforcement.pool import Step
-from envs.reinforcement.spaces import Box, Discrete
+from envs.reinforcement.backends.ale import ale_atari
+from envs.reinforcement.backends.atari_rules import AtariRules
+from envs.reinforcement.backends.envpool import envpool_atari
+from envs.reinforcement.backends.pool import Step
+from envs.reinforcement.backends.spaces import Box, Discrete
 from plasticity_rl.checks import UsageError
 from tests.envs.reinforcement.playing import assert_same, at_random, play
 

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from envs.reinforcement.envpool import envpool_control
-from envs.reinforcement.pool import Pool, RawStep, in_environment_order
-from envs.reinforcement.spaces import Box, Discrete, Space
+from envs.reinforcement.backends.envpool import envpool_control
+from envs.reinforcement.backends.pool import Pool, RawStep, in_environment_order
+from envs.reinforcement.backends.spaces import Box, Discrete, Space
 from tests.envs.reinforcement.playing import play
 
 
