@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from envs.reinforcement.backends.pool import Autoreset, Opening, Pool, RawStep
-from envs.reinforcement.backends.spaces import Box, Discrete, Space
+from envs.reinforcement.backends.pool import Opening, Pool
+from envs.reinforcement.backends.spaces import Box, Discrete
+from envs.reinforcement.backends.synchronous import Synchronous
 from envs.reinforcement.base import Heads
 from envs.sequences import Visit, sequence
 from envs.supervised import datasets
@@ -109,33 +110,18 @@ class Bandit:
         """None: there is nothing to render."""
 
 
-class BanditBackend:
-    """Bandits whose episodes all begin and end together. `correct`: the rewarded action of each image, (N, images)."""
+class BanditBackend(Synchronous):
+    """Bandits over images. `correct`: the rewarded action of each image, (N, images)."""
 
     def __init__(self, images: np.ndarray, correct: np.ndarray, action_space: Discrete, length: int, seeds: np.ndarray) -> None:
-        self.num_envs = len(seeds)
-        self.observation_space = Box(images.shape[1:])
-        self.autoreset: Autoreset = "NextStep"
-        self.action_space: Space = action_space
-        self._images, self._correct, self._length = images, correct, length
-        self._generators = [np.random.default_rng(int(seed)) for seed in seeds]
-        self._actions = np.zeros(self.num_envs, np.int32)
+        super().__init__(Box(images.shape[1:]), action_space, length, seeds)
+        self._images, self._correct, self._rows = images, correct, np.arange(self.num_envs)
 
-    def reset(self) -> RawStep:
-        self._index = np.stack([generator.integers(len(self._images), size=self._length + 1) for generator in self._generators])
-        self._age = 0
-        return self._raw(np.zeros(self.num_envs, np.float32))
+    def begin(self) -> None:
+        self._index = np.stack([generator.integers(len(self._images), size=self.length + 1) for generator in self.generators])
 
-    def send(self, actions: np.ndarray) -> None:
-        self._actions = actions
+    def step(self, actions: np.ndarray) -> np.ndarray:
+        return self._correct[self._rows, self._index[:, self.age]] == actions
 
-    def recv(self) -> RawStep:
-        if self._age == self._length:
-            return self.reset()
-        rewards = self._correct[np.arange(self.num_envs), self._index[:, self._age]] == self._actions
-        self._age += 1
-        return self._raw(rewards.astype(np.float32))
-
-    def _raw(self, rewards: np.ndarray) -> RawStep:
-        terminated, truncated = np.zeros(self.num_envs, bool), np.full(self.num_envs, self._age == self._length)
-        return RawStep(self._images[self._index[:, self._age]], rewards, terminated, truncated, np.zeros(self.num_envs, np.int32))
+    def observe(self) -> np.ndarray:
+        return self._images[self._index[:, self.age]]

@@ -5,8 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from envs.reinforcement.backends.pool import Autoreset, Opening, Pool, RawStep
-from envs.reinforcement.backends.spaces import Box, Discrete, Space
+from envs.reinforcement.backends.pool import Opening, Pool
+from envs.reinforcement.backends.spaces import Box, Discrete
+from envs.reinforcement.backends.synchronous import Synchronous
 from envs.reinforcement.bandit import Bandit
 from envs.sequences import Visit
 from envs.supervised import datasets
@@ -64,48 +65,34 @@ class ImageMDP(Bandit):
         return Pool(backend)
 
 
-class ImageMDPBackend:
-    """Processes whose episodes all begin and end together. `states`: the state of each image, (N, images)."""
+class ImageMDPBackend(Synchronous):
+    """Processes on a ring of states. `states`: the state of each image, (N, images)."""
 
     def __init__(
         self, images: np.ndarray, states: np.ndarray, action_space: Discrete, length: int, sparse: bool, seeds: np.ndarray
     ) -> None:
-        self.num_envs = len(seeds)
-        self.observation_space = Box(images.shape[1:])
-        self.autoreset: Autoreset = "NextStep"
-        self.action_space: Space = action_space
-        self._images, self._states, self._length, self._sparse = images, action_space.n, length, sparse
+        super().__init__(Box(images.shape[1:]), action_space, length, seeds)
+        self._images, self._states, self._sparse = images, action_space.n, sparse
         self._rows = np.arange(self.num_envs)
         self._counts = np.stack([np.bincount(each, minlength=self._states) for each in states])
         self._first = self._counts.cumsum(1) - self._counts
         """place in `_sorted` of each state's first image, (N, states)"""
         self._sorted = states.argsort(axis=1, kind="stable")
-        self._generators = [np.random.default_rng(int(seed)) for seed in seeds]
-        self._actions = np.zeros(self.num_envs, np.int32)
 
-    def reset(self) -> RawStep:
-        self._random = np.stack([generator.random((self._length + 1, 2)) for generator in self._generators])
-        self._age, self._state = 0, self._drawn(0)
-        return self._raw(np.zeros(self.num_envs, np.float32))
+    def begin(self) -> None:
+        self._random = np.stack([generator.random((self.length + 1, 2)) for generator in self.generators])
+        self._state = self._drawn(0)
 
-    def send(self, actions: np.ndarray) -> None:
-        self._actions = actions
-
-    def recv(self) -> RawStep:
-        if self._age == self._length:
-            return self.reset()
-        right = self._actions == self._state
+    def step(self, actions: np.ndarray) -> np.ndarray:
+        right = actions == self._state
         rewards = right & (self._state == self._states - 1) if self._sparse else right
-        self._age += 1
-        self._state = np.where(right, (self._state + 1) % self._states, self._drawn(self._age))
-        return self._raw(rewards.astype(np.float32))
+        self._state = np.where(right, (self._state + 1) % self._states, self._drawn(self.age + 1))
+        return rewards
+
+    def observe(self) -> np.ndarray:
+        at = self._rows, self._state
+        return self._images[self._sorted[self._rows, self._first[at] + (self._random[:, self.age, 1] * self._counts[at]).astype(np.int64)]]
 
     def _drawn(self, age: int) -> np.ndarray:
         """A random state of each process, (N,)."""
         return (self._random[:, age, 0] * self._states).astype(np.int64)
-
-    def _raw(self, rewards: np.ndarray) -> RawStep:
-        at = self._rows, self._state
-        shown = self._sorted[self._rows, self._first[at] + (self._random[:, self._age, 1] * self._counts[at]).astype(np.int64)]
-        terminated, truncated = np.zeros(self.num_envs, bool), np.full(self.num_envs, self._age == self._length)
-        return RawStep(self._images[shown], rewards, terminated, truncated, np.zeros(self.num_envs, np.int32))
