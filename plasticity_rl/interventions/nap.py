@@ -24,17 +24,19 @@ class NormalizeAndProject(Intervention):
     layer's weights and standard deviations are rescaled together, as only their joint scale has no effect. Weights that write to a residual
     stream are included, though their length has an effect: the sum has no norm of its own.
 
-    The paper names three treatments of the norm's scale and offset; the sources at hand do not say which experiment used which:
+    The paper names three treatments of the norm's scale and offset, and the sources at hand do not say which experiment used which; `free`
+    is ours:
     - `joint`: (scale, offset) of a layer together at their initial length, sqrt(units). Exact for homogeneous activations, as ReLU, and
       refused for others; heads read the last hidden layer directly, where the length has an effect.
     - `toward_init`: pulled toward (1, 0) by `pull` of the distance after every update. The strength is ours.
     - `frozen`: fixed at (1, 0).
+    - `free`: learned without constraint, so that only weights are held.
     """
 
     norm: Literal["layer", "rms", "given"] = "layer"
     """norm to build; `given` uses the norm of the network or another method, and refuses a network without one. Batch norms, which the
     paper is not known to have tried, are invariant to the length too and are accepted"""
-    scale_and_offset: Literal["joint", "toward_init", "frozen"] = "joint"
+    scale_and_offset: Literal["joint", "toward_init", "frozen", "free"] = "joint"
     """treatment of the norm's scale and offset, see above; the default is ours"""
     pull: Annotated[float, Interval("(0, 1]")] = 1e-3
     """share of the distance per update, for `toward_init`"""
@@ -54,7 +56,7 @@ class NormalizeAndProject(Intervention):
             if self.scale_and_offset == "joint" and layer.activation not in (*HOMOGENEOUS, None):
                 raise UsageError(
                     f"NormalizeAndProject: scale_and_offset=joint needs a homogeneous activation ({', '.join(HOMOGENEOUS)}), and "
-                    f"{layer.name} has {layer.activation}; take toward_init or frozen"
+                    f"{layer.name} has {layer.activation}; take toward_init, frozen or free"
                 )
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
@@ -64,7 +66,7 @@ class NormalizeAndProject(Intervention):
         held: Params = {}
         for layer in select(layers, "hidden"):
             held |= _held(params, layer.weights, state[layer.weight])
-            if layer.scale is None or layer.offset is None:
+            if layer.scale is None or layer.offset is None or self.scale_and_offset == "free":
                 continue
             scale, offset = params[layer.scale], params[layer.offset]
             if self.scale_and_offset == "joint":

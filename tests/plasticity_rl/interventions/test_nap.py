@@ -95,6 +95,7 @@ def test_a_weight_and_its_standard_deviations_are_held_together_by_hand():
         ("joint", [3 * 2**0.5 / 5, 0.0], [0.0, -4 * 2**0.5 / 5]),
         ("toward_init", [2.5, 0.25], [0.0, -3.0]),
         ("frozen", [1.0, 1.0], [0.0, 0.0]),
+        ("free", [3.0, 0.0], [0.0, -4.0]),
     ],
 )
 def test_scale_and_offset_by_hand(policy, scale, offset):
@@ -149,7 +150,7 @@ def test_joint_projection_needs_a_homogeneous_activation(activation):
     message = rf"joint needs a homogeneous activation \(relu, leaky-relu, crelu, tailored\), and hidden0 has {activation}"
     with pytest.raises(UsageError, match=message):
         assemble(MLP(activation=activation), Adam(), (NormalizeAndProject(),), (3,), 2)
-    for policy in ("toward_init", "frozen"):
+    for policy in ("toward_init", "frozen", "free"):
         assemble(MLP(activation=activation), Adam(), (NormalizeAndProject(scale_and_offset=policy),), (3,), 2)
 
 
