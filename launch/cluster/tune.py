@@ -19,6 +19,7 @@ from ray.tune.search import sample
 from rich.console import Console
 from rich.table import Table
 
+from analysis.scores.tuning import TUNED_ON
 from launch.cluster import sweep
 from launch.execution import Execution
 from launch.run import runner
@@ -45,6 +46,12 @@ class Stopping(NamedTuple):
     grace: float
     """minimum share of the budget for every trial"""
     reduction: float
+
+
+def default_grace(tuned_on: str) -> float:
+    """Share of the budget before which no trial is stopped. Under `lifetime` 2/3: loss of plasticity shows late, and a ranking by less than
+    about 60% of a life was seen to choose rates that collapse."""
+    return 2 / 3 if tuned_on == "lifetime" else TUNED_ON[tuned_on]
 
 
 def read_search(file: Path, fields: Sequence[str] = ()) -> tuple[Said, Search]:
@@ -114,12 +121,14 @@ def _number(where: str, text: str, generator: np.random.Generator) -> str:
 
 
 class Tally:
-    """Score of a run so far: mean over visits of the mean score in each, human-normalised if random and human scores are known. Evaluations
-    and cut episodes do not count."""
+    """Scores of a run so far, by rule of selection: mean over visits of the mean score in each within the rule's share of the budget,
+    human-normalised if random and human scores are known. Evaluations and cut episodes do not count."""
 
     def __init__(self, spec: Spec) -> None:
-        self._references = spec.references
-        self._visits: dict[int, list[float]] = {}
+        self._references, self._unit = spec.references, spec.unit
+        self._total = sum(visit["budget"] for visit in spec.visits)
+        self._first: int | None = None
+        self._visits: dict[str, dict[int, list[float]]] = {rule: {} for rule in TUNED_ON}
         self._last: dict[int, tuple[int, int]] = {}
         self._counted: dict[int, tuple[int, int]] = {}
 
@@ -135,13 +144,17 @@ class Tally:
         known = self._references.get(score.task, {})
         low, high = known.get("random", 0.0), known.get("human")
         value = (score.score - low) / (high - low) if high is not None and high != low else score.score
-        total = self._visits.setdefault(score.visit, [0.0, 0.0])
-        total[0] += value
-        total[1] += 1.0
+        time = score.updates if self._unit == "updates" else score.frames
+        self._first = time if self._first is None else self._first
+        for rule, share in TUNED_ON.items():
+            if time <= max(share * self._total, self._first):  # the first row counts, however short the share
+                total = self._visits[rule].setdefault(score.visit, [0.0, 0.0])
+                total[0] += value
+                total[1] += 1.0
 
-    @property
-    def score(self) -> float | None:
-        return sum(total / count for total, count in self._visits.values()) / len(self._visits) if self._visits else None
+    def score(self, tuned_on: str = "lifetime") -> float | None:
+        visits = self._visits[tuned_on].values()
+        return sum(total / count for total, count in visits) / len(visits) if visits else None
 
 
 class Judge:
@@ -177,9 +190,9 @@ class Judge:
 class Trial(sweep.Row):
     """A run of the search: a row of the table that can be stopped."""
 
-    def __init__(self, spec: Spec, console: Console, judge: Judge, folder: RunFolder, stopped: bool) -> None:
+    def __init__(self, spec: Spec, console: Console, judge: Judge, folder: RunFolder, stopped: bool, tuned_on: str = "lifetime") -> None:
         super().__init__(spec, console)
-        self._judge, self._begun, self.tally, self.ended = judge, 0, Tally(spec), stopped
+        self._judge, self._tuned_on, self._begun, self.tally, self.ended = judge, tuned_on, 0, Tally(spec), stopped
         for row in folder.read_rows(Score)[0]:  # scores of an earlier call, for comparison with other trials
             self.tally.add(row)
             self._tell(row)
@@ -199,13 +212,13 @@ class Trial(sweep.Row):
     def _tell(self, now: Tick | Score) -> bool:
         time = now.updates if self.spec.unit == "updates" else now.frames
         self.done = time / self.total
-        score = self.tally.score
+        score = self.tally.score(self._tuned_on)
         return score is not None and self._judge.stops(self.spec.key, time, score)
 
 
-def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, store: Store, how: Execution) -> int:
-    """Carry out the trials; returns the exit code of `sweep.run_sweep`. Stopped trials are listed in trials.json beside their folders, so
-    that the same command does not resume them."""
+def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, store: Store, how: Execution, tuned_on: str) -> int:
+    """Carry out the trials, ranked by the rule `tuned_on`; returns the exit code of `sweep.run_sweep`. Stopped trials are listed in
+    trials.json beside their folders, so that the same command does not resume them."""
     experiments = build(words, how.device_on_ray)
     if any(each.actors for each in experiments):
         raise UsageError("trials cannot have actors of their own")
@@ -221,13 +234,13 @@ def run(words: Sequence[Said], search: Search, stopping: Stopping, best: int, st
         if spec.key not in stopped and not folders[spec.key].is_done:
             refuse_to_resume(folders[spec.key], spec, how.other_code)
     judge, console = Judge(stopping, totals.pop()), Console(highlight=False)
-    trials = {spec.key: Trial(spec, console, judge, folders[spec.key], spec.key in stopped) for spec in specs}
+    trials = {spec.key: Trial(spec, console, judge, folders[spec.key], spec.key in stopped, tuned_on) for spec in specs}
     try:
         return sweep.run_sweep(left, store, how, lambda spec, _: trials[spec.key]) if left else 0
     finally:
         if record.parent.exists():
             write_json(record, {"stopped": sorted(key for key, trial in trials.items() if trial.ended)})
-            print_best(experiments, words, search, trials, best)
+            print_best(experiments, words, search, trials, best, tuned_on)
 
 
 def print_trials(words: Sequence[Said], search: Search) -> None:
@@ -240,19 +253,24 @@ def print_trials(words: Sequence[Said], search: Search) -> None:
     Console().print(table)
 
 
-def print_best(experiments: Sequence[Experiment], words: Sequence[Said], search: Search, trials: Mapping[str, Trial], best: int) -> None:
-    """Print the best trials first: finished ones, then stopped ones, because scores at different times are not comparable."""
+def print_best(
+    experiments: Sequence[Experiment], words: Sequence[Said], search: Search, trials: Mapping[str, Trial], best: int, tuned_on: str
+) -> None:
+    """Print the best trials first, with their score by each rule: finished ones, then stopped ones, because scores at different times are
+    not comparable."""
     scored = [
-        (trials[made.key].done >= 1.0, trials[made.key].tally.score, made.key, each)
+        (trials[made.key].done >= 1.0, trials[made.key].tally.score(tuned_on), made.key, each)
         for made, each in zip(experiments, words, strict=True)
-        if trials[made.key].tally.score is not None
+        if trials[made.key].tally.score() is not None
     ]
     scored.sort(key=lambda row: row[:3], reverse=True)
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for heading in ("score", "done", *search, "key"):
+    rules = [tuned_on, *(rule for rule in TUNED_ON if rule != tuned_on)]
+    for heading in (*(f"score, {rule}" for rule in rules), "done", *search, "key"):
         table.add_column(heading)
-    for _, score, key, each in scored[:best]:
-        table.add_row(f"{score:.4g}", f"{trials[key].done:.0%}", *(_text(each[name]) for name in search), key)
+    for _, _, key, each in scored[:best]:
+        scores = (f"{trials[key].tally.score(rule):.4g}" for rule in rules)
+        table.add_row(*scores, f"{trials[key].done:.0%}", *(_text(each[name]) for name in search), key)
     console = Console(highlight=False)
     console.print(table)
     for _, _, _, each in scored[:best]:

@@ -12,6 +12,9 @@ from launch.commands.results import report
 from launch.execution import Execution
 from plasticity_rl.checks import UsageError
 
+TunedOn = Literal["lifetime", "10%", "1%"]
+"""rules of analysis.scores.tuning"""
+
 
 def demo(*, runs: Path = Path("runs"), how: Annotated[Execution, FLAT] = execution("eager")) -> int:
     """Demonstrate the loss of plasticity and methods against it, from training to a report: random labels on digits, then two Atari games.
@@ -161,8 +164,9 @@ def tune(
     name: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: the file's)")] = None,
     trials: int = 16,
     seed: int = 0,
+    tuned_on: TunedOn = "lifetime",
     scheduler: Literal["asha", "none"] = "asha",
-    grace: float = 0.1,
+    grace: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 2/3 for lifetime, else the share)")] = None,
     reduction: float = 4.0,
     best: int = 5,
     dry_run: bool = False,
@@ -181,6 +185,7 @@ def tune(
         name: folder below the folder of runs
         trials: number of trials
         seed: seed of the draw
+        tuned_on: share of the budget whose mean score ranks the trials; the table shows the score of each
         scheduler: asha stops a trial whose score is not among the best at the same point of training; none finishes all trials
         grace: share of the budget that every trial gets
         reduction: factor between rungs; at each, one trial in this many continues
@@ -190,10 +195,11 @@ def tune(
         runs: folder of all runs
     """
     how = settle(how)
-    if not (0 < trials <= 10_000 and 0 <= seed < 2**32 and 0 < grace <= 1 and 1 < reduction <= 100 and 0 <= best <= 10_000):
+    shared = grace is None or 0 < grace <= 1
+    if not (0 < trials <= 10_000 and 0 <= seed < 2**32 and shared and 1 < reduction <= 100 and 0 <= best <= 10_000):
         raise UsageError(
             "trials must lie in [1, 10000], seed in [0, 4294967295], grace in (0, 1], reduction in (1, 100], best in [0, 10000], "
-            f"not {trials}, {seed}, {grace:g}, {reduction:g}, {best}"
+            f"not {trials}, {seed}, {grace or 0:g}, {reduction:g}, {best}"
         )
     allow(plugin)
     from launch.ray_cluster import prepare_ray
@@ -207,8 +213,8 @@ def tune(
     if dry_run:
         tune.print_trials(words, search)
         return DONE
-    stopping = tune.Stopping(scheduler, grace, reduction)
-    return tune.run(words, search, stopping, best, Store(runs, name or file.stem), how)
+    stopping = tune.Stopping(scheduler, tune.default_grace(tuned_on) if grace is None else grace, reduction)
+    return tune.run(words, search, stopping, best, Store(runs, name or file.stem), how, tuned_on)
 
 
 def _refuse_without_wandb(project: str | None) -> None:

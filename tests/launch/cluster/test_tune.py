@@ -85,7 +85,7 @@ class TestDraws:
 class TestTally:
     def test_the_mean_of_visits_means(self) -> None:
         tally = tune.Tally(SPEC)
-        assert tally.score is None
+        assert tally.score() is None
         for each in (
             score(0.2, 10),
             score(0.4, 20),
@@ -94,12 +94,12 @@ class TestTally:
             score(5.0, 30, kind="evaluation"),
         ):
             tally.add(each)
-        assert tally.score == pytest.approx((0.3 + 0.9) / 2, abs=1e-12)
+        assert tally.score() == pytest.approx((0.3 + 0.9) / 2, abs=1e-12)
 
     def test_games_are_normalised(self) -> None:
         tally = tune.Tally(SPEC._replace(references={"t": {"random": 10.0, "human": 30.0}}))
         tally.add(score(20.0, 1, kind="return"))
-        assert tally.score == pytest.approx(0.5, abs=1e-12)
+        assert tally.score() == pytest.approx(0.5, abs=1e-12)
 
     def test_what_is_done_again_counts_once(self) -> None:
         tally = tune.Tally(SPEC)
@@ -108,9 +108,21 @@ class TestTally:
         tally.begin_again()
         for each in (score(0.2, 10), score(0.4, 20), score(0.3, 20, member=1)):
             tally.add(each)
-        assert tally.score == pytest.approx(0.3, abs=1e-12)
+        assert tally.score() == pytest.approx(0.3, abs=1e-12)
         tally.add(score(0.7, 30))
-        assert tally.score == pytest.approx(0.4, abs=1e-12)
+        assert tally.score() == pytest.approx(0.4, abs=1e-12)
+
+    def test_each_rule_counts_its_share_of_the_budget(self) -> None:
+        """200 updates: 10% are the first 20, 1% the first 2, which end before the first row and so take that row alone."""
+        tally = tune.Tally(SPEC)
+        for each in (score(0.9, 10), score(0.7, 20), score(0.2, 100), score(0.0, 200, visit=1)):
+            tally.add(each)
+        assert tally.score("1%") == pytest.approx(0.9, abs=1e-12)
+        assert tally.score("10%") == pytest.approx((0.9 + 0.7) / 2, abs=1e-12)
+        assert tally.score("lifetime") == pytest.approx(((0.9 + 0.7 + 0.2) / 3 + 0.0) / 2, abs=1e-12)
+
+    def test_a_trial_gets_two_thirds_of_a_lifetime_or_the_share(self) -> None:
+        assert [tune.default_grace(rule) for rule in ("lifetime", "10%", "1%")] == pytest.approx([2 / 3, 0.1, 0.01])
 
 
 class TestJudge:
