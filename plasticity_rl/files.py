@@ -1,8 +1,9 @@
-"""Readers for text, TOML and CSV files from any program. Imports no torch."""
+"""Readers for text, JSON, TOML and CSV files from any program. Imports no torch."""
 
 import codecs
 import csv
 import io
+import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,12 +35,22 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def parse_json(text: str) -> Any:
+    """The value that JSON text describes. Raises ValueError for anything else, and for brackets nested deeper than Python can follow."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Table in a TOML file. Raises UsageError if the file is not TOML."""
     try:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is nested too deep") from error
 
 
 def read_table(path: Path) -> tuple[str, str]:

@@ -72,8 +72,8 @@ class RayActors:
         try:
             return self._ray.get(found[0])
         except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, UsageError):
-                raise UsageError(str(error.cause)) from error
+            if isinstance(error.cause, UsageError | FloatingPointError):
+                raise type(error.cause)(str(error.cause)) from error
             raise ActorsLost(f"actor {actor} failed: {type(error.cause).__name__}: {error.cause}") from error
         except self._ray.exceptions.RayError as error:
             reason = " ".join(str(error).split())

@@ -218,6 +218,8 @@ class Loop(ABC, Generic[A]):
         reported = self.learner.updates(rates, batches, *extras, measure=self.diagnostics.due)
         for each in reported:
             self.losses += each["loss"]
+        if self.device == "cpu":  # elsewhere, it would wait for the device
+            self._refuse_losses()
         self.refreshed("update")
         yield from self.diagnostics.rows(self.where(visit), reported[-1], batches[-1], *extras)
         if self.experiment.probe_every and self.learner.ticks["update"] % self.experiment.probe_every == 0:
@@ -245,10 +247,13 @@ class Loop(ABC, Generic[A]):
     def tick(self, visit: Visit, last: int) -> Iterator[Tick]:
         """Yield a progress Tick periodically. Raises FloatingPointError if a loss since the last one is not finite."""
         if self.steps % (TICK * self.num_envs) == 0 or self.steps >= last:
-            if not self.losses.isfinite().all():
-                raise FloatingPointError(f"a loss is not finite after {self.learner.ticks['update']} updates: {self.losses.tolist()}")
+            self._refuse_losses()
             self.losses.zero_()
             yield Tick(**self.where(visit))
+
+    def _refuse_losses(self) -> None:
+        if not self.losses.isfinite().all():
+            raise FloatingPointError(f"a loss is not finite after {self.learner.ticks['update']} updates: {self.losses.tolist()}")
 
     def where(self, visit: Visit) -> dict[str, Any]:
         """Leading columns of a row, without the member."""

@@ -4,13 +4,12 @@ As in github.com/google/dopamine, baselines/atari/data. Value is the mean return
 250,000 steps, a million frames. Runs are unnamed: a new one begins where iterations restart.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from analysis.published.scores import Row, latest, mean_of
 from plasticity_rl.checks import UsageError
-from plasticity_rl.files import read_text
+from plasticity_rl.files import parse_json, read_text
 
 Points = list[tuple[int, float]]
 """(iteration, value), as in the file"""
@@ -45,10 +44,10 @@ def _points(file: Path, task: str) -> dict[tuple[str, str], Points]:
     text = read_text(file)
     found: dict[tuple[str, str], Points] = {}
     try:
-        for record in json.loads(text):
+        for record in parse_json(text):
             game = str(record.get("Game") or task or file.stem)
             found.setdefault((str(record["Agent"]), game), []).append((int(record["Iteration"]), float(record["Value"])))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{file} is not Dopamine's JSON: a list of objects with numbers Iteration and Value and a name Agent") from error
     if not found:
         raise UsageError(f"{file} holds no score")

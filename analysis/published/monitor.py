@@ -3,14 +3,13 @@
 Files whose name is only a number, `0.monitor.csv`, are environments of one run, as named by make_vec_env; every other file is a run.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.published.scores import Row, latest, mean_of
 from plasticity_rl.checks import UsageError
-from plasticity_rl.files import read_csv, read_text
+from plasticity_rl.files import parse_json, read_csv, read_text
 
 GYM = re.compile(r"(?:ALE/)?(\w+?)(?:NoFrameskip|Deterministic)?(?:-ram)?-v\d+")
 """names of environments: `PongNoFrameskip-v4`, `ALE/Pong-v5`"""
@@ -47,7 +46,7 @@ def read(
 def _header(file: Path) -> dict[str, object]:
     first = read_text(file).partition("\n")[0]
     try:
-        found = json.loads(first.removeprefix("#")) if first.startswith("#") else None
+        found = parse_json(first.removeprefix("#")) if first.startswith("#") else None
     except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("t_start"), int | float):

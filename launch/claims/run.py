@@ -5,7 +5,6 @@ resumed. The page is made from the run folders only.
 """
 
 import importlib
-import json
 import os
 import sys
 import time
@@ -30,6 +29,7 @@ from launch.run.store import Store
 from launch.run.sweep import Said, run_sweep
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.files import parse_json
 from plasticity_rl.records.folder import RunFolder, refuse_file, write_json
 
 RECORD = {"moments", "factors", "layer_factors"}
@@ -178,7 +178,7 @@ def carry_out(trial: Trial, how: Execution) -> int:
 def _spent(trial: Trial) -> dict[str, Any]:
     """Read the recorded time of a claim. Raises UsageError if the file cannot be read."""
     try:
-        spent = json.loads(trial.spent.read_text("utf-8"))
+        spent = parse_json(trial.spent.read_text("utf-8"))
         return {"seconds": float(spent["seconds"]), "machine": str(spent["machine"]), "load": float(spent["load"])}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{trial.spent} cannot be read, so the time spent is unknown; remove it to count from zero") from error

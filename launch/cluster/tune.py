@@ -4,7 +4,6 @@ Ray Tune supplies the distributions and decides which trials to stop; the trials
 written by this process alone. A trial is therefore a run like any other, which can be reported, resumed and played.
 """
 
-import json
 import re
 import shlex
 import threading
@@ -28,7 +27,7 @@ from launch.run.store import Store
 from launch.run.sweep import build
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.files import read_toml
+from plasticity_rl.files import parse_json, read_toml
 from plasticity_rl.records.events import Score, Tick
 from plasticity_rl.records.folder import RunFolder, write_json
 from plasticity_rl.records.spec import Spec
@@ -291,7 +290,7 @@ def _text(value: Any) -> str:
 
 def _read_stopped(record: Path) -> set[str]:
     try:
-        return set(json.loads(record.read_text("utf-8"))["stopped"])
+        return set(parse_json(record.read_text("utf-8"))["stopped"])
     except FileNotFoundError:
         return set()
     except (OSError, ValueError, KeyError, TypeError) as error:

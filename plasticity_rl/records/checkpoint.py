@@ -4,7 +4,8 @@ checkpoints/000012000/
   tensors.safetensors    tensors by name, except large ones
   3f2a...safetensors     a piece of a large tensor, such as a replay buffer; unchanged pieces are links to the previous checkpoint's file
   counters.json          counters of the same moment
-  manifest.json          the sha256 of all these files, and the pieces of each large tensor
+  manifest.json          the sha256 of all these files; name, dtype and shape of every tensor, and the pieces of large ones; and the sha256
+                         of all of that
 """
 
 import errno
@@ -21,10 +22,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from plasticity_rl.files import parse_json
 from plasticity_rl.records.events import Snapshot
 from plasticity_rl.records.folder import sync_folder
 
 FILES = ("tensors.safetensors", "counters.json")
+MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished-"
 PIECE = 2**26
 """bytes; larger tensors are split along axis 0"""
@@ -34,8 +37,12 @@ def save(folder: Path, number: int, snapshot: Snapshot, keep: int = 3) -> Path:
     """Write checkpoint `number` (an increasing count of updates or steps), verify it, and then delete all but the last `keep`.
 
     A crash at any moment leaves earlier checkpoints intact. Checkpoints share unchanged pieces of large tensors, so damage to a shared
-    piece affects all of them. Raises OSError if the disk fails.
+    piece affects all of them. Raises OSError if the disk fails, and FloatingPointError for numbers that are not finite: a run could only
+    resume from them to fail again.
     """
+    for name, tensor in snapshot.tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise FloatingPointError(f"{name} is not finite at checkpoint {number}, which is not written")
     folder.mkdir(parents=True, exist_ok=True)
     clean(folder)
     place = _write(folder, number, snapshot, *checkpoints(folder)[-1:])
@@ -60,10 +67,12 @@ def _write(folder: Path, number: int, snapshot: Snapshot, before: Path | None = 
         if before is not None:
             with suppress(OSError, ValueError, KeyError):
                 known = _manifest(before)["files"]
-        pieces = {name: [_piece(piece, beside, before, known) for piece in _cut(tensor)] for name, tensor in large.items()}
+        tensors = {name: _described(tensor) for name, tensor in (whole | large).items()}
+        for name, tensor in large.items():
+            tensors[name]["pieces"] = [_piece(piece, beside, before, known) for piece in _cut(tensor)]
         hashes = {path.name: known[path.name] if path.stat().st_nlink > 1 else _sha256(path) for path in sorted(beside.iterdir())}
-        manifest = {"files": hashes, "pieces": pieces}
-        (beside / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        manifest = {"files": hashes, "tensors": tensors}
+        (beside / MANIFEST).write_text(json.dumps(manifest | {"sha256": _digest(manifest)}), encoding="utf-8")
         for path in beside.iterdir():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
@@ -110,14 +119,14 @@ def load_latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
 
 def read(path: Path) -> Snapshot:
     """Read a checkpoint, unverified; see `problem`."""
-    pieces = _manifest(path)["pieces"]
-    large = {name: torch.cat([load_file(path / file)["piece"] for file in files]) for name, files in pieces.items()}
+    cut = {name: tensor["pieces"] for name, tensor in _manifest(path)["tensors"].items() if "pieces" in tensor}
+    large = {name: torch.cat([load_file(path / file)["piece"] for file in files]) for name, files in cut.items()}
     return Snapshot(load_file(path / FILES[0]) | large, read_counters(path))
 
 
 def read_counters(path: Path) -> dict[str, Any]:
     """Read the counters of a checkpoint alone."""
-    return json.loads((path / FILES[1]).read_text(encoding="utf-8"))
+    return parse_json((path / FILES[1]).read_text(encoding="utf-8"))
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -128,9 +137,9 @@ def checkpoints(folder: Path) -> list[Path]:
 def problem(path: Path) -> str | None:
     """Describe what is wrong with a checkpoint; None if it is byte for byte as written."""
     try:
-        manifest = _manifest(path)
-        if not manifest["files"].keys() >= {*FILES, *(file for files in manifest["pieces"].values() for file in files)}:
-            return "manifest.json is not what was written"
+        manifest = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.pop("sha256", None) != _digest(manifest):
+            return f"{MANIFEST} is not what was written"
         for name, expected in manifest["files"].items():
             if expected != _sha256(path / name):
                 return f"{name} is not what was written"
@@ -146,7 +155,15 @@ def clean(folder: Path) -> None:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    return json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    return parse_json((path / MANIFEST).read_text(encoding="utf-8"))
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _described(tensor: Tensor) -> dict[str, Any]:
+    return {"dtype": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape)}
 
 
 def _sha256(path: Path) -> str:

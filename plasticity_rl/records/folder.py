@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from plasticity_rl.checks import UsageError
+from plasticity_rl.files import parse_json
 from plasticity_rl.records.events import Metric, Row, Score
 from plasticity_rl.records.spec import Spec, fault
 from plasticity_rl.records.tables import newest_rows, read_rows
@@ -122,7 +123,7 @@ class RunFolder:
     def read_spec(self) -> Spec:
         """Read spec.json. Raises UsageError if it is missing, unreadable or invalid; the message names a run below this folder, if any."""
         try:
-            spec = Spec(**json.loads(self.spec.read_text(encoding="utf-8")))
+            spec = Spec(**parse_json(self.spec.read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError) as error:
             below = find_runs(self.path)
             there = (
@@ -132,7 +133,7 @@ class RunFolder:
             raise UsageError(f"{self} is not a run's folder (runs/NAME/KEY); {hint}") from error
         except OSError as error:
             raise UsageError(f"cannot read {self.spec}: {error.strerror}") from error
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise UsageError(f"{self.spec} is not a run's description") from error
         if wrong := fault(spec):
             raise UsageError(f"{self.spec} is not a run's description: {wrong}")
@@ -140,7 +141,7 @@ class RunFolder:
 
     def read_context(self) -> dict[str, Any]:
         """Read context.json. Raises OSError or ValueError if it is missing, unreadable or not a JSON object."""
-        context = json.loads(self.context.read_text(encoding="utf-8"))
+        context = parse_json(self.context.read_text(encoding="utf-8"))
         if not isinstance(context, dict):
             raise ValueError(f"{self.context} is not an object")
         return context

@@ -61,8 +61,6 @@ class GymnasiumBackend:
         return self._raw(*step[:4])
 
     def _raw(self, observations: np.ndarray, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray) -> RawStep:
-        if not (np.isfinite(observations).all() and np.isfinite(rewards).all()):
-            raise UsageError(f"{self._id} returned an observation or a reward that is not finite")
         shown = self._pictures() if self._renders else self._arrange(observations)
         return RawStep(shown, rewards.astype(np.float32), terminated.copy(), truncated.copy(), np.zeros(self.num_envs, np.int32))
 

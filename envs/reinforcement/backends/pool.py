@@ -97,7 +97,8 @@ class Backend(Protocol):
 class Pool:
     """N environments that step together: `reset()` once, then `send(actions)` and `recv()` alternately. They step between the two calls.
 
-    A call in the wrong order or after `close()` raises RuntimeError.
+    A call in the wrong order or after `close()` raises RuntimeError. Observations and rewards that are not finite raise
+    FloatingPointError: a replay would hand them on long after.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -146,6 +147,8 @@ class Pool:
         space = self.observation_space
         assert raw.observations.shape == (self.num_envs, *space.shape), (raw.observations.shape, space)
         assert raw.observations.dtype == space.dtype, (raw.observations.dtype, space)
+        _refuse(raw.observations.reshape(self.num_envs, -1), "an observation")
+        _refuse(raw.rewards[:, None], "a reward")
         first, ended = self._ended, raw.terminated | raw.truncated
         life_lost = (raw.lives < self._lives) & ~first & ~ended
         self._ended, self._lives = ended, raw.lives
@@ -170,6 +173,13 @@ class Remapped:
 
     def recv(self) -> RawStep:
         return self._backend.recv()
+
+
+def _refuse(values: np.ndarray, name: str) -> None:
+    """Raise FloatingPointError for an environment with a non-finite number; `values` are (N, numbers)."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        raise FloatingPointError(f"environment {wrong[0]} of {len(values)} returned {name} that is not finite")
 
 
 def in_environment_order(raw: RawStep, env_ids: np.ndarray) -> RawStep:

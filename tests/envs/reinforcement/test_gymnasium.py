@@ -138,7 +138,7 @@ def test_every_environment_has_its_seed():
 
 
 def test_numbers_that_are_none_are_refused():
-    with pytest.raises(UsageError, match=r"^Shown-v0 returned an observation or a reward that is not finite"):
+    with pytest.raises(FloatingPointError, match=r"^environment 0 of 4 returned an observation that is not finite"):
         opened(shown(kwargs=("shows=broken",))).reset()
 
 

@@ -1,12 +1,16 @@
 """Checkpoints: whole or absent, in any event."""
 
+import json
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -171,3 +175,50 @@ def test_kill_never_loses_an_acknowledged_checkpoint(tmp_path: Path, begin: Begi
         assert same(loaded, snapshot(loaded.counters["number"]))
     checkpoint.save(tmp_path, 10**7, snapshot(10**7))
     assert not list(tmp_path.glob(checkpoint.UNFINISHED + "*"))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda tensors: tensors.update(gnir=tensors.pop("ring")),
+        lambda tensors: tensors["ring"]["pieces"].pop(),
+        lambda tensors: tensors["ring"]["pieces"].reverse(),
+        lambda tensors: tensors["ring"]["pieces"].pop(0),
+        lambda tensors: tensors["ring"].update(pieces=[]),
+        lambda tensors: tensors["ring"].update(shape=[16, 5]),
+    ],
+)
+def test_an_edited_manifest_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: Callable[[dict[str, Any]], None]) -> None:
+    monkeypatch.setattr(checkpoint, "PIECE", 80)
+    checkpoint.save(tmp_path, 1, ring(7))
+    path = checkpoint.save(tmp_path, 2, ring(8)) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    edit(manifest["tensors"])
+    path.write_text(json.dumps(manifest))
+    loaded, problems = checkpoint.load_latest(tmp_path)
+    assert loaded and same(loaded, ring(7)) and problems == ["checkpoint 000000000002: manifest.json is not what was written"]
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"files":' * 100_000, "[]", "7", "null", ""])
+def test_a_manifest_that_is_none_is_detected(tmp_path: Path, content: str) -> None:
+    checkpoint.save(tmp_path, 1, snapshot(1))
+    (checkpoint.save(tmp_path, 2, snapshot(2)) / "manifest.json").write_text(content)
+    loaded, problems = checkpoint.load_latest(tmp_path)
+    assert loaded and same(loaded, snapshot(1)) and len(problems) == 1
+
+
+def test_the_manifest_describes_every_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "PIECE", 80)
+    described = json.loads((checkpoint.save(tmp_path, 1, ring(7)) / "manifest.json").read_text())["tensors"]
+    assert described.keys() == ring(7).tensors.keys()
+    assert described["ring"]["shape"] == [7, 10] and described["ring"]["dtype"] == "float32" and len(described["ring"]["pieces"]) == 4
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, number: float) -> None:
+    checkpoint.save(tmp_path, 1, snapshot(1))
+    ruined = ring(7)
+    ruined.tensors["ring"][3, 3] = number
+    with pytest.raises(FloatingPointError, match=r"^ring is not finite at checkpoint 2, which is not written$"):
+        checkpoint.save(tmp_path, 2, ruined)
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000001"]
