@@ -76,7 +76,7 @@ def load(folders: Sequence[Path]) -> Loaded:
         if not run.done:
             reached = f": in visit {columns['visit'].max()} of 0-{len(run.spec.visits) - 1}" if len(columns["visit"]) else ""
             problems.append(f"not finished{reached}")
-        problems = torn + problems
+        problems = run.folder.altered() + torn + problems
         diagnostics, more = _metrics(run) if len(columns["visit"]) else (_columns([], Metric), [])
         metrics.append(diagnostics)
         problems += more

@@ -11,9 +11,9 @@ from launch.tracking.weights_and_biases import WeightsAndBiases
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.events import Event, Media, Metric, Row, Score, Snapshot, refuse_number
-from plasticity_rl.records.folder import TABLES, write_json
+from plasticity_rl.records.folder import TABLES, Record, Records, write_json
 from plasticity_rl.records.spec import Spec
-from plasticity_rl.records.tables import CsvLog, truncate
+from plasticity_rl.records.tables import CsvLog, digest_of, truncate
 
 
 class RunWriter:
@@ -33,7 +33,8 @@ class RunWriter:
         folder.mark_begun()
         for table in map(folder.table, TABLES):
             if self.resume:
-                truncate(table, self.resume.counters["lengths"][table.name])
+                at = self.resume.counters["records"][table.name]
+                truncate(table, at["length"], at["sha256"])
             else:
                 table.unlink(missing_ok=True)
         self._open = ExitStack()
@@ -71,8 +72,9 @@ class RunWriter:
                 view.show(event)
         elif isinstance(event, Snapshot):
             self._write()
-            lengths = {self.folder.table(row).name: table.sync() for row, table in self._tables.items()}
-            saved = event._replace(counters=event.counters | {"lengths": lengths})
+            for table in self._tables.values():
+                table.sync()
+            saved = event._replace(counters=event.counters | {"records": self._records()})
             checkpoint.save(self.folder.checkpoints, event.counters["number"], saved)
             self._copy()
 
@@ -95,8 +97,14 @@ class RunWriter:
         """Close the run as done."""
         self._write()
         self._open.close()
-        self.folder.mark_done()
+        self.folder.mark_done(self._records())
         self._copy()
+
+    def _records(self) -> Records:
+        """Length and hash of the tables, which are synced, and of the run's description."""
+        paths = {self.folder.table(row): table.digest for row, table in self._tables.items()}
+        paths |= {self.folder.spec: digest_of(self.folder.spec)}
+        return {path.name: Record(length=path.stat().st_size, sha256=digest) for path, digest in paths.items()}
 
     def _copy(self) -> None:
         """Copy the run to the mirror; an unreachable mirror does not end the run."""

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from plasticity_rl.files import parse_json
 from plasticity_rl.records.events import Snapshot
-from plasticity_rl.records.folder import sync_folder
+from plasticity_rl.records.folder import COUNTERS, sync_folder
 
-FILES = ("tensors.safetensors", "counters.json")
+FILES = ("tensors.safetensors", COUNTERS)
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished-"
 PIECE = 2**26

@@ -9,7 +9,7 @@ runs/<name>/<key>/
   videos/ probes/   results of `play --video` and `probe`
   checkpoints/      the last few, each whole or absent
   .lock             held by the process that writes the run
-  DONE              written last
+  DONE              written last: length and sha256 of spec.json and of the tables
   FAILED            instead of DONE: one line that names the non-finite value; removed when the run is resumed
 """
 
@@ -20,16 +20,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.files import parse_json
 from plasticity_rl.records.events import Metric, Row, Score
 from plasticity_rl.records.spec import Spec, fault
-from plasticity_rl.records.tables import newest_rows, read_rows
+from plasticity_rl.records.tables import digest_of, newest_rows, read_rows
 
 SPEC = "spec.json"
+COUNTERS = "counters.json"
+"""counters of a checkpoint"""
 TABLES: dict[type[Row], str] = {Score: "scores.csv", Metric: "metrics.csv"}
+
+
+class Record(TypedDict):
+    """What a file of a run held at some moment."""
+
+    length: int
+    """bytes; a table may have grown since"""
+    sha256: str
+
+
+Records = dict[str, Record]
+"""name of a file -> its record"""
 
 
 class FolderTaken(Exception):
@@ -165,9 +179,34 @@ class RunFolder:
     def mark_failed(self, error: FloatingPointError) -> None:
         self._failed.write_text(f"{error}\n", encoding="utf-8")
 
-    def mark_done(self) -> None:
-        self.done.touch()
-        sync_folder(self.path)
+    def mark_done(self, records: Records) -> None:
+        write_json(self.done, records)
+
+    def altered(self) -> list[str]:
+        """One line for each file that is not what the run recorded of it at its end, or at its last checkpoint. Runs of earlier versions
+        recorded nothing."""
+        if self.is_done and self.failure is not None:
+            return ["DONE and FAILED are both there"]
+        try:
+            newest = max(self.checkpoints.glob("[0-9]*"), default=None)
+            at = self.done if self.is_done else newest / COUNTERS if newest else None
+            text = at.read_text(encoding="utf-8") if at else ""
+            found = parse_json(text) if text else {}
+            records = found if self.is_done else found.get("records", {})
+            return [
+                f"{name} is not what the run wrote: it was edited or damaged"
+                for name, record in records.items()
+                if self._differs(name, record)
+            ]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return ["the record of its files cannot be read"]
+
+    def _differs(self, name: str, record: Record) -> bool:
+        path = self.path / check_name(name)
+        size = path.stat().st_size if path.is_file() else -1
+        return (
+            size < record["length"] or (self.is_done and size > record["length"]) or digest_of(path, record["length"]) != record["sha256"]
+        )
 
 
 def find_runs(folder: Path) -> list[RunFolder]:

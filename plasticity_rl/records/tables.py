@@ -1,5 +1,6 @@
 """Append-only CSV tables of a run, and their readers, which tolerate damage. Imports no torch."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,41 +17,59 @@ class CsvLog:
     """An append-only CSV file of one kind of row. No value holds a comma, a quote or a line break."""
 
     def __init__(self, path: Path, row: type[Row]) -> None:
-        self._file = open(path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
+        self._hash = hashlib.sha256(path.read_bytes() if path.exists() else b"")
+        self._file = open(path, "ab")  # noqa: SIM115 - closed by close()
         if self._file.tell() == 0:
-            self._file.write(",".join(row._fields) + "\n")
+            self._write(_header(row) + b"\n")
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of everything written so far."""
+        return self._hash.hexdigest()
 
     def append(self, *rows: Row) -> None:
         """Append all rows or none. Raises FloatingPointError for a non-finite value."""
         for row in rows:
             refuse_number(row)
-        self._file.write("".join(",".join(map(str, row[:-1])) + f",{row[-1]!r}\n" for row in rows))
+        self._write("".join(",".join(map(str, row[:-1])) + f",{row[-1]!r}\n" for row in rows).encode())
 
-    def sync(self) -> int:
-        """Flush to disk; returns the file's length in bytes, for `truncate`."""
+    def sync(self) -> None:
+        """Flush to disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return self._file.tell()
 
     def close(self) -> None:
+        if not self._file.closed:
+            self.sync()
         self._file.close()
+
+    def _write(self, content: bytes) -> None:
+        self._hash.update(content)
+        self._file.write(content)
 
 
 def write_table(path: Path, row: type[Row], rows: Iterable[Row]) -> None:
     """Write a CSV file at once."""
     table = CsvLog(path, row)
     table.append(*rows)
-    table.sync()
     table.close()
 
 
-def truncate(path: Path, length: int) -> None:
-    """Drop the rows written after a checkpoint. Raises UsageError if the file is shorter than at the checkpoint."""
+def truncate(path: Path, length: int, digest: str) -> None:
+    """Drop the rows written after a checkpoint. Raises UsageError unless the rows before it are those of `digest`."""
     if not path.exists() or path.stat().st_size < length:
         raise UsageError(f"{path} is shorter than its checkpoint says: rows are missing, so the run cannot be resumed")
+    if digest_of(path, length) != digest:
+        raise UsageError(f"{path} holds other rows than at its checkpoint: they were edited, so the run cannot be resumed")
     with open(path, "r+b") as file:
         file.truncate(length)
         os.fsync(file.fileno())
+
+
+def digest_of(path: Path, length: int | None = None) -> str:
+    """The sha256 of a file, or of its first `length` bytes."""
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read(length)).hexdigest() if length is not None else hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_rows(path: Path, row: type[Row]) -> tuple[list[Any], list[str]]:

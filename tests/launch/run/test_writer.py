@@ -4,10 +4,12 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from launch.run.runner import RunWriter, Stopped
 from launch.run.store import Store
-from plasticity_rl.records.events import Metric, Score
+from plasticity_rl.records.events import Metric, Score, Snapshot
+from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.records.tables import read_rows
 from tests.launch.tracking.test_tensorboard import described
 
@@ -18,6 +20,10 @@ def score(member: int, steps: int, value: float = 0.5) -> Score:
 
 def loss(member: int, steps: int) -> Metric:
     return Metric(member, 0, "Pong", 0, 4 * steps, steps, steps, "loss", 2.0)
+
+
+def snapshot(steps: int) -> Snapshot:
+    return Snapshot({"weights": torch.zeros(2)}, {"number": steps})
 
 
 FIRST = [score(0, 10), score(1, 10)]
@@ -72,3 +78,69 @@ def test_a_run_that_ends_has_all_its_rows(tmp_path: Path) -> None:
             writer.take(row)
     writer.finish()
     assert written(writer) == ([*FIRST, score(0, 20)], [loss(0, 20), loss(1, 20)]) and writer.folder.is_done
+
+
+def finished(root: Path) -> RunFolder:
+    """A run of three steps with a checkpoint after the second."""
+    writer = writing(root)
+    with writer:
+        for event in (*FIRST, score(0, 20), score(1, 20), snapshot(20), score(0, 30), score(1, 30)):
+            writer.take(event)
+    writer.finish()
+    return writer.folder
+
+
+def edited(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("scores.csv", b"0,0,Pong,0,40,10,10,return,", b"0,0,Pong,0,40,10,99,return,"),  # updates
+        ("scores.csv", b"0,0,Pong,0,40,10,10,return,", b"0,0,Pong,0,40,10,-1,return,"),
+        ("scores.csv", b"1,0,Pong,0,40,10,10,return,0.5\n", b""),  # a row from the middle
+        ("scores.csv", b",0.5\n", b",0.25\n"),  # a score
+        ("spec.json", b'"none"', b'"nap"'),  # another chain's label
+    ],
+)
+def test_an_edit_is_noticed(tmp_path: Path, done: bool, name: str, old: bytes, new: bytes) -> None:
+    run = finished(tmp_path)
+    if not done:
+        run.done.unlink()
+    assert run.altered() == []
+    edited(run.path / name, old, new)
+    assert run.altered() == [f"{name} is not what the run wrote: it was edited or damaged"]
+
+
+def test_rows_after_the_last_checkpoint_and_after_the_end(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    with open(run.scores, "a") as file:
+        file.write("0,0,Pong,0,160,40,40,return,1.0\n")
+    assert run.altered() == ["scores.csv is not what the run wrote: it was edited or damaged"]
+    run.done.unlink()  # a run that goes on may have more rows than at its checkpoint
+    assert run.altered() == []
+
+
+def test_a_run_that_both_ended_and_failed_is_told(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    run.mark_failed(FloatingPointError("the loss of member 0 is nan"))
+    assert run.altered() == ["DONE and FAILED are both there"]
+
+
+@pytest.mark.parametrize("content", ["", "{}"])
+def test_a_run_without_a_record_is_taken_as_it_is(tmp_path: Path, content: str) -> None:
+    run = finished(tmp_path)
+    run.done.write_text(content)  # earlier versions left it empty
+    edited(run.scores, b",0.5\n", b",0.25\n")
+    assert run.altered() == []
+
+
+@pytest.mark.parametrize("content", ["[", "7", '{"scores.csv": 7}', '{"../scores.csv": {"length": 1, "sha256": ""}}', "[" * 100_000])
+def test_a_record_that_is_none_is_told(tmp_path: Path, content: str) -> None:
+    run = finished(tmp_path)
+    run.done.write_text(content)
+    assert run.altered() == ["the record of its files cannot be read"]

@@ -1,6 +1,7 @@
 """The run folder's files."""
 
 import ast
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.events import Metric, Score
 from plasticity_rl.records.folder import FolderTaken, RunFolder, check_name, find_runs, write_json
-from plasticity_rl.records.tables import CsvLog, read_rows, truncate
+from plasticity_rl.records.tables import CsvLog, digest_of, read_rows, truncate
 
 ROWS = [Score(member, 0, "labels-0", 0, 0, 50 * step, 50 * step, "online", 0.1 * member + step / 3) for step in (1, 2) for member in (0, 1)]
 
@@ -19,9 +20,8 @@ def write(path: Path, rows: list[Score]) -> int:
     table = CsvLog(path, Score)
     for row in rows:
         table.append(row)
-    length = table.sync()
     table.close()
-    return length
+    return path.stat().st_size
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
@@ -74,11 +74,26 @@ def test_no_number_that_is_none_is_written(tmp_path: Path, value: float) -> None
 def test_what_came_after_a_checkpoint_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     length = write(path, ROWS[:3])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     write(path, ROWS[3:])
-    truncate(path, length)
+    truncate(path, length, digest)
     assert read_rows(path, Score) == (ROWS[:3], [])
     with pytest.raises(UsageError, match="shorter than its checkpoint says"):
-        truncate(path, length + 1)
+        truncate(path, length + 1, digest)
+    path.write_bytes(path.read_bytes().replace(b"50", b"51"))
+    with pytest.raises(UsageError, match="holds other rows than at its checkpoint"):
+        truncate(path, length, digest)
+
+
+def test_a_table_knows_the_hash_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    for rows in (ROWS[:1], ROWS[1:]):  # opened a second time, it goes on from what is there
+        table = CsvLog(path, Score)
+        table.append(*rows)
+        table.sync()
+        assert table.digest == hashlib.sha256(path.read_bytes()).hexdigest() == digest_of(path)
+        table.close()
+    assert digest_of(path, 5) == hashlib.sha256(b"membe").hexdigest()
 
 
 @pytest.mark.parametrize("name", ["first", "a.b-c_D9", "_x", "a" * 100])
@@ -144,5 +159,5 @@ def test_a_run_is_written_by_one_process(tmp_path: Path) -> None:
     run.mark_failed(FloatingPointError("the loss of member 0 is nan"))
     assert run.failure == "the loss of member 0 is nan"
     run.mark_begun()
-    run.mark_done()
+    run.mark_done({})
     assert run.is_done and run.failure is None
