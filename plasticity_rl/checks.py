@@ -6,7 +6,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -98,6 +98,13 @@ def check(part: Any, **ranges: str) -> None:
         interval = Interval(ranges[field]) if field in ranges else interval
         if interval is not None and value is not None and value not in interval:
             raise UsageError(f"{where} must lie in {interval.text}, not {value!r}")
+
+
+def check_types(made: type, given: Mapping[str, Any]) -> None:
+    """Check values for the fields of a dataclass before it is made, for values from a file. Raises UsageError."""
+    for field, hint, _ in annotations(made):
+        if field in given:
+            _check_type(f"{made.__name__}: {field}", given[field], hint)
 
 
 @cache

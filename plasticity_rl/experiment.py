@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 from plasticity_rl import registry
-from plasticity_rl.checks import Interval, UsageError, check, check_repeats, nearest
+from plasticity_rl.checks import Interval, UsageError, check, check_repeats, check_types, nearest
 from plasticity_rl.records.events import Event, Snapshot
+from plasticity_rl.records.spec import MAX_MEMBERS, MAX_SEED
 
 if TYPE_CHECKING:  # they import torch
     from plasticity_rl.interventions.base import Intervention
@@ -33,7 +34,6 @@ LISTS = {"chain": "method", "metrics": "metric"}
 """field that holds several parts -> their kind"""
 KINDS = {name: name for name in ("benchmark", "agent", "network", "optimizer", "schedule")} | LISTS
 """field -> kind of its part or parts"""
-MAX_SEED = 2**31 - 1
 
 
 class Benchmark(Protocol):
@@ -84,7 +84,7 @@ class Experiment:
     optimizer: Optimizer
     schedule: Schedule
     chain: tuple[Intervention, ...] = ()
-    members: Annotated[int, Interval("[1, 4096]")] = 5
+    members: Annotated[int, Interval(f"[1, {MAX_MEMBERS}]")] = 5
     seed: Annotated[int, Interval(f"[0, {MAX_SEED}]")] = 0
     diagnose_every: Annotated[int, Interval("[1, inf)")] = 500
     """updates between two rows of diagnostics"""
@@ -148,6 +148,8 @@ class Experiment:
         made: dict[str, Any] = {"metrics": []} | fields
         for name, kind in KINDS.items():
             value = made[name]
+            if name in LISTS and not isinstance(value, list | tuple):
+                raise UsageError(f"{name} must be a list of {kind}s, not {value!r}")
             made[name] = tuple(_part_from_json(kind, part) for part in value) if name in LISTS else _part_from_json(kind, value)
         return cls(**made)
 
@@ -208,6 +210,7 @@ def _part_from_json(kind: str, described: Any) -> Any:
     for name in given:
         if name not in known:
             raise UsageError(f"unknown field {name!r} of {word}; {nearest(name, known)}")
+    check_types(part, given)
     return part(**given)
 
 

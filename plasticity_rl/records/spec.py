@@ -4,6 +4,9 @@ from typing import Any, NamedTuple
 
 from plasticity_rl.records.tables import LARGEST
 
+MAX_MEMBERS, MAX_SEED, MAX_CELLS = 4_096, 2**31 - 1, 2**22
+"""limits of what is read from disk, as a reader takes memory for every cell: a member's visit"""
+
 
 class Spec(NamedTuple):
     """The content of spec.json."""
@@ -35,21 +38,23 @@ def fault(spec: Spec) -> str:
         return "key, setting, benchmark, label, unit and fingerprint must be text"
     if spec.unit not in ("updates", "frames"):
         return f"its unit must be 'updates' or 'frames', not {spec.unit!r}"
-    if not _is_whole(spec.members, 1) or not _is_whole(spec.seed, 0):
-        return "members must be a whole number above 0, and the seed one that is not negative"
+    if not _is_whole(spec.members, 1, MAX_MEMBERS) or not _is_whole(spec.seed, 0, MAX_SEED):
+        return f"members must be a whole number in [1, {MAX_MEMBERS}], and the seed one in [0, {MAX_SEED}]"
     if not isinstance(spec.experiment, dict) or not isinstance(spec.fresh_control, bool):
         return "its experiment must be an object, and fresh_control true or false"
     if not _are_parts(spec.experiment):
         return "each part of its experiment must be a name with an object of fields"
     if not _are_visits(spec.visits):
         return "its visits must be numbered from 0, each with a task, a cycle and a budget above 0"
+    if spec.members * len(spec.visits) > MAX_CELLS:
+        return f"its {spec.members:,} members have {len(spec.visits):,} visits; at most {MAX_CELLS:,} together can be read"
     if not _are_references(spec.references):
         return "its references must give each task a random score and a different human one, and no other normaliser"
     return ""
 
 
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < LARGEST
+def _is_whole(value: Any, least: int, most: int = LARGEST - 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _are_parts(experiment: dict[str, Any]) -> bool:

@@ -1,7 +1,11 @@
 """Experiments: JSON both ways, keys, labels, refusals; and the command-line words that make them."""
 
+import copy
 import dataclasses
+import functools
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +230,38 @@ def test_a_norm_over_the_batch_is_refused_a_batch_of_one(said: dict[str, Any], n
         str(raised.value)
         == f"Supervised: with batch_size=1, norm={norm} subtracts each example from itself; use layer or rms, or a larger batch"
     )
+
+
+STRANGE: list[Any] = [None, True, -1, 0, 1e308, math.nan, math.inf, "", "x", "../x", "a\0b", [], {}, [[]], [1, 2], 10**30, {"a": 1}]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value inside a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inside:
+        yield (*path, key)
+        yield from places(each, (*path, key))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"benchmark": "random-labels", "chain": ["nap", "redo"]},
+        {"benchmark": "atari:games=Pong", "agent": "rainbow", "chain": ["reset"]},
+        {"benchmark": "gymnasium:ids=CartPole-v1", "agent": "ppo"},
+    ],
+)
+def test_any_value_in_any_place_makes_an_experiment_or_a_usage_error(said: dict[str, Any]) -> None:
+    described = parse.experiment(said).to_json()
+    refused = 0
+    for path in places(described):
+        for value in STRANGE:
+            changed = copy.deepcopy(described)
+            *above, last = path
+            place = functools.reduce(lambda inside, key: inside[key], above, changed)
+            place[last] = value
+            try:
+                Experiment.from_json(changed)
+            except UsageError:
+                refused += 1
+    assert refused > 1_000

@@ -257,8 +257,16 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder for a spec": (lambda root: [(root / NONE / "spec.json").unlink(), (root / NONE / "spec.json").mkdir()], "cannot read "),
     "no text": (lambda root: respec(root / NONE, label=3), "must be text"),
     "an unknown unit": (lambda root: respec(root / NONE, unit="steps"), "its unit must be 'updates' or 'frames', not 'steps'"),
-    "no members": (lambda root: respec(root / NONE, members=0), "members must be a whole number above 0"),
-    "a negative seed": (lambda root: respec(root / NONE, seed=-1), "the seed one that is not negative"),
+    "no members": (lambda root: respec(root / NONE, members=0), "members must be a whole number in [1, 4096]"),
+    "members without end": (lambda root: respec(root / NONE, members=10**8), "members must be a whole number in [1, 4096]"),
+    "a seed without end": (lambda root: respec(root / NONE, seed=10**30), "the seed one in [0, 2147483647]"),
+    "members times visits without end": (
+        lambda root: respec(
+            root / NONE, members=4_096, visits=[{"index": at, "task": "a", "cycle": 0, "budget": 5} for at in range(2_000)]
+        ),
+        "its 4,096 members have 2,000 visits; at most 4,194,304 together can be read",
+    ),
+    "a negative seed": (lambda root: respec(root / NONE, seed=-1), "the seed one in [0, 2147483647]"),
     "an experiment that is none": (lambda root: respec(root / NONE, experiment=[]), "its experiment must be an object"),
     "no visits": (lambda root: respec(root / NONE, visits=[]), "its visits must be numbered from 0"),
     "a visit without a budget": (
@@ -275,7 +283,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: respec(root / NONE, visits=[{"index": 0, "task": "a", "cycle": 0, "budget": 0}]),
         "and a budget above 0",
     ),
-    "members by truth": (lambda root: respec(root / NONE, members=True), "members must be a whole number above 0"),
+    "members by truth": (lambda root: respec(root / NONE, members=True), "members must be a whole number in [1, 4096]"),
     "a fresh control by word": (lambda root: respec(root / NONE, fresh_control="no"), "fresh_control true or false"),
     "references that are no numbers": (lambda root: respec(root / NONE, references={"a": {"random": float("nan")}}), "its references must"),
     "an unknown normaliser": (
@@ -291,7 +299,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
         "each part of its experiment must be a name with an object of fields",
     ),
     "a chain that is none": (lambda root: respec(root / NONE, experiment={"chain": 3}), "each part of its experiment must be a name"),
-    "a seed that no column holds": (lambda root: respec(root / NONE, seed=2**63), "the seed one that is not negative"),
+    "a seed that no column holds": (lambda root: respec(root / NONE, seed=2**63), "the seed one in [0, 2147483647]"),
     "brackets without end": (lambda root: (root / NONE / "spec.json").write_text("[" * 100_000), "is not a run's description"),
 }
 
