@@ -57,6 +57,8 @@ def play(
     torch.set_num_threads(1)  # enough for a few observations, and leaves the others to a run in progress
     torch.set_flush_denormal(True)  # as in the run
     benchmark, console, played = cast(ReinforcementBenchmark, experiment.benchmark), Console(highlight=False), []
+    if video:
+        run.refuse_links()
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         row = bar.add_task("reading the checkpoint")

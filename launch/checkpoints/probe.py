@@ -71,6 +71,7 @@ def probe(run: RunFolder, number: int | None, targets: Sequence[str], updates: i
         outcomes = found.outcomes(visit, observations(experiment, snapshot, learner), watch)
     if not outcomes:
         raise UsageError(f"checkpoint {int(place.name)} of {run} has no {' and no '.join(chosen)} task to probe")
+    run.refuse_links()
     table = run.probes / f"{place.name}.csv"
     write(table, int(place.name), updates, functions, outcomes)
     task = experiment.benchmark.visits()[visit].task

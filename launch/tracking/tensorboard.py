@@ -1,5 +1,6 @@
 """TensorBoard view of a run: curves of the rows of both CSV files, and media; `launch.checkpoints.video` adds the folder `videos`."""
 
+import re
 import subprocess
 import sys
 from itertools import chain
@@ -140,7 +141,7 @@ def serve(folder: Path, port: int) -> int:
         print(f"a run is left out: {why}", file=sys.stderr)
     with TemporaryDirectory() as names:
         for number, (run, spec) in enumerate(specs.items()):
-            place = Path(names) / spec.benchmark / f"{spec.label[:150]}, seed {spec.seed}".replace("/", "-")
+            place = Path(names) / _folder_name(spec.benchmark) / _folder_name(f"{spec.label[:150]}, seed {spec.seed}")
             place.parent.mkdir(exist_ok=True)
             if place.is_symlink():
                 place = place.with_name(f"{place.name} ({number})")
@@ -159,6 +160,11 @@ def _pictures(path: Path) -> list[Any]:
 
     events = LegacyEventFileLoader(str(path)).Load()
     return [event for event in events if any(value.HasField("histo") or value.HasField("image") for value in event.summary.value)]
+
+
+def _folder_name(text: str) -> str:
+    """The text as a name of one folder: what a file says makes no path."""
+    return re.sub(r"[/\0]", "-", text).lstrip(".")[:200] or "-"
 
 
 def _plain(value: object) -> object:

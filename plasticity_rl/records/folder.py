@@ -162,15 +162,22 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the right to write this run. Raises FolderTaken if another process holds it."""
+        """Hold the right to write this run. Raises FolderTaken if another process holds it, and UsageError as `refuse_links`."""
         from filelock import FileLock, Timeout
 
+        self.refuse_links()
         try:
             lock = FileLock(self.path / ".lock").acquire(timeout=0)
         except Timeout as error:
             raise FolderTaken(f"{self} is being written by another process") from error
         with lock:
             yield
+
+    def refuse_links(self) -> None:
+        """Raise UsageError if a file or folder of the run is a symbolic link: what is written there would land elsewhere."""
+        for path in sorted(self.path.glob("*")):
+            if path.is_symlink():
+                raise UsageError(f"{path} is a link to somewhere else; a run writes into its own folder only")
 
     def mark_begun(self) -> None:
         """Forget an earlier failure."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -178,6 +179,37 @@ def test_tensorboard_ends_with_the_signal_that_ends_its_server(
     shutil.rmtree(tmp_path / described().key)
     with pytest.raises(UsageError, match="is not a run's description"):
         serve(tmp_path, 0)
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/some/where", "..", ".", "a/../../b", "a\0b", "x" * 1_000])
+def test_what_a_description_says_makes_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    run = write_run(tmp_path, described()._replace(benchmark=name, label=name), [])
+    seen: list[Path] = []
+
+    def list_links(command: list[str], check: bool) -> Any:
+        names = Path(command[command.index("--logdir") + 1])
+        seen.extend(path for path in names.glob("*/*"))
+        assert [path.parent.parent for path in seen] == [names] and seen[0].readlink() == (run / "tb").resolve()
+        return subprocess.CompletedProcess(command, 0)
+
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr("launch.tracking.tensorboard.subprocess.run", list_links)
+    assert serve(tmp_path, 0) == 0 and len(seen) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["tb", "checkpoints", "scores.csv", "videos"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
+    run = write_run(tmp_path / "runs", described(), ROWS)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "events.of.others").touch()
+    if (run / name).exists():
+        (run / name).unlink()
+    (run / name).symlink_to(elsewhere)
+    with pytest.raises(UsageError, match=f"{name} is a link to somewhere else"):
+        rebuild(RunFolder(run))
+    assert [path.name for path in elsewhere.iterdir()] == ["events.of.others"]
 
 
 @pytest.mark.process
