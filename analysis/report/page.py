@@ -22,6 +22,7 @@ from analysis.published.scores import PublishedScores, obstacle, spelled, unknow
 from analysis.published.sources import read_published
 from analysis.report import export, markdown, tables, terminal
 from analysis.report.figures import draw, draw_suite
+from analysis.report.learning_rates import METHODS, rate_parts
 from analysis.report.methods import Lines, methods, suite_methods
 from analysis.report.sections import Section, SuiteSection, section, suite_section
 from analysis.report.tables import Table
@@ -99,6 +100,8 @@ def write_report(folders: Sequence[Path], out: Path, published: Sequence[str] = 
     ]
     if left_out := [*strange, *_not_shown(others, tasks, [*suites, *shown], sections.values())]:
         parts[0] = parts[0]._replace(missing=(*left_out, *parts[0].missing))
+    rates = rate_parts([part.setting for part in sections.values()], drawn)
+    parts = [*(Part(name, said, "", (made,), (figure,), METHODS, (), ()) for name, said, made, figure in rates), *parts]
     files = {"report.html": _page(parts).encode(), "report.md": _summary(parts).encode()}
     for name, table in export.data_tables(list(sections.values()), suites, read).items():
         files |= {f"{name}.csv": table.csv(), f"{name}.parquet": table.parquet()}
