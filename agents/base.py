@@ -141,6 +141,7 @@ class ReplayAgent(ActingAgent, Protocol):
 
     has_replay: ClassVar[bool] = True
     train_every: int
+    updates_per_step: int = 1
     replay: int
     min_replay: int
     replay_at_switch: Literal["clear", "keep"]

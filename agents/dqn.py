@@ -1,7 +1,7 @@
 """Deep Q-learning, from DQN to Rainbow: each extension is a field."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, cast
 
 import torch
@@ -14,7 +14,7 @@ from agents.heads import Categorical, Quantiles, Scalar, ValueHead
 from agents.loops.replay import ReplayLoop
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import Interval, UsageError, check
-from plasticity_rl.experiment import Experiment
+from plasticity_rl.experiment import ADDED, Experiment
 from plasticity_rl.networks.heads import midpoints
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
@@ -39,6 +39,9 @@ class DQN(ReplayAgent):
     batch_size: Annotated[int, Interval("[1, 100_000_000]")] = 32
     train_every: Annotated[int, Interval("[1, 100_000_000]")] = 4
     """environment steps of a member per update"""
+    updates_per_step: Annotated[int, Interval("[1, 1024]")] = field(default=1, metadata=ADDED)
+    """updates per environment step of a member, the replay ratio; above 1 with train_every=1 alone. Each step of `num_envs` environments
+    is followed by `num_envs` times as many updates; Nikishin et al. 2022 and D'Oro et al. 2023 step one environment"""
     rollout_length: Annotated[int, Interval("[1, 100_000_000]")] = 16
     """steps of each environment between two weights of a remote actor; without remote actors the newest weights act"""
     replay: Annotated[int, Interval("[1, 100_000_000]")] = 1_000_000
@@ -90,6 +93,12 @@ class DQN(ReplayAgent):
         room = (self.replay // self.num_envs - 1) * self.num_envs  # the newest step of each environment has no outcome yet
         if self.min_replay > room:
             raise UsageError(f"DQN: min_replay must be at most {max(room, 0)} with replay={self.replay}, not {self.min_replay}")
+
+        if self.updates_per_step > 1 < self.train_every:
+            raise UsageError(
+                f"DQN: updates_per_step={self.updates_per_step} means several updates a step, and train_every={self.train_every} several "
+                "steps an update; set train_every=1, or leave updates_per_step at 1"
+            )
 
     def fit(self, experiment: Experiment) -> None:
         """Raise UsageError if a visit is too short to fill the replay and learn, or the network or the actors do not suit."""

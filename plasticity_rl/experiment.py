@@ -1,8 +1,8 @@
 """Description of a run: a frozen, validated value, with JSON both ways and a key that hashes its content. Imports no torch.
 
 An experiment consists of parts, each a frozen dataclass of plain fields. In JSON a part is `["redo", {"tau": 0.1, ...}]`: its word (see
-registry.py) and all of its fields, defaults included. A plugin's part is `["plugin:my_methods.Decay", {...}]`, and is read only if its
-module is allowed (see plugins.py).
+registry.py) and its fields, defaults included except for ADDED ones. A plugin's part is `["plugin:my_methods.Decay", {...}]`, and is read
+only if its module is allowed (see plugins.py).
 """
 
 import dataclasses
@@ -34,6 +34,8 @@ LISTS = {"chain": "method", "metrics": "metric"}
 """field that holds several parts -> their kind"""
 KINDS = {name: name for name in ("benchmark", "agent", "network", "optimizer", "schedule")} | LISTS
 """field -> kind of its part or parts"""
+ADDED = {"added": True}
+"""metadata of a part's field that the JSON leaves out at its default, so that experiments from before the field keep their keys"""
 
 
 class Benchmark(Protocol):
@@ -193,10 +195,10 @@ def word(part: Any) -> str:
 
 
 def _part_to_json(part: Any) -> list[Any]:
-    return [
-        registry.name(part),
-        {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(part).items()},
-    ]
+    fields = dataclasses.fields(part)
+    left_out = {field.name for field in fields if field.metadata.get("added") and getattr(part, field.name) == field.default}
+    values = {name: value for name, value in dataclasses.asdict(part).items() if name not in left_out}
+    return [registry.name(part), {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}]
 
 
 def _part_from_json(kind: str, described: Any) -> Any:

@@ -70,7 +70,12 @@ SYNONYMS = (
     ),
     Synonym("buffer-size replay-size memory-size replay-capacity capacity", "replay", "the replay is DQN's: --agent dqn:replay=1000000"),
     Synonym("learning-starts min-buffer min-replay-size replay-start-size", "min_replay", "--agent dqn:min_replay=20000 says it"),
-    Synonym("train-freq train-frequency update-every update-freq replay-ratio", "train_every", "--agent dqn:train_every=4 says it"),
+    Synonym("train-freq train-frequency update-every update-freq", "train_every", "--agent dqn:train_every=4 says it"),
+    Synonym(
+        "replay-ratio utd utd-ratio update-to-data gradient-steps updates-per-env-step",
+        "updates_per_step",
+        "the replay ratio is DQN's: --agent dqn:train_every=1,updates_per_step=8",
+    ),
     Synonym("clip-range clip-coef clip-eps clip-epsilon clip", "clip_range", "clipped objectives are PPO's: --agent ppo:clip_range=0.2"),
     Synonym(
         "ent-coef entropy-coef entropy-coefficient entropy-cost beta-entropy entropy",

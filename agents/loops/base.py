@@ -70,6 +70,8 @@ class Loop(ABC, Generic[A]):
         self._compile, self._deaths, self._lags_due = compile, 0, 0
         self.steps = 0
         """steps per member since the run began, including those that only reset an environment, so that members stay synchronous"""
+        self.haste = 1
+        """how many times as often as every TICK pool steps progress is told"""
         self.visit_began = 0
         """updates made before the visit"""
         self.told = told(experiment)
@@ -246,7 +248,7 @@ class Loop(ABC, Generic[A]):
 
     def tick(self, visit: Visit, last: int) -> Iterator[Tick]:
         """Yield a progress Tick periodically. Raises FloatingPointError if a loss since the last one is not finite."""
-        if self.steps % (TICK * self.num_envs) == 0 or self.steps >= last:
+        if self.steps % (max(TICK // self.haste, 1) * self.num_envs) == 0 or self.steps >= last:
             self._refuse_losses()
             self.losses.zero_()
             yield Tick(**self.where(visit))

@@ -36,6 +36,7 @@ class ReplayLoop(Loop[ReplayAgent]):
         games = self.benchmark
         self.replay = make_replay(agent, games, self.members, device, compile)
         self._total = sum(visit.budget for visit in games.visits()) // games.frame_skip
+        self.haste = agent.updates_per_step
 
     def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
         agent, everywhere = self.agent, slice(None)
@@ -46,7 +47,7 @@ class ReplayLoop(Loop[ReplayAgent]):
             actor.send(said["actions"])
             self.replay.write_frames(actor.frames, actor.ages, said["actions"], self.task(visit))
             before, self.steps = self.steps, self.steps + self.num_envs
-            yield from self._learn(visit, self.steps // agent.train_every - before // agent.train_every)
+            yield from self._learn(visit, (self.steps // agent.train_every - before // agent.train_every) * agent.updates_per_step)
             step, episodes = actor.receive()
             self.replay.write_outcome(*self.outcome(step, everywhere), self._priorities(said["errors"]) if "errors" in said else None)
             yield from self.scores(visit, episodes, "return")
@@ -58,7 +59,7 @@ class ReplayLoop(Loop[ReplayAgent]):
         """Number of updates in a visit; none while an empty replay is filled."""
         clears = self.told and self.agent.replay_at_switch == "clear"
         filling = self.agent.min_replay if visit.index == 0 or clears else 0
-        return max((visit.budget // self.benchmark.frame_skip - filling) // self.agent.train_every, 1)
+        return max((visit.budget // self.benchmark.frame_skip - filling) // self.agent.train_every * self.agent.updates_per_step, 1)
 
     @property
     def bootstraps(self) -> bool:

@@ -35,6 +35,8 @@ LR = "the learning rate is the schedule's: --schedule constant:rate=1e-3"
         ("run --name x --benchmark cartpole --agent dqn:n_steps=3", "did you mean n_step?"),
         ("run --name x --benchmark cartpole --agent dqn:gamma=0.9", "did you mean discount?"),
         ("run --name x --benchmark cartpole --agent dqn:n_envs=8", "did you mean num_envs?"),
+        ("run --name x --benchmark cartpole --agent dqn:utd=8", "did you mean updates_per_step?"),
+        ("run --name x --benchmark cartpole --agent dqn:replay_ratio=8", "did you mean updates_per_step?"),
         ("run --name x --benchmark cartpole --agent dqn:target_update=8", "did you mean target_every?"),
         ("run --name x --agent supervised:bs=8", "did you mean batch_size?"),
         # fields that had another name before

@@ -31,6 +31,7 @@ from tests.training import CARTPOLE, comparable, events, resumed_is_never_stoppe
 
 AGENTS = {
     "dqn": CARTPOLE["agent"] + ",rollout_length=3",
+    "often": CARTPOLE["agent"] + ",rollout_length=3,train_every=1,updates_per_step=3",
     "rainbow": "rainbow:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10,rollout_length=4",
     "pqn": "pqn:num_envs=4,rollout_length=8,epochs=1,minibatches=2",
     "ppo": "ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=2,rewards=scale",
