@@ -126,7 +126,7 @@ def _sides(word: str, folder: Path) -> dict[str, Side]:
     found: dict[str, Side] = {}
     for key in dict.fromkeys(run.spec.setting for run in loaded.runs):
         part = section(loaded, key, alone=True)
-        lines = [line for line in loaded.lacking(key) if not line.startswith("no fresh control")]
+        lines = [line for line in loaded.lacking(key) if not line.startswith(("no fresh control", "no own control"))]
         found[key] = Side(word, part.setting, (*broken, *lines, *part.setting.missing), part.banner)
     return found
 

@@ -46,6 +46,8 @@ class Benchmark(Protocol):
 
     @property
     def inputs(self) -> tuple[int, ...]: ...
+    @property
+    def tasks_alike(self) -> bool: ...
     def visits(self) -> Sequence[Any]: ...
     def references(self) -> dict[str, dict[str, float]]: ...
     def fingerprint(self, seed: int, members: int) -> str: ...
@@ -168,13 +170,22 @@ class Experiment:
 
     @property
     def fresh_control(self) -> bool:
-        """True if the run starts over at every visit: network, optimizer and replay."""
-        return len(self.chain) == 1 and self.chain[0].starts_over
+        """True if the chain ends in a reset of everything at every visit: it is the control of the chain before that reset."""
+        return bool(self.chain) and self.chain[-1].starts_over
+
+    @property
+    def tasks_alike(self) -> bool:
+        """True if an untrained agent learns every visit as well as the first: tasks are draws of one distribution, of whose changes the
+        agent is told, and the learning rate is constant or starts anew with each."""
+        told = all(visit.told for visit in self.benchmark.visits())
+        steady = self.schedule.clock == "visit" or registry.name(self.schedule) == "constant"
+        return self.benchmark.tasks_alike and told and steady
 
     @property
     def label(self) -> str:
-        """Chain as text: `none`, `fresh`, `nap + redo:tau=0.1`."""
-        return "fresh" if self.fresh_control else " + ".join(map(word, self.chain)) or "none"
+        """Chain as text: `none`, `nap + redo:tau=0.1`; `fresh` for the plain control, which is that reset alone."""
+        plain = len(self.chain) == 1 and self.fresh_control
+        return "fresh" if plain else " + ".join(map(word, self.chain)) or "none"
 
 
 def until(done: int, every: int) -> int:

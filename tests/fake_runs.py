@@ -32,7 +32,7 @@ def spec(label: str = "none", seed: int = 0, tasks: Sequence[str] = ("a", "b", "
         "setting": SETTING,
         "benchmark": "random-labels",
         "label": label,
-        "fresh_control": label == "fresh",
+        "fresh_control": label == "fresh" or label.endswith(" + reset"),
         "unit": "updates",
         "fingerprint": f"data of seed {seed}",
         "members": 3,

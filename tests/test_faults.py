@@ -57,7 +57,7 @@ FAULTS = {
         "test_no_two_visits_meet_environments_of_the_same_seeds",
     ),
     "plasticity is the gain within a visit, which grows with forgetting, and an area is a sum over however many episodes there were": (
-        "test_the_plasticity_ratio_by_hand",
+        "test_performance_by_hand",
         "test_the_area_is_the_update_weighted_mean_whatever_the_windows",
         "test_many_short_episodes_do_not_outweigh_few_long_ones",
     ),

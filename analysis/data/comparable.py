@@ -1,7 +1,7 @@
 """Comparability of runs: flaws that would make a comparison wrong are refused, those that only weaken it are reported.
 
 Refused, because the correct run cannot be determined: a duplicate run, two runs of one chain and seed, one label for two chains, different
-data under one setting and seed, different visits under one setting, two fresh controls. Reported: a missing fresh control, chains with
+data under one setting and seed, different visits under one setting, two controls of one chain. Reported: a missing control, chains with
 unequal seeds or members, several versions of the code.
 """
 
@@ -74,9 +74,10 @@ def refuse_mixtures(runs: Sequence[Run]) -> None:
         "these claim the same setting but differ in benchmark, visits, unit or references",
     )
     for setting, members in _by_setting(runs):
-        controls = sorted({run.spec.label for run in members if run.spec.fresh_control})
-        if len(controls) > 1:
-            raise UsageError(f"setting {setting} has {len(controls)} fresh controls ({', '.join(controls)}); leave one of them out")
+        for each, controls in _controls(members).items():
+            if len(controls) > 1:
+                which = "fresh controls" if each == "none" else f"controls of {each}"
+                raise UsageError(f"setting {setting} has {len(controls)} {which} ({', '.join(controls)}); leave one of them out")
 
 
 def _refuse_pairs(runs: Sequence[Run], same: Any, differing: Any, problem: str) -> None:
@@ -86,6 +87,15 @@ def _refuse_pairs(runs: Sequence[Run], same: Any, differing: Any, problem: str) 
         other = first.setdefault(same(run), run)
         if differing(other) != differing(run):
             raise UsageError(f"{problem}: {other.folder} ({other.name}) and {run.folder} ({run.name}); leave one of them out")
+
+
+def _controls(runs: Iterable[Run]) -> dict[str, list[str]]:
+    """Label of a chain -> labels of its controls."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        if run.spec.fresh_control:
+            found.setdefault(run.spec.control_of, set()).add(run.spec.label)
+    return {label: sorted(controls) for label, controls in found.items()}
 
 
 def _by_setting(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:
@@ -144,8 +154,13 @@ def unequal(runs: Sequence[Run]) -> list[Missing]:
     """Weaknesses in comparing these runs, except those in their rows."""
     missing: list[Missing] = []
     for setting, members in _by_setting(runs):
-        if not any(run.spec.fresh_control for run in members):
-            missing.append(Missing(setting, "no fresh control: plasticity ratios are not defined"))
+        controls = _controls(members)
+        if "none" not in controls:
+            missing.append(Missing(setting, "no fresh control: performance is not defined"))
+        chains = sorted({run.spec.label for run in members if not run.spec.fresh_control} - {*controls})
+        if chains and not any(run.spec.tasks_alike for run in members):
+            what = f"no own control of {', '.join(chains)}: plasticity kept is not defined"
+            missing.append(Missing(setting, f"{what}; --own-control trains each chain with a reset at every visit"))
         everything = {pair for run in members for pair in run.pairs}
         for label in sorted({run.spec.label for run in members}):
             lacking = everything - {pair for run in members if run.spec.label == label for pair in run.pairs}

@@ -19,9 +19,10 @@ TITLES = {"iqm": "IQM", "median": "median", "mean": "mean", "optimality_gap": "o
 
 
 def aggregates(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
-    """(m) Aggregates over tasks: a row of scores, and one of plasticity."""
+    """(m) Aggregates over tasks: a row of scores, one of plasticity kept, one of performance."""
     rows = [(matrix.scale, {label: found for label, found in matrix.scores.items() if any(each.defined for each in found.values())})]
-    rows.append(("plasticity, fresh-normalised", {label: found for label, found in matrix.plasticity.items() if found["iqm"].defined}))
+    for name, ratios in (("plasticity kept", matrix.kept), ("performance", matrix.performance)):
+        rows.append((name, {label: found for label, found in ratios.items() if found["iqm"].defined}))
     rows = [(name, found) for name, found in rows if found]
     if not rows:
         return None
@@ -37,7 +38,7 @@ def aggregates(matrix: ScoreMatrix, looks: Looks) -> Figure | None:
                 continue
             _whiskers(axes, column, looks, labels=axes is panels[0])
             axes.set_title(title, fontsize=8.5)
-            if name.startswith("plasticity"):
+            if name != matrix.scale:
                 axes.axvline(0.0 if metric == "optimality_gap" else 1.0, color=CONTROL, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1)
         panels[0].set_xlabel(name, loc="left")
     return figure

@@ -5,7 +5,7 @@ Lines are means over members, bands and whiskers 95% bootstrap intervals. The fr
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -18,8 +18,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from analysis.figures.style import CONTROL, FAINT, INK, Look, band, canvas, legend, whisker
 from analysis.scores.evaluations import Evaluations
+from analysis.scores.ratios import Control, own_control, plain_control, ratio
 from analysis.scores.sequential import SequenceRow
-from analysis.scores.setting import Setting, ratio
+from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import FIRST_AND_LAST, Verdict
 from analysis.statistics.aggregates import stacked
 from analysis.statistics.bootstrap import Estimate, column_means
@@ -35,15 +36,19 @@ MOST_TASKS = 12
 
 
 def scores_by_visit(setting: Setting, looks: Looks) -> Figure | None:
-    """(a) The area of each visit, for all chains."""
+    """(a) The area of each visit, for all chains; beside it the plasticity that each has kept, where it is defined."""
     if not any(np.isfinite(chain.area).any() for chain in setting.chains):
         return None
-    figure, (axes,) = canvas(3.4)
-    for chain in setting.chains:
+    ratios = _ratios(setting, lambda chain: own_control(setting, chain))
+    figure, (axes, *beside) = canvas(3.4, columns=1 + bool(ratios))
+    for chain in setting.compared:
         shown = setting.shown(chain.area)
         _line(axes, np.arange(shown.shape[1]), column_means(shown), looks[chain.label], markers=shown.shape[1] <= MOST_VISITS)
     _visit_axis(axes, setting)
     axes.set_ylabel(f"{setting.scale},\nmean over the visit")
+    for panel in beside:
+        _draw_ratios(panel, setting, ratios, looks)
+        panel.set_ylabel("plasticity kept\n(its own control = 1)")
     legend(figure, _named(setting, looks))
     return figure
 
@@ -54,7 +59,7 @@ def learning_curves(setting: Setting, looks: Looks) -> Figure | None:
     The axis is the whole run. With too many visits to distinguish, the first and the last ones are shown side by side.
     """
     control = setting.control
-    chains = [chain for chain in setting.chains if not chain.fresh_control] or list(setting.chains)
+    chains = setting.rivals or list(setting.chains)
     if not any(np.isfinite(chain.curve).any() for chain in setting.chains):
         return None
     visits, windows = list(range(len(setting.tasks))), chains[0].curve.shape[2]
@@ -85,29 +90,39 @@ def learning_curves(setting: Setting, looks: Looks) -> Figure | None:
     return figure
 
 
-def plasticity_by_visit(setting: Setting, looks: Looks) -> Figure | None:
-    """(c) The ratio to the fresh control at each visit, and the line at 1."""
-    chains = [chain for chain in setting.chains if not chain.fresh_control]
-    visits = np.arange(len(setting.tasks))
-    ratios = {chain.label: [ratio(setting, chain, [int(visit)]) for visit in visits] for chain in chains}
-    if not any(found.defined for row in ratios.values() for found in row):
+def performance_by_visit(setting: Setting, looks: Looks) -> Figure | None:
+    """(c) Performance at each visit, the ratio to the fresh control, and the line at 1."""
+    control = plain_control(setting)
+    ratios = _ratios(setting, lambda _: control)
+    if not ratios:
         return None
     figure, (axes,) = canvas(3.2)
-    axes.axhline(1.0, color=CONTROL, linestyle=(0, (4, 2)), linewidth=1.4)
-    for label, row in ratios.items():
-        _line(axes, visits, row, looks[label], markers=len(visits) <= MOST_VISITS)
-    _visit_axis(axes, setting)
-    axes.set_ylabel("plasticity ratio\n(fresh control = 1)")
+    _draw_ratios(axes, setting, ratios, looks)
+    axes.set_ylabel("performance\n(fresh control = 1)")
     legend(figure, _named(setting, looks))
     return figure
 
 
+def _ratios(setting: Setting, control: Callable[[ChainScores], Control]) -> dict[str, list[Estimate]]:
+    """The ratio of each chain to a control at each visit; empty if none is defined."""
+    visits = range(len(setting.tasks))
+    found = {chain.label: [ratio(setting, chain, control(chain), [visit]) for visit in visits] for chain in setting.rivals}
+    return found if any(each.defined for row in found.values() for each in row) else {}
+
+
+def _draw_ratios(axes: Axes, setting: Setting, ratios: dict[str, list[Estimate]], looks: Looks) -> None:
+    axes.axhline(1.0, color=CONTROL, linestyle=(0, (4, 2)), linewidth=1.4)
+    for label, row in ratios.items():
+        _line(axes, np.arange(len(row)), row, looks[label], markers=len(row) <= MOST_VISITS)
+    _visit_axis(axes, setting)
+
+
 def verdict(setting: Setting, rows: list[Verdict], looks: Looks) -> Figure | None:
-    """(d) First against last visits, the interquartile mean over all visits, and the plasticity ratio at the end."""
+    """(d) First against last visits, the interquartile mean over all visits, and both ratios at the end."""
     panels = [
         (f"{setting.scale}:\nfirst visits (hollow), last visits", [(row.first, row.last) for row in rows]),
-        (f"{setting.scale}:\ninterquartile mean, all visits", [(row.overall,) for row in rows]),
-        ("plasticity ratio,\nlast visits", [(row.plasticity,) for row in rows]),
+        ("plasticity kept,\nlast visits", [(row.kept,) for row in rows]),
+        ("performance,\nlast visits", [(row.performance,) for row in rows]),
     ]
     panels = [(title, column) for title, column in panels if any(found.defined for cell in column for found in cell)]
     if not panels:
@@ -119,7 +134,7 @@ def verdict(setting: Setting, rows: list[Verdict], looks: Looks) -> Figure | Non
             for number, found in enumerate(cell):
                 offset = 0.14 * (1 - 2 * number) if len(cell) > 1 else 0.0
                 whisker(axes, height - offset, found, looks[row.label], hollow=len(cell) > 1 and number == 0)
-        if title.startswith("plasticity"):
+        if title.startswith(("plasticity", "performance")):
             axes.axvline(1.0, color=CONTROL, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1)
         axes.set_title(title, fontsize=8.5)
         axes.grid(False, axis="y")
@@ -254,7 +269,7 @@ def _over_layers(rows: pd.DataFrame, over: str) -> pd.Series:
 
 
 def _named(setting: Setting, looks: Looks) -> Looks:
-    return {chain.label: looks[chain.label] for chain in setting.chains}
+    return {chain.label: looks[chain.label] for chain in setting.compared}
 
 
 def _line(axes: Axes, x: np.ndarray, row: list[Estimate], look: Look, markers: bool) -> None:

@@ -87,8 +87,8 @@ def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
     specs = [next(run.spec for run in loaded.runs if run.spec.setting == key) for key in keys]
     if field := dose(specs):
         specs.sort(key=lambda spec: amount(spec, field))
-    control = next((run.spec.label for run in loaded.runs if run.spec.fresh_control), None)
-    drawn = looks((run.spec.label for run in loaded.runs), control)
+    control = next((run.spec.label for run in loaded.runs if run.spec.control_of == "none"), None)
+    drawn = looks((run.spec.label for run in loaded.runs if run.spec.control_of in ("", "none")), control)
     scored = [score(loaded, spec.setting) for spec in specs]
     named = enumerate(zip(scored, told_apart(specs), strict=True), start=1)
     parts = [_part(loaded, setting, drawn, index, name) for index, (setting, name) in named]
@@ -171,7 +171,7 @@ def _figure(loaded: Loaded, setting: Setting, found: list[Findings], drawn: dict
     figure, panels = canvas(0.9 + 1.7 * rows, rows=rows, columns=3, sharex=True)
     for axes in panels[1 + len(shown) :]:
         axes.set_axis_off()
-    for chain in setting.chains:
+    for chain in setting.compared:
         _course(panels[0], setting.shown(chain.area), drawn[chain.label])
         for axes, mechanism in zip(panels[1:], shown, strict=False):
             values, untrained = (
@@ -190,7 +190,7 @@ def _figure(loaded: Loaded, setting: Setting, found: list[Findings], drawn: dict
     for axes in panels[max(len(shown) - 2, 0) : 1 + len(shown)]:
         axes.set_xlabel("visit", fontsize=8)
         axes.tick_params(labelbottom=True)
-    legend(figure, {chain.label: drawn[chain.label] for chain in setting.chains})
+    legend(figure, {chain.label: drawn[chain.label] for chain in setting.compared})
     return figure
 
 

@@ -46,11 +46,11 @@ def drawn_by_dose(loaded: Loaded, settings: Sequence[Setting], field: str, looks
     intervals."""
     ordered = sorted(settings, key=lambda setting: amount(setting.spec, field))
     figure, (losses, scores) = canvas(3.0, rows=1, columns=2)
-    labels = list(dict.fromkeys(chain.label for setting in settings for chain in setting.chains))
+    labels = list(dict.fromkeys(chain.label for setting in settings for chain in setting.compared))
     for label in labels:
         found = list[tuple[int, np.ndarray, np.ndarray]]()
         for place, setting in enumerate(ordered):
-            for chain in (each for each in setting.chains if each.label == label):
+            for chain in (each for each in setting.compared if each.label == label):
                 scored = setting.shown(chain.area)[:, 1:].mean(axis=1)
                 found.append((place, final_losses(loaded.metrics, setting, label), scored))
         at, *columns = zip(*found, strict=True)

@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 
 from analysis.report.sections import Section, SuiteSection
 from analysis.scores.matrix import Row
-from analysis.scores.setting import Setting, trend
+from analysis.scores.ratios import FIRST_VISIT, trend
+from analysis.scores.setting import Setting
 from analysis.scores.verdict import Verdict
 from analysis.statistics.bootstrap import Estimate
 
@@ -35,41 +36,69 @@ class Column(Generic[PartT, RowT]):
     """whether the terminal shows it; a terminal of 80 columns has room for four numbers"""
 
 
-def _ratio_method(setting: Setting) -> str:
-    floor = " Both are measured from the random score, where it is known." if setting.kind == "return" else ""
+def _from(setting: Setting) -> str:
+    return " Both are measured from the random score, where it is known." if setting.kind == "return" else ""
+
+
+def _kept_method(part: Section) -> str:
+    free = " The first visit is a reset run without its cost: tasks are draws of one distribution, and networks meet the first untrained."
+    used = sorted({_own(row) for row in part.rows if not row.fresh_control})
     return (
-        "Area of a chain divided by the area of the fresh control (network, optimizer and replay start over at every visit) at the same "
-        f"visit and budget, on the same seeds and members; over several visits, the mean of their ratios.{floor} The control carries no "
-        "other intervention, so a chain that makes every task easier to learn can stand above 1 and still lose plasticity: read the ratio "
-        "beside the last visits over the first. It is defined only where "
-        "the interval of the fresh control's own area excludes the floor, that is, where it learned something in this budget."
+        "Area of a chain divided by the area of its own control, at the same visit and budget, on the same seeds and members; over "
+        "several visits, the mean of their ratios. The own control is the same agent with the same chain, and a reset of network, "
+        "optimizer, replay and the chain's own memory at every visit, so that 1 is an agent that learns as when it was new."
+        f"{_from(part.setting)} Used here: {'; '.join(used)}.{free * any(row.own.name == FIRST_VISIT for row in part.rows)} It is defined "
+        "only where the interval of the control's own area excludes the floor, that is, where it learned something in this budget."
+    )
+
+
+def _own(row: Verdict) -> str:
+    return f"for {row.label} {(row.own.name and ('its ' * (row.own.name == FIRST_VISIT) + row.own.name)) or 'none'}"
+
+
+def _performance_method(setting: Setting) -> str:
+    return (
+        "The same over the area of the fresh control, which starts over at every visit and carries no other intervention."
+        f"{_from(setting)} A chain that makes every task easier to learn, as a norm does, can stand above 1 and still lose plasticity."
     )
 
 
 VERDICT: tuple[Column[Section, Verdict], ...] = (
-    Column("first", "First visits", lambda part: f"mean of {part.spans[0]}", lambda _, row: row.first),
-    Column("last", "Last visits", lambda part: f"mean of {part.spans[1]}", lambda _, row: row.last),
-    Column("iqm", "IQM", lambda _: "all visits", lambda _, row: row.overall),
     Column(
-        "plasticity_ratio",
-        "Plasticity ratio",
-        lambda part: f"visit{'s' * ('-' in part.spans[1])} {part.spans[1]}",
-        lambda _, row: row.plasticity,
-        lambda part: _ratio_method(part.setting),
+        "plasticity_kept",
+        "Plasticity kept",
+        lambda _: "over its own control",
+        lambda _, row: row.kept,
+        _kept_method,
     ),
     Column(
-        "plasticity_ratio_trend",
-        "Its trend",
+        "performance",
+        "Performance",
+        lambda _: "over the fresh control",
+        lambda _, row: row.performance,
+        lambda part: _performance_method(part.setting),
+    ),
+    Column("last", "Last visits", lambda part: f"mean of {part.spans[1]}", lambda _, row: row.last),
+    Column("first", "First visits", lambda part: f"mean of {part.spans[0]}", lambda _, row: row.first),
+    Column("last_over_first", "Last over first", lambda _: "both above the floor", lambda _, row: row.change, terminal=False),
+    Column(
+        "plasticity_kept_trend",
+        "Trend of plasticity kept",
         lambda _: "change a visit",
-        lambda part, row: trend(part.setting, row.chain),
-        lambda _: (
-            "Slope of the least-squares line through the plasticity ratios of all visits that have one; members are resampled with all "
-            "their visits."
-        ),
+        lambda part, row: trend(part.setting, row.chain, row.own),
+        lambda _: "Slope of the least-squares line through the plasticity kept at each visit that has it.",
         terminal=False,
     ),
-    Column("last_over_first", "Last over first", lambda _: "both above the floor", lambda _, row: row.kept, terminal=False),
+    Column("iqm", "IQM", lambda _: "all visits", lambda _, row: row.overall, terminal=False),
 )
+
+CONTROLS: tuple[Column[Section, Verdict], ...] = (
+    Column("last", "Last visits", lambda part: f"mean of {part.spans[1]}", lambda _, row: row.last),
+    Column("first", "First visits", lambda part: f"mean of {part.spans[0]}", lambda _, row: row.first),
+    Column("performance", "Performance", lambda _: "over the fresh control", lambda _, row: row.performance),
+    Column("drift", "Less the chain's first visit", lambda _: "0 if tasks are alike", lambda _, row: row.drift),
+)
+"""of the table of controls"""
 
 AGGREGATES = {"iqm": "IQM", "median": "Median", "mean": "Mean", "optimality_gap": "Optimality gap"}
 """rliable's: name -> title"""
@@ -79,27 +108,40 @@ def _aggregate(name: str, small: str = "all visits", terminal: bool = True) -> C
     return Column(name, AGGREGATES[name], lambda _: small, lambda part, row: part.matrix.scores[row.label][name], terminal=terminal)
 
 
-def _suite_ratio(part: SuiteSection, row: Row) -> Estimate:
+def _suite_kept(part: SuiteSection, row: Row) -> Estimate:
+    if row.fresh_control:
+        return Estimate(math.nan, note="a control")
+    return part.matrix.kept.get(row.label, {}).get("iqm", Estimate(math.nan, note="no own control"))
+
+
+def _suite_performance(part: SuiteSection, row: Row) -> Estimate:
     if row.fresh_control:
         return Estimate(1.0, note="the reference")
-    return part.matrix.plasticity.get(row.label, {}).get("iqm", Estimate(math.nan, note="no fresh control"))
+    return part.matrix.performance.get(row.label, {}).get("iqm", Estimate(math.nan, note="no fresh control"))
 
 
 SUITE: tuple[Column[SuiteSection, Row], ...] = (
-    _aggregate("iqm"),
-    _aggregate("median"),
-    _aggregate("mean"),
     Column(
-        "plasticity_ratio",
-        "Plasticity ratio",
-        lambda _: "IQM, last visits",
-        _suite_ratio,
+        "plasticity_kept",
+        "Plasticity kept",
+        lambda _: "over its own control; IQM, last visits",
+        _suite_kept,
         lambda _: (
-            "For each task: a chain's mean score above the random score over the last visits, divided by that of the fresh "
-            "control (network, optimizer and replay start over at every visit) on the same seeds and budget. Aggregates are over these "
-            "ratios. A task has one only where the interval of the fresh control's own score lies above the random score."
+            "For each task: a chain's mean score above the random score over the last visits, divided by that of its own control, the "
+            "same chain with a reset of everything at every visit, on the same seeds and budget. Aggregates are over these ratios. A task "
+            "has one only where the interval of the control's own score lies above the random score."
         ),
     ),
+    Column(
+        "performance",
+        "Performance",
+        lambda _: "over the fresh control; IQM, last visits",
+        _suite_performance,
+        lambda _: "The same over the fresh control, which carries no other intervention.",
+    ),
+    _aggregate("iqm"),
+    _aggregate("median", terminal=False),
+    _aggregate("mean"),
     _aggregate("optimality_gap", "lower is better", terminal=False),
 )
 

@@ -14,7 +14,8 @@ from analysis.data.provenance import Origin, boundaries
 from analysis.report.columns import VERDICT
 from analysis.report.sections import Section, SuiteSection
 from analysis.scores.matrix import ScoreMatrix
-from analysis.scores.setting import Setting, member_ratios
+from analysis.scores.ratios import member_ratios, own_control, plain_control
+from analysis.scores.setting import Setting
 from analysis.statistics.bootstrap import Estimate
 
 Part = Section | SuiteSection
@@ -69,26 +70,28 @@ def _interval(found: Estimate) -> list[Any]:
     return [_finite(found.value), _finite(found.low), _finite(found.high), found.members, found.of, found.note]
 
 
-SCORES = [*WHICH, "seed", "member", "visit", "task", "cycle", "kind", "area", "human_normalised_area", "ratio", "no_ratio"]
-"""one row for each member and visit; `no_ratio` says why there is no ratio"""
+SCORES = [*WHICH, "seed", "member", "visit", "task", "cycle", "kind", "area", "human_normalised_area", "plasticity_kept", "performance"]
+SCORES += ["no_plasticity_kept", "no_performance"]
+"""one row for each member and visit; the last two say why there is no ratio"""
 
 
 def _scores(setting: Setting) -> Iterator[list[Any]]:
     spec = setting.spec
     for chain in setting.chains:
-        ratios, shown = member_ratios(setting, chain), setting.shown(chain.area)
+        own, plain = own_control(setting, chain), plain_control(setting)
+        kept, performance, shown = *(member_ratios(setting, chain, each) for each in (own, plain)), setting.shown(chain.area)
         for run, (seed, member) in enumerate(setting.pairs):
             for visit, described in enumerate(spec.visits):
                 where = [spec.setting, spec.benchmark, chain.label, chain.fresh_control, seed, member, visit]
                 where += [described["task"], described["cycle"], setting.kind]
                 normalised = shown[run, visit] if setting.normalised else None
-                numbers = [_finite(value) for value in (chain.area[run, visit], normalised, ratios[run, visit])]
-                yield [*where, *numbers, setting.no_ratio[visit]]
+                numbers = [_finite(value) for value in (chain.area[run, visit], normalised, kept[run, visit], performance[run, visit])]
+                yield [*where, *numbers, own.reasons[visit], plain.reasons[visit]]
 
 
 def _verdict(sections: Sequence[Section]) -> DataTable:
     """The verdict table of each setting: each estimate with its interval, its members, and its note."""
-    columns = [*WHICH, "best", "members", "of", "first_visits", "last_visits"]
+    columns = [*WHICH, "best", "members", "of", "first_visits", "last_visits", "own_control"]
     for column in VERDICT:
         columns += [column.name, *(f"{column.name}_{end}" for end in ("low", "high", "members", "note"))]
     rows: list[list[Any]] = []
@@ -96,6 +99,7 @@ def _verdict(sections: Sequence[Section]) -> DataTable:
         spec = section.setting.spec
         for row in section.rows:
             line: list[Any] = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.best, row.members, row.of, *section.spans]
+            line.append("" if row.fresh_control else row.own.name)
             for found in (column.value(section, row) for column in VERDICT):
                 line += [_finite(found.value), _finite(found.low), _finite(found.high), found.members, found.note]
             rows.append(line)
@@ -109,7 +113,7 @@ AGGREGATES = ["section", "over", "tasks", "chain", "fresh_control", "normalised"
 def _aggregates(part: Part) -> Iterator[list[Any]]:
     matrix: ScoreMatrix = part.matrix
     for row in matrix.rows:
-        for normalised, found in ((matrix.scale, matrix.scores), ("plasticity, fresh-normalised", matrix.plasticity)):
+        for normalised, found in ((matrix.scale, matrix.scores), ("plasticity kept", matrix.kept), ("performance", matrix.performance)):
             for name, each in found.get(row.label, {}).items():
                 where = [part.name, matrix.noun, len(matrix.tasks), row.label, row.fresh_control, normalised, name]
                 yield [*where, *_interval(each)]

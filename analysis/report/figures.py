@@ -11,7 +11,7 @@ from analysis.figures.setting import (
     diagnostics,
     evaluation_curves,
     learning_curves,
-    plasticity_by_visit,
+    performance_by_visit,
     retention_maps,
     scores_by_visit,
     verdict,
@@ -30,11 +30,11 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Fi
     setting = section.setting
     with style():
         drawn = {
-            "scores": ("Score at each visit, for each chain", scores_by_visit(setting, looks)),
-            "plasticity": ("Plasticity ratio at each visit, for each chain", plasticity_by_visit(setting, looks)),
+            "scores": ("Score and plasticity kept at each visit, for each chain", scores_by_visit(setting, looks)),
+            "performance": ("Performance at each visit, for each chain", performance_by_visit(setting, looks)),
             "verdict": (
-                "First and last visits, interquartile mean and plasticity ratio of each chain",
-                verdict(setting, list(section.rows), looks),
+                "First and last visits, plasticity kept and performance of each chain",
+                verdict(setting, [row for row in section.rows if row.chain in setting.compared], looks),
             ),
             "curves": ("Learning curves of each chain beside the fresh control", learning_curves(setting, looks)),
             **(_matrix_figures(section.matrix, looks) if len(setting.tasks) > 1 else {}),

@@ -86,8 +86,8 @@ def write_report(folders: Sequence[Path], out: Path, published: Sequence[str] = 
         for field, some in grouped
     )
     hidden = {key for _, some in grouped if len(some) > FEW for key in some}
-    control = next((run.spec.label for run in loaded.runs if run.spec.fresh_control), None)
-    drawn = looks((run.spec.label for run in loaded.runs), control)
+    control = next((run.spec.label for run in loaded.runs if run.spec.control_of == "none"), None)
+    drawn = looks((run.spec.label for run in loaded.runs if run.spec.control_of in ("", "none")), control)
     read = origins(loaded.runs)
     shown = [part for key, part in sections.items() if key not in hidden]
     parts = [

@@ -8,12 +8,13 @@ import numpy as np
 
 from analysis.data.comparable import Run
 from analysis.data.load import Loaded
-from analysis.format import numbered
+from analysis.format import numbered, with_interval
 from analysis.published.scores import PublishedScores, beside
 from analysis.scores.costs import Cost, costs
 from analysis.scores.evaluations import Evaluations, evaluations
 from analysis.scores.matrix import ENOUGH_MEMBERS, ScoreMatrix
 from analysis.scores.policies import Policy, policies
+from analysis.scores.ratios import agrees, plain_control
 from analysis.scores.sequential import SequenceRow, sequence_rows, undefined
 from analysis.scores.setting import Setting, score
 from analysis.scores.suites import Suite, score_matrix
@@ -73,7 +74,7 @@ class Section:
         if not self.setting.comparable:
             return ()
         last = first_and_last(self.setting)[1]
-        areas = {chain.label: self.setting.shown(chain.area)[:, last] for chain in self.setting.chains}
+        areas = {chain.label: self.setting.shown(chain.area)[:, last] for chain in self.setting.compared}
         return tuple(against(areas, self.matrix.references))
 
     @cached_property
@@ -128,10 +129,18 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
     found = policies(loaded, setting)
     banner = _banner([setting])
     missing = [apart] * bool(apart) + loaded.lacking(key) + list(setting.missing)
-    if setting.control is not None:
-        for reason in sorted(set(setting.no_ratio) - {""}):
-            visits = [visit for visit, found in enumerate(setting.no_ratio) if found == reason]
-            missing.append(f"no plasticity ratio at {numbered('visit', visits)}: {reason}")
+    controls = {"performance": plain_control(setting)} if setting.control is not None else {}
+    controls |= {f"plasticity kept of {row.label}": row.own for row in rows if row.own.name and not row.fresh_control}
+    for what, control in controls.items():
+        for reason in sorted(set(control.reasons) - {"", "the reference"}):
+            visits = [visit for visit, found in enumerate(control.reasons) if found == reason]
+            missing.append(f"no {what} at {numbered('visit', visits)}: {reason}")
+    for row in rows:
+        if row.drift.defined and not agrees(row.drift):
+            missing.append(
+                f"{row.label} and the first visit of {row.chain.control_of} differ by {with_interval(row.drift)}, although tasks are "
+                f"alike: plasticity kept is measured by {row.label}"
+            )
     for row in rows:
         if row.last.note.startswith("no interval"):
             missing.append(f"{row.label}: {row.last.note}")
@@ -157,7 +166,7 @@ def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], oth
     missing = [*everywhere, *found.missing]
     for name, part in zip(found.matrix.tasks, sections, strict=True):
         own = (line for line in part.missing if line not in everywhere)
-        missing += [f"{name}: {line}" for line in own if not line.startswith("no plasticity ratio")]
+        missing += [f"{name}: {line}" for line in own if not line.startswith(("no plasticity kept", "no performance"))]
     if 0 < found.matrix.fewest < ENOUGH_MEMBERS:
         missing.append(f"fewer than {ENOUGH_MEMBERS} members of some task: no chain is called best")
     runs = [run for setting in found.settings for run in setting.runs]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from analysis.data.provenance import boundaries
 from analysis.format import UNDEFINED, chance, count, number, parts, share
-from analysis.report.columns import AGGREGATES, SEQUENCE, SUITE, VERDICT, Column, PartT, RowT
+from analysis.report.columns import AGGREGATES, CONTROLS, SEQUENCE, SUITE, VERDICT, Column, PartT, RowT
 from analysis.report.sections import Beside, Section, SuiteSection
 from analysis.scores.costs import Cost
 from analysis.scores.matrix import SHORT, ScoreMatrix
@@ -78,6 +78,8 @@ def cell(found: Estimate, noun: str = "members") -> Cell:
 def setting_tables(section: Section) -> list[Table]:
     """All tables of one setting, the verdict first."""
     made = [verdict(section)]
+    if any(row.fresh_control for row in section.rows):
+        made.append(controls(section))
     if section.leads:
         made.append(comparisons(section.leads, f"over the last visits ({section.spans[1]})", section.setting.scale))
     if len(section.matrix.tasks) > 1 or section.published:
@@ -111,16 +113,29 @@ def held(runs: int, often: float, noun: str = "members") -> str:
 
 def verdict(section: Section) -> Table:
     """One row a chain: what the report opens with."""
-    lines = [
-        Line(row.label, tuple(cell(column.value(section, row)) for column in VERDICT), "best" if row.best else "", row.fresh_control)
-        for row in section.rows
-    ]
-    complete = {f"{row.members} of {row.of}" for row in section.rows}
+    rows = [row for row in section.rows if not row.fresh_control]
+    lines = [Line(row.label, tuple(cell(column.value(section, row)) for column in VERDICT), "best" if row.best else "") for row in rows]
+    complete = {f"{row.members} of {row.of}" for row in rows}
     alike = f"{complete.pop()} members of each chain are complete." if len(complete) == 1 else ""
-    members = alike or "Complete members: " + ", ".join(f"{row.label} {row.members} of {row.of}" for row in section.rows) + "."
+    members = alike or "Complete members: " + ", ".join(f"{row.label} {row.members} of {row.of}" for row in rows) + "."
     scale = f"Scores are the {section.setting.scale}, means over visits and members with {LEVEL:.0%} intervals;"
-    says = f"{scale} plasticity is fresh-normalised. {members} Visits are counted from 0.{held(*section.coverage)}"
+    says = f"{scale} ratios are measured above the floor. {members} Visits are counted from 0.{held(*section.coverage)}"
     return Table("", _headings(VERDICT, section), tuple(lines), says)
+
+
+def controls(section: Section) -> Table:
+    """One row for each chain that starts over at every visit."""
+    rows = [row for row in section.rows if row.fresh_control]
+    lines = [
+        Line(row.label, (Cell(row.chain.control_of), *(cell(column.value(section, row)) for column in CONTROLS)), control=True)
+        for row in rows
+    ]
+    headings = _headings(CONTROLS, section)
+    caption = (
+        "Chains that start over at every visit, by which the others are measured; they are told of task changes, so they are no chains to "
+        "choose from, and never best. Where tasks are alike, a control scores in every visit what its chain scores in the first."
+    )
+    return Table("Controls", (headings[0], Heading("Control of"), *headings[1:]), tuple(lines), caption)
 
 
 def _headings(columns: Sequence[Column[PartT, RowT]], part: PartT) -> tuple[Heading, ...]:
@@ -168,17 +183,18 @@ def aggregates(matrix: ScoreMatrix, where: str, published: Beside) -> list[Table
         tuple(lines),
         f"Scores are the {matrix.scale}; {drawn} resampled, the same for all chains.{held(*matrix.coverage, 'runs')}",
     )
-    if not matrix.plasticity:
-        return [scores]
-    lines = [_aggregates(label, False, found, names, noun) for label, found in matrix.plasticity.items()]
-    plasticity = Table(
-        f"Aggregates: plasticity over {over}",
-        headings,
-        tuple(lines),
-        f"Fresh-normalised ({where}): what a chain scores above the random score over what the fresh control does: a ratio "
-        f"of means for each of the {matrix.noun}, aggregated. 1 is the fresh control.",
+    ratios = (
+        ("plasticity kept", matrix.kept, "what a chain scores above the random score over what its own control does"),
+        ("performance", matrix.performance, "what a chain scores above the random score over what the fresh control does"),
     )
-    return [scores, plasticity]
+    made = [scores]
+    for name, found, what in ratios:
+        if not found:
+            continue
+        lines = [_aggregates(label, False, each, names, noun) for label, each in found.items()]
+        caption = f"{where.capitalize()}: {what}, a ratio of means for each of the {matrix.noun}, aggregated. 1 is the control."
+        made.append(Table(f"Aggregates: {name} over {over}", headings, tuple(lines), caption))
+    return made
 
 
 def _aggregates(label: str, control: bool, found: dict[str, Estimate], names: Iterable[str], noun: str) -> Line:
@@ -282,7 +298,7 @@ def suite_verdict(section: SuiteSection) -> Table:
     members, often = matrix.coverage
     caption = (
         f"Scores are the {matrix.scale}, means over visits, with {LEVEL:.0%} intervals; "
-        f"plasticity is fresh-normalised.{held(members, often, 'members of each task')}"
+        f"ratios are measured above the random score.{held(members, often, 'members of each task')}"
     )
     return Table("", _headings(SUITE, section), tuple(lines), caption)
 
@@ -295,10 +311,10 @@ def each_task(section: SuiteSection) -> Table:
         cells = []
         for row in matrix.rows:
             there = row.score[:, task][row.score[:, task] == row.score[:, task]]
-            ratio = matrix.ratio(row, task)
-            small = f"{number(ratio)} of fresh" if ratio == ratio else ""
+            kept = matrix.kept_of(row, task)
+            small = f"{share(kept)} kept" if kept == kept and not row.fresh_control else ""
             cells.append(Cell(number(float(there.mean())), "", small) if len(there) else Cell(UNDEFINED))
         lines.append(Line(name, tuple(cells)))
     headings = (Heading("Task"), *(Heading(row.label) for row in matrix.rows))
-    caption = f"Mean {matrix.scale} over runs and visits; below it the plasticity ratio over the last visits."
+    caption = f"Mean {matrix.scale} over runs and visits; below it plasticity kept over the last visits."
     return Table("Each task", headings, tuple(lines), caption, folded=True)

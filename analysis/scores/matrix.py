@@ -4,8 +4,8 @@ A score matrix has one column per task. For one setting, the columns are its vis
 resampled. For settings that differ only in their tasks, such as one game each (suites.py), each member has one task, and members are
 resampled per task, as in rliable. All chains are resampled with the same members, so that they are paired.
 
-Scores are on the report's scale: returns are human-normalised if random and human scores are known. Plasticity is fresh-normalised: a
-chain's score above random over the fresh control's score above random, per task a ratio of means over members.
+Scores are on the report's scale: returns are human-normalised if random and human scores are known. Plasticity kept and performance are a
+chain's score above random over that of its own control and of the fresh control (ratios.py), per task a ratio of means over members.
 """
 
 from collections.abc import Callable, Iterable
@@ -51,7 +51,13 @@ class Row:
     score: np.ndarray
     """(members, tasks): mean of the curve"""
     above: np.ndarray
-    """(members, tasks): raw score minus the random score, over the visits of the plasticity ratio"""
+    """(members, tasks): raw score minus the random score, over the visits in which the fresh control learned"""
+    mine: np.ndarray
+    """(members, tasks): the same over the visits in which its own control learned"""
+    own: np.ndarray
+    """(members, tasks): the same of its own control"""
+    no_kept: tuple[str, ...]
+    """per task, why there is no ratio to its own control; empty if there is one"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +81,7 @@ class ScoreMatrix:
     no_scale: str
     """why scores of different tasks cannot be averaged; empty if they can"""
     rows: tuple[Row, ...]
-    no_ratio: tuple[str, ...]
+    no_performance: tuple[str, ...]
     """per task, why there is no ratio to the fresh control; empty if there is one"""
     window: str
     """unit and extent of a curve: `frames of a visit`"""
@@ -122,12 +128,21 @@ class ScoreMatrix:
         }
 
     @cached_property
-    def plasticity(self) -> dict[str, dict[str, Estimate]]:
-        """Aggregates of the ratios to the fresh control: chain -> aggregate -> estimate. Empty without a control, which is itself
-        excluded."""
+    def kept(self) -> dict[str, dict[str, Estimate]]:
+        """Aggregates of plasticity kept, the ratios to a chain's own control: chain -> aggregate -> estimate. Empty if no chain has one."""
+        rivals = [row for row in self.rows if not row.fresh_control]
+        if not any(np.isfinite(row.own).any() for row in rivals):
+            return {}
+        return {row.label: self._ratios(row.mine, row.own, row.no_kept, "its own control") for row in rivals}
+
+    @cached_property
+    def performance(self) -> dict[str, dict[str, Estimate]]:
+        """Aggregates of performance, the ratios to the fresh control: chain -> aggregate -> estimate. Empty without that control, which is
+        itself excluded."""
         if self.control is None:
             return {}
-        return {row.label: self._ratios(row) for row in self.rows if not row.fresh_control}
+        fresh, rivals = self.control.above, [row for row in self.rows if not row.fresh_control]
+        return {row.label: self._ratios(row.above, fresh, self.no_performance, "the fresh control") for row in rivals}
 
     def _estimates(self, row: Row, compute: Callable[[np.ndarray], Intervals]) -> dict[str, Estimate]:
         enter, of = self.used(row)
@@ -136,16 +151,15 @@ class ScoreMatrix:
         found = compute(self._there(row.score))
         return {name: estimated((each[at] for each in found), enter, of) for at, name in enumerate(self.names)}
 
-    def _ratios(self, row: Row) -> dict[str, Estimate]:
-        defined = [task for task, reason in enumerate(self.no_ratio) if not reason]
-        of, note = row.above.size, f"over {len(defined)} of {len(self.tasks)} {self.noun}" if len(defined) < len(self.tasks) else ""
+    def _ratios(self, above: np.ndarray, below: np.ndarray, reasons: tuple[str, ...], control: str) -> dict[str, Estimate]:
+        defined = [task for task, reason in enumerate(reasons) if not reason]
+        of, note = above.size, f"over {len(defined)} of {len(self.tasks)} {self.noun}" if len(defined) < len(self.tasks) else ""
         if not defined:
-            return {name: Estimate(np.nan, of=of, note="; ".join(sorted(set(self.no_ratio)))) for name in NAMES}
-        assert self.control is not None
-        mine, fresh = row.above[:, defined], self.control.above[:, defined]
-        above, below = self._there(mine, fresh), self._there(fresh, mine)
+            return {name: Estimate(np.nan, of=of, note="; ".join(sorted(set(reasons)))) for name in NAMES}
+        mine, others = above[:, defined], below[:, defined]
+        above, below = self._there(mine, others), self._there(others, mine)
         if not len(above) or not np.isfinite(above).any(axis=0).all():
-            return {name: Estimate(np.nan, of=of, note="no member in common with the fresh control in some task") for name in NAMES}
+            return {name: Estimate(np.nan, of=of, note=f"no member in common with {control} in some task") for name in NAMES}
         value, samples = over_control(above, below, self.whole)
         enter = int(np.isfinite(above).sum())
         found = [estimated((one, *interval(many)), enter, of) for one, many in zip(value, samples.T, strict=True)]
@@ -153,13 +167,10 @@ class ScoreMatrix:
         found = [replace(each, low=None, high=None, note="no interval: one member") if alone else each for each in found]
         return {name: replace(each, note="; ".join(filter(None, [note, each.note]))) for name, each in zip(NAMES, found, strict=True)}
 
-    def ratio(self, row: Row, task: int) -> float:
-        """A chain's plasticity ratio on one task; NaN if undefined."""
-        control = self.control
-        if control is None or self.no_ratio[task]:
-            return np.nan
-        both = np.isfinite(row.above[:, task]) & np.isfinite(control.above[:, task])
-        return float(row.above[both, task].mean() / control.above[both, task].mean()) if both.any() else np.nan
+    def kept_of(self, row: Row, task: int) -> float:
+        """Plasticity that a chain has kept on one task; NaN if undefined."""
+        both = np.isfinite(row.mine[:, task]) & np.isfinite(row.own[:, task])
+        return np.nan if row.no_kept[task] or not both.any() else float(row.mine[both, task].mean() / row.own[both, task].mean())
 
     @cached_property
     def efficiency(self) -> dict[str, Intervals]:

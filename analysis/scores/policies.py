@@ -94,7 +94,7 @@ def policies(loaded: Loaded, setting: Setting) -> tuple[Policy, ...]:
         return ()
     rows = _late(rows)
     return tuple(
-        _policy(rows.loc[(rows.label == chain.label).to_numpy()], setting, chain.label, chain.fresh_control) for chain in setting.chains
+        _policy(rows.loc[(rows.label == chain.label).to_numpy()], setting, chain.label, chain.fresh_control) for chain in setting.compared
     )
 
 

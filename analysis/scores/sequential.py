@@ -247,7 +247,7 @@ def sequence_rows(setting: Setting, found: Evaluations | None) -> tuple[Sequence
             later_over_first(chain.area, tasks, floor, budgets) if again(tasks) else None,
             transfer(setting, chain) if beside else None,
         )
-        for chain in setting.chains
+        for chain in setting.compared
     )
 
 

@@ -1,12 +1,11 @@
-"""Scores per member and visit, the area under the visit's curve; and the plasticity ratio.
+"""Scores per member and visit: the area under the visit's curve.
 
 The area is the mean of the visit's curve (curves.py), in the unit of the score, independent of the number of episodes. An unfinished visit
 has no score, as its budget would be smaller. A visit is finished if its rows reach its end: the row of the last updates does, and so do the
 rows of episodes cut by the visit's end.
 """
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -16,13 +15,10 @@ from analysis.data.comparable import Run
 from analysis.data.load import MEASURED, Loaded
 from analysis.format import numbered
 from analysis.scores.curves import empty_windows, online_curve, return_curve
-from analysis.statistics.bootstrap import Estimate, estimate, mean, mean_ratio
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.spec import Spec
 
 WINDOWS = 10
-ENOUGH_VISITS = 3
-"""minimum visits for a trend"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +26,8 @@ class ChainScores:
     """Scores of one chain. Row i of every chain of a setting is the same (seed, member), with the same data."""
 
     label: str
-    fresh_control: bool
+    control_of: str
+    """label of the chain whose control it is, as it starts over at every visit; empty if it is none"""
     curve: np.ndarray
     """(members, visits, windows); NaN where missing"""
     area: np.ndarray = field(init=False)
@@ -41,6 +38,11 @@ class ChainScores:
         count = there.sum(axis=-1)
         total = np.where(there, self.curve, 0.0).sum(axis=-1)
         object.__setattr__(self, "area", np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+    @property
+    def fresh_control(self) -> bool:
+        """True if it starts over at every visit."""
+        return bool(self.control_of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ class Setting:
     pairs: tuple[tuple[int, int], ...]
     """(seed, member) of each row of every chain's matrices"""
     chains: tuple[ChainScores, ...]
-    """`none` first, the fresh control last, the others by label"""
+    """`none` first, controls last, the others by label"""
     edges: np.ndarray
     """(visits + 1,): start and end of each visit, in the benchmark's unit"""
     floor: np.ndarray
@@ -66,8 +68,27 @@ class Setting:
 
     @property
     def control(self) -> ChainScores | None:
-        """The fresh control."""
-        return next((chain for chain in self.chains if chain.fresh_control), None)
+        """The fresh control, which has no other intervention."""
+        return self.control_of("none")
+
+    def control_of(self, label: str) -> ChainScores | None:
+        """The control of a chain: the same chain, reset at every visit."""
+        return next((chain for chain in self.chains if chain.control_of == label), None)
+
+    @property
+    def rivals(self) -> list[ChainScores]:
+        """The chains to choose from: all but controls."""
+        return [chain for chain in self.chains if not chain.fresh_control]
+
+    @property
+    def compared(self) -> list[ChainScores]:
+        """The chains to choose from, then the fresh control if there is one."""
+        return [*self.rivals, *filter(None, [self.control])]
+
+    @property
+    def tasks_alike(self) -> bool:
+        """True if an untrained agent learns every visit as well as the first."""
+        return any(run.spec.tasks_alike for run in self.runs)
 
     @property
     def tasks(self) -> list[str]:
@@ -98,29 +119,6 @@ class Setting:
         if self.kind in MEASURED:
             return f"{self.kind} {self.quantity}"
         return "human-normalised return" if self.normalised else "return"
-
-    @cached_property
-    def no_ratio(self) -> list[str]:
-        """Per visit, why there is no ratio to the fresh control; empty if there is one.
-
-        There is one if the 95% interval of the control's own area is above the floor: it learned something within the budget.
-        """
-        if self.control is None:
-            return ["no fresh control"] * len(self.tasks)
-        reasons: list[str] = []
-        known = set(self.tasks if self.kind != "return" else _with_random(self.spec))
-        for task, area, floor in zip(self.tasks, self.control.area.T, self.floor, strict=True):
-            there = area[np.isfinite(area)][:, None]
-            if len(there) == 0:
-                reasons.append("no score of the fresh control")
-            elif len(there) == 1:
-                reasons.append("one member of the fresh control: no interval says whether it learned")
-            elif not estimate(mean, there).exceeds(floor):
-                unknown = "the fresh control's return is not above 0, and no random score is known to measure from"
-                reasons.append("the fresh control did not learn in this budget" if task in known else unknown)
-            else:
-                reasons.append("")
-        return reasons
 
     def shown(self, score: np.ndarray) -> np.ndarray:
         """Convert scores (members, visits, ...) to the scale of the report."""
@@ -161,8 +159,8 @@ def score(loaded: Loaded, setting: str, windows: int = WINDOWS) -> Setting:
             if len(table := tables[run.spec.key]):
                 curve[[pairs.index(pair) for pair in run.pairs]], lacking = _curves(run, table, kinds[0], edges, windows)
                 missing += [f"{run.name}: {line}" for line in lacking]
-        chains.append(ChainScores(label, members[0].spec.fresh_control, curve))
-    chains.sort(key=lambda chain: chain.fresh_control)
+        chains.append(ChainScores(label, members[0].spec.control_of, curve))
+    chains.sort(key=lambda chain: (chain.fresh_control, chain.control_of != "none"))
     references = [spec.references.get(visit["task"], {}) for visit in spec.visits]
     floor = np.array([reference.get("random", 0.0) if kinds[0] == "return" else 0.0 for reference in references])
     span = np.array([reference.get("human", np.nan) - reference.get("random", np.nan) for reference in references])
@@ -228,55 +226,3 @@ def _summary(lacking: list[tuple[str, int, int]]) -> list[str]:
         f"{numbered('visit', (visit for *_, visit in group))} of {numbered('member', who)}: no score, {why}"
         for (why, who), group in groupby(cells, key=lambda cell: (cell[0], cell[1]))
     ]
-
-
-def ratio(setting: Setting, chain: ChainScores, visits: list[int]) -> Estimate:
-    """Plasticity ratio over some visits: mean over them of (area - floor) / (area of the fresh control - floor).
-
-    Both areas are means over the members that both have at these visits, resampled together. Visits in which the control did not learn are
-    left out; if none remains, the ratio is undefined.
-    """
-    reasons = setting.no_ratio
-    defined = [visit for visit in visits if not reasons[visit]]
-    control, of = setting.control, len(setting.pairs)
-    if control is None or not defined:
-        return Estimate(np.nan, of=of, note=reasons[visits[-1]] if visits else "no visits")
-    if chain.fresh_control:
-        members = int(np.isfinite(chain.area[:, defined]).all(axis=1).sum())
-        return Estimate(1.0, members=members, of=of, note="the reference")
-    found = estimate(mean_ratio(setting.floor[defined]), chain.area[:, defined], control.area[:, defined])
-    if len(defined) == len(visits):
-        return found
-    return replace(found, note="; ".join(filter(None, [f"over {len(defined)} of {len(visits)} visits", found.note])))
-
-
-def trend(setting: Setting, chain: ChainScores) -> Estimate:
-    """Change of the plasticity ratio per visit: the slope of the least-squares line through the ratios of all visits that have one.
-
-    Each visit's ratio is a ratio of means over members, as in `ratio`; members are resampled with all their visits.
-    """
-    reasons, control, of = setting.no_ratio, setting.control, len(setting.pairs)
-    defined = [visit for visit, reason in enumerate(reasons) if not reason]
-    if control is None or not defined:
-        return Estimate(np.nan, of=of, note=reasons[-1])
-    if chain.fresh_control:
-        return Estimate(0.0, members=int(np.isfinite(chain.area[:, defined]).all(axis=1).sum()), of=of, note="the reference")
-    if len(defined) < ENOUGH_VISITS:
-        return Estimate(np.nan, of=of, note=f"fewer than {ENOUGH_VISITS} visits with a ratio")
-    floor, steps = setting.floor[defined], np.array(defined) - np.mean(defined)
-
-    def slope(mine: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        ratios = (mine.mean(axis=-2) - floor) / (fresh.mean(axis=-2) - floor)
-        return ratios @ steps / (steps @ steps)
-
-    return estimate(slope, chain.area[:, defined], control.area[:, defined])
-
-
-def member_ratios(setting: Setting, chain: ChainScores) -> np.ndarray:
-    """Each member's own (area - floor) / (mean area of the fresh control - floor); (members, visits); NaN if undefined."""
-    ratios = np.full(chain.area.shape, np.nan)
-    for visit, reason in enumerate(setting.no_ratio):
-        if not reason and setting.control is not None:
-            fresh = setting.control.area[:, visit]
-            ratios[:, visit] = (chain.area[:, visit] - setting.floor[visit]) / (fresh[np.isfinite(fresh)].mean() - setting.floor[visit])
-    return ratios

@@ -12,6 +12,7 @@ import numpy as np
 from analysis.data.comparable import OWN, Run, differing, part_fields
 from analysis.format import count
 from analysis.scores.matrix import Row, ScoreMatrix
+from analysis.scores.ratios import own_control, plain_control
 from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
 from plasticity_rl.records.spec import Spec
@@ -74,7 +75,7 @@ def apart(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 def score_matrix(setting: Setting) -> ScoreMatrix:
     """The visits of one setting as a score matrix."""
-    lines = [_row(setting, chain) for chain in setting.chains]
+    lines = [_row(setting, chain) for chain in setting.compared]
     budgets = sorted({visit["budget"] for visit in setting.spec.visits})
     return ScoreMatrix(
         tasks=tuple(f"visit {visit}" for visit in range(len(setting.tasks))),
@@ -87,45 +88,55 @@ def score_matrix(setting: Setting) -> ScoreMatrix:
         bounded=setting.kind != "return" or setting.normalised,
         no_scale="" if setting.comparable else NO_SCALE,
         rows=tuple(lines),
-        no_ratio=tuple(setting.no_ratio),
+        no_performance=plain_control(setting).reasons,
         window=f"{setting.spec.unit} of a visit" if len(budgets) == 1 else "share of a visit's budget",
         span=budgets[0] if len(budgets) == 1 else 1,
     )
 
 
 def _row(setting: Setting, chain: ChainScores) -> Row:
-    return Row(chain.label, chain.fresh_control, setting.shown(chain.curve), setting.shown(chain.area), chain.area - setting.floor)
+    own = own_control(setting, chain)
+    shown, above = (setting.shown(chain.curve), setting.shown(chain.area)), chain.area - setting.floor
+    return Row(chain.label, chain.fresh_control, *shown, above, above, own.area - setting.floor, own.reasons)
 
 
 def suite(settings: Sequence[Setting], field: str) -> Suite:
-    """Several settings as one score matrix: a chain's score on a task is its mean over all visits; its plasticity is over the last
-    visits."""
+    """Several settings as one score matrix: a chain's score on a task is its mean over all visits; its ratios to controls are over
+    the last visits."""
     pairs = sorted({pair for setting in settings for pair in setting.pairs})
     position = {pair: at for at, pair in enumerate(pairs)}
     first = settings[0]
     visits, windows = len(first.tasks), first.chains[0].curve.shape[2]
-    labels = {chain.label: chain.fresh_control for setting in settings for chain in setting.chains}
+    labels = {chain.label: chain.fresh_control for setting in settings for chain in setting.compared}
     shape = (len(pairs), len(settings))
-    made = {label: (np.full((*shape, visits * windows), np.nan), np.full(shape, np.nan), np.full(shape, np.nan)) for label in labels}
+    made = {label: (np.full((*shape, visits * windows), np.nan), *np.full((4, *shape), np.nan)) for label in labels}
     reasons: list[str] = []
+    no_kept: dict[str, list[str]] = {label: ["no runs of it"] * len(settings) for label in labels}
     missing: list[str] = []
     names = [task_name(setting) for setting in settings]
     for task, (setting, name) in enumerate(zip(settings, names, strict=True)):
         rows = [position[pair] for pair in setting.pairs]
         last = first_and_last(setting)[1]
-        defined = [visit for visit in last if not setting.no_ratio[visit]]
-        reasons.append("" if defined else setting.no_ratio[last[-1]])
+        plain = plain_control(setting).reasons
+        defined = [visit for visit in last if not plain[visit]]
+        reasons.append("" if defined else plain[last[-1]])
         if reasons[-1] and setting.control is not None:
-            missing.append(f"no plasticity ratio of {name}: {reasons[-1]}")
-        there = {chain.label for chain in setting.chains}
-        for chain in setting.chains:
-            curve, score, above = made[chain.label]
+            missing.append(f"no performance of {name}: {reasons[-1]}")
+        there = {chain.label for chain in setting.compared}
+        for chain in setting.compared:
+            curve, score, above, mine, below = made[chain.label]
             whole = np.all(np.isfinite(chain.area), axis=1)
             shown = setting.shown(chain.curve).reshape(len(setting.pairs), -1)
             curve[rows, task] = np.where(whole[:, None], shown, np.nan)
             score[rows, task] = np.where(whole, setting.shown(chain.area).mean(axis=1), np.nan)
+            own = own_control(setting, chain)
+            by = [visit for visit in last if not own.reasons[visit]]
+            no_kept[chain.label][task] = "" if by else own.reasons[last[-1]]
             if defined:
                 above[rows, task] = (chain.area - setting.floor)[:, defined].mean(axis=1)
+            if by:
+                mine[rows, task] = (chain.area - setting.floor)[:, by].mean(axis=1)
+                below[rows, task] = (own.area - setting.floor)[:, by].mean(axis=1)
         missing += [f"{label}: no run of {name}, which other chains have" for label in sorted(set(labels) - there)]
     order = sorted(labels, key=lambda label: (labels[label], label != "none", label))
     incomparable = not all(setting.normalised for setting in settings) and any(setting.kind == "return" for setting in settings)
@@ -139,8 +150,8 @@ def suite(settings: Sequence[Setting], field: str) -> Suite:
         scale=first.scale,
         bounded=True,
         no_scale=NO_SCALE if incomparable or len({setting.scale for setting in settings}) > 1 else "",
-        rows=tuple(Row(label, labels[label], *made[label]) for label in order),
-        no_ratio=tuple(reasons),
+        rows=tuple(Row(label, labels[label], *made[label], tuple(no_kept[label])) for label in order),
+        no_performance=tuple(reasons),
         window=f"{first.spec.unit} of a member",
         span=int(first.edges[-1]),
     )

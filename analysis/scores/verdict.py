@@ -7,7 +7,8 @@ import numpy as np
 
 from analysis.format import percent, with_interval
 from analysis.scores.matrix import ScoreMatrix
-from analysis.scores.setting import ChainScores, Setting, ratio
+from analysis.scores.ratios import Control, drift, own_control, plain_control, ratio
+from analysis.scores.setting import ChainScores, Setting
 from analysis.statistics.bootstrap import Estimate, Statistic, difference, estimate, iqm, mean
 
 FIRST_AND_LAST = 3
@@ -30,14 +31,20 @@ class Verdict:
     """mean over the first visits"""
     last: Estimate
     """mean over the last visits"""
-    kept: Estimate
+    change: Estimate
     """(last - floor) / (first - floor)"""
     overall: Estimate
     """interquartile mean over all visits"""
-    plasticity: Estimate
-    """ratio to the fresh control over the last visits"""
+    own: Control
+    """what plasticity kept is measured by"""
+    kept: Estimate
+    """ratio to its own control over the last visits: plasticity kept"""
+    performance: Estimate
+    """ratio to the plain control over the last visits"""
+    drift: Estimate
+    """of a control: its last visits less the first visit of its chain, where tasks are alike"""
     best: bool = False
-    """True if its last visits beat those of every other chain except the control: each paired difference has an interval above 0"""
+    """True if its last visits beat those of every other chain except controls: each paired difference has an interval above 0"""
 
     @property
     def label(self) -> str:
@@ -61,7 +68,7 @@ def first_and_last(setting: Setting) -> tuple[list[int], list[int]]:
     return list(range(width)), list(range(count - width, count))
 
 
-def kept(last: np.ndarray, first: np.ndarray) -> np.ndarray:
+def last_over_first(last: np.ndarray, first: np.ndarray) -> np.ndarray:
     """The mean over the last visits as a fraction of the mean over the first. (..., members, visits) twice -> (...)."""
     return mean(last) / mean(first)
 
@@ -82,7 +89,7 @@ def _verdict(setting: Setting, chain: ChainScores, first: list[int], last: list[
             return Estimate(math.nan, of=len(area), note="tasks share no scale: no reference scores")
         return estimate(statistic, *scores)
 
-    at_first, change = over(mean, above[:, first]), over(kept, above[:, last], above[:, first])
+    at_first, change = over(mean, above[:, first]), over(last_over_first, above[:, last], above[:, first])
     why = ""
     if first == last:
         why = "one visit"
@@ -96,15 +103,20 @@ def _verdict(setting: Setting, chain: ChainScores, first: list[int], last: list[
         why = "the first visits' score is not above the floor"
     if why:
         change = Estimate(math.nan, of=len(area), note=why)
+    own = plain_control(setting) if chain.fresh_control else own_control(setting, chain)
+    undefined = Estimate(math.nan, of=len(area), note="a control")
     return Verdict(
         chain=chain,
         members=int(np.isfinite(area).all(axis=1).sum()),
         of=len(area),
         first=over(mean, area[:, first]),
         last=over(mean, area[:, last]),
-        kept=change,
+        change=change,
         overall=over(iqm, area),
-        plasticity=ratio(setting, chain, last),
+        own=own,
+        kept=undefined if chain.fresh_control else ratio(setting, chain, own, last),
+        performance=ratio(setting, chain, plain_control(setting), last),
+        drift=drift(setting, chain, last) if chain.fresh_control else undefined,
         best=best,
     )
 
@@ -112,9 +124,9 @@ def _verdict(setting: Setting, chain: ChainScores, first: list[int], last: list[
 def best_chain(setting: Setting, visits: list[int]) -> ChainScores | None:
     """The chain whose mean over these visits beats every other's by a paired interval above 0, on five members or more.
 
-    The fresh control is excluded.
+    Controls are excluded.
     """
-    rivals = [chain for chain in setting.chains if not chain.fresh_control]
+    rivals = setting.rivals
     if len(rivals) < 2 or not setting.comparable:
         return None
     for chain in rivals:
@@ -129,34 +141,46 @@ def best_chain(setting: Setting, visits: list[int]) -> ChainScores | None:
 
 
 def reading(setting: Setting, rows: list[Verdict]) -> str:
-    """The verdict in one plain sentence."""
-    first, last = first_and_last(setting)
-    if first == last:
-        return _opening(_ratio_clauses(rows, "in its only visit") or ["with one visit nothing can be said about a change over visits"])
+    """The verdict in plain words: plasticity kept, then what is best."""
+    last = first_and_last(setting)[1]
+    one = len(setting.tasks) == 1
     span = f"{NUMBERS.get(len(last), len(last))} visits" if len(last) > 1 else "visit"
-    verb = "scores" if len(last) == 1 else "score"
-    clauses: list[str] = []
-    none = next((row for row in rows if row.label == "none"), None)
-    fresh = next((row for row in rows if row.fresh_control), None)
-    if none and none.kept.defined:
-        share = f"{verb} {percent(none.kept)} of the first {_rest(span)}{_doubt(none.kept)}"
-        vague = f"cannot be told from the first {_rest(span)}: the interval is wider than the first score itself"
-        clauses.append(f"without intervention the last {span} {vague if _vague(none.kept) else share}")
-    if fresh and fresh.kept.defined and not _vague(fresh.kept):
-        clauses.append(f"the fresh control keeps {percent(fresh.kept)}")
-    best = next((row for row in rows if row.best), None)
+    when = "in its only visit" if one else f"over the last {span}"
+    rivals = [row for row in rows if not row.fresh_control]
+    clauses = _kept([(row.label, row.kept) for row in rivals], when)
+    none = next((row for row in rivals if row.label == "none"), None)
+    if none and none.change.defined and not none.kept.defined:
+        clauses.append(_change(none.change, span, len(last)))
+    best = next((row for row in rivals if row.best), None)
     if best:
-        clauses.append(f"the best score over the last {span} is that of {best.label}" + _beside_fresh(best))
-    elif len(rivals := [row for row in rows if not row.fresh_control]) > 1 and all(row.last.defined for row in rivals):
+        beside = f", {percent(best.performance)} of the fresh control's" if best.performance.defined else ""
+        clauses.append(f"the best score {when} is that of {best.label}{beside}")
+    elif not one and len(rivals) > 1 and all(row.last.defined for row in rivals):
         few = min(row.last.members for row in rivals) < ENOUGH_MEMBERS
         reason = f"with fewer than {NUMBERS[ENOUGH_MEMBERS]} members no chain is called best"
-        clauses.append(reason if few else f"no chain is better than all others over the last {span}")
+        clauses.append(reason if few else f"no chain is better than all others {when}")
+    if not best and not any(row.kept.defined for row in rivals):
+        clauses += _shares([(row.label, row.performance) for row in rivals], f"{when}, as a share of the fresh control")
+    if one and not clauses:
+        return "With one visit nothing can be said about a change over visits."
     if not clauses:
-        clauses = _ratio_clauses(rows, f"over the last {span}")
-    if not clauses:
-        reasons = sorted({row.plasticity.note for row in rows if row.plasticity.note and not row.plasticity.defined})
+        reasons = sorted({found.note for row in rivals for found in (row.kept, row.performance) if found.note and not found.defined})
         clauses = ["nothing can be said yet" + (f": {'; '.join(reasons)}" if reasons else "")]
     return _opening(clauses)
+
+
+def _change(change: Estimate, span: str, visits: int) -> str:
+    """The last visits beside the first, without intervention."""
+    rest, verb = span.removesuffix(" visits"), "scores" if visits == 1 else "score"  # `three` of `three visits`
+    if change.low is not None and change.high is not None and change.high - change.low > 1:
+        told = f"cannot be told from the first {rest}: the interval is wider than the first score itself"
+    else:
+        told = f"{verb} {percent(change)} of the first {rest}"
+        if change.low is None or change.high is None:
+            told += f" ({change.note})"
+        elif change.low <= 1 <= change.high:
+            told += ", a change that can be chance"
+    return f"without intervention the last {span} {told}"
 
 
 def suite_reading(matrix: ScoreMatrix) -> str:
@@ -170,10 +194,10 @@ def suite_reading(matrix: ScoreMatrix) -> str:
             clauses[-1] += f"; without intervention {with_interval(matrix.scores['none']['iqm'])}"
     elif len(rivals) > 1:
         clauses.append(f"{over} no chain scores more than all others")
-    ratios = {label: found["iqm"] for label, found in matrix.plasticity.items() if found["iqm"].defined}
-    if ratios:
-        shares = [f"{label} {percent(found)}" for label, found in sorted(ratios.items(), key=lambda each: each[1].value)]
-        clauses.append(f"at the end, as a share of the fresh control: {', '.join(shares)}")
+    clauses += _kept([(label, found["iqm"]) for label, found in matrix.kept.items()], "at the end")
+    clauses += _shares(
+        [(label, found["iqm"]) for label, found in matrix.performance.items()], "at the end, as a share of the fresh control"
+    )
     return _opening(
         clauses
         or [
@@ -188,26 +212,20 @@ def _opening(clauses: list[str]) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _rest(span: str) -> str:
-    """`three` of `three visits`; `visit` of `visit`."""
-    return span.removesuffix(" visits")
+def _shares(found: list[tuple[str, Estimate]], what: str) -> list[str]:
+    """`in its only visit, as a share of the fresh control: none 42% [37, 49], nap 64% [60, 68]`, the lowest first; nothing where none is
+    defined."""
+    defined = sorted(((label, each) for label, each in found if each.defined), key=lambda pair: pair[1].value)
+    return [f"{what}: {', '.join(f'{label} {percent(each)}' for label, each in defined)}"] if defined else []
 
 
-def _ratio_clauses(rows: list[Verdict], when: str) -> list[str]:
-    shares = [f"{row.label} {percent(row.plasticity)}" for row in rows if not row.fresh_control and row.plasticity.defined]
-    return [f"{when}, as a share of the fresh control: {', '.join(shares)}"] if shares else []
-
-
-def _beside_fresh(row: Verdict) -> str:
-    return f", {percent(row.plasticity)} of the fresh control's" if row.plasticity.defined else ""
-
-
-def _vague(change: Estimate) -> bool:
-    """True if the interval of a share is wider than 1."""
-    return change.low is not None and change.high is not None and change.high - change.low > 1
-
-
-def _doubt(change: Estimate) -> str:
-    if change.low is None or change.high is None:
-        return f" ({change.note})"
-    return ", a change that can be chance" if change.low <= 1 <= change.high else ""
+def _kept(found: list[tuple[str, Estimate]], when: str) -> list[str]:
+    """How much plasticity is kept without intervention, and the most that any chain keeps; nothing where none is defined."""
+    defined = {label: each for label, each in found if each.defined}
+    if not defined:
+        return []
+    most = max(defined, key=lambda label: defined[label].value)
+    clauses = [f"without intervention the agent keeps {percent(defined['none'])} of its plasticity {when}"] if "none" in defined else []
+    if most != "none":
+        clauses.append(f"{'' if clauses else when + ' '}{most} keeps {'the most, ' * (len(defined) > 1)}{percent(defined[most])}")
+    return clauses

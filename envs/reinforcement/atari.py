@@ -161,6 +161,11 @@ class Atari:
         """The actions. Only a game's minimal set needs the emulator."""
         return Discrete(FULL_ACTIONS if self.full_actions else _minimal_actions(self.games[0], self.backend))
 
+    @property
+    def tasks_alike(self) -> bool:
+        """False: games are not equally hard."""
+        return False
+
     def references(self) -> dict[str, dict[str, float]]:
         """task -> {"random": score, "human": score}; no entry for a game in other than its default mode and difficulty."""
         return {name: SCORES[game] for name, (game, switches) in self._tasks().items() if not switches}

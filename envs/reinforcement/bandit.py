@@ -77,6 +77,11 @@ class Bandit:
         """One action for each class."""
         return Discrete(datasets.shape(self.dataset).classes)
 
+    @property
+    def tasks_alike(self) -> bool:
+        """True unless tasks return: right actions are drawn anew for each."""
+        return self.cycles == 1
+
     def references(self) -> dict[str, dict[str, float]]:
         """task -> {"random": score}, exact: one action of all is right."""
         return {name: {"random": self.length / self.action_space.n} for name in self.names}

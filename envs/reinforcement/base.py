@@ -70,6 +70,12 @@ class ReinforcementBenchmark(Protocol):
         """The sequence of tasks with budgets in frames. Either all visits are told to the learner or none."""
         ...
 
+    @property
+    @abstractmethod
+    def tasks_alike(self) -> bool:
+        """True if every visit is a new draw of one distribution of tasks, the first among them."""
+        ...
+
     @abstractmethod
     def references(self) -> dict[str, dict[str, float]]:
         """task -> {"random": score, "human": score}: known undiscounted returns of an episode."""

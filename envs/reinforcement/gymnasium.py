@@ -72,6 +72,11 @@ class Gymnasium(Ids):
         """True if two tasks of one id differ."""
         return bool(self.shifts or self.set)
 
+    @property
+    def tasks_alike(self) -> bool:
+        """True if tasks are one environment under other names of features and actions, without attributes that differ."""
+        return not self.set and super().tasks_alike
+
     def __post_init__(self) -> None:
         read = [Attribute.read(text).name for text in self.set]
         if len({*read}) < len(read):

@@ -111,6 +111,11 @@ class Ids(Shifts):
         return sequence(self.names, self.frames, self.cycles, self.told)
 
     @property
+    def tasks_alike(self) -> bool:
+        """True if tasks are one environment under other names of features and actions."""
+        return len(self.ids) == 1 and super().tasks_alike
+
+    @property
     def observation_space(self) -> Box:
         """Space of an observation."""
         every = [self.spaces(index).observations for index in range(len(self.ids))]

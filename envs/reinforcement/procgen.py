@@ -78,6 +78,11 @@ class Procgen:
         """False: there are no lives."""
         return False
 
+    @property
+    def tasks_alike(self) -> bool:
+        """False: levels are not equally hard."""
+        return False
+
     def references(self) -> dict[str, dict[str, float]]:
         """Empty: Procgen's published scores are means over all levels, not those of one."""
         return {}

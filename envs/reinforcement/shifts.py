@@ -75,6 +75,13 @@ class Shifts(ABC):
     def visits(self) -> tuple[Visit, ...]:
         """The sequence of tasks."""
 
+    @property
+    def tasks_alike(self) -> bool:
+        """True if features and actions change names and nothing else, at once and in every visit: the first task has no offset, factor or
+        noise."""
+        renamed = bool(self.shifts) and not set(self.shifts) - {"permute", "relabel"}
+        return renamed and not self.gradual and all(visit.cycle == 0 for visit in self.visits())
+
     def check_shifts(self, tasks: int, features: int, actions: int, heads: str) -> None:
         """Raise UsageError for shifts that repeat or do not fit, or for more `tasks` than there are different ones."""
         name = type(self).__name__

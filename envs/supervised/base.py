@@ -109,6 +109,16 @@ class Tasks(ABC):
             visited[index] += 1
         return tuple(visits)
 
+    @property
+    def tasks_alike(self) -> bool:
+        """True if every visit is a new draw of one distribution of tasks, as `draws_alike` says, and comes at once."""
+        return self.draws_alike and self.cycles == 1 and not self.gradual
+
+    @property
+    def draws_alike(self) -> bool:
+        """True if all tasks are independent draws of one distribution."""
+        return False
+
     def references(self) -> dict[str, dict[str, float]]:
         """Empty: accuracies and shares of explained variance need no reference scores."""
         return {}

@@ -18,6 +18,11 @@ class PermutedInputs(ImageTasks):
 
     task_prefix: ClassVar[str] = "pixels"
 
+    @property
+    def draws_alike(self) -> bool:
+        """True: the first task is permuted too."""
+        return True
+
     def task(self, seed: int, member: int, index: int) -> Task:
         return Task(pixels=self.random(seed, member, "pixels", index).permutation(prod(self.inputs)))
 

@@ -28,6 +28,11 @@ class RandomLabels(ImageTasks):
         if self.held_out:
             raise UsageError("RandomLabels: held_out must be 0: random labels of other images cannot be predicted")
 
+    @property
+    def draws_alike(self) -> bool:
+        """True unless some labels stay."""
+        return self.fraction == 1
+
     def task(self, seed: int, member: int, index: int) -> Task:
         def random(each: int) -> np.random.Generator:
             return self.random(seed, member, "labels", each)
@@ -45,6 +50,11 @@ class PermutedLabels(ImageTasks):
     """
 
     task_prefix: ClassVar[str] = "names"
+
+    @property
+    def draws_alike(self) -> bool:
+        """True: the first task is permuted too."""
+        return True
 
     def task(self, seed: int, member: int, index: int) -> Task:
         return Task(labels=self.random(seed, member, "names", index).permutation(self.outputs)[self.load()[1]])
@@ -67,6 +77,11 @@ class NoisyLabels(ImageTasks):
     """share of the labels replaced at the last task; linear between"""
 
     task_prefix: ClassVar[str] = "noise"
+
+    @property
+    def draws_alike(self) -> bool:
+        """True unless the noise changes."""
+        return self.noise == self.final
 
     def task(self, seed: int, member: int, index: int) -> Task:
         noise = self.noise + (self.final - self.noise) * index / max(self.tasks - 1, 1)

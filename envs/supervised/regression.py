@@ -38,6 +38,11 @@ class Teachers(ImageTasks):
         """Lower and upper bound of the targets."""
         return self.offset - REACH * self.scale, self.offset + REACH * self.scale
 
+    @property
+    def draws_alike(self) -> bool:
+        """True: each teacher is drawn anew."""
+        return True
+
     def task(self, seed: int, member: int, index: int) -> Task:
         drawn = random_function(self.load()[0], self.function, self.random(seed, member, "teacher", index))
         return Task(labels=(self.offset + self.scale * drawn).astype(np.float32))

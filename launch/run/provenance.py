@@ -65,7 +65,7 @@ def refuse_to_resume(folder: RunFolder, spec: Spec, other_code: bool) -> dict[st
     """
     if not checkpoint.checkpoints(folder.checkpoints):
         return {}
-    if folder.read_spec() != Spec(**json.loads(json.dumps(spec._asdict()))):
+    if folder.read_spec()._replace(tasks_alike=spec.tasks_alike) != Spec(**json.loads(json.dumps(spec._asdict()))):
         raise UsageError(f"{folder} was started with data that these words no longer describe; another --name starts a new run")
     try:
         before = folder.read_context()

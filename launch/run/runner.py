@@ -46,6 +46,7 @@ def describe(experiment: Experiment) -> Spec:
         visits=[asdict(visit) for visit in benchmark.visits()],
         references=benchmark.references(),
         experiment=experiment.to_json(),
+        tasks_alike=experiment.tasks_alike,
     )
 
 

@@ -270,8 +270,8 @@ class Plan:
     def _values(self) -> Params:
         return {name: param.detach() for name, param in self.params.items()}
 
-    def _initial_state(self, index: int, each: Intervention) -> State:
-        state = each.init(self._values(), self.layers, self._draw("state", *purpose_of(self.chain, index)))
+    def _initial_state(self, index: int, each: Intervention, *since: int | str) -> State:
+        state = each.init(self._values(), self.layers, self._draw("state", *purpose_of(self.chain, index), *since))
         return {name: tensor.detach().clone().to(self._device) for name, tensor in state.items()}
 
     def _draw(self, *purpose: int | str) -> torch.Generator:
@@ -285,6 +285,11 @@ class Plan:
             net = self._net()
             features = {} if self.batch is None or not each.needs_layer_graph else self._apply(net.params)[1]
             self._write(index, net, *each.refresh(net, self.states[index], RefreshContext(fresh, features), self.layers))
+            if each.clears_replay:  # a new agent, whose methods remember nothing either
+                for other, method in enumerate(self.chain):
+                    self._write(
+                        other, self._params_only(), self._params_only(), self._initial_state(other, method, clock, self.ticks[clock])
+                    )
         if due:
             self._project()
         return tuple(each for _, each in due)

@@ -72,7 +72,7 @@ class Intervention:
 
     @property
     def starts_over(self) -> bool:
-        """True if the agent keeps nothing at a task boundary: alone in a chain, it is the fresh control."""
+        """True if the agent keeps nothing at a task boundary: last in a chain, it makes that chain's control."""
         return False
 
     def require(self, layers: Layers) -> None:
@@ -80,7 +80,7 @@ class Intervention:
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         """Initial state: plain tensors, checkpointed with the network; `generator`, on the CPU, is its only randomness. Refreshes of other
-        methods leave it alone."""
+        methods leave it alone, unless they make a new agent."""
         return {}
 
     def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
@@ -137,7 +137,7 @@ class Refresh(Intervention, ABC):
 
     @property
     def clears_replay(self) -> bool:
-        """True to ask the agent to drop the data it has collected."""
+        """True to make a new agent: it drops the data it has collected, and the other methods of the chain their states."""
         return False
 
     @property

@@ -17,7 +17,7 @@ class L2Init(Intervention):
 
     The formula is the paper's. Its code halves the sum, so that a strength there is half as much here, and leaves a norm's scales and
     offsets out. The paper sweeps strengths from 1e-5 to 1e-2 and has no default; 1e-3 is the middle. theta_0 stays the initial network
-    through all refreshes; a noisy layer's standard deviations are pulled toward sigma0 / sqrt(fan in).
+    through all refreshes but a reset of everything; a noisy layer's standard deviations are pulled toward sigma0 / sqrt(fan in).
     """
 
     repeatable: ClassVar[bool] = True

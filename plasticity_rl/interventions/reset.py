@@ -16,11 +16,11 @@ from plasticity_rl.optim.optimizers import Net, Optimizer
 class Reset(Refresh):
     """Re-initialise parameters, and reset their optimizer state (Nikishin et al. 2022, arXiv 2205.07802).
 
-    `everything` is a new agent: network, optimizer, target network and replay; at every task it is the fresh control, against which
-    plasticity is reported. The other parts keep the data, as the paper does: `network` (all layers), `hidden`, `heads`, `optimizer` (its
-    state alone), and `last`: the heads and as many hidden layers below them as the field `last` says (parallel layers count as one), for
-    instance all layers behind an encoder. The paper's code makes a new SAC agent every 2e5 steps and new heads of SPR every 20,000 updates;
-    with no common default, the default clock is the task.
+    `everything` is a new agent: network, optimizer, target network, replay, and the state of the chain's other methods. At every task and
+    last in a chain it is that chain's control, alone the fresh control. The other parts keep the data, as the paper does: `network` (all
+    layers), `hidden`, `heads`, `optimizer` (its state alone), and `last`: the heads and as many hidden layers below them as the field
+    `last` says (parallel layers count as one), for instance all layers behind an encoder. The paper's code makes a new SAC agent every 2e5
+    steps and new heads of SPR every 20,000 updates; with no common default, the default clock is the task.
     """
 
     clock: Literal["update", "task"] = "task"

@@ -25,7 +25,7 @@ from typing import Any, TypedDict
 from plasticity_rl.checks import UsageError
 from plasticity_rl.files import parse_json
 from plasticity_rl.records.events import Metric, Row, Score
-from plasticity_rl.records.spec import Spec, fault
+from plasticity_rl.records.spec import Spec, ends_in_reset, fault
 from plasticity_rl.records.tables import digest_of, newest_rows, read_rows
 
 SPEC = "spec.json"
@@ -151,7 +151,8 @@ class RunFolder:
             raise UsageError(f"{self.spec} is not a run's description") from error
         if wrong := fault(spec):
             raise UsageError(f"{self.spec} is not a run's description: {wrong}")
-        return spec
+        # Older folders call the plain control alone a control.
+        return spec._replace(fresh_control=spec.fresh_control or ends_in_reset(spec.experiment))
 
     def read_context(self) -> dict[str, Any]:
         """Read context.json. Raises OSError or ValueError if it is missing, unreadable or not a JSON object."""

@@ -18,6 +18,7 @@ class Spec(NamedTuple):
     label: str
     """the chain in words"""
     fresh_control: bool
+    """whether the chain ends in a reset of everything at every visit, and so is the control of the chain before that reset"""
     unit: str
     """unit of a visit's budget and of a curve's axis: `updates` or `frames`"""
     fingerprint: str
@@ -29,6 +30,20 @@ class Spec(NamedTuple):
     references: dict[str, dict[str, float]]
     """task -> {"random": score, "human": score}, where known"""
     experiment: dict[str, Any]
+    tasks_alike: bool = False
+    """whether an untrained agent learns every visit as well as the first, as tasks are draws of one distribution; older folders do not say
+    so"""
+
+    @property
+    def control_of(self) -> str:
+        """Label of the chain whose control this run is; empty if it is none. The plain control is that of `none`."""
+        return (self.label.rpartition(" + ")[0] or "none") if self.fresh_control else ""
+
+
+def ends_in_reset(experiment: dict[str, Any]) -> bool:
+    """True if the last method of a chain in spec.json is a reset of everything at every visit."""
+    word, fields = (experiment.get("chain") or [["", {}]])[-1]
+    return word == "reset" and [fields.get(name) for name in ("part", "clock", "every")] == ["everything", "task", 1]
 
 
 def fault(spec: Spec) -> str:
@@ -40,8 +55,8 @@ def fault(spec: Spec) -> str:
         return f"its unit must be 'updates' or 'frames', not {spec.unit!r}"
     if not _is_whole(spec.members, 1, MAX_MEMBERS) or not _is_whole(spec.seed, 0, MAX_SEED):
         return f"members must be a whole number in [1, {MAX_MEMBERS}], and the seed one in [0, {MAX_SEED}]"
-    if not isinstance(spec.experiment, dict) or not isinstance(spec.fresh_control, bool):
-        return "its experiment must be an object, and fresh_control true or false"
+    if not isinstance(spec.experiment, dict) or not all(isinstance(each, bool) for each in (spec.fresh_control, spec.tasks_alike)):
+        return "its experiment must be an object, and fresh_control and tasks_alike true or false"
     if not _are_parts(spec.experiment):
         return "each part of its experiment must be a name with an object of fields"
     if not _are_visits(spec.visits):

@@ -225,9 +225,9 @@ class Learner:
         write_((net, states, low_precision), (new_net, new_states, self.network.low_precision(new_net.params)))
         return reported
 
-    def _initial_state(self, index: int) -> State:
-        """Initial state of a method of the chain."""
-        layers, purpose = self.network.layers, ("state", *purpose_of(self.chain, index))
+    def _initial_state(self, index: int, *since: int | str) -> State:
+        """Initial state of a method of the chain, for the networks as they are; `since`: the reset after which, if any."""
+        layers, purpose = self.network.layers, ("state", *purpose_of(self.chain, index), *since)
         methods = [cell.chain[index] for cell in self.cells for _ in range(cell.members)]
         born = stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
         return {name: tensor.to(self.device) for name, tensor in born.items()}
@@ -261,3 +261,6 @@ class Learner:
         for kind, count in found.items():
             self.refresh_counts[f"{kind}/{self._names[index]}"] += count
         write_((self.net, self.states[index]), (net, state))
+        if each.clears_replay:  # a new agent, whose methods remember nothing either
+            for other in range(len(self.chain)):
+                write_(self.states[other], self._initial_state(other, each.clock, self.ticks[each.clock]))

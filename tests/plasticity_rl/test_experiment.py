@@ -62,7 +62,9 @@ def test_labels_read_as_the_chain_was_written() -> None:
     assert fresh.label == "fresh" and fresh.fresh_control
     assert not parse.experiment({"chain": ["reset:part=network"]}).fresh_control
     assert not parse.experiment({"chain": ["reset:every=2"]}).fresh_control
-    assert not parse.experiment({"chain": ["nap", "reset"]}).fresh_control
+    own = parse.experiment({"chain": ["nap", "reset"]})
+    assert own.label == "nap + reset" and own.fresh_control
+    assert not parse.experiment({"chain": ["reset", "nap"]}).fresh_control
 
 
 def test_a_clock_brings_its_own_default_and_the_label_says_so() -> None:

@@ -208,7 +208,7 @@ NAMED: dict[str, tuple[Callable[[Path], object], str]] = {
         "none, seed 0: metrics.csv was left out: it contradicts spec.json: member 9 of 3 members",
     ),
     "an unfinished run": (lambda root: (root / NONE / "DONE").unlink(), "none, seed 0: not finished: in visit 2 of 0-2"),
-    "no fresh control": (lambda root: shutil.rmtree(root / FRESH), "no fresh control: plasticity ratios are not defined"),
+    "no fresh control": (lambda root: shutil.rmtree(root / FRESH), "no fresh control: performance is not defined"),
     "unequal seeds": (lambda root: online(root, "none", AREAS, seed=1), "fresh: no members 0-2 of seed 1, which other chains have"),
     "unequal members": (lambda root: online(root, "nap", AREAS[:2]), "nap: no member 2 of seed 0, which other chains have"),
     "unequal members: data unchecked": (
@@ -284,7 +284,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
         "and a budget above 0",
     ),
     "members by truth": (lambda root: respec(root / NONE, members=True), "members must be a whole number in [1, 4096]"),
-    "a fresh control by word": (lambda root: respec(root / NONE, fresh_control="no"), "fresh_control true or false"),
+    "a fresh control by word": (lambda root: respec(root / NONE, fresh_control="no"), "fresh_control and tasks_alike true or false"),
     "references that are no numbers": (lambda root: respec(root / NONE, references={"a": {"random": float("nan")}}), "its references must"),
     "an unknown normaliser": (
         lambda root: respec(root / NONE, references={"a": {"random": 1.0, "record": 9.0}}),

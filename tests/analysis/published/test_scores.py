@@ -90,7 +90,10 @@ def test_they_stand_beside_the_runs_marked_as_published(tmp_path: Path) -> None:
         {heading.title: cell for heading, cell in zip(verdict.headings[1:], line.cells, strict=True)} for line in verdict.lines[2:]
     )
     assert float(dqn["IQM"].value) == pytest.approx(metrics.aggregate_iqm(normalised), abs=5e-4) and dqn["IQM"].interval
-    assert float(dqn["Mean"].value) == pytest.approx(normalised.mean(), abs=5e-4) and dqn["Plasticity ratio"].value == ""
+    assert (
+        float(dqn["Mean"].value) == pytest.approx(normalised.mean(), abs=5e-4)
+        and dqn["Plasticity kept"].value == dqn["Performance"].value == ""
+    )
     assert half["IQM"].note == "no score of Game01"
     page = written.page.read_text()
     assert page.count('<span class="published">published</span>') >= 2

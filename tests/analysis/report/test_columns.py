@@ -27,7 +27,7 @@ def test_names_are_told_apart_and_a_terminal_has_room() -> None:
     for table in (VERDICT, SUITE):
         assert len({column.name for column in table}) == len({column.title for column in table}) == len(table)
         assert sum(column.terminal for column in table) <= 4
-    assert {column.name for column in SUITE} == {*AGGREGATES, "plasticity_ratio"}
+    assert {column.name for column in SUITE} == {*AGGREGATES, "plasticity_kept", "performance"}
     assert set(SEQUENCE) == set(MEASURES)
 
 

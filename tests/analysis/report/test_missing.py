@@ -47,7 +47,7 @@ FLAGGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "few runs": (lambda root: without(root, "nothing"), "fewer than 5 members of some task: no chain is called best"),
     "the control of a game is missing": (
         lambda root: without(root, "fresh-Game01-*"),
-        "Game01: no fresh control: plasticity ratios are not defined",
+        "Game01: no fresh control: performance is not defined",
     ),
     "mixed sticky actions": (
         lambda root: renamed(root, sticky=0.0),
@@ -91,11 +91,11 @@ FLAGGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "members that do not differ": (lambda root: online(root, "none", [[0.4, 0.3]] * 3), "none: no interval: members do not differ"),
     "a control that did not learn": (
         lambda root: [online(root, "none", [[0.4], [0.3]]), online(root, "fresh", [[0.0], [0.0]])],
-        "no plasticity ratio at visit 0: the fresh control did not learn in this budget",
+        "no performance at visit 0: the fresh control did not learn in this budget",
     ),
     "HTML in a name": (
         lambda root: online(root, "<img src=x>", [[0.4], [0.3]], key="html"),
-        "no fresh control: plasticity ratios are not defined",
+        "no fresh control: performance is not defined",
     ),
 }
 

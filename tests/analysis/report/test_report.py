@@ -18,7 +18,8 @@ from analysis.report.methods import methods
 from analysis.report.page import Report, terminal_table, write_report
 from analysis.report.sections import section
 from analysis.report.tables import Cell, cell
-from analysis.scores.setting import settings, trend
+from analysis.scores.ratios import plain_control, trend
+from analysis.scores.setting import settings
 from analysis.statistics.bootstrap import Estimate
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.events import Metric
@@ -52,7 +53,7 @@ def printed(report: Report, width: int = 200) -> str:
 
 def test_the_files_of_a_report(written: tuple[Path, Report]) -> None:
     root, report = written
-    names = ["aggregates", "curves", "diagnostics", "efficiency", "improvement", "plasticity", "profiles", "scores", "verdict"]
+    names = ["aggregates", "curves", "diagnostics", "efficiency", "improvement", "performance", "profiles", "scores", "verdict"]
     tables = ["aggregates", "comparisons", "costs", "runs", "scores", "verdict"]
     assert {path.name for path in (root / "out").iterdir()} == {
         *(f"1-random-labels-{name}.{kind}" for name in names for kind in ("pdf", "png")),
@@ -104,12 +105,10 @@ def test_the_page_needs_nothing_but_itself(written: tuple[Path, Report]) -> None
 def test_the_page_says_what_came_out(written: tuple[Path, Report]) -> None:
     root, _ = written
     page = (root / "out" / "report.html").read_text()
-    assert re.search(r"Without intervention the last three visits score 50% \[(49|50), (50|51)\] of the first three;", page)
-    assert re.search(
-        r"the fresh control keeps (99|100|101)(\.\d)?% \[[\d.]+, [\d.]+\]; the best score .* is that of nap \+ redo, 150% \[", page
-    )
+    assert re.search(r"Without intervention the agent keeps 50% \[(49|50), (50|51)\] of its plasticity over the last three visits;", page)
+    assert re.search(r"the best score over the last three visits is that of nap \+ redo, 150% \[", page)
     assert re.search(r"nap \+ redo<span class=\"best\">best</span>", page) and page.count('class="best"') == 1
-    assert "<p>Nothing.</p>" in page and "Nothing is missing." in page and "Budget too small" not in page
+    assert "1 thing missing" in page and "Budget too small" not in page
 
 
 def test_the_summary_is_the_verdict(written: tuple[Path, Report]) -> None:
@@ -118,10 +117,12 @@ def test_the_summary_is_the_verdict(written: tuple[Path, Report]) -> None:
     assert [row["chain"] for row in (none, redo, fresh)] == ["none", "nap + redo", "fresh"]
     assert (none["first_visits"], none["last_visits"], none["members"], none["of"]) == ("0-2", "4-6", "5", "5")
     assert float(none["first"]) == pytest.approx(0.4, abs=0.003) and float(none["last"]) == pytest.approx(0.2, abs=0.003)
-    assert float(none["plasticity_ratio"]) == pytest.approx(0.5, abs=0.01)
-    assert float(none["plasticity_ratio_low"]) < float(none["plasticity_ratio"]) < float(none["plasticity_ratio_high"])
+    for name in ("performance", "plasticity_kept"):
+        assert float(none[name]) == pytest.approx(0.5, abs=0.01)
+        assert float(none[f"{name}_low"]) < float(none[name]) < float(none[f"{name}_high"])
+    assert [row["own_control"] for row in (none, redo, fresh)] == ["fresh", "", ""]
     assert [row["best"] for row in (none, redo, fresh)] == ["False", "True", "False"]
-    assert (fresh["plasticity_ratio"], fresh["plasticity_ratio_low"], fresh["plasticity_ratio_note"]) == ("1", "", "the reference")
+    assert (fresh["performance"], fresh["performance_low"], fresh["performance_note"]) == ("1", "", "the reference")
 
 
 def test_every_member_and_visit_has_its_row(written: tuple[Path, Report]) -> None:
@@ -133,16 +134,16 @@ def test_every_member_and_visit_has_its_row(written: tuple[Path, Report]) -> Non
     for row in rows:
         area = chains[row["chain"]].area[int(row["member"]), int(row["visit"])]
         assert float(row["area"]) == pytest.approx(area, rel=1e-9)
-        assert float(row["ratio"]) == pytest.approx(area / fresh[int(row["visit"])], rel=1e-9)
-        assert row["task"] == "abcdefg"[int(row["visit"])] and row["human_normalised_area"] == row["no_ratio"] == ""
+        assert float(row["performance"]) == pytest.approx(area / fresh[int(row["visit"])], rel=1e-9)
+        assert row["task"] == "abcdefg"[int(row["visit"])] and row["human_normalised_area"] == row["no_performance"] == ""
 
 
 def test_the_terminal_shows_the_same_verdict(written: tuple[Path, Report]) -> None:
     text = printed(written[1])
-    assert re.search(r"nap \+ redo \(best\) +0\.60\d +0\.60\d +0\.\d+ +1\.5\d\d", text)
-    assert re.search(r"^ +\[0\.\d+,0\.\d+\] +\[0\.\d+,0\.\d+\] +\[0\.\d+,0\.\d+\] +\[1\.\d+,1\.\d+\] *$", text, re.MULTILINE)
+    assert re.search(r"nap \+ redo \(best\) +[^ \w] +1\.5\d\d +0\.60\d +0\.60\d", text)
+    assert re.search(r"^ +\[1\.\d+,1\.\d+\] +\[0\.\d+,0\.\d+\] +\[0\.\d+,0\.\d+\] *$", text, re.MULTILINE)
     assert max(map(len, printed(written[1], width=80).splitlines())) <= 80
-    assert "Missing: nothing" in text and "Without intervention" in text
+    assert "Missing:\n- no own control of nap + redo" in text and "Without intervention" in text
 
 
 def test_the_methods_tell_what_was_run(written: tuple[Path, Report]) -> None:
@@ -161,8 +162,8 @@ def test_the_lost_half_is_found_in_a_noisy_run(tmp_path: Path) -> None:
     for label, last in (("none", 0.16), ("redo", 0.36), ("fresh", 0.36)):
         supervised(tmp_path / "runs", label, 0.36, last, visits=6)
     none, redo, _ = write_report([tmp_path / "runs"], tmp_path / "out").sections[0].rows
-    assert none.kept.high is not None and none.kept.high < 1 and redo.best
-    assert none.plasticity.high is not None and none.plasticity.high < 1
+    assert none.change.high is not None and none.change.high < 1 and redo.best
+    assert none.performance.high is not None and none.performance.high < 1 and none.kept == none.performance
 
 
 def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
@@ -172,7 +173,9 @@ def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
     report = write_report([tmp_path / "runs"], tmp_path / "out")
     page = report.page.read_text()
     assert "<script" not in page and "<img src" not in page and "<b>" not in page and "<i>" not in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 7  # three tables, methods twice, hashes, missing runs
+    assert (
+        page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 9
+    )  # tables, methods, hashes, missing
     assert all(path.parent == tmp_path / "out" and re.fullmatch(r"[A-Za-z0-9.-]+", path.name) for path in (tmp_path / "out").iterdir())
     assert evil in printed(report)
 
@@ -202,12 +205,15 @@ def test_games_with_a_tiny_budget_carry_a_banner(tmp_path: Path) -> None:
     page = report.page.read_text()
     assert "Budget too small for conclusions: 1,000 frames a visit" in page and "Budget too small" in printed(report)
     assert "As far as so small a budget tells, " in page
-    assert "no plasticity ratio at visit 1: the fresh control did not learn in this budget" in page
+    assert "no performance at visit 1: the fresh control did not learn in this budget" in page
     assert "<td>\N{EN DASH}<small>the fresh control did not learn in this budget</small></td>" in page
     rows = {(row["chain"], row["member"], row["visit"]): row for row in table(tmp_path / "out" / "scores.csv")}
     assert float(rows["none", "0", "0"]["human_normalised_area"]) == pytest.approx(5 / 40)
-    assert float(rows["none", "0", "0"]["ratio"]) == pytest.approx(5 / 12)
-    assert (rows["none", "0", "1"]["ratio"], rows["none", "0", "1"]["no_ratio"]) == ("", "the fresh control did not learn in this budget")
+    assert float(rows["none", "0", "0"]["performance"]) == pytest.approx(5 / 12)
+    assert (rows["none", "0", "1"]["performance"], rows["none", "0", "1"]["no_performance"]) == (
+        "",
+        "the fresh control did not learn in this budget",
+    )
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -224,7 +230,7 @@ def test_one_member_without_control_is_said_to_prove_little(tmp_path: Path) -> N
     online(tmp_path / "runs", "none", [[0.4, 0.3, 0.2, 0.1]])
     report = write_report([tmp_path / "runs"], tmp_path / "out")
     page = report.page.read_text()
-    assert page.count("no interval: one member") >= 3 and "no fresh control: plasticity ratios are not defined" in page
+    assert page.count("no interval: one member") >= 3 and "no fresh control: performance is not defined" in page
     names = ("aggregates", "curves", "efficiency", "profiles", "scores", "verdict")
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [f"1-random-labels-{name}.png" for name in names]
     verdict = table(tmp_path / "out" / "verdict.csv")[0]
@@ -238,9 +244,9 @@ def test_members_that_are_missing_are_shown_as_n_of_n(tmp_path: Path) -> None:
     scores.write_text("".join(line for line in scores.read_text().splitlines(keepends=True) if not line.startswith("4,6,")))
     report = write_report([tmp_path / "runs"], tmp_path / "out")
     page = report.page.read_text()
-    assert "Complete members: none 4 of 5, nap + redo 5 of 5, fresh 5 of 5." in page
-    assert page.count("<small>4 of 5 members</small>") == 7  # last visits, IQM, ratio, last over first, trend; two comparisons
-    assert "none, seed 0: visit 6 of member 4: no score, not begun" in page and "1 thing missing" in page
+    assert "Complete members: none 4 of 5, nap + redo 5 of 5." in page
+    assert page.count("<small>4 of 5 members</small>") == 8  # both ratios, last visits, last over first, trend, IQM; two comparisons
+    assert "none, seed 0: visit 6 of member 4: no score, not begun" in page and "2 things missing" in page
 
 
 def test_a_cell_says_how_many_members_it_is_of() -> None:
@@ -261,7 +267,7 @@ def test_a_setting_without_any_score_has_its_section_all_the_same(tmp_path: Path
     described = spec("none", 0, "ab", setting="f" * 16, key="begun", benchmark="Another")
     write_run(tmp_path / "runs", described, [], done=False)
     empty, _ = write_report([tmp_path / "runs"], tmp_path / "out").sections
-    assert empty.name == "Another" and empty.reading == "Nothing can be said yet: no fresh control."
+    assert empty.name == "Another" and empty.reading.startswith("Nothing can be said yet: no fresh control; no own control")
     assert "none, seed 0: scores.csv: no rows" in empty.missing and "none, seed 0: not finished" in empty.missing
     assert (empty.rows[0].members, empty.rows[0].of) == (0, 3) and not empty.rows[0].last.defined
     assert sorted(path.name for path in (tmp_path / "out").glob("1-*")) == []
@@ -299,8 +305,8 @@ def test_trends_by_hand(tmp_path: Path) -> None:
     online(tmp_path / "runs", "none", [[0.5, 0.4, 0.3, 0.2], [0.7, 0.6, 0.5, 0.4]])
     online(tmp_path / "runs", "fresh", [[0.4] * 4, [0.6] * 4])
     (part,) = write_report([tmp_path / "runs"], tmp_path / "out").sections
-    none, fresh = (trend(part.setting, row.chain) for row in part.rows)
-    assert none.value == pytest.approx(-0.1 / 0.5) and fresh.note == "the reference"
+    none = trend(part.setting, part.rows[0].chain, plain_control(part.setting))
+    assert none.value == pytest.approx(-0.1 / 0.5)
     assert none.low == pytest.approx(-0.1 / 0.4) and none.high == pytest.approx(-0.1 / 0.6)  # either drawn twice
 
 

@@ -123,13 +123,13 @@ def test_visits_of_one_setting_are_a_panel_of_whole_members(tmp_path: Path) -> N
     assert found.whole and found.noun == "visits" and found.scale == "online accuracy"
     assert found.scores["none"]["mean"].value == pytest.approx(areas.mean())
     assert found.scores["none"]["optimality_gap"].value == pytest.approx(1 - areas.mean())
-    assert found.plasticity["none"]["mean"].value == pytest.approx((areas.mean(axis=0) / areas[:, 0].mean()).mean())
+    assert found.performance["none"]["mean"].value == pytest.approx((areas.mean(axis=0) / areas[:, 0].mean()).mean())
     assert found.coverage[0] == 3 and found.coverage[1] == pytest.approx(0.76, abs=0.02)
     assert found.best is None  # with three members
 
 
 def row(label: str, score: np.ndarray) -> Row:
-    return Row(label, label == "fresh", np.repeat(score[:, :, None], 4, axis=2), score, score)
+    return Row(label, label == "fresh", np.repeat(score[:, :, None], 4, axis=2), *(score,) * 4, ("",) * score.shape[1])
 
 
 def made(*rows: Row, whole: bool = False) -> ScoreMatrix:

@@ -1,6 +1,5 @@
 """Areas, ratios and verdicts against hand computation and second implementations."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,8 @@ import pytest
 
 from analysis.data.load import load
 from analysis.scores.curves import online_curve, return_curve
-from analysis.scores.setting import Setting, member_ratios, ratio, score, settings
+from analysis.scores.setting import Setting, score, settings
 from analysis.scores.verdict import first_and_last, reading, verdicts
-from analysis.statistics.bootstrap import Estimate
 from plasticity_rl.records.events import Score
 from tests.fake_runs import episode_rows, games, online, online_rows, spec, write_run
 
@@ -131,80 +129,6 @@ def test_windows_without_an_episode_are_counted(tmp_path: Path) -> None:
     assert "none, seed 0: no episode ended in 12 of 20 windows: missing, or the score before was carried forward" in only(tmp_path).missing
 
 
-def test_the_plasticity_ratio_by_hand(tmp_path: Path) -> None:
-    online(tmp_path, "none", [[0.2, 0.1], [0.4, 0.3]])
-    online(tmp_path, "fresh", [[0.5, 0.4], [0.7, 0.6]])
-    setting = only(tmp_path)
-    none = chain(setting, "none")
-    assert ratio(setting, none, [0]).value == pytest.approx(0.3 / 0.6)
-    assert ratio(setting, none, [0, 1]).value == pytest.approx((0.3 / 0.6 + 0.2 / 0.5) / 2)
-    np.testing.assert_allclose(member_ratios(setting, none), [[0.2 / 0.6, 0.1 / 0.5], [0.4 / 0.6, 0.3 / 0.5]])
-    assert ratio(setting, chain(setting, "fresh"), [0]) == Estimate(1.0, members=2, of=2, note="the reference")
-
-
-def test_the_ratios_interval_is_that_of_all_paired_resamples(tmp_path: Path) -> None:
-    random = np.random.default_rng(2)
-    none, fresh = random.uniform(0.1, 0.3, size=(4, 2)), random.uniform(0.4, 0.8, size=(4, 2))
-    online(tmp_path, "none", none)
-    online(tmp_path, "fresh", fresh)
-    setting = only(tmp_path)
-    every = [(none[list(i)].mean(axis=0) / fresh[list(i)].mean(axis=0)).mean() for i in itertools.product(range(4), repeat=4)]
-    found = ratio(setting, chain(setting, "none"), [0, 1])
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(every, [0.025, 0.975])), abs=0.1 * float(np.std(every)))
-
-
-def test_only_members_that_both_have_are_compared(tmp_path: Path) -> None:
-    online(tmp_path, "none", [[0.2], [0.4]], seed=0)
-    online(tmp_path, "none", [[0.8], [0.8]], seed=1)
-    online(tmp_path, "fresh", [[0.5], [0.7]], seed=0)
-    setting = only(tmp_path)
-    found = ratio(setting, chain(setting, "none"), [0])
-    assert (found.value, found.members, found.of) == (pytest.approx(0.5), 2, 4)
-
-
-def test_returns_are_measured_from_the_random_score(tmp_path: Path) -> None:
-    tasks = ["pong", "boxing"]
-    games(tmp_path, "none", [[-15.0, 2.0], [-13.0, 4.0]], tasks, references=REFERENCES)
-    games(tmp_path, "fresh", [[-9.0, 5.0], [-7.0, 7.0]], tasks, references=REFERENCES)
-    setting = only(tmp_path)
-    none = chain(setting, "none")
-    assert ratio(setting, none, [0]).value == pytest.approx((-14 + 20) / (-8 + 20))
-    np.testing.assert_allclose(setting.shown(none.area), [[5 / 40, 2 / 10], [7 / 40, 4 / 10]])
-    np.testing.assert_allclose(setting.shown(none.curve)[:, :, 0], [[5 / 40, 2 / 10], [7 / 40, 4 / 10]])
-
-
-def test_a_control_that_did_not_learn_gives_no_ratio(tmp_path: Path) -> None:
-    tasks = ["pong", "boxing"]
-    games(tmp_path, "none", [[-15.0, 2.0], [-13.0, 4.0]], tasks, references=REFERENCES)
-    games(tmp_path, "fresh", [[-20.5, 5.0], [-18.0, 7.0]], tasks, references=REFERENCES)
-    setting = only(tmp_path)
-    found = ratio(setting, chain(setting, "none"), [0])
-    assert not found.defined and found.note == "the fresh control did not learn in this budget"
-    both = ratio(setting, chain(setting, "none"), [0, 1])
-    assert both.value == pytest.approx(3 / 6) and both.note == "over 1 of 2 visits"
-    assert np.isnan(member_ratios(setting, chain(setting, "none"))[:, 0]).all()
-
-
-def test_negative_returns_without_a_random_score_give_no_ratio(tmp_path: Path) -> None:
-    for references in ({}, {"hop-0": {}, "hop-1": {}}):
-        runs = tmp_path / str(len(references))
-        games(runs, "none", [[-15.0, 2.0], [-13.0, 4.0]], ["hop-0", "hop-1"], references=references)
-        games(runs, "fresh", [[-9.0, 5.0], [-7.0, 7.0]], ["hop-0", "hop-1"], references=references)
-        setting = only(runs)
-        assert setting.no_ratio == ["the fresh control's return is not above 0, and no random score is known to measure from", ""]
-        assert setting.comparable == bool(references)  # tasks of one environment without a known score
-
-
-def test_without_a_control_or_with_one_member_there_is_no_ratio(tmp_path: Path) -> None:
-    online(tmp_path / "a", "none", [[0.5], [0.6]])
-    setting = only(tmp_path / "a")
-    assert ratio(setting, setting.chains[0], [0]).note == "no fresh control"
-    online(tmp_path / "b", "none", [[0.5]])
-    online(tmp_path / "b", "fresh", [[0.6]])
-    setting = only(tmp_path / "b")
-    assert ratio(setting, setting.chains[0], [0]).note == "one member of the fresh control: no interval says whether it learned"
-
-
 def test_an_unknown_random_score_is_named(tmp_path: Path) -> None:
     games(tmp_path, "none", [[1.0, 2.0]], ["pong", "chess"], references=REFERENCES)
     setting = only(tmp_path)
@@ -217,7 +141,7 @@ def test_tasks_with_the_same_references_share_a_scale(tmp_path: Path) -> None:
     games(tmp_path, "none", [[60.0, 40.0], [80.0, 30.0], [70.0, 35.0]], list(poles), references=poles)
     (row,) = verdicts(only(tmp_path))
     assert row.first.value == 70.0 and row.last.value == 35.0
-    assert row.kept.value == pytest.approx((35 - 20) / (70 - 20))
+    assert row.change.value == pytest.approx((35 - 20) / (70 - 20))
 
 
 @pytest.mark.parametrize(
@@ -272,9 +196,7 @@ def test_the_reading_in_plain_words(tmp_path: Path) -> None:
     online(tmp_path, "fresh", np.full(7, 0.4) + spread * np.array([1, 1, 1, 1, 1.1, 1.1, 1.1]))
     setting = only(tmp_path)
     text = reading(setting, verdicts(setting))
-    assert text.startswith(
-        "Without intervention the last three visits score 50% [49, 51] of the first three; the fresh control keeps 100.0% [99.8, 100.1]."
-    )
+    assert text == "Without intervention the agent keeps 50% [49, 51] of its plasticity over the last three visits."
     online(tmp_path, "redo", np.full(7, 0.6) + spread)
     setting = only(tmp_path)
     assert "; the best score over the last three visits is that of redo, 150% [" in reading(setting, verdicts(setting))
@@ -286,7 +208,7 @@ def test_one_visit_is_no_change(tmp_path: Path) -> None:
     assert reading(setting, verdicts(setting)) == "With one visit nothing can be said about a change over visits."
     online(tmp_path, "fresh", [[0.5], [0.5]])
     setting = only(tmp_path)
-    assert reading(setting, verdicts(setting)) == "In its only visit, as a share of the fresh control: none 50% [40, 60]."
+    assert reading(setting, verdicts(setting)) == "Without intervention the agent keeps 50% [40, 60] of its plasticity in its only visit."
 
 
 def test_why_the_last_visits_are_no_share_of_the_first(tmp_path: Path) -> None:
@@ -299,8 +221,8 @@ def test_why_the_last_visits_are_no_share_of_the_first(tmp_path: Path) -> None:
             (folder / "scores.csv").write_text("".join(lines[: rows + 1]))
         setting = only(tmp_path / label)
         (row,) = verdicts(setting)
-        assert not row.kept.defined and (label == "nothing" or row.first.value == pytest.approx(0.32))
-        return row.kept.note
+        assert not row.change.defined and (label == "nothing" or row.first.value == pytest.approx(0.32))
+        return row.change.note
 
     assert note("stopped", [[0.31, 0.5], [0.33, 0.5]], rows=4) == "no member has all of it"  # two rows a visit of each member
     assert note("sole", [[0.32, 0.5], [0.9, 0.5]], rows=3) == "no member has all of it"  # only the first ended its visit

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import Reset
+from plasticity_rl.interventions import HareAndTortoise, L2Init, Reset
 from tests.learners import RATE, assert_same, batches, built, copies, evidence_for, learn, loss, random_net
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -107,3 +107,35 @@ def test_bad_fields_are_refused(fields, message):
     with pytest.raises(UsageError) as raised:
         Reset(**fields)
     assert str(raised.value) == f"Reset: {message}"
+
+
+@pytest.mark.parametrize("methods", [(L2Init(strength=0.1),), (HareAndTortoise(decay=0.9, every=2),), (L2Init(), HareAndTortoise(every=3))])
+def test_a_new_agents_methods_remember_nothing(methods):
+    """After a reset of everything a chain learns as one that began with the new network."""
+    learner = learn((*methods, Reset()), "mlp", 3)
+    data = batches("mlp", 3, 8)
+    for batch in data[:4]:
+        learner.update(RATE, batch)
+    learner.task_boundary()
+    newborn = learn(methods, "mlp", 3)
+    fresh = learner.fresh("Reset", 0, "task", 1)
+    names = {f"params/{name}": param for name, param in fresh.items()}
+    newborn.load({name: tensor.clone() for name, tensor in newborn.tensors().items()} | names, {"update": 4, "task": 1})
+    for index, method in enumerate(methods):
+        for name, tensor in newborn.states[index].items():
+            tensor.copy_(fresh[name])
+            assert torch.equal(learner.states[index][name], fresh[name]), method
+    for batch in data[4:]:
+        learner.update(RATE, batch)
+        newborn.update(RATE, batch)
+    for name, param in newborn.net.params.items():
+        assert torch.equal(param, learner.net.params[name])
+
+
+def test_a_reset_of_the_network_alone_leaves_other_methods_their_memory():
+    learner = learn((L2Init(), Reset(part="network")), "mlp", 2)
+    before = {name: tensor.clone() for name, tensor in learner.states[0].items()}
+    learner.update(RATE, batches("mlp", 2, 1)[0])
+    learner.task_boundary()
+    for name, tensor in learner.states[0].items():
+        assert torch.equal(tensor, before[name])
