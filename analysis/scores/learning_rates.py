@@ -86,7 +86,7 @@ def rate_sweeps(settings: Sequence[Setting]) -> list[RateSweep]:
     sweeps = []
     for alike in found.values():
         alike.sort(key=lambda setting: _rate(setting.spec) or 0.0)
-        chains = {chain.label: chain for setting in alike for chain in setting.chains}
+        chains = {chain.label: chain for setting in alike for chain in setting.compared}
         order = sorted(chains, key=lambda label: (chains[label].fresh_control, label != "none", label))
         curves = tuple(each for label in order if len((each := _curve(alike, label)).points) >= LEAST)
         if curves:
@@ -98,7 +98,7 @@ def _curve(settings: Sequence[Setting], label: str) -> RateCurve:
     points = [
         (RatePoint(_rate(setting.spec) or 0.0, setting.shown(chain.curve)), chain.fresh_control)
         for setting in settings
-        for chain in setting.chains
+        for chain in setting.compared
         if chain.label == label
     ]
     floor = settings[0].shown(np.asarray(settings[0].floor)[None]).mean()

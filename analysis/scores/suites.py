@@ -150,7 +150,7 @@ def suite(settings: Sequence[Setting], field: str) -> Suite:
         scale=first.scale,
         bounded=True,
         no_scale=NO_SCALE if incomparable or len({setting.scale for setting in settings}) > 1 else "",
-        rows=tuple(Row(label, labels[label], *made[label], tuple(no_kept[label])) for label in order),
+        rows=tuple(Row(label, labels[label], *made[label], no_kept=tuple(no_kept[label])) for label in order),
         no_performance=tuple(reasons),
         window=f"{first.spec.unit} of a member",
         span=int(first.edges[-1]),

@@ -173,9 +173,7 @@ def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
     report = write_report([tmp_path / "runs"], tmp_path / "out")
     page = report.page.read_text()
     assert "<script" not in page and "<img src" not in page and "<b>" not in page and "<i>" not in page
-    assert (
-        page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 9
-    )  # tables, methods, hashes, missing
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 9  # tables, methods, hashes, missing
     assert all(path.parent == tmp_path / "out" and re.fullmatch(r"[A-Za-z0-9.-]+", path.name) for path in (tmp_path / "out").iterdir())
     assert evil in printed(report)
 
