@@ -54,9 +54,9 @@ class Agent(Protocol):
         """Loss of ONE network, from (network, params, batch, ...), and numbers to report."""
 
     @abstractmethod
-    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
+    def decode_outputs(self, outputs: Tensor, num_actions: Tensor | None = None) -> dict[str, Tensor]:
         """Outputs of ONE network for n inputs, (n, outputs), by meaning: `logits` (n, choices), or the action values that stand for them;
-        and from agents that act, `values` (n,) of the inputs as states."""
+        and from agents that act, `values` (n,) of the inputs as states. `num_actions` () as in `ActingAgent.act`."""
 
     @abstractmethod
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
@@ -124,7 +124,8 @@ class ActingAgent(Agent, Protocol):
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
         """Outputs of ONE network for observations (B, ...): `actions` (B,), and values that learning needs later, (B, ...) each.
 
-        `drawn["uniform"]` (B, `draws`) in [0, 1), `drawn["noise"]` (B, numbers) for noisy layers; `shared` has `epsilon` and `task` ().
+        `drawn["uniform"]` (B, `draws`) in [0, 1), `drawn["noise"]` (B, numbers) for noisy layers; `shared` has `epsilon` and `task` (), and
+        where tasks differ in it `num_actions` (): only the first so many actions exist. A batch of the loss has it, too.
         """
 
     def draws(self, actions: int) -> int:
@@ -162,8 +163,10 @@ class ReplayAgent(ActingAgent, Protocol):
         """Loss of ONE network on a batch of `Replay.sample`, and what is reported: `errors` (batch,), the losses per transition."""
 
     @abstractmethod
-    def first_errors(self, outputs: Tensor, actions: Tensor, rewards: Tensor, step_types: Tensor) -> Tensor:
-        """Losses (T, B) of the steps of ONE network's rollout, by its own outputs (T + 1, B, ...) as it played."""
+    def first_errors(
+        self, outputs: Tensor, actions: Tensor, rewards: Tensor, step_types: Tensor, num_actions: Tensor | None = None
+    ) -> Tensor:
+        """Losses (T, B) of the steps of ONE network's rollout, by its own outputs (T + 1, B, ...) as it played; `num_actions` ()."""
 
 
 class RolloutAgent(ActingAgent, Protocol):

@@ -10,7 +10,7 @@ from torch import Tensor
 from agents.base import ReplayAgent, head_copies, linear_epsilon, refuse_actors, refuse_untold, refuse_visits
 from agents.data.rewards import Rewards
 from agents.data.transitions import n_step
-from agents.heads import Categorical, Quantiles, Scalar, ValueHead
+from agents.heads import Categorical, Quantiles, Scalar, ValueHead, among, centre, epsilon_greedy
 from agents.loops.replay import ReplayLoop
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import Interval, UsageError, check
@@ -128,18 +128,22 @@ class DQN(ReplayAgent):
     def outputs(self, network: Network, params: Params, inputs: Tensor, given: dict[str, Tensor]) -> Tensor:
         """Outputs per action of ONE network: (batch, actions, outputs of the head), or (batch, K, actions, 1) for quantiles.
 
-        `given` holds arguments of `Network.apply`.
+        `given` holds arguments of `Network.apply`, and `num_actions`.
         """
-        return self.of_actions(network.apply(params, inputs, given.get("noise"), given.get("fractions"), given.get("task"))[0])
+        found = network.apply(params, inputs, given.get("noise"), given.get("fractions"), given.get("task"))[0]
+        return self.of_actions(found, given.get("num_actions"))
 
-    def of_actions(self, found: Tensor) -> Tensor:
-        """Outputs per action from raw network outputs."""
+    def of_actions(self, found: Tensor, num_actions: Tensor | None = None) -> Tensor:
+        """Outputs per action from raw network outputs; those of actions that a task does not have are for no use."""
         size = self.head.outputs
         if not self.dueling:
             return found.unflatten(-1, (-1, size))
         value, advantage = found.split([size, found.shape[-1] - size], -1)
         advantage = advantage.unflatten(-1, (-1, size))
-        return value.unsqueeze(-2) + advantage - advantage.mean(-2, keepdim=True)
+        if num_actions is None:
+            return value.unsqueeze(-2) + advantage - advantage.mean(-2, keepdim=True)
+        own = num_actions.view(*num_actions.shape, *(1,) * (advantage.ndim - 1 - num_actions.ndim))
+        return value.unsqueeze(-2) + advantage - centre(advantage.transpose(-2, -1), own).transpose(-2, -1)
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor], target: Params) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted mean loss of ONE network over the batch; reports `errors`, the unweighted losses, for priorities.
@@ -148,14 +152,13 @@ class DQN(ReplayAgent):
         action, target network.
         """
         head = self.head
-        now, choice, later = (
-            {"task": batch["task"]} | {name: batch[name][which] for name in ("noise", "fractions") if name in batch} for which in range(3)
-        )
+        own = {name: batch[name] for name in ("task", "num_actions") if name in batch}
+        now, choice, later = (own | {name: batch[name][which] for name in ("noise", "fractions") if name in batch} for which in range(3))
         outputs = self.outputs(network, params, batch["inputs"], now)
         with torch.no_grad():
             after = self.outputs(network, target, batch["next_inputs"], later)
             judge = self.outputs(network, params, batch["next_inputs"], choice) if self.double else after
-            after = _at(after, head.expected(judge).argmax(-1))
+            after = _at(after, among(head.expected(judge), batch.get("num_actions")).argmax(-1))
         losses = head.losses(_at(outputs, batch["actions"]), after, batch["returns"], batch["discounts"], now.get("fractions"))
         value = head.expected(outputs).gather(1, batch["actions"][:, None]).mean()
         return (batch["weights"] * losses).mean(), {"value": value.detach(), "errors": losses.detach()}
@@ -163,13 +166,16 @@ class DQN(ReplayAgent):
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
         """Epsilon-greedy `actions` (B,) of ONE network for `observations` (B, ...), from `drawn["uniform"]` (B, 2); with prioritised
         replay, also the `outputs` per action."""
-        outputs = self.outputs(network, params, observations, {"task": shared["task"]} | drawn)
-        values = self.head.expected(outputs)
-        explore, which = drawn["uniform"].unbind(-1)
-        said = {"actions": torch.where(explore < shared["epsilon"], (which * values.shape[-1]).long(), values.argmax(-1))}
+        outputs = self.outputs(network, params, observations, shared | drawn)
+        values, num_actions = self.head.expected(outputs), shared.get("num_actions")
+        greedy = among(values, num_actions).argmax(-1)
+        count = values.shape[-1] if num_actions is None else num_actions
+        said = {"actions": epsilon_greedy(greedy, drawn["uniform"], shared["epsilon"], count)}
         return said | {"outputs": outputs} if self.prioritised else said
 
-    def first_errors(self, outputs: Tensor, actions: Tensor, rewards: Tensor, step_types: Tensor) -> Tensor:
+    def first_errors(
+        self, outputs: Tensor, actions: Tensor, rewards: Tensor, step_types: Tensor, num_actions: Tensor | None = None
+    ) -> Tensor:
         """Losses (T, B) of the steps of ONE network's rollout, from its outputs as it played.
 
         They give a remote actor's new transitions their initial priorities (Ape-X; Horgan et al. 2018, arXiv 1803.00933). `outputs`
@@ -186,7 +192,7 @@ class DQN(ReplayAgent):
 
         returns, discounts, reached = n_step(start, self.n_step, self.discount, lambda position: position < steps, read)
         later = outputs[reached, columns].flatten(0, 1)
-        after = _at(later, self.head.expected(later).argmax(-1))
+        after = _at(later, among(self.head.expected(later), num_actions).argmax(-1))
         chosen = _at(outputs[:-1].flatten(0, 1), actions.flatten())
         asked, fractions = self.head.fractions, None
         if asked:  # acting uses fewer fractions, over which the loss is a sum
@@ -194,9 +200,9 @@ class DQN(ReplayAgent):
         losses = self.head.losses(chosen, after, returns.flatten(), discounts.flatten(), fractions)
         return (losses * (asked / chosen.shape[1]) if asked else losses).view(steps, width)
 
-    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
+    def decode_outputs(self, outputs: Tensor, num_actions: Tensor | None = None) -> dict[str, Tensor]:
         """Expected action values of ONE network as `logits` (n, actions), and their maxima as `values` (n,)."""
-        values = self.head.expected(self.of_actions(outputs))
+        values = among(self.head.expected(self.of_actions(outputs, num_actions)), num_actions)
         return {"logits": values, "values": values.max(-1).values}
 
     @property

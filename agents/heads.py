@@ -96,6 +96,28 @@ class Quantiles(NamedTuple):
         return ((fractions[..., None] - (errors < 0).to(errors.dtype)).abs() * huber).mean(-1).sum(-1)
 
 
+def among(values: Tensor, num_actions: Tensor | None, other: float | None = None) -> Tensor:
+    """Action values or logits (..., actions), with the lowest finite number, or `other`, for actions after the first `num_actions` (...):
+    they are never chosen, and have no probability. None: all remain."""
+    if num_actions is None:
+        return values
+    there = torch.arange(values.shape[-1], device=values.device) < num_actions[..., None]
+    return torch.where(there, values, torch.finfo(values.dtype).min if other is None else other)
+
+
+def centre(values: Tensor, num_actions: Tensor | None) -> Tensor:
+    """Mean of the first `num_actions` (...) of `values` (..., actions), (..., 1); None: of all."""
+    if num_actions is None:
+        return values.mean(-1, keepdim=True)
+    return among(values, num_actions, 0.0).sum(-1, keepdim=True) / num_actions[..., None]
+
+
+def epsilon_greedy(greedy: Tensor, uniform: Tensor, epsilon: Tensor, num_actions: Tensor | int) -> Tensor:
+    """The `greedy` actions (B,), or with probability `epsilon` random ones among `num_actions`, by numbers `uniform` (B, 2) in [0, 1)."""
+    explore, which = uniform.unbind(-1)
+    return torch.where(explore < epsilon, (which * num_actions).long(), greedy)
+
+
 def sample(logits: Tensor, uniform: Tensor) -> Tensor:
     """Sample an action per row by the Gumbel-max trick, from one uniform number in [0, 1) per action."""
     tiny = torch.finfo(uniform.dtype).tiny
@@ -113,13 +135,18 @@ def entropy(logits: Tensor) -> Tensor:
     return -(logs.exp() * logs).sum(-1)
 
 
-def policy_logits(logits: Tensor, limit: float, epsilon: float) -> Tensor:
+def policy_logits(logits: Tensor, limit: float, epsilon: float, num_actions: Tensor | None = None) -> Tensor:
     """Logits (..., actions) of a policy whose logits stay within `limit` of their mean, unless it is 0, and that takes a uniformly random
-    action with probability `epsilon`."""
+    action with probability `epsilon`; all among the first `num_actions`."""
     if limit:
-        centred = logits - logits.mean(-1, keepdim=True)
+        centred = logits - centre(logits, num_actions)
         logits = limit * (centred / limit).tanh()
+    logits = among(logits, num_actions)
     if epsilon:
-        uniform = torch.full_like(logits, math.log(epsilon / logits.shape[-1]))
-        logits = torch.logaddexp(logits.log_softmax(-1) + math.log1p(-epsilon), uniform)
+        if num_actions is None:
+            uniform = torch.full_like(logits, math.log(epsilon / logits.shape[-1]))
+        else:
+            uniform = (epsilon / num_actions[..., None]).log()
+        logs = logits.log_softmax(-1) + math.log1p(-epsilon)
+        logits = among(torch.logaddexp(among(logs, num_actions, 0.0), uniform), num_actions)  # of the lowest number, no second derivative
     return logits

@@ -8,7 +8,7 @@ from torch import Tensor
 from agents.base import Rollout, head_copies, refuse_shapes
 from agents.data.returns import vtrace
 from agents.data.rewards import Rewards
-from agents.heads import entropy, log_probability, sample
+from agents.heads import among, entropy, log_probability, sample
 from agents.loops.rollout import TrainsOnRollouts
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import Interval, check
@@ -64,7 +64,7 @@ class IMPALA(TrainsOnRollouts):
         """Loss of ONE network, summed over (T, n) steps whose action took effect; `batch["inputs"]` is ((T + 1) x n, ...), time first."""
         steps, columns = batch["rewards"].shape
         outputs = network.apply(params, batch["inputs"], task=batch["task"])[0].view(steps + 1, columns, -1)
-        logits, values = outputs[:-1, :, :-1], outputs[..., -1]
+        logits, values = among(outputs[:-1, :, :-1], batch.get("num_actions")), outputs[..., -1]
         log_probabilities = log_probability(logits, batch["actions"])
         past = values.detach()
         ratios = (log_probabilities - batch["log_probabilities"]).detach()
@@ -77,10 +77,10 @@ class IMPALA(TrainsOnRollouts):
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
         """Sampled `actions` (B,) of ONE network for `observations` (B, ...), and their `log_probabilities`."""
-        logits = network.apply(params, observations, task=shared["task"])[0][:, :-1]
+        logits = among(network.apply(params, observations, task=shared["task"])[0][:, :-1], shared.get("num_actions"))
         actions = sample(logits, drawn["uniform"])
         return {"actions": actions, "log_probabilities": log_probability(logits, actions)}
 
-    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
+    def decode_outputs(self, outputs: Tensor, num_actions: Tensor | None = None) -> dict[str, Tensor]:
         """Policy `logits` (n, actions) and state `values` (n,) of ONE network."""
-        return {"logits": outputs[:, :-1], "values": outputs[:, -1]}
+        return {"logits": among(outputs[:, :-1], num_actions), "values": outputs[:, -1]}

@@ -91,7 +91,7 @@ class PPO(TrainsOnRollouts):
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of ONE network: policy, value and entropy terms, means over the steps whose action took effect."""
-        logits, values = self._heads(network, params, batch["inputs"], batch["task"])
+        logits, values = self._heads(network, params, batch["inputs"], batch)
         real = batch["real"] / batch["real"].sum().clamp(min=1)
         scaled = batch["advantages"] if self.advantage_norm == "rollout" else _standardised(batch["advantages"], real, (0,))
         ratio = (log_probability(logits, batch["actions"]) - batch["log_probabilities"]).exp()
@@ -109,17 +109,18 @@ class PPO(TrainsOnRollouts):
 
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
         """Sampled `actions` (B,) of ONE network for `observations` (B, ...), their `log_probabilities`, and state `values`."""
-        logits, values = self._heads(network, params, observations, shared["task"])
+        logits, values = self._heads(network, params, observations, shared)
         actions = sample(logits, drawn["uniform"])
         return {"actions": actions, "log_probabilities": log_probability(logits, actions), "values": values}
 
-    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
+    def decode_outputs(self, outputs: Tensor, num_actions: Tensor | None = None) -> dict[str, Tensor]:
         """`logits` (n, actions) of the policy that acts, and state `values` (n,) of ONE network."""
-        return {"logits": policy_logits(outputs[:, :-1], self.logit_limit, self.mixture_epsilon), "values": outputs[:, -1]}
+        logits = policy_logits(outputs[:, :-1], self.logit_limit, self.mixture_epsilon, num_actions)
+        return {"logits": logits, "values": outputs[:, -1]}
 
-    def _heads(self, network: Network, params: Params, inputs: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (batch, actions) of the policy that acts, and values (batch,)."""
-        found = self.decode_outputs(network.apply(params, inputs, task=task)[0])
+    def _heads(self, network: Network, params: Params, inputs: Tensor, given: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (batch, actions) of the policy that acts, and values (batch,); `given` has `task`, and `num_actions` where needed."""
+        found = self.decode_outputs(network.apply(params, inputs, task=given["task"])[0], given.get("num_actions"))
         return found["logits"], found["values"]
 
 

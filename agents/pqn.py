@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import torch
 from torch import Tensor
 
 from agents.base import Rollout, head_copies, linear_epsilon, refuse_shapes
 from agents.data.returns import lambda_returns
 from agents.data.rewards import Rewards
+from agents.heads import among, epsilon_greedy
 from agents.loops.rollout import TrainsOnRollouts
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import Interval, check
@@ -73,13 +73,15 @@ class PQN(TrainsOnRollouts):
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
         """Epsilon-greedy `actions` (B,) of ONE network for `observations` (B, ...), from `drawn["uniform"]` (B, 2), and the maximal action
         `values` (B,)."""
-        values, greedy = network.apply(params, observations, task=shared["task"])[0].max(-1)
-        explore, which = drawn["uniform"].unbind(-1)
-        return {"actions": torch.where(explore < shared["epsilon"], (which * network.outputs).long(), greedy), "values": values}
+        num_actions = shared.get("num_actions")
+        values, greedy = among(network.apply(params, observations, task=shared["task"])[0], num_actions).max(-1)
+        count = network.outputs if num_actions is None else num_actions
+        return {"actions": epsilon_greedy(greedy, drawn["uniform"], shared["epsilon"], count), "values": values}
 
-    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
+    def decode_outputs(self, outputs: Tensor, num_actions: Tensor | None = None) -> dict[str, Tensor]:
         """Action values of ONE network as `logits` (n, actions), and their maxima as `values` (n,)."""
-        return {"logits": outputs, "values": outputs.max(-1).values}
+        values = among(outputs, num_actions)
+        return {"logits": values, "values": values.max(-1).values}
 
     def epsilon(self, progress: float) -> float:
         """Probability of a random action at `progress` of a visit, in [0, 1]."""

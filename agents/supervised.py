@@ -92,7 +92,7 @@ class Supervised(StreamAgent):
         predicted = outputs[:, 0] if self.objective == "mse" else outputs.softmax(-1) @ self._places(outputs)
         return (predicted - labels) ** 2
 
-    def decode_outputs(self, outputs: Tensor) -> dict[str, Tensor]:
+    def decode_outputs(self, outputs: Tensor, num_actions: Tensor | None = None) -> dict[str, Tensor]:
         """All outputs of ONE network as `logits` (n, outputs)."""
         return {"logits": outputs}
 

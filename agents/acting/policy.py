@@ -9,8 +9,7 @@ from torch import Tensor
 
 from agents.acting.random_streams import RandomStreams
 from agents.base import ActingAgent
-from envs.reinforcement.base import ReinforcementBenchmark
-from envs.sequences import Visit
+from envs.reinforcement.base import ReinforcementBenchmark, num_actions
 from plasticity_rl.experiment import MAX_SEED
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
@@ -31,7 +30,8 @@ def lifted_act(
         said = agent.act(network, params, observations, drawn, shared)
         if not judged or "values" in said:
             return said
-        return said | {"values": agent.decode_outputs(network.apply(params, observations, task=shared["task"])[0])["values"]}
+        outputs = network.apply(params, observations, task=shared["task"])[0]
+        return said | {"values": agent.decode_outputs(outputs, shared.get("num_actions"))["values"]}
 
     act = lift(one, in_dims=(0, 0, 0, None))
     act = compiled(act) if compile else act
@@ -48,9 +48,11 @@ def draw(
     return drawn
 
 
-def shared(benchmark: ReinforcementBenchmark, visit: Visit, epsilon: float, device: str) -> dict[str, Tensor]:
-    """Inputs of `act` that all members share: `epsilon`, and the index of the `task`."""
-    return {"epsilon": torch.tensor(epsilon, device=device), "task": torch.tensor(benchmark.names.index(visit.task), device=device)}
+def shared(benchmark: ReinforcementBenchmark, task: str, epsilon: float, device: str) -> dict[str, Tensor]:
+    """Inputs of `act` that all members share: `epsilon`, the index of the `task`, and its `num_actions` if tasks differ in it."""
+    index, counts = benchmark.names.index(task), num_actions(benchmark)
+    given = {"epsilon": torch.tensor(epsilon, device=device), "task": torch.tensor(index, device=device)}
+    return given | ({"num_actions": torch.tensor(counts[index], device=device)} if counts else {})
 
 
 def pool_seeds(seed: int, members: int, num_envs: int, step: int, purpose: str) -> np.ndarray:

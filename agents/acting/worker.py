@@ -67,19 +67,21 @@ class RolloutWorker:
             self._actor = None
         stacked = {name: torch.stack(values) for name, values in outputs.items()}
         if "outputs" in stacked:
-            stacked["errors"] = self._errors(stacked.pop("outputs"), stacked["actions"][:-1], rewards, flags, request.scale)
+            stacked["errors"] = self._errors(stacked.pop("outputs"), stacked["actions"][:-1], rewards, flags, request)
         return RemoteRollout(request.id, frames, ages, {name: values.numpy() for name, values in stacked.items()}, rewards, flags)
 
-    def _errors(self, outputs: Tensor, actions: Tensor, rewards: np.ndarray, flags: np.ndarray, scale: np.ndarray) -> Tensor:
+    def _errors(self, outputs: Tensor, actions: Tensor, rewards: np.ndarray, flags: np.ndarray, request: RolloutRequest) -> Tensor:
         """Losses of the rollout's steps, (T, S, b), with the rewards that the learner will use."""
         assert self._first_errors
         steps = unpack_step(rewards, rewards, flags)  # observations are not used
         learned = learned_rewards(steps, self._agent.rewards)
         if self._agent.rewards.startswith("scale"):
-            learned = learned / scale[:, None]
+            learned = learned / request.scale[:, None]
         given = outputs, actions, torch.from_numpy(learned), torch.from_numpy(outcome(steps, self._benchmark.life_loss))
+        common = shared(self._benchmark, request.visit.task, 0.0, "cpu").get("num_actions")
+        own = () if common is None else (common.expand(self._members),)
         with torch.no_grad():
-            return self._first_errors(*(each.movedim(1, 0) for each in given)).movedim(0, 1)
+            return self._first_errors(*(each.movedim(1, 0) for each in given), *own).movedim(0, 1)
 
     def _open(self, request: RolloutRequest) -> Actor:
         purpose = f"pool of incarnation {self._incarnation}" if self._incarnation else "pool"
@@ -92,7 +94,7 @@ class RolloutWorker:
         at = request.id.sequence + t
         progress = (at * self._agent.num_envs - request.start) / (request.end - request.start)
         drawn = draw(self._streams, self._agent, self._network, self._benchmark.action_space.n, at, self._width, self._suffix)
-        common = shared(self._benchmark, request.visit, self._agent.epsilon(progress), "cpu")
+        common = shared(self._benchmark, request.visit.task, self._agent.epsilon(progress), "cpu")
         with torch.no_grad():
             return self._act(self._copies or self._params, actor.observations, drawn, common)
 

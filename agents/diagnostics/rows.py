@@ -15,6 +15,7 @@ from agents.base import ActingAgent, Agent
 from agents.diagnostics import measures
 from agents.diagnostics.curvature import Curvature
 from agents.diagnostics.media import media
+from envs.reinforcement.base import num_actions
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment, until
@@ -50,6 +51,7 @@ class Diagnostics:
         self._bounded = tuple(layer.name for layer in layers if layer.activation == "tanh")
         self._sampled: bool | None = cast(ActingAgent, agent).samples if agent.supervision == "rewards" else None
         self._agent = agent
+        self._num_actions = num_actions(cast(Any, experiment.benchmark))
         self._own = {registry.title(each): each for each in experiment.metrics}
         self._then: tuple[Params, measures.Moments] | None = None  # of the visit's start, on the reference batch
         self._curvature = Curvature(learner, self._logits, self._tops, experiment)
@@ -144,7 +146,7 @@ class Diagnostics:
                 self._then = lift(self._of_held)(*self._seen(self._start, self._held))[:2]
             *now, logits = lift(self._of_held)(*self._seen(params, self._held))
             found |= lift(measures.since_start)(self._then, tuple(now))
-            earlier = lift(self._agent.decode_outputs)(self._seen(self._before, self._held)[0])["logits"]
+            earlier = lift(self._decoded)(self._seen(self._before, self._held)[0])["logits"]
             found |= lift(measures.of_update)(earlier, logits)
         found |= {name: value for name, value in reported.items() if "/" in name}
         found |= chunked(lift(self._of_gradient), learner.chunk_size)(
@@ -175,7 +177,7 @@ class Diagnostics:
             for key in (key for key, value in measured.items() if value.ndim):
                 raise UsageError(f"{name}: {key or 'its value'} must be a scalar, not of shape {tuple(measured[key].shape)}")
             found |= {f"{name}/{key}" if key else name: value for key, value in measured.items()}
-        return found | measures.of_outputs(self._agent.decode_outputs(outputs), self._sampled)
+        return found | measures.of_outputs(self._decoded(outputs), self._sampled)
 
     def _of_gradient(self, params: Params, low_precision: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
         """Gradient norms of ONE untrained network, named as the learner's with `_fresh`."""
@@ -187,11 +189,19 @@ class Diagnostics:
     def _of_held(self, outputs: Tensor, raw: Params) -> tuple[Params, measures.Moments, Tensor]:
         """Penultimate features, moments of all preactivations, and logits of ONE network."""
         features = self._learner.network.activated({top: raw[top] for top in self._tops})
-        return features, {layer: moments(units) for layer, units in raw.items()}, self._agent.decode_outputs(outputs)["logits"]
+        return features, {layer: moments(units) for layer, units in raw.items()}, self._decoded(outputs)["logits"]
 
     def _logits(self, params: Params, held: Tensor, task: Tensor) -> Tensor:
         """Logits of ONE network."""
-        return self._agent.decode_outputs(self._learner.network.apply(params, held, task=task)[0])["logits"]
+        return self._decoded(self._learner.network.apply(params, held, task=task)[0])["logits"]
+
+    def _decoded(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Outputs of ONE network by meaning, with logits of the actions that the visit's task has."""
+        if not self._num_actions:
+            return self._agent.decode_outputs(outputs)
+        count = self._num_actions[int(self._task[0])]
+        found = self._agent.decode_outputs(outputs, torch.tensor(count, device=outputs.device))
+        return found | {"logits": found["logits"][..., :count]}
 
     def _memory(self) -> float:
         """Resident memory of the process in MB, all its runs together; on a GPU, the peak memory of its tensors there."""

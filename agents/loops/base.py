@@ -25,7 +25,7 @@ from agents.diagnostics.probing import Probing
 from agents.diagnostics.rows import Diagnostics
 from agents.loops.evaluation import TICK, evaluate
 from envs.reinforcement.backends.pool import Opening, Step
-from envs.reinforcement.base import ReinforcementBenchmark
+from envs.reinforcement.base import ReinforcementBenchmark, num_actions
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions import assemble
@@ -76,6 +76,9 @@ class Loop(ABC, Generic[A]):
         """updates made before the visit"""
         self.told = told(experiment)
         """whether the agent starts anything anew at a task change"""
+        counts = num_actions(self.benchmark)
+        self.num_actions = torch.tensor(counts, device=device) if counts else None
+        """number of actions of each task, (tasks,); None if all have the same"""
         self._planned = sum(map(self.planned_updates, self.benchmark.visits()))
 
     @abstractmethod
@@ -202,7 +205,7 @@ class Loop(ABC, Generic[A]):
         """Policy output for observations (S, columns, ...) at `progress` of the visit."""
         at = self.steps // self.num_envs
         drawn = draw(self.streams, self.agent, self.network, self.benchmark.action_space.n, at, self.num_envs)
-        common = shared(self.benchmark, visit, self.agent.epsilon(progress), self.device)
+        common = shared(self.benchmark, visit.task, self.agent.epsilon(progress), self.device)
         with torch.no_grad():
             return self._act(self.learner.acting, observations, {name: value[:, columns] for name, value in drawn.items()}, common)
 

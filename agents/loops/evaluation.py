@@ -49,7 +49,7 @@ def evaluate(run: Evaluated, now: Visit, visit: Visit) -> Iterator[Event]:
     members, episodes = experiment.members, experiment.evaluate
     seeds = pool_seeds(experiment.seed, members, episodes, run.steps, f"evaluation {visit.task}")
     actor = Actor(run.benchmark.pool(visit, seeds, THREADS, experiment.seed), members, run.benchmark.stack, device)
-    common = shared(run.benchmark, visit, agent.evaluation_epsilon, device)
+    common = shared(run.benchmark, visit.task, agent.evaluation_epsilon, device)
     streams = RandomStreams(experiment.seed, members, device)  # a separate cache, freed with the evaluation
     going, step = np.ones((members, episodes), dtype=bool), 0
 

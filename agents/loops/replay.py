@@ -124,6 +124,8 @@ class ReplayLoop(Loop[ReplayAgent]):
         share = agent.uniform if agent.prioritised else 1.0
         drawn = self.streams.uniform(update, "replay", agent.batch_size, 2)
         batch, index = self.replay.sample(drawn, agent.n_step, agent.discount, share, correction)
+        if self.num_actions is not None:
+            batch["num_actions"] = self.num_actions[batch["task"]]
         if self.network.noise:
             batch["noise"] = self.streams.normal(update, "learning noise", 3, 1, self.network.noise)
         if agent.head.fractions:

@@ -158,7 +158,9 @@ class RolloutLoop(Loop[RolloutAgent]):
             yield self._batch(visit, inputs, {name: values.movedim(0, 1)[:, :, chosen] for name, values in rollout.items()})
 
     def _batch(self, visit: Visit, inputs: Tensor, rest: dict[str, Tensor]) -> dict[str, Tensor]:
-        return rest | {"inputs": inputs, "task": torch.full((self.members,), self.task(visit), device=self.device)}
+        task = torch.full((self.members,), self.task(visit), device=self.device)
+        own = {} if self.num_actions is None else {"num_actions": self.num_actions[task]}
+        return rest | own | {"inputs": inputs, "task": task}
 
 
 class TrainsOnRollouts(RolloutAgent, Protocol):

@@ -15,7 +15,7 @@ Heads = Literal["shared", "per-task"]
 class ReinforcementBenchmark(Protocol):
     """A sequence of tasks learned from rewards. All members visit the same task names in the same order, each in its own environments.
 
-    Spaces, frame stack and frame skip are the same in all tasks.
+    Spaces, frame stack and frame skip are the same in all tasks; but pools may take the first actions alone, as `num_actions` says.
     """
 
     supervision: ClassVar[str]
@@ -99,3 +99,10 @@ class ReinforcementBenchmark(Protocol):
         there is nothing to render.
         """
         ...
+
+
+def num_actions(benchmark: ReinforcementBenchmark) -> tuple[int, ...]:
+    """Number of actions in each of `names`, of a benchmark whose tasks differ in it and that has a property `num_actions`; else empty.
+    A task of n actions has the first n of `action_space`.
+    """
+    return getattr(benchmark, "num_actions", ())

@@ -102,7 +102,7 @@ class Gymnasium(Ids):
         if not gymnasium.renders(self.ids[index], self.arguments(index)):
             return None
         backend = self.fitted(self._backend(visit, seeds, seed, None, renders=True))
-        return Pool(self.shifted(backend, visit, seeds, seed, None, shows=self.inputs[0]))
+        return Pool(self.shifted(backend, visit, seeds, seed, None, self.inputs[0], self.action_space.n))
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of the fields, of every member's shifts, and of the modules of a plugin's environments."""

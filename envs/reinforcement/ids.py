@@ -36,7 +36,8 @@ class Ids(Shifts):
     heads: Heads = "shared"
     """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
     pad: bool = False
-    """whether vectors of unlike length are filled up with zeros, and fewer actions than elsewhere repeated: a is a modulo their number"""
+    """whether tasks may differ in the length of vectors, which are then filled up with zeros, and in the number of actions: agents choose
+    among a task's own alone"""
     random_scores: tuple[float, ...] = ()
     """mean return of an episode under random actions in each of `ids`, from which reports measure ratios; none: unknown, and they measure
     from 0"""
@@ -93,7 +94,7 @@ class Ids(Shifts):
             other = self.spaces(index)
             what = f"{self.ids[index]} has {_text(other)}, {self.ids[0]} {_text(first)}"
             if not self.pad:
-                raise UsageError(f"{name}: {what}; pad=true fills up vectors and repeats actions")
+                raise UsageError(f"{name}: {what}; pad=true fills up vectors, and leaves each task its own actions")
             if {len(first.observations.shape), len(other.observations.shape)} != {
                 1
             } or first.observations.dtype != other.observations.dtype:
@@ -127,6 +128,12 @@ class Ids(Shifts):
         return Discrete(max(self.spaces(index).actions.n for index in range(len(self.ids))))
 
     @property
+    def num_actions(self) -> tuple[int, ...]:
+        """Number of actions in each of `names`, the first ones of `action_space`; empty if all have the same."""
+        counts = [self.spaces(index).actions.n for index in range(len(self.ids))]
+        return tuple(counts[task % len(counts)] for task in range(len(self.names))) if len(set(counts)) > 1 else ()
+
+    @property
     def inputs(self) -> tuple[int, ...]:
         """Shape of one observation."""
         return self.observation_space.shape
@@ -139,7 +146,7 @@ class Ids(Shifts):
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of the fields, and of every member's shifts."""
-        digest = hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed, members], sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed, members, *self.num_actions], sort_keys=True).encode())
         digest.update(self.drawn_bytes(seed, members, len(self.names), self.inputs[0], self.action_space.n))
         return digest.hexdigest()[:16]
 
@@ -148,13 +155,12 @@ class Ids(Shifts):
         `seed` decides the shifts of each member.
         """
         backend = self.fitted(self.backend(visit, seeds, threads, seed, opening))
-        return Pool(self.shifted(backend, visit, seeds, seed, opening))
+        return Pool(self.shifted(backend, visit, seeds, seed, opening, actions=self.action_space.n))
 
     def fitted(self, backend: Backend) -> Backend:
-        """The backend with the spaces of all tasks; pictures keep theirs."""
-        space = self.observation_space if len(backend.observation_space.shape) == 1 else backend.observation_space
-        unlike = (backend.observation_space, backend.action_space) != (space, self.action_space)
-        return Padded(backend, space, self.action_space) if unlike else backend
+        """The backend with the observation space of all tasks; pictures keep theirs."""
+        space = backend.observation_space
+        return Padded(backend, self.observation_space) if len(space.shape) == 1 and space != self.observation_space else backend
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool | None:
         """None, unless a library renders its environments."""
@@ -165,27 +171,26 @@ class Ids(Shifts):
 
 
 class Padded:
-    """A backend of vectors, filled up with zeros to a larger space, and with more actions, of which a means a mod n."""
+    """A backend of vectors, filled up with zeros to a larger space."""
 
-    def __init__(self, backend: Backend, observation_space: Box, action_space: Discrete) -> None:
-        assert isinstance(backend.action_space, Discrete)
-        self._backend, self._actions = backend, backend.action_space.n
+    def __init__(self, backend: Backend, observation_space: Box) -> None:
+        self._backend = backend
         self._missing = observation_space.shape[0] - backend.observation_space.shape[0]
         self.num_envs, self.observation_space = backend.num_envs, observation_space
-        self.action_space: Space = action_space
+        self.action_space: Space = backend.action_space
         self.autoreset: Autoreset = backend.autoreset
 
     def reset(self) -> RawStep:
         return self._padded(self._backend.reset())
 
     def send(self, actions: np.ndarray) -> None:
-        self._backend.send(actions % self._actions)
+        self._backend.send(actions)
 
     def recv(self) -> RawStep:
         return self._padded(self._backend.recv())
 
     def _padded(self, raw: RawStep) -> RawStep:
-        return raw._replace(observations=np.pad(raw.observations, ((0, 0), (0, self._missing)))) if self._missing else raw
+        return raw._replace(observations=np.pad(raw.observations, ((0, 0), (0, self._missing))))
 
 
 def parsed(where: str, text: str) -> dict[str, Any]:

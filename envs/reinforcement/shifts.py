@@ -128,20 +128,31 @@ class Shifts(ABC):
         return b"".join(part.tobytes() for shift in made for part in shift if part is not None)
 
     def shifted(
-        self, backend: Backend, visit: Visit, seeds: np.ndarray, seed: int, opening: Opening | None, shows: int | None = None
+        self,
+        backend: Backend,
+        visit: Visit,
+        seeds: np.ndarray,
+        seed: int,
+        opening: Opening | None,
+        shows: int | None = None,
+        actions: int | None = None,
     ) -> Backend:
         """The backend's environments, one for each of `seeds` (members, environments), in the task of the visit; without an `opening`, as
         the task is once it has changed. `shows`: number of features, if the backend has pictures in their place, which stay as they are.
+        `actions`: the most of a task, if this one may have fewer, which then change names among themselves.
         """
         if not self.shifts:
             return backend
         assert isinstance(backend.action_space, Discrete)
-        (members, num_envs), sizes = seeds.shape, (shows or backend.observation_space.shape[0], backend.action_space.n)
+        own = backend.action_space.n
+        (members, num_envs), sizes = seeds.shape, (shows or backend.observation_space.shape[0], actions or own)
         drawn = [self.drawn(seed, member, len(self.names), *sizes) for member in range(members)]
 
         def of(task: str) -> Shift:
-            own = zip(*(shifts[self.names.index(task)] for shifts in drawn), strict=True)
-            every = Shift(*(None if parts[0] is None else np.repeat(np.stack(parts), num_envs, axis=0) for parts in own))
+            each = [shifts[self.names.index(task)] for shifts in drawn]
+            each = [shift if shift.actions is None else shift._replace(actions=shift.actions[shift.actions < own]) for shift in each]
+            parts = zip(*each, strict=True)
+            every = Shift(*(None if part[0] is None else np.repeat(np.stack(part), num_envs, axis=0) for part in parts))
             return Shift(actions=every.actions) if shows else every
 
         coming = self.ramp(visit, opening)

@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from agents.acting.actor import THREADS, Actor
+from agents.acting.policy import shared
 from agents.acting.random_streams import RandomStreams
 from agents.base import ActingAgent
 from envs.reinforcement.backends.pool import Pool, Step
@@ -149,7 +150,7 @@ class Policy:
         self.params, self.episodes = params, episodes
         self._act = lift(lambda *given: agent.act(network, *given), in_dims=(0, 0, 0, None))
         self._streams, self._purpose, self._draws = RandomStreams(seed, 1, "cpu"), f"play {name}", agent.draws(benchmark.action_space.n)
-        self._shared = {"epsilon": torch.tensor(agent.evaluation_epsilon), "task": torch.tensor(benchmark.names.index(task))}
+        self._shared = shared(benchmark, task, agent.evaluation_epsilon, "cpu")
 
     @torch.no_grad()
     def actions(self, observations: Tensor, step: int) -> Tensor:

@@ -53,6 +53,13 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Here]]:
     assert all(backend.closed for backend in kept)
 
 
+@pytest.mark.parametrize("agent", ["rainbow", "ppo"])
+def test_workers_choose_among_a_tasks_own_actions(agent: str, stages: list[Here]) -> None:
+    two = "gymnasium:ids=CartPole-v1+Acrobot-v1,pad=true,kwargs=max_episode_steps=12,frames=160"
+    found = events(experiment(CARTPOLE | {"agent": AGENTS[agent], "actors": 2, "benchmark": two}))  # a pool refuses other actions
+    assert {row.task for row in scores(found, "return")} == {"CartPole-v1", "Acrobot-v1"} and stages
+
+
 @pytest.mark.parametrize("agent", list(AGENTS))
 def test_a_resumed_run_is_one_that_was_never_stopped(agent: str, stages: list[Here]) -> None:
     whole = resumed_is_never_stopped(CARTPOLE | {"agent": AGENTS[agent], "actors": 2, "evaluate": 1})

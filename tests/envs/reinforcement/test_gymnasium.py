@@ -145,12 +145,19 @@ def test_numbers_that_are_none_are_refused():
 def test_unlike_environments_are_padded():
     both = Gymnasium(ids=("CartPole-v1", "Acrobot-v1"), pad=True)
     assert (both.observation_space, both.action_space) == (Box((6,)), Discrete(3)) and both.names == ("CartPole-v1", "Acrobot-v1")
-    actions = at_random(40, 4, 3)
+    actions = at_random(40, 4, 2)
     steps = [play(opened(both, visit), actions) for visit in range(2)]
-    alone = [play(opened(Gymnasium(ids=(each,))), actions % count) for each, count in (("CartPole-v1", 2), ("Acrobot-v1", 3))]
+    alone = [play(opened(Gymnasium(ids=(each,))), actions) for each in ("CartPole-v1", "Acrobot-v1")]
     np.testing.assert_array_equal(steps[0].observations[..., :4], alone[0].observations)
     assert not steps[0].observations[..., 4:].any()
     assert_same(steps[1], alone[1])
+
+
+def test_a_padded_task_takes_its_own_actions_alone():
+    both = Gymnasium(ids=("CartPole-v1", "Acrobot-v1"), pad=True)
+    assert [opened(both, visit).action_space for visit in range(2)] == [Discrete(2), Discrete(3)] and both.num_actions == (2, 3)
+    with pytest.raises(ValueError, match=r"actions must lie in \[0, 2\)"):
+        play(opened(both, 0), np.full((1, 4), 2))
 
 
 def test_random_scores_are_those_of_the_ids():
