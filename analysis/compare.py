@@ -14,10 +14,12 @@ from analysis.data.load import load
 from analysis.format import chance, count, number, numbered, parts, share
 from analysis.report.sections import section
 from analysis.report.tables import cell
+from analysis.scores.matrix import ENOUGH_MEMBERS
 from analysis.scores.setting import Setting
-from analysis.scores.verdict import ENOUGH_MEMBERS, first_and_last
-from analysis.statistics.bootstrap import Estimate, coverage, estimate, mean
+from analysis.scores.verdict import first_and_last
 from analysis.statistics.comparisons import Lead, lead
+from analysis.statistics.intervals import METHOD, Estimate, estimate, mean
+from analysis.statistics.power import CHANCE, visible_errors
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.records.folder import read_specs
 
@@ -190,16 +192,16 @@ def _note(a: Side, b: Side, found: tuple[Estimate, Estimate, Lead], shared: int,
         alone = len(a.setting.pairs) + len(b.setting.pairs) - 2 * shared
         if alone:
             parts.append(f"Left out: {count(alone, 'member')} without a counterpart")
-        if members > 1:
-            held = coverage(mean, members)
-            parts.append(f"In simulations with {members} members, nominal 95% intervals cover the truth {share(held)} of the time")
-            parts.append(f"p is the chance of such a difference if both signs were equally likely, at least {2 / 2**members:.2g} here")
     else:
         reason = unsure or "no two members of the same seeds"
         parts.append(f"Unpaired ({reason}): {before.members} against {count(after.members, 'member')}, less precise than pairs")
         if np.isfinite(ahead.improvement):
             parts.append(f"A member with {b.name} outscores one with {a.name} in {share(ahead.improvement)} of all pairs")
-            parts.append("p is the chance of such a difference if members were assigned at random")
+    if ahead.difference.error is not None:
+        test = "the paired t test's" if ahead.paired else "Welch's, as is the interval of the difference"
+        parts.append(f"Intervals are 95% {METHOD}; p is {test}. One comparison is decided, so nothing is corrected")
+        seen = ahead.difference.error * visible_errors(ahead.difference.freedom)
+        parts.append(f"With such a spread, a true difference of {number(seen)} is seen with {share(CHANCE)} chance")
     return ". ".join(parts) + "."
 
 

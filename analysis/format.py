@@ -16,7 +16,7 @@ NOTHING = 1e-12
 
 
 class Interval(Protocol):
-    """A value with its interval: a statistics.bootstrap.Estimate, which takes long to import."""
+    """A value with its interval: a statistics.intervals.Estimate, which takes long to import."""
 
     @property
     def value(self) -> float: ...

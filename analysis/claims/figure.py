@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from analysis.claims.results import Result
 from analysis.figures.style import FigureFiles, Look, band, canvas, legend, looks, render, style
 from analysis.statistics.aggregates import stacked
-from analysis.statistics.bootstrap import column_means
+from analysis.statistics.intervals import column_means
 
 FRESH = "fresh control"
 FEW = 3

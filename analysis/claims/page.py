@@ -11,7 +11,7 @@ from analysis.claims.results import Result
 from analysis.claims.verdicts import VERDICTS, first, last
 from analysis.format import count, number
 from analysis.report.tables import cell
-from analysis.statistics.bootstrap import estimate, mean
+from analysis.statistics.intervals import estimate, mean
 
 INTRODUCTION = (
     "# Claims of papers, tried here",
@@ -20,7 +20,7 @@ INTRODUCTION = (
     "Learning rate and method strength are those with the best mean score on the first tenth of the tasks, for members whose seeds are "
     "not reported; each claim lists its grid and the chosen values. If two cells differ by a few thousandths, rounding can decide between "
     "them, and so change a verdict. A verdict is a function of the reported members' scores (analysis/claims/verdicts.py): every part of "
-    "its predicate is a number with a paired 95% bootstrap interval over members. A part holds if the whole interval is on the claimed "
+    "its predicate is a number with a 95% t interval over members, paired. A part holds if the whole interval is on the claimed "
     "side of 0, is contradicted if it is on the other, and is open otherwise.",
     "",
     "Times are wall-clock times with compilation; the load is the 15-minute load average. Runs shared by several claims were trained once "

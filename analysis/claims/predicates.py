@@ -11,11 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.statistics.bootstrap import Estimate, Statistic, bootstrap, estimate
+from analysis.statistics.intervals import LEVEL, Estimate, Statistic, estimate
 
 Outcome = Literal["reproduced", "not reproduced", "not decided at this scale"]
 OUTCOMES: dict[bool | None, Outcome] = {True: "reproduced", False: "not reproduced", None: "not decided at this scale"}
-REPETITIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,8 @@ class Finding:
     @property
     def holds(self) -> bool | None:
         """True if the claim holds, False if the opposite holds, None if the interval is inconclusive."""
-        if not self.found.defined:
-            return None
-        sides = self.found.exceeds(0.0), _negative(self.found).exceeds(0.0)
-        claimed, opposite = sides if self.above else sides[::-1]
-        return True if claimed else False if opposite else None
+        side = self.found.side()
+        return (side > 0) == self.above if side else None
 
 
 @dataclass(frozen=True)
@@ -76,28 +72,12 @@ def above(words: str, statistic: Statistic, *scores: np.ndarray, comparisons: in
 
     `comparisons`, the number of tests, widens the interval by the Bonferroni correction.
     """
-    return Finding(words, _estimate(statistic, scores, comparisons), above=True)
+    return Finding(words, estimate(statistic, *scores).at(1 - (1 - LEVEL) / comparisons), above=True)
 
 
 def below(words: str, statistic: Statistic, *scores: np.ndarray) -> Finding:
     """Claim that a statistic of paired matrices (members, columns) is below 0."""
-    return Finding(words, _estimate(statistic, scores, 1), above=False)
-
-
-def _estimate(statistic: Statistic, scores: Sequence[np.ndarray], comparisons: int) -> Estimate:
-    found = estimate(statistic, *scores, repetitions=REPETITIONS)
-    if comparisons == 1 or found.low is None:
-        return found
-    whole = np.all([np.isfinite(matrix).all(axis=1) for matrix in scores], axis=0)
-    samples = bootstrap(statistic, *(matrix[whole] for matrix in scores), repetitions=REPETITIONS)
-    tail = 0.05 / comparisons / 2
-    low, high = np.quantile(samples, [tail, 1 - tail])
-    return Estimate(found.value, float(low), float(high), found.members, found.of, found.note)
-
-
-def _negative(found: Estimate) -> Estimate:
-    low, high = (None, None) if found.low is None or found.high is None else (-found.high, -found.low)
-    return Estimate(-found.value, low, high, found.members, found.of, found.note)
+    return Finding(words, estimate(statistic, *scores), above=False)
 
 
 def _all(held: Sequence[bool | None]) -> bool | None:

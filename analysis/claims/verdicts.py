@@ -12,7 +12,7 @@ import numpy as np
 from analysis.claims.predicates import All, Any, Finding, Predicate, above, below
 from analysis.claims.results import Result
 from analysis.scores.verdict import FIRST_AND_LAST
-from analysis.statistics.bootstrap import difference, mean
+from analysis.statistics.intervals import difference, mean
 
 KEPT = 0.9
 """share of the first visits' score that a network retains in the last ones if it keeps its trainability"""

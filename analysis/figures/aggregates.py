@@ -1,6 +1,6 @@
 """Figures of a score matrix, as recommended by Agarwal et al. 2021 (arXiv 2108.13264). Each states the normalisation of its scores.
 
-Each function returns a Figure, or None if there is nothing to draw. Bands and whiskers are 95% bootstrap intervals, pointwise.
+Each function returns a Figure, or None if there is nothing to draw. Bands and whiskers are 95% intervals, pointwise, as in the tables.
 """
 
 import textwrap
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from analysis.figures.style import CONTROL, Look, band, canvas, legend, whisker
 from analysis.scores.matrix import ScoreMatrix
-from analysis.statistics.bootstrap import Estimate
+from analysis.statistics.intervals import Estimate
 
 Looks = dict[str, Look]
 TITLES = {"iqm": "IQM", "median": "median", "mean": "mean", "optimality_gap": "optimality gap\n(lower is better)"}

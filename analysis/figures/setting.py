@@ -1,6 +1,6 @@
 """Figures of one setting. Each function returns a Figure, or None if there is nothing to draw.
 
-Lines are means over members, bands and whiskers 95% bootstrap intervals. The fresh control is always dark grey and dashed.
+Lines are means over members, bands and whiskers 95% t intervals over members, pointwise. The fresh control is always dark grey and dashed.
 """
 
 import math
@@ -23,7 +23,7 @@ from analysis.scores.sequential import SequenceRow
 from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import FIRST_AND_LAST, Verdict
 from analysis.statistics.aggregates import stacked
-from analysis.statistics.bootstrap import Estimate, column_means
+from analysis.statistics.intervals import Estimate, column_means
 from plasticity_rl.metrics.catalogue import METRICS
 
 Looks = dict[str, Look]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.statistics.aggregates import Intervals
-from analysis.statistics.bootstrap import Estimate
+from analysis.statistics.intervals import Estimate
 
 INK, FAINT, CONTROL = "#24292f", "#d3d9e0", "#4c4f56"
 DARK = {INK: "#dfe5ec", FAINT: "#3a424c", CONTROL: "#b4bac2", "#0072b2": "#5b8dff", "#56b4e9": "#8fd6ff"}

@@ -20,7 +20,7 @@ from analysis.data.load import Loaded
 from analysis.format import count, number
 from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
-from analysis.statistics.bootstrap import Estimate, estimate, mean
+from analysis.statistics.intervals import Estimate, estimate, mean
 from plasticity_rl.metrics.catalogue import metric_of
 from plasticity_rl.records.spec import Spec
 
@@ -221,7 +221,7 @@ def ends_lower(setting: Setting, chain: ChainScores) -> bool:
 
 def side(changed: np.ndarray) -> int:
     """Sign of the mean over members of `changed` (pairs,): 1 if its 95% interval is above 0, -1 if below, 0 otherwise."""
-    return int(_mean(changed).exceeds(0)) - int(_mean(-changed).exceeds(0))
+    return _mean(changed).side()
 
 
 def _mean(column: np.ndarray) -> Estimate:

@@ -31,19 +31,19 @@ from analysis.mechanisms.findings import (
 from analysis.mechanisms.sensitivity import amount, dose, drawn_by_dose
 from analysis.scores.setting import Setting, score, settings
 from analysis.statistics.aggregates import stacked
-from analysis.statistics.bootstrap import column_means
+from analysis.statistics.intervals import column_means
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.folder import refuse_file
 
 METHOD = (
     "The quantity of a visit is the mean of its rows in metrics.csv in the visit, with layers averaged (weight norms: the norm of "
     "all). With d(v) = [q(v) - q(0)] - [c(v) - c(0)], q a member's quantity in visit v and c that of the fresh "
-    "control's member with the same data, a quantity moved in the first visit v where the 95% bootstrap interval of the mean "
+    "control's member with the same data, a quantity moved in the first visit v where the 95% t interval of the mean "
     "of d over members is on one side of 0 in two visits in a row. The score fell in the first visit in which it moved downwards, "
     "if it also ends lower: over the last visits its mean is below that over the first, and the mean of d below 0. "
     "Without a fresh control c is left out, and differences between tasks count as movement.",
-    "Limits: the first quantity to move need not be a cause. Low-noise quantities are seen to move earlier than noisy ones, and "
-    "with few members intervals are too narrow. Changes within the first visit do not count, since both sides have them. A "
+    "Limits: the first quantity to move need not be a cause. Low-noise quantities are seen to move earlier than noisy ones. "
+    "Changes within the first visit do not count, since both sides have them. A "
     "quantity may move without effect, such as a weight norm under normalisation; to test a mechanism, hold it fixed by an "
     "intervention and see whether the score still falls (docs/mechanisms.md). Intervals are not corrected for the number of "
     "quantities.",

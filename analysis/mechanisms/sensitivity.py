@@ -12,7 +12,7 @@ from analysis.data.load import Loaded
 from analysis.figures.style import Look, band, canvas, legend
 from analysis.scores.setting import Setting
 from analysis.statistics.aggregates import stacked
-from analysis.statistics.bootstrap import estimate, mean
+from analysis.statistics.intervals import estimate, mean
 from plasticity_rl.records.spec import Spec
 
 LEAST = 3  # settings needed for a line

@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.scores.matrix import RESAMPLES, ScoreMatrix, estimated
 from analysis.statistics.aggregates import intervals
-from analysis.statistics.bootstrap import Estimate
+from analysis.statistics.intervals import Estimate
 from plasticity_rl.checks import UsageError, nearest
 
 NORMALISED = "human-normalised return"
@@ -111,7 +111,7 @@ def obstacle(matrix: ScoreMatrix, published: PublishedScores) -> str:
 def beside(matrix: ScoreMatrix, published: PublishedScores) -> dict[str, Estimate] | None:
     """Aggregates of published scores on a matrix's tasks, aggregate -> estimate; None if there are none or there is an obstacle.
 
-    Runs of different tasks are independent, so they are resampled per task.
+    Runs of different tasks are independent, so their members are drawn anew for each task.
     """
     there = [published.scores.get(task, ()) for task in matrix.of]
     if not any(there) or obstacle(matrix, published):

@@ -14,7 +14,7 @@ from analysis.scores.matrix import Row
 from analysis.scores.ratios import FIRST_VISIT, trend
 from analysis.scores.setting import Setting
 from analysis.scores.verdict import Verdict
-from analysis.statistics.bootstrap import Estimate
+from analysis.statistics.intervals import Estimate
 
 PartT = TypeVar("PartT", Section, SuiteSection)
 RowT = TypeVar("RowT", Verdict, Row)

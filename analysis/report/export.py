@@ -16,7 +16,7 @@ from analysis.report.sections import Section, SuiteSection
 from analysis.scores.matrix import ScoreMatrix
 from analysis.scores.ratios import member_ratios, own_control, plain_control
 from analysis.scores.setting import Setting
-from analysis.statistics.bootstrap import Estimate
+from analysis.statistics.intervals import Estimate
 
 Part = Section | SuiteSection
 WHICH = ["setting", "benchmark", "chain", "fresh_control"]

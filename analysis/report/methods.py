@@ -8,11 +8,11 @@ from analysis.data.provenance import boundaries, choices, contexts, told
 from analysis.format import count
 from analysis.report.columns import SEQUENCE, SUITE, VERDICT
 from analysis.report.sections import Section, SuiteSection
-from analysis.scores.matrix import RESAMPLES
+from analysis.scores.matrix import ENOUGH_MEMBERS, RESAMPLES
 from analysis.scores.sequential import MEASURES
 from analysis.scores.setting import WINDOWS, Setting
-from analysis.scores.verdict import ENOUGH_MEMBERS
-from analysis.statistics.bootstrap import LEVEL, REPETITIONS
+from analysis.statistics.aggregates import METHOD as BOOTSTRAP
+from analysis.statistics.intervals import LEVEL, METHOD
 
 SOURCES = {
     "atari": "published with DQN Zoo (Quan & Ostrovski 2020), after Wang et al. 2016, arXiv 1511.06581: agents that act at random, and "
@@ -35,15 +35,16 @@ def methods(section: Section) -> Lines:
         *_sequence_methods(section),
         (
             "Intervals",
-            f"{LEVEL:.0%} percentile bootstrap with {REPETITIONS:,} resamples of whole members: a member is one network, so its visits are "
-            "resampled together, and chains that are compared are resampled with the same members. With few members such intervals are too "
-            "narrow: a nominal 95% covers about 76% with three members, 84% with five and 90% with ten. One member has no interval.",
+            f"{LEVEL:.0%} {METHOD}: a member is one network with all its visits, and one observation. The standard error of any number is "
+            "that of the members' pseudo-values (the jackknife), of a mean simply theirs; where a denominator's interval includes 0 no "
+            "interval is given. They hold for scores that are near normal, and less often where single members collapse; one member has "
+            "none (docs/statistics.md).",
         ),
         (
             "Best",
-            "Marked where a chain's mean over the last visits beats that of every other chain but the fresh control, each by a paired "
-            f"interval above 0, on at least {ENOUGH_MEMBERS} members. Unlike the p-values of the comparisons, these "
-            "intervals are not corrected for the number of comparisons.",
+            "Marked where a chain's mean over the last visits beats that of every other chain but the fresh control: each paired "
+            f"difference, on at least {ENOUGH_MEMBERS} members, has p < 0.05 in the paired t test after Holm's correction for the "
+            "number of rivals.",
         ),
     ]
     return [*lines, *_published(section), *_runs(setting.runs, dict(spec.experiment))]
@@ -65,14 +66,15 @@ def suite_methods(section: SuiteSection) -> Lines:
         *((column.title, column.method(section)) for column in SUITE if column.method),
         (
             "Intervals",
-            f"{LEVEL:.0%} percentile bootstrap with {RESAMPLES:,} resamples, stratified: members are drawn separately for every task "
-            "(Agarwal et al. 2021, arXiv 2108.13264); chains that are compared are resampled with the same members. IQM, median, mean and "
-            "optimality gap are rliable's; where tasks have unequal numbers of members, every task weighs the same.",
+            f"Of aggregates: {LEVEL:.0%} {BOOTSTRAP} with {RESAMPLES:,} resamples: members are drawn anew for every task (Agarwal et al. "
+            "2021, arXiv 2108.13264). IQM, median, mean and optimality gap are rliable's; where tasks have unequal numbers of members, "
+            "every task weighs the same. Of differences: t intervals, whose variances are summed over tasks. The tasks are fixed: "
+            "intervals are about these, not about others like them.",
         ),
         (
             "Best",
-            "Marked where a chain's interquartile mean is above that of every other chain but the fresh control, each by a paired interval "
-            f"above 0, on at least {ENOUGH_MEMBERS} members of every task.",
+            "Marked where a chain's interquartile mean is above that of every other chain but the fresh control: each paired difference, "
+            f"on at least {ENOUGH_MEMBERS} members of every task, has p < 0.05 after Holm's correction for the number of rivals.",
         ),
     ]
     return [*lines, *_published(section), *_runs(section.runs, experiment)]

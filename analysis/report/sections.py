@@ -19,8 +19,8 @@ from analysis.scores.sequential import SequenceRow, sequence_rows, undefined
 from analysis.scores.setting import Setting, score
 from analysis.scores.suites import Suite, score_matrix
 from analysis.scores.verdict import Verdict, first_and_last, reading, suite_reading, verdicts
-from analysis.statistics.bootstrap import Estimate, coverage, mean
 from analysis.statistics.comparisons import Lead, against
+from analysis.statistics.intervals import Estimate
 
 Beside = tuple[tuple[PublishedScores, dict[str, Estimate]], ...]
 """other people's agents with the aggregates of their scores on the same tasks"""
@@ -76,12 +76,6 @@ class Section:
         last = first_and_last(self.setting)[1]
         areas = {chain.label: self.setting.shown(chain.area)[:, last] for chain in self.setting.compared}
         return tuple(against(areas, self.matrix.references))
-
-    @cached_property
-    def coverage(self) -> tuple[int, float]:
-        """(fewest complete members of a chain, how often intervals of so many hold the truth in simulations)."""
-        members = min((row.members for row in self.rows if row.members), default=0)
-        return members, coverage(mean, members) if members > 1 else np.nan
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,13 @@ from analysis.format import UNDEFINED, chance, count, number, parts, share
 from analysis.report.columns import AGGREGATES, CONTROLS, SEQUENCE, SUITE, VERDICT, Column, PartT, RowT
 from analysis.report.sections import Beside, Section, SuiteSection
 from analysis.scores.costs import Cost
-from analysis.scores.matrix import SHORT, ScoreMatrix
+from analysis.scores.matrix import ScoreMatrix
 from analysis.scores.policies import EXPLORES, FITS, PROBES, TARGET
 from analysis.scores.sequential import MEASURES, Comparison
-from analysis.statistics.bootstrap import LEVEL, Estimate
+from analysis.statistics.aggregates import ENOUGH
+from analysis.statistics.aggregates import METHOD as BOOTSTRAP
 from analysis.statistics.comparisons import Lead
-
-ENOUGH_FOR_TESTS = 8
-"""members above which the least p of an exact test, 2 / 2**members, is under 0.01"""
+from analysis.statistics.intervals import LEVEL, METHOD, Estimate
 
 
 class Cell(NamedTuple):
@@ -104,11 +103,12 @@ def suite_tables(section: SuiteSection) -> list[Table]:
     ]
 
 
-def held(runs: int, often: float, noun: str = "members") -> str:
-    """Coverage note; empty if coverage is nominal."""
-    if not often < SHORT:
+def few(matrix: ScoreMatrix) -> str:
+    """A warning where a task has too few members for the bootstrap's intervals to hold; empty otherwise."""
+    if matrix.whole or not 0 < matrix.fewest < ENOUGH:
         return ""
-    return f" With {runs} {noun}, nominal {LEVEL:.0%} intervals cover the truth {share(often)} of the time (simulated, normal scores)."
+    runs = count(matrix.fewest, "run")
+    return f" With {runs} of a task they are too narrow; from {ENOUGH} on they cover 94% or more in simulations."
 
 
 def verdict(section: Section) -> Table:
@@ -118,8 +118,8 @@ def verdict(section: Section) -> Table:
     complete = {f"{row.members} of {row.of}" for row in rows}
     alike = f"{complete.pop()} members of each chain are complete." if len(complete) == 1 else ""
     members = alike or "Complete members: " + ", ".join(f"{row.label} {row.members} of {row.of}" for row in rows) + "."
-    scale = f"Scores are the {section.setting.scale}, means over visits and members with {LEVEL:.0%} intervals;"
-    says = f"{scale} ratios are measured above the floor. {members} Visits are counted from 0.{held(*section.coverage)}"
+    scale = f"Scores are the {section.setting.scale}, means over visits and members with {LEVEL:.0%} {METHOD};"
+    says = f"{scale} ratios are measured above the floor. {members} Visits are counted from 0."
     return Table("", _headings(VERDICT, section), tuple(lines), says)
 
 
@@ -156,11 +156,9 @@ def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Table:
             lead = found.get((label, reference))
             cells += _lead(lead) if lead else [Cell("")] * 3
         lines.append(Line(label, tuple(cells)))
-    members = max((lead.difference.members for lead in leads if lead.paired), default=0)
-    least = f" With {members} members, p before correction is at least {2 / 2**members:.2g}." if 1 < members <= ENOUGH_FOR_TESTS else ""
     caption = (
-        f"Differences of the {scale}, paired: the same seeds on the same data. Decide from the interval; p is that of a "
-        f"sign-flip permutation test, corrected for all {len(leads)} comparisons of this table (Holm 1979).{least}"
+        f"Differences of the {scale} with {LEVEL:.0%} t intervals, paired: the same seeds on the same data. p is the paired t test's after "
+        f"Holm's correction for all {len(leads)} comparisons of this table; the intervals are not corrected."
     )
     return Table("Comparisons", tuple(headings), tuple(lines), caption)
 
@@ -175,13 +173,13 @@ def aggregates(matrix: ScoreMatrix, where: str, published: Beside) -> list[Table
     names, noun = tuple(AGGREGATES), "scores"
     lines = [_aggregates(row.label, row.fresh_control, matrix.scores[row.label], matrix.names, noun) for row in matrix.rows]
     lines += [Line(each.label, tuple(cell(found[name], "scores") for name in matrix.names), "published") for each, found in published]
-    drawn = "whole members are" if matrix.whole else f"runs of every {matrix.noun.removesuffix('s')} are"
+    method = METHOD if matrix.whole else BOOTSTRAP
     over = count(len(matrix.tasks), matrix.noun.removesuffix("s"))
     scores = Table(
         f"Aggregates: scores over {over}",
         headings if matrix.bounded else headings[:-1],
         tuple(lines),
-        f"Scores are the {matrix.scale}; {drawn} resampled, the same for all chains.{held(*matrix.coverage, 'runs')}",
+        f"Scores are the {matrix.scale} with {LEVEL:.0%} intervals: {method}.{few(matrix)}",
     )
     ratios = (
         ("plasticity kept", matrix.kept, "what a chain scores above the random score over what its own control does"),
@@ -295,10 +293,9 @@ def suite_verdict(section: SuiteSection) -> Table:
     for each, found in section.published:
         cells = (cell(found[column.name], "scores") if column.name in found else Cell("") for column in SUITE)
         lines.append(Line(each.label, tuple(cells), "published"))
-    members, often = matrix.coverage
     caption = (
-        f"Scores are the {matrix.scale}, means over visits, with {LEVEL:.0%} intervals; "
-        f"ratios are measured above the random score.{held(members, often, 'members of each task')}"
+        f"Scores are the {matrix.scale}, means over visits; ratios are measured above the random score. "
+        f"{LEVEL:.0%} intervals: {BOOTSTRAP}.{few(matrix)}"
     )
     return Table("", _headings(SUITE, section), tuple(lines), caption)
 

@@ -13,7 +13,7 @@ import numpy as np
 from analysis.data.comparable import OWN, part_fields
 from analysis.scores.setting import Setting
 from analysis.scores.tuning import selection_score
-from analysis.statistics.bootstrap import Estimate, estimate, mean
+from analysis.statistics.intervals import Estimate, estimate, mean
 from plasticity_rl.records.spec import Spec
 
 LEAST = 3

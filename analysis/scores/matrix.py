@@ -1,8 +1,8 @@
 """Score matrices (members, tasks) of all chains, the input of rliable's aggregates, profiles and curves.
 
-A score matrix has one column per task. For one setting, the columns are its visits, each member has all of them, and whole members are
-resampled. For settings that differ only in their tasks, such as one game each (suites.py), each member has one task, and members are
-resampled per task, as in rliable. All chains are resampled with the same members, so that they are paired.
+A score matrix has one column per task. For one setting, the columns are its visits, each member has all of them, and intervals are t
+intervals over whole members. For settings that differ only in their tasks, such as one game each (suites.py), each member has one task, and
+aggregates have rliable's bootstrap, whose members are drawn per task. All chains have the same members, so that they are paired.
 
 Scores are on the report's scale: returns are human-normalised if random and human scores are known. Plasticity kept and performance are a
 chain's score above random over that of its own control and of the fresh control (ratios.py), per task a ratio of means over members.
@@ -19,25 +19,35 @@ from analysis.statistics.aggregates import (
     NAMES,
     Intervals,
     cells,
-    differences,
     draws,
+    interval,
     intervals,
+    paired_difference,
     probability_of_improvement,
     profile,
     sample_efficiency,
+    stacked,
 )
-from analysis.statistics.bootstrap import ALIKE, Estimate, coverage, interval, iqm, mean
-from analysis.statistics.comparisons import Lead, holm, lead
+from analysis.statistics.comparisons import Lead, ahead_of_all, corrected_together, improvement, lead
+from analysis.statistics.intervals import (
+    ALIKE,
+    Estimate,
+    Statistic,
+    column_means,
+    estimate,
+    iqm,
+    mean,
+    median,
+    optimality_gap,
+)
 
 RESAMPLES = 10_000
 ENOUGH_MEMBERS = 5
-"""minimum members of every task for a chain to be called best"""
+"""minimum members of every task for a chain to be called best: with fewer, whether scores are near normal cannot be seen at all"""
 LEVELS = 101
 """levels of a performance profile"""
-SHORT = 0.94
-"""coverage in simulations below which the reader is warned: 95% minus the simulation's own error"""
-MOST_SIMULATED = 20
-"""maximum tasks of a simulated matrix; more change the coverage by less than its error"""
+STATISTICS: dict[str, Statistic] = dict(zip(NAMES, (iqm, median, mean, optimality_gap), strict=True))
+"""the aggregates, of whole members"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +132,7 @@ class ScoreMatrix:
     @cached_property
     def scores(self) -> dict[str, dict[str, Estimate]]:
         """Aggregates of the scores: chain -> aggregate -> estimate."""
-        return {
-            row.label: self._estimates(row, lambda there: intervals(there, self.names, RESAMPLES, by_task=not self.whole))
-            for row in self.rows
-        }
+        return {row.label: self._estimates(row) for row in self.rows}
 
     @cached_property
     def kept(self) -> dict[str, dict[str, Estimate]]:
@@ -144,11 +151,14 @@ class ScoreMatrix:
         fresh, rivals = self.control.above, [row for row in self.rows if not row.fresh_control]
         return {row.label: self._ratios(row.above, fresh, self.no_performance, "the fresh control") for row in rivals}
 
-    def _estimates(self, row: Row, compute: Callable[[np.ndarray], Intervals]) -> dict[str, Estimate]:
+    def _estimates(self, row: Row) -> dict[str, Estimate]:
         enter, of = self.used(row)
         if reason := self.lacking(row):
             return {name: Estimate(np.nan, of=of, note=reason) for name in self.names}
-        found = compute(self._there(row.score))
+        there = self._there(row.score)
+        if self.whole:
+            return {name: replace(estimate(STATISTICS[name], there), members=enter, of=of) for name in self.names}
+        found = intervals(there, self.names, RESAMPLES)
         return {name: estimated((each[at] for each in found), enter, of) for at, name in enumerate(self.names)}
 
     def _ratios(self, above: np.ndarray, below: np.ndarray, reasons: tuple[str, ...], control: str) -> dict[str, Estimate]:
@@ -160,11 +170,14 @@ class ScoreMatrix:
         above, below = self._there(mine, others), self._there(others, mine)
         if not len(above) or not np.isfinite(above).any(axis=0).all():
             return {name: Estimate(np.nan, of=of, note=f"no member in common with {control} in some task") for name in NAMES}
-        value, samples = over_control(above, below, self.whole)
         enter = int(np.isfinite(above).sum())
-        found = [estimated((one, *interval(many)), enter, of) for one, many in zip(value, samples.T, strict=True)]
-        alone = min(np.isfinite(above).sum(axis=0)) == 1
-        found = [replace(each, low=None, high=None, note="no interval: one member") if alone else each for each in found]
+        if self.whole:
+            found = [replace(estimate(_over_control(name), above, below, denominator=below), members=enter, of=of) for name in NAMES]
+        else:
+            value, samples = over_control(above, below)
+            found = [estimated((one, *interval(many)), enter, of) for one, many in zip(value, samples.T, strict=True)]
+            alone = min(np.isfinite(above).sum(axis=0)) == 1
+            found = [replace(each, low=None, high=None, note="no interval: one member") if alone else each for each in found]
         return {name: replace(each, note="; ".join(filter(None, [note, each.note]))) for name, each in zip(NAMES, found, strict=True)}
 
     def kept_of(self, row: Row, task: int) -> float:
@@ -184,7 +197,10 @@ class ScoreMatrix:
             if not there.any():
                 continue
             made = np.full((3, curve.shape[2]), np.nan)
-            made[:, there] = sample_efficiency(curve[:, :, there], "iqm", 2_000, by_task=not self.whole)
+            if self.whole:
+                made[:, there] = stacked([estimate(iqm, window) for window in np.moveaxis(curve[:, :, there], 2, 0)])
+            else:
+                made[:, there] = sample_efficiency(curve[:, :, there], "iqm", 2_000)
             found[row.label] = Intervals(*made)
         return found
 
@@ -197,11 +213,13 @@ class ScoreMatrix:
     @cached_property
     def profiles(self) -> dict[str, Intervals]:
         """Score distributions: chain -> share of its scores above each level, (levels,)."""
-        return {
-            row.label: profile(self._there(row.score), self.levels, 2_000, by_task=not self.whole)
-            for row in self.rows
-            if not self.lacking(row)
-        }
+        return {row.label: self._profile(self._there(row.score)) for row in self.rows if not self.lacking(row)}
+
+    def _profile(self, scores: np.ndarray) -> Intervals:
+        if not self.whole:
+            return profile(scores, self.levels, 2_000)
+        found = stacked(column_means((scores[..., None] > self.levels).mean(axis=1)))
+        return Intervals(found.value, found.low.clip(0, 1), found.high.clip(0, 1))
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -229,24 +247,28 @@ class ScoreMatrix:
         mine, others = self._pair(row, other)
         if not _complete(mine):
             return Estimate(np.nan, of=row.score.size, note="no member in common in some task")
-        found = probability_of_improvement(mine, others, 2_000, by_task=not self.whole, paired=True)
-        return estimated(found, int(np.isfinite(mine).sum()), row.score.size)
+        enter, of = int(np.isfinite(mine).sum()), row.score.size
+        if self.whole:
+            return replace(improvement(mine, others), members=enter, of=of)
+        return estimated(probability_of_improvement(mine, others, 2_000, paired=True), enter, of)
 
     def ahead(self, row: Row, other: Row, name: str = "iqm") -> Estimate:
-        """The paired difference of one aggregate between two chains."""
+        """The paired difference of one aggregate between two chains, with its t interval."""
         of = row.score.size
         if reason := self.lacking(row) or self.lacking(other):
             return Estimate(np.nan, of=of, note=reason)
         mine, others = self._pair(row, other)
         if not _complete(mine):
             return Estimate(np.nan, of=of, note="no member in common in some task")
-        found = differences(mine, others, (name,), RESAMPLES, by_task=not self.whole)
-        return estimated((each[0] for each in found), int(np.isfinite(mine).sum()), of)
+        if not self.whole:
+            return replace(paired_difference(mine, others, name), of=of)
+        statistic = STATISTICS[name]
+        found = estimate(lambda one, two: statistic(one) - statistic(two), mine, others)
+        return replace(found, members=int(np.isfinite(mine).sum()), of=of)
 
     @cached_property
     def leads(self) -> tuple[Lead, ...]:
-        """Comparison of every chain with each reference, by its mean over tasks. The paired interval decides; tests are on whole members,
-        Holm-corrected."""
+        """Comparison of every chain with each reference, by its mean over tasks; p after Holm's correction for all of them."""
         found: list[Lead] = []
         for place, reference in enumerate(self.references):
             other = self.row(reference)
@@ -255,16 +277,16 @@ class ScoreMatrix:
                 if row is not other and row.label not in self.references[:place]:
                     tested = lead(row.label, row.score, reference, other.score, paired=True)
                     found.append(tested if self.whole else replace(tested, difference=self.ahead(row, other, "mean")))
-        corrected = holm([each.p for each in found])
-        return tuple(replace(each, corrected=chance) for each, chance in zip(found, corrected, strict=True))
+        return tuple(corrected_together(found))
 
     @cached_property
     def best(self) -> Row | None:
-        """The chain whose interquartile mean exceeds every other's except the control's, by paired intervals above 0; None without one."""
+        """The chain whose interquartile mean exceeds every other's except the control's: each paired difference is above 0 after Holm's
+        correction for the number of rivals. None without one."""
         rivals = [row for row in self.rows if not row.fresh_control]
         if len(rivals) < 2 or self.fewest < ENOUGH_MEMBERS:
             return None
-        chains = (row for row in rivals if all(self.ahead(row, other).exceeds(0.0) for other in rivals if other is not row))
+        chains = (row for row in rivals if ahead_of_all([self.ahead(row, other) for other in rivals if other is not row]))
         return next(chains, None)
 
     @cached_property
@@ -273,36 +295,32 @@ class ScoreMatrix:
         there = [self._there(row.score) for row in self.rows if not self.lacking(row)]
         return min((int(np.isfinite(each).sum(axis=0).min()) for each in there), default=0)
 
-    @cached_property
-    def coverage(self) -> tuple[int, float]:
-        """(smallest number of members of any task and chain, coverage of intervals of that many normal scores in simulations)."""
-        members = self.fewest
-        if members < 2:
-            return members, np.nan
-        if self.whole:
-            return members, coverage(mean, members)
-        return members, coverage(iqm, members, min(len(self.tasks), MOST_SIMULATED), by_visit=True, trials=1_000, repetitions=500)
 
-
-def over_control(above: np.ndarray, below: np.ndarray, whole: bool, repetitions: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:
+def over_control(above: np.ndarray, below: np.ndarray, repetitions: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:
     """Aggregates over tasks of the ratio mean(above) / mean(below) per task: (aggregates,), and (repetitions, aggregates) of resamples.
 
-    The matrices (members, tasks) have the same members, which are resampled together.
+    The matrices (members, tasks) have the same members, which are drawn anew for every task, and together.
     """
     mine, fresh = cells(above), cells(below)
-    members = np.array([task.stop - task.start for task in mine.tasks])
     starts = [task.start for task in mine.tasks]
 
     def aggregates(weights: np.ndarray) -> np.ndarray:
         sums = [np.add.reduceat(each.scores[:, :1] * weights, starts, axis=0) for each in (mine, fresh)]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = np.sort(sums[0] / sums[1], axis=0)
-        cut = len(members) // 4
-        middle = ratios[cut : len(members) - cut].mean(axis=0)
-        return np.stack([middle, np.median(ratios, axis=0), ratios.mean(axis=0), 1 - np.minimum(ratios, 1).mean(axis=0)], axis=1)
+            ratios = (sums[0] / sums[1]).T[:, None]
+        return np.stack([STATISTICS[name](ratios) for name in NAMES], axis=1)
 
     value = aggregates(np.ones((len(mine.scores), 1)))[0]
-    return value, np.concatenate([aggregates(weights.astype(float)) for weights in draws(mine, repetitions, 0, not whole)])
+    return value, np.concatenate([aggregates(weights.astype(float)) for weights in draws(mine, repetitions, 0)])
+
+
+def _over_control(name: str) -> Statistic:
+    """The statistic: an aggregate over tasks of the ratio mean(above) / mean(below) per task, of whole members."""
+
+    def statistic(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        return STATISTICS[name]((above.mean(axis=-2) / below.mean(axis=-2))[..., None, :])
+
+    return statistic
 
 
 def _complete(scores: np.ndarray) -> bool:

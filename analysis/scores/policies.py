@@ -19,7 +19,7 @@ import pandas as pd
 from analysis.data.load import Loaded
 from analysis.scores.setting import Setting
 from analysis.scores.verdict import first_and_last
-from analysis.statistics.bootstrap import ALIKE, Estimate, estimate, mean
+from analysis.statistics.intervals import Estimate, estimate, mean
 
 EXPLORES = 0.02
 """share of an untrained network's entropy; with two actions, the other one is then drawn twice in a thousand steps"""
@@ -54,7 +54,7 @@ class Policy:
         """`cannot fit`, `does not explore`, both or neither, and what is undecided or not known."""
         if not self.share.defined:
             return f"not known: {self.share.note}"
-        explores, fits = side(self.share, EXPLORES), {network: side(found, FITS) for network, found in self.probes.items()}
+        explores, fits = self.share.side(EXPLORES), {network: found.side(FITS) for network, found in self.probes.items()}
         stuck = [network for network, found in fits.items() if found == -1]
         able = bool(fits) and set(fits.values()) == {1}
         said = [f"cannot fit ({' and '.join(stuck)})"] * bool(stuck) + ["does not explore"] * (explores == -1)
@@ -68,13 +68,6 @@ class Policy:
         """The diagnosis in a word or two."""
         found = [words for words in ("cannot fit", "does not explore", "neither", "not known") if words in self.diagnosis]
         return "both" if len(found) > 1 else next(iter(found), "undecided")
-
-
-def side(found: Estimate, level: float) -> int:
-    """1 if the whole interval lies above `level`, -1 if below, else 0. Several members that do not differ need no interval."""
-    if found.low is not None and found.high is not None:
-        return 1 if found.low > level else -1 if found.high < level else 0
-    return int(np.sign(found.value - level)) if found.note == ALIKE else 0
 
 
 def ratio(own: np.ndarray, untrained: np.ndarray) -> np.ndarray:
@@ -111,16 +104,16 @@ def _policy(rows: pd.DataFrame, setting: Setting, label: str, fresh_control: boo
         label,
         fresh_control,
         estimate(mean, entropy),
-        estimate(ratio, entropy, untrained),
+        _ratio(entropy, untrained),
         estimate(mean, _levels(rows, setting, SMALLEST)[:, visits]),
         estimate(mean, _levels(rows, setting, SCALE)[:, visits]),
-        {
-            each: estimate(ratio, learned(own[each][:, there]), learned(fresh[each][:, there]))
-            for each, there in probed.items()
-            if there.any()
-        },
+        {each: _ratio(learned(own[each][:, there]), learned(fresh[each][:, there])) for each, there in probed.items() if there.any()},
         int(still.sum()),
     )
+
+
+def _ratio(own: np.ndarray, untrained: np.ndarray) -> Estimate:
+    return estimate(ratio, own, untrained, denominator=untrained.mean(axis=1, keepdims=True))
 
 
 def _late(rows: pd.DataFrame) -> pd.DataFrame:

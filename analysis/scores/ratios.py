@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.scores.setting import ChainScores, Setting
-from analysis.statistics.bootstrap import Estimate, difference, estimate, mean, mean_ratio
+from analysis.statistics.intervals import Estimate, difference, estimate, mean, mean_ratio
 
 ENOUGH_VISITS = 3
 """minimum visits for a trend"""
@@ -86,7 +86,8 @@ def ratio(setting: Setting, chain: ChainScores, control: Control, visits: Sequen
     if chain.label == control.name:
         members = int(np.isfinite(chain.area[:, defined]).all(axis=1).sum())
         return Estimate(1.0, members=members, of=len(setting.pairs), note="the reference")
-    found = estimate(mean_ratio(setting.floor[defined]), chain.area[:, defined], control.area[:, defined])
+    floor, below = setting.floor[defined], control.area[:, defined]
+    found = estimate(mean_ratio(floor), chain.area[:, defined], below, denominator=below - floor)
     if len(defined) == len(visits):
         return found
     return replace(found, note="; ".join(filter(None, [f"over {len(defined)} of {len(visits)} visits", found.note])))
@@ -108,7 +109,8 @@ def trend(setting: Setting, chain: ChainScores, control: Control) -> Estimate:
         ratios = (mine.mean(axis=-2) - floor) / (fresh.mean(axis=-2) - floor)
         return ratios @ steps / (steps @ steps)
 
-    return estimate(slope, chain.area[:, defined], control.area[:, defined])
+    below = control.area[:, defined]
+    return estimate(slope, chain.area[:, defined], below, denominator=below - floor)
 
 
 def member_ratios(setting: Setting, chain: ChainScores, control: Control) -> np.ndarray:

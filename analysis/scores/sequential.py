@@ -10,7 +10,7 @@
   learning helps.
 
 Each is a `Comparison` of two matrices (members, columns); a column is a task at a visit. All but transfer are ratios of means over members,
-which are resampled together (`mean_ratio`), and are undefined if nothing was learned in the earlier visit: if the interval of its score is
+paired by member (`mean_ratio`), and are undefined if nothing was learned in the earlier visit: if the interval of its score is
 not above the random score. A chain's value is the mean over its defined columns.
 
 A member that does not reach its level within the budget is counted, and enters with the whole budget: the means are restricted means. All
@@ -29,7 +29,7 @@ import numpy as np
 from analysis.format import numbered
 from analysis.scores.evaluations import Evaluations
 from analysis.scores.setting import ChainScores, Setting
-from analysis.statistics.bootstrap import Estimate, difference, estimate, mean, mean_ratio
+from analysis.statistics.intervals import Estimate, difference, estimate, mean, mean_ratio
 
 NO_EVALUATION, NO_SCORE = "no evaluation", "no score"
 
@@ -89,8 +89,10 @@ class Comparison:
         return np.all(np.isfinite(self.later[:, columns]) & np.isfinite(self.earlier[:, columns]), axis=1)
 
     def _over(self, columns: list[int]) -> Estimate:
-        statistic = difference if self.subtracted else mean_ratio(self.floor[columns])
-        return estimate(statistic, self.later[:, columns], self.earlier[:, columns])
+        later, earlier, floor = self.later[:, columns], self.earlier[:, columns], self.floor[columns]
+        if self.subtracted:
+            return estimate(difference, later, earlier)
+        return estimate(mean_ratio(floor), later, earlier, denominator=earlier - floor)
 
 
 def left(tasks: Sequence[str]) -> list[tuple[int, int]]:

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.format import percent, with_interval
-from analysis.scores.matrix import ScoreMatrix
+from analysis.scores.matrix import ENOUGH_MEMBERS, ScoreMatrix
 from analysis.scores.ratios import Control, drift, own_control, plain_control, ratio
 from analysis.scores.setting import ChainScores, Setting
-from analysis.statistics.bootstrap import Estimate, Statistic, difference, estimate, iqm, mean
+from analysis.statistics.comparisons import ahead_of_all
+from analysis.statistics.intervals import Estimate, Statistic, difference, estimate, iqm, mean
 
 FIRST_AND_LAST = 3
 """number of visits averaged at the beginning and at the end of a run"""
-ENOUGH_MEMBERS = 5
-"""minimum members for a chain to be called best: by chance, five paired differences all have one sign once in 16, three once in 4"""
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
@@ -44,7 +43,7 @@ class Verdict:
     drift: Estimate
     """of a control: its last visits less the first visit of its chain, where tasks are alike"""
     best: bool = False
-    """True if its last visits beat those of every other chain except controls: each paired difference has an interval above 0"""
+    """True if its last visits beat those of every other chain but controls: each paired difference is above 0 after Holm's correction"""
 
     @property
     def label(self) -> str:
@@ -122,7 +121,8 @@ def _verdict(setting: Setting, chain: ChainScores, first: list[int], last: list[
 
 
 def best_chain(setting: Setting, visits: list[int]) -> ChainScores | None:
-    """The chain whose mean over these visits beats every other's by a paired interval above 0, on five members or more.
+    """The chain whose mean over these visits beats every other's: each paired difference, on five members or more, is above 0 after Holm's
+    correction for the number of rivals.
 
     Controls are excluded.
     """
@@ -135,7 +135,7 @@ def best_chain(setting: Setting, visits: list[int]) -> ChainScores | None:
             for rival in rivals
             if rival is not chain
         ]
-        if all(lead.exceeds(0.0) and lead.members >= ENOUGH_MEMBERS for lead in leads):
+        if ahead_of_all(leads) and min(lead.members for lead in leads) >= ENOUGH_MEMBERS:
             return chain
     return None
 

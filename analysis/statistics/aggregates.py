@@ -1,4 +1,8 @@
-"""The aggregates of Agarwal et al. 2021 (arXiv 2108.13264) over members and tasks, with bootstrap intervals, for many columns at once.
+"""The aggregates of Agarwal et al. 2021 (arXiv 2108.13264) over many tasks in which each member has one, for many columns at once.
+
+Intervals are the stratified percentile bootstrap's: the members of each task are drawn anew, as rliable does. How often they hold the
+truth is simulated by `python -m launch bench statistics` (docs/statistics.md). Differences of two chains, which marks and tests need at any
+level, have t intervals over the same strata (`paired_difference`). Members that walk through all tasks have neither: intervals.py.
 
 Scores are (members, tasks, ...): further axes, such as frames or algorithms, are resampled with the same members, so that columns are
 paired. NaN is a missing member: tasks may have unequal numbers of members, and every task weighs the same.
@@ -13,12 +17,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.statistics.bootstrap import Estimate, interval
+from analysis.statistics.intervals import LEVEL, Estimate, estimated, standard_error
 
 NAMES = ("iqm", "median", "mean", "optimality_gap")
 """interquartile mean over all scores; median over tasks of means over members; mean; mean shortfall of scores below 1"""
 BLOCK = 2**18
 """weights computed at once, few enough for a processor's cache"""
+METHOD = "stratified percentile bootstrap"
+"""name of the method, for captions"""
+ENOUGH = 10
+"""members of each task from which these intervals cover 94% or more of normal scores, whatever the number of tasks (docs/statistics.md)"""
 
 
 class Intervals(NamedTuple):
@@ -76,17 +84,14 @@ def cells(scores: np.ndarray) -> Cells:
     )
 
 
-def draws(found: Cells, repetitions: int, seed: int, by_task: bool, block: int = 0) -> Iterator[np.ndarray]:
-    """Number of times that each cell was drawn, (cells, block), until there are `repetitions`. Whole members need a full matrix."""
-    assert by_task or found.equal, "whole members cannot be resampled where tasks have unequal numbers of them"
+def draws(found: Cells, repetitions: int, seed: int, block: int = 0) -> Iterator[np.ndarray]:
+    """Number of times that each cell was drawn, (cells, block), until there are `repetitions`: members are drawn anew for every task."""
     random = np.random.default_rng(seed)
     block = block or max(1, BLOCK // len(found.scores))
     members = [task.stop - task.start for task in found.tasks]
     for start in range(0, repetitions, block):
         size = min(block, repetitions - start)
-        if not by_task:
-            yield np.tile(_counts(random, 1, members[0], size)[0], (len(members), 1))
-        elif found.equal:
+        if found.equal:
             yield _counts(random, len(members), members[0], size).reshape(-1, size)
         else:
             yield np.concatenate([_counts(random, 1, each, size)[0] for each in members])
@@ -163,81 +168,79 @@ def aggregate(scores: np.ndarray, names: Sequence[str] = NAMES) -> np.ndarray:
     return weighted(found, np.ones((len(found.scores), 1)), names)[..., 0].reshape(len(names), *found.further)
 
 
-def resample(
-    scores: np.ndarray, names: Sequence[str] = NAMES, repetitions: int = 50_000, seed: int = 0, by_task: bool = True
-) -> np.ndarray:
-    """The aggregates of resamples of scores (members, tasks, ...). (repetitions, aggregates, ...).
-
-    `by_task` draws members anew for every task, as rliable does: right if each member has one task. Otherwise whole members are drawn.
-    """
-    return _resample(cells(scores), names, repetitions, seed, by_task).reshape(repetitions, len(names), *scores.shape[2:])
+def resample(scores: np.ndarray, names: Sequence[str] = NAMES, repetitions: int = 50_000, seed: int = 0) -> np.ndarray:
+    """The aggregates of resamples of scores (members, tasks, ...). (repetitions, aggregates, ...)."""
+    return _resample(cells(scores), names, repetitions, seed).reshape(repetitions, len(names), *scores.shape[2:])
 
 
-def _resample(found: Cells, names: Sequence[str], repetitions: int, seed: int, by_task: bool) -> np.ndarray:
+def _resample(found: Cells, names: Sequence[str], repetitions: int, seed: int) -> np.ndarray:
     samples = np.empty((repetitions, len(names), found.scores.shape[1]))
     start = 0
-    for weights in draws(found, repetitions, seed, by_task):
+    for weights in draws(found, repetitions, seed):
         stop = start + weights.shape[1]
         samples[start:stop] = np.moveaxis(weighted(found, weights, names), -1, 0)
         start = stop
     return samples
 
 
-def intervals(
-    scores: np.ndarray,
-    names: Sequence[str] = NAMES,
-    repetitions: int = 50_000,
-    seed: int = 0,
-    by_task: bool = True,
-) -> Intervals:
+def interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 95% percentile intervals of resamples (repetitions, ...): low and high, (...) each."""
+    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high
+
+
+def intervals(scores: np.ndarray, names: Sequence[str] = NAMES, repetitions: int = 50_000, seed: int = 0) -> Intervals:
     """The aggregates of scores (members, tasks, ...) with their 95% intervals. For (members, tasks, frames): sample-efficiency curves."""
     found = cells(scores)
     value = weighted(found, np.ones((len(found.scores), 1)), names)[..., 0]
     if _alone(found):
         low, high = np.full((2, *value.shape), np.nan)
     else:
-        low, high = interval(_resample(found, names, repetitions, seed, by_task))
+        low, high = interval(_resample(found, names, repetitions, seed))
     return Intervals(*(each.reshape(len(names), *found.further) for each in (value, low, high)))
 
 
-def profile(scores: np.ndarray, levels: np.ndarray, repetitions: int = 2_000, seed: int = 0, by_task: bool = True) -> Intervals:
+def profile(scores: np.ndarray, levels: np.ndarray, repetitions: int = 2_000, seed: int = 0) -> Intervals:
     """Performance profile: the share of scores (members, tasks) above each level, with pointwise intervals. (levels,) each."""
     above = np.where(np.isfinite(scores)[..., None], scores[..., None] > levels, np.nan)
-    return Intervals(*(each[0] for each in intervals(above, ("mean",), repetitions, seed, by_task)))
+    return Intervals(*(each[0] for each in intervals(above, ("mean",), repetitions, seed)))
 
 
-def sample_efficiency(scores: np.ndarray, name: str = "iqm", repetitions: int = 2_000, seed: int = 0, by_task: bool = True) -> Intervals:
+def sample_efficiency(scores: np.ndarray, name: str = "iqm", repetitions: int = 2_000, seed: int = 0) -> Intervals:
     """An aggregate of scores (members, tasks, frames) at each number of frames, with pointwise intervals. (frames,) each."""
-    return Intervals(*(each[0] for each in intervals(scores, (name,), repetitions, seed, by_task)))
+    return Intervals(*(each[0] for each in intervals(scores, (name,), repetitions, seed)))
 
 
-def differences(
-    better: np.ndarray,
-    other: np.ndarray,
-    names: Sequence[str] = NAMES,
-    repetitions: int = 50_000,
-    seed: int = 0,
-    by_task: bool = True,
-    paired: bool = True,
-) -> Intervals:
-    """Differences of the aggregates of `better` and `other`, (members, tasks, ...), with 95% intervals. (aggregates, ...) each.
+def paired_difference(better: np.ndarray, other: np.ndarray, name: str = "iqm") -> Estimate:
+    """Difference of one aggregate of two chains' scores (members, tasks), paired member by member, with its t interval.
 
-    `paired` resamples both with the same members: row i of both is one seed on one stream. Decide from it wherever there is one.
+    The standard error is the jackknife's in strata: each member of each task is left out in turn, and the tasks' variances are summed.
+    Degrees of freedom are Satterthwaite's. Of a mean this is the t interval of the mean over tasks of paired differences; a median over
+    tasks is not smooth enough for it.
     """
-    above, below = _sides(better, other, paired)
-    ones = [weighted(each, np.ones((len(each.scores), 1)), names)[..., 0] for each in (above, below)]
-    value = ones[0] - ones[1]
-    if _alone(above) or _alone(below):
-        low, high = np.full((2, *value.shape), np.nan)
-    else:
-        samples = _resample(above, names, repetitions, seed, by_task)
-        samples -= _resample(below, names, repetitions, seed if paired else seed + 1, by_task)
-        low, high = interval(samples)
-    return Intervals(*(each.reshape(len(names), *above.further) for each in (value, low, high)))
+    assert name != "median", "the median over tasks has no jackknife"
+    above, below = _sides(better, other)
+    ones = np.ones((len(above.scores), 1))
+    members, of = len(above.scores), better.size
+    value = float((weighted(above, ones, (name,)) - weighted(below, ones, (name,))).item())
+    if _alone(above):
+        return Estimate(value, members=members, of=of, note="no interval: one member of some task")
+    counts = np.array([task.stop - task.start for task in above.tasks])
+    own = np.repeat(np.arange(len(counts)), counts)
+    without = np.empty(members)
+    for start in range(0, members, block := max(1, BLOCK // members)):
+        some = np.arange(start, min(start + block, members))
+        # The others of its task make up for a member that is left out: every task keeps its weight.
+        weights = 1 + (own[:, None] == own[some]) / (counts[own[some]] - 1)
+        weights[some, np.arange(len(some))] = 0.0
+        without[some] = (weighted(above, weights, (name,)) - weighted(below, weights, (name,)))[0, 0]
+    variances = np.array([standard_error(without[task]) ** 2 for task in above.tasks])
+    total, squares = float(variances.sum()), float((variances**2 / (counts - 1)).sum())
+    return estimated(value, total**0.5, total**2 / squares if squares else np.nan, members, of)
 
 
 def probability_of_improvement(
-    better: np.ndarray, other: np.ndarray, repetitions: int = 50_000, seed: int = 0, by_task: bool = True, paired: bool = False
+    better: np.ndarray, other: np.ndarray, repetitions: int = 50_000, seed: int = 0, paired: bool = False
 ) -> Intervals:
     """Probability that a member of `better` scores above one of `other`, ties counting half, mean over tasks. Matrices (members, tasks).
 
@@ -250,8 +253,8 @@ def probability_of_improvement(
     if _alone(above) or _alone(below):
         return Intervals(value, *np.full(2, np.nan))
     block = max(1, BLOCK // max(len(above.scores), len(below.scores)))
-    drawn = draws(above, repetitions, seed, by_task, block)
-    countered = draws(below, repetitions, seed if paired else seed + 1, by_task, block)
+    drawn = draws(above, repetitions, seed, block)
+    countered = draws(below, repetitions, seed if paired else seed + 1, block)
     samples = [
         sum(((each.T @ mine[own]) * yours[others]).sum(axis=0) / each.size for each, (own, others) in zip(wins, tasks, strict=True))
         for mine, yours in zip(drawn, countered, strict=True)
@@ -259,7 +262,7 @@ def probability_of_improvement(
     return Intervals(value, *interval(np.concatenate(samples) / len(wins)))
 
 
-def _sides(better: np.ndarray, other: np.ndarray, paired: bool) -> tuple[Cells, Cells]:
+def _sides(better: np.ndarray, other: np.ndarray, paired: bool = True) -> tuple[Cells, Cells]:
     assert better.shape[1:] == other.shape[1:], f"scores of different tasks: {better.shape} and {other.shape}"
     assert not paired or (np.isfinite(better) == np.isfinite(other)).all(), "members that are paired must be there in both"
     return cells(better), cells(other)

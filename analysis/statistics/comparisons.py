@@ -1,20 +1,18 @@
-"""Is one chain better than another? Differences of means with intervals, exact tests for few members, and Holm's correction for many.
+"""Is one chain better than another? Differences of means with t intervals and tests, and Holm's correction for many of them.
 
-Paired wherever the rows of both are the same seeds on the same data: what the data did to both then cancels, and the paired interval is the
-one to decide from. A member walks through all visits, so it is one observation: its mean over visits.
+Paired wherever the rows of both are the same seeds on the same data: what the data did to both then cancels. A member walks through all
+visits, so it is one observation: its mean over visits. The test is the interval's: scipy's `ttest_rel` for pairs, and Welch's
+(`ttest_ind` with unequal variances) for two sets of members that share nothing.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
-from analysis.statistics.bootstrap import ALIKE, REPETITIONS, Estimate, bootstrap, difference, estimate, interval, mean
-
-EXACT = 2**16
-"""arrangements up to which a test is exact; beyond, this many are drawn"""
+from analysis.statistics.intervals import LEVEL, Estimate, difference, estimate, estimated, standard_error
 
 
 @dataclass(frozen=True)
@@ -28,41 +26,18 @@ class Lead:
     paired: bool
     improvement: float
     """share of pairs of members in which it is above, a tie half: each member with its counterpart if paired, else with all others"""
-    p: float
-    """two-sided, of the difference; NaN where there are too few members for a test"""
     corrected: float
-    """the same after Holm's correction for all comparisons made together"""
+    """p after Holm's correction for all comparisons made together"""
 
+    @property
+    def p(self) -> float:
+        """Two-sided, of the difference; NaN where there are too few members for a test."""
+        return self.difference.chance()
 
-def sign_flips(differences: np.ndarray, seed: int = 0) -> float:
-    """The chance that paired differences (members,) have so large a mean where either sign is as likely. At least 2 / 2**members."""
-    return _tested([differences], lambda change, axis: change.mean(axis=axis), "samples", seed)
-
-
-def permutations(better: np.ndarray, other: np.ndarray, seed: int = 0) -> float:
-    """The chance that means of two groups (members,), (other members,) lie so far apart where it is chance who is in which."""
-    centre = np.concatenate([better, other]).mean()
-    return _tested([better - centre, other - centre], lambda one, two, axis: one.mean(axis=axis) - two.mean(axis=axis), "independent", seed)
-
-
-def _tested(samples: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], kind: str, seed: int) -> float:
-    """The two-sided p of scipy's permutation test: the share of arrangements in which the statistic is as far from 0 as in `samples`."""
-    scale = np.abs(np.concatenate(samples)).max() or 1.0
-
-    def rounded(*drawn: np.ndarray, axis: int) -> np.ndarray:
-        return np.abs(statistic(*drawn, axis=axis)).round(9)  # sums in another order are ties
-
-    found = stats.permutation_test(
-        [each / scale for each in samples],
-        rounded,
-        permutation_type=kind,
-        vectorized=True,
-        n_resamples=EXACT,
-        batch=2**12,
-        alternative="greater",
-        rng=np.random.default_rng(seed),
-    )
-    return float(found.pvalue)
+    @property
+    def differs(self) -> bool:
+        """True if the corrected p is below 0.05."""
+        return self.corrected < 1 - LEVEL
 
 
 def holm(chances: Sequence[float]) -> list[float]:
@@ -75,38 +50,51 @@ def holm(chances: Sequence[float]) -> list[float]:
     return corrected
 
 
-def lead(label: str, better: np.ndarray, reference: str, other: np.ndarray, paired: bool, repetitions: int = REPETITIONS) -> Lead:
+def ahead_of_all(leads: Sequence[Estimate]) -> bool:
+    """Does a chain beat all its rivals? Each difference to one is above 0, its p below 0.05 after Holm's correction for their number."""
+    corrected = holm([each.chance() for each in leads])
+    return all(each.value > 0 and chance < 1 - LEVEL for each, chance in zip(leads, corrected, strict=True))
+
+
+def lead(label: str, better: np.ndarray, reference: str, other: np.ndarray, paired: bool) -> Lead:
     """Compare two matrices (members, visits), NaN where a score is missing; `paired`: row i of both is one seed on the same data."""
     if paired:
-        found = estimate(difference, better, other, repetitions=repetitions)
+        found = estimate(difference, better, other)
         both = np.isfinite(better).all(axis=1) & np.isfinite(other).all(axis=1)
         change = better[both].mean(axis=1) - other[both].mean(axis=1)
         share = float(np.mean((change > 0) + 0.5 * (change == 0))) if len(change) else math.nan
-        p = sign_flips(change) if len(change) > 1 else math.nan
-        return Lead(label, reference, found, True, share, p, p)
-    rows, others = (matrix[np.isfinite(matrix).all(axis=1)] for matrix in (better, other))
-    found = _unpaired(rows, others, len(better) + len(other), repetitions)
-    if not len(rows) or not len(others):
-        return Lead(label, reference, found, False, math.nan, math.nan, math.nan)
-    mine, yours = rows.mean(axis=1), others.mean(axis=1)
-    share = float(np.mean((mine[:, None] > yours) + 0.5 * (mine[:, None] == yours)))
-    p = permutations(mine, yours) if min(len(mine), len(yours)) > 1 else math.nan
-    return Lead(label, reference, found, False, share, p, p)
+    else:
+        mine, yours = (matrix[np.isfinite(matrix).all(axis=1)].mean(axis=1) for matrix in (better, other))
+        found = welch(mine, yours, len(better) + len(other))
+        share = float(np.mean((mine[:, None] > yours) + 0.5 * (mine[:, None] == yours))) if len(mine) and len(yours) else math.nan
+    return Lead(label, reference, found, paired, share, found.chance())
 
 
-def _unpaired(better: np.ndarray, other: np.ndarray, of: int, repetitions: int) -> Estimate:
-    """Difference of the means of two sets of whole members, each resampled by itself."""
+def welch(better: np.ndarray, other: np.ndarray, of: int) -> Estimate:
+    """Difference of the means of two sets of members, (members,) and (other members,), that share nothing."""
     members = len(better) + len(other)
     if not len(better) or not len(other):
         return Estimate(math.nan, members=members, of=of, note="no member has all of it")
-    value = float(mean(better) - mean(other))
+    value = float(better.mean() - other.mean())
     if min(len(better), len(other)) == 1:
         return Estimate(value, members=members, of=of, note="no interval: one member")
-    samples = bootstrap(mean, better, repetitions=repetitions) - bootstrap(mean, other, repetitions=repetitions, seed=1)
-    low, high = map(float, interval(samples))
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
-        return Estimate(value, members=members, of=of, note=ALIKE)
-    return Estimate(value, low, high, members, of)
+    variances = [each.var(ddof=1) / len(each) for each in (better, other)]
+    freedom = stats.ttest_ind(better, other, equal_var=False).df if max(variances) > 0 else math.nan  # type: ignore[attr-defined]
+    return estimated(value, math.sqrt(sum(variances)), float(freedom), members, of)
+
+
+def improvement(better: np.ndarray, other: np.ndarray) -> Estimate:
+    """Probability that a member of `better` scores above one of `other` at the same visit, ties counting half, mean over visits.
+
+    Matrices (members, visits) of the same whole members; over all pairs of members, and each is left out of both.
+    """
+    wins = ((better[:, None] > other) + 0.5 * (better[:, None] == other)).mean(axis=2)
+    members = len(wins)
+    if members == 1:
+        return Estimate(float(wins.mean()), members=1, of=1, note="no interval: one member")
+    without = (wins.sum() - wins.sum(axis=0) - wins.sum(axis=1) + np.diag(wins)) / (members - 1) ** 2
+    found = estimated(float(wins.mean()), float(standard_error(without)), members - 1, members, members)
+    return found if found.low is None or found.high is None else replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 def against(scores: Mapping[str, np.ndarray], references: Sequence[str], paired: bool = True) -> list[Lead]:
@@ -120,5 +108,9 @@ def against(scores: Mapping[str, np.ndarray], references: Sequence[str], paired:
         for label in scores
         if label != reference and label not in references[:place]
     ]
-    corrected = holm([each.p for each in leads])
-    return [replace(each, corrected=chance) for each, chance in zip(leads, corrected, strict=True)]
+    return corrected_together(leads)
+
+
+def corrected_together(leads: Sequence[Lead]) -> list[Lead]:
+    """The same with p corrected by Holm for all of them."""
+    return [replace(each, corrected=chance) for each, chance in zip(leads, holm([each.p for each in leads]), strict=True)]

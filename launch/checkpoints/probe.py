@@ -19,7 +19,7 @@ from agents.base import ReplayAgent
 from agents.diagnostics.probing import FUNCTIONS, SEEN, TARGETS, TASKS, Batches, Probing, seen_of_replay, seen_of_stream
 from agents.loops.replay import make_replay
 from analysis.format import number, with_interval
-from analysis.statistics.bootstrap import Estimate, estimate, mean
+from analysis.statistics.intervals import Estimate, estimate, mean
 from envs.reinforcement.base import ReinforcementBenchmark
 from launch.checkpoints.play import find_checkpoint
 from launch.execution import Execution
@@ -144,7 +144,7 @@ def summary(outcomes: dict[str, Outcome]) -> Table:
         for name, own, fresh in (("final", outcome.final, outcome.fresh_final), ("mean", outcome.mean, outcome.fresh_mean)):
             pair = [losses.cpu().double().numpy()[:, None] for losses in (own, fresh)]
             levels = (number(estimate(mean, losses).value) for losses in pair)
-            table.add_row(target if name == "final" else "", name, *levels, _cell(estimate(_ratio, *pair)))
+            table.add_row(target if name == "final" else "", name, *levels, _cell(estimate(_ratio, *pair, denominator=pair[1])))
     return table
 
 

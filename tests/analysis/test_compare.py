@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.compare import answers
-from analysis.statistics.comparisons import sign_flips
+from analysis.statistics.power import visible
 from launch.__main__ import main
 from plasticity_rl.checks import UsageError
 from tests.fake_runs import forgetful, games, online, online_rows, spec, supervised, write_run
@@ -28,11 +29,13 @@ def test_pairs_decide_where_members_differ_more_than_chains(tmp_path: Path) -> N
     (found,) = answers("none", "nap", tmp_path)
     before, after, ahead = found.leads["visit 1"]
     assert (before.value, after.value) == pytest.approx((0.25, 0.29)) and ahead.difference.value == pytest.approx(0.04)
-    assert ahead.paired and ahead.improvement == 1.0 and ahead.p == sign_flips(CHANGES) == 2 / 32
-    assert ahead.difference.low is not None and ahead.difference.low > 0.02
+    assert ahead.paired and ahead.improvement == 1.0 and ahead.p == pytest.approx(stats.ttest_1samp(CHANGES, 0.0).pvalue)
+    assert ahead.difference.low == pytest.approx(0.04 - 2.7764451 * CHANGES.std(ddof=1) / 5**0.5)
     assert found.sentence.startswith("Yes: over visit 1 nap scores 0.290 and none 0.250, 0.040 more [0.0")
     assert found.leads["all visits"][2].difference.value == pytest.approx(0.04)
     assert "Paired: 5 members of the same seeds on the same data; 100% of them score more with nap than with none" in found.note
+    seen = visible(5) * CHANGES.std(ddof=1)
+    assert f"With such a spread, a true difference of {seen:.3f} is seen with 80% chance." in found.note and f"{seen:.3f}" == "0.027"
     (turned,) = answers("nap", "none", tmp_path)
     assert turned.sentence.startswith("No, it is worse: over visit 1 none scores 0.250 and nap 0.290, 0.040 less [0.0")
 
@@ -44,6 +47,8 @@ def test_strangers_are_less_sure(tmp_path: Path) -> None:
     ahead = found.leads["visit 1"][2]
     assert not ahead.paired and ahead.difference.value == pytest.approx(0.04)
     assert found.note.startswith("Unpaired (no two members of the same seeds): 5 against 5 members")
+    welch = stats.ttest_ind(BASE / 2 + CHANGES, BASE / 2, equal_var=False)
+    assert ahead.p == pytest.approx(welch.pvalue) and "p is Welch's" in found.note
     assert found.sentence.startswith("Undecided, the difference may be chance: ")
 
 
@@ -108,7 +113,12 @@ def test_the_answer_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["compare", "none", "nap", "--runs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("random-labels: is nap better than none?\n\nYes: over visits 17-19 nap scores 0.7")
-    assert "all visits" in printed and "[0." in printed and "cover the truth 8" in printed and "0.062" in printed
+    assert (
+        "all visits" in printed
+        and "[0." in printed
+        and "Intervals are 95% t intervals over members; p is the paired t test's." in printed
+        and "< 0.001" in printed
+    )
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +129,7 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def other(root: Path, label: str = "nap", **changed: object) -> Path:
-    described = spec(label, **{"setting": "another", **changed})  # type: ignore[arg-type]
+    described = spec(label, **{"setting": "another", **changed})
     return write_run(root, described, online_rows(described, np.full((3, 3), 0.5)))
 
 

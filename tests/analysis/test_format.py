@@ -5,7 +5,7 @@ import math
 import pytest
 
 from analysis.format import chance, count, number, numbered, parts, percent, share, with_interval
-from analysis.statistics.bootstrap import Estimate
+from analysis.statistics.intervals import Estimate
 
 DASH = "\N{EN DASH}"
 

@@ -8,7 +8,7 @@ import pytest
 from analysis.claims.predicates import All, Any, Finding, above, below, outcome
 from analysis.claims.results import Result
 from analysis.claims.verdicts import METHODS, VERDICTS, first, first_and_later, forgetting, keeps, last, loses
-from analysis.statistics.bootstrap import Estimate, difference
+from analysis.statistics.intervals import Estimate, difference
 
 MEMBERS, VISITS, WINDOWS = 10, 8, 10
 NOISE = np.linspace(-0.01, 0.01, MEMBERS)

@@ -94,11 +94,12 @@ def test_changes_by_hand() -> None:
 
 
 def test_a_side_needs_an_interval_that_excludes_zero() -> None:
-    assert side(np.array([1.0, 2.0, 3.0])) == 1 and side(-np.array([1.0, 2.0, 3.0])) == -1
+    assert side(np.array([2.0, 3.0, 4.0])) == 1 and side(-np.array([2.0, 3.0, 4.0])) == -1  # 3 +- 2.48
+    assert side(np.array([1.0, 2.0, 3.0])) == 0
     assert side(np.array([-1.0, 2.0, 3.0])) == 0
     assert side(np.array([2.0, 2.0])) == 1  # alike: no doubt
     assert side(np.array([0.0, 0.0])) == 0 and side(np.array([5.0])) == 0
-    assert side(np.array([1.0, 2.0, np.nan])) == 1
+    assert side(np.array([2.0, 3.0, 4.0, np.nan])) == 1
 
 
 def test_the_first_of_two_visits_in_a_row_counts() -> None:

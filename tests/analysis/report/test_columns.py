@@ -12,7 +12,7 @@ from rich.console import Console
 from analysis.report.columns import AGGREGATES, SEQUENCE, SUITE, VERDICT, Column
 from analysis.report.page import terminal_table, write_report
 from analysis.scores.sequential import MEASURES
-from analysis.statistics.bootstrap import Estimate
+from analysis.statistics.intervals import Estimate
 from tests.fake_runs import online
 
 DOCUMENTED = (Path(__file__).parents[3] / "docs" / "report.md").read_text()

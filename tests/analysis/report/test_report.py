@@ -20,7 +20,7 @@ from analysis.report.sections import section
 from analysis.report.tables import Cell, cell
 from analysis.scores.ratios import plain_control, trend
 from analysis.scores.setting import settings
-from analysis.statistics.bootstrap import Estimate
+from analysis.statistics.intervals import Estimate
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.events import Metric
 from tests.analysis.report import table
@@ -152,7 +152,7 @@ def test_the_methods_tell_what_was_run(written: tuple[Path, Report]) -> None:
     assert told["Members"] == "5 independent networks of each chain, from 1 seed (0)"
     assert told["benchmark"] == "random-labels(visits=7)" and told["chain: nap + redo"] == "nap(); redo()"
     assert told["chain: none"] == "no intervention" and told["packages.torch"] == "2.13.0" and told["code"] == "c0ffee"
-    assert "2,000 resamples of whole members" in told["Intervals"] and "seed" not in told
+    assert told["Intervals"].startswith("95% t intervals over members") and "seed" not in told
     assert told["Hyper-parameters"] == "How they were chosen: not recorded; hyperparameters.txt beside the folders of the runs can say it"
     assert told["Task boundaries"] == "told to no chain"
 
@@ -197,7 +197,7 @@ def test_an_out_that_cannot_be_written_is_the_persons_mistake(tmp_path: Path) ->
 
 @pytest.mark.usefixtures("undrawn")
 def test_games_with_a_tiny_budget_carry_a_banner(tmp_path: Path) -> None:
-    for label, levels in (("none", [[-15.0, 2.0], [-13.0, 4.0]]), ("fresh", [[-9.0, -1.0], [-7.0, 1.0]])):
+    for label, levels in (("none", [[-15.0, 2.0], [-13.0, 4.0]]), ("fresh", [[-8.1, -1.0], [-7.9, 1.0]])):
         games(tmp_path / "runs", label, levels, ["pong", "boxing"], references=ATARI)
     report = write_report([tmp_path / "runs"], tmp_path / "out")
     page = report.page.read_text()
@@ -301,11 +301,11 @@ def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_trends_by_hand(tmp_path: Path) -> None:
     online(tmp_path / "runs", "none", [[0.5, 0.4, 0.3, 0.2], [0.7, 0.6, 0.5, 0.4]])
-    online(tmp_path / "runs", "fresh", [[0.4] * 4, [0.6] * 4])
+    online(tmp_path / "runs", "fresh", [[0.48] * 4, [0.52] * 4])
     (part,) = write_report([tmp_path / "runs"], tmp_path / "out").sections
     none = trend(part.setting, part.rows[0].chain, plain_control(part.setting))
     assert none.value == pytest.approx(-0.1 / 0.5)
-    assert none.low == pytest.approx(-0.1 / 0.4) and none.high == pytest.approx(-0.1 / 0.6)  # either drawn twice
+    assert none.error == pytest.approx((0.1 / 0.48 - 0.1 / 0.52) / 2)  # either left out: half the distance
 
 
 def test_published_scores_stand_with_their_source(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from analysis.report.page import write_report
 from analysis.scores.matrix import Row, ScoreMatrix, over_control
 from analysis.scores.setting import score, settings
 from analysis.scores.suites import apart, group, score_matrix, suite
-from analysis.statistics.bootstrap import interval
+from analysis.statistics.aggregates import interval
 from tests.fake_runs import atari, games, online
 
 GAMES, RUNS = 6, 6
@@ -64,7 +64,7 @@ def test_intervals_of_ratios_hold_the_truth_as_often_as_so_few_runs_allow() -> N
     random, hits = np.random.default_rng(0), 0
     for _ in range(300):
         above, below = random.normal(0.8, 0.1, size=(6, 8)), random.normal(1.0, 0.1, size=(6, 8))
-        low, high = interval(over_control(above, below, whole=False, repetitions=400)[1][:, 2])
+        low, high = interval(over_control(above, below, repetitions=400)[1][:, 2])
         hits += int(low < 0.8 < high)
     assert hits / 300 == pytest.approx(2 * stats.norm.cdf(1.96 * np.sqrt(5 / 6)) - 1, abs=0.05)  # deviations that divide by n
 
@@ -77,7 +77,10 @@ def test_the_better_chain_is_found_and_the_same_one_is_not(known: tuple[Path, di
     for (label, reference), lead in leads.items():
         truth = BASE.mean() * (np.mean(FACTORS[label]) - np.mean(FACTORS[reference]))
         assert lead.difference.low is not None and lead.difference.high is not None and lead.difference.low < truth < lead.difference.high
-        assert lead.p == 2 / 2**RUNS and lead.corrected == pytest.approx(5 * 2 / 2**RUNS)
+        drawn = [known[1][name].mean(axis=2) for name in (label, reference)]
+        errors = (drawn[0] - drawn[1]).var(axis=0, ddof=1) / RUNS / GAMES**2
+        assert lead.difference.error == pytest.approx(np.sqrt(errors.sum()))
+        assert lead.corrected >= lead.p == lead.difference.chance() and lead.differs
     atari(tmp_path, {label: BASE[:3, None] * np.ones(2) for label in ("none", "nap")}, RUNS)
     same = load([tmp_path])
     ((field, keys),) = group(same.runs)
@@ -86,14 +89,17 @@ def test_the_better_chain_is_found_and_the_same_one_is_not(known: tuple[Path, di
 
 def test_the_ratio_to_the_control_by_hand_and_by_resamples_of_its_own() -> None:
     above, below = np.array([[1.0, 6.0], [3.0, 2.0]]), np.array([[4.0, 2.0], [4.0, 2.0]])
-    value, samples = over_control(above, below, whole=True, repetitions=4_000)
+    value, samples = over_control(above, below, repetitions=4_000)
     np.testing.assert_allclose(value, [1.25, 1.25, 1.25, 1 - (0.5 + 1) / 2])  # ratios 2 / 4 and 4 / 2
     seen, often = np.unique(samples[:, 2], return_counts=True)
-    np.testing.assert_allclose(seen, [0.875, 1.25, 1.625])  # both the second run, one of each, both the first
-    np.testing.assert_allclose(often / 4_000, [0.25, 0.5, 0.25], atol=0.03)
+    # each task's ratio is 1 / 4, 2 / 4, 3 / 4 and 2 / 2, 4 / 2, 6 / 2, in a quarter, a half, a quarter of draws
+    np.testing.assert_allclose(seen, [0.625, 0.75, 0.875, 1.125, 1.25, 1.375, 1.625, 1.75, 1.875])
+    np.testing.assert_allclose(often / 4_000, np.array([1, 2, 1, 2, 4, 2, 1, 2, 1]) / 16, atol=0.03)
+    whole = made(row("none", np.vstack([above, above + 1])), row("fresh", np.vstack([below, below + 1])), whole=True).plasticity["none"]
+    assert whole["mean"].value == pytest.approx((2.5 / 4.5 + 4.5 / 2.5) / 2) and whole["mean"].low is not None
     random = np.random.default_rng(0)
     above, below = random.normal(2, 0.3, size=(12, 5)), random.normal(4, 0.3, size=(12, 5))
-    value, samples = over_control(above, below, whole=False, repetitions=4_000)
+    value, samples = over_control(above, below, repetitions=4_000)
     ratios = above.mean(axis=0) / below.mean(axis=0)
     assert value[:3] == pytest.approx([stats.trim_mean(ratios, 0.25), np.median(ratios), ratios.mean()])
     error = np.sqrt((ratios**2 * (above.var(0) / above.mean(0) ** 2 + below.var(0) / below.mean(0) ** 2) / 12).sum()) / 5
@@ -117,14 +123,15 @@ def test_profiles_and_efficiency_are_those_of_the_scores(known: tuple[Path, dict
 def test_visits_of_one_setting_are_a_panel_of_whole_members(tmp_path: Path) -> None:
     areas = np.array([[0.2, 0.4, 0.6, 0.8], [0.4, 0.6, 0.8, 1.0], [0.1, 0.2, 0.3, 0.4]])
     online(tmp_path, "none", areas)
-    online(tmp_path, "fresh", areas[:, :1] + np.zeros(4))
+    online(tmp_path, "fresh", 0.5 + areas[:, :1] + np.zeros(4))
     loaded = load([tmp_path])
     found = score_matrix(score(loaded, settings(loaded)[0]))
     assert found.whole and found.noun == "visits" and found.scale == "online accuracy"
     assert found.scores["none"]["mean"].value == pytest.approx(areas.mean())
     assert found.scores["none"]["optimality_gap"].value == pytest.approx(1 - areas.mean())
-    assert found.performance["none"]["mean"].value == pytest.approx((areas.mean(axis=0) / areas[:, 0].mean()).mean())
-    assert found.coverage[0] == 3 and found.coverage[1] == pytest.approx(0.76, abs=0.02)
+    assert found.performance["none"]["mean"].value == pytest.approx((areas.mean(axis=0) / (0.5 + areas[:, 0].mean())).mean())
+    theirs = stats.ttest_1samp(areas.mean(axis=1), 0.0).confidence_interval()
+    assert (found.scores["none"]["mean"].low, found.scores["none"]["mean"].high) == pytest.approx(tuple(theirs))
     assert found.best is None  # with three members
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from analysis.data.load import load
 from analysis.report.page import write_report
-from analysis.scores.policies import EXPLORES, FITS, policies, ratio, side
+from analysis.scores.policies import EXPLORES, FITS, policies, ratio
 from analysis.scores.setting import score as scored
 from analysis.scores.setting import settings
-from analysis.statistics.bootstrap import ALIKE, Estimate
+from analysis.statistics.intervals import ALIKE, Estimate
 from plasticity_rl.records.events import Metric
 from tests.fake_runs import episode_rows, spec, write_run
 
@@ -117,9 +117,9 @@ def test_nothing_is_said_of_visits_that_have_not_begun(tmp_path: Path) -> None:
 
 
 def test_sides_of_a_level() -> None:
-    assert [side(Estimate(0.5, low, high), 0.4) for low, high in ((0.41, 0.6), (0.3, 0.6), (0.1, 0.39))] == [1, 0, -1]
-    assert [side(Estimate(value, members=6, note=ALIKE), 0.4) for value in (0.0, 1.0)] == [-1, 1]
-    assert side(Estimate(0.0, members=1, note="no interval: one member"), 0.4) == 0
+    assert [Estimate(0.5, low, high).side(0.4) for low, high in ((0.41, 0.6), (0.3, 0.6), (0.1, 0.39))] == [1, 0, -1]
+    assert [Estimate(value, members=6, note=ALIKE).side(0.4) for value in (0.0, 1.0)] == [-1, 1]
+    assert Estimate(0.0, members=1, note="no interval: one member").side(0.4) == 0
     assert ratio(np.array([[1.0, 3.0], [2.0, 2.0]]), np.array([[4.0, 4.0], [2.0, 6.0]])) == 0.5
 
 

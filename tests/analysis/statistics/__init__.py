@@ -1,1 +1,1 @@
-"""Tests of analysis.statistics.bootstrap."""
+"""Tests of analysis.statistics."""

@@ -5,15 +5,16 @@ import itertools
 import numpy as np
 import pytest
 from rliable import library, metrics
+from scipy import stats
 
 from analysis.statistics import aggregates
 from analysis.statistics.aggregates import (
     NAMES,
     aggregate,
     cells,
-    differences,
     draws,
     intervals,
+    paired_difference,
     probability_of_improvement,
     profile,
     resample,
@@ -50,22 +51,20 @@ def test_point_estimates_are_rliables(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(aggregate(scores), np.transpose([rliables(scores[..., each]) for each in range(4)]), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("by_task", [True, False])
-def test_a_resample_by_weights_is_that_put_together_by_hand(by_task: bool) -> None:
+def test_a_resample_by_weights_is_that_put_together_by_hand() -> None:
     scores = some(5, 6)
     found = cells(scores)
-    samples = resample(scores, repetitions=200, seed=3, by_task=by_task)
-    drawn = np.concatenate(list(draws(found, 200, 3, by_task)), axis=1)
+    samples = resample(scores, repetitions=200, seed=3)
+    drawn = np.concatenate(list(draws(found, 200, 3)), axis=1)
     for sample, weights in zip(samples, drawn.T, strict=True):
         columns = [np.repeat(scores[:, task], weights[found.tasks[task]]) for task in range(6)]
         np.testing.assert_allclose(sample, rliables(np.stack(columns, axis=1)), rtol=0, atol=1e-12)
     assert (drawn.reshape(6, 5, -1).sum(axis=1) == 5).all()
-    alike = (drawn.reshape(6, 5, -1) == drawn[:5]).all(axis=(0, 1))
-    assert alike.all() if not by_task else not alike.any()
+    assert not (drawn.reshape(6, 5, -1) == drawn[:5]).all(axis=(0, 1)).any()  # each task has draws of its own
 
 
 def test_the_draws_are_all_there_are_equally_often() -> None:
-    drawn = np.concatenate(list(draws(cells(some(3, 1)), 27_000, 0, True)), axis=1).T
+    drawn = np.concatenate(list(draws(cells(some(3, 1)), 27_000, 0)), axis=1).T
     every = [tuple(np.bincount(chosen, minlength=3)) for chosen in itertools.product(range(3), repeat=3)]
     for counts in set(every):
         assert (drawn == counts).all(axis=1).mean() == pytest.approx(every.count(counts) / 27, abs=0.01)
@@ -90,7 +89,7 @@ def test_tasks_with_unequal_members_weigh_the_same() -> None:
     np.testing.assert_allclose(aggregate(scores), weighted_by_hand(scores), rtol=0, atol=1e-12)
     np.testing.assert_allclose(weighted_by_hand(some(5, 6)), rliables(some(5, 6)), rtol=0, atol=1e-12)
     found, columns = cells(scores), [column[np.isfinite(column)] for column in scores.T]
-    drawn = np.concatenate(list(draws(found, 100, 1, True)), axis=1)
+    drawn = np.concatenate(list(draws(found, 100, 1)), axis=1)
     for sample, weights in zip(resample(scores, repetitions=100, seed=1), drawn.T, strict=True):
         again = np.full(scores.shape, np.nan)
         for task, column in enumerate(columns):
@@ -138,25 +137,49 @@ def test_the_seed_decides_and_the_length_of_blocks_only_the_draws(monkeypatch: p
     np.testing.assert_allclose(parts.low, whole.low, rtol=0, atol=0.05 * (whole.high - whole.low).max())
 
 
-def test_pairs_cancel_what_they_share_and_strangers_do_not() -> None:
+def test_a_paired_difference_of_means_is_scipys_over_strata() -> None:
     random = np.random.default_rng(0)
     luck = random.normal(size=(8, 5))
-    other, better = luck, luck + 0.3 + 0.01 * random.normal(size=(8, 5))
-    paired = differences(better, other, repetitions=5_000)
-    stranger = differences(better, other, repetitions=5_000, paired=False)
-    np.testing.assert_allclose(paired.value, aggregate(better) - aggregate(other))
-    np.testing.assert_array_equal(paired.value, stranger.value)
-    assert (paired.low[:3] > 0.25).all() and ((stranger.high - stranger.low)[2] > 10 * (paired.high - paired.low)[2])
-    mean = intervals(better - other, ("mean",), 5_000)
-    assert (paired.low[2], paired.high[2]) == pytest.approx((mean.low[0], mean.high[0]))
-    error = np.sqrt((better.var(axis=0) / 8).sum() + (other.var(axis=0) / 8).sum()) / 5
-    assert (stranger.high - stranger.low)[2] == pytest.approx(2 * 1.96 * error, rel=0.05)
+    other, better = luck, luck + 0.3 + random.normal(scale=[0.1, 0.2, 0.3, 0.4, 0.5], size=(8, 5))
+    found = paired_difference(better, other, "mean")
+    variances = (better - other).var(axis=0, ddof=1) / 8
+    error, freedom = np.sqrt(variances.sum()) / 5, variances.sum() ** 2 / (variances**2 / 7).sum()
+    assert found.value == pytest.approx((better - other).mean()) and found.error == pytest.approx(error)
+    assert found.freedom == pytest.approx(freedom) and 7 < freedom < 35
+    assert found.high == pytest.approx(found.value + stats.t.ppf(0.975, freedom) * error)
+    one = paired_difference(better[:, :1], other[:, :1], "mean")
+    theirs = stats.ttest_rel(better[:, 0], other[:, 0])
+    assert (one.low, one.high) == pytest.approx(tuple(theirs.confidence_interval()))
+    assert one.chance() == pytest.approx(theirs.pvalue)
 
 
-def test_strangers_may_be_of_unequal_number() -> None:
-    found = differences(some(7, 3), some(4, 3, seed=1), repetitions=500, paired=False)
-    np.testing.assert_allclose(found.value, aggregate(some(7, 3)) - aggregate(some(4, 3, seed=1)))
-    assert (found.low < found.value).all() and (found.value < found.high).all()
+def test_a_paired_difference_leaves_out_each_member_of_each_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    better, other = ragged(), ragged(seed=1)
+    ones = aggregate(better, ("iqm",)) - aggregate(other, ("iqm",))
+    found = paired_difference(better, other)
+    total = 0.0
+    for task in range(4):
+        there = np.flatnonzero(np.isfinite(better[:, task]))
+        without = []
+        for member in there:
+            fewer = [matrix.copy() for matrix in (better, other)]
+            for matrix in fewer:
+                matrix[member, task] = np.nan
+            without.append(float(aggregate(fewer[0], ("iqm",))[0] - aggregate(fewer[1], ("iqm",))[0]))
+        total += (len(there) - 1) ** 2 / len(there) * np.var(without, ddof=1)
+    assert found.value == pytest.approx(ones[0]) and found.members == 19 and found.of == 24
+    assert found.error == pytest.approx(np.sqrt(total), rel=0.1)  # with one score fewer, rliable's quarters move by a score
+    monkeypatch.setattr(aggregates, "BLOCK", 40)
+    assert paired_difference(better, other).error == pytest.approx(found.error)
+
+
+def test_the_jackknife_of_an_iqm_is_the_bootstraps_without_its_shortfall() -> None:
+    random = np.random.default_rng(2)
+    other = some(10, 20)
+    better = other + 0.3 * random.normal(size=other.shape)
+    samples = resample(better, ("iqm",), 4_000)[:, 0] - resample(other, ("iqm",), 4_000)[:, 0]  # the same draws
+    found = paired_difference(better, other)
+    assert found.error == pytest.approx(samples.std() * np.sqrt(10 / 9), rel=0.1)
 
 
 def test_a_profile_is_rliables() -> None:
@@ -198,7 +221,8 @@ def test_no_interval_is_without_width_where_a_task_has_one_member() -> None:
     scores[1:, 2] = np.nan
     found = intervals(scores)
     assert np.isfinite(found.value).all() and np.isnan(found.low).all() and np.isnan(found.high).all()
-    assert np.isnan(probability_of_improvement(scores, scores).low) and np.isnan(differences(scores, scores).low).all()
+    assert np.isnan(probability_of_improvement(scores, scores).low)
+    assert paired_difference(scores, 2 * scores).note == "no interval: one member of some task"
 
 
 def test_what_cannot_be_resampled_is_refused_at_the_door() -> None:
@@ -210,15 +234,13 @@ def test_what_cannot_be_resampled_is_refused_at_the_door() -> None:
     scores[0, 0, 0] = np.nan
     with pytest.raises(AssertionError, match="NaN in all its columns"):
         intervals(scores)
-    with pytest.raises(AssertionError, match="whole members"):
-        intervals(ragged(), by_task=False)
     with pytest.raises(AssertionError, match="different tasks"):
-        differences(some(4, 3), some(4, 2))
+        paired_difference(some(4, 3), some(4, 2))
     with pytest.raises(AssertionError, match="be there in both"):
-        differences(ragged(), some(6, 4))
+        paired_difference(ragged(), some(6, 4))
 
 
 def test_the_weights_may_be_any_number() -> None:
     found = cells(some(5, 6))
-    weights = np.concatenate(list(draws(found, 20, 0, True)), axis=1)
+    weights = np.concatenate(list(draws(found, 20, 0)), axis=1)
     np.testing.assert_allclose(weighted(found, weights.astype(float)), weighted(found, weights), rtol=0, atol=1e-12)

@@ -1,6 +1,5 @@
 """Tests and corrections against scipy's, statsmodels' and counts by hand."""
 
-import itertools
 import math
 
 import numpy as np
@@ -8,45 +7,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.statistics.bootstrap import difference, estimate
-from analysis.statistics.comparisons import against, holm, lead, permutations, sign_flips
-
-
-def test_sign_flips_by_hand() -> None:
-    assert sign_flips(np.array([1.0, 2.0, 3.0])) == 2 / 8  # only all of one sign
-    assert sign_flips(np.array([1.0, 2.0, -3.0])) == 1.0
-    assert sign_flips(np.array([3.0, 3.0, -1.0])) == 4 / 8  # sums of 5 and of 7, either way
-    assert sign_flips(np.full(5, 0.1)) == 2 / 32
-    assert sign_flips(np.zeros(4)) == 1.0
-
-
-@pytest.mark.parametrize("runs", [2, 5, 10])
-def test_sign_flips_are_all_of_them(runs: int) -> None:
-    changes = np.random.default_rng(runs).normal(0.3, 1.0, size=runs)
-    sums = [abs(np.dot(signs, changes)) for signs in itertools.product((-1, 1), repeat=runs)]
-    assert sign_flips(changes) == pytest.approx(np.mean(np.array(sums) >= abs(changes.sum()) - 1e-12))
-    assert sign_flips(1e6 * changes) == sign_flips(1e-6 * changes) == sign_flips(-changes) == sign_flips(changes)
-
-
-@pytest.mark.parametrize("runs", [(2, 3), (5, 5), (4, 7)])
-def test_permutations_are_all_of_them_and_count_both_sides(runs: tuple[int, int]) -> None:
-    random = np.random.default_rng(0)
-    one, two = random.normal(0.8, 1.0, size=runs[0]), random.normal(size=runs[1])
-    pooled = np.concatenate([one, two])
-    seen = [
-        abs(pooled[list(chosen)].mean() - np.delete(pooled, chosen).mean()) for chosen in itertools.combinations(range(sum(runs)), runs[0])
-    ]
-    expected = np.mean(np.array(seen) >= abs(one.mean() - two.mean()) - 1e-12)
-    assert permutations(one, two) == pytest.approx(expected)
-    assert permutations(1e4 + one, 1e4 + two) == pytest.approx(expected)  # far from 0, sums in another order are still ties
-
-
-def test_more_arrangements_than_can_be_looked_at_are_drawn() -> None:
-    random = np.random.default_rng(1)
-    changes, one, two = random.normal(0.3, 1.0, size=40), random.normal(0.5, 1.0, size=30), random.normal(size=40)
-    assert sign_flips(changes) == pytest.approx(stats.ttest_1samp(changes, 0.0).pvalue, abs=0.01)
-    assert permutations(one, two) == pytest.approx(stats.ttest_ind(one, two).pvalue, abs=0.01)
-    assert sign_flips(changes) == sign_flips(changes) != sign_flips(changes, seed=2)
+from analysis.statistics.comparisons import against, ahead_of_all, holm, improvement, lead
+from analysis.statistics.intervals import Estimate, difference, estimate
 
 
 def test_holm_is_statsmodels() -> None:
@@ -56,26 +18,20 @@ def test_holm_is_statsmodels() -> None:
     assert math.isnan(holm([0.02, math.nan])[1]) and holm([]) == []
 
 
-def test_chance_is_found_as_often_as_it_says() -> None:
-    random = np.random.default_rng(0)
-    pairs = np.array([sign_flips(random.normal(size=6)) for _ in range(1_000)])
-    groups = np.array([permutations(*random.normal(size=(2, 5))) for _ in range(1_000)])
-    for level in (0.05, 0.1, 0.3):
-        assert (pairs <= level).mean() == pytest.approx(math.floor(level * 32) / 32, abs=0.03)
-        assert (groups <= level).mean() == pytest.approx(level, abs=0.03)
-
-
-def test_a_lead_in_pairs_and_among_strangers() -> None:
+def test_a_lead_in_pairs_is_scipys_paired_test_and_among_strangers_welchs() -> None:
     random = np.random.default_rng(2)
     other = random.normal(size=(6, 4)) + random.normal(size=(6, 1))
     better = other + 0.2 + 0.05 * random.normal(size=(6, 1))
-    paired, stranger = lead("b", better, "a", other, paired=True), lead("b", better, "a", other, paired=False)
+    paired, stranger = lead("b", better, "a", other, paired=True), lead("b", better, "a", other[:5], paired=False)
     assert paired.difference == estimate(difference, better, other)
-    assert (paired.improvement, paired.p, paired.corrected) == (1.0, 2 / 64, 2 / 64)
-    assert stranger.difference.value == pytest.approx(paired.difference.value)
-    assert stranger.difference.low is not None and stranger.difference.low < 0 and paired.difference.exceeds(0.0)
-    wins = [mine > theirs for mine in better.mean(axis=1) for theirs in other.mean(axis=1)]
-    assert stranger.improvement == pytest.approx(np.mean(wins)) and stranger.p == permutations(better.mean(axis=1), other.mean(axis=1))
+    assert paired.improvement == 1.0 and paired.differs
+    assert paired.p == paired.corrected == pytest.approx(stats.ttest_rel(better.mean(axis=1), other.mean(axis=1)).pvalue)
+    welch = stats.ttest_ind(better.mean(axis=1), other[:5].mean(axis=1), equal_var=False)
+    assert stranger.p == pytest.approx(welch.pvalue) and not stranger.differs
+    found = stranger.difference
+    assert (found.low, found.high) == pytest.approx(tuple(welch.confidence_interval(0.95))) and found.members == 11
+    wins = [mine > theirs for mine in better.mean(axis=1) for theirs in other[:5].mean(axis=1)]
+    assert stranger.improvement == pytest.approx(np.mean(wins))
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -85,9 +41,9 @@ def test_what_is_not_there_gives_no_chance(paired: bool) -> None:
     assert not found.difference.defined and math.isnan(found.p) and math.isnan(found.improvement)
     found = lead("b", one, "a", one - 1, paired)
     assert found.difference.value == 1.0 and found.difference.low is None and found.difference.note == "no interval: one member"
-    assert math.isnan(found.p) and found.improvement == 1.0
+    assert math.isnan(found.p) and found.improvement == 1.0 and not found.differs
     alike = lead("b", np.full((3, 2), 2.0), "a", np.full((3, 2), 1.0), paired)
-    assert alike.difference.exceeds(0.0) and alike.difference.low is None
+    assert alike.difference.exceeds(0.0) and alike.difference.low is None and alike.p == 0.0
 
 
 def test_comparisons_with_the_control_and_the_baseline_are_corrected_together() -> None:
@@ -98,4 +54,26 @@ def test_comparisons_with_the_control_and_the_baseline_are_corrected_together() 
     pairs = [(each.label, each.reference) for each in leads]
     assert pairs == [("none", "fresh"), ("nap", "fresh"), ("redo", "fresh"), ("nap", "none"), ("redo", "none")]
     assert [each.corrected for each in leads] == pytest.approx(multipletests([each.p for each in leads], method="holm")[1])
-    assert leads[3].p == 2 / 2**8 and leads[3].corrected == 5 * 2 / 2**8
+    assert [each.differs for each in leads] == [each.corrected < 0.05 for each in leads]
+
+
+def test_the_best_beats_all_rivals_after_holm() -> None:
+    def found(p: float, value: float = 1.0) -> Estimate:
+        return Estimate(value, error=value / float(stats.t.isf(p / 2, 9)), freedom=9)
+
+    assert ahead_of_all([found(0.049)]) and not ahead_of_all([found(0.051)]) and not ahead_of_all([found(0.001, -1.0)])
+    assert ahead_of_all([found(0.024), found(0.049)]) and not ahead_of_all([found(0.026), found(0.049)])
+    assert not ahead_of_all([found(0.001), Estimate(1.0, members=1)])
+
+
+def test_the_probability_of_improvement_leaves_each_member_out_of_both() -> None:
+    better, other = np.array([[1.0, 5.0], [2.0, 1.0], [3.0, 3.0]]), np.array([[0.0, 4.0], [2.0, 2.0], [9.0, 3.0]])
+
+    def share(one: np.ndarray, two: np.ndarray) -> float:
+        wins = [(a > b) + 0.5 * (a == b) for visit in range(2) for a in one[:, visit] for b in two[:, visit]]
+        return float(np.mean(wins))
+
+    found = improvement(better, other)
+    without = [share(np.delete(better, each, axis=0), np.delete(other, each, axis=0)) for each in range(3)]
+    assert found.value == pytest.approx(share(better, other)) and found.error == pytest.approx(2 * stats.sem(without))
+    assert found.low == 0.0 and found.high == 1.0 and improvement(better[:1], other[:1]).note == "no interval: one member"

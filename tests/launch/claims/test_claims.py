@@ -86,7 +86,7 @@ def _record_is_of_its_run(trial: claims.Trial, chosen) -> None:
 
 def _adam_learns(results):
     from analysis.claims.predicates import All, above
-    from analysis.statistics.bootstrap import difference
+    from analysis.statistics.intervals import difference
 
     area = results["adam"].area
     return All("all of:", (above("the third visit less a tenth lies above 0", difference, area[:, 2:], 0 * area[:, 2:] + 0.1),))
