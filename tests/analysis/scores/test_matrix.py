@@ -95,7 +95,7 @@ def test_the_ratio_to_the_control_by_hand_and_by_resamples_of_its_own() -> None:
     # each task's ratio is 1 / 4, 2 / 4, 3 / 4 and 2 / 2, 4 / 2, 6 / 2, in a quarter, a half, a quarter of draws
     np.testing.assert_allclose(seen, [0.625, 0.75, 0.875, 1.125, 1.25, 1.375, 1.625, 1.75, 1.875])
     np.testing.assert_allclose(often / 4_000, np.array([1, 2, 1, 2, 4, 2, 1, 2, 1]) / 16, atol=0.03)
-    whole = made(row("none", np.vstack([above, above + 1])), row("fresh", np.vstack([below, below + 1])), whole=True).plasticity["none"]
+    whole = made(row("none", np.vstack([above, above + 1])), row("fresh", np.vstack([below, below + 1])), whole=True).performance["none"]
     assert whole["mean"].value == pytest.approx((2.5 / 4.5 + 4.5 / 2.5) / 2) and whole["mean"].low is not None
     random = np.random.default_rng(0)
     above, below = random.normal(2, 0.3, size=(12, 5)), random.normal(4, 0.3, size=(12, 5))

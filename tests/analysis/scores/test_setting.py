@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from analysis.data.load import load
 from analysis.scores.curves import online_curve, return_curve
