@@ -1,17 +1,17 @@
 """Sequences of EnvPool's environments, named by id. Imports no torch, and EnvPool only when a space is asked for."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from envs.reinforcement.backends.envpool import EnvPoolBackend
 from envs.reinforcement.backends.layouts import Spaces, layout, usable_actions
 from envs.reinforcement.backends.pool import Backend, Opening
-from envs.reinforcement.backends.spaces import Box, Discrete
+from envs.reinforcement.backends.spaces import Box
 from envs.reinforcement.ids import Ids, parsed
 from envs.sequences import Visit
 from plasticity_rl.checks import UsageError, choose, nearest
@@ -31,26 +31,43 @@ class EnvPool(Ids):
     ids: tuple[str, ...] = ("MiniGrid-Empty-5x5-v0",)
     """EnvPool's ids, in order"""
     observe: tuple[str, ...] = ()
-    """parts of Dict observations to use, in order; none: all"""
+    """parts of Dict observations to use, in order, of each environment those that it has; none: all"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = dict.fromkeys(part for index in range(len(self.ids)) for part in self._usable(index).parts)
+        for name in self.observe:
+            choose("part of the observations", name, known)
 
     def spaces(self, index: int) -> Spaces:
         """Spaces of one of `ids`. Raises UsageError if they cannot be used."""
-        space, _, actions = _usable(self.ids[index], self._text(index), self.observe)
-        return Spaces(space, actions)
+        return self._usable(index).spaces
 
     def backend(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None) -> Backend:
         """Environments of the visit's task, one for each of `seeds` (members, environments), without shifts and padding."""
         index = self.names.index(visit.task) % len(self.ids)
-        space, arrange, _ = _usable(self.ids[index], self._text(index), self.observe)
-        return EnvPoolBackend(self.ids[index], seeds.reshape(-1), threads, arrange, space, **self.arguments(index))
+        usable = self._usable(index)
+        return EnvPoolBackend(
+            self.ids[index], seeds.reshape(-1), threads, usable.arrange, usable.spaces.observations, **self.arguments(index)
+        )
 
-    def _text(self, index: int) -> str:
-        return self.kwargs[index if len(self.kwargs) > 1 else 0] if self.kwargs else ""
+    def _usable(self, index: int) -> "Usable":
+        return _usable(self.ids[index], self.options(index), self.observe)
+
+
+class Usable(NamedTuple):
+    """How an environment is used."""
+
+    spaces: Spaces
+    arrange: Callable[[Any], np.ndarray]
+    """makes observations of EnvPool's"""
+    parts: tuple[str, ...] = ()
+    """parts of EnvPool's observations, if they are a Dict"""
 
 
 @cache
-def _usable(env_id: str, kwargs: str, observe: tuple[str, ...]) -> tuple[Box, Callable[[Any], np.ndarray], Discrete]:
-    """Space of what becomes of EnvPool's observations, the function that makes it, and the actions. Raises UsageError."""
+def _usable(env_id: str, kwargs: str, observe: tuple[str, ...]) -> Usable:
+    """How an environment is used. Raises UsageError if it cannot be."""
     import envpool
 
     arguments = parsed("envpool", kwargs)
@@ -69,26 +86,36 @@ def _usable(env_id: str, kwargs: str, observe: tuple[str, ...]) -> tuple[Box, Ca
     if type(taken).__name__ != "Discrete":
         raise UsageError(f"envpool: {env_id} takes {taken}, and agents here choose one of n actions: take an id with a Discrete space")
     actions, _ = usable_actions(taken, env_id)
-    if type(shown).__name__ != "Dict":
-        if observe:
-            raise UsageError(f"envpool: observe names parts of a Dict, and {env_id} observes {shown}")
-        if type(shown).__name__ == "Box":
-            return *layout(shown.shape, shown.dtype), actions
-        size, part = _part(shown, env_id)
-        return Box((size,)), part, actions
-    for name in observe:
-        choose(f"part of the observations of {env_id}", name, shown.spaces)
-    parts = {name: _part(shown.spaces[name], f"{env_id}: {name}") for name in observe or shown.spaces}
+    if type(shown).__name__ == "Dict":
+        if observe and not set(observe) & set(shown.spaces):
+            choose(f"part of the observations of {env_id}", observe[0], shown.spaces)
+        own = {name: shown.spaces[name] for name in observe or shown.spaces if name in shown.spaces}
+        size, arrange = _joined(own, env_id)
+        return Usable(Spaces(Box((size,)), actions), arrange, tuple(shown.spaces))
+    if observe:
+        raise UsageError(f"envpool: observe names parts of a Dict, and {env_id} observes {shown}")
+    if type(shown).__name__ == "Box":
+        space, arrange = layout(shown.shape, shown.dtype)
+        return Usable(Spaces(space, actions), arrange)
+    size, arrange = _part(shown, env_id)
+    return Usable(Spaces(Box((size,)), actions), arrange)
 
-    def joined(observations: dict[str, np.ndarray]) -> np.ndarray:
+
+def _joined(spaces: Mapping[str, Any], where: str) -> tuple[int, Callable[[Any], np.ndarray]]:
+    """Length of the vector that named parts of observations become, one after another, and the function that makes it."""
+    parts = {name: _part(each, f"{where}: {name}") for name, each in spaces.items()}
+
+    def join(observations: Mapping[str, Any]) -> np.ndarray:
         return np.concatenate([part(observations[name]) for name, (_, part) in parts.items()], axis=1)
 
-    return Box((sum(size for size, _ in parts.values()),)), joined, actions
+    return sum(size for size, _ in parts.values()), join
 
 
-def _part(space: Any, where: str) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+def _part(space: Any, where: str) -> tuple[int, Callable[[Any], np.ndarray]]:
     """Length of the vector that a part of observations becomes, and the function that makes it, (N, ...) -> (N, length) float32."""
     kind = type(space).__name__
+    if kind == "Dict":
+        return _joined(space.spaces, where)
     if kind == "Discrete":
         if space.n > ONE_HOT:
             raise UsageError(f"{where} observes {space}, too many values for a one-hot code; observe=A+B names the parts to use")

@@ -85,8 +85,7 @@ class Gymnasium(Ids):
 
     def spaces(self, index: int) -> Spaces:
         """Spaces of one of `ids`. Raises UsageError if they cannot be used."""
-        text = self.kwargs[index if len(self.kwargs) > 1 else 0] if self.kwargs else ""
-        return _spaces(self.ids[index], text, self.stacked, tuple(Attribute.read(each).name for each in self.set))
+        return _spaces(self.ids[index], self.options(index), self.stacked, tuple(Attribute.read(each).name for each in self.set))
 
     def backend(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None) -> Backend:
         """Environments of the visit's task, one for each of `seeds` (members, environments), without shifts and padding. They step in this

@@ -26,7 +26,8 @@ class Ids(Shifts):
     ids: tuple[str, ...] = ("CartPole-v1",)
     """ids of the library, in order"""
     kwargs: tuple[str, ...] = ()
-    """arguments of the constructors, `name=value` joined by `;`, values as in TOML: for every id the same, or one entry for each id"""
+    """arguments of the constructors, `name=value` joined by `;`, values as in TOML: for every id the same, or one entry for each id. A
+    file of TOML may hold tables [[kwargs]] instead, which are entries in JSON"""
     tasks: Annotated[int, Interval("[0, 10_000]")] = 0
     """number of tasks, which have the ids in turn; 0: one for each id. More need shifts"""
     frames: Annotated[int, Interval("[1, inf)")] = 50_000
@@ -167,7 +168,11 @@ class Ids(Shifts):
 
     def arguments(self, index: int) -> dict[str, Any]:
         """Arguments of the constructor of one of `ids`."""
-        return parsed(registry.name(self), self.kwargs[index if len(self.kwargs) > 1 else 0]) if self.kwargs else {}
+        return parsed(registry.name(self), self.options(index))
+
+    def options(self, index: int) -> str:
+        """The entry of `kwargs` for one of `ids`."""
+        return self.kwargs[index if len(self.kwargs) > 1 else 0] if self.kwargs else ""
 
 
 class Padded:
@@ -194,7 +199,12 @@ class Padded:
 
 
 def parsed(where: str, text: str) -> dict[str, Any]:
-    """Settings of `name=value;name=value`. A value that is none of TOML's is a text."""
+    """Settings of `name=value;name=value`, whose values are TOML's or else texts; or of an object in JSON."""
+    if text.startswith("{"):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{where}: {text!r} in kwargs is neither of the form name=value nor an object in JSON") from error
     found: dict[str, Any] = {}
     for setting in filter(None, text.split(";")):
         name, equals, value = setting.partition("=")

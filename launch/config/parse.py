@@ -7,6 +7,7 @@ A word names a class (see plasticity_rl/registry.py), the settings after the col
 import dataclasses
 import importlib
 import itertools
+import json
 import shlex
 import types
 import typing
@@ -21,6 +22,9 @@ from plasticity_rl.experiment import LISTS, Experiment
 from plasticity_rl.files import read_toml
 from plasticity_rl.processor import fast_bfloat16
 
+KWARGS = "kwargs"
+"""key of tables with a benchmark's field of that name, beside the words"""
+
 
 def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     """Build the experiment that a table of words describes, such as {"benchmark": "atari:games=Pong", "chain": ["nap"], "members": 3}.
@@ -30,7 +34,7 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     value, so that another machine resumes with the same precision, or makes a separate run from the same words.
     Raises UsageError with the nearest valid word, before any heavy import if possible.
     """
-    known = [field.name for field in dataclasses.fields(Experiment)]
+    known = [*(field.name for field in dataclasses.fields(Experiment)), KWARGS]
     for name in said:
         if name not in known:
             raise UsageError(
@@ -41,7 +45,8 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
             raise UsageError(f"{field} must be a list of {kind}s, not {said[field]!r}")
     lists = {field: [_split(kind, text) for text in said.get(field, [])] for field, kind in LISTS.items()}
     word, settings = _split("benchmark", said.get("benchmark", "random-labels"))
-    made: dict[str, Any] = {"benchmark": _build("benchmark", word, preset("benchmark", word) | settings)}
+    entries = _entries(word, settings, said[KWARGS]) if KWARGS in said else {}
+    made: dict[str, Any] = {"benchmark": _build("benchmark", word, preset("benchmark", word) | settings, entries)}
     base = _base("benchmark", word)
     defaults = DEFAULTS["atari" if base in PRESETS.keys() - DEFAULTS.keys() else base] if base else defaults_of(made["benchmark"])
     agent = _base("agent", _split("agent", said.get("agent", defaults["agent"]))[0])
@@ -122,7 +127,22 @@ def _split(what: str, text: Any) -> tuple[str, dict[str, str]]:
     return choose(what, word, PARTS.get(what, registry.words(what)), _lists(what)), settings
 
 
-def _build(kind: str, word: str, settings: dict[str, str]) -> Any:
+def _entries(word: str, settings: dict[str, str], tables: Any) -> dict[str, Any]:
+    """Return the field `kwargs` of a benchmark from the tables of a TOML file: one for each id, or one for all."""
+    tables = [tables] if isinstance(tables, dict) else tables
+    if not isinstance(tables, list | tuple) or not all(isinstance(each, dict) for each in tables):
+        raise UsageError(f"{KWARGS} must be a table [{KWARGS}], or several [[{KWARGS}]], not {tables!r}")
+    if KWARGS not in [field.name for field in dataclasses.fields(part_class("benchmark", word))]:
+        raise UsageError(f"{KWARGS} are arguments of constructors, of which {word} has none: they are for gymnasium and envpool")
+    if KWARGS in settings:
+        raise UsageError(f"{KWARGS} stand both in the words {word}:... and in a table: leave one out")
+    try:
+        return {KWARGS: tuple(json.dumps(each, sort_keys=True, allow_nan=False) for each in tables)}
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{KWARGS} may hold texts, finite numbers, true and false, lists and tables: {error}") from error
+
+
+def _build(kind: str, word: str, settings: dict[str, str], more: Mapping[str, Any] | None = None) -> Any:
     made = part_class(kind, word)
     hints = typing.get_type_hints(made)
     fields = [field.name for field in dataclasses.fields(made)]
@@ -130,7 +150,7 @@ def _build(kind: str, word: str, settings: dict[str, str]) -> Any:
         if name not in fields:
             listed = f"`{shlex.join(['python', '-m', 'launch', 'show', word])}` lists them"
             raise UsageError(f"{word} has no field {name!r}; {nearest(name, fields, listed)}")
-    return made(**{name: _value(f"{word}: {name}", text, hints[name]) for name, text in settings.items()})
+    return made(**{name: _value(f"{word}: {name}", text, hints[name]) for name, text in settings.items()} | dict(more or {}))
 
 
 def _value(where: str, text: str, hint: Any) -> Any:

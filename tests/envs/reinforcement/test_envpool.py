@@ -91,3 +91,22 @@ def test_shifts_apply():
     ((observations, *_),) = raw("Jumanji/Snake-v1", np.zeros((0, 4)))
     for env, shift in enumerate(own):
         np.testing.assert_array_equal(first[env], observations["grid"][env].reshape(-1)[shift.features])
+
+
+def test_each_environment_shows_the_parts_that_it_has():
+    tasks = EnvPool(ids=("Jumanji/Game2048-v1", "Jumanji/Maze-v0"), observe=("board", "walls", "agent_position"), pad=True)
+    assert tasks.inputs == (100 + 10 + 10,)
+    board, maze = (tasks.pool(visit, SEEDS, 1, 0).reset().observations for visit in tasks.visits())
+    ((there, *_),), ((own, *_),) = raw("Jumanji/Game2048-v1", np.zeros((0, 4))), raw("Jumanji/Maze-v0", np.zeros((0, 4)))
+    np.testing.assert_array_equal(board, np.pad(there["board"].reshape(4, -1), ((0, 0), (0, 104))))
+    codes = np.hstack([np.eye(10)[own["agent_position"][axis]] for axis in ("row", "col")])
+    np.testing.assert_array_equal(maze, np.hstack([own["walls"].reshape(4, -1), codes]))
+    with pytest.raises(UsageError, match="unknown part of the observations 'wall'; did you mean walls"):
+        EnvPool(ids=("Jumanji/Game2048-v1", "Jumanji/Maze-v0"), observe=("board", "walls", "wall"), pad=True)
+
+
+def test_options_as_an_object_are_those_in_words():
+    words, table = (EnvPool(kwargs=(text,)) for text in ("max_episode_steps=9", '{"max_episode_steps": 9}'))
+    assert words.arguments(0) == table.arguments(0) == {"max_episode_steps": 9}
+    with pytest.raises(UsageError, match="neither of the form name=value nor an object"):
+        EnvPool(kwargs=("{max_episode_steps=9",))
