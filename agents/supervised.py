@@ -1,6 +1,6 @@
 """Supervised learning on a stream of labelled tasks: classification by cross-entropy, regression by squared error or as distributions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -16,7 +16,7 @@ from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.events import Event, Snapshot
+from plasticity_rl.records.events import Dialogue, Event, Snapshot
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,17 @@ class Supervised(StreamAgent):
         below = torch.special.ndtr((edges - numbers[:, None]) / (0.75 * width))
         return below.diff() / (below[:, -1:] - below[:, :1])
 
-    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
+    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Generator[Event, bool | None, None]:
         """Events of the run, in order. Raises FloatingPointError at the first row whose loss is not finite."""
-        for _, event in self.train_group((experiment,), device, compile, resume and (resume,)):
+        events = Dialogue(self.train_group((experiment,), device, compile, resume and (resume,)))
+        for _, event in events:
             if isinstance(event, FloatingPointError):
                 raise event
-            yield event
+            events.answer = bool((yield event))
 
     def train_group(
         self, experiments: Sequence[Experiment], device: str, compile: bool, resumes: Sequence[Snapshot] | None
-    ) -> Iterator[Reported]:
+    ) -> Generator[Reported, bool | None, None]:
         """Events of experiments with one `grouping.group_key`, trained as one learner and resumed from the same update.
 
         A FloatingPointError, at the first row whose loss is not finite, ends the events of its experiment; the others go on.

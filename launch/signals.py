@@ -1,4 +1,4 @@
-"""Handling of SIGINT, SIGTERM and SIGHUP: a command ends at once, or, while a run is written, after the current step."""
+"""Handling of SIGINT, SIGTERM and SIGHUP: a command ends at once, or, while a run is written, after a checkpoint."""
 
 import signal
 import threading
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 TWICE = 1.0  # seconds within which a repeated signal counts as the same
+LONGEST = 20.0  # seconds that a run has to save a checkpoint after a signal
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,6 +29,11 @@ class Signals:
 
     def __init__(self, at_once: bool = False) -> None:
         self.caught, self._when, self._at_once = 0, 0.0, at_once
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the signal."""
+        return time.monotonic() - self._when
 
     def __enter__(self) -> "Signals":
         self._before = {}

@@ -1,5 +1,6 @@
 """Actor: a pool of environments, the frame stacks that a policy observes, and the returns of running episodes."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,9 @@ class Tally:
 class Actor:
     """S members x B environments in one pool, on the learner's device. Call `send`, learn while the emulator steps, then `receive`."""
 
-    def __init__(self, pool: Pool, members: int, stack: int, device: str) -> None:
+    def __init__(self, pool: Pool, members: int, stack: int, device: str, sent: list[np.ndarray] | None = None) -> None:
+        """`sent` collects the actions of every step, if given."""
+        self._sent = sent
         self._pool, self._shape, self._stack, self._device = pool, (members, pool.num_envs // members), stack, device
         self._tally = Tally(*self._shape)
         step = pool.reset()
@@ -64,7 +67,16 @@ class Actor:
 
     def send(self, actions: Tensor) -> None:
         """Send an action to every environment, (S, B)."""
-        self._pool.send(actions.cpu().numpy().reshape(-1).astype(np.int32))
+        chosen = actions.cpu().numpy().reshape(-1).astype(np.int32)
+        if self._sent is not None:
+            self._sent.append(chosen.astype(np.uint8) if chosen.max() < 256 else chosen)
+        self._pool.send(chosen)
+
+    def repeat(self, sent: Sequence[np.ndarray]) -> None:
+        """Play the steps of an earlier actor again, from the same seeds; the episodes that they end are known."""
+        for actions in sent:
+            self.send(torch.from_numpy(actions.astype(np.int32)))
+            self.receive()
 
     def receive(self) -> tuple[Step, list[Episode]]:
         """Wait for the step that was sent; return it and the episodes that ended with it."""

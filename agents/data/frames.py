@@ -46,6 +46,15 @@ class Frames:
         for tensor in (self.frames, self.ages):
             tensor[: self.stack] = tensor[-self.stack :].clone()
 
+    def carried(self) -> dict[str, Tensor]:
+        """Tensors of a checkpoint between two rollouts: the rows that were carried over."""
+        return {"frames/frames": self.frames[: self.stack], "frames/ages": self.ages[: self.stack]}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Restore `carried`, if there."""
+        if tensors:
+            self.frames[: self.stack], self.ages[: self.stack] = tensors["frames/frames"], tensors["frames/ages"]
+
     def observations(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Stacks that end at `rows` and `columns`, (S, batch) each; an episode's first frame is repeated to fill its stacks.
 

@@ -163,7 +163,7 @@ class Replay:
         self.real.load(tensors["replay/real"])
         if self.priorities is not None:
             self.priorities.load(tensors["replay/priorities"])
-            self._highest = tensors["replay/highest"].to(self._highest.device)
+            self._highest.copy_(tensors["replay/highest"])
 
     def _draw(self, uniform: Tensor, share: float, correction: float) -> tuple[Tensor, Tensor]:
         """Draw indices and importance weights, (S, batch) each."""

@@ -53,6 +53,12 @@ class Scale:
         """Tensors of a checkpoint, by name."""
         return {"rewards/moments": self._moments}
 
+    def open_tensors(self) -> dict[str, Tensor]:
+        """Further tensors of a checkpoint within a segment: the sums of episodes that go on."""
+        return {"rewards/sums": self._sums}
+
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Restore `tensors`."""
+        """Restore `tensors`, and `open_tensors` if there."""
         self._moments = tensors["rewards/moments"].to(self._moments.device)
+        if "rewards/sums" in tensors:
+            self._sums.copy_(tensors["rewards/sums"])

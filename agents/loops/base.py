@@ -2,6 +2,9 @@
 
 Emulators cannot save their state, so every checkpoint ends a *segment*: pools are closed, their episodes cut, and new pools created with
 seeds that depend only on (seed, member, environment, step), in uninterrupted runs too. So a resumed run equals an uninterrupted one.
+
+A run that is stopped within a segment saves the actions that its pools were sent since; the same command makes the pools anew, plays
+these actions, and goes on from there. Remote actors cannot do that: their runs resume from the last checkpoint.
 """
 
 from abc import ABC, abstractmethod
@@ -34,6 +37,8 @@ from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.update import Batch
 
 A = TypeVar("A", bound=ActingAgent)
+SENT = "sent/"
+"""prefix of the tensors of actions"""
 
 
 class Loop(ABC, Generic[A]):
@@ -74,6 +79,10 @@ class Loop(ABC, Generic[A]):
         """how many times as often as every TICK pool steps progress is told"""
         self.visit_began = 0
         """updates made before the visit"""
+        self.began = 0
+        """step at which the segment's pools opened"""
+        self._sent: dict[int, list[np.ndarray]] = {}
+        """actions sent to the pools since then, by the first column of each"""
         self.told = told(experiment)
         """whether the agent starts anything anew at a task change"""
         counts = num_actions(self.benchmark)
@@ -82,9 +91,9 @@ class Loop(ABC, Generic[A]):
         self._planned = sum(map(self.planned_updates, self.benchmark.visits()))
 
     @abstractmethod
-    def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
+    def play(self, visit: Visit, start: int, end: int, last: int) -> Generator[Event, bool | None, None]:
         """Act and learn from step `self.steps` to step `last` of a visit. Exploration goes from step `start` to step `end`: those of the
-        visit, or if the agent is not told of it, those of the run.
+        visit, or if the agent is not told of it, those of the run. Where `tick` returns True, yield `pause()` as soon as possible.
         """
 
     @abstractmethod
@@ -99,7 +108,7 @@ class Loop(ABC, Generic[A]):
     def segment_end(self, start: int, end: int) -> int:
         """Step at which the segment that begins now ends: the next checkpoint or the end of the visit, whichever is first."""
         every = self.experiment.checkpoint_every
-        return min(end, (self.steps // every + 1) * every)
+        return min(end, (self.began // every + 1) * every)
 
     def observations(self) -> Tensor:
         """The agent's latest observations, (S, n, *shape)."""
@@ -127,20 +136,24 @@ class Loop(ABC, Generic[A]):
         """React to episodes cut within a segment, because the remote actor of these columns died."""
         self.scale.cut(columns)
 
-    def run(self, resume: Snapshot | None) -> Iterator[Event]:
-        """Train on the visits in order, each in segments."""
+    def run(self, resume: Snapshot | None) -> Generator[Event, bool | None, None]:
+        """Train on the visits in order, each in segments. A Tick answered with True is followed by a snapshot as soon as possible."""
         try:
             yield from self._run(resume)
         finally:
             if self.actors:
                 self.actors.close()
 
-    def _run(self, resume: Snapshot | None) -> Iterator[Event]:
+    def _run(self, resume: Snapshot | None) -> Generator[Event, bool | None, None]:
         if resume:
             self.learner.load(resume.tensors, resume.counters["ticks"])
             self.scale.load(resume.tensors)
             self.diagnostics.load(resume.tensors)
             self.steps, self.visit_began = resume.counters["number"], resume.counters["visit_began"]
+            self.began = resume.counters.get("began", self.steps)
+            for name in resume.tensors:
+                if name.startswith(SENT):
+                    self._sent[int(name.removeprefix(SENT))] = list(resume.tensors[name].numpy())
             self.load(resume)
         start, met = 0, {}
         whole = 0, sum(visit.budget for visit in self.benchmark.visits()) // self.benchmark.frame_skip
@@ -157,8 +170,11 @@ class Loop(ABC, Generic[A]):
                 self.diagnostics.begin(self.task(visit))
             met[visit.task] = visit
             while self.steps < end:
-                self.scale.begin_segment()
+                if not self._sent:
+                    self.began = self.steps
+                    self.scale.begin_segment()
                 yield from self.play(visit, *((start, end) if self.told else whole), self.segment_end(start, end))
+                self._sent = {}
                 if self.experiment.evaluate:
                     for task in met.values() if self.steps >= end else [visit]:
                         yield from evaluate(self, visit, task)
@@ -174,9 +190,13 @@ class Loop(ABC, Generic[A]):
             ahead = 2 if self.experiment.free_running else 1
             length = self.agent.rollout_length
             return RemoteActor(self.actors, plan, self.members, self.num_envs, length, self._weights, self.device, ahead)
-        seeds, opening = self._seeds("pool", self.num_envs)[:, columns], Opening(self.steps, self.num_envs)
-        pool = self.benchmark.pool(visit, seeds, THREADS, self.experiment.seed, opening)
-        return Actor(pool, self.members, self.benchmark.stack, self.device)
+        seeds = pool_seeds(self.experiment.seed, self.members, self.num_envs, self.began, "pool")[:, columns]
+        pool = self.benchmark.pool(visit, seeds, THREADS, self.experiment.seed, Opening(self.began, self.num_envs))
+        before, sent = self._sent.get(columns.start or 0, []), []
+        actor = Actor(pool, self.members, self.benchmark.stack, self.device, sent)
+        actor.repeat(before)
+        self._sent[columns.start or 0] = sent
+        return actor
 
     def ready(self, visit: Visit, actor: Actor | RemoteActor) -> Iterator[Event]:
         """Wait for the next rollout of remote actors if the last is used up; call before each step."""
@@ -249,12 +269,22 @@ class Loop(ABC, Generic[A]):
         for episode in episodes:
             yield Score(member=episode.member, **self.where(visit), kind=kind, score=episode.score)
 
-    def tick(self, visit: Visit, last: int) -> Iterator[Tick]:
-        """Yield a progress Tick periodically. Raises FloatingPointError if a loss since the last one is not finite."""
+    def tick(self, visit: Visit, last: int) -> Generator[Tick, bool | None, bool]:
+        """Yield a progress Tick periodically; returns whether it was answered that the run stops within the segment.
+
+        Raises FloatingPointError if a loss since the last one is not finite.
+        """
         if self.steps % (max(TICK // self.haste, 1) * self.num_envs) == 0 or self.steps >= last:
             self._refuse_losses()
             self.losses.zero_()
-            yield Tick(**self.where(visit))
+            return bool((yield Tick(**self.where(visit)))) and self.steps < last and not self.experiment.actors
+        return False
+
+    def pause(self) -> Snapshot:
+        """Snapshot within a segment."""
+        whole = self._snapshot()
+        sent = {f"{SENT}{column}": torch.from_numpy(np.stack(actions)) for column, actions in self._sent.items() if actions}
+        return Snapshot(whole.tensors | self.scale.open_tensors() | sent, whole.counters | {"began": self.began})
 
     def _refuse_losses(self) -> None:
         if not self.losses.isfinite().all():
@@ -271,9 +301,6 @@ class Loop(ABC, Generic[A]):
 
     def _weights(self) -> Weights:
         return Weights(self.learner.ticks["update"], flat(self.learner.net.params), self.scale.deviation.cpu().numpy())
-
-    def _seeds(self, purpose: str, num_envs: int) -> np.ndarray:
-        return pool_seeds(self.experiment.seed, self.members, num_envs, self.steps, purpose)
 
     def _columns(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device).view(self.members, -1)

@@ -1,6 +1,6 @@
 """Training loop of replay agents: act, learn while the emulator steps, store the outcome."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -38,7 +38,7 @@ class ReplayLoop(Loop[ReplayAgent]):
         self._total = sum(visit.budget for visit in games.visits()) // games.frame_skip
         self.haste = agent.updates_per_step
 
-    def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
+    def play(self, visit: Visit, start: int, end: int, last: int) -> Generator[Event, bool | None, None]:
         agent, everywhere = self.agent, slice(None)
         actor = self.open(visit, everywhere, start, end, last)
         while self.steps < last:
@@ -51,7 +51,8 @@ class ReplayLoop(Loop[ReplayAgent]):
             step, episodes = actor.receive()
             self.replay.write_outcome(*self.outcome(step, everywhere), self._priorities(said["errors"]) if "errors" in said else None)
             yield from self.scores(visit, episodes, "return")
-            yield from self.tick(visit, last)
+            if (yield from self.tick(visit, last)):
+                yield self.pause()
         self.replay.cut(actor.frames, actor.ages)
         yield from self.scores(visit, actor.close(), "cut")
 

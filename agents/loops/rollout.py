@@ -46,6 +46,8 @@ class RolloutLoop(Loop[RolloutAgent]):
         self._parts = [slice(width * part, width * (part + 1)) for part in range(agent.num_pools)]
         self._size = agent.rollout_length * self.num_envs
         self._seen: Tensor | None = None  # observations of the last rollout; kept for probes only
+        self._waiting: deque[dict[str, Tensor]] = deque()  # batches of the last rollout that a queued agent has yet to learn from
+        self._stopping = False
 
     def observations(self) -> Tensor:
         return super().observations() if self._seen is None else self._seen
@@ -55,6 +57,17 @@ class RolloutLoop(Loop[RolloutAgent]):
 
     def load(self, resume: Snapshot) -> None:
         self._seen = resume.tensors[SEEN].to(self.device) if SEEN in resume.tensors else None
+        self._frames.load({name: tensor for name, tensor in resume.tensors.items() if name.startswith("frames/")})
+        for name, tensor in resume.tensors.items():
+            if name.startswith("waiting/"):
+                _, place, field = name.split("/", 2)
+                self._waiting.extend({} for _ in range(len(self._waiting), int(place) + 1))
+                self._waiting[int(place)][field] = tensor.to(self.device)
+
+    def pause(self) -> Snapshot:
+        whole = super().pause()
+        waiting = {f"waiting/{place}/{name}": tensor for place, each in enumerate(self._waiting) for name, tensor in each.items()}
+        return whole._replace(tensors=whole.tensors | self._frames.carried() | waiting)
 
     def planned_updates(self, visit: Visit) -> int:
         agent = self.agent
@@ -70,17 +83,17 @@ class RolloutLoop(Loop[RolloutAgent]):
     def segment_end(self, start: int, end: int) -> int:
         """Step at which the segment ends: a whole number of rollouts, except at the end of a visit."""
         every = self.experiment.checkpoint_every
-        wanted = (self.steps // every + 1) * every
+        wanted = (self.began // every + 1) * every
         return min(end, start + -(-(wanted - start) // self._size) * self._size)
 
-    def play(self, visit: Visit, start: int, end: int, last: int) -> Iterator[Event]:
+    def play(self, visit: Visit, start: int, end: int, last: int) -> Generator[Event, bool | None, None]:
         actors = [self.open(visit, part, start, end, last) for part in self._parts]
         for actor, part in zip(actors, self._parts, strict=True):
             self._frames.write(self._first, part, actor.frames, actor.ages)
-        waiting: deque[dict[str, Tensor]] = deque()
+        waiting = self._waiting
         while self.steps < last:
             steps = min(self.agent.rollout_length, (last - self.steps) // self.num_envs)
-            rollout = yield from self._collect(visit, actors, steps, (start, end, last), waiting)
+            rollout = yield from self._collect(visit, actors, steps, (start, end, last))
             if steps == self.agent.rollout_length:
                 self._seen = self._latest() if self.experiment.probe_every else None
                 batches = self._rollouts(visit, rollout) if self.agent.queued else self._shuffled(visit, rollout)
@@ -90,6 +103,9 @@ class RolloutLoop(Loop[RolloutAgent]):
                     while row := list(islice(batches, self.ahead)):
                         yield from self.learn(visit, row)
             self._frames.carry_over()
+            if self._stopping and self.steps < last:
+                self._stopping = False
+                yield self.pause()
         while waiting:
             yield from self.learn(visit, [waiting.popleft()])
         yield from self.tick(visit, last)
@@ -97,9 +113,10 @@ class RolloutLoop(Loop[RolloutAgent]):
             yield from self.scores(visit, actor.close(), "cut")
 
     def _collect(
-        self, visit: Visit, actors: list[Actor | RemoteActor], steps: int, edges: tuple[int, int, int], waiting: deque[dict[str, Tensor]]
-    ) -> Generator[Event, None, Rollout]:
-        """Play some steps, each pool stepping while the policy acts for the others, and learn from `waiting` batches meanwhile."""
+        self, visit: Visit, actors: list[Actor | RemoteActor], steps: int, edges: tuple[int, int, int]
+    ) -> Generator[Event, bool | None, Rollout]:
+        """Play some steps, each pool stepping while the policy acts for the others, and learn from waiting batches meanwhile."""
+        waiting = self._waiting
         start, end, last = edges
         rollout: dict[str, list[Tensor]] = {}
         queue = len(waiting)
@@ -123,7 +140,7 @@ class RolloutLoop(Loop[RolloutAgent]):
                     rollout.setdefault(name, []).append(torch.cat([part[name] for part in each], 1))
             if t < steps:
                 self.steps += self.num_envs
-                yield from self.tick(visit, last)
+                self._stopping |= yield from self.tick(visit, last)
                 while len(waiting) > queue * (steps - 1 - t) // steps:
                     yield from self.learn(visit, [waiting.popleft()])
         return {name: torch.stack(values[: steps + (name == "values")]) for name, values in rollout.items()}

@@ -1,6 +1,6 @@
 """Training loop of supervised agents: updates along a stream, of several experiments as one learner, and the events of each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -42,7 +42,7 @@ class StreamLoop:
         self._total = sum(visit.budget for visit in self.benchmark.visits())
         self._told = told(experiments[0])
 
-    def run(self, resumes: Sequence[Snapshot] | None) -> Iterator[Reported]:
+    def run(self, resumes: Sequence[Snapshot] | None) -> Generator[Reported, bool | None, None]:
         """Train on the visits in order; `resumes` are snapshots of all experiments after the same update."""
         if resumes:
             self._load(resumes)
@@ -85,8 +85,9 @@ class StreamLoop:
         rates = torch.tensor([each.schedule.at(*clocks[each.schedule.clock]) for each in self.experiments])
         return rates.repeat_interleave(self._counts)
 
-    def _report(self, visit: Visit, done: int, batch: Batch, reported: dict[str, Tensor]) -> Iterator[Reported]:
-        """Events that are due after the latest update, the visit's `done`-th."""
+    def _report(self, visit: Visit, done: int, batch: Batch, reported: dict[str, Tensor]) -> Generator[Reported, bool | None, None]:
+        """Events that are due after the latest update, the visit's `done`-th; and snapshots, if a Tick was answered with True."""
+        stopping = False
         updates = self.learner.ticks["update"]
         where: dict[str, Any] = dict(visit=visit.index, task=visit.task, cycle=visit.cycle, frames=0, steps=updates, updates=updates)
         scores = self._scores(visit, done)
@@ -95,14 +96,18 @@ class StreamLoop:
                 yield from ((place, row) for row in self._rows(place, where, done, batch, reported))
                 if scores:
                     yield from ((place, row) for row in self._score_rows(place, where, scores))
-                    yield place, Tick(**where)
+                    stopping |= bool((yield place, Tick(**where)))
             except FloatingPointError as error:
                 self.going.remove(place)
                 yield place, error
         if scores:
             self.window.zero_()
-        if updates % self.experiments[0].checkpoint_every == 0 or updates == self._total:
-            yield from self._snapshots(where, updates)
+        due = updates % self.experiments[0].checkpoint_every == 0 or updates == self._total
+        if due:
+            for place in self.going:
+                yield from ((place, picture) for picture in self.diagnostics[place].media(where))
+        if due or stopping:
+            yield from self._snapshots(updates)
 
     def _scores(self, visit: Visit, done: int) -> dict[str, Tensor]:
         """Scores of all members, (S,), by kind; empty if none are due."""
@@ -140,11 +145,10 @@ class StreamLoop:
         for kind, values in scores.items():
             yield from (Score(member=member, **where, kind=kind, score=score) for member, score in enumerate(values[rows].tolist()))
 
-    def _snapshots(self, where: dict[str, Any], updates: int) -> Iterator[Reported]:
-        """Media and snapshot of each experiment, as if it had run alone."""
+    def _snapshots(self, updates: int) -> Iterator[Reported]:
+        """Snapshot of each experiment, as if it had run alone."""
         tensors = self.learner.tensors() | {"window": self.window}
         for place in self.going:
-            yield from ((place, picture) for picture in self.diagnostics[place].media(where))
             own = {name: tensor[self.learner.rows(place)] for name, tensor in tensors.items()}
             yield place, Snapshot(own | self.diagnostics[place].tensors(), {"number": updates, "ticks": self.learner.ticks})
 

@@ -13,10 +13,10 @@ from launch.run.progress import Display
 from launch.run.provenance import machine, made_by, refuse_to_resume
 from launch.run.store import Store
 from launch.run.writer import RunWriter
-from launch.signals import Signals, Stopped
+from launch.signals import LONGEST, Signals, Stopped
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records import checkpoint
-from plasticity_rl.records.events import Score, Tick
+from plasticity_rl.records.events import Dialogue, Score, Snapshot, Tick
 from plasticity_rl.records.folder import FolderTaken, RunFolder, write_json
 
 
@@ -75,7 +75,9 @@ def run_together(experiments: Sequence[Experiment], store: Store, how: Execution
         label = f"{specs[0].label} and {count(len(specs) - 1, 'more run')} as one"
         display = stack.enter_context(Display(specs[0]._replace(label=label, members=sum(members))))
         shown = -1
-        for place, event in cast(Any, experiments[0].agent).train_group(experiments, how.device, not how.eager, resumes or None):
+        saved: set[int] = set()
+        talk = Dialogue(cast(Any, experiments[0].agent).train_group(experiments, how.device, not how.eager, resumes or None))
+        for place, event in talk:
             if place in failures:
                 continue
             try:
@@ -92,8 +94,13 @@ def run_together(experiments: Sequence[Experiment], store: Store, how: Execution
                 display.tick(event)
                 shown = event.updates
             if signals.caught:
-                message = f"stopped; the same command resumes {count(len(specs), 'run')} in {store.path} from their last checkpoints"
-                raise Stopped(signals.caught, message)
+                saved |= {place} if talk.answer and isinstance(event, Snapshot) else set()
+                whole = saved | failures.keys() == set(range(len(specs)))
+                if whole or signals.waited >= LONGEST:
+                    since = "from here" if whole else "from their last checkpoints"
+                    message = f"stopped; the same command resumes {count(len(specs), 'run')} in {store.path} {since}"
+                    raise Stopped(signals.caught, message)
+                talk.answer = True
         for place, writer in enumerate(writers):
             if place not in failures:
                 writer.finish()

@@ -16,11 +16,11 @@ from launch.run.progress import Display
 from launch.run.provenance import machine, made_by, refuse_other_data, refuse_to_resume
 from launch.run.store import Store
 from launch.run.writer import RunWriter
-from launch.signals import Signals, Stopped
+from launch.signals import LONGEST, Signals, Stopped
 from plasticity_rl import registry
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.processor import fast_bfloat16
-from plasticity_rl.records.events import Event, Score, Snapshot, Tick
+from plasticity_rl.records.events import Dialogue, Event, Score, Snapshot, Tick
 from plasticity_rl.records.folder import RunFolder, write_json
 from plasticity_rl.records.spec import Spec
 
@@ -94,7 +94,7 @@ def run(
         where, events = train(experiment, how, writer.resume)
         write_json(folder.context, context | where)
         try:
-            _write(events, writer, progress, spec)
+            _write(events, writer, progress, spec, 0.0 if experiment.actors else LONGEST)
         except FloatingPointError as error:
             writer.fail(error)
             raise
@@ -102,17 +102,23 @@ def run(
     return folder, "done"
 
 
-def _write(events: Iterator[Event], writer: RunWriter, progress: Progress | None, spec: Spec) -> None:
-    """Hand every event to the writer and to the progress listener. Raises Stopped after the event during which a signal came."""
+def _write(events: Iterator[Event], writer: RunWriter, progress: Progress | None, spec: Spec, patience: float) -> None:
+    """Hand every event to the writer and to the progress listener. Raises Stopped after a signal, once a snapshot is written, or if none is
+    in `patience` seconds."""
+    talk = Dialogue(events)
     with Signals() as signals, writer, closing(cast(Any, events)), nullcontext(progress) if progress else Display(spec) as display:
-        for event in events:
+        for event in talk:
             writer.take(event)
             if isinstance(event, Score):
                 display.score(event)
             elif isinstance(event, Tick):
                 display.tick(event)
             if signals.caught:
-                raise Stopped(signals.caught, f"stopped; the same command resumes {writer.folder} from its last checkpoint")
+                saved = talk.answer and isinstance(event, Snapshot)
+                if saved or signals.waited >= patience:
+                    since = "from here" if saved else "from its last checkpoint"
+                    raise Stopped(signals.caught, f"stopped; the same command resumes {writer.folder} {since}")
+                talk.answer = True
 
 
 def prepare(experiment: Experiment, device: str = "cpu", threads: int = THREADS, members: int | None = None) -> None:

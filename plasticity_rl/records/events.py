@@ -4,7 +4,8 @@ Counts (frames, steps, updates) are per member, since the start of the run, at t
 """
 
 import math
-from typing import Any, Literal, NamedTuple
+from collections.abc import Generator, Iterator
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 TRAINING = ("online", "return")
 """kinds of scores that come from learning itself"""
@@ -48,7 +49,7 @@ class Metric(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """Progress of a run; shown, never stored."""
+    """Progress of a run; shown, never stored. A run that stops is answered here: see Dialogue."""
 
     visit: int
     task: str
@@ -83,8 +84,29 @@ class Snapshot(NamedTuple):
 
 
 Event = Score | Metric | Media | Tick | Snapshot
+E = TypeVar("E")
 Row = Score | Metric
 """An event that a table stores."""
+
+
+class Dialogue(Generic[E]):
+    """Iterate over the events of a run, and answer the latest one: True asks a generator for a snapshot as soon as it can make one.
+
+    The run may then be stopped: it resumes from such a snapshot as if it had never stopped. Agents that cannot make one ignore the answer.
+    """
+
+    def __init__(self, events: Iterator[E]) -> None:
+        self._events = events
+        self.answer = False
+
+    def __iter__(self) -> Iterator[E]:
+        event = next(self._events, None)
+        while event is not None:
+            yield event
+            try:
+                event = self._events.send(self.answer) if isinstance(self._events, Generator) else next(self._events)
+            except StopIteration:
+                return
 
 
 def refuse_number(row: Row) -> None:
