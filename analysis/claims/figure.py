@@ -7,7 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from analysis.claims.results import Result
+from analysis.figures.learning_rates import sensitivity
 from analysis.figures.style import FigureFiles, Look, band, canvas, legend, looks, render, style
+from analysis.scores.learning_rates import RateCurve
 from analysis.statistics.aggregates import stacked
 from analysis.statistics.intervals import column_means
 
@@ -18,7 +20,8 @@ LABELS = {
     "score": "score",
     "dead_fraction": "dead units",
     "weight_norm": "length of\nhidden weights",
-    "effective_learning_rate": "effective\nlearning rate",
+    "effective_learning_rate": "||dW|| / ||W||",
+    "rate_over_norm": "rate / ||W||",
 }
 
 
@@ -49,6 +52,17 @@ def figure(
                     _axis(here, next(iter(results.values())))
         legend(drawn, look)
         return render(f"claim{number}", f"Claim {number}: {', '.join(shows)} by visit for {', '.join(names)}", drawn)
+
+
+def sensitivity_figures(number: int, curves: Mapping[str, Sequence[RateCurve]], score: str) -> list[FigureFiles]:
+    """Score against learning rate in the selection runs, a figure for each panel: key -> arms."""
+    names = list(dict.fromkeys(curve.label for some in curves.values() for curve in some))
+    look, made = looks(names, FRESH if FRESH in names else None), []
+    with style():
+        for place, (panel, some) in enumerate(curves.items()):
+            alt = f"Claim {number}: {score} against learning rate{f', {panel}' if panel else ''}, selection members"
+            made.append(render(f"claim{number}-rates{place or ''}", alt, sensitivity(some, look, score)))
+    return made
 
 
 def _series(result: Result, shown: str) -> tuple[np.ndarray, np.ndarray]:

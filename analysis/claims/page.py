@@ -1,34 +1,43 @@
-"""The page of claims: for each a verdict with its predicate, a figure, a table of arms, and its provenance. Markdown."""
+"""The page of claims: for each its gates, its parts with their decisions, figures, a table of arms, and its provenance. Markdown."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.claims.figure import figure
-from analysis.claims.predicates import Any, Finding, Predicate, outcome
-from analysis.claims.results import Result
-from analysis.claims.verdicts import VERDICTS, first, last
+from analysis.claims.figure import figure, sensitivity_figures
+from analysis.claims.predicates import Any, Finding, Part, Verdict
+from analysis.claims.results import Result, first, last
 from analysis.format import count, number
 from analysis.report.tables import cell
+from analysis.scores.learning_rates import RateCurve
+from analysis.statistics.decisions import Decision
 from analysis.statistics.intervals import estimate, mean
 
 INTRODUCTION = (
-    "# Claims of papers, tried here",
+    "# Claims of papers, tried here: second edition",
     "",
-    "Written by `python -m launch claims` from its run folders (`make claims`). Every arm of a claim has the same number of updates. "
-    "Learning rate and method strength are those with the best mean score on the first tenth of the tasks, for members whose seeds are "
-    "not reported; each claim lists its grid and the chosen values. If two cells differ by a few thousandths, rounding can decide between "
-    "them, and so change a verdict. A verdict is a function of the reported members' scores (analysis/claims/verdicts.py): every part of "
-    "its predicate is a number with a 95% t interval over members, paired. A part holds if the whole interval is on the claimed "
-    "side of 0, is contradicted if it is on the other, and is open otherwise.",
+    "Written by `python -m launch claims` from its run folders (`make claims`). Predicates, gates and settings were committed before any "
+    "of these runs.",
     "",
-    "Times are wall-clock times with compilation; the load is the 15-minute load average. Runs shared by several claims were trained once "
-    "and count for the first.",
+    "**Gates first.** A claim is *not applicable* at this scale if one of its gates fails by its point estimate: the fresh control "
+    "finishes its tasks, plain training at its best rate loses plasticity, no arm's compared score is at its ceiling throughout "
+    "(analysis/claims/gates.py). Otherwise it is *consistent* if all its parts hold, *inconsistent* if one does not, *open* if it cannot "
+    "be told; always at this scale, which is not the papers'.",
+    "",
+    "**Parts.** Each is a number with a side and a smallest effect of interest (analysis/claims/verdicts.py), and a t interval over paired "
+    "members. It holds if its interval excludes 0 on the claimed side and it is as large as the effect; it does not hold if its interval "
+    "excludes the effect. Both with Holm's correction over the claim's parts. Intervals shown are of 95%, without it. Seven members are "
+    "looked at first, and thirteen where a part is open, at levels that together err as often as one look at 95%.",
+    "",
+    "**Settings.** Every arm of a panel is tuned on other seeds over runs of full length; the whole grid is listed, with what the first "
+    "tenth and the first hundredth of the life would have chosen.",
 )
-MARKS = {True: "holds", False: "contradicted", None: "open"}
+MARKS: dict[Decision, str] = {"held": "holds", "not held": "does not hold", "open": "open", "at the margin": "at the margin"}
 MOST = 8
 """maximum number of alternatives that are all listed"""
+LIKELIEST = 3
+"""number of alternatives listed where there are more"""
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,8 @@ class Choice:
 
     values: Mapping[str, str]
     """placeholder -> value"""
-    scores: Mapping[str, float]
-    """each cell of the grid, in words -> its mean score; -inf if its loss was not finite; empty without a search"""
+    scores: Mapping[str, Mapping[str, float]]
+    """rule of selection -> each cell of the grid, in words -> its mean score; -inf if its loss was not finite; empty without a search"""
 
 
 @dataclass(frozen=True)
@@ -55,9 +64,16 @@ class Entry:
     """name of the score"""
     arms: Mapping[str, tuple[str, str]]
     """key -> panel and name"""
+    verdict: Verdict | None = None
+    """None if the claim has not been run"""
     results: Mapping[str, Result] = field(default_factory=dict)
-    """empty if the claim has not been run"""
     choices: Mapping[str, Choice] = field(default_factory=dict)
+    common: str = ""
+    """description of the common values; empty if the claim has none"""
+    beside: Verdict | None = None
+    """the verdict at the common values"""
+    curves: Mapping[str, Sequence[RateCurve]] = field(default_factory=dict)
+    """panel -> score of each arm against learning rate"""
     members: int = 0
     selectors: str = ""
     """description of how hyper-parameters were chosen"""
@@ -67,6 +83,8 @@ class Entry:
     """description of the machine"""
     missing: str = ""
     """why there are no results"""
+    sweep: str = ""
+    """file of the sweep that trains the runs, if it is not the command's own"""
 
 
 @dataclass(frozen=True)
@@ -74,53 +92,90 @@ class Page:
     """The written page."""
 
     path: Path
-    verdicts: dict[int, str]
+    headlines: dict[int, str]
 
 
-def write_page(entries: Sequence[Entry], folder: Path, scale: str) -> Page:
+def write_page(entries: Sequence[Entry], folder: Path, scale: str, tuned_on: str = "lifetime") -> Page:
     """Write the page, and its figures into a folder of the same name."""
     name = "claims" if scale == "small" else f"claims-{scale}"
     pictures = folder / name
     pictures.mkdir(parents=True, exist_ok=True)
-    found = {entry.number: VERDICTS[entry.number](entry.results) if entry.results else None for entry in entries}
-    verdicts = {number: "not run" if predicate is None else outcome(predicate) for number, predicate in found.items()}
-    lines = [*INTRODUCTION, "", "| claim | verdict | time |", "|---|---|---|"]
+    headlines = {each.number: "not run" if each.verdict is None else each.verdict.headline for each in entries}
+    lines = [*INTRODUCTION, "", f"Settings here are chosen by `{tuned_on}`.", "", "| claim | verdict | time |", "|---|---|---|"]
     lines += [
-        f"| [{each.number}. {each.title}](#claim-{each.number}) | {verdicts[each.number]} | "
-        + (f"{each.seconds:,.0f} s |" if each.results else "- |")
+        f"| [{each.number}. {each.title}](#claim-{each.number}) | {headlines[each.number]} | "
+        + (f"{each.seconds:,.0f} s |" if each.seconds else "- |")
         for each in entries
     ]
-    lines += ["", f"Total: {sum(each.seconds for each in entries) / 60:.0f} minutes."]
+    lines += ["", f"Total: {sum(each.seconds for each in entries) / 60:.0f} minutes of wall-clock time, compilation included."]
     for each in entries:
-        predicate = found[each.number]
         lines += ["", f'<a id="claim-{each.number}"></a>', "", f"## {each.number}. {each.title}", "", f"> {each.says} ({each.paper})", ""]
-        lines += [each.notes, "", f"**{verdicts[each.number].capitalize()}.**" + (f" {each.missing}" if each.missing else "")]
-        if predicate is None:
+        lines += [each.notes, "", f"**{_opened(headlines[each.number])}.**" + (f" {each.missing}" if each.missing else "")]
+        if each.verdict is None:
             continue
+        lines += ["", *_gates(each.verdict), "", *_parts(each.verdict), *_beside(each)]
         drawn = figure(each.number, each.arms, each.results, each.shows, each.score)
         (pictures / f"{drawn.name}.png").write_bytes(drawn.png)
-        lines += ["", *_said(predicate), "", f"![{drawn.alt}]({name}/{drawn.name}.png)", "", *_table(each), "", *_account(each, scale)]
+        lines += ["", f"![{drawn.alt}]({name}/{drawn.name}.png)", "", *_table(each), "", *_account(each, scale, tuned_on)]
+        for made in sensitivity_figures(each.number, each.curves, each.score):
+            (pictures / f"{made.name}.png").write_bytes(made.png)
+            lines += ["", f"![{made.alt}]({name}/{made.name}.png)"]
     path = folder / f"{name}.md"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Page(path, verdicts)
+    return Page(path, headlines)
 
 
-def _said(predicate: Predicate, depth: int = 0) -> Iterator[str]:
-    """The predicate as a nested list: each part's text, whether it holds, and its value."""
-    indent = "  " * depth
-    if isinstance(predicate, Finding):
-        found = cell(predicate.found)
-        yield f"{indent}- {predicate.words}: {found.text}{f' ({found.note})' if found.note else ''}, **{MARKS[predicate.holds]}**"
+def _opened(headline: str) -> str:
+    return headline[0].upper() + headline[1:]
+
+
+def _gates(verdict: Verdict) -> Iterator[str]:
+    yield "Gates:"
+    yield ""
+    for gate in verdict.gates:
+        yield f"- {gate.words}: {number(gate.value)}, **{'passes' if gate.passes else 'fails'}**"
+
+
+def _parts(verdict: Verdict) -> Iterator[str]:
+    yield "Parts:"
+    yield ""
+    for part, decision in zip(verdict.parts, verdict.decisions, strict=True):
+        yield from _said(part, MARKS[decision])
+
+
+def _said(part: Part, mark: str = "", depth: int = 0) -> Iterator[str]:
+    """A part as a nested list: its text, its value with its smallest effect, and the decision on it."""
+    indent, decision = "  " * depth, f", **{mark}**" if mark else ""
+    if isinstance(part, Finding):
+        found = cell(part.found)
+        least = f"; matters from {number(part.effect)}" if part.effect else ""
+        yield f"{indent}- {part.words}: {found.text}{f' ({found.note})' if found.note else ''}{least}{decision}"
         return
-    yield f"{indent}- {predicate.words} **{MARKS[predicate.holds]}**"
-    shown = predicate.parts
-    if isinstance(predicate, Any) and len(shown) > MOST:
-        held = tuple(part for part in shown if part.holds)
-        contradicted = sum(part.holds is False for part in shown)
-        yield f"{indent}  - {len(held)} hold, {contradicted} are contradicted, {len(shown) - len(held) - contradicted} are open"
-        shown = held[:MOST]
-    for part in shown:
-        yield from _said(part, depth + 1)
+    yield f"{indent}- {part.words}{decision}"
+    shown: Sequence[Part] = part.parts
+    if isinstance(part, Any) and len(shown) > MOST:
+        shown = sorted(shown, key=lambda each: each.chance_held)[:LIKELIEST]
+        yield f"{indent}  - the {LIKELIEST} that hold most surely:"
+    for each in shown:
+        yield from _said(each, "", depth + 1)
+
+
+def _beside(entry: Entry) -> Iterator[str]:
+    """The decisions at the common values."""
+    if entry.beside is None:
+        return
+    yield ""
+    yield f"{_opened(entry.common)}: {entry.beside.headline}."
+    differ = [
+        f"{part.words}: {MARKS[now]}, {MARKS[then]} at the chosen values"
+        for part, now, then in zip(
+            entry.beside.parts, entry.beside.decisions, entry.verdict.decisions if entry.verdict else (), strict=True
+        )
+        if now != then
+    ]
+    if differ:
+        yield ""
+        yield from (f"- {line}" for line in differ)
 
 
 def _table(entry: Entry) -> Iterator[str]:
@@ -137,22 +192,26 @@ def _table(entry: Entry) -> Iterator[str]:
         yield f"| {key} | {' | '.join(shown)} | {chosen or '-'} |"
 
 
-def _account(entry: Entry, scale: str) -> Iterator[str]:
+def _account(entry: Entry, scale: str, tuned_on: str) -> Iterator[str]:
     """The claim's provenance: the command, the time, and every cell of the grid."""
-    command = ["python", "-m", "launch", "claims", str(entry.number), *([] if scale == "small" else ["--scale", scale])]
-    members = count(entry.members, "member")
-    yield f"`{shlex.join(command)}`: {entry.seconds:,.0f} s on {entry.where}. Reported: {members} an arm. {entry.selectors}"
+    command = ["python", "-m", "launch", *(["sweep", entry.sweep] if entry.sweep else ["claims", str(entry.number)])]
+    command += ([] if scale == "small" else ["--scale", scale]) + ([] if tuned_on == "lifetime" else ["--tuned-on", tuned_on])
+    spent = f": {entry.seconds:,.0f} s on {entry.where}" if entry.seconds else ""
+    yield f"`{shlex.join(command)}`{spent}. Reported: {count(entry.members, 'member')} an arm. {entry.selectors}"
     searched = {key: choice for key, choice in entry.choices.items() if choice.scores}
     if searched:
         yield ""
-        yield "<details><summary>The grid: mean selection score of every cell</summary>"
+        yield "<details><summary>The grid: mean selection score of every cell over the whole life; and what each rule chooses</summary>"
         yield ""
-        yield "| arm | cells |"
-        yield "|---|---|"
+        rules = list(next(iter(searched.values())).scores)
+        yield f"| arm | cells | {' | '.join(rules)} |"
+        yield f"|---|---|{'---|' * len(rules)}"
         for key, choice in searched.items():
             cells = "; ".join(
-                f"{words}: {number(score)}" if score > float("-inf") else f"{words}: diverged" for words, score in choice.scores.items()
+                f"{words}: {number(score)}" if score > float("-inf") else f"{words}: diverged"
+                for words, score in choice.scores["lifetime"].items()
             )
-            yield f"| {key} ({', '.join(choice.values)}) | {cells} |"
+            chosen = (max(scores, key=lambda words: scores[words]) for scores in choice.scores.values())
+            yield f"| {key} ({', '.join(choice.values)}) | {cells} | {' | '.join(chosen)} |"
         yield ""
         yield "</details>"

@@ -1,20 +1,30 @@
-"""Predicates over statistics, and the outcome: reproduced, not reproduced, not decided at this scale.
+"""Predicates over statistics, decided part by part: held, not held, open, at the margin; and the outcome of a claim.
 
-A `Finding` claims that a number is above 0, or below. It holds if the whole 95% interval is on that side, is contradicted if the whole
-interval is on the other side, and is open otherwise. `All` and `Any` join them as in Kleene's three-valued logic: `All` is contradicted if
-any part is, and open if no part is contradicted and some part is open; `Any` is the dual.
+A `Finding` claims that a number lies above 0, or below, by at least its smallest effect of interest. It holds if its t interval excludes 0
+on the claimed side and the number is as large as the effect; it does not hold if its interval excludes the effect. The parts of a claim are
+tested together: Holm's correction, once over the chances that they hold and once over the chances that they do not.
+
+`All` and `Any` join findings into one part. Their chances are those of intersection and union tests: `All` holds with the largest of its
+parts' p, `Any` with the smallest times their number; that they do not hold is the dual.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from analysis.statistics.intervals import LEVEL, Estimate, Statistic, estimate
+from analysis.claims.results import Result
+from analysis.statistics.comparisons import holm
+from analysis.statistics.decisions import Decision, decide, look_levels
+from analysis.statistics.intervals import Estimate, Statistic, estimate
 
-Outcome = Literal["reproduced", "not reproduced", "not decided at this scale"]
-OUTCOMES: dict[bool | None, Outcome] = {True: "reproduced", False: "not reproduced", None: "not decided at this scale"}
+Outcome = Literal["consistent", "inconsistent", "open", "not applicable"]
+Results = Mapping[str, Result]
+"""arm's key -> result; the key is `panel: name`, or the name alone"""
+EFFECT = 0.02
+"""smallest difference of accuracy, or of explained variance, that matters; ours"""
 
 
 @dataclass(frozen=True)
@@ -26,59 +36,152 @@ class Finding:
     found: Estimate
     above: bool
     """True if the claim is that the number is above 0"""
+    effect: float = 0.0
+    """smallest distance from 0 that matters; 0 where the number has a margin in it"""
 
     @property
-    def holds(self) -> bool | None:
-        """True if the claim holds, False if the opposite holds, None if the interval is inconclusive."""
-        side = self.found.side()
-        return (side > 0) == self.above if side else None
+    def margin(self) -> float:
+        return self.effect if self.above else -self.effect
+
+    @property
+    def chance_held(self) -> float:
+        """p of the hypothesis that the number is 0; 1 if it is on the other side of its effect, NaN without an interval."""
+        large = self.found.value >= self.margin if self.above else self.found.value <= self.margin
+        return self.found.chance(0.0) if large or not self.found.defined else 1.0
+
+    @property
+    def chance_not(self) -> float:
+        """p of the hypothesis that the number is its smallest effect; 1 if it is beyond it."""
+        short = self.found.value < self.margin if self.above else self.found.value > self.margin
+        return self.found.chance(self.margin) if short or not self.found.defined else 1.0
+
+    def undecided(self, level: float) -> Decision:
+        """`open`, or `at the margin` where more members would not decide."""
+        decided = decide(self.found, self.margin, self.above, level)
+        return decided if decided == "at the margin" else "open"
 
 
 @dataclass(frozen=True)
 class All:
-    """A conjunction of predicates."""
+    """Several findings that are one part: it holds if all do."""
 
     words: str
-    parts: tuple["Predicate", ...]
+    parts: tuple[Finding, ...]
 
     @property
-    def holds(self) -> bool | None:
-        return _all([part.holds for part in self.parts])
+    def chance_held(self) -> float:
+        return max(part.chance_held for part in self.parts)
+
+    @property
+    def chance_not(self) -> float:
+        return _smallest([part.chance_not for part in self.parts])
+
+    def undecided(self, level: float) -> Decision:
+        return "open"
 
 
 @dataclass(frozen=True)
 class Any:
-    """A disjunction of predicates."""
+    """Alternatives that are one part: it holds if one does."""
 
     words: str
-    parts: tuple["Predicate", ...]
+    parts: tuple[Finding | All, ...]
 
     @property
-    def holds(self) -> bool | None:
-        found = _all([None if part.holds is None else not part.holds for part in self.parts])
-        return None if found is None else not found
+    def chance_held(self) -> float:
+        return _smallest([part.chance_held for part in self.parts])
+
+    @property
+    def chance_not(self) -> float:
+        return max(part.chance_not for part in self.parts)
+
+    def undecided(self, level: float) -> Decision:
+        return "open"
 
 
-Predicate = Finding | All | Any
+Part = Finding | All | Any
 
 
-def outcome(predicate: Predicate) -> Outcome:
-    """The outcome of a claim."""
-    return OUTCOMES[predicate.holds]
+def _smallest(chances: Sequence[float]) -> float:
+    """Bonferroni's p that one of several hypotheses is false; NaN where there is none."""
+    there = [chance for chance in chances if not math.isnan(chance)]
+    return min(1.0, len(chances) * min(there)) if there else math.nan
 
 
-def above(words: str, statistic: Statistic, *scores: np.ndarray, comparisons: int = 1) -> Finding:
-    """Claim that a statistic of paired matrices (members, columns) is above 0.
+@dataclass(frozen=True)
+class Gate:
+    """A condition without which a claim says nothing at this scale; decided by the point estimate."""
 
-    `comparisons`, the number of tests, widens the interval by the Bonferroni correction.
+    words: str
+    value: float
+    passes: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim's gates and its parts, with the decision on each."""
+
+    gates: tuple[Gate, ...]
+    parts: tuple[Part, ...]
+    decisions: tuple[Decision, ...]
+
+    @property
+    def held(self) -> int:
+        return self.decisions.count("held")
+
+    @property
+    def outcome(self) -> Outcome:
+        """consistent: all parts hold; inconsistent: one does not; open otherwise; not applicable: a gate fails."""
+        if not all(gate.passes for gate in self.gates):
+            return "not applicable"
+        if "not held" in self.decisions:
+            return "inconsistent"
+        return "consistent" if self.held == len(self.decisions) else "open"
+
+    @property
+    def headline(self) -> str:
+        """`open at this scale: 8 of 10 parts hold`."""
+        if self.outcome == "not applicable":
+            return f"not applicable at this scale: {'; '.join(gate.words for gate in self.gates if not gate.passes)} fails"
+        return f"{self.outcome} at this scale: {self.held} of {len(self.parts)} parts hold"
+
+
+def decisions(parts: Sequence[Part], level: float) -> tuple[Decision, ...]:
+    """The decision on each part, with Holm's correction over all of them at 1 - `level`."""
+    held, contradicted = holm([part.chance_held for part in parts]), holm([part.chance_not for part in parts])
+    found: list[Decision] = []
+    for part, one, other in zip(parts, held, contradicted, strict=True):
+        found.append("held" if one <= 1 - level else "not held" if other <= 1 - level else part.undecided(level))
+    return tuple(found)
+
+
+def verdict(
+    gates: Callable[[Results], tuple[Gate, ...]],
+    predicate: Callable[[Results], tuple[Part, ...]],
+    results: Mapping[int, Results],
+    looks: tuple[int, ...],
+) -> Verdict:
+    """The verdict after some looks. `results`: members so far -> results, for the looks that were made, in order.
+
+    What one look decides stands; what it leaves open is decided by the next, with more members. All looks together err as often as one.
     """
-    return Finding(words, estimate(statistic, *scores).at(1 - (1 - LEVEL) / comparisons), above=True)
+    levels = look_levels(looks)
+    parts: tuple[Part, ...] = ()
+    decided: tuple[Decision, ...] = ()
+    for members, those in results.items():
+        now = predicate(those)
+        new = decisions(now, levels[members])
+        stands = [old != "open" for old in decided] or [False] * len(now)
+        parts = tuple(parts[at] if stood else part for at, (stood, part) in enumerate(zip(stands, now, strict=True)))
+        decided = tuple(decided[at] if stood else decision for at, (stood, decision) in enumerate(zip(stands, new, strict=True)))
+    return Verdict(gates(list(results.values())[-1]), parts, decided)
 
 
-def below(words: str, statistic: Statistic, *scores: np.ndarray) -> Finding:
-    """Claim that a statistic of paired matrices (members, columns) is below 0."""
-    return Finding(words, estimate(statistic, *scores), above=False)
+def above(words: str, statistic: Statistic, *scores: np.ndarray, effect: float = 0.0) -> Finding:
+    """Claim that a statistic of paired matrices (members, columns) is above 0, by `effect` or more."""
+    return Finding(words, estimate(statistic, *scores), True, effect)
 
 
-def _all(held: Sequence[bool | None]) -> bool | None:
-    return False if False in held else None if None in held else True
+def below(words: str, statistic: Statistic, *scores: np.ndarray, effect: float = 0.0) -> Finding:
+    """Claim that a statistic of paired matrices (members, columns) is below 0, by `effect` or more."""
+    return Finding(words, estimate(statistic, *scores), False, effect)

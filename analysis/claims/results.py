@@ -1,5 +1,6 @@
 """Results of one arm of a claim: learning curves of its members and, per visit, metrics of their networks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import pandas as pd
 
 from analysis.data.load import load
 from analysis.scores.setting import score
+from analysis.scores.verdict import FIRST_AND_LAST
 from plasticity_rl.checks import UsageError
 
-MEASURES = ("dead_fraction", "dead_fraction_fresh", "weight_norm", "effective_learning_rate")
+MEASURES = ("dead_fraction", "weight_norm", "effective_learning_rate", "rate_over_norm")
 """metrics of hidden layers that verdicts and figures use besides scores"""
+CENSUS = "dead_on_all"
+"""share of dead units on all images at the end of the run, which its checkpoint gives"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +35,9 @@ class Result:
 
     @property
     def area(self) -> np.ndarray:
-        """(members, visits): mean of the curve over the visit."""
-        return self.curve.mean(axis=-1)
+        """(members, visits): mean of the curve over the visit, without windows in which no episode had ended yet."""
+        there = np.isfinite(self.curve)
+        return np.where(there, self.curve, 0.0).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
 
 
 def read(run: Path) -> Result:
@@ -40,12 +45,46 @@ def read(run: Path) -> Result:
     loaded = load([run])
     setting = score(loaded, loaded.runs[0].spec.setting)
     curve = setting.chains[0].curve
-    if not np.isfinite(curve).all():
+    if not np.isfinite(setting.chains[0].area).all():
         raise UsageError(f"{run} lacks scores: {'; '.join(setting.missing) or 'non-finite scores'}")
-    hidden = {name: loaded.metrics.loc[loaded.metrics.name.str.startswith(f"{name}/hidden")] for name in MEASURES}
+    metrics = _with_rates(loaded.metrics)
+    hidden = {name: metrics.loc[metrics.name.str.startswith(f"{name}/hidden")] for name in MEASURES}
     measures = {name: _by_visit(rows, curve.shape[:2]) for name, rows in hidden.items()}
     series = {name: _over_updates(rows) for name, rows in hidden.items()}
     return Result(curve, measures, series, tuple(setting.tasks), int(setting.edges[-1]))
+
+
+def joined(results: Sequence[Result]) -> Result:
+    """The members of several runs of one arm, which differ in their seed, as one result."""
+    first = results[0]
+    measures = {name: np.concatenate([each.measures[name] for each in results]) for name in first.measures}
+    series = {name: (at, np.concatenate([each.series[name][1] for each in results])) for name, (at, _) in first.series.items()}
+    return Result(np.concatenate([each.curve for each in results]), measures, series, first.tasks, first.updates)
+
+
+def first(scores: np.ndarray) -> np.ndarray:
+    """The first visits' columns: (members, visits) -> (members, up to three)."""
+    return scores[:, : min(FIRST_AND_LAST, max(1, scores.shape[1] // 2))]
+
+
+def last(scores: np.ndarray) -> np.ndarray:
+    """The last visits' columns: (members, visits) -> (members, up to three)."""
+    return scores[:, -min(FIRST_AND_LAST, max(1, scores.shape[1] // 2)) :]
+
+
+def _with_rates(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The metrics with `rate_over_norm/LAYER`: learning rate over weight norm, by layer.
+
+    It is the effective learning rate of an optimizer whose step has a fixed length, as Adam's and sign descent's nearly has.
+    """
+    norms = metrics.loc[metrics.name.str.startswith("weight_norm/hidden")]
+    keys = ["seed", "member", "updates"]
+    rates = metrics.loc[metrics.name == "learning_rate"].set_index(keys).value
+    if not len(norms) or not len(rates):
+        return metrics
+    at = pd.MultiIndex.from_frame(norms[keys])
+    ratios = norms.assign(name=norms.name.str.replace("weight_norm", "rate_over_norm"), value=rates.loc[at].to_numpy() / norms.value)
+    return pd.concat([metrics, ratios], ignore_index=True)
 
 
 def record(run: Path) -> tuple[list[int], dict[str, list[float]]]:

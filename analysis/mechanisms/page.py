@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.data.comparable import told_apart
 from analysis.data.load import Loaded, load
 from analysis.figures.style import FigureFiles, Look, band, canvas, legend, looks, render, style
-from analysis.format import number
+from analysis.format import chance, number, with_interval
 from analysis.mechanisms.findings import (
     MECHANISMS,
     Course,
@@ -28,6 +28,7 @@ from analysis.mechanisms.findings import (
     over_members,
     reading,
 )
+from analysis.mechanisms.prediction import Predictor, prediction, predictors
 from analysis.mechanisms.sensitivity import amount, dose, drawn_by_dose
 from analysis.scores.setting import Setting, score, settings
 from analysis.statistics.aggregates import stacked
@@ -72,8 +73,9 @@ class Part(NamedTuple):
     missing: tuple[str, ...]
 
 
-def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
-    """Read all runs at or below `folders`; write mechanisms.html and its figures into `out`, and return their content.
+def write_page(folders: Sequence[Path], out: Path, predict: bool = False) -> tuple[Path, list[Part]]:
+    """Read all runs at or below `folders`; write mechanisms.html and its figures into `out`, and return their content. `predict` adds to
+    each setting which quantities predict the next visit's score.
 
     Raises UsageError for runs that cannot be loaded together (load.py), if no run has diagnostics, and if `out` is not writable.
     """
@@ -91,7 +93,7 @@ def write_page(folders: Sequence[Path], out: Path) -> tuple[Path, list[Part]]:
     drawn = looks((run.spec.label for run in loaded.runs if run.spec.control_of in ("", "none")), control)
     scored = [score(loaded, spec.setting) for spec in specs]
     named = enumerate(zip(scored, told_apart(specs), strict=True), start=1)
-    parts = [_part(loaded, setting, drawn, index, name) for index, (setting, name) in named]
+    parts = [_part(loaded, setting, drawn, index, name, predict) for index, (setting, name) in named]
     across = [_across(loaded, scored, field, drawn)] if field else []
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -112,7 +114,7 @@ def _across(loaded: Loaded, settings: Sequence[Setting], field: str, drawn: dict
         return render(f"by-{field}", f"Final loss and score of the visits after the first by {field}, for each chain", made)
 
 
-def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], index: int, name: str) -> Part:
+def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], index: int, name: str, predict: bool) -> Part:
     found = findings(loaded, setting)
     missing = loaded.lacking(setting.spec.setting) + list(setting.missing)
     lacking: dict[tuple[Mechanism, ...], list[str]] = {}
@@ -127,8 +129,33 @@ def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], index: int, 
     with style():
         alt = "Score and mechanisms at each visit, for each chain"
         made = render(f"{index}-mechanisms", alt, _figure(loaded, setting, found, drawn))
-    readings = tuple(reading(each, setting) for each in found)
-    return Part(name, readings, tuple(_table(each) for each in found), made, tuple(missing))
+    readings = [reading(each, setting) for each in found]
+    tables = [_table(each) for each in found]
+    if predict:
+        race = predictors(loaded, setting)
+        readings.append(prediction(race))
+        tables += [_race(race)] if race else []
+    return Part(name, tuple(readings), tuple(tables), made, tuple(missing))
+
+
+def _race(race: Sequence[Predictor]) -> Table:
+    """A row for each quantity, the best predictor within chains first; marked are those that no trivial predictor is."""
+    headings = ("quantity at the end of a visit", "within chains", "p, corrected", "pooled", "p, corrected", "points")
+    rows = [
+        Row(
+            (
+                each.title,
+                with_interval(each.within),
+                chance(each.within_p),
+                with_interval(each.pooled),
+                chance(each.pooled_p),
+                f"{each.points:,}",
+            ),
+            not each.trivial and each.within_p <= 0.05,
+        )
+        for each in race
+    ]
+    return Table("What predicts the next visit's score (Spearman's rho, 95% t intervals over members)", headings, tuple(rows))
 
 
 def _table(found: Findings) -> Table:

@@ -1,6 +1,6 @@
 """Claim 8: the ranking of methods depends on the optimizer."""
 
-from launch.claims.definition import Arm, Claim, Scale
+from launch.claims.definition import FRESH, LABELS, RATES, TWO, Arm, Claim, Scale
 
 METHODS = {
     "none": [],
@@ -16,9 +16,9 @@ CLAIM = Claim(
     title="Which method is better depends on the optimizer",
     says="Rankings of methods change between SGD and Adam: the optimizer is an axis of every table.",
     paper="ours, after the optimizers of Lyle et al. 2024 (arXiv 2407.01800, figure 2) and Dohare et al. 2024 (arXiv 2306.13812)",
-    notes="Digits and an MLP of 3 x 100, 20 tasks of 500 updates on 600 images; SGD has a momentum of 0.9.",
+    notes="Digits and an MLP of 3 x 100, 15 tasks of 2,000 updates on 300 images; SGD has a momentum of 0.9.",
     grid={
-        "rate": ("3e-4", "1e-3", "3e-3"),
+        "rate": RATES,
         "sgd_rate": ("0.01", "0.03", "0.1"),
         "decay": ("0.01", "0.1", "1"),
         "sgd_decay": ("1e-4", "1e-3", "1e-2"),
@@ -27,6 +27,7 @@ CLAIM = Claim(
     },
     arms=(
         *(Arm(name, {"chain": chain, "schedule": "constant:rate={rate}"}, "Adam") for name, chain in METHODS.items()),
+        Arm("fresh control", {**FRESH, "schedule": "constant:rate={rate}"}, "Adam"),
         *(
             Arm(
                 name,
@@ -42,14 +43,12 @@ CLAIM = Claim(
     ),
     scales={
         "small": Scale(
-            words={"benchmark": "random-labels:images=600,tasks={tasks},updates=500", "diagnose_every": 500},
-            reported={"tasks": "20"},
-            selected={"tasks": "2"},
+            words={"benchmark": LABELS, "diagnose_every": 200},
+            size=TWO,
         ),
         "paper": Scale(
-            words={"benchmark": "random-labels:dataset=cifar10,images=50000,tasks={tasks},updates=50_000"},
-            reported={"tasks": "100"},
-            selected={"tasks": "10"},
+            size={"fresh": "random-labels:dataset=cifar10,images=50000,tasks=2,updates=50_000"},
+            words={"benchmark": "random-labels:dataset=cifar10,images=50000,tasks=100,updates=50_000"},
         ),
     },
 )

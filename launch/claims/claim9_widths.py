@@ -13,22 +13,18 @@ CLAIM = Claim(
     scales={
         "small": Scale(
             words={
-                "benchmark": "permuted-inputs:images=1200,tasks=4,cycles={cycles},updates=250",
+                "benchmark": "permuted-inputs:images=1200,tasks=4,cycles=10,updates=250",
                 "agent": "supervised:record_every=25",
                 "schedule": "constant:rate={rate}",
                 "diagnose_every": 1000,
             },
-            reported={"cycles": "10"},
-            selected={"cycles": "1"},
         ),
         "paper": Scale(
             words={
-                "benchmark": "permuted-inputs:dataset=mnist,images=60000,tasks=5,cycles={cycles},updates=9375",
+                "benchmark": "permuted-inputs:dataset=mnist,images=60000,tasks=5,cycles=10,updates=9375",
                 "agent": "supervised:record_every=100",
                 "schedule": "constant:rate={rate}",
             },
-            reported={"cycles": "10"},
-            selected={"cycles": "1"},
             grid={"rate": ("1e-4", "1e-3", "1e-2")},
         ),
     },

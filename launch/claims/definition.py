@@ -6,10 +6,25 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-SELECTED, REPORTED = 1, 0
-"""seeds of the selection runs and of the reported runs"""
+from analysis.statistics.decisions import LOOKS
+
+SELECTED = 1
+"""seed of the selection runs"""
+REPORTED = (0, 2)
+"""seed of the reported members of each look"""
 SELECTORS = 3
 """members per cell of the grid"""
+
+LABELS = "random-labels:images=300,tasks=15,updates=2000"
+"""random labels that are learned before they change, and on which plain Adam loses most of its score at every rate of the grid: settled by
+a pilot with the gates alone"""
+FRESH = {"chain": ["reset"], "benchmark": "{fresh}"}
+"""words of a fresh control"""
+TWO = {"fresh": "random-labels:images=300,tasks=2,updates=2000"}
+"""its benchmark: tasks are alike, so two show what a new network reaches"""
+RATES = ("5e-4", "1e-3", "2e-3")
+UNSEEN = 1_000_000
+"""updates between diagnostics of selection runs, of which only scores are read"""
 
 Values = dict[str, str]
 """placeholder -> value"""
@@ -35,17 +50,16 @@ class Arm:
 
 @dataclass(frozen=True)
 class Scale:
-    """Size of a claim's runs."""
+    """Size of a claim's runs. Selection runs are as long as reported ones, so that every rule of selection can read them."""
 
     words: Mapping[str, Any]
     """fields of an experiment common to all arms"""
-    reported: Mapping[str, str]
-    """placeholders of the reported runs, such as {"tasks": "20"}"""
-    selected: Mapping[str, str]
-    """placeholders of the selection runs: the first tenth of the tasks"""
+    size: Mapping[str, str] = field(default_factory=dict)
+    """placeholders in the words that this scale fixes"""
     grid: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """placeholder -> candidate values, which replace the claim's"""
-    members: int = 10
+    looks: tuple[int, ...] = LOOKS
+    """reported members at each look; the next is made where one leaves a part open"""
 
 
 @dataclass(frozen=True)
@@ -62,10 +76,16 @@ class Claim:
     """placeholder -> candidate values"""
     arms: tuple[Arm, ...]
     scales: Mapping[str, Scale]
+    common: Mapping[str, str] = field(default_factory=dict)
+    """values of the grid at which all arms are reported too, beside the chosen ones, such as one learning rate"""
     shows: tuple[str, ...] = ("score",)
     """rows of the figure: `score`, or a measure of analysis.claims.results"""
     score: str = "online accuracy"
     """meaning of a score"""
+    census: bool = False
+    """whether dead units are counted on all images, in the last checkpoint of each run"""
+    sweep: str = ""
+    """file of the sweep that trains the claim's runs; empty if the command `claims` does"""
 
 
 def cells(claim: Claim, scale: Scale, arm: Arm) -> Iterator[Values]:
@@ -76,11 +96,15 @@ def cells(claim: Claim, scale: Scale, arm: Arm) -> Iterator[Values]:
         yield dict(zip(names, values, strict=True))
 
 
-def fill(scale: Scale, arm: Arm, values: Mapping[str, str], reported: bool) -> dict[str, Any]:
+def fill(scale: Scale, arm: Arm, values: Mapping[str, str], members: int, seed: int) -> dict[str, Any]:
     """Return the experiment in words of an arm with these values."""
-    standing = {**(scale.reported if reported else scale.selected), **values}
-    said = {name: _filled(text, standing) for name, text in {**scale.words, **arm.words}.items()}
-    return said | {"members": scale.members if reported else SELECTORS, "seed": REPORTED if reported else SELECTED}
+    said = {name: _filled(text, {**scale.size, **values}) for name, text in {**scale.words, **arm.words}.items()}
+    return said | {"members": members, "seed": seed} | ({"diagnose_every": UNSEEN} if seed == SELECTED else {})
+
+
+def added(looks: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Members that each look adds, and their seed."""
+    return [(members - before, seed) for members, before, seed in zip(looks, (0, *looks), REPORTED, strict=False)]
 
 
 def placeholders(words: Mapping[str, Any]) -> set[str]:

@@ -49,6 +49,7 @@ def mechanisms(
     /,
     *,
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: mechanisms/ in the first folder)")] = None,
+    predict: bool = False,
 ) -> int:
     """Write a page that shows which metrics changed before the score fell: units, norms, values, curvature and probes over visits.
 
@@ -57,6 +58,7 @@ def mechanisms(
     Args:
         folders: folders of runs; the fresh control's run should be among them
         out: folder of the page
+        predict: add which quantities at the end of a visit predict the score of the next, by Spearman's rho
     """
     from rich.console import Console
 
@@ -64,7 +66,7 @@ def mechanisms(
 
     if not folders:
         raise UsageError("mechanisms needs a folder of runs")
-    page, parts = write_page(folders, out or folders[0] / "mechanisms")
+    page, parts = write_page(folders, out or folders[0] / "mechanisms", predict)
     console = Console(highlight=False)
     for part in parts:
         console.print(f"[bold]{part.name}[/]")
