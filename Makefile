@@ -20,7 +20,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
-# docs/claims.md and its figures, from runs/claims-small; trains missing runs first
+# docs/claims.md and its figures, from runs/claims-small; trains missing runs first, which takes about three hours on two idle processors
 claims: .venv/installed
 	$(BIN)/python -m launch claims --out docs
 

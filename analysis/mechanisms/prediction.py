@@ -11,6 +11,7 @@ Intervals are t intervals over members, whose points are left out together. p is
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -105,7 +106,7 @@ def spearman(sizes: Sequence[int]) -> Statistic:
         if mine.ndim > 2:
             return np.array([statistic(*pair) for pair in zip(mine, theirs, strict=True)])
         blocks = [(mine[:, a:b].ravel(), theirs[:, a:b].ravel()) for a, b in pairwise(edges)]
-        found = [stats.spearmanr(*block).statistic for block in blocks if min(np.ptp(side) for side in block) > 0]
+        found = [float(cast(Any, stats.spearmanr(*block))[0]) for block in blocks if min(np.ptp(side) for side in block) > 0]
         return np.asarray(np.mean(found) if found else np.nan)
 
     return statistic

@@ -6,6 +6,7 @@ resumed. The page is made from the run folders only.
 
 import importlib
 import json
+import math
 import os
 import sys
 import time
@@ -31,6 +32,8 @@ from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.folder import refuse_file, write_json
 
+CALIBRATION = 120.0
+"""seconds of training from which a dry run extrapolates"""
 CLAIMS = {
     int(name[len("claim") : name.index("_")]): f"launch.claims.{name}"
     for name in (
@@ -218,7 +221,7 @@ def print_claims(numbers: Sequence[int], scale: str, runs: Path, how: Execution)
         keys = {each.key for each in searching}
         done = sum(trial.place(each).is_done for each in {each.key: each for each in searching}.values())
         members = " then ".join(map(str, trial.scale.looks))
-        whole = f"{max(_updates(each) for each in reported):,}" if reported else trial.claim.sweep
+        whole = f"{max(_updates(each) for each in reported):,}" if reported else "by a sweep"
         table.add_row(
             str(trial.number), trial.claim.title, str(len(trial.claim.arms)), f"{len(keys)} x {SELECTORS}", str(done),
             f"{len(trial.claim.arms)} x {members}", whole,
@@ -232,8 +235,9 @@ def print_claims(numbers: Sequence[int], scale: str, runs: Path, how: Execution)
         f"\n{count(len(left), 'run')} in {count(len(groups), 'group')} to train, {most:,} updates of single networks", soft_wrap=True
     )
     if groups and scale != "paper":
-        (low, high), _ = hours(groups, how.device, not how.eager)
-        console.print(f"{low:.1f} to {high:.1f} h on this machine alone, without recorded schedules and second looks", soft_wrap=True)
+        (low, high), _ = hours(groups, how.device, not how.eager, CALIBRATION)
+        few = f"at least {low:.1f}" if high == math.inf else f"{low:.1f} to {high:.1f}"
+        console.print(f"{few} h on this machine alone, without recorded schedules and second looks", soft_wrap=True)
 
 
 def _updates(made: Experiment) -> int:

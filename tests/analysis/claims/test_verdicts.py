@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-<<<<<<< HEAD
-from analysis.claims.predicates import All, Any, Finding, above, below, outcome
-from analysis.claims.results import Result
-from analysis.claims.verdicts import METHODS, VERDICTS, first, first_and_later, forgetting, keeps, last, loses
-from analysis.statistics.intervals import Estimate, difference
-=======
 from analysis.claims.predicates import All, Any, Finding, Gate, Part, Verdict, decisions, verdict
 from analysis.claims.results import CENSUS, Result, first, last
 from analysis.claims.verdicts import METHODS, VERDICTS, first_and_later, forgetting, keeps, loses
 from analysis.statistics.intervals import ALIKE, Estimate
->>>>>>> df152a3 (Claims, second edition: gates, parts decided by an effect, whole-life selection; mechanisms --predict; published settings)
 
 MEMBERS, VISITS, WINDOWS = 10, 8, 10
 NOISE = np.linspace(-0.01, 0.01, MEMBERS)

@@ -110,11 +110,6 @@ def _record_is_of_its_run(trial: tried.Trial, chosen) -> None:
     assert measured == pytest.approx(np.stack([1e-2 / norms.reshape(2, 3, 2)[:, visit] for visit in range(3)], 1).mean(axis=2), rel=1e-6)
 
 
-<<<<<<< HEAD
-def _adam_learns(results):
-    from analysis.claims.predicates import All, above
-    from analysis.statistics.intervals import difference
-=======
 def test_rules_choose_from_the_same_runs_and_a_closed_gate_ends_a_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Selection scores are set: 1e-2 is best over the life, 1e-30 in the first tenth. No second look behind a gate that fails."""
     size = dataclasses.replace(TINY.scales["small"], grid={"rate": ("1e-30", "1e-3", "1e-2")})
@@ -122,7 +117,6 @@ def test_rules_choose_from_the_same_runs_and_a_closed_gate_ends_a_claim(tmp_path
     monkeypatch.setattr(claims, "load_claims", lambda: {4: claim})
     decide_by(monkeypatch, 4, passes=False)
     early = {1e-30: [0.9, 0.0, 0.0], 1e-3: [0.2, 0.3, 0.3], 1e-2: [0.3, 0.4, 0.5]}
->>>>>>> df152a3 (Claims, second edition: gates, parts decided by an effect, whole-life selection; mechanisms --predict; published settings)
 
     def known(self: tried.Trial, made) -> dict[str, float]:
         curve = np.repeat([early[made.schedule.rate]], 10, axis=0).T[None]
@@ -207,7 +201,7 @@ def test_a_damaged_run_ends_its_claim_and_the_next_is_tried_all_the_same(
 
 def test_a_dry_run_says_what_would_run_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(claims, "load_claims", lambda: {4: TINY})
-    monkeypatch.setattr("launch.run.estimate.hours", lambda groups, device, compile: ((1.0, 2.0), (1.0, 2.0)))
+    monkeypatch.setattr("launch.run.estimate.hours", lambda groups, device, compile, limit: ((1.0, 2.0), (1.0, 2.0)))
     assert main(["claims", "--dry-run", "--runs", str(tmp_path / "runs")]) == 0
     lines = capsys.readouterr().out.splitlines()
     # 2 arms x 3 rates; 3 tasks of 60 updates
