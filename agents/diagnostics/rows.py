@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +29,7 @@ from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import chunked, copied, lift
 from plasticity_rl.training.update import Batch, by_layer
 
-COSTS = ("updates_per_second", "memory_mb")  # costs, which differ even between equal runs
+COSTS = ("updates_per_second", "memory_mb", "processor_ms")  # costs, which differ even between equal runs
 HELD = 256  # examples of the reference batch, on which changes since a visit's start are measured; our choice
 
 
@@ -44,7 +45,7 @@ class Diagnostics:
         self._learner, self._experiment, agent = learner, experiment, cast(Agent, experiment.agent)
         self._untrained, self._birth = learner.fresh("reference"), learner.fresh("birth")
         self._held: Tensor | None = None
-        self._last = time.monotonic(), learner.ticks["update"]
+        self._last, self._spent = (time.monotonic(), learner.ticks["update"]), replace(learner.spent)
         self._before: Params = {}
         layers = learner.network.layers
         self._tops = tuple(top.name for top in penultimate(layers))
@@ -135,7 +136,8 @@ class Diagnostics:
     def _default(self, batch: Batch, extras: tuple[Any, ...], reported: dict[str, Tensor]) -> dict[str, Tensor]:
         learner, params, inputs = self._learner, self._learner.net.params, batch["inputs"]
         found = {"loss": reported["loss"], "learning_rate": learner.rate}
-        found |= {name: torch.full_like(learner.rate, value) for name, value in zip(COSTS, (self._speed(), self._memory()), strict=True)}
+        costs = (self._speed(), self._memory(), self._processor())
+        found |= {name: torch.full_like(learner.rate, cost) for name, cost in zip(COSTS, costs, strict=True) if cost is not None}
         for suffix, of in (("", params), ("_fresh", self._untrained)):
             outputs, raw = self._seen(of, inputs)
             rows = lift(self._of_batch)(of, outputs, raw)
@@ -211,6 +213,13 @@ class Diagnostics:
         if resident.exists():
             return int(resident.read_text().split()[1]) * resource.getpagesize() / 1e6
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: peak so far, in bytes
+
+    def _processor(self) -> float | None:
+        """Processor time of a member's update in milliseconds, since the last row, in the learner's thread alone, so that neither
+        neighbours nor emulators count; None on a GPU, whose updates take no processor time, and if every update was measured."""
+        spent, before, self._spent = self._learner.spent, self._spent, replace(self._learner.spent)
+        updates = spent.updates - before.updates
+        return 1e3 * (spent.seconds - before.seconds) / updates if updates and self._learner.device == "cpu" else None
 
     def _speed(self) -> float:
         now, updates = time.monotonic(), self._learner.ticks["update"]

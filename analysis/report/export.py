@@ -132,8 +132,10 @@ def _comparisons(part: Part) -> Iterator[list[Any]]:
         yield [*where, *numbers, found.members, *map(_finite, (lead.improvement, lead.p, lead.corrected))]
 
 
-COSTS = [*WHICH, "told_of_task_boundaries", "updates_per_second", "times_none", "memory_mb"]
-"""medians of a member's updates a second; how many times longer one takes than without intervention; the most memory that was seen"""
+COSTS = [*WHICH, "told_of_task_boundaries", "update_ms", "by_the_clock", "times_none"]
+COSTS += ["updates_per_second", "memory_mb"]
+"""median time of a member's update, by the processor unless `by_the_clock`, and how many times that without intervention; the most memory
+that was seen"""
 
 
 def _costs(section: Section) -> Iterator[list[Any]]:
@@ -141,7 +143,7 @@ def _costs(section: Section) -> Iterator[list[Any]]:
     for cost in section.costs:
         run = runs[cost.label]
         where = [spec.setting, spec.benchmark, cost.label, run.spec.fresh_control, bool(boundaries(run))]
-        yield [*where, _finite(cost.speed), _finite(cost.relative), _finite(cost.memory)]
+        yield [*where, _finite(cost.milliseconds), cost.clocked, *map(_finite, (cost.relative, cost.speed, cost.memory))]
 
 
 SEQUENCE = [*WHICH, "measure", "task", "visit", *INTERVAL[:-1], "reached", "attempts", "note"]

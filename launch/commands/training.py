@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from analysis.format import count
 from launch.commands.options import DONE, FLAT, ExperimentOptions, Plugins, Project, allow, execution, settle
 from launch.commands.results import report
 from launch.execution import Execution
@@ -38,6 +39,7 @@ def run(
     plugin: Plugins = (),
     runs: Path = Path("runs"),
     wandb: Project = None,
+    own_control: bool = False,
     how: Annotated[Execution, FLAT] = execution("device", "eager", "other_code", "address"),
 ) -> int:
     """Train one experiment in runs/NAME/KEY. The same command resumes an interrupted run and skips a finished one.
@@ -50,15 +52,19 @@ def run(
         plugin: a module with parts of your own, which are named as MODULE.CLASS
         runs: folder of all runs
         wandb: a Weights & Biases project that also logs the run
+        own_control: also train the chain's own control, the same chain with a reset at every visit, by which reports measure how much
+            plasticity it has kept; one run more, or none where tasks are alike and its first visit serves
     """
     from launch.config.parse import experiment, read_experiment
 
     allow(plugin)
     _refuse_without_wandb(wandb)
-    described = experiment((read_experiment(file) if file else {}) | fields.words(), how.device)
+    words = (read_experiment(file) if file else {}) | fields.words()
+    described = experiment(words, how.device)
 
     from launch.run import runner
     from launch.run.store import Store
+    from launch.run.sweep import own_controls
 
     if how.address and not described.actors:
         raise UsageError("--address names the Ray cluster for actors; give their number with --actors")
@@ -68,10 +74,15 @@ def run(
     from launch.run import resources
 
     how, store = settle(how), Store(runs, name, wandb)
-    if not store.run(described.key).is_done:
-        resources.check([[described]], store, how.device)
-    folder, outcome = runner.run(described, store, how)
-    print(f"{outcome}: {folder}\n{shlex.join(['python', '-m', 'launch', 'report', str(folder.path.parent)])}")
+    controls = [experiment(each, how.device) for each in (own_controls([words], how.device) if own_control else [])]
+    every = [described, *controls]
+    resources.check([[each] for each in every if not store.run(each.key).is_done], store, how.device)
+    if own_control and not controls:
+        print("no run is added: the own control of this chain is its first visit, or it is a control itself")
+    for each in every:
+        folder, outcome = runner.run(each, store, how)
+        print(f"{outcome}: {folder}")
+    print(shlex.join(["python", "-m", "launch", "report", str(folder.path.parent)]))
     return DONE
 
 
@@ -86,6 +97,7 @@ def sweep(
     wandb: Project = None,
     mirror: Annotated[str | None, tyro.conf.arg(metavar="URI", help_behavior_hint="(optional)")] = None,
     on: Literal["here", "ray"] = "here",
+    own_control: bool = False,
     how: Annotated[Execution, FLAT] = execution("device", "eager", "other_code", "at_once", "address", "cpus", "gpus", "retries"),
 ) -> int:
     """Run the experiments of a file: finished ones are skipped, interrupted ones resumed.
@@ -102,16 +114,23 @@ def sweep(
         wandb: a Weights & Biases project that also logs the runs
         mirror: a bucket (s3://BUCKET/runs, gs://...) or absolute path; checkpoints copy runs there, and runs missing here are fetched
         on: runs in sequence in this process, or in parallel on a Ray cluster, which streams their rows back to this machine
+        own_control: also train each chain's own control, the same chain with a reset at every visit, by which reports measure how much
+            plasticity it has kept; one run more for each chain, none where tasks are alike and its first visit serves; --dry-run says
+            how many
     """
     from launch.run.mirror import Mirror
     from launch.run.store import Store
-    from launch.run.sweep import print_sweep, read_sweep, run_sweep
+    from launch.run.sweep import own_controls, print_sweep, read_sweep, run_sweep
 
     how = settle(how)
     allow(plugin)
     experiments = read_sweep(file)
+    controls = own_controls(experiments, how.device_on_ray if on == "ray" else how.device) if own_control or dry_run else []
+    experiments = [*experiments, *controls] if own_control else experiments
     if dry_run:
         print_sweep(experiments, Store(runs, name or file.stem), how)
+        added = count(len(controls), "run")
+        print(f"own controls: {f'{added} of these, which --own-control adds' if own_control else f'--own-control would add {added}'}")
         return DONE
     _refuse_without_wandb(wandb)
     store = Store(runs, name or file.stem, wandb, Mirror(mirror) if mirror else None)

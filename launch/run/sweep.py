@@ -63,6 +63,25 @@ def build(said: Sequence[Said], device: str = "auto") -> list[Experiment]:
     return list(experiments.values())
 
 
+def own_controls(said: Sequence[Said], device: str = "auto") -> list[Said]:
+    """The tables of words of the controls that these experiments lack: each chain with a reset of everything at every visit.
+
+    None for a chain whose own control is its first visit, as tasks are alike, for one with a single visit, and for controls.
+    """
+    keys = {each.key for each in build(said, device)}
+    missing: list[Said] = []
+    for words in said:
+        chain = experiment(words, device)
+        if chain.fresh_control or chain.tasks_alike or len(chain.benchmark.visits()) < 2:
+            continue
+        control = {**words, "chain": [*words.get("chain", ()), "reset"]}
+        key = experiment(control, device).key
+        if key not in keys:
+            keys.add(key)
+            missing.append(control)
+    return missing
+
+
 def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
     """Print a sweep's runs and estimated costs (see `launch.run.estimate`). Runs with the same number in column `as one` train as one."""
     from launch.run import grouped, resources

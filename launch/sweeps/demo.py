@@ -16,7 +16,7 @@ POLES = [
         "diagnose_every": 500,
         "probe_every": 5000,
     }
-    for chain in ([], ["l2-init"], FRESH)
+    for chain in ([], ["l2-init"], FRESH, ["l2-init", *FRESH])
 ]
 
 GAME = {

@@ -66,6 +66,7 @@ METRICS = {
         Metric("gradient_l1", "gradient, L1", "norms", untrained=True),
         Metric("gradient_l2", "gradient, L2", "norms", join="norm", untrained=True),
         Metric("updates_per_second", "updates per second", "speed", keyed=False),
+        Metric("processor_ms", "processor time of an update, ms", "speed", keyed=False),
         Metric("memory_mb", "memory, MB", "speed", keyed=False),
         Metric("learning_rate", "learning rate", "speed", keyed=False),
         Metric("policy_entropy", "policy entropy", "policy and values", keyed=False, untrained=True),

@@ -1,7 +1,9 @@
 """S networks side by side: owns their tensors, lifts and compiles the update, refreshes when due, and is checkpointed."""
 
+import time
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,6 +25,15 @@ from plasticity_rl.training.noise import key
 from plasticity_rl.training.update import Batch, Loss, UpdateRule, by_layer, project, update
 
 MAX_FUSED_UPDATES = 10  # per call
+
+
+@dataclass
+class Spent:
+    """Processor time of a learner's updates, in its own thread and without those that are measured."""
+
+    seconds: float = 0.0
+    updates: int = 0
+    """updates times members"""
 
 
 class Learner:
@@ -73,6 +84,7 @@ class Learner:
         self._noisy = {"optimizer": ("optimizer",)} if optimizer.noisy else {}
         self._noisy |= {str(index): purpose_of(self.chain, index) for index, each in enumerate(chain) if each.noisy}
         self.ticks = {"update": 0, "task": 0}
+        self.spent = Spent()
         self._last: dict[str, Tensor] = {}
         self._rows = slice(None)
         self._step = compiled(self._write_step) if compile else self._write_step
@@ -150,6 +162,7 @@ class Learner:
         """Make up to `ahead` updates, or one with `measure`, in one call; returns the result of each, as `update`. On a CPU, one chunk of
         members makes all updates before the next starts, so that its networks stay in the caches; a GPU runs them as one graph."""
         assert len(batches) <= (1 if measure else self.ahead), "a refresh is due in between"
+        began = time.thread_time()
         self._last["inputs"] = batches[-1]["inputs"]
         at = [rate.to(self.rate) if isinstance(rate, Tensor) else torch.full_like(self.rate, rate) for rate in rates]
         noise = [self._noise(self.ticks["update"] + place) for place in range(len(batches))]
@@ -164,6 +177,9 @@ class Learner:
             reported[0] |= {name: value for name, value in found.items() if "/" in name} | steps
         for _ in batches:
             self._tick("update")
+        if not measure:
+            self.spent.seconds += time.thread_time() - began
+            self.spent.updates += len(batches) * self.members
         return reported
 
     @torch.no_grad()

@@ -101,7 +101,7 @@ def test_diagnostics_stand_beside_an_untrained_networks() -> None:
     lengths = {f"{kind}/{layer}" for kind in (*kinds, *gradients) for layer in (*layers, "head")}
     held = {"cka_to_start/hidden1", "churn", "policy_churn"}
     work = {f"projection_{kind}/NormalizeAndProject" for kind in ("factor", "change")}
-    assert names == {"loss", "learning_rate", "updates_per_second", "memory_mb"} | units | ranks | lengths | held | work
+    assert names == {"loss", "learning_rate", "updates_per_second", "memory_mb", "processor_ms"} | units | ranks | lengths | held | work
     by_name = {(metric.name, metric.updates): metric.value for metric in found if metric.member == 0}
     for layer in layers:
         assert all(by_name[f"dead_fraction/{layer}", at] <= by_name[f"dormant_fraction/{layer}", at] for at in (20, 120))  # ReLUs

@@ -205,3 +205,20 @@ def test_dormancy_stands_beside_an_untrained_networks_on_the_same_batch() -> Non
             assert found[f"dormant_fraction{of}/{layer}"] == pytest.approx(sum(dormant) / len(dormant))
             assert found[f"dead_fraction{of}/{layer}"] == pytest.approx(responses.count(0.0) / len(responses))
     assert found["dormant_fraction/hidden0"] >= 0.5 > found["dormant_fraction_fresh/hidden0"] > 0
+
+
+def test_processor_time_is_of_the_updates_that_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread whose clock moves by 6 ms whenever it is read: every update takes 6 ms, for two members."""
+    reads = iter(range(1_000))
+    monkeypatch.setattr("plasticity_rl.training.learner.time.thread_time", lambda: next(reads) * 6e-3)
+    _, _, diagnostics = of_labels(diagnose_every=4)
+    for number in range(8):
+        update = learned(diagnostics, batch(number), 1e-2)
+        found = {metric.name: metric.value for metric in rows(diagnostics, update)}
+        assert found.get("processor_ms") == (pytest.approx(3.0) if number in (3, 7) else None)
+    assert diagnostics._learner.spent.updates == 6 * 2  # of eight updates two were measured
+
+
+def test_without_an_update_that_is_not_measured_there_is_no_processor_time() -> None:
+    _, _, diagnostics = of_labels()
+    assert "processor_ms" not in row(diagnostics, batch(1)) and "updates_per_second" in row(diagnostics, batch(2))

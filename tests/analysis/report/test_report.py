@@ -288,11 +288,11 @@ def test_what_each_chain_needs_and_costs(tmp_path: Path) -> None:
     written = write_report([tmp_path / "runs"], tmp_path / "out")
     needs = written.parts[0].tables[-1]
     assert [(line.label, *(cell.value for cell in line.cells)) for line in needs.lines] == [
-        ("none", "no", "200", "400 MB"),
-        ("redo", "no", "100", "not recorded"),
-        ("shrink", "yes", "160", "not recorded"),
+        ("none", "no", "5.000", "200", "400 MB"),
+        ("redo", "no", "10.0", "100", "not recorded"),
+        ("shrink", "yes", "6.250", "160", "not recorded"),
     ]
-    assert needs.lines[1].cells[1].note == "2.00 x none" and needs.lines[2].cells[0].note == "redo"
+    assert needs.lines[1].cells[1].note == "2.00 x none; by the clock" and needs.lines[2].cells[0].note == "redo"
     told = dict(written.parts[0].methods)
     assert told["Hyper-parameters"] == "How they were chosen: Each by a grid of its own."
     assert told["Task boundaries"] == "told to shrink (redo); in all chains, the replay is cleared at a change of task"
