@@ -35,7 +35,7 @@ Batches = Callable[[int], Batch]
 
 class Probing:
     """Probes of one experiment's learner: `updates` on each of `targets`, with `functions` random functions of each kind. By default all
-    targets, but `scaled` only of agents with a policy and a value.
+    targets, but `scaled` only of agents that learn from rewards.
 
     The schedule restarts for each probe, as for a visit of `updates` updates. Batches are as large as the run's.
     """
@@ -52,7 +52,7 @@ class Probing:
         self._learner, self._experiment, self._functions, self._compile = learner, experiment, functions, compile
         names = {name for name, _ in learner.network.heads.heads}
         self._heads_apart = ACTOR_CRITIC if names == set(ACTOR_CRITIC) else ()
-        targets = targets or [target for target in TARGETS if target != "scaled" or self._heads_apart]
+        targets = targets or [target for target in TARGETS if target != "scaled" or experiment.benchmark.supervision == "rewards"]
         self._kinds: tuple[Kind, ...] = tuple(kind for kind in FUNCTIONS if kind in targets)
         self._tasks = tuple(task for task in TASKS if task in targets)
         self._rates = [experiment.schedule.at(update, updates) for update in range(updates)]

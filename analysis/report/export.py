@@ -46,7 +46,7 @@ class DataTable(NamedTuple):
 
 
 def data_tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins: Sequence[Origin]) -> dict[str, DataTable]:
-    """The tables by file name. `sequence` only for sequences of games, `policies` only for policy-gradient agents."""
+    """The tables by file name. `sequence` only for sequences of games, `policies` only for agents that learn from rewards."""
     made = {
         "scores": DataTable(SCORES, [row for part in sections for row in _scores(part.setting)]),
         "verdict": _verdict(sections),
@@ -165,13 +165,15 @@ def _sequence(section: Section) -> Iterator[list[Any]]:
 
 
 POLICIES = [*WHICH, "diagnosis", "still", "quantity", *INTERVAL]
-"""one row for each quantity of a chain's policies (see policies.py); `still` members do not explore by their own share of entropy"""
+"""one row for each quantity of a chain's agents (see policies.py), for value-based ones their probe alone; `still` members do not explore
+by their own share of entropy"""
 
 
 def _policies(section: Section) -> Iterator[list[Any]]:
     spec = section.setting.spec
     for row in section.policies:
         found = {"entropy": row.entropy, "entropy_share": row.share, "smallest_probability": row.smallest, "logit_scale": row.scale}
+        found = found if row.samples else {}
         found |= {f"probe_{network}_ratio": ratio for network, ratio in row.probes.items()}
         for quantity, each in found.items():
             where = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.diagnosis, row.still, quantity]

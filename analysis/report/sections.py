@@ -38,7 +38,7 @@ class Section:
     sequence: tuple[SequenceRow, ...]
     """a row for each chain of a sequence of games with tasks left or met again; empty for other settings"""
     policies: tuple[Policy, ...]
-    """a row for each chain of a policy-gradient agent; empty for other agents"""
+    """a row for each chain of an agent that learns from rewards; empty for other agents"""
     evaluations: Evaluations | None
     """evaluations of such a sequence"""
     costs: tuple[Cost, ...]
@@ -175,8 +175,11 @@ def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], oth
 
 
 def _diagnosis(found: Sequence[Policy]) -> str:
-    """A sentence on the policies of the first chain, which is that without intervention if there is one."""
-    return f"Policies and networks of {found[0].label} at the end: {found[0].diagnosis}." if found and found[0].share.defined else ""
+    """A sentence on the agents of the first chain, which is that without intervention if there is one."""
+    if not found or not (found[0].share.defined or found[0].probes or found[0].had_no_time):
+        return ""
+    what = "Policies and networks" if found[0].samples else "Networks"
+    return f"{what} of {found[0].label} at the end: {found[0].diagnosis}."
 
 
 def _hedged(says: str, banner: str) -> str:

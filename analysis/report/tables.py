@@ -9,7 +9,7 @@ from analysis.report.columns import AGGREGATES, CONTROLS, SEQUENCE, SUITE, VERDI
 from analysis.report.sections import Beside, Section, SuiteSection
 from analysis.scores.costs import Cost
 from analysis.scores.matrix import ScoreMatrix
-from analysis.scores.policies import EXPLORES, FITS, PROBES, TARGET
+from analysis.scores.policies import EXPLORES, FITS, PROBES, TARGETS
 from analysis.scores.sequential import MEASURES, Comparison
 from analysis.statistics.aggregates import ENOUGH
 from analysis.statistics.aggregates import METHOD as BOOTSTRAP
@@ -218,33 +218,42 @@ def _compared(compared: Comparison) -> Cell:
 
 
 def policy_table(section: Section) -> Table:
-    """Do the policies of a policy-gradient agent explore, and can its networks fit?"""
+    """Can the networks of an agent that learns from rewards fit, does it explore, had it the time?"""
     returns = {row.label: row.last for row in section.rows}
+    samples = any(row.samples for row in section.policies)
+    probed = [name for name in PROBES if (name != "network") == samples]
     lines = []
     for row in section.policies:
         entropy = cell(row.entropy)
         small = "; ".join(filter(None, [f"{share(row.share.value)} of untrained" * row.share.defined, entropy.note]))
-        probes = [cell(row.probes[name]) if name in row.probes else Cell(UNDEFINED) for name in PROBES]
-        numbers = (cell(returns[row.label]), entropy._replace(note=small), cell(row.smallest), cell(row.scale), *probes)
+        policy = (entropy._replace(note=small), cell(row.smallest), cell(row.scale)) if samples else ()
+        probes = [cell(row.probes[name]) if name in row.probes else Cell(UNDEFINED, "", "not probed") for name in probed]
         diagnosis = Cell(row.word, "", row.diagnosis if row.diagnosis != row.word else "")
-        lines.append(Line(row.label, (*numbers, diagnosis), control=row.fresh_control))
-    headings = [
-        CHAIN,
-        Heading("Last visits", section.setting.scale),
+        lines.append(Line(row.label, (cell(returns[row.label]), *probes, *policy, diagnosis), control=row.fresh_control))
+    exploring = (
         Heading("Entropy", "nats"),
         Heading("Smallest probability", "of an action"),
         Heading("Scale of logits", "standard deviation"),
-        *(Heading(f"Probe, {network}", "learned, over untrained") for network in PROBES),
+    )
+    headings = [
+        CHAIN,
+        Heading("Last visits", section.setting.scale),
+        *(Heading(f"Probe, {name}" if samples else "Probe", "learned, over untrained") for name in probed),
+        *(exploring if samples else ()),
         Heading("Diagnosis"),
     ]
-    caption = (
-        f"Second halves of the last visits ({section.spans[1]}), means over members with {LEVEL:.0%} intervals. Does not explore: entropy "
-        f"below {share(EXPLORES)} of an untrained network's on the same observations; a policy may also be sure because it is right, so "
-        f"read it beside the return. Cannot fit: copies of the network learn less than {share(FITS)} of the variance of the probe "
-        f"`{TARGET}` that untrained networks learn. Each is decided by the whole interval of the ratio of means. Both thresholds are this "
-        "project's."
+    explores = (
+        f"Does not explore: entropy below {share(EXPLORES)} of an untrained network's on the same observations; a policy may also be sure "
+        "because it is right, so read it beside the return. "
     )
-    return Table("Policies: do they explore, and can they fit?", tuple(headings), tuple(lines), caption)
+    caption = (
+        f"Second halves of the last visits ({section.spans[1]}), means over members with {LEVEL:.0%} intervals. Cannot fit: copies of the "
+        f"network learn less than {share(FITS)} of the variance of the probe `{TARGETS[0]}` (in older runs of value-based agents, "
+        f"`{TARGETS[1]}`) that untrained networks learn. {explores * samples}Had no time: neither the chain nor its control is above the "
+        "floor. Each is decided by the whole interval. The thresholds are this project's."
+    )
+    title = "Policies: can they fit, and do they explore?" if samples else "Networks: can they fit?"
+    return Table(title, tuple(headings), tuple(lines), caption)
 
 
 def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Table:

@@ -1,14 +1,17 @@
-"""Policy-gradient agents after many visits: do they still explore, and can their networks still fit something new?
+"""Agents that learn from rewards, after many visits: can their networks still fit something new, do they explore, had they the time?
 
-A policy whose entropy is gone draws one action for ever: it learns nothing from others, whatever its network could learn. A network that
-has lost its plasticity learns less of random functions than an untrained one does. Either ends in a poor return, and they need other cures.
-All numbers are of the second half of each of the last visits, means over members.
+A network that has lost its plasticity learns less of random functions than an untrained one does. A policy whose entropy is gone draws one
+action for ever: it learns nothing from others, whatever its network could learn. And a budget in which even an agent that starts over
+learns nothing says nothing of plasticity. Each ends in a poor return, and they need other cures. All numbers are of the second half of each
+of the last visits, means over members.
 
-*Does not explore*: entropy below EXPLORES of an untrained network's on the same observations. *Cannot fit*: the share of variance that
-copies of the network learn of the probe `scaled`, 1 less the final loss and at least 0, is below FITS of an untrained network's, for the
-policy's or the value's outputs. That probe asks for functions of the size of the network's own outputs: a saturated policy's are so large
-that within a probe's budget `teacher` mostly measures how fast they shrink. Each holds if the whole 95% interval of the ratio of means over
-members lies on that side; it is undecided if the threshold lies within. Both thresholds are this project's.
+*Cannot fit*: the share of variance that copies of the network learn of a probe, 1 less the final loss and at least 0, is below FITS of an
+untrained network's, for the policy's or the value's outputs, or for those of the one network of a value-based agent. The probe is `scaled`,
+which asks for functions of the size of the network's own outputs: a saturated policy's are so large that within a probe's budget `teacher`
+mostly measures how fast they shrink; older runs of value-based agents have `teacher` alone. *Does not explore*, of policy-gradient agents:
+entropy below EXPLORES of an untrained network's on the same observations. Each holds if the whole 95% interval of the ratio of means over
+members lies on that side; it is undecided if the threshold lies within. *Had no time*: neither the chain nor its control scores above the
+floor in these visits. Both thresholds are this project's.
 """
 
 from dataclasses import dataclass
@@ -17,27 +20,30 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.load import Loaded
-from analysis.scores.setting import Setting
+from analysis.scores.ratios import UNLEARNED, own_control, plain_control
+from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
-from analysis.statistics.intervals import Estimate, estimate, mean
+from analysis.statistics.intervals import Estimate, difference, estimate, mean
 
 EXPLORES = 0.02
 """share of an untrained network's entropy; with two actions, the other one is then drawn twice in a thousand steps"""
 FITS = 0.8
 """share of what an untrained network learns"""
 ENTROPY, SMALLEST, SCALE = "policy_entropy", "smallest_probability", "logit_scale"
-PROBES = {"policy": "probe_policy", "value": "probe_value"}
-TARGET = "scaled"
+PROBES = {"policy": "probe_policy", "value": "probe_value", "network": "probe_final"}
+"""whose outputs are probed -> name in metrics.csv; `network` of agents with one kind of output"""
+TARGETS = ("scaled", "teacher")
+"""probes that serve, the first that there is"""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """State of one chain's policies at the end."""
+    """State of one chain's agents at the end."""
 
     label: str
     fresh_control: bool
     entropy: Estimate
-    """nats"""
+    """nats; undefined for value-based agents, like the next three"""
     share: Estimate
     """entropy over an untrained network's"""
     smallest: Estimate
@@ -45,28 +51,40 @@ class Policy:
     scale: Estimate
     """standard deviation of centred logits"""
     probes: dict[str, Estimate]
-    """policy, value -> share learned of the probe over an untrained network's; empty without probes"""
+    """policy and value, or network -> share learned of the probe over an untrained network's; empty without probes"""
     still: int
     """members that do not explore, by their own share"""
+    samples: bool
+    """whether actions are drawn from a policy, whose entropy is known"""
+    had_no_time: bool
 
     @property
     def diagnosis(self) -> str:
-        """`cannot fit`, `does not explore`, both or neither, and what is undecided or not known."""
-        if not self.share.defined:
-            return f"not known: {self.share.note}"
+        """`cannot fit`, `does not explore`, both or neither, what is undecided or not known, and whether there was time."""
+        late = ["had no time: its control did not learn within a visit either"] * self.had_no_time
+        if self.samples and not self.share.defined:
+            return "; ".join([*late, f"not known: {self.share.note}"])
         explores, fits = self.share.side(EXPLORES), {network: found.side(FITS) for network, found in self.probes.items()}
         stuck = [network for network, found in fits.items() if found == -1]
         able = bool(fits) and set(fits.values()) == {1}
-        said = [f"cannot fit ({' and '.join(stuck)})"] * bool(stuck) + ["does not explore"] * (explores == -1)
-        said = said or (["neither"] if explores == 1 and able else ["explores"] * (explores == 1) + ["can fit"] * able)
-        open_ = [f"undecided whether it explores: {self.still} of {self.share.members} members do not"] * (explores == 0)
+        which = f" ({' and '.join(stuck)})" * self.samples
+        said = [f"cannot fit{which}"] * bool(stuck) + ["does not explore"] * (self.samples and explores == -1)
+        if self.samples:
+            said = said or (["neither"] if explores == 1 and able else ["explores"] * (explores == 1) + ["can fit"] * able)
+        else:
+            said = said or ["can fit"] * able
+        open_ = [f"undecided whether it explores: {self.still} of {self.share.members} members do not"] * (self.samples and explores == 0)
         open_ += ["not probed"] if not fits else ["undecided whether it can fit"] * (not stuck and not able)
-        return "; ".join(filter(None, [" and ".join(said), *open_]))
+        return "; ".join(filter(None, [*late, " and ".join(said), *open_]))
 
     @property
     def word(self) -> str:
         """The diagnosis in a word or two."""
+        if self.had_no_time:
+            return "had no time"
         found = [words for words in ("cannot fit", "does not explore", "neither", "not known") if words in self.diagnosis]
+        if not self.samples:
+            found += [words for words in ("can fit", "not probed") if words == self.diagnosis]
         return "both" if len(found) > 1 else next(iter(found), "undecided")
 
 
@@ -81,39 +99,62 @@ def learned(losses: np.ndarray) -> np.ndarray:
 
 
 def policies(loaded: Loaded, setting: Setting) -> tuple[Policy, ...]:
-    """A row for each chain of a policy-gradient agent, in the setting's order; none for other agents."""
+    """A row for each chain of an agent that learns from rewards, in the setting's order; none for other agents, and none of value-based
+    agents that were not probed and had the time."""
     rows = loaded.metrics.loc[(loaded.metrics.setting == setting.spec.setting).to_numpy()]
-    if not (rows.name == ENTROPY).any():
+    samples = bool((rows.name == ENTROPY).any())
+    if setting.kind != "return":
         return ()
-    rows = _late(rows)
-    return tuple(
-        _policy(rows.loc[(rows.label == chain.label).to_numpy()], setting, chain.label, chain.fresh_control) for chain in setting.compared
-    )
+    if len(rows):
+        rows = _late(rows)
+    found = tuple(_policy(rows.loc[(rows.label == chain.label).to_numpy()], setting, chain, samples) for chain in setting.compared)
+    return found if samples or any(row.probes or row.had_no_time for row in found) else ()
 
 
-def _policy(rows: pd.DataFrame, setting: Setting, label: str, fresh_control: bool) -> Policy:
+def _policy(rows: pd.DataFrame, setting: Setting, chain: ChainScores, samples: bool) -> Policy:
     visits = first_and_last(setting)[1]
     entropy, untrained = (_levels(rows, setting, name)[:, visits] for name in (ENTROPY, f"{ENTROPY}_fresh"))
-    own = {network: _levels(rows, setting, f"{name}/{TARGET}")[:, visits] for network, name in PROBES.items()}
-    fresh = {network: _levels(rows, setting, f"{name}_fresh/{TARGET}")[:, visits] for network, name in PROBES.items()}
-    # A visit that ends between two probes has none.
-    probed = {network: np.isfinite(own[network]).any(0) for network in PROBES}
+    probes = {each: found for each in PROBES if (each != "network") == samples and (found := _probe(rows, setting, visits, each))}
     with np.errstate(divide="ignore", invalid="ignore"):
         still = entropy.mean(1) / untrained.mean(1) < EXPLORES
     return Policy(
-        label,
-        fresh_control,
+        chain.label,
+        chain.fresh_control,
         estimate(mean, entropy),
         _ratio(entropy, untrained),
         estimate(mean, _levels(rows, setting, SMALLEST)[:, visits]),
         estimate(mean, _levels(rows, setting, SCALE)[:, visits]),
-        {each: _ratio(learned(own[each][:, there]), learned(fresh[each][:, there])) for each, there in probed.items() if there.any()},
+        probes,
         int(still.sum()),
+        samples,
+        _had_no_time(setting, chain, visits),
     )
 
 
 def _ratio(own: np.ndarray, untrained: np.ndarray) -> Estimate:
     return estimate(ratio, own, untrained, denominator=untrained.mean(axis=1, keepdims=True))
+
+
+def _probe(rows: pd.DataFrame, setting: Setting, visits: list[int], network: str) -> Estimate | None:
+    """Share learned of the first of TARGETS that there is, over an untrained network's; None without any."""
+    for target in TARGETS[: 1 if network != "network" else None]:
+        own = _levels(rows, setting, f"{PROBES[network]}/{target}")[:, visits]
+        fresh = _levels(rows, setting, f"{PROBES[network]}_fresh/{target}")[:, visits]
+        there = np.isfinite(own).any(0)  # a visit that ends between two probes has none
+        if there.any():
+            return _ratio(learned(own[:, there]), learned(fresh[:, there]))
+    return None
+
+
+def _had_no_time(setting: Setting, chain: ChainScores, visits: list[int]) -> bool:
+    """True if neither the chain nor its control is above the floor at these visits."""
+    control = own_control(setting, chain) if not chain.fresh_control else plain_control(setting)
+    if not control.name:
+        control = plain_control(setting)
+    if not all(control.reasons[visit].endswith(UNLEARNED) for visit in visits):
+        return False
+    floor = np.broadcast_to(setting.floor, chain.area.shape)
+    return not estimate(difference, chain.area[:, visits], floor[:, visits]).exceeds(0.0)
 
 
 def _late(rows: pd.DataFrame) -> pd.DataFrame:

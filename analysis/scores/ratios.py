@@ -19,6 +19,7 @@ from analysis.statistics.intervals import Estimate, difference, estimate, mean, 
 ENOUGH_VISITS = 3
 """minimum visits for a trend"""
 FIRST_VISIT = "first visit"
+UNLEARNED = "did not learn in this budget"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def _reasons(setting: Setting, area: np.ndarray, name: str) -> tuple[str, ...]:
         elif setting.kind == "return" and "random" not in setting.spec.references.get(task, {}):
             reasons.append(f"the return of {name} is not above 0, and no random score is known to measure from")
         else:
-            reasons.append(f"{name} did not learn in this budget")
+            reasons.append(f"{name} {UNLEARNED}")
     return tuple(reasons)
 
 

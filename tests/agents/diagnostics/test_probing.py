@@ -48,7 +48,7 @@ def test_a_game_goes_the_same_way_with_probes(said: dict) -> None:
     every = {"probe_every": 5, "probe_updates": 4}
     found = events(experiment(said | every))
     assert without_probes(found) == comparable(events(experiment(said)))
-    functions = ("random", "teacher", "offset", *["scaled"] * (said is PPO))
+    functions = ("random", "teacher", "offset", "scaled")
     heads = {f"probe_{head}{of}/{target}" for head in ("policy", "value") for of in ("", "_fresh") for target in functions}
     assert {row.name for row in probes(found)} == names(functions) | (heads if said is PPO else set())
 

@@ -131,7 +131,63 @@ def test_the_report_says_it_in_words(tmp_path: Path) -> None:
     assert part.reading.endswith("Policies and networks of none at the end: does not explore.")
     (table,) = [made for made in part.tables if made.title.startswith("Policies")]
     assert [line.cells[-1].value for line in table.lines] == ["does not explore", "neither"]
-    assert table.lines[0].cells[0].value.startswith("11.8") and "of untrained" in table.lines[0].cells[1].note
+    assert table.lines[0].cells[0].value.startswith("11.8") and "of untrained" in table.lines[0].cells[3].note
     assert f"{EXPLORES:.0%}" in table.caption and f"{FITS:.0%}" in table.caption
     lines = (tmp_path / "out" / "policies.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 6 and ",does not explore,6,entropy," in lines[1]
+
+
+def valued(
+    root: Path, label: str, losses: np.ndarray | None, level: float = 300.0, target: str = "scaled", fresh: float = UNTRAINED
+) -> None:
+    """A value-based agent's run, which has a probe of one network and no entropy."""
+    described = spec(label, 0, "abcd", BUDGET, unit="frames", members=MEMBERS, benchmark="bandit", references=REFERENCES)
+    found: list[Metric] = []
+    for visit in described.visits:
+        for member in range(MEMBERS):
+            where = (member, visit["index"], visit["task"], visit["cycle"], 0, updates := (visit["index"] + 1) * 1000, updates)
+            found.append(Metric(*where, "loss", 1.0))
+            if losses is not None:
+                found += [Metric(*where, f"probe_final/{target}", float(losses[member]))]
+                found += [Metric(*where, f"probe_final_fresh/{target}", UNTRAINED)]
+    levels = np.full((MEMBERS, VISITS), level) + np.arange(MEMBERS)[:, None] * (level > 0)
+    write_run(root, described, episode_rows(described, levels), found)
+
+
+def test_value_based_agents_say_whether_they_can_fit(tmp_path: Path) -> None:
+    valued(tmp_path, "none", BAD)
+    valued(tmp_path, "nap", GOOD)
+    valued(tmp_path, "redo", np.array([0.05, 0.6, 0.01, 0.5, 0.07, 0.4]))
+    valued(tmp_path, "fresh", None)
+    assert diagnosed(tmp_path) == {
+        "none": "cannot fit",
+        "nap": "can fit",
+        "redo": "undecided whether it can fit",
+        "fresh": "not probed",
+    }
+    assert words(tmp_path) == ["cannot fit", "can fit", "undecided", "not probed"]
+    loaded = load([tmp_path])
+    found = {row.label: row for row in policies(loaded, scored(loaded, settings(loaded)[0]))}
+    assert found["nap"].probes["network"].value == pytest.approx((1 - GOOD.mean()) / 0.95)
+    part = write_report([tmp_path], tmp_path / "out").parts[0]
+    assert part.reading.endswith("Networks of none at the end: cannot fit.")
+    (table,) = [made for made in part.tables if made.title == "Networks: can they fit?"]
+    assert [heading.title for heading in table.headings] == ["Chain", "Last visits", "Probe", "Diagnosis"]
+
+
+def test_older_runs_of_value_based_agents_have_another_probe_and_some_have_none(tmp_path: Path) -> None:
+    valued(tmp_path / "older", "none", BAD, target="teacher")
+    assert diagnosed(tmp_path / "older") == {"none": "cannot fit"}
+    valued(tmp_path / "without", "none", None)
+    valued(tmp_path / "without", "fresh", None)
+    assert diagnosed(tmp_path / "without") == {}
+
+
+def test_a_budget_in_which_the_control_learns_nothing_either_is_no_loss(tmp_path: Path) -> None:
+    valued(tmp_path / "late", "none", GOOD, level=0.0)
+    valued(tmp_path / "late", "fresh", GOOD, level=0.0)
+    told = "had no time: its control did not learn within a visit either; can fit"
+    assert diagnosed(tmp_path / "late") == {"none": told, "fresh": told} and words(tmp_path / "late") == ["had no time"] * 2
+    valued(tmp_path / "lost", "none", BAD, level=0.0)
+    valued(tmp_path / "lost", "fresh", GOOD)
+    assert diagnosed(tmp_path / "lost") == {"none": "cannot fit", "fresh": "can fit"}
