@@ -16,7 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from analysis.figures.style import CONTROL, FAINT, INK, Look, band, canvas, legend, whisker
+from analysis.figures.style import CONTROL, FAINT, INK, NARROW, Look, band, canvas, legend, whisker
 from analysis.scores.evaluations import Evaluations
 from analysis.scores.ratios import Control, own_control, plain_control, ratio
 from analysis.scores.sequential import SequenceRow
@@ -35,12 +35,13 @@ MOST_TASKS = 12
 """maximum tasks with a panel each"""
 
 
-def scores_by_visit(setting: Setting, looks: Looks) -> Figure | None:
-    """(a) The area of each visit, for all chains; beside it the plasticity that each has kept, where it is defined."""
+def scores_by_visit(setting: Setting, looks: Looks, narrow: bool = False) -> Figure | None:
+    """(a) The area of each visit, for all chains; beside it (`narrow`: below it) the plasticity that each has kept, where it is defined."""
     if not any(np.isfinite(chain.area).any() for chain in setting.chains):
         return None
     ratios = _ratios(setting, lambda chain: own_control(setting, chain))
-    figure, (axes, *beside) = canvas(3.4, columns=1 + bool(ratios))
+    panels = 1 + bool(ratios)
+    figure, (axes, *beside) = canvas(3.0 * panels + 0.6, rows=panels, width=NARROW) if narrow else canvas(3.4, columns=panels)
     for chain in setting.compared:
         shown = setting.shown(chain.area)
         _line(axes, np.arange(shown.shape[1]), column_means(shown), looks[chain.label], markers=shown.shape[1] <= MOST_VISITS)

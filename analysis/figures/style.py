@@ -28,8 +28,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 NONE = "#d55e00"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 MARKERS = ("o", "s", "^", "D")
-WIDTH = 8.4
-"""inches"""
+WIDTH, NARROW = 8.4, 4.2
+"""inches, of the report's figures and of those for phones"""
 
 
 class Look(NamedTuple):
@@ -50,6 +50,8 @@ class FigureFiles(NamedTuple):
     """vector image in the colours of the page that shows it"""
     png: bytes
     pdf: bytes
+    narrow: bytes = b""
+    """the vector image for phones, where there is one"""
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -109,9 +111,9 @@ def style() -> AbstractContextManager[None]:
     )
 
 
-def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of the report's width with its panels, row by row."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+def canvas(height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with its panels, row by row."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
 
@@ -120,7 +122,7 @@ def legend(figure: Figure, chains: dict[str, Look]) -> None:
     """One line for each chain, below all panels."""
     handles = [Line2D([], [], color=look.color, linestyle=look.linestyle, linewidth=2) for look in chains.values()]
     longest = max(map(len, chains), default=1)
-    columns = max(1, min(len(chains), int(118 // (longest + 9))))
+    columns = max(1, min(len(chains), int(14 * figure.get_figwidth() // (longest + 9))))
     figure.legend(handles, list(chains), loc="outside lower center", ncols=columns, handlelength=2.4, columnspacing=1.6, fontsize=8.5)
 
 
@@ -152,6 +154,13 @@ def render(name: str, alt: str, figure: Figure) -> FigureFiles:
         figure.savefig(pixels, format="png", dpi=150, facecolor="white", metadata={"Software": None})
         figure.savefig(print_, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return FigureFiles(name, alt, adaptive(vector.getvalue()), pixels.getvalue(), print_.getvalue())
+
+
+def render_narrow(figure: Figure) -> bytes:
+    """Render a figure for phones."""
+    vector = io.BytesIO()
+    figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
+    return adaptive(vector.getvalue())
 
 
 def adaptive(svg: bytes) -> bytes:

@@ -41,19 +41,16 @@ def _from(setting: Setting) -> str:
 
 
 def _kept_method(part: Section) -> str:
-    free = " The first visit is a reset run without its cost: tasks are draws of one distribution, and networks meet the first untrained."
-    used = sorted({_own(row) for row in part.rows if not row.fresh_control})
+    free = any(row.own.name == FIRST_VISIT for row in part.rows) * (
+        " Where tasks are draws of one distribution, the chain's first visit, which its networks meet untrained, is that control."
+    )
     return (
         "Area of a chain divided by the area of its own control, at the same visit and budget, on the same seeds and members; over "
         "several visits, the mean of their ratios. The own control is the same agent with the same chain, and a reset of network, "
         "optimizer, replay and the chain's own memory at every visit, so that 1 is an agent that learns as when it was new."
-        f"{_from(part.setting)} Used here: {'; '.join(used)}.{free * any(row.own.name == FIRST_VISIT for row in part.rows)} It is defined "
-        "only where the interval of the control's own area excludes the floor, that is, where it learned something in this budget."
+        f"{free}{_from(part.setting)} It is defined only where the interval of the control's own area excludes the floor, that is, where "
+        "it learned something in this budget."
     )
-
-
-def _own(row: Verdict) -> str:
-    return f"for {row.label} {(row.own.name and ('its ' * (row.own.name == FIRST_VISIT) + row.own.name)) or 'none'}"
 
 
 def _performance_method(setting: Setting) -> str:

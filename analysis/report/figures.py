@@ -16,7 +16,7 @@ from analysis.figures.setting import (
     scores_by_visit,
     verdict,
 )
-from analysis.figures.style import FigureFiles, Look, render, style
+from analysis.figures.style import FigureFiles, Look, render, render_narrow, style
 from analysis.report.sections import Section, SuiteSection
 from analysis.scores.matrix import ScoreMatrix
 
@@ -26,16 +26,16 @@ Drawn = Mapping[str, tuple[str, Figure | None]]
 
 
 def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[FigureFiles]:
-    """The figures of one setting; those without data are left out."""
+    """The figures of one setting, the one that stands under the verdict first; those without data are left out."""
     setting = section.setting
     with style():
+        scores = ("Score and plasticity kept at each visit, for each chain", scores_by_visit(setting, looks))
+        rows = [row for row in section.rows if row.chain in setting.compared]
+        ends = ("First and last visits, plasticity kept and performance of each chain", verdict(setting, rows, looks))
+        one = len(setting.tasks) == 1
         drawn = {
-            "scores": ("Score and plasticity kept at each visit, for each chain", scores_by_visit(setting, looks)),
+            **({"verdict": ends, "scores": scores} if one else {"scores": scores, "verdict": ends}),
             "performance": ("Performance at each visit, for each chain", performance_by_visit(setting, looks)),
-            "verdict": (
-                "First and last visits, plasticity kept and performance of each chain",
-                verdict(setting, [row for row in section.rows if row.chain in setting.compared], looks),
-            ),
             "curves": ("Learning curves of each chain beside the fresh control", learning_curves(setting, looks)),
             **(_matrix_figures(section.matrix, looks) if len(setting.tasks) > 1 else {}),
             "retention": ("Retention of each task after it was left, for each chain", retention_maps(setting, section.sequence)),
@@ -46,7 +46,9 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Fi
                 diagnostics(setting, loaded.metrics, looks),
             ),
         }
-        return _rendered(drawn, number, setting.spec.benchmark)
+        made = _rendered(drawn, number, setting.spec.benchmark)
+        phone = None if one else scores_by_visit(setting, looks, narrow=True)
+        return [made[0]._replace(narrow=render_narrow(phone)), *made[1:]] if phone else made
 
 
 def draw_suite(section: SuiteSection, looks: Looks, number: int) -> list[FigureFiles]:

@@ -1,7 +1,7 @@
 """The report of a set of runs: one self-contained page, a summary in Markdown, tables and figures. The same runs give the same bytes.
 
-A part for each setting, or for a suite of settings that differ in their tasks alone; each is opened by its verdict and closed by what is
-missing. Nothing is written where the input is wrong.
+A part for each setting, or for a suite of settings that differ in their tasks alone, the most conclusive first; each is opened by its
+verdict, a figure and a table, and closed by what is missing. Nothing is written where the input is wrong.
 """
 
 import base64
@@ -24,7 +24,7 @@ from analysis.report import export, markdown, tables, terminal
 from analysis.report.figures import draw, draw_suite
 from analysis.report.learning_rates import METHODS, rate_parts
 from analysis.report.methods import Lines, methods, suite_methods
-from analysis.report.sections import Section, SuiteSection, section, suite_section
+from analysis.report.sections import Section, SuiteSection, conclusiveness, section, suite_section
 from analysis.report.tables import Table
 from analysis.scores.setting import settings
 from analysis.scores.suites import apart, group, suite, task_name
@@ -44,6 +44,7 @@ class Part(NamedTuple):
     tables: tuple[Table, ...]
     """the verdict first"""
     figures: tuple[FigureFiles, ...]
+    """the one that stands under the reading first"""
     methods: Lines
     hashes: tuple[tuple[str, str], ...]
     """(chain, `seed digest, seed digest, ...`)"""
@@ -92,11 +93,9 @@ def write_report(folders: Sequence[Path], out: Path, published: Sequence[str] = 
     shown = [part for key, part in sections.items() if key not in hidden]
     parts = [
         _part(part, number, tables.suite_tables(part), draw_suite(part, drawn, number), suite_methods(part), read)
-        for number, part in enumerate(suites, start=1)
-    ]
-    parts += [
-        _part(part, number, tables.setting_tables(part), draw(part, loaded, drawn, number), methods(part), read)
-        for number, part in enumerate(shown, start=len(suites) + 1)
+        if isinstance(part, SuiteSection)
+        else _part(part, number, tables.setting_tables(part), draw(part, loaded, drawn, number), methods(part), read)
+        for number, part in enumerate(sorted([*suites, *shown], key=conclusiveness), start=1)
     ]
     if left_out := [*strange, *_not_shown(others, tasks, [*suites, *shown], sections.values())]:
         parts[0] = parts[0]._replace(missing=(*left_out, *parts[0].missing))
@@ -166,10 +165,11 @@ def _summary(parts: Sequence[Part]) -> str:
         lines += markdown.heading(part.name, 2)
         lines += [f"**{markdown.escape(part.banner)}**", ""] if part.banner else []
         lines += [markdown.escape(part.reading), ""]
+        figures = [f"![{markdown.escape(figure.alt)}]({figure.name}.png)\n" for figure in part.figures]
+        lines += figures[:1]
         for made in part.tables:
             lines += markdown.table(made if made.title else made._replace(title="Verdict"), 3)
-        for figure in part.figures:
-            lines += [f"![{markdown.escape(figure.alt)}]({figure.name}.png)", ""]
+        lines += figures[1:]
         lines += [*markdown.heading("Methods", 3), *markdown.listed(part.methods)]
         lines += [*markdown.heading("Runs", 3), "SHA-256 of each run's files, the first 16 digits; all in runs.csv.", ""]
         lines += markdown.listed(part.hashes)

@@ -174,6 +174,20 @@ def suite_section(loaded: Loaded, found: Suite, sections: Sequence[Section], oth
     )
 
 
+def conclusiveness(part: Section | SuiteSection) -> int:
+    """Place of a part on the page: 0 if a ratio's interval excludes 1, 1 if a ratio is defined, 2 if none is, 3 if its budget is too
+    small."""
+    if part.banner:
+        return 3
+    if isinstance(part, SuiteSection):
+        ratios = [found["iqm"] for of in (part.matrix.kept, part.matrix.performance) for found in of.values()]
+    else:
+        ratios = [found for row in part.rows if not row.fresh_control for found in (row.kept, row.performance)]
+    defined = [each for each in ratios if each.defined]
+    decided = any(each.low is not None and each.high is not None and not each.low <= 1 <= each.high for each in defined)
+    return 0 if decided else 1 if defined else 2
+
+
 def _diagnosis(found: Sequence[Policy]) -> str:
     """A sentence on the agents of the first chain, which is that without intervention if there is one."""
     if not found or not (found[0].share.defined or found[0].probes or found[0].had_no_time):

@@ -10,6 +10,7 @@ from analysis.report.sections import Beside, Section, SuiteSection
 from analysis.scores.costs import Cost
 from analysis.scores.matrix import ScoreMatrix
 from analysis.scores.policies import EXPLORES, FITS, PROBES, TARGETS
+from analysis.scores.ratios import FIRST_VISIT
 from analysis.scores.sequential import MEASURES, Comparison
 from analysis.statistics.aggregates import ENOUGH
 from analysis.statistics.aggregates import METHOD as BOOTSTRAP
@@ -61,8 +62,6 @@ class Table(NamedTuple):
     """one for the labels, then one for each cell of a line"""
     lines: tuple[Line, ...]
     caption: str
-    folded: bool = False
-    """whether it opens on demand"""
 
 
 CHAIN = Heading("Chain")
@@ -119,7 +118,13 @@ def verdict(section: Section) -> Table:
     alike = f"{complete.pop()} members of each chain are complete." if len(complete) == 1 else ""
     members = alike or "Complete members: " + ", ".join(f"{row.label} {row.members} of {row.of}" for row in rows) + "."
     scale = f"Scores are the {section.setting.scale}, means over visits and members with {LEVEL:.0%} {METHOD};"
-    says = f"{scale} ratios are measured above the floor. {members} Visits are counted from 0."
+    own: dict[str, list[str]] = {}
+    for row in rows:
+        own.setdefault(row.own.name, []).append(row.label)
+    named = [f"{'their' if len(some) > 1 else 'its'} first visit" if name == FIRST_VISIT else name for name, some in own.items()]
+    controls = "; ".join(f"{name} for {', '.join(some)}" for name, some in zip(named, own.values(), strict=True) if name)
+    used = f" Own control: {controls}." if controls else ""
+    says = f"{scale} ratios are measured above the floor.{used} {members} Visits are counted from 0."
     return Table("", _headings(VERDICT, section), tuple(lines), says)
 
 
@@ -322,4 +327,4 @@ def each_task(section: SuiteSection) -> Table:
         lines.append(Line(name, tuple(cells)))
     headings = (Heading("Task"), *(Heading(row.label) for row in matrix.rows))
     caption = f"Mean {matrix.scale} over runs and visits; below it plasticity kept over the last visits."
-    return Table("Each task", headings, tuple(lines), caption, folded=True)
+    return Table("Each task", headings, tuple(lines), caption)

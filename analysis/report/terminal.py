@@ -19,7 +19,7 @@ MOST = 12
 
 def verdict(name: str, made: tables.Table, reading: str, banner: str, missing: Sequence[str]) -> Group:
     """One part of the report."""
-    table = Table(title=Text(name), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     shown = [heading.terminal for heading in made.headings[1:]]
     for number, heading in enumerate(compress(made.headings, [True, *shown])):
         text = Text(f"{heading.title}\n{heading.small}".strip())
@@ -30,8 +30,8 @@ def verdict(name: str, made: tables.Table, reading: str, banner: str, missing: S
     reasons = dict.fromkeys(
         f"not defined: {cell.note}" for line in made.lines for cell in compress(line.cells, shown) if cell.value == UNDEFINED and cell.note
     )
-    parts: list[Any] = [table, *(Text(reason, style="dim") for reason in reasons), Text(reading)]
-    parts += [Text(banner, style="bold red")] if banner else []
+    parts: list[Any] = [Text(name, style="bold"), *([Text(banner, style="bold red")] if banner else []), Text(f"{reading}\n")]
+    parts += [table, *(Text(reason, style="dim") for reason in reasons)]
     more = [f"- and {len(missing) - MOST} more, on the page"] if len(missing) > MOST else []
     parts.append(Text("\n".join(["Missing:", *(f"- {line}" for line in missing[:MOST]), *more]) if missing else "Missing: nothing"))
     return Group(*parts)

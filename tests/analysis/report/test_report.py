@@ -97,7 +97,7 @@ def test_the_page_needs_nothing_but_itself(written: tuple[Path, Report]) -> None
     page = (root / "out" / "report.html").read_text()
     assert "http://" not in page and "https://" not in page and "<script" not in page and str(root) not in page
     addresses = re.findall(r'(?:src|srcset|href)="([^"]{0,30})', page)
-    assert sum(address.startswith("data:image/svg+xml;base64,") for address in addresses) == 9  # each figure once
+    assert sum(address.startswith("data:image/svg+xml;base64,") for address in addresses) == 9 + 1  # each figure once, the first for phones
     assert all(address.startswith(("data:", "#")) for address in addresses)
     assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
 
@@ -108,7 +108,7 @@ def test_the_page_says_what_came_out(written: tuple[Path, Report]) -> None:
     assert re.search(r"Without intervention the agent keeps 50% \[(49|50), (50|51)\] of its plasticity over the last three visits;", page)
     assert re.search(r"the best score over the last three visits is that of nap \+ redo, 150% \[", page)
     assert re.search(r"nap \+ redo<span class=\"best\">best</span>", page) and page.count('class="best"') == 1
-    assert "1 thing missing" in page and "Budget too small" not in page
+    assert "What is missing: 1 thing<" in page and "Budget too small" not in page
 
 
 def test_the_summary_is_the_verdict(written: tuple[Path, Report]) -> None:
@@ -173,7 +173,7 @@ def test_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
     report = write_report([tmp_path / "runs"], tmp_path / "out")
     page = report.page.read_text()
     assert "<script" not in page and "<img src" not in page and "<b>" not in page and "<i>" not in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 9  # tables, methods, hashes, missing
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]$x_$") == 8  # tables, methods, hashes, missing
     assert all(path.parent == tmp_path / "out" and re.fullmatch(r"[A-Za-z0-9.-]+", path.name) for path in (tmp_path / "out").iterdir())
     assert evil in printed(report)
 
@@ -244,7 +244,7 @@ def test_members_that_are_missing_are_shown_as_n_of_n(tmp_path: Path) -> None:
     page = report.page.read_text()
     assert "Complete members: none 4 of 5, nap + redo 5 of 5." in page
     assert page.count("<small>4 of 5 members</small>") == 8  # both ratios, last visits, last over first, trend, IQM; two comparisons
-    assert "none, seed 0: visit 6 of member 4: no score, not begun" in page and "2 things missing" in page
+    assert "none, seed 0: visit 6 of member 4: no score, not begun" in page and "What is missing: 2 things<" in page
 
 
 def test_a_cell_says_how_many_members_it_is_of() -> None:
@@ -313,3 +313,49 @@ def test_published_scores_stand_with_their_source(tmp_path: Path) -> None:
     games(tmp_path / "runs", "none", [[1.0], [2.0]], ["pong"], references=references)
     told = dict(methods(section(loaded := load([tmp_path / "runs"]), settings(loaded)[0], alone=True)))
     assert told["Reference scores"].endswith("pong random -20.7, human 14.6") and "Wang et al. 2016" in told["Reference scores"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_most_conclusive_part_comes_first_and_a_small_budget_last(tmp_path: Path) -> None:
+    """In the order of their names: games of a tiny budget, nothing defined, a ratio that may be 1, a ratio that is not."""
+    references = {"a": {"random": 0.0, "human": 1.0}}
+    for label in ("none", "fresh"):
+        games(tmp_path, label, [[5.0], [6.0]], ["a"], benchmark="1-tiny", setting="1" * 16, key=f"1-{label}", references=references)
+    online(tmp_path, "none", [[0.4, 0.4], [0.5, 0.5]], benchmark="2-nothing", setting="2" * 16, key="2-none")
+    for number, last in (("3-open", 0.0), ("4-decided", 0.2)):
+        fields = {"benchmark": number, "setting": number[0] * 16}
+        spread = np.array([[0.02], [-0.02], [0.0], [0.01], [-0.01]])
+        online(tmp_path, "none", np.array([0.5, 0.5 - last]) + np.hstack([spread, -spread]), key=f"{number[0]}-none", **fields)
+        online(tmp_path, "fresh", np.array([0.5, 0.5]) + np.hstack([spread, spread]), key=f"{number[0]}-fresh", **fields)
+    report = write_report([tmp_path], tmp_path / "out")
+    assert [part.name for part in report.parts] == ["4-decided", "3-open", "2-nothing", "1-tiny"]
+    text, markdown = printed(report), (tmp_path / "out" / "report.md").read_text()
+    for told in (text, markdown):
+        places = [told.index(f"{part.name}\n") for part in report.parts]
+        assert places == sorted(places)
+        assert told.index(report.parts[0].reading[:40]) < told.index("Performance")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_verdict_names_the_own_controls_and_lists_controls_apart(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for label, areas in (
+        ("none", [0.4, 0.2]),
+        ("nap", [0.6, 0.5]),
+        ("redo", [0.4, 0.4]),
+        ("fresh", [0.4, 0.4]),
+        ("nap + reset", [0.6, 0.6]),
+    ):
+        online(tmp_path / "runs", label, np.array(areas) + random.normal(scale=1e-3, size=(5, 2)), tasks_alike=True)
+    part = write_report([tmp_path / "runs"], tmp_path / "out").parts[0]
+    verdict, controls = part.tables[:2]
+    assert [line.label for line in verdict.lines] == ["none", "nap", "redo"]
+    assert "Own control: fresh for none; nap + reset for nap; its first visit for redo." in verdict.caption
+    assert [heading.title for heading in verdict.headings[1:3]] == ["Plasticity kept", "Performance"]
+    assert controls.title == "Controls" and [(line.label, line.cells[0].value) for line in controls.lines] == [
+        ("fresh", "none"),
+        ("nap + reset", "nap"),
+    ]
+    assert [round(float(line.cells[4].value), 2) for line in controls.lines] == [0.0, 0.0]  # less the first visits of none and nap
+    rows = {row["chain"]: row["own_control"] for row in table(tmp_path / "out" / "verdict.csv")}
+    assert rows == {"none": "fresh", "nap": "nap + reset", "redo": "first visit", "fresh": "", "nap + reset": ""}

@@ -1,5 +1,6 @@
 """Chains over tasks: aggregates against rliable's and by hand, on runs with known truth."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,27 @@ def test_visits_of_one_setting_are_a_panel_of_whole_members(tmp_path: Path) -> N
     theirs = stats.ttest_1samp(areas.mean(axis=1), 0.0).confidence_interval()
     assert (found.scores["none"]["mean"].low, found.scores["none"]["mean"].high) == pytest.approx(tuple(theirs))
     assert found.best is None  # with three members
+
+
+def test_a_suite_has_plasticity_kept_over_own_controls_by_hand(tmp_path: Path) -> None:
+    """NaP scores 5 and 6 above random where its own control scores 10 and 8, and the plain one 5 and 3."""
+    levels = {"none": (4.0, 3.0), "fresh": (5.0, 3.0), "nap": (5.0, 6.0), "nap + reset": (10.0, 8.0)}
+    for label, above in levels.items():
+        for place, (game, random, level) in enumerate((("Pong", -20.0, above[0]), ("Boxing", 1.0, above[1]))):
+            fields = {"references": {game: {"random": random, "human": random + 100}}, "setting": f"{place}" * 16, "key": f"{label}{game}"}
+            folder = games(tmp_path, label, np.full((2, 2), random + level), [game, game], **fields)
+            described = json.loads((folder / "spec.json").read_text())
+            described["experiment"]["benchmark"] = ["atari", {"games": [game]}]
+            (folder / "spec.json").write_text(json.dumps(described))
+    loaded = load([tmp_path])
+    ((field, keys),) = group(loaded.runs)
+    found = suite([score(loaded, key) for key in keys], field).matrix
+    assert {row.label for row in found.rows} == {"none", "nap", "fresh"}
+    assert found.kept["nap"]["mean"].value == pytest.approx((5 / 10 + 6 / 8) / 2)
+    assert found.performance["nap"]["mean"].value == pytest.approx((5 / 5 + 6 / 3) / 2)
+    assert found.kept["none"]["mean"].value == found.performance["none"]["mean"].value == pytest.approx((4 / 5 + 1) / 2)
+    nap = next(row for row in found.rows if row.label == "nap")
+    assert found.kept_of(nap, found.tasks.index("Pong")) == pytest.approx(0.5)
 
 
 def row(label: str, score: np.ndarray) -> Row:
