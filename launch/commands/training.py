@@ -82,7 +82,7 @@ def run(
     for each in every:
         folder, outcome = runner.run(each, store, how)
         print(f"{outcome}: {folder}")
-    print(shlex.join(["python", "-m", "launch", "report", str(folder.path.parent)]))
+    print(shlex.join(["python", "-m", "launch", "report", str(store.run(described.key).path.parent)]))
     return DONE
 
 
