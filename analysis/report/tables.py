@@ -107,7 +107,7 @@ def few(matrix: ScoreMatrix) -> str:
     if matrix.whole or not 0 < matrix.fewest < ENOUGH:
         return ""
     runs = count(matrix.fewest, "run")
-    return f" With {runs} of a task they are too narrow; from {ENOUGH} on they cover 94% or more in simulations."
+    return f" With {runs} of a task they are too narrow; from {ENOUGH} on they hold the truth in about 93% (simulated)."
 
 
 def verdict(section: Section) -> Table:

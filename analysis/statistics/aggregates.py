@@ -26,7 +26,7 @@ BLOCK = 2**18
 METHOD = "stratified percentile bootstrap"
 """name of the method, for captions"""
 ENOUGH = 10
-"""members of each task from which these intervals cover 94% or more of normal scores, whatever the number of tasks (docs/statistics.md)"""
+"""members of each task from which these intervals hold the truth in about 93%, with few tasks and many (docs/statistics.md)"""
 
 
 class Intervals(NamedTuple):

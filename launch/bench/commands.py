@@ -124,10 +124,28 @@ def bench_metrics(*, seconds: float = 2.0) -> int:
     return DONE
 
 
-def bench_statistics(*, repetitions: int = 50_000, fewer: int = 2_000, rounds: int = 3) -> int:
-    """Measure the bootstrap of a benchmark's aggregates beside rliable's: 6 algorithms x 10 runs x 57 tasks.
+def bench_statistics(
+    *,
+    only: tuple[Literal["speed", "intervals", "tasks", "marks", "looks", "power"], ...] = (
+        "speed",
+        "intervals",
+        "tasks",
+        "marks",
+        "looks",
+        "power",
+    ),
+    trials: int = 2_000,
+    repetitions: int = 50_000,
+    fewer: int = 2_000,
+    rounds: int = 3,
+) -> int:
+    """Simulate how often intervals hold and marks err, and measure the bootstrap of a benchmark's aggregates beside rliable's.
+
+    The tables are those of docs/statistics.md; speed is that of 6 algorithms x 10 runs x 57 tasks.
 
     Args:
+        only: tables to make
+        trials: simulated studies of each cell
         repetitions: resamples
         fewer: resamples for rliable, whose time is scaled up
         rounds: alternating measurements of each
@@ -136,9 +154,16 @@ def bench_statistics(*, repetitions: int = 50_000, fewer: int = 2_000, rounds: i
         raise UsageError(f"fewer and repetitions must lie in [100, 1000000], the latter no smaller; not {fewer} and {repetitions}")
     if not 0 < rounds <= 1000:
         raise UsageError(f"rounds must lie in [1, 1000], not {rounds}")
+    if not 1 <= trials <= 1_000_000:
+        raise UsageError(f"trials must lie in [1, 1000000], not {trials}")
+    from launch.bench.coverage import TABLES
     from launch.bench.statistics import measure
 
-    measure(repetitions, fewer, rounds)
+    for name in dict.fromkeys(only):
+        if name == "speed":
+            measure(repetitions, fewer, rounds)
+        else:
+            print(TABLES[name](trials), end="\n\n", flush=True)
     return DONE
 
 

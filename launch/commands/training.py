@@ -36,6 +36,7 @@ def run(
     name: str,
     fields: Annotated[ExperimentOptions, FLAT] = ExperimentOptions(),
     file: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")] = None,
+    dry_run: bool = False,
     plugin: Plugins = (),
     runs: Path = Path("runs"),
     wandb: Project = None,
@@ -49,6 +50,7 @@ def run(
     Args:
         name: folder below the folder of runs; letters, digits, . _ -
         file: a TOML file with any of the fields below; the command line overrides it
+        dry_run: print the difference that the members can see, and frames, hours and bytes, and write nothing
         plugin: a module with parts of your own, which are named as MODULE.CLASS
         runs: folder of all runs
         wandb: a Weights & Biases project that also logs the run
@@ -65,6 +67,12 @@ def run(
     from launch.run import runner
     from launch.run.store import Store
     from launch.run.sweep import own_controls
+
+    if dry_run:
+        from launch.run.sweep import print_sweep
+
+        print_sweep([words], Store(runs, name), settle(how))
+        return DONE
 
     if how.address and not described.actors:
         raise UsageError("--address names the Ray cluster for actors; give their number with --actors")
@@ -108,7 +116,8 @@ def sweep(
     Args:
         file: Python with EXPERIMENTS, a sequence of tables of words, or TOML with [[experiments]]
         name: folder below the folder of runs
-        dry_run: print the runs with their frames, hours and bytes, and write nothing; hours are extrapolated from some seconds of training
+        dry_run: print the runs, the difference that their members can see, frames, hours and bytes, and write nothing; hours are
+            extrapolated from some seconds of training
         plugin: a module with parts of your own
         runs: folder of all runs
         wandb: a Weights & Biases project that also logs the runs

@@ -83,9 +83,13 @@ def own_controls(said: Sequence[Said], device: str = "auto") -> list[Said]:
 
 
 def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
-    """Print a sweep's runs and estimated costs (see `launch.run.estimate`). Runs with the same number in column `as one` train as one."""
+    """Print a sweep's runs, what they can see (`launch.run.power`), and estimated costs (`launch.run.estimate`).
+
+    Runs with the same number in column `as one` train as one.
+    """
     from launch.run import grouped, resources
     from launch.run.estimate import costs, hours
+    from launch.run.power import seen
     from launch.run.provenance import refuse_other_data, refuse_to_resume
     from launch.run.runner import describe
 
@@ -96,8 +100,9 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
     numbers = {each.key: str(number) for number, group in enumerate(groups, start=1) for each in group}
     columns: dict[str, list[str]] = {name: [] for name in ("chain", "benchmark", "members", "each", "as one", "state", "key")}
     letters, refused = shortest([each.key for each in experiments]), []
-    for each in experiments:
-        spec, folder = describe(each), store.run(each.key)
+    specs = [describe(each) for each in experiments]
+    for each, spec in zip(experiments, specs, strict=True):
+        folder = store.run(each.key)
         state = "done: skipped" if folder.is_done else "unfinished: resumed" if folder.path.exists() else "new"
         try:
             if folder.is_done:
@@ -115,11 +120,12 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
     console.print(fitted(columns, console.width, ("key", "benchmark", "as one", "members", "each")))
     for line in refused:
         console.print(line, soft_wrap=True, markup=False)
+    console.print(f"\n{seen(experiments, specs, store)}", soft_wrap=True, markup=False)
     found = costs(left)
     most = max((sum(resources.need(each).memory for each in group) for group in carried_out), default=0)
     together, processors = hours(carried_out, how.device, not how.eager)
     console.print(
-        f"\n{count(len(left), 'run')} to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
+        f"{count(len(left), 'run')} to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
         f"{_span(*together)} one after the other; {_span(*processors)} of processors, "
         f"{_span(*(together * (how.gpus or float(how.device.startswith('cuda')))))} of GPUs\n"
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "

@@ -22,12 +22,12 @@ def test_the_largest_difference_by_hand() -> None:
 
 
 def test_the_command_prints_times_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "statistics", "--repetitions", "400", "--fewer", "100", "--rounds", "1"]) == 0
+    assert main(["bench", "statistics", "--only", "speed", "--repetitions", "400", "--fewer", "100", "--rounds", "1"]) == 0
     printed = capsys.readouterr().out
     assert "6 algorithms x 10 runs x 57 tasks, 400 resamples" in printed and "scaled up from 100 resamples" in printed and "MB" in printed
 
 
-@pytest.mark.parametrize("words", [["--fewer", "60000"], ["--repetitions", "10"], ["--rounds", "0"]])
+@pytest.mark.parametrize("words", [["--fewer", "60000"], ["--repetitions", "10"], ["--rounds", "0"], ["--trials", "0"]])
 def test_a_mistake_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "statistics", *words]) == 2
     assert capsys.readouterr().err.count("\n") == 1
