@@ -137,7 +137,8 @@ def covered(name: str, shape: str, count: int, trials: int, random: Random) -> t
     held = np.abs(value - case.truth) <= quantile(count - 1) * error
     shares = []
     if name == "ratio of means":
-        second, given = fieller(*(matrix[..., 0] for matrix in case.scores), case.truth)
+        above, below = (matrix[..., 0] for matrix in case.scores)
+        second, given = fieller(above, below, case.truth)
         shares = [second[given].mean()]
     student, widths = studentised(count * value[:, None] - (count - 1) * without, case.truth, random)
     drawn = np.concatenate(list(percentile(case, random)))
@@ -201,13 +202,13 @@ def marks_table(trials: int) -> str:
                 pairs = {(a, b): scores[a] - scores[b] for a in scores for b in scores if a != b}
                 ahead = {pair: estimate(mean, change) for pair, change in pairs.items()}
                 chosen = random.integers(count, size=(RESAMPLES, count))
-                above = {pair: interval(change[chosen, 0].mean(axis=1))[0] > 0 for pair, change in pairs.items()}
+                above = {(a, b): interval(change[chosen, 0].mean(axis=1))[0] > 0 for (a, b), change in pairs.items()}
                 rivals = {a: [b for b in scores if b != a] for a in scores}
                 leads = against(scores, ("0",))
                 wrong += [
                     any(all(above[a, b] for b in others) for a, others in rivals.items()),
                     any(ahead_of_all([ahead[a, b] for b in others]) for a, others in rivals.items()),
-                    any(above[pair] or above[pair[::-1]] for pair in pairs if pair[1] == "0"),
+                    any(above[a, b] or above[b, a] for a, b in pairs if b == "0"),
                     any(lead.differs for lead in leads),
                 ]
             rows.append([f"{chains} chains, {count} members", *(f"{100 * each:.1f}%" for each in wrong / trials)])
