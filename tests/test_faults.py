@@ -68,7 +68,7 @@ FAULTS = {
     ),
     "a table of scores that is ragged, or has its axes in another order, gives intervals without width": (
         "test_no_interval_is_ever_without_width",
-        "test_a_missing_score_leaves_its_run_out_by_number",
+        "test_a_missing_score_leaves_its_member_out_by_number",
         "test_no_interval_is_without_width_where_a_task_has_one_member",
         "test_areas_of_members_over_seeds_stand_in_one_order",
     ),
