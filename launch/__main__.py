@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = lambda message, *_: f"warning: {' '.join(str(message).split())}\n"  # without file and line number
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if any("\0" in word for word in words):
+            raise UsageError("a word of the command holds a byte of value 0")
         with Signals(at_once=True):
             code = _call(words)
         sys.stdout.flush()  # a full disk raises here, not as the interpreter exits

@@ -107,6 +107,14 @@ def check_types(made: type, given: Mapping[str, Any]) -> None:
             _check_type(f"{made.__name__}: {field}", given[field], hint)
 
 
+def check_ranges(made: type, given: Mapping[str, Any]) -> None:
+    """Check numbers for the fields of a dataclass against their types and intervals before it is made. Raises UsageError."""
+    check_types(made, given)
+    for field, _, interval in annotations(made):
+        if interval is not None and field in given and given[field] not in interval:
+            raise UsageError(f"{made.__name__}: {field} must lie in {interval.text}, not {given[field]!r}")
+
+
 @cache
 def annotations(made: type) -> tuple[tuple[str, Any, Interval | None], ...]:
     """Name, type and interval of each field of a dataclass; a redefined field inherits its interval."""

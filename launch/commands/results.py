@@ -31,12 +31,11 @@ def report(
             dopamine:PATH, rliable:PATH, monitor:PATH (of Stable-Baselines3) and wandb:PATH are files of these tools,
             `monitor:logs,label=PPO,task=Pong`; docs/report.md has their settings
     """
+    _refuse_missing("report", folders)
     from rich.console import Console
 
     from analysis.report.page import terminal_table, write_report
 
-    if not folders:
-        raise UsageError("report needs a folder of runs")
     target = out or folders[0] / "report"
     written = write_report(folders, target, published)
     Console().print(terminal_table(written))
@@ -60,12 +59,11 @@ def mechanisms(
         out: folder of the page
         predict: add which quantities at the end of a visit predict the score of the next, by Spearman's rho
     """
+    _refuse_missing("mechanisms", folders)
     from rich.console import Console
 
     from analysis.mechanisms.page import write_page
 
-    if not folders:
-        raise UsageError("mechanisms needs a folder of runs")
     page, parts = write_page(folders, out or folders[0] / "mechanisms", predict)
     console = Console(highlight=False)
     for part in parts:
@@ -74,6 +72,15 @@ def mechanisms(
             console.print(line, markup=False)
     print(f"\n{page}")
     return DONE
+
+
+def _refuse_missing(command: str, folders: tuple[Path, ...]) -> None:
+    """Raise UsageError before the heavy imports unless all folders exist."""
+    if not folders:
+        raise UsageError(f"{command} needs a folder of runs")
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"no such folder: {folder}")
 
 
 def compare(a: str, b: str, /, *, runs: Path = Path("runs")) -> int:

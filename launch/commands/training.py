@@ -12,6 +12,7 @@ from launch.commands.options import DONE, FLAT, ExperimentOptions, Plugins, Proj
 from launch.commands.results import report
 from launch.execution import Execution
 from plasticity_rl.checks import UsageError
+from plasticity_rl.records.folder import check_name
 
 TunedOn = Literal["lifetime", "10%", "1%"]
 """rules of analysis.scores.tuning"""
@@ -59,6 +60,7 @@ def run(
     """
     from launch.config.parse import experiment, read_experiment
 
+    check_name(name)
     allow(plugin)
     _refuse_without_wandb(wandb)
     words = (read_experiment(file) if file else {}) | fields.words()
@@ -127,6 +129,8 @@ def sweep(
             plasticity it has kept; one run more for each chain, none where tasks are alike and its first visit serves; --dry-run says
             how many
     """
+    if name is not None:
+        check_name(name)
     from launch.run.mirror import Mirror
     from launch.run.store import Store
     from launch.run.sweep import own_controls, print_sweep, read_sweep, run_sweep
@@ -142,7 +146,7 @@ def sweep(
         print(f"own controls: {f'{added} of these, which --own-control adds' if own_control else f'--own-control would add {added}'}")
         return DONE
     _refuse_without_wandb(wandb)
-    store = Store(runs, name or file.stem, wandb, Mirror(mirror) if mirror else None)
+    store = Store(runs, name or file.stem, wandb, Mirror(mirror) if mirror is not None else None)
     if on == "here":
         return run_sweep(experiments, store, how)
     from launch.ray_cluster import prepare_ray
@@ -233,6 +237,8 @@ def tune(
             "trials must lie in [1, 10000], seed in [0, 4294967295], grace in (0, 1], reduction in (1, 100], best in [0, 10000], "
             f"not {trials}, {seed}, {grace or 0:g}, {reduction:g}, {best}"
         )
+    if name is not None:
+        check_name(name)
     allow(plugin)
     from launch.ray_cluster import prepare_ray
 

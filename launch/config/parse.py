@@ -17,13 +17,16 @@ from typing import Any
 
 from launch.config.defaults import DEFAULTS, PARTS, PRESETS, agent_defaults, defaults_of, preset
 from plasticity_rl import plugins, registry
-from plasticity_rl.checks import UsageError, choose, nearest
+from plasticity_rl.checks import UsageError, check_ranges, choose, nearest
 from plasticity_rl.experiment import LISTS, Experiment
 from plasticity_rl.files import read_toml
 from plasticity_rl.processor import fast_bfloat16
 
 KWARGS = "kwargs"
 """key of tables with a benchmark's field of that name, beside the words"""
+
+INTERVALS = ("diagnose_every", "curvature_every", "probe_every", "probe_updates", "checkpoint_every")
+COUNTS = ("members", "seed", *INTERVALS, "evaluate", "actors")
 
 
 def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
@@ -43,6 +46,8 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     for field, kind in LISTS.items():
         if not isinstance(said.get(field, []), list | tuple):
             raise UsageError(f"{field} must be a list of {kind}s, not {said[field]!r}")
+    counts = {name: _value(name, said[name], int) if isinstance(said[name], str) else said[name] for name in COUNTS if name in said}
+    check_ranges(Experiment, counts)
     lists = {field: [_split(kind, text) for text in said.get(field, [])] for field, kind in LISTS.items()}
     word, settings = _split("benchmark", said.get("benchmark", "random-labels"))
     entries = _entries(word, settings, said[KWARGS]) if KWARGS in said else {}
@@ -61,10 +66,7 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
             settings["precision"] = "bfloat16" if fast_bfloat16(device)[0] else "float32"
         made[kind] = _build(kind, word, settings)
     made |= {field: tuple(_build(kind, *each) for each in lists[field]) for field, kind in LISTS.items()}
-    counts = ("diagnose_every", "curvature_every", "probe_every", "probe_updates", "checkpoint_every")
-    for name in ("members", "seed", *counts, "evaluate", "actors"):
-        if (value := said.get(name, defaults.get(name))) is not None:
-            made[name] = _value(name, value, int) if isinstance(value, str) else value
+    made |= {name: defaults[name] for name in COUNTS if name in defaults} | counts
     if "free_running" in said:
         made["free_running"] = said["free_running"]
     return Experiment(**made)

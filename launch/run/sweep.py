@@ -15,6 +15,7 @@ from launch.columns import fitted, shortest
 from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.run.store import Store
+from launch.signals import Stopped
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
@@ -33,7 +34,9 @@ def read_sweep(file: Path) -> list[Said]:
     else:
         try:
             found = runpy.run_path(str(file)).get("EXPERIMENTS")
-        except (Exception, SystemExit) as error:  # a user's file can raise anything
+        except Stopped:
+            raise
+        except BaseException as error:  # a user's file can raise anything
             raise UsageError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(found, Sequence) or not found or not all(isinstance(each, Mapping) for each in found):
         raise UsageError(f"{file} holds no experiments: a .py file sets EXPERIMENTS, a .toml file has [[experiments]]")

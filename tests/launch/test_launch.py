@@ -49,6 +49,9 @@ BAD = [
     (["--name", "x", "--chain", "nap:norm=given"], "NormalizeAndProject needs a norm"),
     (["--name", "x", "--network", "nature"], "Nature cannot read inputs of shape (64,)"),
     (["--name", "x", "--members", "many"], "members must be a whole number"),
+    (["--name", "x", "--members", "-1"], "members must lie in [1, 4096], not -1"),
+    (["--name", "x", "--seed", "99999999999"], "seed must lie in [0, 2147483647], not 99999999999"),
+    (["--name", "x\0y"], "holds a byte of value 0"),
     (["--name", "x", "--device", "gpu"], "gpu"),
     (["--name", "x", "--lerning-rate", "1"], "unknown option '--lerning-rate'"),
     (["--name", "x", "--file", "no.toml"], "cannot read no.toml"),
@@ -76,6 +79,9 @@ def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(
         (["show", "rdo"], "did you mean redo?"),
         (["sweep", "no.py"], "no.py is not a sweep"),
         (["sweep"], "Missing"),
+        (["sweep", "no.py", "--name", "a/b"], "not a name: 'a/b'"),
+        (["tune", "no.toml", "--name", "a/b"], "not a name: 'a/b'"),
+        (["report", "no\0where"], "holds a byte of value 0"),
         (["bench", "updat"], "updat"),
         (["board", "nowhere"], "no runs below nowhere"),
         (["report", "nowhere"], "nowhere"),
@@ -188,8 +194,12 @@ def test_what_was_stopped_goes_on_with_the_same_command_as_if_it_never_had(
     _, complaint = stopped.process.communicate(timeout=60)
     assert stopped.process.returncode == code
     if code > 0:
-        assert complaint.startswith("error: stopped; the same command resumes ") and complaint.count("\n") == 1
+        assert complaint.startswith("error: stopped; the same command resumes ") and complaint.endswith(" from here\n")
+        assert complaint.count("\n") == 1
     (folder,) = run_paths(tmp_path / "stopped")
+    rows, _ = RunFolder(folder).read_rows(Score)
+    if code > 0:  # nothing is learned again
+        assert checkpoint.checkpoints(folder / "checkpoints")[-1].name == f"{rows[-1].updates:012d}"
     assert not RunFolder(folder).is_done
     assert main(["run", "--name", "first", "--runs", str(tmp_path / "stopped"), *Interrupted.words]) == 0
     assert RunFolder(folder).is_done
@@ -363,6 +373,7 @@ def test_a_sweep_skips_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("EXPERIMENTS = [", "cannot be read: SyntaxError"),
         ("import nothing_of_that_name", "cannot be read: ModuleNotFoundError"),
         ("raise SystemExit(4)", "cannot be read: SystemExit: 4"),
+        ("raise BaseException(5)", "cannot be read: BaseException: 5"),
         ("EXPERIMENTS = [{1: 2}]", "unknown field 1"),
     ],
 )
