@@ -46,7 +46,8 @@ class DataTable(NamedTuple):
 
 
 def data_tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins: Sequence[Origin]) -> dict[str, DataTable]:
-    """The tables by file name. `sequence` only for sequences of games, `policies` only for agents that learn from rewards."""
+    """The tables by file name. `sequence` only for sequences of games, `policies` only for agents that learn from rewards, `rewards` only
+    where task changes are not told."""
     made = {
         "scores": DataTable(SCORES, [row for part in sections for row in _scores(part.setting)]),
         "verdict": _verdict(sections),
@@ -59,6 +60,8 @@ def data_tables(sections: Sequence[Section], suites: Sequence[SuiteSection], ori
         made["sequence"] = DataTable(SEQUENCE, [row for part in sections for row in _sequence(part)])
     if any(part.policies for part in sections):
         made["policies"] = DataTable(POLICIES, [row for part in sections for row in _policies(part)])
+    if any(part.rewards for part in sections):
+        made["rewards"] = DataTable(REWARDS, [row for part in sections for row in _rewards(part)])
     return made
 
 
@@ -178,6 +181,17 @@ def _policies(section: Section) -> Iterator[list[Any]]:
         for quantity, each in found.items():
             where = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.diagnosis, row.still, quantity]
             yield [*where, *_interval(each)]
+
+
+REWARDS = [*WHICH, "step", *INTERVAL]
+"""one row for each number of a chain's reward per step: weighted means at two steps, and without a step the mean over the whole run"""
+
+
+def _rewards(section: Section) -> Iterator[list[Any]]:
+    spec, edges = section.setting.spec, section.setting.edges
+    for row in section.rewards:
+        for step, found in ((int(edges[1]), row.at(edges[1])), (int(edges[-1]), row.at(edges[-1])), (None, row.whole)):
+            yield [spec.setting, spec.benchmark, row.label, row.fresh_control, step, *_interval(found)]
 
 
 def _runs(origins: Sequence[Origin]) -> DataTable:

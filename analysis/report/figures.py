@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from analysis.data.load import Loaded
 from analysis.figures.aggregates import aggregates, efficiency, improvement, profiles
+from analysis.figures.rewards import reward_curves
 from analysis.figures.setting import (
     DIAGNOSTICS,
     diagnostics,
@@ -37,6 +38,10 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Fi
             **({"verdict": ends, "scores": scores} if one else {"scores": scores, "verdict": ends}),
             "performance": ("Performance at each visit, for each chain", performance_by_visit(setting, looks)),
             "curves": ("Learning curves of each chain beside the fresh control", learning_curves(setting, looks)),
+            "rewards": (
+                "Reward per step of each chain over the run, as an exponentially weighted mean",
+                reward_curves(setting, section.rewards, looks),
+            ),
             **(_matrix_figures(section.matrix, looks) if len(setting.tasks) > 1 else {}),
             "retention": ("Retention of each task after it was left, for each chain", retention_maps(setting, section.sequence)),
             "evaluations": ("Evaluation of each task over the run, for each chain", evaluation_curves(setting, section.evaluations, looks)),

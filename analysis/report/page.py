@@ -24,6 +24,7 @@ from analysis.report import export, markdown, tables, terminal
 from analysis.report.figures import draw, draw_suite
 from analysis.report.learning_rates import METHODS, rate_parts
 from analysis.report.methods import Lines, methods, suite_methods
+from analysis.report.rewards import with_rewards
 from analysis.report.sections import Section, SuiteSection, conclusiveness, section, suite_section
 from analysis.report.tables import Table
 from analysis.scores.setting import settings
@@ -94,7 +95,7 @@ def write_report(folders: Sequence[Path], out: Path, published: Sequence[str] = 
     parts = [
         _part(part, number, tables.suite_tables(part), draw_suite(part, drawn, number), suite_methods(part), read)
         if isinstance(part, SuiteSection)
-        else _part(part, number, tables.setting_tables(part), draw(part, loaded, drawn, number), methods(part), read)
+        else _part(part, number, with_rewards(tables.setting_tables(part), part), draw(part, loaded, drawn, number), methods(part), read)
         for number, part in enumerate(sorted([*suites, *shown], key=conclusiveness), start=1)
     ]
     if left_out := [*strange, *_not_shown(others, tasks, [*suites, *shown], sections.values())]:

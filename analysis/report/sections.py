@@ -15,6 +15,7 @@ from analysis.scores.evaluations import Evaluations, evaluations
 from analysis.scores.matrix import ENOUGH_MEMBERS, ScoreMatrix
 from analysis.scores.policies import Policy, policies
 from analysis.scores.ratios import agrees, plain_control
+from analysis.scores.rewards import Rewards, rewards
 from analysis.scores.sequential import SequenceRow, sequence_rows, undefined
 from analysis.scores.setting import Setting, score
 from analysis.scores.suites import Suite, score_matrix
@@ -39,6 +40,8 @@ class Section:
     """a row for each chain of a sequence of games with tasks left or met again; empty for other settings"""
     policies: tuple[Policy, ...]
     """a row for each chain of an agent that learns from rewards; empty for other agents"""
+    rewards: tuple[Rewards, ...]
+    """a row for each chain where task changes are not told; empty elsewhere"""
     evaluations: Evaluations | None
     """evaluations of such a sequence"""
     costs: tuple[Cost, ...]
@@ -145,6 +148,7 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
         rows=rows,
         sequence=sequence,
         policies=found,
+        rewards=rewards(loaded, setting),
         evaluations=evaluated if sequence else None,
         costs=costs(setting.runs, loaded.metrics),
         others=tuple(others),

@@ -34,3 +34,20 @@ def test_other_agents_have_the_defaults_of_control_problems() -> None:
     for agent in ("dqn", "pqn", "impala"):
         ours, plain = (experiment({"benchmark": benchmark, "agent": agent}) for benchmark in ("continual-cartpole", "cartpole"))
         assert (ours.agent, ours.network, ours.optimizer, ours.schedule) == (plain.agent, plain.network, plain.optimizer, plain.schedule)
+
+
+def test_sequences_of_small_environments() -> None:
+    """The words' own agent, and the defaults of control problems for others."""
+    for word, actions in (("minigrid-4", (7, 7, 7, 3)), ("jumanji-3", (4, 5, 4))):
+        made = experiment({"benchmark": word})
+        assert type(made.agent).__name__ == "PPO" and made.agent.rewards == "scale-per-visit"
+        assert made.benchmark.num_actions == actions and [visit.budget for visit in made.benchmark.visits()] == [32_768] * 2 * len(actions)
+        assert len(made.benchmark.references()) == len(actions)
+        for agent in ("dqn", "pqn", "impala"):
+            ours, plain = (experiment({"benchmark": benchmark, "agent": agent}) for benchmark in (word, "cartpole"))
+            assert (ours.agent, ours.network, ours.schedule) == (plain.agent, plain.network, plain.schedule)
+
+
+def test_nonstationary_catch_is_catch_untold() -> None:
+    made, plain = experiment({"benchmark": "nonstationary-catch"}), experiment({"benchmark": "catch:told=false,tasks=20,frames=8192"})
+    assert made == plain
