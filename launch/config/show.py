@@ -22,6 +22,8 @@ KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method", "me
 SENTENCE = re.compile(r".+?[.?](?=\s+[A-Z`]|$)")
 WIDTH = 100  # maximum characters per line of a page
 FEW = 3  # maximum number of a setting's values that the list spells out; more are counted
+SHORT = 40
+"""most characters of a setting that a list shows"""
 
 
 def words(kind: str) -> list[str]:
@@ -79,7 +81,7 @@ def idea(kind: str, word: str) -> str:
     told = []
     for name, value in preset(kind, word).items():
         values = value.split("+")
-        told.append(f"{name}={value}" if len(values) <= FEW else f"{len(values)} {name}")
+        told.append(f"{name}={value}" if len(values) <= FEW and len(value) <= SHORT else f"{len(values)} {name}")
     return ", ".join([f"`{base}` with {told[0]}", *told[1:], *(f"{part} {said}" for part, said in GAMES.get(word, {}).items())])
 
 
