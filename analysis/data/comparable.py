@@ -157,7 +157,7 @@ def unequal(runs: Sequence[Run]) -> list[Missing]:
         controls = _controls(members)
         if "none" not in controls:
             missing.append(Missing(setting, "no fresh control: performance is not defined"))
-        chains = sorted({run.spec.label for run in members if not run.spec.fresh_control} - {*controls})
+        chains = sorted({run.spec.label for run in members if not run.spec.fresh_control} - {*controls, "none"})
         if chains and not any(run.spec.tasks_alike for run in members):
             what = f"no own control of {', '.join(chains)}: plasticity kept is not defined"
             missing.append(Missing(setting, f"{what}; --own-control trains each chain with a reset at every visit"))

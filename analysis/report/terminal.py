@@ -34,7 +34,7 @@ def verdict(name: str, made: tables.Table, reading: str, banner: str, missing: S
     parts += [table, *(Text(reason, style="dim") for reason in reasons)]
     more = [f"- and {len(missing) - MOST} more, on the page"] if len(missing) > MOST else []
     parts.append(Text("\n".join(["Missing:", *(f"- {line}" for line in missing[:MOST]), *more]) if missing else "Missing: nothing"))
-    return Group(*parts)
+    return Group(*parts, Text())
 
 
 def _lines(cell: Cell) -> Text:

@@ -50,7 +50,7 @@ def own_control(setting: Setting, chain: ChainScores) -> Control:
     if setting.tasks_alike:
         area = np.repeat(chain.area[:, :1], len(setting.tasks), axis=1)
         return Control(FIRST_VISIT, area, ("the reference", *_reasons(setting, area, "the chain's first visit")[1:]))
-    return _none(setting, f"no own control: add --chain {'' if chain.label == 'none' else '... '}reset, or --own-control")
+    return _none(setting, "no fresh control" if chain.label == "none" else "no own control: --own-control trains it")
 
 
 def _none(setting: Setting, reason: str) -> Control:

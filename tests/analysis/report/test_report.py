@@ -265,7 +265,7 @@ def test_a_setting_without_any_score_has_its_section_all_the_same(tmp_path: Path
     described = spec("none", 0, "ab", setting="f" * 16, key="begun", benchmark="Another")
     write_run(tmp_path / "runs", described, [], done=False)
     empty, _ = write_report([tmp_path / "runs"], tmp_path / "out").sections
-    assert empty.name == "Another" and empty.reading.startswith("Nothing can be said yet: no fresh control; no own control")
+    assert empty.name == "Another" and empty.reading == "Nothing can be said yet: no fresh control."
     assert "none, seed 0: scores.csv: no rows" in empty.missing and "none, seed 0: not finished" in empty.missing
     assert (empty.rows[0].members, empty.rows[0].of) == (0, 3) and not empty.rows[0].last.defined
     assert sorted(path.name for path in (tmp_path / "out").glob("1-*")) == []

@@ -131,7 +131,7 @@ def test_where_tasks_are_alike_the_first_visit_is_the_own_control_unless_there_i
     setting = nap_loses_a_sixth(tmp_path / "with", tasks_alike=True)
     assert ratio(setting, nap, own_control(setting, chain(setting, "nap")), [2]).value == pytest.approx(1.0)
     unlike = nap_loses_a_sixth(tmp_path / "unlike")
-    assert own_control(unlike, chain(unlike, "nap")).reasons[0] == "no own control: add --chain ... reset, or --own-control"
+    assert own_control(unlike, chain(unlike, "nap")).reasons[0] == "no own control: --own-control trains it"
 
 
 def test_a_trend_over_the_first_visit_by_hand(tmp_path: Path) -> None:
