@@ -179,7 +179,7 @@ def _beside(entry: Entry) -> Iterator[str]:
 
 
 def _table(entry: Entry) -> Iterator[str]:
-    """A row per arm. Scores are means over members, with 95% intervals."""
+    """A row per arm. Scores are means over members, with 95% t intervals."""
     visits = next(iter(entry.results.values())).curve.shape[1]
     early, late = ("first visits", "last visits") if visits > 1 else ("first tenth", "last tenth")
     yield f"| arm | {early} | {late} | all | chosen |"

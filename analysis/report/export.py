@@ -16,7 +16,8 @@ from analysis.report.sections import Section, SuiteSection
 from analysis.scores.matrix import ScoreMatrix
 from analysis.scores.ratios import member_ratios, own_control, plain_control
 from analysis.scores.setting import Setting
-from analysis.statistics.intervals import Estimate
+from analysis.statistics.aggregates import METHOD as BOOTSTRAP
+from analysis.statistics.intervals import METHOD, Estimate
 
 Part = Section | SuiteSection
 WHICH = ["setting", "benchmark", "chain", "fresh_control"]
@@ -105,11 +106,11 @@ def _verdict(sections: Sequence[Section]) -> DataTable:
             line.append("" if row.fresh_control else row.own.name)
             for found in (column.value(section, row) for column in VERDICT):
                 line += [_finite(found.value), _finite(found.low), _finite(found.high), found.members, found.note]
-            rows.append(line)
-    return DataTable(columns, rows)
+            rows.append([*line, METHOD])
+    return DataTable([*columns, "intervals"], rows)
 
 
-AGGREGATES = ["section", "over", "tasks", "chain", "fresh_control", "normalised", "aggregate", *INTERVAL]
+AGGREGATES = ["section", "over", "tasks", "chain", "fresh_control", "normalised", "aggregate", *INTERVAL, "intervals"]
 """rliable's, over visits or tasks; `normalised` by what"""
 
 
@@ -119,10 +120,11 @@ def _aggregates(part: Part) -> Iterator[list[Any]]:
         for normalised, found in ((matrix.scale, matrix.scores), ("plasticity kept", matrix.kept), ("performance", matrix.performance)):
             for name, each in found.get(row.label, {}).items():
                 where = [part.name, matrix.noun, len(matrix.tasks), row.label, row.fresh_control, normalised, name]
-                yield [*where, *_interval(each)]
+                yield [*where, *_interval(each), METHOD if matrix.whole else BOOTSTRAP]
 
 
-COMPARISONS = ["section", "of", "chain", "reference", "paired", "difference", "low", "high", "members", "improvement", "p", "p_holm"]
+COMPARISONS = ["section", "of", "chain", "reference", "paired", "difference", "low", "high", "members", "improvement", "p"]
+COMPARISONS += ["p_holm", "intervals"]
 """over the last visits of a setting, or over a suite's tasks"""
 
 
@@ -132,7 +134,7 @@ def _comparisons(part: Part) -> Iterator[list[Any]]:
         found = lead.difference
         where = [part.name, "mean over tasks" if suite else "mean over the last visits", lead.label, lead.reference, lead.paired]
         numbers = [_finite(each) for each in (found.value, found.low, found.high)]
-        yield [*where, *numbers, found.members, *map(_finite, (lead.improvement, lead.p, lead.corrected))]
+        yield [*where, *numbers, found.members, *map(_finite, (lead.improvement, lead.p, lead.corrected)), METHOD]
 
 
 COSTS = [*WHICH, "told_of_task_boundaries", "update_ms", "by_the_clock", "times_none"]
@@ -149,7 +151,7 @@ def _costs(section: Section) -> Iterator[list[Any]]:
         yield [*where, _finite(cost.milliseconds), cost.clocked, *map(_finite, (cost.relative, cost.speed, cost.memory))]
 
 
-SEQUENCE = [*WHICH, "measure", "task", "visit", *INTERVAL[:-1], "reached", "attempts", "note"]
+SEQUENCE = [*WHICH, "measure", "task", "visit", *INTERVAL[:-1], "reached", "attempts", "note", "intervals"]
 """one row for each measure and column of sequential.py, and one for the mean over columns, without task and visit; `reached` of
 `attempts` visits of members reached the level"""
 
@@ -164,10 +166,10 @@ def _sequence(section: Section) -> Iterator[list[Any]]:
             ]
             for at, found, reached in cells:
                 line = [spec.setting, spec.benchmark, row.label, row.fresh_control, name, *at]
-                yield [*line, *_interval(found)[:-1], *(reached or (None, None)), found.note]
+                yield [*line, *_interval(found)[:-1], *(reached or (None, None)), found.note, METHOD]
 
 
-POLICIES = [*WHICH, "diagnosis", "still", "quantity", *INTERVAL]
+POLICIES = [*WHICH, "diagnosis", "still", "quantity", *INTERVAL, "intervals"]
 """one row for each quantity of a chain's agents (see policies.py), for value-based ones their probe alone; `still` members do not explore
 by their own share of entropy"""
 
@@ -180,7 +182,7 @@ def _policies(section: Section) -> Iterator[list[Any]]:
         found |= {f"probe_{network}_ratio": ratio for network, ratio in row.probes.items()}
         for quantity, each in found.items():
             where = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.diagnosis, row.still, quantity]
-            yield [*where, *_interval(each)]
+            yield [*where, *_interval(each), METHOD]
 
 
 REWARDS = [*WHICH, "step", *INTERVAL]

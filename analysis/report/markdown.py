@@ -19,7 +19,7 @@ def table(made: Table, level: int) -> list[str]:
         label = escape(line.label) + (f" ({line.mark})" if line.mark else "")
         cells = [f"**{label}**" if line.mark == "best" else label, *map(_cell, line.cells)]
         lines.append("| " + " | ".join(cells) + " |")
-    return [*lines, "", escape(made.caption), ""]
+    return [*lines, "", escape(made.text), ""]
 
 
 def _cell(cell: Cell) -> str:

@@ -62,9 +62,19 @@ class Table(NamedTuple):
     """one for the labels, then one for each cell of a line"""
     lines: tuple[Line, ...]
     caption: str
+    intervals: str = ""
+    """method of the intervals, one sentence; empty if there are none"""
+
+    @property
+    def text(self) -> str:
+        """The caption, with the method."""
+        return f"{self.caption} {self.intervals}".strip()
 
 
 CHAIN = Heading("Chain")
+BY_MEMBERS = f"{LEVEL:.0%} {METHOD}."
+"""the method of intervals, unless a table says another"""
+BY_STRATA = f"{LEVEL:.0%} t intervals over the members of all tasks."
 
 
 def cell(found: Estimate, noun: str = "members") -> Cell:
@@ -92,7 +102,7 @@ def setting_tables(section: Section) -> list[Table]:
 def suite_tables(section: SuiteSection) -> list[Table]:
     """All tables of a suite, the verdict first."""
     matrix = section.suite.matrix
-    leads = comparisons(matrix.leads, f"mean over {len(matrix.tasks)} tasks", matrix.scale) if matrix.leads else None
+    leads = comparisons(matrix.leads, f"mean over {len(matrix.tasks)} tasks", matrix.scale, BY_STRATA) if matrix.leads else None
     return [
         suite_verdict(section),
         *filter(None, [leads]),
@@ -102,12 +112,15 @@ def suite_tables(section: SuiteSection) -> list[Table]:
     ]
 
 
-def few(matrix: ScoreMatrix) -> str:
-    """A warning where a task has too few members for the bootstrap's intervals to hold; empty otherwise."""
-    if matrix.whole or not 0 < matrix.fewest < ENOUGH:
-        return ""
+def by_tasks(matrix: ScoreMatrix) -> str:
+    """Method of the intervals of aggregates, with a warning where tasks have too few members for the bootstrap's to hold."""
+    if matrix.whole:
+        return BY_MEMBERS
+    method = f"{LEVEL:.0%} intervals by {BOOTSTRAP}."
+    if not 0 < matrix.fewest < ENOUGH:
+        return method
     runs = count(matrix.fewest, "run")
-    return f" With {runs} of a task they are too narrow; from {ENOUGH} on they hold the truth in about 93% (simulated)."
+    return f"{method} With {runs} of a task they are too narrow; from {ENOUGH} on they hold the truth in about 93% (simulated)."
 
 
 def verdict(section: Section) -> Table:
@@ -117,7 +130,7 @@ def verdict(section: Section) -> Table:
     complete = {f"{row.members} of {row.of}" for row in rows}
     alike = f"{complete.pop()} members of each chain are complete." if len(complete) == 1 else ""
     members = alike or "Complete members: " + ", ".join(f"{row.label} {row.members} of {row.of}" for row in rows) + "."
-    scale = f"Scores are the {section.setting.scale}, means over visits and members with {LEVEL:.0%} {METHOD};"
+    scale = f"Scores are the {section.setting.scale}, means over visits and members;"
     own: dict[str, list[str]] = {}
     for row in rows:
         own.setdefault(row.own.name, []).append(row.label)
@@ -125,7 +138,7 @@ def verdict(section: Section) -> Table:
     controls = "; ".join(f"{name} for {', '.join(some)}" for name, some in zip(named, own.values(), strict=True) if name)
     used = f" Own control: {controls}." if controls else ""
     says = f"{scale} ratios are measured above the floor.{used} {members} Visits are counted from 0."
-    return Table("", _headings(VERDICT, section), tuple(lines), says)
+    return Table("", _headings(VERDICT, section), tuple(lines), says, BY_MEMBERS)
 
 
 def controls(section: Section) -> Table:
@@ -140,14 +153,14 @@ def controls(section: Section) -> Table:
         "Chains that start over at every visit, by which the others are measured; they are told of task changes, so they are no chains to "
         "choose from, and never best. Where tasks are alike, a control scores in every visit what its chain scores in the first."
     )
-    return Table("Controls", (headings[0], Heading("Control of"), *headings[1:]), tuple(lines), caption)
+    return Table("Controls", (headings[0], Heading("Control of"), *headings[1:]), tuple(lines), caption, BY_MEMBERS)
 
 
 def _headings(columns: Sequence[Column[PartT, RowT]], part: PartT) -> tuple[Heading, ...]:
     return (CHAIN, *(Heading(column.title, column.small(part), column.terminal) for column in columns))
 
 
-def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Table:
+def comparisons(leads: Sequence[Lead], where: str, scale: str, intervals: str = BY_MEMBERS) -> Table:
     """Every chain beside no intervention and beside the fresh control."""
     references = list(dict.fromkeys(lead.reference for lead in leads))
     found = {(lead.label, lead.reference): lead for lead in leads}
@@ -162,10 +175,10 @@ def comparisons(leads: Sequence[Lead], where: str, scale: str) -> Table:
             cells += _lead(lead) if lead else [Cell("")] * 3
         lines.append(Line(label, tuple(cells)))
     caption = (
-        f"Differences of the {scale} with {LEVEL:.0%} t intervals, paired: the same seeds on the same data. p is the paired t test's after "
-        f"Holm's correction for all {len(leads)} comparisons of this table; the intervals are not corrected."
+        f"Differences of the {scale}, paired: the same seeds on the same data. p is the paired t test's after Holm's correction for all "
+        f"{len(leads)} comparisons of this table; the intervals are not corrected."
     )
-    return Table("Comparisons", tuple(headings), tuple(lines), caption)
+    return Table("Comparisons", tuple(headings), tuple(lines), caption, intervals)
 
 
 def _lead(lead: Lead) -> list[Cell]:
@@ -178,13 +191,13 @@ def aggregates(matrix: ScoreMatrix, where: str, published: Beside) -> list[Table
     names, noun = tuple(AGGREGATES), "scores"
     lines = [_aggregates(row.label, row.fresh_control, matrix.scores[row.label], matrix.names, noun) for row in matrix.rows]
     lines += [Line(each.label, tuple(cell(found[name], "scores") for name in matrix.names), "published") for each, found in published]
-    method = METHOD if matrix.whole else BOOTSTRAP
     over = count(len(matrix.tasks), matrix.noun.removesuffix("s"))
     scores = Table(
         f"Aggregates: scores over {over}",
         headings if matrix.bounded else headings[:-1],
         tuple(lines),
-        f"Scores are the {matrix.scale} with {LEVEL:.0%} intervals: {method}.{few(matrix)}",
+        f"Scores are the {matrix.scale}.",
+        by_tasks(matrix),
     )
     ratios = (
         ("plasticity kept", matrix.kept, "what a chain scores above the random score over what its own control does"),
@@ -196,7 +209,7 @@ def aggregates(matrix: ScoreMatrix, where: str, published: Beside) -> list[Table
             continue
         lines = [_aggregates(label, False, each, names, noun) for label, each in found.items()]
         caption = f"{where.capitalize()}: {what}, a ratio of means for each of the {matrix.noun}, aggregated. 1 is the control."
-        made.append(Table(f"Aggregates: {name} over {over}", headings, tuple(lines), caption))
+        made.append(Table(f"Aggregates: {name} over {over}", headings, tuple(lines), caption, by_tasks(matrix)))
     return made
 
 
@@ -212,7 +225,7 @@ def sequence(section: Section) -> Table:
         for name, each in measures.items()
     ]
     lines = [Line(row.label, tuple(map(_compared, row.measures.values())), control=row.fresh_control) for row in section.sequence]
-    return Table("Sequence", (CHAIN, *headings), tuple(lines), " ".join(SEQUENCE[name].caption for name in measures))
+    return Table("Sequence", (CHAIN, *headings), tuple(lines), " ".join(SEQUENCE[name].caption for name in measures), BY_MEMBERS)
 
 
 def _compared(compared: Comparison) -> Cell:
@@ -252,13 +265,13 @@ def policy_table(section: Section) -> Table:
         "because it is right, so read it beside the return. "
     )
     caption = (
-        f"Second halves of the last visits ({section.spans[1]}), means over members with {LEVEL:.0%} intervals. Cannot fit: copies of the "
+        f"Second halves of the last visits ({section.spans[1]}), means over members. Cannot fit: copies of the "
         f"network learn less than {share(FITS)} of the variance of the probe `{TARGETS[0]}` (in older runs of value-based agents, "
         f"`{TARGETS[1]}`) that untrained networks learn. {explores * samples}Had no time: neither the chain nor its control is above the "
         "floor. Each is decided by the whole interval. The thresholds are this project's."
     )
     title = "Policies: can they fit, and do they explore?" if samples else "Networks: can they fit?"
-    return Table(title, tuple(headings), tuple(lines), caption)
+    return Table(title, tuple(headings), tuple(lines), caption, BY_MEMBERS)
 
 
 def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Table:
@@ -306,11 +319,8 @@ def suite_verdict(section: SuiteSection) -> Table:
     for each, found in section.published:
         cells = (cell(found[column.name], "scores") if column.name in found else Cell("") for column in SUITE)
         lines.append(Line(each.label, tuple(cells), "published"))
-    caption = (
-        f"Scores are the {matrix.scale}, means over visits; ratios are measured above the random score. "
-        f"{LEVEL:.0%} intervals: {BOOTSTRAP}.{few(matrix)}"
-    )
-    return Table("", _headings(SUITE, section), tuple(lines), caption)
+    caption = f"Scores are the {matrix.scale}, means over visits; ratios are measured above the random score."
+    return Table("", _headings(SUITE, section), tuple(lines), caption, by_tasks(matrix))
 
 
 def each_task(section: SuiteSection) -> Table:

@@ -31,7 +31,7 @@ def verdict(name: str, made: tables.Table, reading: str, banner: str, missing: S
         f"not defined: {cell.note}" for line in made.lines for cell in compress(line.cells, shown) if cell.value == UNDEFINED and cell.note
     )
     parts: list[Any] = [Text(name, style="bold"), *([Text(banner, style="bold red")] if banner else []), Text(f"{reading}\n")]
-    parts += [table, *(Text(reason, style="dim") for reason in reasons)]
+    parts += [table, Text(made.intervals, style="dim"), *(Text(reason, style="dim") for reason in reasons)]
     more = [f"- and {len(missing) - MOST} more, on the page"] if len(missing) > MOST else []
     parts.append(Text("\n".join(["Missing:", *(f"- {line}" for line in missing[:MOST]), *more]) if missing else "Missing: nothing"))
     return Group(*parts, Text())

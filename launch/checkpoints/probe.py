@@ -77,7 +77,7 @@ def probe(run: RunFolder, number: int | None, targets: Sequence[str], updates: i
     task = experiment.benchmark.visits()[visit].task
     console.print(f"checkpoint {int(place.name)}, in visit {visit} ({task}): losses in {updates:,} updates", soft_wrap=True)
     console.print(summary(outcomes))
-    console.print("Above 1, the run's networks learn less than untrained ones; intervals are of 95%, over members.", soft_wrap=True)
+    console.print("Above 1, the run's networks learn less than untrained ones; 95% t intervals over members.", soft_wrap=True)
     absent = [task for task in TASKS if task in chosen and task not in outcomes]
     if absent:
         told = "it is the last visit" if experiment.benchmark.supervision == "labels" else "a game's data must be played for"

@@ -14,17 +14,18 @@ from rich.console import Console
 from analysis.data.load import load
 from analysis.figures.style import FigureFiles
 from analysis.mechanisms.page import write_page
+from analysis.report import markdown
 from analysis.report.methods import methods
 from analysis.report.page import Report, terminal_table, write_report
 from analysis.report.sections import section
-from analysis.report.tables import Cell, cell
+from analysis.report.tables import Cell, Table, cell
 from analysis.scores.ratios import plain_control, trend
 from analysis.scores.setting import settings
 from analysis.statistics.intervals import Estimate
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records.events import Metric
 from tests.analysis.report import table
-from tests.fake_runs import diagnostic_rows, games, online, online_rows, spec, supervised, write_run
+from tests.fake_runs import atari, diagnostic_rows, games, online, online_rows, spec, supervised, write_run
 
 SPREAD = np.linspace(-0.01, 0.01, 5)[:, None]
 ATARI = {"pong": {"random": -20.0, "human": 20.0}, "boxing": {"random": 0.0, "human": 10.0}}
@@ -49,6 +50,31 @@ def printed(report: Report, width: int = 200) -> str:
     console = Console(file=io.StringIO(), width=width)
     console.print(terminal_table(report))
     return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_every_table_with_intervals_names_their_method_once(written: tuple[Path, Report], tmp_path: Path) -> None:
+    root, report = written
+    atari(tmp_path / "runs", {label: np.full((2, 2), 0.5) for label in ("none", "nap")}, 3)
+    suite = write_report([tmp_path / "runs"], tmp_path / "out").parts[0]
+    methods = [(made.title, made.intervals) for part in (*report.parts, suite) for made in part.tables if _has_intervals(made)]
+    assert {method.partition(". ")[0] for title, method in methods} == {
+        "95% t intervals over members.",
+        "95% t intervals over the members of all tasks.",
+        "95% intervals by stratified percentile bootstrap",
+    }
+    page, text = report.page.read_text(), (root / "out" / "report.md").read_text()
+    for part in report.parts:
+        for made in filter(_has_intervals, part.tables):
+            assert page.count(made.text.replace("'", "&#39;")) == 1 and markdown.escape(made.text) in text
+    assert printed(report).count("95% t intervals over members.") == 1
+    for name in ("verdict", "comparisons", "aggregates"):
+        assert {row["intervals"] for row in table(root / "out" / f"{name}.csv")} == {"t intervals over members"}
+    aggregates = {(row["over"], row["intervals"]) for row in table(tmp_path / "out" / "aggregates.csv")}
+    assert aggregates == {("tasks", "stratified percentile bootstrap"), ("visits", "t intervals over members")}
+
+
+def _has_intervals(made: Table) -> bool:
+    return any(cell.interval for line in made.lines for cell in line.cells)
 
 
 def test_the_files_of_a_report(written: tuple[Path, Report]) -> None:
