@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from analysis.figures.style import CONTROL, FAINT, INK, NARROW, Look, band, canvas, legend, whisker
 from analysis.scores.evaluations import Evaluations
+from analysis.scores.own_metrics import as_metric, own_names
 from analysis.scores.ratios import Control, own_control, plain_control, ratio
 from analysis.scores.sequential import SequenceRow
 from analysis.scores.setting import ChainScores, Setting
@@ -225,6 +226,7 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
     metrics = metrics.loc[(metrics.setting == setting.spec.setting).to_numpy()]
     family = metrics.name.str.partition("/")[0].to_numpy() if len(metrics) else np.array([])
     panels = [metric for metric in DIAGNOSTICS if (family == metric.name).any()]
+    panels += map(as_metric, own_names(np.unique(family).tolist()))
     if not panels:
         return None
     columns = min(3, len(panels))
@@ -252,7 +254,7 @@ def diagnostics(setting: Setting, metrics: pd.DataFrame, looks: Looks) -> Figure
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
             axes.yaxis.set_minor_locator(NullLocator())
-        elif name != "effective_learning_rate":
+        elif name != "effective_learning_rate" and (metrics.value[family == name] >= 0).all():
             axes.set_ylim(bottom=0)
     for axes in drawn[max(len(panels) - columns, 0) : len(panels)]:
         axes.set_xlabel("updates", fontsize=8)

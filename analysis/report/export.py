@@ -48,7 +48,7 @@ class DataTable(NamedTuple):
 
 def data_tables(sections: Sequence[Section], suites: Sequence[SuiteSection], origins: Sequence[Origin]) -> dict[str, DataTable]:
     """The tables by file name. `sequence` only for sequences of games, `policies` only for agents that learn from rewards, `rewards` only
-    where task changes are not told."""
+    where task changes are not told, `own-metrics` only with metrics of own modules."""
     made = {
         "scores": DataTable(SCORES, [row for part in sections for row in _scores(part.setting)]),
         "verdict": _verdict(sections),
@@ -61,6 +61,8 @@ def data_tables(sections: Sequence[Section], suites: Sequence[SuiteSection], ori
         made["sequence"] = DataTable(SEQUENCE, [row for part in sections for row in _sequence(part)])
     if any(part.policies for part in sections):
         made["policies"] = DataTable(POLICIES, [row for part in sections for row in _policies(part)])
+    if any(part.own_metrics for part in sections):
+        made["own-metrics"] = DataTable(OWN, [row for part in sections for row in _own(part)])
     if any(part.rewards for part in sections):
         made["rewards"] = DataTable(REWARDS, [row for part in sections for row in _rewards(part)])
     return made
@@ -183,6 +185,18 @@ def _policies(section: Section) -> Iterator[list[Any]]:
         for quantity, each in found.items():
             where = [spec.setting, spec.benchmark, row.label, row.fresh_control, row.diagnosis, row.still, quantity]
             yield [*where, *_interval(each), METHOD]
+
+
+OWN = [*WHICH, "metric", "untrained", *INTERVAL]
+"""one row for each metric of own modules of a chain, and of untrained networks"""
+
+
+def _own(section: Section) -> Iterator[list[Any]]:
+    spec = section.setting.spec
+    for row in section.own_metrics:
+        for untrained, found in ((False, row.values), (True, row.untrained)):
+            for name, each in found.items():
+                yield [spec.setting, spec.benchmark, row.label, row.fresh_control, name, untrained, *_interval(each)]
 
 
 REWARDS = [*WHICH, "step", *INTERVAL]

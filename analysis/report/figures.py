@@ -48,14 +48,18 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Fi
             "retention": ("Retention of each task after it was left, for each chain", retention_maps(setting, section.sequence)),
             "evaluations": ("Evaluation of each task over the run, for each chain", evaluation_curves(setting, section.evaluations, looks)),
             "diagnostics": (
-                f"{', '.join(metric.title for metric in DIAGNOSTICS).capitalize()} over updates; which moved before the score fell: "
-                "python -m launch mechanisms",
+                f"{_diagnostics(section)} over updates; which moved before the score fell: python -m launch mechanisms",
                 diagnostics(setting, loaded.metrics, looks),
             ),
         }
         made = _rendered(drawn, number, setting.spec.benchmark)
         phone = None if one else scores_by_visit(setting, looks, narrow=True)
         return [made[0]._replace(narrow=render_narrow(phone)), *made[1:]] if phone else made
+
+
+def _diagnostics(section: Section) -> str:
+    own = list(section.own_metrics[0].values) if section.own_metrics else []
+    return ", ".join([", ".join(metric.title for metric in DIAGNOSTICS).capitalize(), *own])
 
 
 def draw_suite(section: SuiteSection, looks: Looks, number: int) -> list[FigureFiles]:

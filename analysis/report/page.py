@@ -24,7 +24,8 @@ from analysis.report import export, markdown, tables, terminal
 from analysis.report.figures import draw, draw_suite
 from analysis.report.learning_rates import METHODS, rate_parts
 from analysis.report.methods import Lines, methods, suite_methods
-from analysis.report.rewards import with_rewards
+from analysis.report.own_metrics import own_table
+from analysis.report.rewards import reward_table
 from analysis.report.sections import Section, SuiteSection, conclusiveness, section, suite_section
 from analysis.report.tables import Table
 from analysis.scores.setting import settings
@@ -95,7 +96,7 @@ def write_report(folders: Sequence[Path], out: Path, published: Sequence[str] = 
     parts = [
         _part(part, number, tables.suite_tables(part), draw_suite(part, drawn, number), suite_methods(part), read)
         if isinstance(part, SuiteSection)
-        else _part(part, number, with_rewards(tables.setting_tables(part), part), draw(part, loaded, drawn, number), methods(part), read)
+        else _part(part, number, _tables(part), draw(part, loaded, drawn, number), methods(part), read)
         for number, part in enumerate(sorted([*suites, *shown], key=conclusiveness), start=1)
     ]
     if left_out := [*strange, *_not_shown(others, tasks, [*suites, *shown], sections.values())]:
@@ -128,6 +129,13 @@ def _not_shown(
             reasons.setdefault(found or "its setting has no part of its own here; report its folders alone", []).append(task)
         lines += [f"published: {each.label}'s scores of {', '.join(some)} are not shown: {why}" for why, some in reasons.items()]
     return lines
+
+
+def _tables(part: Section) -> list[Table]:
+    """All tables of one setting: the verdict, the rewards of untold changes, the others, and metrics of own modules."""
+    verdict, *others = tables.setting_tables(part)
+    rewards = [reward_table(part.setting, part.rewards)] if part.rewards else []
+    return [verdict, *rewards, *others, *([own_table(part)] if part.own_metrics else [])]
 
 
 def _part(

@@ -2,15 +2,9 @@
 
 from collections.abc import Sequence
 
-from analysis.report.sections import Section
 from analysis.report.tables import CHAIN, Heading, Line, Table, cell
 from analysis.scores.rewards import HALF_LIFE, Rewards, half_life
 from analysis.scores.setting import Setting
-
-
-def with_rewards(made: Sequence[Table], section: Section) -> list[Table]:
-    """A setting's tables, with that of rewards after the verdict where task changes are not told."""
-    return [*made[:1], *([reward_table(section.setting, section.rewards)] if section.rewards else []), *made[1:]]
 
 
 def reward_table(setting: Setting, rows: Sequence[Rewards]) -> Table:

@@ -13,6 +13,7 @@ from analysis.published.scores import PublishedScores, beside
 from analysis.scores.costs import Cost, costs
 from analysis.scores.evaluations import Evaluations, evaluations
 from analysis.scores.matrix import ENOUGH_MEMBERS, ScoreMatrix
+from analysis.scores.own_metrics import OwnMetrics, own_metrics
 from analysis.scores.policies import Policy, policies
 from analysis.scores.ratios import agrees, plain_control
 from analysis.scores.rewards import Rewards, rewards
@@ -40,6 +41,8 @@ class Section:
     """a row for each chain of a sequence of games with tasks left or met again; empty for other settings"""
     policies: tuple[Policy, ...]
     """a row for each chain of an agent that learns from rewards; empty for other agents"""
+    own_metrics: tuple[OwnMetrics, ...]
+    """a row for each chain of runs with metrics of people's own; empty elsewhere"""
     rewards: tuple[Rewards, ...]
     """a row for each chain where task changes are not told; empty elsewhere"""
     evaluations: Evaluations | None
@@ -148,6 +151,7 @@ def section(loaded: Loaded, key: str, alone: bool, apart: str = "", others: Sequ
         rows=rows,
         sequence=sequence,
         policies=found,
+        own_metrics=own_metrics(loaded, setting),
         rewards=rewards(loaded, setting),
         evaluations=evaluated if sequence else None,
         costs=costs(setting.runs, loaded.metrics),

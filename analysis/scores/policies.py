@@ -106,7 +106,7 @@ def policies(loaded: Loaded, setting: Setting) -> tuple[Policy, ...]:
     if setting.kind != "return":
         return ()
     if len(rows):
-        rows = _late(rows)
+        rows = late(rows)
     found = tuple(_policy(rows.loc[(rows.label == chain.label).to_numpy()], setting, chain, samples) for chain in setting.compared)
     return found if samples or any(row.probes or row.had_no_time for row in found) else ()
 
@@ -157,7 +157,7 @@ def _had_no_time(setting: Setting, chain: ChainScores, visits: list[int]) -> boo
     return not estimate(difference, chain.area[:, visits], floor[:, visits]).exceeds(0.0)
 
 
-def _late(rows: pd.DataFrame) -> pd.DataFrame:
+def late(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the second half of each visit's updates."""
     ends = rows.groupby(["run", "visit"]).updates.max()
     starts = ends.groupby("run").shift(fill_value=0)

@@ -22,8 +22,7 @@ KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method", "me
 SENTENCE = re.compile(r".+?[.?](?=\s+[A-Z`]|$)")
 WIDTH = 100  # maximum characters per line of a page
 FEW = 3  # maximum number of a setting's values that the list spells out; more are counted
-SHORT = 40
-"""most characters of a setting that a list shows"""
+SHORT = 40  # most characters of a setting that the list shows
 
 
 def words(kind: str) -> list[str]:
