@@ -33,6 +33,7 @@ def figure(
     names = list(dict.fromkeys(name for _, name in arms.values()))
     look = looks(names, FRESH if FRESH in names else None)
     look = {name: look[name] for name in names}
+    most = max(result.curve.shape[1] for result in results.values())
     with style():
         height = 0.75 + 2.3 * len(shows) + 0.17 * len(names)
         drawn, axes = canvas(height, rows=len(shows), columns=len(panels), sharex=True, sharey="row")
@@ -41,7 +42,7 @@ def figure(
                 here = axes[row * len(panels) + column]
                 for key, (of, name) in arms.items():
                     if of == panel:
-                        _line(here, *_series(results[key], shown), look[name])
+                        _line(here, *_series(results[key], shown, most), look[name])
                 here.grid(False, axis="x")
                 here.yaxis.set_major_locator(MaxNLocator(5))
                 if row == 0 and panel:
@@ -49,7 +50,7 @@ def figure(
                 if column == 0:
                     here.set_ylabel(score if shown == "score" else LABELS[shown])
                 if row == len(shows) - 1:
-                    _axis(here, next(iter(results.values())))
+                    _axis(here, most, max(result.updates for result in results.values()))
         legend(drawn, look)
         return render(f"claim{number}", f"Claim {number}: {', '.join(shows)} by visit for {', '.join(names)}", drawn)
 
@@ -65,21 +66,26 @@ def sensitivity_figures(number: int, curves: Mapping[str, Sequence[RateCurve]], 
     return made
 
 
-def _series(result: Result, shown: str) -> tuple[np.ndarray, np.ndarray]:
-    """Positions on the axis, and values (members, points): one per visit or, for a few visits, over updates."""
+def _series(result: Result, shown: str, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions on the axis, and values (members, points): one per visit or, if no arm has more than a few visits, over updates.
+
+    `most`: visits of the longest arm. One with fewer, as a fresh control whose tasks are alike, is drawn at its mean.
+    """
     members, visits, windows = result.curve.shape
-    if visits > FEW:
-        return np.arange(visits), result.area if shown == "score" else result.measures[shown]
+    if most > FEW:
+        values = result.area if shown == "score" else result.measures[shown]
+        return np.arange(most), values if visits == most else np.repeat(values.mean(axis=1, keepdims=True), most, axis=1)
     if shown == "score":
         return np.arange(1, visits * windows + 1) * result.updates / (visits * windows), result.curve.reshape(members, -1)
     return result.series[shown]
 
 
-def _axis(axes: Axes, result: Result) -> None:
-    if result.curve.shape[1] > FEW:
+def _axis(axes: Axes, most: int, updates: int) -> None:
+    if most > FEW:
         axes.xaxis.set_major_locator(MaxNLocator(11, integer=True))
         axes.set_xlabel("visit")
     else:
+        axes.set_xlim(0, updates)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_xlabel("updates")

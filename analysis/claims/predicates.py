@@ -142,7 +142,8 @@ class Verdict:
     def headline(self) -> str:
         """`open at this scale: 8 of 10 parts hold`."""
         if self.outcome == "not applicable":
-            return f"not applicable at this scale: {'; '.join(gate.words for gate in self.gates if not gate.passes)} fails"
+            closed = [gate.words.partition(":")[0] for gate in self.gates if not gate.passes]
+            return f"not applicable at this scale: not so that {'; '.join(closed)}"
         return f"{self.outcome} at this scale: {self.held} of {len(self.parts)} parts hold"
 
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from analysis.claims.figure import _series
 from analysis.claims.page import Choice, Entry, write_page
 from analysis.claims.predicates import All, Any, Finding, Gate, Verdict
 from analysis.claims.results import MEASURES, Result
@@ -80,7 +82,7 @@ def test_a_closed_gate_is_the_headline(tmp_path: Path) -> None:
     found = Verdict((Gate("fresh control finishes", 0.5, False),), (part(0.3),), ("held",))
     fields = dict(arms={ADAM: ("", ADAM)}, verdict=found, results=results, choices={ADAM: Choice({}, {})}, members=7)
     page = write_page([entry(4, **fields)], tmp_path, "paper", "10%")
-    assert page.path.name == "claims-paper.md" and page.headlines == {4: "not applicable at this scale: fresh control finishes fails"}
+    assert page.path.name == "claims-paper.md" and page.headlines == {4: "not applicable at this scale: not so that fresh control finishes"}
     text = page.path.read_text()
     assert "- fresh control finishes: 0.500, **fails**" in text and "`python -m launch claims 4 --scale paper --tuned-on 10%`" in text
 
@@ -93,3 +95,12 @@ def test_of_many_alternatives_the_likeliest_are_listed(tmp_path: Path) -> None:
     page = write_page([entry(8, verdict=Verdict((), (options,), ("held",)), **fields)], tmp_path, "small")
     lines = [line for line in page.path.read_text().splitlines() if "score - other" in line]
     assert [line.split(": ")[1].split(" ")[0] for line in lines] == ["0.900", "0.800", "0.700"]
+
+
+def test_a_control_of_fewer_visits_is_drawn_at_its_mean() -> None:
+    two, five = result([0.4, 0.6], 0.3), result([0.4] * 5, 0.3)
+    at, values = _series(two, "score", 5)
+    assert at.tolist() == [0, 1, 2, 3, 4] and values.mean(axis=0).tolist() == pytest.approx([0.5] * 5)
+    assert _series(five, "dead_fraction", 5)[1].shape == (10, 5)
+    at, values = _series(two, "score", 2)
+    assert at[-1] == two.updates and values.shape == (10, 20), "of two visits alone, over updates"

@@ -97,7 +97,7 @@ def test_what_the_first_look_decides_stands() -> None:
     assert both.decisions == ("held", "held") and both.headline == "consistent at this scale: 2 of 2 parts hold"
     assert [part.found.value for part in both.parts if isinstance(part, Finding)] == [1.0, 1.0]
     closed = verdict(lambda _: (failing, passing), parts, {7: first}, (7, 13))
-    assert closed.outcome == "not applicable" and closed.headline == "not applicable at this scale: a gate fails"
+    assert closed.outcome == "not applicable" and closed.headline == "not applicable at this scale: not so that a gate"
 
 
 def test_first_and_last_visits_do_not_overlap() -> None:
