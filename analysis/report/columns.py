@@ -60,6 +60,10 @@ def _performance_method(setting: Setting) -> str:
     )
 
 
+def _mean_of(span: str) -> str:
+    return f"mean of {span}" if "-" in span else f"visit {span}"
+
+
 VERDICT: tuple[Column[Section, Verdict], ...] = (
     Column(
         "plasticity_kept",
@@ -75,8 +79,8 @@ VERDICT: tuple[Column[Section, Verdict], ...] = (
         lambda _, row: row.performance,
         lambda part: _performance_method(part.setting),
     ),
-    Column("last", "Last visits", lambda part: f"mean of {part.spans[1]}", lambda _, row: row.last),
-    Column("first", "First visits", lambda part: f"mean of {part.spans[0]}", lambda _, row: row.first),
+    Column("last", "Last visits", lambda part: _mean_of(part.spans[1]), lambda _, row: row.last),
+    Column("first", "First visits", lambda part: _mean_of(part.spans[0]), lambda _, row: row.first),
     Column("last_over_first", "Last over first", lambda _: "both above the floor", lambda _, row: row.change, terminal=False),
     Column(
         "plasticity_kept_trend",
@@ -90,8 +94,8 @@ VERDICT: tuple[Column[Section, Verdict], ...] = (
 )
 
 CONTROLS: tuple[Column[Section, Verdict], ...] = (
-    Column("last", "Last visits", lambda part: f"mean of {part.spans[1]}", lambda _, row: row.last),
-    Column("first", "First visits", lambda part: f"mean of {part.spans[0]}", lambda _, row: row.first),
+    Column("last", "Last visits", lambda part: _mean_of(part.spans[1]), lambda _, row: row.last),
+    Column("first", "First visits", lambda part: _mean_of(part.spans[0]), lambda _, row: row.first),
     Column("performance", "Performance", lambda _: "over the fresh control", lambda _, row: row.performance),
     Column("drift", "Less the chain's first visit", lambda _: "0 if tasks are alike", lambda _, row: row.drift),
 )

@@ -44,7 +44,8 @@ def plain_control(setting: Setting) -> Control:
 def own_control(setting: Setting, chain: ChainScores) -> Control:
     """The control of the plasticity that a chain has kept: its run with a reset where there is one, else its first visit where tasks are
     alike."""
-    if (reset := setting.control_of(chain.label)) is not None:
+    reset = setting.control_of(chain.label)
+    if reset is not None and (not setting.tasks_alike or np.isfinite(reset.area).any(axis=0).all()):  # else it has not got so far
         name = "the fresh control" if reset is setting.control else reset.label
         return Control(reset.label, reset.area, _reasons(setting, reset.area, name))
     if setting.tasks_alike:

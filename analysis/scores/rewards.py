@@ -69,7 +69,7 @@ def rewards(loaded: Loaded, setting: Setting) -> tuple[Rewards, ...]:
             curve = weighted_mean(at, paid, steps, half_life(setting))
             found[run.spec.label][place] = np.where(steps <= at.max(), curve, np.nan)
             totals[run.spec.label][place] = paid.sum() / end if at.max() >= end else np.nan
-    return tuple(Rewards(each.label, each.fresh_control, steps, found[each.label], totals[each.label]) for each in setting.chains)
+    return tuple(Rewards(each.label, each.fresh_control, steps, found[each.label], totals[each.label]) for each in setting.compared)
 
 
 def weighted_mean(at: np.ndarray, paid: np.ndarray, steps: np.ndarray, half_life: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from analysis.scores.setting import Setting
 from analysis.scores.verdict import reading, verdicts
 from analysis.statistics.intervals import Estimate
 from tests.analysis.scores.test_setting import REFERENCES, chain, only
-from tests.fake_runs import games, online
+from tests.fake_runs import games, online, online_rows, spec, write_run
 
 
 def test_performance_by_hand(tmp_path: Path) -> None:
@@ -130,6 +130,11 @@ def test_where_tasks_are_alike_the_first_visit_is_the_own_control_unless_there_i
     online(tmp_path / "with", "nap + reset", [[0.59, 0.59, 0.49], [0.61, 0.61, 0.51]], tasks_alike=True)
     setting = nap_loses_a_sixth(tmp_path / "with", tasks_alike=True)
     assert ratio(setting, nap, own_control(setting, chain(setting, "nap")), [2]).value == pytest.approx(1.0)
+    begun = spec("nap + reset", 0, "abc", members=2, tasks_alike=True)
+    rows = [row for row in online_rows(begun, np.full((2, 3), 0.5)) if row.visit == 0]
+    write_run(tmp_path / "begun", begun, rows, done=False)
+    setting = nap_loses_a_sixth(tmp_path / "begun", tasks_alike=True)
+    assert own_control(setting, chain(setting, "nap")).name == FIRST_VISIT
     unlike = nap_loses_a_sixth(tmp_path / "unlike")
     assert own_control(unlike, chain(unlike, "nap")).reasons[0] == "no own control: --own-control trains it"
 
