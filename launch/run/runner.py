@@ -127,7 +127,7 @@ def prepare(experiment: Experiment, device: str = "cpu", threads: int = THREADS,
     if experiment.network.precision == "bfloat16" and not (found := fast_bfloat16(device))[0]:
         warnings.warn(f"precision=bfloat16 is slower here than float32: {found[1]}", stacklevel=2)
     # oneDNN's bfloat16 weight gradients wait in spinning threads: a busy machine may need `taskset -c 0`, which leaves one thread.
-    torch.set_num_threads(threads if experiment.network.shares_well(members or experiment.members) else 1)
+    torch.set_num_threads(threads if experiment.network.shares_well(members or experiment.members, experiment.benchmark.inputs) else 1)
     torch.set_flush_denormal(True)  # a quarter of Adam's first moments become denormal, which is slow
     _keep_memory()
 

@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.networks.layers import HeadSpec, Layer, Params
 from plasticity_rl.networks.network import Network
+from plasticity_rl.networks.specs import ENOUGH_MEMBERS
 from plasticity_rl.networks.steps import channels_last
 from plasticity_rl.networks.trace import BY_HAND, LayerGraph, Watch, trace
 
@@ -40,9 +41,12 @@ class ModuleSpec(ABC):
     def build(self, inputs: tuple[int, ...], outputs: int) -> nn.Module:
         """New module for examples of shape `inputs`, whose output is (batch, outputs); torch's generator is its only randomness."""
 
-    def shares_well(self, members: int) -> bool:
-        """True: its layers are not known before it is built, and convolutions need several threads."""
-        return True
+    def shares_well(self, members: int, inputs: tuple[int, ...]) -> bool:
+        """True if an update of so many members is enough work for several threads, by the project's own rule; a module is built to see."""
+        if members >= ENOUGH_MEMBERS:
+            return True
+        with torch.random.fork_rng(devices=[]):
+            return any(param.ndim > 2 for param in self.build(inputs, 1).parameters())
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(typing.cast(Any, self))}

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.networks.layers import Block, Conv, Dense, Group, Stage, Tokens
 
+# Two threads made a few small layers no faster, and on a busy machine fifteen times slower: they wait for each other.
+ENOUGH_MEMBERS = 16  # members whose dense layers are enough work for several threads
+
 
 @dataclass(frozen=True)
 class NetworkSpec(ABC):
@@ -52,10 +55,10 @@ class NetworkSpec(ABC):
     def stages(self) -> tuple[Stage, ...]:
         """The hidden layers in order; the last is dense."""
 
-    def shares_well(self, members: int) -> bool:
-        """True if an update of so many members is enough work for several threads. A few small dense layers are faster on one."""
-        # Two threads made a few small layers no faster, and on a busy machine fifteen times slower: they wait for each other.
-        return members >= 16 or self.convolves
+    def shares_well(self, members: int, inputs: tuple[int, ...] = ()) -> bool:
+        """True if an update of so many members is enough work for several threads. A few small dense layers are faster on one. The shape of
+        an example makes no difference."""
+        return members >= ENOUGH_MEMBERS or self.convolves
 
     @property
     def convolves(self) -> bool:

@@ -345,3 +345,12 @@ def test_a_build_is_handed_on_and_looked_after() -> None:
         assemble(spec(ignoring), Adam(), (LayerNorm(),), (3,), 2)
     with pytest.raises(UsageError, match="LayerNorm sets norm, and sequential has no such field"):
         assemble(spec(sequential), Adam(), (LayerNorm(),), (3,), 2)
+
+
+def test_threads_are_chosen_as_for_the_projects_networks() -> None:
+    dense, convolving = (adapted(made) for made in (Plain, Convolving))
+    assert dense and convolving
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    assert [dense().shares_well(members, (8, 8)) for members in (1, 5, 16)] == [MLP().shares_well(members) for members in (1, 5, 16)]
+    assert convolving().shares_well(1, (3, 8, 8)) and torch.equal(torch.get_rng_state(), before)
