@@ -3,8 +3,10 @@
 from typing import Any
 
 from envs.reinforcement import atari
-from launch.config.papers import PRESETS as PAPERS
+from launch.config import memory, papers
 from plasticity_rl import registry
+
+PAPERS = papers.PRESETS | memory.PRESETS
 
 # Published game sequences as settings of `atari`, with their budgets if known; ale-10 and ale-ram are this project's.
 PRESETS: dict[str, dict[str, str]] = {
@@ -205,7 +207,8 @@ def _shows_images(inputs: tuple[int, ...]) -> bool:
 def agent_defaults(defaults: dict[str, Any], agent: str, benchmark: Any) -> dict[str, Any]:
     """Return a benchmark's `defaults` as they are for an agent, with an MLP in the place of `nature` where there are no images."""
     if agent != defaults["agent"].partition(":")[0]:
-        for protocol, general in ((CONTINUAL, CONTROL), (SEQUENCE, CONTROL), (ALE_RAM, DEFAULTS["atari"])):
+        protocols = (CONTINUAL, CONTROL), (SEQUENCE, CONTROL), (memory.SHARED, CONTROL), (ALE_RAM, DEFAULTS["atari"])
+        for protocol, general in protocols:
             if defaults["network"] == protocol["network"]:
                 defaults = defaults | general
         defaults = defaults | (CONTROLLERS if defaults["network"] == CONTROL["network"] else GAMES).get(agent, {})
