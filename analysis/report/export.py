@@ -187,7 +187,7 @@ def _policies(section: Section) -> Iterator[list[Any]]:
             yield [*where, *_interval(each), METHOD]
 
 
-OWN = [*WHICH, "metric", "untrained", *INTERVAL]
+OWN = [*WHICH, "metric", "untrained", *INTERVAL, "intervals"]
 """one row for each metric of own modules of a chain, and of untrained networks"""
 
 
@@ -196,10 +196,10 @@ def _own(section: Section) -> Iterator[list[Any]]:
     for row in section.own_metrics:
         for untrained, found in ((False, row.values), (True, row.untrained)):
             for name, each in found.items():
-                yield [spec.setting, spec.benchmark, row.label, row.fresh_control, name, untrained, *_interval(each)]
+                yield [spec.setting, spec.benchmark, row.label, row.fresh_control, name, untrained, *_interval(each), METHOD]
 
 
-REWARDS = [*WHICH, "step", *INTERVAL]
+REWARDS = [*WHICH, "step", *INTERVAL, "intervals"]
 """one row for each number of a chain's reward per step: weighted means at two steps, and without a step the mean over the whole run"""
 
 
@@ -207,7 +207,7 @@ def _rewards(section: Section) -> Iterator[list[Any]]:
     spec, edges = section.setting.spec, section.setting.edges
     for row in section.rewards:
         for step, found in ((int(edges[1]), row.at(edges[1])), (int(edges[-1]), row.at(edges[-1])), (None, row.whole)):
-            yield [spec.setting, spec.benchmark, row.label, row.fresh_control, step, *_interval(found)]
+            yield [spec.setting, spec.benchmark, row.label, row.fresh_control, step, *_interval(found), METHOD]
 
 
 def _runs(origins: Sequence[Origin]) -> DataTable:

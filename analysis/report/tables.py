@@ -17,6 +17,9 @@ from analysis.statistics.aggregates import METHOD as BOOTSTRAP
 from analysis.statistics.comparisons import Lead
 from analysis.statistics.intervals import LEVEL, METHOD, Estimate
 
+BY_MEMBERS = f"{LEVEL:.0%} {METHOD}."
+"""the method of intervals, unless a table says another"""
+
 
 class Cell(NamedTuple):
     """One cell: a value, its interval and small print."""
@@ -62,8 +65,13 @@ class Table(NamedTuple):
     """one for the labels, then one for each cell of a line"""
     lines: tuple[Line, ...]
     caption: str
-    intervals: str = ""
-    """method of the intervals, one sentence; empty if there are none"""
+    by: str = BY_MEMBERS
+    """method of the intervals, if there are any"""
+
+    @property
+    def intervals(self) -> str:
+        """Method of the intervals; empty if there are none."""
+        return self.by if any(cell.interval for line in self.lines for cell in line.cells) else ""
 
     @property
     def text(self) -> str:
@@ -72,8 +80,6 @@ class Table(NamedTuple):
 
 
 CHAIN = Heading("Chain")
-BY_MEMBERS = f"{LEVEL:.0%} {METHOD}."
-"""the method of intervals, unless a table says another"""
 BY_STRATA = f"{LEVEL:.0%} t intervals over the members of all tasks."
 
 
@@ -138,7 +144,7 @@ def verdict(section: Section) -> Table:
     controls = "; ".join(f"{name} for {', '.join(some)}" for name, some in zip(named, own.values(), strict=True) if name)
     used = f" Own control: {controls}." if controls else ""
     says = f"{scale} ratios are measured above the floor.{used} {members} Visits are counted from 0."
-    return Table("", _headings(VERDICT, section), tuple(lines), says, BY_MEMBERS)
+    return Table("", _headings(VERDICT, section), tuple(lines), says)
 
 
 def controls(section: Section) -> Table:
@@ -153,14 +159,14 @@ def controls(section: Section) -> Table:
         "Chains that start over at every visit, by which the others are measured; they are told of task changes, so they are no chains to "
         "choose from, and never best. Where tasks are alike, a control scores in every visit what its chain scores in the first."
     )
-    return Table("Controls", (headings[0], Heading("Control of"), *headings[1:]), tuple(lines), caption, BY_MEMBERS)
+    return Table("Controls", (headings[0], Heading("Control of"), *headings[1:]), tuple(lines), caption)
 
 
 def _headings(columns: Sequence[Column[PartT, RowT]], part: PartT) -> tuple[Heading, ...]:
     return (CHAIN, *(Heading(column.title, column.small(part), column.terminal) for column in columns))
 
 
-def comparisons(leads: Sequence[Lead], where: str, scale: str, intervals: str = BY_MEMBERS) -> Table:
+def comparisons(leads: Sequence[Lead], where: str, scale: str, by: str = BY_MEMBERS) -> Table:
     """Every chain beside no intervention and beside the fresh control."""
     references = list(dict.fromkeys(lead.reference for lead in leads))
     found = {(lead.label, lead.reference): lead for lead in leads}
@@ -178,7 +184,7 @@ def comparisons(leads: Sequence[Lead], where: str, scale: str, intervals: str = 
         f"Differences of the {scale}, paired: the same seeds on the same data. p is the paired t test's after Holm's correction for all "
         f"{len(leads)} comparisons of this table; the intervals are not corrected."
     )
-    return Table("Comparisons", tuple(headings), tuple(lines), caption, intervals)
+    return Table("Comparisons", tuple(headings), tuple(lines), caption, by)
 
 
 def _lead(lead: Lead) -> list[Cell]:
@@ -225,7 +231,7 @@ def sequence(section: Section) -> Table:
         for name, each in measures.items()
     ]
     lines = [Line(row.label, tuple(map(_compared, row.measures.values())), control=row.fresh_control) for row in section.sequence]
-    return Table("Sequence", (CHAIN, *headings), tuple(lines), " ".join(SEQUENCE[name].caption for name in measures), BY_MEMBERS)
+    return Table("Sequence", (CHAIN, *headings), tuple(lines), " ".join(SEQUENCE[name].caption for name in measures))
 
 
 def _compared(compared: Comparison) -> Cell:
@@ -271,7 +277,7 @@ def policy_table(section: Section) -> Table:
         "floor. Each is decided by the whole interval. The thresholds are this project's."
     )
     title = "Policies: can they fit, and do they explore?" if samples else "Networks: can they fit?"
-    return Table(title, tuple(headings), tuple(lines), caption, BY_MEMBERS)
+    return Table(title, tuple(headings), tuple(lines), caption)
 
 
 def needs(costs: Sequence[Cost], section: Section | SuiteSection) -> Table:

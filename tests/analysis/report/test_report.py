@@ -56,8 +56,8 @@ def test_every_table_with_intervals_names_their_method_once(written: tuple[Path,
     root, report = written
     atari(tmp_path / "runs", {label: np.full((2, 2), 0.5) for label in ("none", "nap")}, 3)
     suite = write_report([tmp_path / "runs"], tmp_path / "out").parts[0]
-    methods = [(made.title, made.intervals) for part in (*report.parts, suite) for made in part.tables if _has_intervals(made)]
-    assert {method.partition(". ")[0] for title, method in methods} == {
+    methods = [made.intervals for part in (*report.parts, suite) for made in part.tables if _has_intervals(made)]
+    assert {method.partition(". ")[0] for method in methods} == {
         "95% t intervals over members.",
         "95% t intervals over the members of all tasks.",
         "95% intervals by stratified percentile bootstrap",
