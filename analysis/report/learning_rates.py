@@ -38,13 +38,9 @@ def _part(sweep: RateSweep, place: int, looks: dict[str, Look]) -> tuple[str, st
 
 def _reading(curves: Sequence[RateCurve]) -> str:
     chosen = {curve.label: (_chosen(curve, "lifetime"), _chosen(curve, "10%")) for curve in curves}
-    told = [
-        f"{label} is best at {whole} over its whole life, and its first tenth would choose {early}"
-        for label, (whole, early) in chosen.items()
-        if whole != early
-    ]
+    told = [f"{label} at {whole} (its first tenth would choose {early})" for label, (whole, early) in chosen.items() if whole != early]
     if told:
-        return f"{'; '.join(told)}."
+        return f"Over the whole life the best learning rate is another than early on: {'; '.join(told)}."
     return f"The first tenth of the life chooses the same learning rate as the whole for {'each' if len(curves) > 1 else 'this'} chain."
 
 

@@ -234,10 +234,15 @@ def print_claims(numbers: Sequence[int], scale: str, runs: Path, how: Execution)
     console.print(
         f"\n{count(len(left), 'run')} in {count(len(groups), 'group')} to train, {most:,} updates of single networks", soft_wrap=True
     )
-    if groups and scale != "paper":
+    if not groups or scale == "paper":
+        return
+    try:
         (low, high), _ = hours(groups, how.device, not how.eager, CALIBRATION)
-        few = f"at least {low:.1f}" if high == math.inf else f"{low:.1f} to {high:.1f}"
-        console.print(f"{few} h on this machine alone, without recorded schedules and second looks", soft_wrap=True)
+    except UsageError as error:  # data that this machine lacks
+        console.print(f"hours unknown: {error}", soft_wrap=True)
+        return
+    few = f"at least {low:.1f}" if high == math.inf else f"{low:.1f} to {high:.1f}"
+    console.print(f"{few} h on this machine alone, without recorded schedules and second looks", soft_wrap=True)
 
 
 def _updates(made: Experiment) -> int:

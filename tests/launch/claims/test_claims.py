@@ -18,6 +18,7 @@ from launch.config.parse import experiment
 from launch.execution import Execution
 from launch.run import runner
 from launch.run.store import Store
+from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import assemble
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records import checkpoint
@@ -230,6 +231,16 @@ def test_every_claim_is_made_of_experiments(number: int, scale: str) -> None:
             if arm.name != "fresh control":
                 budgets.add(sum(visit.budget for visit in made.benchmark.visits()))
     assert len(budgets) == 1, "every arm has the same updates"
+
+
+def test_data_that_is_missing_leaves_the_hours_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def lacking(*_: object) -> None:
+        raise UsageError("mnist is not on this machine")
+
+    monkeypatch.setattr(claims, "load_claims", lambda: {4: TINY})
+    monkeypatch.setattr("launch.run.estimate.hours", lacking)
+    assert main(["claims", "--dry-run", "--runs", str(tmp_path / "runs")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "hours unknown: mnist is not on this machine"
 
 
 def test_looks_add_members_of_other_seeds() -> None:
