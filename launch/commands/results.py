@@ -124,7 +124,8 @@ def rebuild_board(run: Path, /) -> int:
 def watch(folder: Path, /, *, once: bool = False, every: float = 2.0) -> int:
     """Watch all runs below a folder, on whichever machine they run: state, progress, speed, time left, last score.
 
-    Reads only their files. The last score is the mean over members of their newest rows; a report's scores are means over visits.
+    Reads only their files, of tables the last 64 KiB: damage before them is found by `report`. The last score is the mean over members
+    of their newest rows; a report's scores are means over visits.
 
     Args:
         folder: folder of runs

@@ -16,6 +16,7 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.records.spec import Spec
+from plasticity_rl.training.compilation import can_compile
 
 PACKAGES = ("torch", "numpy", "envpool", "ale-py", "gymnasium", "rliable", "tensorboard", "ray")
 
@@ -34,7 +35,7 @@ def made_by(spec: Spec, compile: bool) -> dict[str, Any]:
     """Describe the code of a run, for context.json."""
     git = [_git(*words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))]
     code = {"code": code_hash(spec), "modules": module_hashes(spec)}
-    return code | {"commit": git[0], "dirty": bool(git[1]), "compiled": compile}
+    return code | {"commit": git[0], "dirty": bool(git[1]), "compiled": compile and can_compile()}
 
 
 def _git(*words: str) -> str | None:

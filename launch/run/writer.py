@@ -14,6 +14,7 @@ from plasticity_rl.records.events import Event, Media, Metric, Row, Score, Snaps
 from plasticity_rl.records.folder import TABLES, Record, Records, write_json
 from plasticity_rl.records.spec import Spec
 from plasticity_rl.records.tables import CsvLog, digest_of, truncate
+from plasticity_rl.training.compilation import FAILURES
 
 
 class RunWriter:
@@ -37,7 +38,7 @@ class RunWriter:
                 truncate(table, at["length"], at["sha256"])
             else:
                 table.unlink(missing_ok=True)
-        self._open = ExitStack()
+        self._open, self._failures = ExitStack(), len(FAILURES)
         self._step: list[Row] = []
         """rows of the latest step, written together: for all members or none"""
 
@@ -72,6 +73,7 @@ class RunWriter:
                 view.show(event)
         elif isinstance(event, Snapshot):
             self._write()
+            self._note_failures()
             for table in self._tables.values():
                 table.sync()
             saved = event._replace(counters=event.counters | {"records": self._records()})
@@ -87,6 +89,12 @@ class RunWriter:
             table.append(*(row for row in rows if isinstance(row, kind)))
         for view, row in product(self._views, rows):
             view.add(row)
+
+    def _note_failures(self) -> None:
+        """Correct context.json if a function of this process could not be compiled since the run was opened."""
+        if len(FAILURES) > self._failures:
+            self._failures = len(FAILURES)
+            write_json(self.folder.context, self.folder.read_context() | {"compiled": False, "not_compiled": FAILURES[-1]})
 
     def fail(self, error: FloatingPointError) -> None:
         """Close the run as failed; nothing can be written afterwards."""

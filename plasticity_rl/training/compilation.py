@@ -21,6 +21,9 @@ from plasticity_rl import processor
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # environment variable: the cache folder of PyTorch's compiler
 
+FAILURES: list[str] = []
+"""reason of each function of this process that could not be compiled, and runs as it was written"""
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` as one graph of fixed shapes; returns `function` itself, with one warning, if this machine has no C++ compiler.
@@ -62,7 +65,8 @@ def _forgiving(graph: Callable[..., Any], function: Callable[..., Any]) -> Calla
                     _warn(f"{library} in the compiler's cache could not be loaded: it was removed, and is compiled again")
                 else:
                     chosen = function
-                    _warn(f"compilation failed ({_reason(error.inner_exception)}): updates run uncompiled, several times slower")
+                    FAILURES.append(_reason(error.inner_exception))
+                    _warn(f"compilation failed ({FAILURES[-1]}): updates run uncompiled, several times slower")
 
     return called
 

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 
+from launch.run import writer as writing_module
 from launch.run.runner import RunWriter, Stopped
 from launch.run.store import Store
 from plasticity_rl.records.events import Metric, Score, Snapshot
-from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.folder import RunFolder, write_json
 from plasticity_rl.records.tables import read_rows
+from plasticity_rl.training import compilation
 from tests.launch.tracking.test_tensorboard import described
 
 
@@ -144,3 +147,24 @@ def test_a_record_that_is_none_is_told(tmp_path: Path, content: str) -> None:
     run = finished(tmp_path)
     run.done.write_text(content)
     assert run.altered() == ["the record of its files cannot be read"]
+
+
+def test_context_says_where_compilation_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "FAILURES", failures := ["CppCompileError: of an earlier run"])
+    monkeypatch.setattr(writing_module, "FAILURES", failures)
+    contexts = []
+    for failing in (False, True):
+        writer = writing(tmp_path / str(failing))
+        write_json(writer.folder.context, {"compiled": True, "machine": "here"})
+        with writer:
+            if failing:
+                with pytest.warns(UserWarning, match="compilation failed"):
+                    compilation._forgiving(fails, abs)(-1)
+            writer.take(snapshot(10))
+        contexts.append(writer.folder.read_context())
+    assert contexts[0] == {"compiled": True, "machine": "here"}
+    assert contexts[1] == {"compiled": False, "machine": "here", "not_compiled": "OSError: no space"}
+
+
+def fails(_: int) -> int:
+    raise BackendCompilerFailed(abs, OSError("no space"), None)
