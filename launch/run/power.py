@@ -16,34 +16,40 @@ SPREADS = {"random-labels": (0.035, "online accuracy"), "continual-cartpole": (2
 
 
 def seen(experiments: Sequence[Experiment], specs: Sequence[Spec], store: Store) -> str:
-    """One line: the paired difference that so many members of a chain see, in standard deviations and in units of the score.
+    """One line: the paired difference that the members of a chain see, in standard deviations and in units of the score.
 
-    The unit is known from earlier runs of the same setting in the folder, or from the demo's (SPREADS).
+    Each benchmark counts with the fewest members of any chain and setting. The unit is known from earlier runs of the same setting in the
+    folder, or from the demo's (SPREADS).
     """
-    members: dict[tuple[str, str], int] = {}
+    members: dict[tuple[str, str, str], int] = {}
     for each, spec in zip(experiments, specs, strict=True):
-        members[spec.setting, spec.label] = members.get((spec.setting, spec.label), 0) + each.members
-    least, most = min(members.values()), max(members.values())
-    if least == 1:
-        return "1 member of a chain sees no difference: an interval needs two, a mark five"
-    who = count(least, "member") if least == most else f"{least} to {most} members"
-    effects = dict.fromkeys(f"{visible(each):.2f}" for each in (least, most))
-    line = f"{who} of a chain see a paired difference of {' to '.join(effects)} standard deviations with {share(CHANCE)} chance"
-    units = _units(specs, store).items()
-    told = [f"{number(visible(least) * spread)} of {scale} ({name}, {source})" for name, (spread, scale, source) in units]
-    return line + (f": {', '.join(told)}" if told else "; a pilot in this folder tells how much that is")
+        key = spec.benchmark, spec.setting, spec.label
+        members[key] = members.get(key, 0) + each.members
+    told: list[str] = []
+    for benchmark in dict.fromkeys(spec.benchmark for spec in specs):
+        least = min(many for (name, *_), many in members.items() if name == benchmark)
+        unit = _unit(benchmark, [spec.setting for spec in specs if spec.benchmark == benchmark], store) if least > 1 else None
+        told.append(f"{benchmark}, {count(least, 'member')}: {_effect(least, unit)}")
+    return f"Paired differences that are seen with {share(CHANCE)} chance: {'; '.join(told)}"
 
 
-def _units(specs: Sequence[Spec], store: Store) -> dict[str, tuple[float, str, str]]:
-    """Benchmark -> (spread, what it is of, where it is from), of the benchmarks for which it is known."""
-    found: dict[str, tuple[float, str, str]] = {}
-    for setting, spec in {each.setting: each for each in specs}.items():
+def _effect(members: int, unit: tuple[float, str, str] | None) -> str:
+    if members == 1:
+        return "none, as an interval needs two and a mark five"
+    effect = f"{visible(members):.2f} standard deviations"
+    if unit is None:
+        return f"{effect} (a pilot in this folder tells how much that is)"
+    spread, scale, source = unit
+    return f"{effect}, {number(visible(members) * spread)} of {scale} ({source})"
+
+
+def _unit(benchmark: str, settings: Sequence[str], store: Store) -> tuple[float, str, str] | None:
+    """(spread, what it is of, where it is from), of the first setting that tells it; None where it is not known."""
+    for setting in dict.fromkeys(settings):
         spread, scale = _measured(setting, store)
         if math.isfinite(spread):
-            found.setdefault(spec.benchmark, (spread, scale, "by earlier runs in this folder"))
-        elif spec.benchmark in SPREADS:
-            found.setdefault(spec.benchmark, (*SPREADS[spec.benchmark], "at the demo's spread"))
-    return found
+            return spread, scale, "by earlier runs in this folder"
+    return (*SPREADS[benchmark], "at the demo's spread") if benchmark in SPREADS else None
 
 
 def _measured(setting: str, store: Store) -> tuple[float, str]:

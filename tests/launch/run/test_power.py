@@ -37,16 +37,25 @@ def test_the_spread_of_paired_differences_by_hand(tmp_path: Path) -> None:
 def test_a_dry_run_says_what_its_members_see_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*RUN, "--runs", str(tmp_path / "runs"), "--benchmark", "random-labels:images=40,tasks=4,updates=10"]
     assert main([*words, "--members", "5"]) == 0
-    told = f"{visible(5) * SPREADS['random-labels'][0]:.3f} of online accuracy (random-labels, at the demo's spread)"
-    line = f"5 members of a chain see a paired difference of 1.68 standard deviations with 80% chance: {told}\n"
+    told = f"{visible(5) * SPREADS['random-labels'][0]:.3f} of online accuracy (at the demo's spread)"
+    line = f"Paired differences that are seen with 80% chance: random-labels, 5 members: 1.68 standard deviations, {told}\n"
     assert line in capsys.readouterr().out and told.startswith("0.059")
     assert main([*words, "--members", "1"]) == 0
-    assert "1 member of a chain sees no difference: an interval needs two, a mark five\n" in capsys.readouterr().out
+    assert ": random-labels, 1 member: none, as an interval needs two and a mark five\n" in capsys.readouterr().out
     assert (
         main([*RUN, "--runs", str(tmp_path / "runs"), "--benchmark", "permuted-inputs:images=40,tasks=2,updates=10", "--members", "7"]) == 0
     )
-    assert "1.27 standard deviations with 80% chance; a pilot in this folder tells how much that is\n" in capsys.readouterr().out
+    assert ", 7 members: 1.27 standard deviations (a pilot in this folder tells how much that is)\n" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
+
+
+def test_each_benchmark_counts_with_its_fewest_members(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = '[[experiments]]\nbenchmark = "{}:images=40,tasks=2,updates=10"\nnetwork = "mlp:width=4,depth=1"\nmembers = {}\nseed = {}\n'
+    rows = (("random-labels", 4, 0), ("random-labels", 3, 1), ("permuted-inputs", 3, 0), ("permuted-inputs", 2, 1))
+    (tmp_path / "two.toml").write_text("".join(table.format(*row) for row in rows))
+    assert main(["sweep", str(tmp_path / "two.toml"), "--runs", str(tmp_path / "runs"), "--device", "cpu", "--eager", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert f"random-labels, 7 members: {visible(7):.2f} " in printed and f"; permuted-inputs, 5 members: {visible(5):.2f} " in printed
 
 
 def test_earlier_runs_of_the_setting_give_the_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,5 +69,5 @@ def test_earlier_runs_of_the_setting_give_the_unit(tmp_path: Path, capsys: pytes
     capsys.readouterr()
     assert main([*words, "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert "3 members of a chain see a paired difference of 3.26 standard deviations with 80% chance: " in printed
-    assert f"{visible(3) * spread:.3f} of online accuracy (random-labels, by earlier runs in this folder)" in printed
+    assert ": random-labels, 3 members: 3.26 standard deviations, " in printed
+    assert f"{visible(3) * spread:.3f} of online accuracy (by earlier runs in this folder)" in printed
