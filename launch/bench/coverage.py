@@ -13,7 +13,20 @@ from scipy import stats
 from analysis.statistics.aggregates import interval, intervals, paired_difference
 from analysis.statistics.comparisons import against, ahead_of_all
 from analysis.statistics.decisions import LOOKS, look_levels
-from analysis.statistics.intervals import LEVEL, Statistic, difference, estimate, iqm, left_out, mean, mean_ratio, quantile, standard_error
+from analysis.statistics.intervals import (
+    LEVEL,
+    Statistic,
+    difference,
+    estimate,
+    iqm,
+    left_out,
+    mean,
+    mean_ratio,
+    median,
+    optimality_gap,
+    quantile,
+    standard_error,
+)
 from analysis.statistics.power import CHANCE, visible
 
 MEMBERS = (3, 5, 7, 10, 13, 20)
@@ -77,11 +90,14 @@ def _slope(shape: str, size: tuple[int, int], random: Random) -> Case:
     return Case(slope, (above, below), 0.0)
 
 
-def _iqm(shape: str, size: tuple[int, int], random: Random) -> Case:
-    def scores(*size: int) -> np.ndarray:
-        return members(shape, (*size, 1), random) + SPREAD * random.normal(size=(*size, VISITS))
+def _over_visits(statistic: Statistic) -> Callable[[str, tuple[int, int], Random], Case]:
+    def made(shape: str, size: tuple[int, int], random: Random) -> Case:
+        def scores(*size: int) -> np.ndarray:
+            return members(shape, (*size, 1), random) + SPREAD * random.normal(size=(*size, VISITS))
 
-    return Case(iqm, (scores(*size),), float(iqm(scores(LARGE))))
+        return Case(statistic, (scores(*size),), float(statistic(scores(LARGE))))
+
+    return made
 
 
 CASES: dict[str, Callable[[str, tuple[int, int], Random], Case]] = {
@@ -89,7 +105,9 @@ CASES: dict[str, Callable[[str, tuple[int, int], Random], Case]] = {
     "paired difference": _difference,
     "ratio of means": _ratio,
     "slope of ratios": _slope,
-    "IQM over visits": _iqm,
+    "IQM over visits": _over_visits(iqm),
+    "median over visits": _over_visits(median),
+    "optimality gap over visits": _over_visits(optimality_gap),
 }
 
 
