@@ -11,7 +11,7 @@ from analysis.claims.results import Result, first, last
 from analysis.format import count, number
 from analysis.report.tables import cell
 from analysis.scores.learning_rates import RateCurve
-from analysis.statistics.decisions import Decision
+from analysis.statistics.decisions import AT_THE_MARGIN, Decision
 from analysis.statistics.intervals import estimate, mean
 
 INTRODUCTION = (
@@ -33,7 +33,7 @@ INTRODUCTION = (
     "**Settings.** Every arm of a panel is tuned on other seeds over runs of full length; the whole grid is listed, with what the first "
     "tenth and the first hundredth of the life would have chosen.",
 )
-MARKS: dict[Decision, str] = {"held": "holds", "not held": "does not hold", "open": "open", "at the margin": "at the margin"}
+MARKS: dict[Decision, str] = {"held": "holds", "not held": "does not hold", "open": "open", "at the margin": AT_THE_MARGIN}
 MOST = 8
 """maximum number of alternatives that are all listed"""
 LIKELIEST = 3

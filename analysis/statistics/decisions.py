@@ -17,6 +17,8 @@ LOOKS = (7, 13)
 """members at the first look and, where it left a claim open, at the second"""
 ROUNDING = 0.01
 """distance from a margin that is too small to matter, in units of the score"""
+AT_THE_MARGIN = f"within {ROUNDING:g} of the margin: more members will not decide"
+"""the decision `at the margin` in words"""
 TRIALS = 400_000
 """drawn studies that give the levels of looks; they err by 0.03 points"""
 NARROW = 5
@@ -37,12 +39,6 @@ def decide(found: Estimate, margin: float = 0.0, above: bool = True, level: floa
         return "open"
     reach = max(margin - found.low, found.high - margin)
     return "at the margin" if abs(found.value - margin) <= rounding and reach <= NARROW * rounding else "open"
-
-
-def reason(decision: Decision, rounding: float = ROUNDING) -> str:
-    """Why a claim is not decided; empty if it is."""
-    reasons = {"at the margin": f"within {rounding:g} of the margin: more members will not decide", "open": "the interval holds the margin"}
-    return reasons.get(decision, "")
 
 
 @lru_cache(maxsize=8)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from analysis.format import count, number, share
-from analysis.statistics.power import CHANCE, visible
+from analysis.statistics.power import CHANCE, members_for, visible
 from launch.run.store import Store
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
@@ -36,11 +36,11 @@ def seen(experiments: Sequence[Experiment], specs: Sequence[Spec], store: Store)
 def _effect(members: int, unit: tuple[float, str, str] | None) -> str:
     if members == 1:
         return "none, as an interval needs two and a mark five"
-    effect = f"{visible(members):.2f} standard deviations"
+    effect, half = f"{visible(members):.2f} standard deviations", f"half of that takes {members_for(visible(members) / 2)} members"
     if unit is None:
-        return f"{effect} (a pilot in this folder tells how much that is)"
+        return f"{effect} (a pilot in this folder tells how much that is), {half}"
     spread, scale, source = unit
-    return f"{effect}, {number(visible(members) * spread)} of {scale} ({source})"
+    return f"{effect}, {number(visible(members) * spread)} of {scale} ({source}), {half}"
 
 
 def _unit(benchmark: str, settings: Sequence[str], store: Store) -> tuple[float, str, str] | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.decisions import LOOKS, decide, look_levels, reason
+from analysis.statistics.decisions import LOOKS, decide, look_levels
 from analysis.statistics.intervals import ALIKE, Estimate, estimate, mean
 
 
@@ -34,11 +34,6 @@ def test_the_level_decides_where_there_is_a_standard_error() -> None:
     found = estimate(mean, np.array([[0.1], [0.2], [0.3], [0.2], [0.1], [0.3], [0.5]]))
     p = stats.ttest_1samp([0.1, 0.2, 0.3, 0.2, 0.1, 0.3, 0.5], 0.0).pvalue
     assert decide(found, level=1 - 1.01 * p) == "held" and decide(found, level=1 - 0.99 * p) == "open"
-
-
-def test_why_a_claim_is_open() -> None:
-    assert reason("at the margin", 0.02) == "within 0.02 of the margin: more members will not decide"
-    assert reason("open") == "the interval holds the margin" and reason("held") == reason("not held") == ""
 
 
 def test_two_looks_err_as_often_as_one() -> None:

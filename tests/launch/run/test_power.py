@@ -38,14 +38,17 @@ def test_a_dry_run_says_what_its_members_see_and_writes_nothing(tmp_path: Path, 
     words = [*RUN, "--runs", str(tmp_path / "runs"), "--benchmark", "random-labels:images=40,tasks=4,updates=10"]
     assert main([*words, "--members", "5"]) == 0
     told = f"{visible(5) * SPREADS['random-labels'][0]:.3f} of online accuracy (at the demo's spread)"
-    line = f"Paired differences that are seen with 80% chance: random-labels, 5 members: 1.68 standard deviations, {told}\n"
-    assert line in capsys.readouterr().out and told.startswith("0.059")
+    line = f"Paired differences that are seen with 80% chance: random-labels, 5 members: 1.68 standard deviations, {told}"
+    assert f"{line}, half of that takes 14 members\n" in capsys.readouterr().out and told.startswith("0.059")
     assert main([*words, "--members", "1"]) == 0
     assert ": random-labels, 1 member: none, as an interval needs two and a mark five\n" in capsys.readouterr().out
     assert (
         main([*RUN, "--runs", str(tmp_path / "runs"), "--benchmark", "permuted-inputs:images=40,tasks=2,updates=10", "--members", "7"]) == 0
     )
-    assert ", 7 members: 1.27 standard deviations (a pilot in this folder tells how much that is)\n" in capsys.readouterr().out
+    assert (
+        ", 7 members: 1.27 standard deviations (a pilot in this folder tells how much that is), half of that takes 22 members\n"
+        in capsys.readouterr().out
+    )
     assert not (tmp_path / "runs").exists()
 
 
