@@ -296,7 +296,9 @@ def _visit_axis(axes: Axes, setting: Setting) -> None:
     """Label the axis with task names if they fit, else with visit numbers."""
     tasks = setting.tasks
     axes.grid(False, axis="x")
-    if len(tasks) <= 12 and sum(map(len, tasks)) <= 130:
+    figure, place = axes.get_figure(), axes.get_subplotspec()
+    inches = figure.get_figwidth() / (place.get_gridspec().ncols if place else 1)  # type: ignore[union-attr]
+    if len(tasks) <= 12 and max(map(len, tasks)) * len(tasks) <= 13 * inches - 12:
         axes.set_xticks(range(len(tasks)), [f"{visit}\n{task}" for visit, task in enumerate(tasks)], color=INK)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
