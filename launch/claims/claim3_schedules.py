@@ -47,5 +47,5 @@ CLAIM = Claim(
             grid={"rate": ("1e-4", "1e-3")},
         ),
     },
-    shows=("score", "rate_over_norm"),
+    shows=("score", "effective_learning_rate"),
 )
