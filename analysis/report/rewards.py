@@ -20,6 +20,7 @@ def reward_table(setting: Setting, rows: Sequence[Rewards]) -> Table:
     caption = (
         "The learner is not told that tasks change. Reward per step of a member, by exponentially weighted means over its steps with a "
         f"half-life of {half_life(setting):,.0f} steps ({HALF_LIFE:.0%} of the time between changes), corrected for the start; an "
-        "episode's rewards count at its end, those of cut episodes too. Controls that start over are told."
+        "episode's rewards count at its end, those of cut episodes too, so that with long episodes curves rise where a task ends, by some "
+        "percent, and dip thereafter. Controls that start over are told."
     )
     return Table("Reward per step", headings, tuple(lines), caption)

@@ -2,6 +2,7 @@
 
 At step s it is sum_t w^(s - t) r_t / sum_t w^(s - t) over the steps t = 1..s, w = 2^(-1 / half-life); the denominator corrects for the
 start. scores.csv holds the rewards of whole episodes and of those that were cut, each at the step of its end, where all of it counts.
+So rewards of long episodes come late: a curve stands too high where a visit's end cuts them, and too low until the next ones end.
 """
 
 from dataclasses import dataclass
