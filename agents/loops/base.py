@@ -234,7 +234,7 @@ class Loop(ABC, Generic[A]):
         """Updates that `learn` can make before the next report."""
         return min(self.learner.ahead, self.diagnostics.ahead, until(self.learner.ticks["update"], self.experiment.probe_every))
 
-    def learn(self, visit: Visit, batches: Sequence[Batch], *extras: Any) -> Generator[Metric, None, list[dict[str, Tensor]]]:
+    def learn(self, visit: Visit, batches: Sequence[Batch], *extras: Any) -> Generator[Metric, bool | None, list[dict[str, Tensor]]]:
         """Update on each batch, at most `ahead` of them, at the schedule's learning rate; return what the loss reported for each."""
         done = self.learner.ticks["update"]
         rates = [self._rate(visit, done + place) for place in range(len(batches))]

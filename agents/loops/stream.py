@@ -93,9 +93,11 @@ class StreamLoop:
         scores = self._scores(visit, done)
         for place in tuple(self.going):
             try:
-                yield from ((place, row) for row in self._rows(place, where, done, batch, reported))
+                for row in self._rows(place, where, done, batch, reported):
+                    yield place, row
                 if scores:
-                    yield from ((place, row) for row in self._score_rows(place, where, scores))
+                    for row in self._score_rows(place, where, scores):
+                        yield place, row
                     stopping |= bool((yield place, Tick(**where)))
             except FloatingPointError as error:
                 self.going.remove(place)
@@ -105,7 +107,8 @@ class StreamLoop:
         due = updates % self.experiments[0].checkpoint_every == 0 or updates == self._total
         if due:
             for place in self.going:
-                yield from ((place, picture) for picture in self.diagnostics[place].media(where))
+                for picture in self.diagnostics[place].media(where):
+                    yield place, picture
         if due or stopping:
             yield from self._snapshots(updates)
 

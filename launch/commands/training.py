@@ -175,7 +175,7 @@ def claims(
 
     Args:
         numbers: numbers of claims
-        scale: small fits two processor cores; paper uses the papers' settings as far as known; published has claims 12 to 14, a night each
+        scale: small fits two processor cores; paper uses the papers' settings as far as known; published has claims 12 to 14, a day each
         tuned_on: share of the life whose mean score chooses settings; the whole grid has runs of full length, which serve each
         dry_run: print the missing runs and their hours, and write nothing
         out: folder of claims.md and its figures
