@@ -32,4 +32,14 @@ secondary: the ring. ours: all numbers; images are dealt out to states anew in e
 right actions of 20, 2 by chance.""",
         SHARED | dict(agent=f"{AGENT},discount=0.9"),
     ),
+    "primacy-bias-bandit": Preset(
+        "bandit",
+        {"images": "100", "tasks": "6", "frames": "600", "length": "20"},
+        """Sixteen updates after every step, which a DQN bears better with resets: the replay ratios of Nikishin et al. 2022 (arXiv
+2205.07802) and D'Oro et al. 2023 in a small contextual bandit.
+
+ours: all numbers. The papers have one task, and what is lost there comes from its first experience; here it shows from task to task, and in
+docs/memory.md what was tried within one. Beside it, `--chain reset:part=network,clock=update,every=4000` keeps the replay.""",
+        SHARED | dict(agent=f"{AGENT},discount=0,updates_per_step=16", diagnose_every=8000, checkpoint_every=600),
+    ),
 }

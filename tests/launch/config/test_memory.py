@@ -6,7 +6,7 @@ import pytest
 
 from agents.loops.replay import ReplayLoop
 from launch.config.parse import experiment
-from launch.sweeps import memory
+from launch.sweeps import memory, replay_ratios
 from plasticity_rl.experiment import Experiment
 
 
@@ -40,3 +40,15 @@ def test_the_sweep_has_a_control_at_every_rate_and_each_method_once(word: str) -
         rates.setdefault(each.label, []).append(each.schedule.rate)
     assert rates.pop("none") == rates.pop("fresh") == [3e-4, 1e-3, 3e-3]
     assert rates == {label: [float(memory.TUNED[word][label])] for label in memory.TUNED[word]}
+
+
+def test_high_replay_ratios_are_compared_at_equal_steps_between_resets() -> None:
+    made: list[Any] = [experiment(said) for said in replay_ratios.EXPERIMENTS]
+    assert [each.agent.updates_per_step for each in made] == [1, 1, 16, 16]
+    assert [[reset.every // each.agent.updates_per_step for reset in each.chain] for each in made] == [[], [250], [], [250]]
+    for each in made:
+        loop, visits = ReplayLoop(each.agent, each, "cpu", False), each.benchmark.visits()
+        planned = sum(map(loop.planned_updates, visits))
+        assert planned == 6 * (600 - 100) * each.agent.updates_per_step
+        assert not any(reset.clears_replay for reset in each.chain)
+    assert experiment({"benchmark": "primacy-bias-bandit"}).agent == made[2].agent
