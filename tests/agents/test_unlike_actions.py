@@ -16,6 +16,7 @@ from launch.config import parse
 from launch.config.parse import experiment
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.events import Metric
+from tests.plasticity_rl.training.test_compiled import needs_compiler, of_torch_itself
 from tests.training import events, resumed_is_never_stopped, scores
 
 TWO = torch.tensor(2)
@@ -192,6 +193,8 @@ def test_a_resumed_run_is_one_that_was_never_stopped(name: str) -> None:
 
 
 @pytest.mark.long
+@needs_compiler
+@of_torch_itself
 @pytest.mark.parametrize("name", ["rainbow", "ppo-arms", "impala"])
 def test_compiled_runs_send_valid_actions_alone(name: str, sent: dict[int, set[int]]) -> None:
     events(experiment(RUN | {"agent": AGENTS[name], "benchmark": SEQUENCE, "curvature_every": 0}), compile=True)
