@@ -66,9 +66,9 @@ def suite_methods(section: SuiteSection) -> Lines:
         *((column.title, column.method(section)) for column in SUITE if column.method),
         (
             "Intervals",
-            f"Of aggregates: {LEVEL:.0%} {BOOTSTRAP} with {RESAMPLES:,} resamples: members are drawn anew for every task (Agarwal et al. "
+            f"Aggregates: {LEVEL:.0%} {BOOTSTRAP} with {RESAMPLES:,} resamples: members are drawn anew for every task (Agarwal et al. "
             "2021, arXiv 2108.13264). IQM, median, mean and optimality gap are rliable's; where tasks have unequal numbers of members, "
-            "every task weighs the same. Of differences: t intervals, whose variances are summed over tasks. The tasks are fixed: "
+            "every task weighs the same. Differences: t intervals, whose variances are summed over tasks. The tasks are fixed: "
             "intervals are about these, not about others like them.",
         ),
         (

@@ -24,7 +24,7 @@ UNLEARNED = "did not learn in this budget"
 
 @dataclass(frozen=True, eq=False)
 class Control:
-    """What a chain is measured by."""
+    """The control that a chain is measured by."""
 
     name: str
     """label of a chain of controls, FIRST_VISIT, or empty where there is none"""

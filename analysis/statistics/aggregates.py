@@ -215,7 +215,7 @@ def paired_difference(better: np.ndarray, other: np.ndarray, name: str = "iqm") 
     """Difference of one aggregate of two chains' scores (members, tasks), paired member by member, with its t interval.
 
     The standard error is the jackknife's in strata: each member of each task is left out in turn, and the tasks' variances are summed.
-    Degrees of freedom are Satterthwaite's. Of a mean this is the t interval of the mean over tasks of paired differences; a median over
+    Degrees of freedom are Satterthwaite's. For a mean this is the t interval of the mean over tasks of paired differences; a median over
     tasks is not smooth enough for it.
     """
     assert name != "median", "the median over tasks has no jackknife"

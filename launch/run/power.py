@@ -1,4 +1,4 @@
-"""What difference the members of a sweep can see, before anything is trained."""
+"""Power of a sweep before anything is trained: the difference that its members can see."""
 
 import math
 from collections.abc import Sequence

@@ -35,7 +35,7 @@ TABLES: dict[type[Row], str] = {Score: "scores.csv", Metric: "metrics.csv"}
 
 
 class Record(TypedDict):
-    """What a file of a run held at some moment."""
+    """Length and hash of a run's file at some moment."""
 
     length: int
     """bytes; a table may have grown since"""

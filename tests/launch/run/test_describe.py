@@ -1,4 +1,4 @@
-"""What spec.json says of a run's tasks and controls."""
+"""The description of a run's tasks and controls in spec.json."""
 
 import dataclasses
 import json

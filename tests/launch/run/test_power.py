@@ -1,4 +1,4 @@
-"""What members can see, said before anything is trained."""
+"""Power, told before anything is trained."""
 
 from pathlib import Path
 
