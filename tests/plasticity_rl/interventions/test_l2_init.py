@@ -30,8 +30,8 @@ def test_l2_init_is_the_squared_distance_from_birth(kind):
         torch.testing.assert_close(grad, 0.6 * (params[name].detach() - birth[name]), rtol=1e-9, atol=1e-12)
 
 
-def test_l2_init_pulls_toward_birth_whatever_was_reset_since():
-    learner = learn((Reset(), L2Init(strength=0.25)), "mlp", 2, optimizer=SGD())
+def test_l2_init_pulls_toward_birth_unless_the_agent_is_a_new_one():
+    learner = learn((Reset(part="network"), L2Init(strength=0.25)), "mlp", 2, optimizer=SGD())
     birth = copies(learner)
     learner.update(RATE, batches("mlp", 2, 1)[0])
     learner.task_boundary()

@@ -26,6 +26,7 @@ from plasticity_rl.interventions import (
     Wasserstein,
     assemble,
 )
+from plasticity_rl.interventions.chain import purpose_of
 from plasticity_rl.networks.activations import HOMOGENEOUS
 from plasticity_rl.networks.layers import select
 from plasticity_rl.optim.optimizers import Adam, Net
@@ -287,14 +288,17 @@ def test_its_state_survives_a_checkpoint(intervention, kind, members, tmp_path):
     ],
 )
 def test_projections_have_the_last_word_whatever_the_order(intervention, kind, members):
-    nap = NormalizeAndProject()
-    for chain in ((nap, due(intervention, "update", 2)), (due(intervention, "update", 2), nap)):
+    nap, other = NormalizeAndProject(), due(intervention, "update", 2)
+    for chain in ((nap, other), (other, nap)):
         learner = learn(chain, kind, members)
         births, data = {layer.name: length(learner.net.params, layer.name) for layer in learner.network.layers}, batches(kind, members, 3)
         for count, batch in enumerate(data, start=1):
             learner.update(RATE, batch)
             if count == 3:
                 learner.task_boundary()
+            if count == 2 and isinstance(other, Refresh) and other.clears_replay:  # a new agent keeps the lengths of its own birth
+                fresh = learner.fresh(*purpose_of(chain, chain.index(other)), "update", 2)
+                births = {name: length(fresh, name) for name in births}
             for layer in select(learner.network.layers, "hidden"):
                 now, then = length(learner.net.params, layer.name), births[layer.name]
                 torch.testing.assert_close(now, then, rtol=1e-12, atol=0)
