@@ -70,6 +70,7 @@ MEMBERS = (
     NormalizeAndProject(scale_and_offset="joint"),
     NormalizeAndProject(norm="rms", scale_and_offset="toward_init", pull=0.1),
     NormalizeAndProject(scale_and_offset="frozen"),
+    NormalizeAndProject(scale_and_offset="free"),
     Reset(part="everything"),
     Reset(part="network"),
     Reset(part="hidden"),
