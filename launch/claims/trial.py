@@ -132,7 +132,7 @@ class Trial:
     def _where(self) -> str:
         if not self.claim.sweep:
             return str(self.folder)
-        return f"{self.folder.parent / Path(self.claim.sweep).stem}; `python -m launch sweep {self.claim.sweep}` trains it"
+        return f"{self.folder.parent / Path(self.claim.sweep).stem}, as `python -m launch sweep` trains it from {self.claim.sweep}"
 
     def verdict(self, choices: Choices, looks: int) -> tuple[Verdict, dict[str, Result]]:
         """The verdict after some looks, and the results of all members. Raises UsageError if a run is unfinished."""

@@ -101,6 +101,8 @@ def run_together(experiments: Sequence[Experiment], store: Store, how: Execution
                     message = f"stopped; the same command resumes {count(len(specs), 'run')} in {store.path} {since}"
                     raise Stopped(signals.caught, message)
                 talk.answer = True
+        if signals.caught:
+            raise Stopped(signals.caught, f"stopped; the same command ends {count(len(specs), 'run')} in {store.path}")
         for place, writer in enumerate(writers):
             if place not in failures:
                 writer.finish()

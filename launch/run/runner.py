@@ -119,6 +119,8 @@ def _write(events: Iterator[Event], writer: RunWriter, progress: Progress | None
                     since = "from here" if saved else "from its last checkpoint"
                     raise Stopped(signals.caught, f"stopped; the same command resumes {writer.folder} {since}")
                 talk.answer = True
+        if signals.caught:  # its last event was its last
+            raise Stopped(signals.caught, f"stopped; the same command ends {writer.folder}")
 
 
 def prepare(experiment: Experiment, device: str = "cpu", threads: int = THREADS, members: int | None = None) -> None:

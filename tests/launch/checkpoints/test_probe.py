@@ -68,7 +68,7 @@ def test_a_games_checkpoint_is_probed_on_its_replay(tmp_path: Path, capsys: pyte
     assert main(["probe", str(folder), "--updates", "2", "--functions", "2", "--eager", "--device", "cpu"]) == 0
     told = capsys.readouterr().out
     assert "not probed: next and first task (a game's data must be played for)" in told
-    assert [line.split()[0] for line in told.splitlines() if " final " in line] == ["random", "teacher", "offset"]
+    assert [line.split()[0] for line in told.splitlines() if " final " in line] == ["random", "teacher", "offset", "scaled"]
 
 
 def test_a_rollouts_checkpoint_is_probed_on_the_rollout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

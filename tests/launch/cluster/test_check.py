@@ -33,6 +33,7 @@ POD: dict[str, Any] = {
                 "name": str,
                 "image": str,
                 "workingDir": str,
+                "securityContext": {"allowPrivilegeEscalation": bool, "capabilities": {"drop": [str]}, "runAsNonRoot": bool},
                 "env": [{"name": str, "value": str}],
                 "resources": {"requests": None, "limits": None},
                 "volumeMounts": [{"name": str, "mountPath": str, "readOnly": bool}],
@@ -149,6 +150,9 @@ class TestTemplates:
         assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
         assert {each["name"] for each in head["containers"][0]["volumeMounts"]} == {each["name"] for each in head["volumes"]}
         groups = (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+        for container in (each for group in groups for each in group["template"]["spec"]["containers"]):
+            limits = container["securityContext"]
+            assert limits == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
         labels = policy["spec"]["podSelector"]["matchLabels"]
         assert policy["kind"] == "NetworkPolicy" and all(each["template"]["metadata"]["labels"] == labels for each in groups)
         assert f"ray=={cluster['rayVersion']}" in (CHECKOUT / "constraints.txt").read_text().split()
