@@ -1,5 +1,6 @@
 """A claim at a scale: its selection runs, the settings chosen from them, and its reported runs, look by look."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,7 +133,8 @@ class Trial:
     def _where(self) -> str:
         if not self.claim.sweep:
             return str(self.folder)
-        return f"{self.folder.parent / Path(self.claim.sweep).stem}, as `python -m launch sweep` trains it from {self.claim.sweep}"
+        command = shlex.join(["python", "-m", "launch", "sweep", self.claim.sweep])
+        return f"{self.folder.parent / Path(self.claim.sweep).stem}; `{command}` trains it"
 
     def verdict(self, choices: Choices, looks: int) -> tuple[Verdict, dict[str, Result]]:
         """The verdict after some looks, and the results of all members. Raises UsageError if a run is unfinished."""
