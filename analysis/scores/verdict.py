@@ -225,7 +225,10 @@ def _kept(found: list[tuple[str, Estimate]], when: str) -> list[str]:
     if not defined:
         return []
     most = max(defined, key=lambda label: defined[label].value)
-    clauses = [f"without intervention the agent keeps {percent(defined['none'])} of its plasticity {when}"] if "none" in defined else []
+    clauses: list[str] = []
+    if none := defined.get("none"):
+        share = f"{percent(none)} of its plasticity" if none.value > 0 else f"none of its plasticity ({percent(none)})"
+        clauses.append(f"without intervention the agent keeps {share} {when}")
     if most != "none":
         clauses.append(f"{'' if clauses else when + ' '}{most} keeps {'the most, ' * (len(defined) > 1)}{percent(defined[most])}")
     return clauses

@@ -202,6 +202,15 @@ def test_the_reading_in_plain_words(tmp_path: Path) -> None:
     assert "; the best score over the last three visits is that of redo, 150% [" in reading(setting, verdicts(setting))
 
 
+def test_a_chain_below_the_floor_keeps_nothing(tmp_path: Path) -> None:
+    """A mean of 0.02 below the floor of 0, over a control of 0.4: -5%."""
+    spread = np.linspace(-0.01, 0.01, 5)[:, None]
+    online(tmp_path, "none", np.array([0.4, 0.4, 0.4, 0.3, -0.02, -0.02, -0.02]) + spread)
+    online(tmp_path, "fresh", np.full(7, 0.4) + spread)
+    setting = only(tmp_path)
+    assert reading(setting, verdicts(setting)).startswith("Without intervention the agent keeps none of its plasticity (-5% [")
+
+
 def test_one_visit_is_no_change(tmp_path: Path) -> None:
     online(tmp_path, "none", [[0.2], [0.3]])
     setting = only(tmp_path)
