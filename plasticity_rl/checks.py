@@ -91,28 +91,19 @@ def check(part: Any, **ranges: str) -> None:
     finite; ints are accepted as floats. `ranges` are intervals that depend on other fields, as in `check(self, high=f"({self.low}, inf)")`.
     Raises UsageError.
     """
-    for field, hint, interval in annotations(type(part)):
-        value = getattr(part, field)
-        where = f"{type(part).__name__}: {field}"
+    check_given(type(part), {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}, **ranges)
+
+
+def check_given(made: type, given: Mapping[str, Any], **ranges: str) -> None:
+    """Check values for some fields of a dataclass, made or not, as `check` does. Raises UsageError."""
+    for field, hint, interval in annotations(made):
+        if field not in given:
+            continue
+        value, where = given[field], f"{made.__name__}: {field}"
         _check_type(where, value, hint)
         interval = Interval(ranges[field]) if field in ranges else interval
         if interval is not None and value is not None and value not in interval:
             raise UsageError(f"{where} must lie in {interval.text}, not {value!r}")
-
-
-def check_types(made: type, given: Mapping[str, Any]) -> None:
-    """Check values for the fields of a dataclass before it is made, for values from a file. Raises UsageError."""
-    for field, hint, _ in annotations(made):
-        if field in given:
-            _check_type(f"{made.__name__}: {field}", given[field], hint)
-
-
-def check_ranges(made: type, given: Mapping[str, Any]) -> None:
-    """Check numbers for the fields of a dataclass against their types and intervals before it is made. Raises UsageError."""
-    check_types(made, given)
-    for field, _, interval in annotations(made):
-        if interval is not None and field in given and given[field] not in interval:
-            raise UsageError(f"{made.__name__}: {field} must lie in {interval.text}, not {given[field]!r}")
 
 
 @cache

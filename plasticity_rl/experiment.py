@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 from plasticity_rl import registry
-from plasticity_rl.checks import Interval, UsageError, check, check_repeats, check_types, nearest
+from plasticity_rl.checks import Interval, UsageError, check, check_given, check_repeats, nearest
 from plasticity_rl.records.events import Event, Snapshot
 from plasticity_rl.records.spec import MAX_MEMBERS, MAX_SEED
 
@@ -223,7 +223,7 @@ def _part_from_json(kind: str, described: Any) -> Any:
     for name in given:
         if name not in known:
             raise UsageError(f"unknown field {name!r} of {word}; {nearest(name, known)}")
-    check_types(part, given)
+    check_given(part, given)
     return part(**given)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from launch.config.defaults import DEFAULTS, PARTS, PRESETS, agent_defaults, defaults_of, preset
 from plasticity_rl import plugins, registry
-from plasticity_rl.checks import UsageError, check_ranges, choose, nearest
+from plasticity_rl.checks import UsageError, check_given, choose, nearest
 from plasticity_rl.experiment import LISTS, Experiment
 from plasticity_rl.files import read_toml
 from plasticity_rl.processor import fast_bfloat16
@@ -47,7 +47,7 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
         if not isinstance(said.get(field, []), list | tuple):
             raise UsageError(f"{field} must be a list of {kind}s, not {said[field]!r}")
     counts = {name: _value(name, said[name], int) if isinstance(said[name], str) else said[name] for name in COUNTS if name in said}
-    check_ranges(Experiment, counts)
+    check_given(Experiment, counts)
     lists = {field: [_split(kind, text) for text in said.get(field, [])] for field, kind in LISTS.items()}
     word, settings = _split("benchmark", said.get("benchmark", "random-labels"))
     entries = _entries(word, settings, said[KWARGS]) if KWARGS in said else {}
