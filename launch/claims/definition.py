@@ -1,4 +1,4 @@
-"""Data types of a paper's claim: arms in words, a grid, and their values at a scale. The claims are in the files claimN_*.py."""
+"""Data types of a paper's claim: arms in words, a grid, and their values at a scale. The claims are in `papers`."""
 
 import string
 from collections.abc import Iterator, Mapping, Sequence

@@ -35,7 +35,7 @@ from plasticity_rl.records.folder import refuse_file, write_json
 CALIBRATION = 120.0
 """seconds of training from which a dry run extrapolates"""
 CLAIMS = {
-    int(name[len("claim") : name.index("_")]): f"launch.claims.{name}"
+    int(name[len("claim") : name.index("_")]): f"launch.claims.papers.{name}"
     for name in (
         "claim1_trainability",
         "claim2_nap",

@@ -1,7 +1,7 @@
 """Claim 13: permuted MNIST with the published settings."""
 
-from launch.claims.claim12_kumar_labels import GRID, arms
 from launch.claims.definition import Claim, Scale
+from launch.claims.papers.claim12_kumar_labels import GRID, arms
 
 CLAIM = Claim(
     title="Permuted MNIST, as published: L2 Init, continual backprop and ReDo end above plain Adam",

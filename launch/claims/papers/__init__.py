@@ -1,0 +1,1 @@
+"""The claims of papers, one in each file."""
