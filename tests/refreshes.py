@@ -6,12 +6,15 @@ from plasticity_rl.interventions import (
     DASH,
     FIRE,
     BornAgain,
+    CalibratedPartialResets,
     ContinualBackprop,
     HareAndTortoise,
     Layerwise,
     PlasticityInjection,
     ReDo,
+    ReGraMa,
     Reset,
+    SelectiveWeightReinitialization,
     SelfNormalizedResets,
     ShrinkAndPerturb,
     Wasserstein,
@@ -73,6 +76,36 @@ def named_by_shrinking(intervention: ShrinkAndPerturb, net: Net, state: State, f
 
 def named_by_redo(intervention: ReDo, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
     params = units_by_hand(net, kind, dormant_by_loops(kind, features, intervention.tau))
+    return params, params
+
+
+def named_by_regrama(intervention: ReGraMa, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    sizes = {layer: state[layer].tolist() for layer in READERS[kind]}
+    marked = {layer: [u for u, size in enumerate(of) if size <= intervention.tau * sum(of) / len(of)] for layer, of in sizes.items()}
+    params = units_by_hand(net, kind, marked)
+    return params, params
+
+
+def named_by_partial_resets(
+    intervention: CalibratedPartialResets, net: Net, state: State, features: Params, kind: str
+) -> tuple[Params, Params]:
+    everything = {layer: list(range(len(state[layer]))) for layer in READERS[kind]}
+    incoming = {f"{layer}.{part}" for layer in everything for part in ("weight", "weight_noise")}
+    touched = units_by_hand(net, kind, everything)
+    readers = {name for layer in everything for name in columns_by_hand(kind, layer, 0)}
+    return {name: mask & (name in incoming | readers) for name, mask in touched.items()}, none_of(net)
+
+
+def named_by_selection(
+    intervention: SelectiveWeightReinitialization, net: Net, state: State, features: Params, kind: str
+) -> tuple[Params, Params]:
+    params = none_of(net)
+    for name, old in net.params.items():
+        if intervention.part == "hidden" and name.startswith(HEADS[kind]):
+            continue
+        utilities = (old.abs() if intervention.utility == "magnitude" else state[name]).flatten().tolist()
+        small = [utility <= intervention.factor * sum(utilities) / len(utilities) for utility in utilities]
+        params[name] = torch.tensor(small).view(old.shape)
     return params, params
 
 
@@ -142,6 +175,9 @@ NAMED = {
     Reset: named_by_reset,
     ShrinkAndPerturb: named_by_shrinking,
     ReDo: named_by_redo,
+    ReGraMa: named_by_regrama,
+    CalibratedPartialResets: named_by_partial_resets,
+    SelectiveWeightReinitialization: named_by_selection,
     ContinualBackprop: named_by_continual_backprop,
     SelfNormalizedResets: named_by_self_normalized_resets,
     HareAndTortoise: named_by_tortoise,
@@ -175,6 +211,25 @@ def dormant_by_loops(kind: str, features: Params, tau: float) -> dict[str, list[
         response = [sum(abs(outputs[s][u]) for s in range(samples)) / samples for u in range(units)]
         marked[layer] = [u for u in range(units) if response[u] <= tau * sum(response) / units]
     return marked
+
+
+def recycled_by_loops(kind: str, net: Net, fresh: Params, marked: dict[str, list[int]]) -> Net:
+    """Some units recycled, one at a time: incoming weights of all layers, then outgoing ones."""
+    params = {name: param.clone() for name, param in net.params.items()}
+    slots = {slot: {name: tensor.clone() for name, tensor in optimizer_state.items()} for slot, optimizer_state in net.slots.items()}
+    for layer, units in marked.items():
+        for unit in units:
+            for name in params:
+                if name.startswith(f"{layer}."):
+                    params[name][unit] = 0.0 if name.endswith("bias") else fresh[name][unit]
+                    for optimizer_state in slots.values():
+                        optimizer_state[name][unit] = 0.0
+    for layer, units in marked.items():
+        for unit in units:
+            for reader, columns in columns_by_hand(kind, layer, unit).items():
+                for tree in (params, *slots.values()):
+                    tree[reader][:, columns] = 0.0
+    return Net(params, slots)
 
 
 def columns_by_hand(kind: str, layer: str, unit: int) -> dict[str, list[int]]:

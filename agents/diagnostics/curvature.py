@@ -73,6 +73,8 @@ class Curvature:
             found["gradient_rank"] = curvature.gradient_rank(cosines)
             found["gradient_interference"] = curvature.interference(cosines)
             found["gradient_covariance_rank"] = curvature.covariance_rank(gradients)
+            ready = curvature.readiness(loss(params), gradients)
+            found |= {"gradient_strength": ready.strength, "gradient_reliability": ready.reliability, "readiness": ready.readiness}
         return found
 
     def _of_outputs(self, params: Params, held: Tensor, task: Tensor) -> dict[str, Tensor]:

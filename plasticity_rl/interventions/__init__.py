@@ -10,6 +10,7 @@ from plasticity_rl.interventions.base import RefreshContext as RefreshContext
 from plasticity_rl.interventions.batch_mean_norm import BatchMeanNorm as BatchMeanNorm
 from plasticity_rl.interventions.batch_norm import BatchNorm as BatchNorm
 from plasticity_rl.interventions.born_again import BornAgain as BornAgain
+from plasticity_rl.interventions.calibrated_partial_resets import CalibratedPartialResets as CalibratedPartialResets
 from plasticity_rl.interventions.chain import assemble as assemble
 from plasticity_rl.interventions.churn import Churn as Churn
 from plasticity_rl.interventions.continual_backprop import ContinualBackprop as ContinualBackprop
@@ -38,9 +39,11 @@ from plasticity_rl.interventions.parseval import Parseval as Parseval
 from plasticity_rl.interventions.plasticity_injection import PlasticityInjection as PlasticityInjection
 from plasticity_rl.interventions.powerprop import Powerprop as Powerprop
 from plasticity_rl.interventions.redo import ReDo as ReDo
+from plasticity_rl.interventions.regrama import ReGraMa as ReGraMa
 from plasticity_rl.interventions.reset import Reset as Reset
 from plasticity_rl.interventions.rms_norm import RMSNorm as RMSNorm
 from plasticity_rl.interventions.safe_adam import SafeAdam as SafeAdam
+from plasticity_rl.interventions.selective_weight_reinitialization import SelectiveWeightReinitialization as SelectiveWeightReinitialization
 from plasticity_rl.interventions.self_normalized_resets import SelfNormalizedResets as SelfNormalizedResets
 from plasticity_rl.interventions.shrink_and_perturb import ShrinkAndPerturb as ShrinkAndPerturb
 from plasticity_rl.interventions.soft_reset import SoftReset as SoftReset

@@ -142,6 +142,34 @@ def interference(cosines: Tensor) -> Tensor:
     return (cosines.sum() - cosines.diagonal().sum()) / max(n * (n - 1), 1)
 
 
+class Readiness(NamedTuple):
+    """Optimization readiness and its two factors, scalars."""
+
+    strength: Tensor
+    """||g||^2 / loss, with g the mean gradient of all examples"""
+    reliability: Tensor
+    """||g||^2 / mean ||g_B||^2 over mini-batches B, at most 1"""
+    readiness: Tensor
+    """their product"""
+
+
+def readiness(loss: Tensor, gradients: Tensor, size: int = 4) -> Readiness:
+    """Optimization readiness from the gradients of examples (n, parameters) and their mean loss: gradient strength times reliability, a
+    lower bound of the relative gain of one step up to a constant (Wang et al. 2026, arXiv 2605.09044).
+
+    The definition and the mini-batches of 4 are read in a second implementation. The paper takes g from 10,000 validation examples and 128
+    mini-batches drawn anew; here the mini-batches are disjoint parts of the same examples, those left over go unused, and reliability is at
+    least 1 / their number. 0 where the loss or all gradients are 0, and where the loss is negative. It describes gradient descent, not
+    Adam.
+    """
+    count = max(len(gradients) // size, 1)
+    groups = gradients[: count * size].double().reshape(count, -1, gradients.shape[1]).mean(1)
+    square, each = groups.mean(0).square().sum(), groups.square().sum(1).mean()
+    reliability = torch.where(each > 0, square / torch.where(each > 0, each, 1.0), 0.0)
+    strength = torch.where(loss > 0, square / torch.where(loss > 0, loss, 1.0), 0.0)
+    return Readiness(strength, reliability, strength * reliability)
+
+
 def _flat(tree: Params, names: list[str]) -> Tensor:
     return torch.cat([tree[name].flatten() for name in names])
 

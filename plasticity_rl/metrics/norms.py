@@ -56,7 +56,28 @@ def gradient_l2(grads: Params, layers: tuple[Layer, ...]) -> dict[str, Tensor]:
     return {name: gradient.norm() for name, gradient in _by_layer(grads, layers).items()}
 
 
-GRADIENT = {"gradient_l0": gradient_l0, "gradient_l1": gradient_l1, "gradient_l2": gradient_l2}
+def unit_gradients(gradient: Tensor) -> Tensor:
+    """Mean |gradient| of each unit's incoming weights, (units,), from the gradient of a layer's weight (units, ...)."""
+    return gradient.abs().flatten(1).mean(1)
+
+
+def gradient_dormant_fraction(grads: Params, layers: tuple[Layer, ...], tau: float = 0.01) -> dict[str, Tensor]:
+    """The share of a hidden layer's units whose mean |gradient| over incoming weights is at most `tau` times the layer's mean, the ratio of
+    GraMa (Liu et al. 2025, arXiv 2505.24061): layer name -> scalar in [0, 1]. The higher, the more units hardly learn.
+
+    A layer without any gradient is entirely dormant. tau 0.01 is a second implementation's; the paper's own was not read. Papers also
+    report GraMa as the score itself, whose direction is the other one.
+    """
+    sizes = {layer.name: unit_gradients(grads[layer.weight]) for layer in layers if not layer.head}
+    return {name: (each <= tau * each.mean()).to(each).mean() for name, each in sizes.items()}
+
+
+GRADIENT = {
+    "gradient_l0": gradient_l0,
+    "gradient_l1": gradient_l1,
+    "gradient_l2": gradient_l2,
+    "gradient_dormant_fraction": gradient_dormant_fraction,
+}
 """name -> function of a gradient: (grads, layers)"""
 STEP = {"update_norm": distance, "effective_learning_rate": effective_learning_rate}
 """name -> function of one update: (before, after, layers)"""

@@ -94,6 +94,7 @@ def test_diagnostics_stand_beside_an_untrained_networks() -> None:
         f"{name}{of}" for name in ("dormant_fraction", "dead_fraction", "linearised_fraction", "zero_fraction") for of in ("", "_fresh")
     ]
     both += [f"{name}{of}" for name in ("sign_entropy", "preactivation_mean", "preactivation_variance") for of in ("", "_fresh")]
+    both += ["gradient_dormant_fraction", "gradient_dormant_fraction_fresh"]
     units = {f"{kind}/{layer}" for kind in (*both, "preactivation_shift") for layer in layers}
     ranks = {f"{kind}{of}/hidden1" for kind in ("stable_rank", "effective_rank", "srank", "feature_rank") for of in ("", "_fresh")}
     kinds = ("weight_norm", "weight_norm_fresh", "distance_from_birth", "effective_learning_rate", "update_norm")

@@ -127,7 +127,10 @@ COSTLY = {
     *(f"hessian_eigenvalue/{rank}" for rank in (1, 2, 3)),
     *("reliance_mean/hidden1", "reliance_max/hidden1", "ntk_rank", "ntk_condition_number", "jacobian_norm"),
 }
-BY_EXAMPLE = {"gradient_rank", "gradient_interference", "gradient_covariance_rank"}
+BY_EXAMPLE = {
+    *("gradient_rank", "gradient_interference", "gradient_covariance_rank"),
+    *("gradient_strength", "gradient_reliability", "readiness"),
+}
 
 
 def test_curvature_comes_when_asked_for_beside_an_untrained_networks() -> None:

@@ -184,7 +184,7 @@ def test_what_a_method_says_that_it_does_not_look_at_makes_no_difference(interve
 def test_which_methods_go_with_any_module() -> None:
     free = {word(each).partition(":")[0] for each in FREE if not each.needs_layer_graph}
     penalties = {"l2", "l2-init", "wasserstein", "spectral", "churn", "born-again"}
-    weights = {"noisy-updates", "soft-reset", "weight-clipping", "norm-constraint", "dash", "fire"}
+    weights = {"noisy-updates", "soft-reset", "weight-clipping", "norm-constraint", "dash", "fire", "selective-weight-reinitialization"}
     assert free == penalties | weights | {"shrink-and-perturb", "hare-and-tortoise", "reset"}
 
 
@@ -241,10 +241,10 @@ def test_a_refresh_changes_exactly_what_it_names(intervention, kind, members):
     ids=word,
 )
 def test_after_a_refresh_newborn_and_surviving_weights_take_steps_of_one_learning_rate(intervention):
-    """With a gradient of ones each of Adam's steps is one learning rate, unless an average or its correction is wrongly kept or lost."""
+    """With a constant gradient each of Adam's steps is one learning rate, unless an average or its correction is wrongly kept or lost."""
 
-    def total(params, batch):
-        return torch.cat([param.flatten() for param in params.values()]).sum(), {}
+    def total(params, batch):  # every second unit has a tenth of the others' gradient, so that methods find some to recycle
+        return sum((param.movedim(0, -1) * (1 + 9 * (torch.arange(len(param)) % 2))).sum() for param in params.values()), {}
 
     chain, (spec, inputs, ends) = (due(intervention, "update", 20),), SPECS["mlp"]
     network, optimizer = assemble(spec, Adam(), chain, inputs, ends)

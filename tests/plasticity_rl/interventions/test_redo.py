@@ -13,7 +13,7 @@ from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.training.learner import Learner
 from tests.learners import RATE, SPECS, assert_same, batches, built, copies, deaden, evidence_for, generator, learn, random_net
-from tests.refreshes import columns_by_hand, dormant_by_loops
+from tests.refreshes import columns_by_hand, dormant_by_loops, recycled_by_loops
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -28,23 +28,8 @@ DEAD = {
 
 
 def redo_by_loops(kind: str, net: Net, evidence: RefreshContext, tau: float) -> Net:
-    """Sokar et al. 2023, one unit at a time: incoming weights of all layers, then outgoing ones."""
-    params = {name: param.clone() for name, param in net.params.items()}
-    slots = {slot: {name: tensor.clone() for name, tensor in optimizer_state.items()} for slot, optimizer_state in net.slots.items()}
-    marked = dormant_by_loops(kind, evidence.features, tau)
-    for layer, units in marked.items():
-        for unit in units:
-            for name in params:
-                if name.startswith(f"{layer}."):
-                    params[name][unit] = 0.0 if name.endswith("bias") else evidence.fresh[name][unit]
-                    for optimizer_state in slots.values():
-                        optimizer_state[name][unit] = 0.0
-    for layer, units in marked.items():
-        for unit in units:
-            for reader, columns in columns_by_hand(kind, layer, unit).items():
-                for tree in (params, *slots.values()):
-                    tree[reader][:, columns] = 0.0
-    return Net(params, slots)
+    """Sokar et al. 2023, one unit at a time."""
+    return recycled_by_loops(kind, net, evidence.fresh, dormant_by_loops(kind, evidence.features, tau))
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", "rms"])

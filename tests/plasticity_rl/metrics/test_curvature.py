@@ -209,6 +209,36 @@ def test_the_rank_of_gradients_covariance_by_hand():
     assert curvature.covariance_rank(torch.ones(5, 3)).item() == curvature.covariance_rank(torch.ones(1, 3)).item() == 0.0
 
 
+def test_readiness_by_hand():
+    # Mini-batches of two have the mean gradients (2, 0), (0, 4) and (1, 2), whose mean is (1, 2); the seventh example is left over.
+    rows = [[3.0, 1.0], [1.0, -1.0], [0.0, 8.0], [0.0, 0.0], [2.0, 2.0], [0.0, 2.0], [50.0, 50.0]]
+    found = curvature.readiness(torch.tensor(2.0), torch.tensor(rows), size=2)
+    assert found.strength.item() == pytest.approx(5 / 2) and found.reliability.item() == pytest.approx(5 / ((4 + 16 + 5) / 3))
+    assert found.readiness.item() == pytest.approx(5 / 2 * 5 / ((4 + 16 + 5) / 3))
+    agreeing = curvature.readiness(torch.tensor(0.5), torch.ones(8, 3))
+    assert agreeing.reliability.item() == pytest.approx(1.0) and agreeing.readiness.item() == pytest.approx(6.0)
+    few = curvature.readiness(torch.tensor(1.0), torch.ones(3, 2))  # fewer than a mini-batch: one of all
+    assert few.reliability.item() == pytest.approx(1.0)
+    for loss, gradients in ((0.0, torch.ones(8, 3)), (-1.0, torch.ones(8, 3)), (1.0, torch.zeros(8, 3))):
+        assert curvature.readiness(torch.tensor(loss), gradients).readiness.item() == 0.0
+
+
+def test_readiness_bounds_the_gain_of_a_step():
+    """On a quadratic with curvature L, a step of 1/L along a mini-batch's gradient gains on average at least half of readiness / L when it
+    is shortened to the reliability, as the proof does."""
+    torch.manual_seed(0)
+    points, params = torch.randn(64, 3, dtype=torch.double), torch.tensor([1.0, -2.0, 0.5], dtype=torch.double)
+
+    def loss(params):
+        return 0.5 * (params - points).square().sum(1).mean()
+
+    gradients = params - points
+    ready = curvature.readiness(loss(params), gradients)
+    steps = [ready.reliability * group.mean(0) for group in gradients.split(4)]
+    gain = torch.stack([loss(params) - loss(params - step) for step in steps]).mean() / loss(params)
+    assert gain.item() == pytest.approx(ready.readiness.item() / 2, rel=1e-9)
+
+
 def test_examples_may_be_trees():
     examples = {"inputs": INPUTS, "labels": LABELS}
 

@@ -76,6 +76,16 @@ def test_dead_units_show_in_l0_and_hide_in_l2():
     assert l2[0] == pytest.approx(l2[1]) and l0 == pytest.approx([100 / 110, 10 / 110])
 
 
+def test_units_with_hardly_any_gradient_by_hand():
+    network = Network(MLP(width=4, depth=1), (2,), 3)
+    weight = torch.tensor([[3.0, -5.0], [0.0, 0.0], [0.5, 0.1], [-1.0, 0.4]])  # means 4, 0, 0.3 and 0.7, of the layer 1.25
+    grads = random_like(network.init(generator()), 1) | {"hidden0.weight": weight}
+    for tau, share in ((0.0, 0.25), (0.01, 0.25), (0.25, 0.5), (0.6, 0.75)):
+        assert of(norms.gradient_dormant_fraction(grads, network.layers, tau)) == {"hidden0": share}
+    nothing = grads | {"hidden0.weight": torch.zeros(4, 2)}
+    assert of(norms.gradient_dormant_fraction(nothing, network.layers)) == {"hidden0": 1.0}
+
+
 def test_the_jacobian_of_a_linear_map_is_its_weight():
     weight = torch.tensor([[1.0, 2.0], [2.0, 4.0], [0.0, 0.0]])
     assert norms.jacobian_norm(lambda x: x @ weight.T, torch.randn(7, 2)).item() == pytest.approx(5.0, abs=1e-12)
