@@ -13,6 +13,7 @@ from plasticity_rl.checks import choose
 METHODS = {
     word: f"plasticity_rl.interventions.{word.replace('-', '_')}.{name}"
     for word, name in {
+        "adam-rel": "AdamRel",
         "batch-mean-norm": "BatchMeanNorm",
         "batch-norm": "BatchNorm",
         "born-again": "BornAgain",
@@ -56,6 +57,7 @@ METHODS = {
         "spectral-norm": "SpectralNorm",
         "tailored": "Tailored",
         "tanh": "Tanh",
+        "trac": "TRAC",
         "wasserstein": "Wasserstein",
         "weight-clipping": "WeightClipping",
         "weight-decay": "WeightDecay",
@@ -77,6 +79,8 @@ OPTIMIZERS = {
     "lamb": "plasticity_rl.optim.optimizers.LAMB",
     "muon": "plasticity_rl.optim.optimizers.Muon",
     "upgd": "plasticity_rl.optim.optimizers.UPGD",
+    "lion": "plasticity_rl.optim.lion.Lion",
+    "adamo": "plasticity_rl.optim.adamo.AdamO",
 }
 SCHEDULES = {
     "constant": "plasticity_rl.optim.schedules.Constant",

@@ -158,6 +158,8 @@ SYNONYMS = (
     Synonym("grama gradient-redo", "regrama"),
     Synonym("cpr ccbp continuous-partial-resets", "calibrated-partial-resets"),
     Synonym("swr selective-weight-reinit selective-weight-reinitialisation", "selective-weight-reinitialization"),
+    Synonym("fast-trac trac-optimizer", "trac"),
+    Synonym("adam-relative relative-adam local-time", "adam-rel"),
     Synonym("ht h&t hare-tortoise", "hare-and-tortoise"),
     Synonym("pi injection", "plasticity-injection"),
     Synonym("c-chain chain-churn", "churn"),

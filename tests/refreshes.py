@@ -5,6 +5,7 @@ import torch
 from plasticity_rl.interventions import (
     DASH,
     FIRE,
+    AdamRel,
     BornAgain,
     CalibratedPartialResets,
     ContinualBackprop,
@@ -165,11 +166,16 @@ def named_by_layerwise(intervention: Layerwise, net: Net, state: State, features
     return {name: mask | name.endswith((".weight", ".bias")) for name, mask in optimizer_state.items()}, optimizer_state
 
 
+def named_by_local_time(intervention: AdamRel, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    return none_of(net), {name: torch.ones_like(mask) for name, mask in none_of(net).items()}
+
+
 def named_by_ranks(intervention: Wasserstein, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
     return none_of(net), none_of(net)
 
 
 NAMED = {
+    AdamRel: named_by_local_time,
     Wasserstein: named_by_ranks,
     BornAgain: named_by_birth,
     Reset: named_by_reset,

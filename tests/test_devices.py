@@ -18,7 +18,10 @@ from launch.run.provenance import machine
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import Intervention, ReDo, Refresh, assemble
 from plasticity_rl.optim import optimizers
+from plasticity_rl.optim.adamo import AdamO
+from plasticity_rl.optim.lion import Lion
 from plasticity_rl.records.events import Metric
+from plasticity_rl.registry import OPTIMIZERS, find
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import Captured, lift
 from tests.learners import MEMBERS, REFUSED, SPECS, batches, due, generator, loss
@@ -129,6 +132,8 @@ def test_a_state_that_is_made_on_the_processor_is_moved():
         optimizers.LAMB(),
         optimizers.Muon(),
         optimizers.UPGD(),
+        Lion(),
+        AdamO(),
     ],
     ids=lambda each: type(each).__name__,
 )
@@ -139,9 +144,8 @@ def test_every_optimizer_steps_where_its_network_is(optimizer, members):
 
 
 def test_the_optimizers_are_all_that_there_are():
-    there = {each for each in vars(optimizers).values() if isinstance(each, type) and issubclass(each, optimizers.Optimizer)}
     tried = test_every_optimizer_steps_where_its_network_is.pytestmark[0].args[1]
-    assert {type(each) for each in tried} == there - {optimizers.Optimizer}
+    assert {type(each) for each in tried} == {find("optimizer", word) for word in OPTIMIZERS}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Not interventions: width and depth are fields of a network; categorical heads ar
 hl-gauss; `value` of DQN: c51, two-hot and iqn); optimizers and learning-rate schedules stand in plasticity_rl/optim.
 """
 
+from plasticity_rl.interventions.adam_rel import AdamRel as AdamRel
 from plasticity_rl.interventions.base import Intervention as Intervention
 from plasticity_rl.interventions.base import Refresh as Refresh
 from plasticity_rl.interventions.base import RefreshContext as RefreshContext
@@ -51,6 +52,7 @@ from plasticity_rl.interventions.spectral import Spectral as Spectral
 from plasticity_rl.interventions.spectral_norm import SpectralNorm as SpectralNorm
 from plasticity_rl.interventions.tailored import Tailored as Tailored
 from plasticity_rl.interventions.tanh import Tanh as Tanh
+from plasticity_rl.interventions.trac import TRAC as TRAC
 from plasticity_rl.interventions.wasserstein import Wasserstein as Wasserstein
 from plasticity_rl.interventions.weight_clipping import WeightClipping as WeightClipping
 from plasticity_rl.interventions.weight_decay import WeightDecay as WeightDecay

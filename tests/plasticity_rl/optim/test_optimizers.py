@@ -10,6 +10,8 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
+from plasticity_rl.optim.adamo import AdamO
+from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Net, Optimizer, RAdam, RMSprop
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import lift, stack
@@ -28,8 +30,9 @@ ALONE = [
     Adam(weight_decay=0.1),
     RAdam(),
     RAdam(weight_decay=0.1, beta2=0.9),
+    Lion(weight_decay=0.1),
 ]
-TOGETHER = [LARS(weight_decay=0.1), LAMB(), LAMB(weight_decay=0.1, decayed="all"), Muon(), Muon(scale="spectral"), UPGD(sigma=0.5)]
+TOGETHER = [LARS(weight_decay=0.1), LAMB(), LAMB(weight_decay=0.1, decayed="all"), Muon(), Muon(scale="spectral"), UPGD(sigma=0.5), AdamO()]
 EVERY = ALONE + TOGETHER
 """optimizers that update each weight alone, and those that couple weights"""
 NETWORK = Network(MLP(width=3, depth=1, norm="layer"), (4,), 2)
@@ -143,7 +146,7 @@ def test_a_gradient_is_clipped_as_by_torch(limit):
             torch.testing.assert_close(after.params[name], param - 0.1 * clipped[name], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, RAdam, LARS, LAMB, Muon, UPGD])
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, RAdam, LARS, LAMB, Muon, UPGD, Lion, AdamO])
 def test_a_gradient_below_the_limit_is_left_alone(kind):
     clipped, free = kind(clip_norm=100.0, weight_decay=0.1), kind(weight_decay=0.1)
     gradients = draws(1, 5)
@@ -339,6 +342,7 @@ def test_an_update_is_one_graph(optimizer):
 def test_a_gradient_of_nothing_but_zeros_moves_no_weight_without_noise_and_no_weight_is_lost(optimizer):
     still = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
     optimizer = dataclasses.replace(optimizer, weight_decay=0.0, **({"sigma": 0.0} if optimizer.noisy else {}))
+    optimizer = dataclasses.replace(optimizer, isometry=0.0) if isinstance(optimizer, AdamO) else optimizer
     before = born(optimizer)
     for net in (before, before._replace(params=still)):
         after = train(optimizer, net, [still] * 2, 0.1).params

@@ -7,6 +7,8 @@ import torch
 
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import L2Init, ReDo, ShrinkAndPerturb, assemble
+from plasticity_rl.optim.adamo import AdamO
+from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Optimizer, RAdam, RMSprop
 from plasticity_rl.training.cells import Cell, fits
 from plasticity_rl.training.learner import Learner
@@ -96,6 +98,8 @@ OPTIMIZERS = [
     LAMB(weight_decay=0.1),
     Muon(clip_norm=0.5),
     UPGD(),
+    Lion(weight_decay=0.1),
+    AdamO(isometry=0.5),
 ]
 
 
