@@ -11,7 +11,7 @@ which asks for functions of the size of the network's own outputs: a saturated p
 mostly measures how fast they shrink; older runs of value-based agents have `teacher` alone. *Does not explore*, of policy-gradient agents:
 entropy below EXPLORES of an untrained network's on the same observations. Each holds if the whole 95% interval of the ratio of means over
 members lies on that side; it is undecided if the threshold lies within. *Had no time*: neither the chain nor its control scores above the
-floor in these visits. Both thresholds are this project's.
+floor in these visits. plasticity_rl/margins.py has both thresholds.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,8 @@ from analysis.scores.ratios import UNLEARNED, own_control, plain_control
 from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
 from analysis.statistics.intervals import Estimate, difference, estimate, mean
+from plasticity_rl.margins import EXPLORES, FITS
 
-EXPLORES = 0.02
-"""share of an untrained network's entropy; with two actions, the other one is then drawn twice in a thousand steps"""
-FITS = 0.8
-"""share of what an untrained network learns"""
 ENTROPY, SMALLEST, SCALE = "policy_entropy", "smallest_probability", "logit_scale"
 PROBES = {"policy": "probe_policy", "value": "probe_value", "network": "probe_final"}
 """whose outputs are probed -> name in metrics.csv; `network` of agents with one kind of output"""
