@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.checkup import trainability
-from plasticity_rl.checkup.measures import Compared, compared, measure
+from plasticity_rl.checkup.measures import Compared, Loss, compared, measure
 from plasticity_rl.checkup.network import Args, Examined, examined
 from plasticity_rl.checkup.trainability import Learned, Task
 from plasticity_rl.checkup.verdict import Verdict, decide
@@ -132,12 +132,16 @@ def check(
     return Checkup(name, verdict, random, own, found, network.notes, len(args[0]), learning_rate)
 
 
-def _losses(network: Examined, params: Params, args: Args) -> list[Callable[[Params], Tensor]]:
+def _losses(network: Examined, params: Params, args: Args) -> list[Loss]:
     """Losses of the network at `params` on random functions, for its gradients."""
     with torch.no_grad():
         before = network.outputs(params, args)
         made = [trainability.scaled(before, network.outputs(network.twin(f"teacher {which}"), args)) for which in range(GRADIENTS)]
-    return [lambda p, t=targets, s=scales: trainability.loss(network.outputs(p, args), t, s) for targets, scales in made]
+
+    def of(targets: Tensor, scales: Tensor) -> Loss:
+        return lambda params, part: trainability.loss(network.outputs(params, tuple(arg[part] for arg in args)), targets[part], scales)
+
+    return [of(*each) for each in made]
 
 
 def _check_numbers(args: Args, targets: Tensor | None, twins: int, pairs: int | None, updates: int | None, rate: float) -> None:

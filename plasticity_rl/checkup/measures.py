@@ -16,8 +16,15 @@ from plasticity_rl.networks.layers import Params
 Measured = dict[str, dict[str, float]]
 WHOLE = ""
 """key of a number that is of the whole network"""
-NTK_EXAMPLES, NTK_NUMBERS, NTK_FEWEST = 64, 2e7, 16
-"""examples of the tangent kernel, fewer where their gradients would hold more numbers than this"""
+NTK_EXAMPLES, NTK_NUMBERS, FEWEST = 64, 2e7, 16
+"""examples of the tangent kernel, fewer where their gradients would hold more numbers than this, and at least"""
+LARGEST = 2e7
+"""parameters of a network whose gradients of single examples are held"""
+BATCHES, BATCH = 16, 4
+"""mini-batches of readiness, and their size"""
+
+Loss = Callable[[Params, slice], Tensor]
+"""loss of a network at some parameters, on some of the examples"""
 SAMPLES = 4096
 """most samples of a layer's rank: of convolutions, whose positions are samples, evenly spaced ones are taken"""
 
@@ -39,7 +46,9 @@ MEASURES = {
     "preactivation_bias": Measure("pre-activation bias", "higher", 0.25, False),
     "effective_rank": Measure("effective rank", "lower", 0.5, True),
     "weight_norm": Measure("weight norm", "higher", 3.0, True),
+    "gradient_dormant_fraction": Measure("idle units, GraMa", "higher", 0.25, False),
     "gradient_l2": Measure("gradient norm", "lower", 0.1, True),
+    "readiness": Measure("readiness", "lower", 0.1, True),
     "ntk_rank": Measure("tangent kernel rank", "lower", 0.5, True),
     "output_scale": Measure("scale of outputs", "higher", 30.0, True),
     "policy_entropy": Measure("entropy, nats", "lower", 0.02, True),
@@ -73,9 +82,7 @@ class Compared:
         return self.own < min(self.twins) and self.own <= by * self.fresh
 
 
-def measure(
-    network: Examined, params: Params, args: Args, losses: Sequence[Callable[[Params], Tensor]], actions: Sequence[int]
-) -> Measured:
+def measure(network: Examined, params: Params, args: Args, losses: Sequence[Loss], actions: Sequence[int]) -> Measured:
     """All measurements of the network at `params`. `losses` give the gradients, whose norms are averaged over them; `actions` are the
     numbers of actions whose logits the outputs are, empty for outputs that are none."""
     found: Measured = {name: {} for name in MEASURES}
@@ -88,11 +95,15 @@ def measure(
             of = _of_units(features[layer.name], raw[layer.name], layer.activation)
             for name, value in of.items():
                 found[name][layer.name] = float(value)
+    small = sum(param.numel() for param in params.values()) <= LARGEST and not network.batch_statistics
     for loss in losses:
-        gradients = grad(loss)(params)
-        for layer, norm in norms.gradient_l2(gradients, network.layers).items():
-            found["gradient_l2"][layer] = found["gradient_l2"].get(layer, 0.0) + float(norm) / len(losses)
-    if not network.batch_statistics:  # the kernel is of examples one by one
+        gradients = grad(loss)(params, slice(None))
+        for name, of_gradient in (("gradient_l2", norms.gradient_l2), ("gradient_dormant_fraction", norms.gradient_dormant_fraction)):
+            for layer, value in of_gradient(gradients, network.layers).items():
+                found[name][layer] = found[name].get(layer, 0.0) + float(value) / len(losses)
+        if small:
+            found["readiness"][WHOLE] = found["readiness"].get(WHOLE, 0.0) + float(_readiness(params, loss)) / len(losses)
+    if small:  # the kernel is of examples one by one
         found["ntk_rank"][WHOLE] = float(curvature.ntk_rank(_kernel(network, params, args)))
     if not actions:
         found["output_scale"][WHOLE] = float(outputs.std(0, correction=0).mean())
@@ -138,14 +149,25 @@ def _of_units(features: Tensor, raw: Tensor, activation: str | None) -> dict[str
     return found
 
 
+def _readiness(params: Params, loss: Loss) -> Tensor:
+    """Optimization readiness from the gradients of mini-batches."""
+    parts = [slice(start, start + BATCH) for start in range(0, BATCHES * BATCH, BATCH)]
+    gradients = torch.stack([_flat(grad(loss)(params, part)) for part in parts])
+    with torch.no_grad():
+        return curvature.readiness(loss(params, slice(0, BATCHES * BATCH)), gradients, size=1).readiness
+
+
 def _kernel(network: Examined, params: Params, args: Args) -> Tensor:
     """The tangent kernel of the outputs' sum."""
     numbers = sum(param.numel() for param in params.values())
-    examples = min(NTK_EXAMPLES, len(args[0]), max(NTK_FEWEST, int(NTK_NUMBERS / numbers)))
+    examples = min(NTK_EXAMPLES, len(args[0]), max(FEWEST, int(NTK_NUMBERS / numbers)))
     rows = []
     for example in range(examples):
         one = tuple(arg[example : example + 1] for arg in args)
-        gradients = grad(lambda each, one=one: network.outputs(each, one).sum())(params)
-        rows.append(torch.cat([gradient.flatten() for gradient in gradients.values()]))
-    gradients = torch.stack(rows)
-    return (gradients @ gradients.T).double()
+        rows.append(_flat(grad(lambda each, one=one: network.outputs(each, one).sum())(params)))
+    gradients = torch.stack(rows).double()
+    return gradients @ gradients.T
+
+
+def _flat(gradients: Params) -> Tensor:
+    return torch.cat([gradient.flatten() for gradient in gradients.values()])

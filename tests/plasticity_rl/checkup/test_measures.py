@@ -22,14 +22,14 @@ def network(activation: nn.Module) -> nn.Sequential:
     return made
 
 
-INPUTS = torch.tensor([[-3.0], [-1.0], [1.0], [3.0]])
+INPUTS = torch.tensor([[-3.0], [-1.0], [1.0], [3.0]]).repeat(16, 1)
 
 
 def measured(module: nn.Module, actions: tuple[int, ...] = ()) -> dict[str, dict[str, float]]:
     found = examined(module, (INPUTS,), None, 0)
 
-    def loss(params: Params) -> Tensor:
-        return found.outputs(params, (INPUTS,)).mean(0).sum()
+    def loss(params: Params, part: slice) -> Tensor:
+        return found.outputs(params, (INPUTS[part],)).mean(0).sum()
 
     return measure(found, found.params, (INPUTS,), [loss], actions)
 
@@ -43,6 +43,8 @@ def test_a_relu_network_by_hand() -> None:
     assert found["weight_norm"] == {"0": pytest.approx(math.sqrt(2)), "2": pytest.approx(math.sqrt(6))}
     assert found["gradient_l2"]["2"] == pytest.approx(math.sqrt(6))  # of each output: bias 1; weights 1, 1 and 0, the units' means
     assert found["gradient_l2"]["0"] == 0.0  # the two outputs cancel
+    assert found["gradient_dormant_fraction"] == {"0": 1.0}  # a layer without any gradient
+    assert found["readiness"][WHOLE] == 0.0  # the loss is 0
     assert found["saturated_fraction"] == {} and found["policy_entropy"] == {}
     assert found["output_scale"][WHOLE] == pytest.approx(1.0)  # |x| is 1 or 3
 
@@ -68,6 +70,15 @@ def test_the_tangent_kernel_of_a_linear_network() -> None:
     entropy = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
     rank = measure(found, found.params, (torch.eye(2),), [], ())["ntk_rank"][WHOLE]
     assert rank == pytest.approx(math.exp(entropy))
+
+
+def test_readiness_of_mini_batches() -> None:
+    """Linear: x w, loss w x, whose gradient is x: 1 in even mini-batches of 4, and 3 in odd ones."""
+    inputs = torch.tensor([1.0, 3.0]).repeat_interleave(4).repeat(8)[:, None]
+    found = examined(nn.Linear(1, 1, bias=False), (inputs,), None, 0)
+    params = {"weight": torch.tensor([[0.5]])}
+    one = measure(found, params, (inputs,), [lambda params, part: found.outputs(params, (inputs[part],)).mean()], ())
+    assert one["readiness"][WHOLE] == pytest.approx((2**2 / 1.0) * (2**2 / ((1 + 9) / 2)))  # strength times reliability
 
 
 def test_bias_of_preactivations() -> None:
