@@ -52,12 +52,34 @@ def bare_layers(module: nn.Module) -> tuple[Layer, ...]:
     return tuple(made)
 
 
+def bare_statistics(module: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Layer of `bare_layers` -> the running mean and variance of the batch norm behind it, which has one of each for each of its rows."""
+    weights = {layer.weight: (layer.name, layer.units) for layer in bare_layers(module)}
+    found: dict[str, tuple[str, ...]] = {}
+    before: tuple[str, int] | None = None
+    for path, each in module.named_modules():
+        if isinstance(each, _NormBase) and each.running_mean is not None and before and before[1] == len(each.running_mean):
+            found.setdefault(before[0], (f"{path}.running_mean", f"{path}.running_var"))
+        for name, _ in each.named_parameters(recurse=False):
+            before = weights.get(f"{path}.{name}".removeprefix("."), before)
+    return found
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module in what torch.compile made of it."""
+    inner = getattr(module, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else module
+
+
 def check_reinitialisable(module: nn.Module, params: dict[str, nn.Parameter]) -> None:
     """Raises UsageError if a submodule cannot be re-initialised."""
     for path, each in module.named_modules():
         mine = {f"{path}.{name}".removeprefix(".") for name, _ in each.named_parameters(recurse=False)}
         if mine & params.keys() and not (hasattr(each, "reset_parameters") or isinstance(each, PRIVATE_RESET)):
-            raise UsageError(f"{path or type(each).__name__} has no reset_parameters() to re-initialise it: give attach(..., fresh=)")
+            raise UsageError(
+                f"{path or type(each).__name__} has no reset_parameters() to re-initialise it: give attach(..., fresh=), a function that "
+                "makes such a module"
+            )
 
 
 def reinitialised(module: nn.Module) -> nn.Module:

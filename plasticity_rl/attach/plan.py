@@ -7,9 +7,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from plasticity_rl.attach.module_params import bare_layers, check_reinitialisable, reinitialised
+from plasticity_rl.attach.module_params import bare_layers, bare_statistics, check_reinitialisable, reinitialised, unwrapped
 from plasticity_rl.attach.optimizer_state import OptimizerState
-from plasticity_rl.attach.refusals import check_built, check_chain, check_shapes, check_trained, check_units, reaches_optimizer
+from plasticity_rl.attach.refusals import (
+    check_built,
+    check_callable,
+    check_chain,
+    check_shapes,
+    check_statistics,
+    check_trained,
+    check_units,
+    check_untied,
+    reaches_optimizer,
+)
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.chain import Chain, due_refreshes, overrides, purpose_of
@@ -19,6 +29,10 @@ from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import copied
 from plasticity_rl.training.noise import key, normals
+
+NO_BATCH = (
+    "no batch has passed through the module in training mode with gradients yet: call the module itself, or set plan.batch = ((x,), {})"
+)
 
 
 def attach(
@@ -41,10 +55,15 @@ def attach(
     Tensors are written in place, never replaced, so the optimizer and all other references stay valid.
 
     Methods that need parameters alone - penalties on weights, noise, clipping, full resets - work on any module (recurrent cells,
-    transformers, embeddings, batch norms) and need no `example_input`; module_params.py defines which parameters are weights there. Other
+    transformers, embeddings, tied weights) and need no `example_input`; module_params.py defines which parameters are weights there. Other
     methods need units, heads or the layer graph (`Intervention.needs_layer_graph`). It is traced in one forward pass on `example_input` (a
-    batch, or a tuple of arguments) and covers linear layers and convolutions, each with an optional norm (LayerNorm, GroupNorm, RMSNorm)
-    and an activation; pooling, flattening, several heads, and sums of units as in residual networks.
+    batch, or a tuple of arguments) and covers linear layers, also on sequences, and convolutions, each with an optional norm (LayerNorm,
+    GroupNorm, RMSNorm, BatchNorm) and an activation; pooling, rearranging, several heads, and sums of units as in residual networks. LSTM,
+    GRU and attention are layers without units of their own: methods that recycle units skip them, and recycle the linear layers before,
+    between and behind them. Parameters of no layer, such as an embedding's table or a policy's log_std, go with the first hidden layer if
+    layers read them, else with the last head. Weights that several layers share are refused.
+
+    A module that torch.compile made is attached as the module in it. Where a method needs units, one more forward pass runs uncompiled.
 
     For any other module, give the layer graph as `layers` (plasticity_rl.networks.layers.Layer) with the module's own parameter names.
     Methods that look at units then need `units`: layer -> the submodule, called once per pass, that outputs them. For nn.Sequential(Linear,
@@ -62,23 +81,28 @@ def attach(
 
     A refresh takes its values from `fresh()`, which returns a new module; by default from a copy whose `reset_parameters()` were called.
     These are PyTorch's initialisers: give `fresh` if yours differ. Its random numbers depend on `seed` alone and leave the global
-    generators unchanged. Buffers, such as running statistics, stay.
+    generators unchanged. A unit whose incoming weights all become new ones has new running statistics, mean 0 and variance 1, in its batch
+    norm: those of a dead unit, whose variance is near 0, would multiply the newborn's outputs in evaluation. All other buffers stay.
 
     Refreshes need torch.optim.Adam, AdamW, RMSprop or SGD. Raises UsageError, one line, if the chain cannot be attached.
     """
     check_chain(chain)
+    called, module = module, unwrapped(module)
     traced = [type(each).__name__ for each in chain if each.needs_layer_graph]
     params = dict(module.named_parameters(remove_duplicate=not (traced or layers)))
     check_shapes(params)
     if layers is not None:
         check_layers(layers, params)
+        check_untied(params, [name for layer in layers for name in layer.parameters], "layers=")
         graph = LayerGraph(layers, {}, {}, True)
         check_built(chain, layers, None)
     elif not traced:
-        graph = LayerGraph(bare_layers(module), {}, {}, True)
+        graph = LayerGraph(bare_layers(module), {}, {}, True, statistics=bare_statistics(module))
     elif example_input is None:
         raise UsageError(f"{traced[0]} needs example_input, a batch for the module, or the layer graph as layers=(Layer(...), ...)")
     else:
+        check_untied(params, params, traced[0])
+        check_callable(module, traced[0])
         graph = trace(module, example_input if isinstance(example_input, tuple) else (example_input,))
         check_built(chain, graph.layers, graph.norms)
     for each in chain:
@@ -89,7 +113,8 @@ def attach(
     if fresh is None and any(isinstance(each, Refresh) and each.needs_fresh for each in chain):
         check_reinitialisable(module, params)
     optimizer_state = OptimizerState(optimizer, params) if reaches_optimizer(chain) else None
-    return Plan(module, params, chain, graph, dict(units or {}), optimizer_state, optimizer, seed, fresh)
+    check_statistics(chain, module, graph.statistics)
+    return Plan(module, params, chain, graph, dict(units or {}), optimizer_state, optimizer, seed, fresh, called)
 
 
 class Plan:
@@ -109,15 +134,18 @@ class Plan:
         optimizer: torch.optim.Optimizer,
         seed: int,
         fresh: Callable[[], nn.Module] | None,
+        called: nn.Module,
     ) -> None:
         self.module, self.params, self.chain, self.layers, self.seed = module, params, chain, graph.layers, seed
         self.ticks = {"update": 0, "task": 0}
         self.batch: tuple[tuple, dict[str, Any]] | None = None
-        """(args, kwargs) of the module's last training pass; set it if batches bypass the module's call"""
+        """(args, kwargs) of the module's last training pass; set it before `after_step` if batches bypass the module's call"""
         self._graph, self._units, self._optimizer_state, self._optimizer, self._make_fresh = graph, units, optimizer_state, optimizer, fresh
         self._applying = False
         self.states = [self._initial_state(index, each) for index, each in enumerate(chain)]
-        self._handles: list[Any] = [module.register_forward_pre_hook(self._record_batch(), with_kwargs=True)]
+        self._called = called
+        """the module that the loop calls: `module`, or what torch.compile made of it, within whose own hooks nothing can be kept"""
+        self._handles: list[Any] = [called.register_forward_pre_hook(self._record_batch(), with_kwargs=True)]
 
     def penalty(self) -> Tensor:
         """Sum of the chain's penalties, a scalar to add to the loss."""
@@ -175,7 +203,7 @@ class Plan:
         devices = sorted({param.device.index or 0 for param in self.params.values() if param.is_cuda})
         with torch.random.fork_rng(devices=devices), torch.enable_grad():
             torch.manual_seed(derive(self.seed, 0, "network", *purpose))
-            made = reinitialised(self.module) if self._make_fresh is None else self._make_fresh()
+            made = reinitialised(self.module) if self._make_fresh is None else unwrapped(self._make_fresh())
         new = dict(made.named_parameters())
         for name, param in self.params.items():
             if name not in new or new[name].shape != param.shape:
@@ -212,7 +240,7 @@ class Plan:
     def _record_batch(self) -> Callable[..., None]:
         def record(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
             # copies of the module, such as a target network, carry this hook too
-            if module is self.module and module.training and torch.is_grad_enabled() and not self._applying:
+            if module is self._called and module.training and torch.is_grad_enabled() and not self._applying:
                 self.batch = tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, (args, kwargs))
 
         return record
@@ -220,21 +248,21 @@ class Plan:
     def _apply(self, params: Params, raw: bool = False) -> tuple[Tensor, Params]:
         """Outputs side by side and each hidden layer's units on the last batch, as Network.apply."""
         if self.batch is None:
-            raise UsageError("no batch has passed through the module in training mode with gradients yet")
+            raise UsageError(NO_BATCH)
         args, kwargs = self.batch
         caught: Params = {}
         handles = [self.module.get_submodule(path).register_forward_hook(_catch(caught, name, raw)) for name, path in self._units.items()]
         self._applying = True
         try:
-            with Watch(dict(self._graph.units.values()), raw, self._graph.in_place) as watch:
-                outputs = run(self.module, params, args, kwargs)
+            watch = Watch(dict(self._graph.units.values()), raw, self._graph.in_place)
+            outputs = run(self.module, params, args, kwargs, watch)
         finally:
             self._applying = False
             for handle in handles:
                 handle.remove()
         heads = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
         rows = [head if len(heads) == 1 else head.reshape(len(head), -1) for head in heads]
-        features = watch.features(self.layers, self._graph.units)
+        features = watch.features(self._graph)
         for layer in self.layers:
             if layer.name in caught:
                 features[layer.name] = self._flat(layer, caught[layer.name], 1 if raw else layer.copies)
@@ -283,8 +311,8 @@ class Plan:
         for index, each in due:
             fresh = self.fresh(*purpose_of(self.chain, index), clock, self.ticks[clock]) if each.needs_fresh else {}
             net = self._net()
-            features = {} if self.batch is None or not each.needs_layer_graph else self._apply(net.params)[1]
-            self._write(index, net, *each.refresh(net, self.states[index], RefreshContext(fresh, features), self.layers))
+            self._write(index, net, *each.refresh(net, self.states[index], RefreshContext(fresh, self._features(each, net)), self.layers))
+            self._renew_statistics(fresh)
             if each.clears_replay:  # a new agent, whose methods remember nothing either
                 for other, method in enumerate(self.chain):
                     self._write(
@@ -293,6 +321,21 @@ class Plan:
         if due:
             self._project()
         return tuple(each for _, each in due)
+
+    def _features(self, each: Refresh, net: Net) -> Params:
+        """Units for a refresh; none at a task boundary before the first batch."""
+        if not each.needs_layer_graph or (self.batch is None and each.clock == "task"):
+            return {}
+        return _Unseen() if self.batch is None else self._apply(net.params)[1]
+
+    def _renew_statistics(self, fresh: Params) -> None:
+        """Running statistics of a new module for units whose incoming weights are now a new module's, except from units that are new, too:
+        those are 0."""
+        for layer in self.layers if fresh else ():
+            new = self.params[layer.weight] == fresh[layer.weight]
+            born = new.flatten(1).any(1) & (new | (self.params[layer.weight] == 0)).flatten(1).all(1)
+            for name, value in zip(self._graph.statistics.get(layer.name, ()), (0.0, 1.0), strict=False):
+                self.module.get_buffer(name).masked_fill_(born, value)
 
     def _project(self) -> None:
         for index, each in enumerate(self.chain):
@@ -325,6 +368,16 @@ class _Units(dict[str, Tensor]):
 
     def __missing__(self, layer: str) -> Tensor:
         raise UsageError(f"the chain needs the units of {layer}: attach(..., units={{{layer!r}: 'the submodule whose output they are'}})")
+
+
+class _Unseen(dict[str, Tensor]):
+    """Units of no batch, for methods that would otherwise do nothing without a word."""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __missing__(self, layer: str) -> Tensor:
+        raise UsageError(NO_BATCH)
 
 
 def _catch(caught: Params, name: str, raw: bool) -> Callable[..., None]:

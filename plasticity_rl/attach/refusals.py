@@ -1,6 +1,6 @@
 """Conditions under which a chain can be attached to a module and an optimizer; each function raises UsageError."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -28,12 +28,41 @@ def check_chain(chain: Chain) -> None:
 
 
 def check_shapes(params: Mapping[str, nn.Parameter]) -> None:
-    """All parameters have shapes, and none stands under two names."""
+    """All parameters have shapes."""
     for name, param in params.items():
         if is_lazy(param):
             raise UsageError(f"{name} has no shape yet: send a batch through the module first")
-    if len({id(param) for param in params.values()}) < len(params):
-        raise UsageError("parameters shared by several layers cannot be attached: their units belong to no single layer")
+
+
+def check_untied(params: Mapping[str, nn.Parameter], used: Iterable[str], who: str) -> None:
+    """No parameter in `used` stands under two names, as its rows would belong to two layers. `who`: what needs that."""
+    names: dict[int, list[str]] = {}
+    for name, param in params.items():
+        names.setdefault(id(param), []).append(name)
+    for name in used:
+        if len(both := names[id(params[name])]) > 1:
+            raise UsageError(
+                f"{who} needs each weight to be one layer's, and {' and '.join(both)} are one parameter: untie them, or take methods that "
+                "need parameters alone, such as l2-init, shrink-and-perturb and reset"
+            )
+
+
+def check_callable(module: nn.Module, who: str) -> None:
+    """The module has a forward pass to trace."""
+    if type(module).forward is nn.Module.forward:
+        raise UsageError(
+            f"{who} needs a forward pass, and {type(module).__name__} has none: give it a forward() that returns all outputs, such as "
+            "(self.actor(x), self.critic(x)), and set plan.batch = ((x,), {}) before after_step where the loop does not call it"
+        )
+
+
+def check_statistics(chain: Chain, module: nn.Module, statistics: Mapping[str, tuple[str, ...]]) -> None:
+    """A refresh can renew the running statistics of single units."""
+    refreshes = [type(each).__name__ for each in chain if isinstance(each, Refresh) and each.needs_fresh]
+    for names in statistics.values() if refreshes else ():
+        path = names[0].rpartition(".")[0]
+        if getattr(module.get_submodule(path), "momentum", 0.1) is None:
+            raise UsageError(f"{refreshes[0]} renews running statistics by unit, and {path} averages all batches: give it momentum=0.1")
 
 
 def check_built(chain: Chain, layers: Layers, norms: Mapping[str, str] | None) -> None:

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import typing
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, ClassVar
 
@@ -153,10 +154,9 @@ class ModuleNetwork(Network):
         x = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
         x = channels_last(x) if x.ndim == 4 else x
         watch = Watch(dict(self._graph.units.values()), raw, self._graph.in_place)
-        with watch:
-            found = self._call(params, x)
+        found = self._call(params, x, watch)
         outputs = [self._of_task(each, task) for each in found]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), watch.features(self.layers, self._graph.units)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), watch.features(self._graph)
 
     def activated(self, raw: Params) -> Params:
         return {name: self._graph.functions[name](units) for name, units in raw.items()}
@@ -184,9 +184,10 @@ class ModuleNetwork(Network):
                 raise UsageError(f"{self._who} must make an nn.Module, not {module!r}")
         return Beside(modules) if self.heads.separate else modules[""]
 
-    def _call(self, params: Params, x: Tensor) -> tuple[Tensor, ...]:
+    def _call(self, params: Params, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, ...]:
         buffers = {name: buffer.to(x.device) for name, buffer in self._module.named_buffers()}
-        found = functional_call(self._module, {**buffers, **params}, (x,))
+        with watch or nullcontext():
+            found = functional_call(self._module, {**buffers, **params}, (x,))
         return found if self.heads.separate else (found,)
 
     def _of_task(self, outputs: Tensor, task: Tensor | None) -> Tensor:
@@ -224,6 +225,8 @@ class ModuleNetwork(Network):
             raise UsageError(f"{self._who}: {reason}") from error
         except Exception as error:  # a user's module may fail in any way
             raise UsageError(f"{self._who} fails for inputs of shape {tuple(example.shape)}: {_reason(error)}") from error
+        for name in (name for name, norm in graph.norms.items() if norm == "batch"):
+            raise UsageError(f"{self._who}: the norm of {name} makes an example's outputs depend on its batch; take LayerNorm or GroupNorm")
         if graph.random:
             raise UsageError(f"{self._who}: {graph.random} draws random numbers in the forward pass, a function of parameters and inputs")
         with torch.no_grad():

@@ -114,22 +114,24 @@ def test_a_wiring_stated_by_hand_is_the_traced_one():
 
 
 def test_units_of_a_sequence_are_those_of_its_places():
-    """nn.Linear on (batch, time, units) is not traced; stated by hand it equals the layer on all places side by side."""
+    """nn.Linear on (batch, time, units), traced and stated by hand, equals the layer on all places side by side."""
     module, other, x = mlp(), mlp(), torch.randn(4, 6, 5, generator=generator())  # as many places as units: size cannot tell them apart
-    optimizer, optimizer2 = adam(module), adam(other)
-    with pytest.raises(UsageError, match="which reads units of 0, is not supported"):
-        attach(module, optimizer, (ReDo(),), x)
+    third = mlp()
+    optimizer, optimizer2, optimizer3 = adam(module), adam(other), adam(third)
     plan = attach(module, optimizer, (ReDo(tau=0.7, every=2),), layers=BY_HAND, units={"first": "1", "second": "3"})
     plan2 = attach(other, optimizer2, (ReDo(tau=0.7, every=2),), layers=BY_HAND, units={"first": "1", "second": "3"})
+    plan3 = attach(third, optimizer3, (ReDo(tau=0.7, every=2),), x)
+    sides = ((module, optimizer, plan, x), (other, optimizer2, plan2, x.flatten(0, 1)), (third, optimizer3, plan3, x))
     for _ in range(4):
-        for each, trained, planned, inputs in ((module, optimizer, plan, x), (other, optimizer2, plan2, x.flatten(0, 1))):
+        for each, trained, planned, inputs in sides:
             trained.zero_grad()
             each(inputs).square().mean().backward()
             trained.step()
             planned.after_step()
     assert any(name.startswith("reset_steps/") for name in plan.state_dict())  # units were recycled
-    for one, two in zip(module.parameters(), other.parameters(), strict=True):
+    for one, two, traced in zip(module.parameters(), other.parameters(), third.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(traced, two, rtol=1e-9, atol=1e-12)
 
 
 def test_a_layer_whose_columns_cannot_be_told_is_shared():
@@ -259,7 +261,11 @@ def cat(x: torch.Tensor) -> torch.Tensor:
         (lambda x: x.view(2, -1).relu(), 9, 36),
         (lambda x: x.relu().mean(1).flatten(1), None, 9),
         (lambda x: x.relu().transpose(1, 2).flatten(1), None, 36),
-        (lambda x: x.relu().flatten(2).flatten(1), None, 36),
+        (lambda x: x.relu().flatten(2).flatten(1), 9, 36),
+        (lambda x: x.permute(0, 2, 3, 1).relu().mean((1, 2)), 1, 4),
+        (lambda x: x.permute(0, 2, 3, 1).relu().flatten(1), None, 36),
+        (lambda x: x.relu().flatten(2)[..., 4], 1, 4),
+        (lambda x: x.relu()[:, [1, 0, 2, 3]].flatten(1), None, 36),
     ],
 )
 def test_how_many_columns_hold_a_channel(between, columns, reads):
@@ -288,10 +294,12 @@ def test_how_many_columns_hold_a_channel(between, columns, reads):
         ),
         (lambda: Odd(lambda x: x.relu() * 2), "mul .* which reads units of one"),
         (lambda: Odd(nn.Identity()), "one is read by two without an activation"),
-        (lambda: Odd(nn.Sequential(nn.BatchNorm1d(4), nn.ReLU())), "batch_norm after one: its running statistics are not parameters"),
-        (lambda: Odd(nn.Sequential(nn.ReLU(), nn.LayerNorm(4))), "between.1.weight is in no recognised layer"),
-        (lambda: Odd(lambda x: (x[None].relu())[0]), "__getitem__"),
-        (Loose, "log_std is in no recognised layer"),
+        (lambda: Odd(nn.Sequential(nn.ReLU(), nn.LayerNorm(4))), "layer_norm after the activation of one is not supported: put it before"),
+        (lambda: Odd(nn.Sequential(nn.ReLU(), nn.BatchNorm1d(4))), "batch_norm after the activation of one is not supported"),
+        (lambda: Odd(lambda x: x.flip(1).relu()), "flip .* which reads units of one"),
+        (lambda: Odd(lambda x: F.max_pool1d(x.relu()[:, None], 1)[:, 0]), "max_pool1d .* which reads units of one"),
+        (lambda: Odd(nn.Softmax(-1)), "softmax .* which reads units of one"),
+        (Loose, r"Loose has no reset_parameters\(\) to re-initialise it: give attach\(..., fresh=\), a function that makes such a module"),
         (Unused, "spare.weight is not used in the forward pass"),
         (Twice, "cell is used more than once"),
         (lambda: nn.Sequential(nn.Linear(5, 4), nn.PReLU(), nn.Linear(4, 3)), "prelu .* which reads units of 0"),
