@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
-from plasticity_rl.attach.module_params import bare_layers, check_reinitialisable, reinitialised
+from plasticity_rl.attach.module_params import bare_layers, check_reinitialisable, reinitialised, unwrapped
 from plasticity_rl.checks import UsageError
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.networks.trace import BY_HAND, LayerGraph, Watch, trace
@@ -87,7 +87,7 @@ def examined(module: nn.Module, args: Args, fresh: Callable[[], nn.Module] | Non
             return {}
         with Watch(dict(graph.units.values()), raw, graph.in_place) as watch:
             called(params, args)
-        return watch.features(graph.layers, graph.units)
+        return watch.features(graph)
 
     if fresh is None:
         try:
@@ -115,7 +115,7 @@ def examined(module: nn.Module, args: Args, fresh: Callable[[], nn.Module] | Non
 
 def _plain(module: nn.Module) -> nn.Module:
     """A copy in evaluation mode and single precision, whose batch norms use the batch's statistics."""
-    made = copy.deepcopy(module).float().eval()
+    made = copy.deepcopy(unwrapped(module)).float().eval()
     replace_all_batch_norm_modules_(made)
     return made
 
@@ -123,7 +123,10 @@ def _plain(module: nn.Module) -> nn.Module:
 def _traced(module: nn.Module, args: Args, notes: list[str]) -> LayerGraph:
     """The layer graph; where it cannot be traced, layers without units, and a note that says why."""
     try:
-        return trace(module, args)
+        graph = trace(module, args)
+        if not graph.units and not all(layer.head for layer in graph.layers):
+            notes.append("units are not measured: no layer has units of its own")
+        return graph
     except UsageError as error:
         reason = str(error).replace(f"; {BY_HAND}", "").replace(f", or {BY_HAND}", "")
         notes.append(f"units are not measured: {reason}")
