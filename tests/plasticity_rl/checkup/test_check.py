@@ -124,7 +124,10 @@ class Recurrent(nn.Module):
 def test_modules_that_cannot_be_traced_are_probed_all_the_same() -> None:
     found = checked(Recurrent(), updates=10)
     assert any("units are not measured" in note for note in found.notes)
-    assert {each.name for each in found.measures} == {"weight_norm", "gradient_l2", "readiness", "ntk_rank", "output_scale"}
+    of_layers = {"weight_norm", "gradient_l2", "gradient_dormant_fraction"}  # rows of an LSTM's weights are its gates
+    assert {each.name for each in found.measures} == {*of_layers, "readiness", "ntk_rank", "output_scale"}
+    odd = checked(nn.Sequential(nn.Linear(4, 8), nn.Softmax(-1), nn.Linear(8, 2)), updates=10)
+    assert any("units are not measured: softmax" in note for note in odd.notes)
     normed = checked(nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)), updates=10)
     assert any("batch norms use each batch's own statistics" in note for note in normed.notes)
 
