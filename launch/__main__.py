@@ -105,7 +105,12 @@ def _code(error: BaseException) -> int:
         return DISK
     if any(
         _is(error, *each)
-        for each in (("agents.acting.messages", "ActorsLost"), ("launch.ray_cluster", "NoCluster"), ("ray.exceptions", "RayError"))
+        for each in (
+            ("agents.acting.messages", "ActorsLost"),
+            ("envs.reinforcement.backends.pool", "EnvironmentFailed"),
+            ("launch.ray_cluster", "NoCluster"),
+            ("ray.exceptions", "RayError"),
+        )
     ):
         return LOST
     if isinstance(error, FolderTaken):

@@ -22,6 +22,10 @@ class Execution:
     """resume runs that were started by other code"""
     at_once: Annotated[int, Interval("[1, 100000]")] = 256
     """approximate maximum of members trained as one in this process; 1 trains every run separately"""
+    isolate: bool = False
+    """step environments in processes of their own, begun anew when one crashes or does not answer"""
+    patience: Annotated[float, Interval("(0, inf)")] = 300.0
+    """seconds that a step of the environments may take; then the run ends, or with --isolate they are begun anew"""
     address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: one is started here)")] = None
     """address of the Ray cluster to join; `auto` finds one on this machine"""
     cpus: Annotated[float, Interval("(0, 4096]")] = 1.0

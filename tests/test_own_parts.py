@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from agents.acting.ray_actors import RayWorker
+from envs.reinforcement.isolation import containment
 from launch.__main__ import main
 from launch.config.parse import experiment
 from launch.run.code import code_hash
@@ -127,7 +128,7 @@ def test_a_remote_actor_imports_the_plugins(load: Load, monkeypatch: pytest.Monk
     load("my_games")
     made = experiment({"benchmark": "my_games.MountainCar:tasks=2,frames=4096", "agent": "pqn", "actors": 1, "members": 1})
     monkeypatch.setattr(plugins, "_allowed", [])
-    RayWorker((("my_games",), made, False, False), 0, 0)
+    RayWorker((("my_games",), containment(), made, False, False), 0, 0)
     assert plugins.allowed() == ("my_games",)
 
 

@@ -1,6 +1,7 @@
 """Actor: a pool of environments, the frame stacks that a policy observes, and the returns of running episodes."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +9,11 @@ import torch
 from torch import Tensor
 
 from agents.data.frames import pushed
-from envs.reinforcement.backends.pool import Pool, Step
+from envs.reinforcement.backends.pool import EnvironmentFailed, Pool, Step
+from envs.reinforcement.isolation import IsolatedPool
 
 THREADS = 2  # threads per pool; trajectories do not depend on it
+RESTARTS = 3  # of an actor's environments that a run tolerates between two checkpoints
 
 
 class Episode(NamedTuple):
@@ -46,14 +49,23 @@ class Tally:
 
 
 class Actor:
-    """S members x B environments in one pool, on the learner's device. Call `send`, learn while the emulator steps, then `receive`."""
+    """S members x B environments in one pool, on the learner's device. Call `send`, learn while the emulator steps, then `receive`.
 
-    def __init__(self, pool: Pool, members: int, stack: int, device: str, sent: list[np.ndarray] | None = None) -> None:
-        """`sent` collects the actions of every step, if given."""
-        self._sent = sent
-        self._pool, self._shape, self._stack, self._device = pool, (members, pool.num_envs // members), stack, device
+    If the environments fail, they are opened anew with the same seeds and play the same actions up to the step that failed, so that the
+    run goes on as if nothing had happened. Raises EnvironmentFailed if they fail there again, too often, or play otherwise than before.
+    """
+
+    def __init__(self, open_pool: Callable[[], Pool | IsolatedPool], members: int, stack: int, device: str) -> None:
+        """`open_pool` opens the same pool each time."""
+        self._open, self._stack, self._device = open_pool, stack, device
+        self.sent: list[np.ndarray] = []
+        """actions of every step so far, (S x B,) each"""
+        self.restarts = 0
+        """how often the environments were opened anew"""
+        self._pool, self._observed = open_pool(), np.empty(0)
+        step = self._attempt(self._pool.reset)
+        self._shape = members, self._pool.num_envs // members
         self._tally = Tally(*self._shape)
-        step = pool.reset()
         self.frames = self._tensor(step.observations)
         """newest frames, (S, B, *frame)"""
         self.ages = torch.zeros(self._shape, dtype=torch.int64, device=device)
@@ -68,8 +80,7 @@ class Actor:
     def send(self, actions: Tensor) -> None:
         """Send an action to every environment, (S, B)."""
         chosen = actions.cpu().numpy().reshape(-1).astype(np.int32)
-        if self._sent is not None:
-            self._sent.append(chosen.astype(np.uint8) if chosen.max() < 256 else chosen)
+        self.sent.append(chosen.astype(np.uint8) if chosen.max() < 256 else chosen)
         self._pool.send(chosen)
 
     def repeat(self, sent: Sequence[np.ndarray]) -> None:
@@ -80,7 +91,7 @@ class Actor:
 
     def receive(self) -> tuple[Step, list[Episode]]:
         """Wait for the step that was sent; return it and the episodes that ended with it."""
-        step = self._pool.recv()
+        step = self._attempt(self._pool.recv)
         self.frames = self._tensor(step.observations)
         first = self._tensor(step.first)
         self.ages = torch.where(first, 0, (self.ages + 1).clamp(max=self._stack - 1))
@@ -91,6 +102,38 @@ class Actor:
         """Close the environments; return the episodes that this cut, with their returns so far."""
         self._pool.close()
         return self._tally.cut()
+
+    def _attempt(self, call: Callable[[], Step]) -> Step:
+        """The pool's answer, or that of one opened anew."""
+        failures: list[tuple[int, str]] = []
+        while True:
+            try:
+                step = self._again(failures) if failures else call()
+            except EnvironmentFailed as error:
+                self._pool.close()
+                failures.append((len(self.sent), str(error)))
+                self.restarts += 1
+                if failures[-1] in failures[:-1]:
+                    raise EnvironmentFailed(
+                        f"the environments failed twice at step {len(self.sent)} since they were opened: {error}"
+                    ) from error
+                if self.restarts > RESTARTS:
+                    raise EnvironmentFailed(f"the environments failed {self.restarts} times since they were opened: {error}") from error
+                warnings.warn(f"the environments failed and are opened anew: {error}", stacklevel=2)
+            else:
+                self._observed = step.observations
+                return step
+
+    def _again(self, failures: list[tuple[int, str]]) -> Step:
+        """The answer to the last call, of a new pool that has played all steps."""
+        self._pool = self._open()
+        step = self._pool.reset()
+        for number, actions in enumerate(self.sent):
+            if number + 1 == len(self.sent) and not np.array_equal(step.observations, self._observed):
+                raise EnvironmentFailed(f"the same seeds and actions gave other observations than before, after {failures[-1][1]}")
+            self._pool.send(actions.astype(np.int32))
+            step = self._pool.recv()
+        return step
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device).view(*self._shape, *values.shape[1:])

@@ -8,6 +8,7 @@ import torch
 from agents.acting.messages import ActorsLost, Died, RemoteRollout, RolloutRequest
 from agents.acting.remote import ActorGroup
 from agents.acting.worker import RolloutWorker
+from envs.reinforcement.isolation import Containment, contain, containment
 from plasticity_rl import plugins
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
@@ -31,7 +32,7 @@ class RayActors:
         if not ray.is_initialized():
             raise UsageError("remote actors need a Ray cluster, and this process has joined none: ray.init() comes first")
         self._ray: Any = ray
-        self._about = (plugins.allowed(), experiment, compile, bootstraps)
+        self._about = (plugins.allowed(), containment(), experiment, compile, bootstraps)
         self._count, self._sharing = experiment.actors, set[int]()
         self._free = experiment.free_running
         groups = {"concurrency_groups": {NEWS: 1}} if self._free else {}  # weights arrive while a rollout is played
@@ -105,9 +106,10 @@ class RayActors:
 class RayWorker:
     """RolloutWorker as a Ray actor."""
 
-    def __init__(self, about: tuple[tuple[str, ...], Experiment, bool, bool], actor: int, incarnation: int) -> None:
-        allowed, experiment, compile, bootstraps = about
+    def __init__(self, about: tuple[tuple[str, ...], Containment, Experiment, bool, bool], actor: int, incarnation: int) -> None:
+        allowed, contained, experiment, compile, bootstraps = about
         plugins.allow(allowed)
+        contain(contained)
         self._worker = RolloutWorker(experiment, actor, incarnation, compile, bootstraps)
         self._newest: tuple[np.ndarray, int] | None = None
 

@@ -1,5 +1,6 @@
 """Remote rollout worker: generates rollouts on request, with the weights supplied."""
 
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from agents.base import ActingAgent, ReplayAgent
 from agents.data.transitions import learned_rewards, outcome
 from envs.reinforcement.backends.pool import Opening
 from envs.reinforcement.base import ReinforcementBenchmark
+from envs.reinforcement.isolation import open_pool
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.interventions import assemble
 from plasticity_rl.training.lift import chunk_size, lift, write_
@@ -87,7 +89,7 @@ class RolloutWorker:
         purpose = f"pool of incarnation {self._incarnation}" if self._incarnation else "pool"
         seeds = pool_seeds(self._experiment.seed, self._members, self._agent.num_envs, request.segment, purpose)[:, self._columns]
         opening = Opening(request.id.sequence * self._agent.num_envs, self._agent.num_envs)
-        pool = self._benchmark.pool(request.visit, seeds, 1, self._experiment.seed, opening)
+        pool = partial(open_pool, self._benchmark, request.visit, seeds, 1, self._experiment.seed, opening)
         return Actor(pool, self._members, self._benchmark.stack, "cpu")
 
     def _decide(self, actor: Actor, request: RolloutRequest, t: int) -> dict[str, Tensor]:

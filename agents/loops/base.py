@@ -9,6 +9,7 @@ these actions, and goes on from there. Remote actors cannot do that: their runs 
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -29,6 +30,7 @@ from agents.diagnostics.rows import Diagnostics
 from agents.loops.evaluation import TICK, evaluate
 from envs.reinforcement.backends.pool import Opening, Step
 from envs.reinforcement.base import ReinforcementBenchmark, num_actions
+from envs.reinforcement.isolation import open_pool
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions import assemble
@@ -82,7 +84,10 @@ class Loop(ABC, Generic[A]):
         self.began = 0
         """step at which the segment's pools opened"""
         self._sent: dict[int, list[np.ndarray]] = {}
-        """actions sent to the pools since then, by the first column of each"""
+        """actions sent to the pools since then by the run that this one resumes, by the first column of each"""
+        self._opened: dict[int, Actor] = {}
+        """the segment's actors in this process, by the first column of each"""
+        self._restarts = 0
         self.told = told(experiment)
         """whether the agent starts anything anew at a task change"""
         counts = num_actions(self.benchmark)
@@ -174,7 +179,7 @@ class Loop(ABC, Generic[A]):
                     self.began = self.steps
                     self.scale.begin_segment()
                 yield from self.play(visit, *((start, end) if self.told else whole), self.segment_end(start, end))
-                self._sent = {}
+                self._sent, self._opened = {}, {}
                 if self.experiment.evaluate:
                     for task in met.values() if self.steps >= end else [visit]:
                         yield from evaluate(self, visit, task)
@@ -191,11 +196,11 @@ class Loop(ABC, Generic[A]):
             length = self.agent.rollout_length
             return RemoteActor(self.actors, plan, self.members, self.num_envs, length, self._weights, self.device, ahead)
         seeds = pool_seeds(self.experiment.seed, self.members, self.num_envs, self.began, "pool")[:, columns]
-        pool = self.benchmark.pool(visit, seeds, THREADS, self.experiment.seed, Opening(self.began, self.num_envs))
-        before, sent = self._sent.get(columns.start or 0, []), []
-        actor = Actor(pool, self.members, self.benchmark.stack, self.device, sent)
-        actor.repeat(before)
-        self._sent[columns.start or 0] = sent
+        opening = Opening(self.began, self.num_envs)
+        pool = partial(open_pool, self.benchmark, visit, seeds, THREADS, self.experiment.seed, opening)
+        actor = Actor(pool, self.members, self.benchmark.stack, self.device)
+        actor.repeat(self._sent.get(columns.start or 0, []))
+        self._opened[columns.start or 0] = actor
         return actor
 
     def ready(self, visit: Visit, actor: Actor | RemoteActor) -> Iterator[Event]:
@@ -269,7 +274,7 @@ class Loop(ABC, Generic[A]):
         for episode in episodes:
             yield Score(member=episode.member, **self.where(visit), kind=kind, score=episode.score)
 
-    def tick(self, visit: Visit, last: int) -> Generator[Tick, bool | None, bool]:
+    def tick(self, visit: Visit, last: int) -> Generator[Event, bool | None, bool]:
         """Yield a progress Tick periodically; returns whether it was answered that the run stops within the segment.
 
         Raises FloatingPointError if a loss since the last one is not finite.
@@ -277,13 +282,17 @@ class Loop(ABC, Generic[A]):
         if self.steps % (max(TICK // self.haste, 1) * self.num_envs) == 0 or self.steps >= last:
             self._refuse_losses()
             self.losses.zero_()
+            if (restarts := sum(actor.restarts for actor in self._opened.values())) > self._restarts:
+                for member in range(self.members):
+                    yield Metric(member=member, **self.where(visit), name="environment_restarts", value=restarts)
+            self._restarts = restarts
             return bool((yield Tick(**self.where(visit)))) and self.steps < last and not self.experiment.actors
         return False
 
     def pause(self) -> Snapshot:
         """Snapshot within a segment."""
         whole = self._snapshot()
-        sent = {f"{SENT}{column}": torch.from_numpy(np.stack(actions)) for column, actions in self._sent.items() if actions}
+        sent = {f"{SENT}{column}": torch.from_numpy(np.stack(actor.sent)) for column, actor in self._opened.items() if actor.sent}
         return Snapshot(whole.tensors | self.scale.open_tensors() | sent, whole.counters | {"began": self.began})
 
     def _refuse_losses(self) -> None:

@@ -1,6 +1,7 @@
 """Evaluation: whole episodes without learning and without network noise."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from agents.data.transitions import StepType, learned_rewards, outcome
 from agents.diagnostics.overestimation import Overestimation
 from envs.reinforcement.backends.pool import Step
 from envs.reinforcement.base import ReinforcementBenchmark
+from envs.reinforcement.isolation import open_pool
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Event, Metric, Score, Tick
@@ -48,7 +50,7 @@ def evaluate(run: Evaluated, now: Visit, visit: Visit) -> Iterator[Event]:
     experiment, agent, device = run.experiment, run.agent, run.learner.device
     members, episodes = experiment.members, experiment.evaluate
     seeds = pool_seeds(experiment.seed, members, episodes, run.steps, f"evaluation {visit.task}")
-    actor = Actor(run.benchmark.pool(visit, seeds, THREADS, experiment.seed), members, run.benchmark.stack, device)
+    actor = Actor(partial(open_pool, run.benchmark, visit, seeds, THREADS, experiment.seed), members, run.benchmark.stack, device)
     common = shared(run.benchmark, visit.task, agent.evaluation_epsilon, device)
     streams = RandomStreams(experiment.seed, members, device)  # a separate cache, freed with the evaluation
     going, step = np.ones((members, episodes), dtype=bool), 0

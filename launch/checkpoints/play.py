@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -18,6 +19,7 @@ from agents.acting.random_streams import RandomStreams
 from agents.base import ActingAgent
 from envs.reinforcement.backends.pool import Pool, Step
 from envs.reinforcement.base import ReinforcementBenchmark
+from envs.reinforcement.isolation import open_pool
 from launch.checkpoints.video import Film, show_in_tensorboard
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import MAX_SEED, Experiment
@@ -73,7 +75,7 @@ def play(
         pictures = benchmark.render_pool(visit, seeds, THREADS, experiment.seed) if video else None
         if video and pictures is None:
             raise UsageError(f"{type(benchmark).__name__} has no images to film; omit --video")
-        actor = Actor(benchmark.pool(visit, seeds, THREADS, experiment.seed), member + 1, benchmark.stack, "cpu")
+        actor = Actor(partial(open_pool, benchmark, visit, seeds, THREADS, experiment.seed), member + 1, benchmark.stack, "cpu")
         bar.console.print(f"member {member} of checkpoint {int(place.name)} plays {visit.task}", soft_wrap=True)
         with ExitStack() as stack:  # films are finished on a normal exit and discarded on an error
             camera = Camera(pictures, [stack.enter_context(film) for film in films]) if pictures else None

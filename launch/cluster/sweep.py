@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from envs.reinforcement.isolation import Containment, contain
 from launch.execution import Execution
 from launch.ray_cluster import connect
 from launch.run import resources, runner
@@ -47,6 +48,7 @@ def _train(described: dict[str, Any], allowed: tuple[str, ...], how: Execution, 
     experiment = Experiment.from_json(described)
     device = how.device_on_ray
     runner.prepare(experiment, device, max(int(how.cpus), 1))
+    contain(Containment(how.isolate, how.patience))
     yield machine(device) | {"node": ray.util.get_node_ip_address()}
     parcel: list[Event] = []
     sent = time.monotonic()

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
+from envs.reinforcement.isolation import Containment, contain
 from launch.execution import Execution
 from launch.ray_cluster import connect
 from launch.run.progress import Display
@@ -66,6 +67,7 @@ def train_here(experiment: Experiment, how: Execution, resume: Snapshot | None) 
     if experiment.actors:
         connect(how.address)
     prepare(experiment, how.device)
+    contain(Containment(how.isolate, how.patience))
     return machine(how.device), experiment.agent.train(experiment, how.device, not how.eager, resume)
 
 

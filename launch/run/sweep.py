@@ -189,13 +189,14 @@ def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
 def _carry_out(group: Sequence[Experiment], store: Store, how: Execution) -> Sequence[tuple[RunFolder, Exception | None]]:
     """Carry out a group; returns each run's folder and the error that ended it early."""
     from agents.acting.messages import ActorsLost
+    from envs.reinforcement.backends.pool import EnvironmentFailed
     from launch.run import grouped, runner
 
     if len(group) > 1:
         return grouped.run_together(group, store, how)
     try:
         folder, _ = runner.run(group[0], store, how)
-    except (FloatingPointError, ActorsLost) as error:
+    except (FloatingPointError, ActorsLost, EnvironmentFailed) as error:
         return [(store.run(group[0].key), error)]
     return [(folder, None)]
 

@@ -11,17 +11,24 @@ All pools follow the same rules, whatever a simulator's defaults are:
 Simulators cannot save their state, so a run makes its pools anew at each checkpoint.
 """
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from envs.reinforcement.backends.spaces import Box, Discrete, Space
+from envs.reinforcement.backends.watchdog import WATCHDOG
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import MAX_SEED
 
 Autoreset = Literal["NextStep", "SameStep", "Disabled"]
 """the values of `gymnasium.vector.AutoresetMode`"""
+
+
+class EnvironmentFailed(RuntimeError):
+    """Raised if a simulator raised an error, returned arrays of a wrong shape or type, or ended its process."""
 
 
 class Opening(NamedTuple):
@@ -97,8 +104,8 @@ class Backend(Protocol):
 class Pool:
     """N environments that step together: `reset()` once, then `send(actions)` and `recv()` alternately. They step between the two calls.
 
-    A call in the wrong order or after `close()` raises RuntimeError. Observations and rewards that are not finite raise
-    FloatingPointError: a replay would hand them on long after.
+    A call in the wrong order or after `close()` raises RuntimeError, a simulator's failure EnvironmentFailed, in `reset` or `recv`.
+    Observations and rewards that are not finite raise FloatingPointError: a replay would hand them on long after.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -109,12 +116,15 @@ class Pool:
         self.observation_space = backend.observation_space
         self._backend: Backend | None = backend
         self._awaited: Literal["reset", "send", "recv"] = "reset"
+        self._failure: EnvironmentFailed | None = None  # in a `send`, raised where its step is awaited
         self._ended = np.ones(self.num_envs, dtype=bool)
         self._lives = np.zeros(self.num_envs, dtype=np.int32)
 
     def reset(self) -> Step:
         """The first observations; `first` is true everywhere."""
-        raw = self._expect("reset").reset()
+        backend = self._expect("reset")
+        with contained():
+            raw = backend.reset()
         self._awaited = "send"
         return self._read(raw)
 
@@ -122,12 +132,21 @@ class Pool:
         """Start a step. `actions`: one of `action_space` for each environment, copied. Raises ValueError for invalid ones."""
         backend = self._expect("send")
         # EnvPool aborts the process on a batch of the wrong length, and accepts actions out of range, floats and NaN silently.
-        backend.send(self.action_space.checked(np.asarray(actions), self.num_envs))
+        checked = self.action_space.checked(np.asarray(actions), self.num_envs)
+        try:
+            with contained():
+                backend.send(checked)
+        except EnvironmentFailed as error:
+            self._failure = error
         self._awaited = "recv"
 
     def recv(self) -> Step:
         """Wait for the step to end. The pool does not write to the returned arrays again."""
-        raw = self._expect("recv").recv()
+        backend = self._expect("recv")
+        if self._failure:
+            raise self._failure
+        with contained():
+            raw = backend.recv()
         self._awaited = "send"
         return self._read(raw)
 
@@ -145,8 +164,11 @@ class Pool:
 
     def _read(self, raw: RawStep) -> Step:
         space = self.observation_space
-        assert raw.observations.shape == (self.num_envs, *space.shape), (raw.observations.shape, space)
-        assert raw.observations.dtype == space.dtype, (raw.observations.dtype, space)
+        for name, values, shape in zip(raw._fields, raw, (space.shape, (), (), (), ()), strict=True):
+            if values.shape != (self.num_envs, *shape):
+                raise EnvironmentFailed(f"the simulator returned {name} of shape {values.shape} instead of {(self.num_envs, *shape)}")
+        if raw.observations.dtype != space.dtype:
+            raise EnvironmentFailed(f"the simulator returned observations of type {raw.observations.dtype} instead of {space.dtype}")
         _refuse(raw.observations.reshape(self.num_envs, -1), "an observation")
         _refuse(raw.rewards[:, None], "a reward")
         first, ended = self._ended, raw.terminated | raw.truncated
@@ -173,6 +195,25 @@ class Remapped:
 
     def recv(self) -> RawStep:
         return self._backend.recv()
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Watch a call into a simulator; raise whatever fails in it as EnvironmentFailed, in one line with its place."""
+    with WATCHDOG.over():
+        try:
+            yield
+        except (UsageError, MemoryError):
+            raise
+        except Exception as error:
+            raise EnvironmentFailed(described(error)) from error
+
+
+def described(error: BaseException) -> str:
+    """An error on one line, with the file and line that raised it."""
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({place[0].filename}, line {place[0].lineno})" if place else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
 
 def _refuse(values: np.ndarray, name: str) -> None:

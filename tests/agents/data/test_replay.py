@@ -18,7 +18,7 @@ def play(
 ) -> tuple[Replay, list[dict[str, np.ndarray]], Actor]:
     """A replay filled by an actor, and the same data written row by row."""
     pool = Counting(MEMBERS * NUM_ENVS)
-    actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
+    actor = Actor(lambda: pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
     replay = Replay(MEMBERS, NUM_ENVS, capacity, (1,), "float32", STACK, prioritised, "cpu", most_rows=most_rows)
     log = []
     for at in range(steps):
@@ -188,7 +188,7 @@ def test_what_is_saved_is_what_another_replay_goes_on_with(prioritised: bool) ->
 
 def test_the_actor_scores_whole_episodes() -> None:
     pool = Counting(MEMBERS * NUM_ENVS)
-    actor = Actor(pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
+    actor = Actor(lambda: pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
     scores: dict[int, list[float]] = {member: [] for member in range(MEMBERS)}
     for _ in range(9):
         actor.send(torch.zeros(MEMBERS, NUM_ENVS, dtype=torch.int64))

@@ -15,10 +15,10 @@ from plasticity_rl.experiment import Experiment
 
 RUNNING = {
     "demo": {"--eager"},
-    "run": {"--device", "--eager", "--other-code", "--address"},
-    "sweep": {"--device", "--eager", "--other-code", "--at-once", "--address", "--cpus", "--gpus", "--retries"},
+    "run": {"--device", "--eager", "--other-code", "--isolate", "--patience", "--address"},
+    "sweep": {"--device", "--eager", "--other-code", "--at-once", "--isolate", "--patience", "--address", "--cpus", "--gpus", "--retries"},
     "claims": {"--device", "--eager", "--other-code"},
-    "tune": {"--eager", "--other-code", "--address", "--cpus", "--gpus", "--retries"},
+    "tune": {"--eager", "--other-code", "--isolate", "--patience", "--address", "--cpus", "--gpus", "--retries"},
     "probe": {"--device", "--eager"},
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envs.reinforcement.backends.pool import Pool, RawStep
+from envs.reinforcement.backends.pool import EnvironmentFailed, Pool, RawStep
 from envs.reinforcement.backends.spaces import Box, Discrete, Space
 
 
@@ -81,5 +81,5 @@ def test_other_modes_of_autoreset_are_refused(mode: str) -> None:
 def test_observations_that_are_not_in_their_space_are_refused(shape: tuple[int, ...], dtype: str) -> None:
     backend = Vectors()
     backend.recv = lambda: Vectors().recv()._replace(observations=np.zeros(shape, dtype))
-    with pytest.raises(AssertionError):
+    with pytest.raises(EnvironmentFailed, match="returned observations of"):
         Pool(backend).reset()
