@@ -175,6 +175,7 @@ SYNONYMS = (
     Synonym("deep-fourier fourier-features", "fourier"),
     Synonym("concatenated-relu", "crelu"),
     Synonym("lrelu", "leaky-relu"),
+    Synonym("parametric-relu adalin", "prelu"),
     Synonym("scratch from-scratch fresh fresh-control re-init reinitialize full-reset resets", "reset"),
     Synonym("none baseline vanilla plain", "", "the plain agent is a chain of nothing: leave --chain out"),
     # words of other kinds

@@ -145,8 +145,8 @@ class Diagnostics:
         found |= lift(partial(measures.of_way, layers=learner.network.layers))(self._birth, params)
         if self._held is not None and self._held.shape[1] == HELD:
             if self._then is None:
-                self._then = lift(self._of_held)(*self._seen(self._start, self._held))[:2]
-            *now, logits = lift(self._of_held)(*self._seen(params, self._held))
+                self._then = lift(self._of_held)(self._start, *self._seen(self._start, self._held))[:2]
+            *now, logits = lift(self._of_held)(params, *self._seen(params, self._held))
             found |= lift(measures.since_start)(self._then, tuple(now))
             earlier = lift(self._decoded)(self._seen(self._before, self._held)[0])["logits"]
             found |= lift(measures.of_update)(earlier, logits)
@@ -170,7 +170,7 @@ class Diagnostics:
     def _of_batch(self, params: Params, outputs: Tensor, raw: Params) -> dict[str, Tensor]:
         """Metrics of ONE network that depend on the batch and the parameters only."""
         network = self._learner.network
-        units = network.activated(raw)
+        units = network.activated(params, raw)
         found = measures.of_features(units, raw, self._bounded, self._tops)
         found |= measures.of_lengths(params, network.layers)
         seen = Observed(params, network.layers, units, raw, outputs)
@@ -188,9 +188,9 @@ class Diagnostics:
         grads = {name: each.to(params[name].dtype) for name, each in grads.items()}
         return {_with("_fresh", name): size for name, size in by_layer(GRADIENT, grads, learner.network.layers).items()}
 
-    def _of_held(self, outputs: Tensor, raw: Params) -> tuple[Params, measures.Moments, Tensor]:
+    def _of_held(self, params: Params, outputs: Tensor, raw: Params) -> tuple[Params, measures.Moments, Tensor]:
         """Penultimate features, moments of all preactivations, and logits of ONE network."""
-        features = self._learner.network.activated({top: raw[top] for top in self._tops})
+        features = self._learner.network.activated(params, {top: raw[top] for top in self._tops})
         return features, {layer: moments(units) for layer, units in raw.items()}, self._decoded(outputs)["logits"]
 
     def _logits(self, params: Params, held: Tensor, task: Tensor) -> Tensor:

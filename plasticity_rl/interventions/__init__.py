@@ -39,6 +39,7 @@ from plasticity_rl.interventions.orthogonal import Orthogonal as Orthogonal
 from plasticity_rl.interventions.parseval import Parseval as Parseval
 from plasticity_rl.interventions.plasticity_injection import PlasticityInjection as PlasticityInjection
 from plasticity_rl.interventions.powerprop import Powerprop as Powerprop
+from plasticity_rl.interventions.prelu import PReLU as PReLU
 from plasticity_rl.interventions.redo import ReDo as ReDo
 from plasticity_rl.interventions.regrama import ReGraMa as ReGraMa
 from plasticity_rl.interventions.reset import Reset as Reset
@@ -47,6 +48,7 @@ from plasticity_rl.interventions.safe_adam import SafeAdam as SafeAdam
 from plasticity_rl.interventions.selective_weight_reinitialization import SelectiveWeightReinitialization as SelectiveWeightReinitialization
 from plasticity_rl.interventions.self_normalized_resets import SelfNormalizedResets as SelfNormalizedResets
 from plasticity_rl.interventions.shrink_and_perturb import ShrinkAndPerturb as ShrinkAndPerturb
+from plasticity_rl.interventions.smooth_leaky import SmoothLeaky as SmoothLeaky
 from plasticity_rl.interventions.soft_reset import SoftReset as SoftReset
 from plasticity_rl.interventions.spectral import Spectral as Spectral
 from plasticity_rl.interventions.spectral_norm import SpectralNorm as SpectralNorm

@@ -34,5 +34,5 @@ class WeightClipping(Intervention):
         held: Params = {}
         for layer in select(layers, "all" if self.heads else "hidden"):
             bound = self.kappa * params[layer.weight][0].numel() ** -0.5
-            held |= {name: params[name].clamp(-bound, bound) for name in layer.own if name not in (layer.scale, layer.offset)}
+            held |= {name: params[name].clamp(-bound, bound) for name in layer.own if name not in (layer.scale, layer.offset, layer.slope)}
         return params | held, state

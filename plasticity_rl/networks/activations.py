@@ -11,7 +11,9 @@ from plasticity_rl.checks import UsageError
 
 Activation = Callable[[Tensor], Tensor]
 
-HOMOGENEOUS = ("relu", "leaky-relu", "crelu", "tailored")  # f(cx) = c f(x) for c > 0
+HOMOGENEOUS = ("relu", "leaky-relu", "prelu", "crelu", "tailored")  # f(cx) = c f(x) for c > 0
+LEARNED = ("prelu",)  # with a parameter for each unit, Layer.slope
+SHARPNESS = 5 / 3  # of smooth-leaky: c = 5 and p = 3 in the paper, which enter as c / p
 PAIRED = ("crelu", "fourier")  # two outputs per unit, concatenated in dimension 1
 
 FIXED: dict[str, Activation] = {
@@ -24,10 +26,12 @@ FIXED: dict[str, Activation] = {
 
 
 def activation(name: str, slope: float, eta: float, depth: int) -> Activation:
-    """The activation of that name. `slope` is leaky-relu's; `eta` and `depth`, the number of hidden layers, are for `tailored`. Raises
-    UsageError if no slope achieves `eta` at this depth."""
+    """The activation of that name, except those in LEARNED. `slope` is for `leaky-relu` and `smooth-leaky`; `eta` and `depth`, the number
+    of hidden layers, for `tailored`. Raises UsageError if no slope achieves `eta` at this depth."""
     if name == "leaky-relu":
         return lambda x: F.leaky_relu(x, slope)
+    if name == "smooth-leaky":
+        return lambda x: slope * x + (1 - slope) * x * torch.sigmoid(SHARPNESS * x)
     if name != "tailored":
         return FIXED[name]
     solved = tailored_slope(eta, depth)
@@ -37,8 +41,9 @@ def activation(name: str, slope: float, eta: float, depth: int) -> Activation:
 
 def gain(name: str, slope: float) -> float:
     """The factor for standard normal pre-activations that preserves the signal's size: torch.nn.init.calculate_gain's where defined. GELU
-    takes ReLU's, which it resembles, and so do paired activations, whose mean square per output is ReLU's, 1/2."""
-    if name == "leaky-relu":
+    takes ReLU's, which it resembles, and so do paired activations, whose mean square per output is ReLU's, 1/2. smooth-leaky takes
+    leaky-relu's."""
+    if name in ("leaky-relu", "prelu", "smooth-leaky"):
         return sqrt(2 / (1 + slope**2))
     return {"tanh": 5 / 3, "tailored": 1.0}.get(name, sqrt(2))
 

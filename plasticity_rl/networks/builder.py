@@ -3,7 +3,7 @@
 from math import prod
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.networks.activations import PAIRED
+from plasticity_rl.networks.activations import LEARNED, PAIRED
 from plasticity_rl.networks.layers import Block, Conv, Dense, Group, Layer, Shape, Stage, Step, Tokens
 from plasticity_rl.networks.specs import NetworkSpec
 
@@ -107,6 +107,7 @@ class Builder:
         with one output per unit."""
         bare, noisy = bare or not readers, noisy and self.noisy
         normed = not bare and self.spec.norm != "none"
+        learned = not (bare or linear) and self.spec.activation in LEARNED
         layer = Layer(
             name=name,
             weight=f"{name}.weight",
@@ -122,6 +123,7 @@ class Builder:
             shared=shared,
             copies=1 if bare or linear or gates else self.copies,
             singular=(f"{name}.left", f"{name}.right") if readers and self.spec.weights == "spectral-norm" else (),
+            slope=f"{name}.slope" if learned else None,
             powered=bool(readers) and self.spec.weights == "powerprop",
         )
         self.shapes |= dict(zip(layer.singular, ((layer.units,), (prod(weight[1:]),)), strict=False))

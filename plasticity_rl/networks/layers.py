@@ -47,6 +47,8 @@ class Layer(NamedTuple):
     non-trainable and updated by SpectralNorm"""
     powered: bool = False
     """True if the layer multiplies with a power of the weight; a weight of exactly 0 then has no gradient and stays 0"""
+    slope: str | None = None
+    """(units,), the learned slopes below zero of an activation that has them"""
     others: tuple[str, ...] = ()
     """parameters that are not a weight, bias or norm of any layer, such as an embedding's table, in a module whose layers were not
     traced"""
@@ -64,7 +66,7 @@ class Layer(NamedTuple):
     @property
     def own(self) -> tuple[str, ...]:
         """Names of the layer's own parameters; dimension 0 of each is the units."""
-        names = (self.weight, self.bias, self.scale, self.offset, self.weight_noise, self.bias_noise)
+        names = (self.weight, self.bias, self.scale, self.offset, self.slope, self.weight_noise, self.bias_noise)
         return tuple(name for name in names if name is not None)
 
     @property

@@ -158,7 +158,7 @@ class ModuleNetwork(Network):
         outputs = [self._of_task(each, task) for each in found]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), watch.features(self._graph)
 
-    def activated(self, raw: Params) -> Params:
+    def activated(self, params: Params, raw: Params) -> Params:
         return {name: self._graph.functions[name](units) for name, units in raw.items()}
 
     def check_built(self, method: str, fields: dict[str, Any]) -> None:

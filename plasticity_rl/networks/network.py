@@ -90,6 +90,8 @@ class Network:
             for name in layer.own:
                 if name == layer.scale:
                     params[name] = torch.ones(self.shapes[name])
+                elif name == layer.slope:
+                    params[name] = torch.full(self.shapes[name], self.spec.slope)
                 elif name == layer.offset or (name == layer.bias and initial in ("fan-in", "orthogonal")):
                     params[name] = torch.zeros(self.shapes[name])
                 elif name in (layer.weight_noise, layer.bias_noise):
@@ -173,8 +175,8 @@ class Network:
                 x = averaged(x, query.batch)
         return x
 
-    def activated(self, raw: Params) -> Params:
+    def activated(self, params: Params, raw: Params) -> Params:
         """Hidden layers' units after the activation, from those before it (`apply(..., raw=True)`)."""
         named = {layer.name: layer for layer in self.layers}
-        found = {name: self._functions.activations[named[name].activation or ""](x) for name, x in raw.items()}
+        found = {name: self._functions.outputs(params, named[name], x) for name, x in raw.items()}
         return {name: x.reshape(-1, named[name].units) for name, x in found.items()}

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plasticity_rl.networks.activations import activation
+from plasticity_rl.networks.activations import LEARNED, activation
 from plasticity_rl.networks.layers import Layer, Params, Shape, Step
 from plasticity_rl.networks.specs import NetworkSpec
 from plasticity_rl.networks.weights import over_singular_value, powered
@@ -18,7 +18,7 @@ class LayerFunctions:
     def __init__(self, spec: NetworkSpec, layers: tuple[Layer, ...], shapes: dict[str, Shape], depth: int) -> None:
         """`depth`: number of activations from inputs to heads."""
         self._spec, self._shapes = spec, shapes
-        names = {layer.activation for layer in layers if layer.activation is not None}
+        names = {layer.activation for layer in layers if layer.activation is not None} - {*LEARNED}
         self.activations = {name: activation(name, spec.slope, spec.eta, depth) for name in names}
         self.noise = 0
         """normal numbers of a noisy network for one example; 0 for others"""
@@ -73,9 +73,17 @@ class LayerFunctions:
                 x = channels_last(x)
         if layer.activation is None:
             return x
-        before, x = x, self.activations[layer.activation](x)
+        before, x = x, self.outputs(params, layer, x)
         features[layer.name] = (before if raw else x).movedim(1, -1).reshape(-1, layer.units).to(params[layer.weight].dtype)
         return x
+
+    def outputs(self, params: Params, layer: Layer, x: Tensor) -> Tensor:
+        """The layer's activation of `x` (batch, units, ...)."""
+        if layer.slope is None:
+            assert layer.activation is not None, layer.name
+            return self.activations[layer.activation](x)
+        slope = params[layer.slope].to(x.dtype).view(-1, *(1,) * (x.ndim - 2))
+        return torch.where(x > 0, x, slope * x)
 
     def normalise(self, x: Tensor) -> Tensor:
         """The spec's norm without scale and offset."""

@@ -99,12 +99,12 @@ def test_inputs_that_are_no_numbers_are_an_error_that_names_the_first_layer() ->
 
 
 @pytest.mark.parametrize("kind", SPECS)
-@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "tanh", "gelu", "crelu", "fourier"])
+@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "prelu", "smooth-leaky", "tanh", "gelu", "crelu", "fourier"])
 def test_units_after_their_activation_are_those_that_the_network_finds(activation: str, kind: str) -> None:
     network = built(kind, activation=activation)
     params, inputs = network.init(generator()), torch.randn(4, *SPECS[kind][1], generator=generator(1))
     features = network.apply(params, inputs)[1]
-    found = network.activated(network.apply(params, inputs, raw=True)[1])
+    found = network.activated(params, network.apply(params, inputs, raw=True)[1])
     assert list(found) == list(features)
     for layer, units in features.items():
         torch.testing.assert_close(found[layer], units, rtol=1e-5, atol=1e-6, msg=layer)  # another layout, and gelu rounds otherwise

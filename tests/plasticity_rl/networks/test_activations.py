@@ -9,7 +9,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import GELU, CReLU, Fourier, LayerNorm, LeakyReLU, ReDo, RefreshContext, Tailored, Tanh, assemble
+from plasticity_rl.interventions import (
+    GELU,
+    CReLU,
+    Fourier,
+    LayerNorm,
+    LeakyReLU,
+    PReLU,
+    ReDo,
+    RefreshContext,
+    SmoothLeaky,
+    Tailored,
+    Tanh,
+    WeightClipping,
+    WeightDecay,
+    assemble,
+)
 from plasticity_rl.networks.activations import gain, tailored_slope
 from plasticity_rl.networks.layers import Params, unit_masks
 from plasticity_rl.networks.network import Network
@@ -31,6 +46,8 @@ PAIRS = {"crelu": (lambda x: F.relu(x), lambda x: F.relu(-x)), "fourier": (torch
         (GELU(), {"activation": "gelu"}),
         (Tanh(), {"activation": "tanh"}),
         (LeakyReLU(slope=0.2), {"activation": "leaky-relu", "slope": 0.2}),
+        (PReLU(), {"activation": "prelu", "slope": 0.25}),
+        (SmoothLeaky(), {"activation": "smooth-leaky", "slope": 0.1}),
         (Tailored(eta=0.3), {"activation": "tailored", "eta": 0.3}),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, dict) else "",
@@ -46,6 +63,8 @@ def test_each_builds_its_activation_and_nothing_else(method, fields):
     [
         (LeakyReLU(), lambda x: x if x > 0 else 0.01 * x),
         (LeakyReLU(slope=0.2), lambda x: x if x > 0 else 0.2 * x),
+        (SmoothLeaky(), lambda x: 0.1 * x + 0.9 * x / (1 + math.exp(-5 * x / 3))),
+        (SmoothLeaky(slope=0.3), lambda x: 0.3 * x + 0.7 * x / (1 + math.exp(-5 * x / 3))),
         (GELU(), lambda x: x * (1 + math.erf(x / 2**0.5)) / 2),
         (Tanh(), math.tanh),
         (Tailored(eta=0.2 / math.pi), lambda x: (2 / 1.25) ** 0.5 * (x if x > 0 else 0.5 * x)),  # one layer: see below
@@ -59,6 +78,48 @@ def test_units_by_hand(method, by_hand):
     before = network.apply(params, x, raw=True)[1]["hidden0"]
     torch.testing.assert_close(before, x @ params["hidden0.weight"].T + params["hidden0.bias"], rtol=1e-12, atol=1e-12)
     assert units.flatten().tolist() == pytest.approx([by_hand(number) for number in before.flatten().tolist()], rel=1e-9)
+
+
+# Learned slopes
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+@pytest.mark.parametrize("kind", ["mlp", "convolutions"])
+def test_slopes_are_torchs_prelu(kind: str, norm: str) -> None:
+    network = built(kind, activation="prelu", slope=0.25, norm=norm)
+    params, x = random_net(network).params, torch.randn(4, *SPECS[kind][1], generator=generator())
+    raw, features = (network.apply(params, x, raw=before)[1] for before in (True, False))
+    assert list(features) == [layer.name for layer in network.layers if not layer.head]
+    for name, units in features.items():
+        torch.testing.assert_close(units, F.prelu(raw[name], params[f"{name}.slope"]), rtol=1e-12, atol=1e-12)
+        assert network.init(generator())[f"{name}.slope"].tolist() == [0.25] * units.shape[1]
+
+
+def test_gradients_of_slopes_are_torchs() -> None:
+    network = built("mlp", activation="prelu")
+    params, x = random_net(network).params, torch.randn(4, 5, generator=generator())
+
+    def by_hand(params: Params) -> Tensor:
+        y = x
+        for name in ("hidden0", "hidden1", "hidden2"):
+            y = F.prelu(F.linear(y, params[f"{name}.weight"], params[f"{name}.bias"]), params[f"{name}.slope"])
+        return F.linear(y, params["head.weight"], params["head.bias"]).square().sum()
+
+    one, other = (torch.func.grad(of)(params) for of in (by_hand, lambda params: network.apply(params, x)[0].square().sum()))
+    torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    assert all(one[f"hidden{i}.slope"].any() for i in range(3))
+
+
+def test_slopes_neither_decay_by_default_nor_are_clipped() -> None:
+    network, optimizer = assemble(MLP(width=4, depth=1), Adam(), (PReLU(slope=0.9), WeightDecay(strength=0.5)), (5,), OUTPUTS)
+    params = random_net(network).params
+    net = Net(params, optimizer.init(params))
+    still = {name: torch.zeros_like(param) for name, param in params.items()}
+    after = optimizer.update(net, still, torch.tensor(0.1), network.layers).params
+    clipped, _ = WeightClipping(kappa=0.01).project(params, {}, network.layers)
+    for found in (after, clipped):
+        assert torch.equal(found["hidden0.slope"], params["hidden0.slope"])
+        assert not torch.equal(found["hidden0.weight"], params["hidden0.weight"])
 
 
 # Pairs

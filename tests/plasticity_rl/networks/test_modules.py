@@ -193,7 +193,7 @@ def test_units_and_outputs_of_convolutions_are_those_of_the_module() -> None:
     torch.testing.assert_close(features, {"0.0": units.movedim(1, -1).reshape(-1, 4)})
     before = network.apply(params, images, raw=True)[1]
     torch.testing.assert_close(before, {"0.0": raw.movedim(1, -1).reshape(-1, 4)})
-    torch.testing.assert_close(network.activated(before), features)
+    torch.testing.assert_close(network.activated(params, before), features)
     (hidden, head) = network.layers
     assert (hidden.units, hidden.columns, hidden.scale, hidden.readers, head.name) == (4, 4, "0.1.weight", ("3",), "3")
     assert network.convolves and not ModuleNetwork(spec(sequential), (3,), 2).convolves
@@ -204,7 +204,7 @@ def test_an_activation_in_place_is_seen_before_and_after() -> None:
     params, x = network.init(generator()), torch.randn(4, 3, generator=generator(1))
     raw = F.linear(x, params["1.weight"], params["1.bias"])
     torch.testing.assert_close(network.apply(params, x, raw=True)[1], {"1": raw})
-    torch.testing.assert_close(network.activated({"1": raw}), {"1": torch.where(raw > 0, raw, raw / 2)})
+    torch.testing.assert_close(network.activated(params, {"1": raw}), {"1": torch.where(raw > 0, raw, raw / 2)})
     torch.testing.assert_close(network.apply(params, x)[1], {"1": torch.where(raw > 0, raw, raw / 2)})
 
 
