@@ -9,14 +9,12 @@ import importlib
 import itertools
 import json
 import shlex
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from launch.config.defaults import DEFAULTS, PARTS, PRESETS, agent_defaults, defaults_of, preset
-from plasticity_rl import plugins, registry
+from plasticity_rl import plugins, registry, words
 from plasticity_rl.checks import UsageError, check_given, choose, nearest
 from plasticity_rl.experiment import LISTS, Experiment
 from plasticity_rl.files import read_toml
@@ -46,7 +44,7 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     for field, kind in LISTS.items():
         if not isinstance(said.get(field, []), list | tuple):
             raise UsageError(f"{field} must be a list of {kind}s, not {said[field]!r}")
-    counts = {name: _value(name, said[name], int) if isinstance(said[name], str) else said[name] for name in COUNTS if name in said}
+    counts = {name: words.value(name, said[name], int) if isinstance(said[name], str) else said[name] for name in COUNTS if name in said}
     check_given(Experiment, counts)
     lists = {field: [_split(kind, text) for text in said.get(field, [])] for field, kind in LISTS.items()}
     word, settings = _split("benchmark", said.get("benchmark", "random-labels"))
@@ -112,17 +110,7 @@ def _lists(kind: str) -> str:
 
 
 def _split(what: str, text: Any) -> tuple[str, dict[str, str]]:
-    if not isinstance(text, str):
-        raise UsageError(f"{what} must be written as words, not {text!r}")
-    word, _, rest = text.partition(":")
-    settings: dict[str, str] = {}
-    for setting in filter(None, rest.split(",")):
-        name, equals, value = setting.partition("=")
-        if not equals or not value:
-            raise UsageError(f"{setting!r} in {text!r} is not of the form field=value")
-        if name in settings:
-            raise UsageError(f"{name} is set twice in {text!r}")
-        settings[name] = value
+    word, settings = words.split(what, text)
     if "." in word and plugins.is_path(word):
         plugins.find(what, word)
         return word, settings
@@ -146,27 +134,5 @@ def _entries(word: str, settings: dict[str, str], tables: Any) -> dict[str, Any]
 
 def _build(kind: str, word: str, settings: dict[str, str], more: Mapping[str, Any] | None = None) -> Any:
     made = part_class(kind, word)
-    hints = typing.get_type_hints(made)
-    fields = [field.name for field in dataclasses.fields(made)]
-    for name in settings:
-        if name not in fields:
-            listed = f"`{shlex.join(['python', '-m', 'launch', 'show', word])}` lists them"
-            raise UsageError(f"{word} has no field {name!r}; {nearest(name, fields, listed)}")
-    return made(**{name: _value(f"{word}: {name}", text, hints[name]) for name, text in settings.items()} | dict(more or {}))
-
-
-def _value(where: str, text: str, hint: Any) -> Any:
-    """Convert `text` to the type `hint`; the dataclass itself checks ranges and choices."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return None if text == "none" else _value(where, text, next(each for each in arguments if each is not type(None)))
-    if origin is tuple:
-        return () if text == "none" else tuple(_value(where, each, arguments[0]) for each in text.split("+"))
-    if hint is bool:
-        return choose(where, text, ("true", "false")) == "true"
-    try:
-        if hint is int:
-            return int(text.replace("_", ""))
-        return float(text) if hint is float else text
-    except ValueError:
-        raise UsageError(f"{where} must be a {'whole ' if hint is int else ''}number, not {text!r}") from None
+    listed = f"`{shlex.join(['python', '-m', 'launch', 'show', word])}` lists them"
+    return made(**words.values(made, word, settings, listed) | dict(more or {}))
