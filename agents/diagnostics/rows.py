@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.func import grad
 
 from agents.base import ActingAgent, Agent
-from agents.diagnostics import measures
 from agents.diagnostics.curvature import Curvature
 from agents.diagnostics.media import media
 from envs.reinforcement.base import num_actions
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment, until
+from plasticity_rl.metrics import measures
 from plasticity_rl.metrics.base import Observed
 from plasticity_rl.metrics.norms import GRADIENT
 from plasticity_rl.metrics.units import finite, moments

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from agents.diagnostics import measures
 from agents.diagnostics.rows import HELD, Diagnostics
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.metrics import measures
 from plasticity_rl.metrics.function import linear_cka
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.events import Metric
