@@ -1,27 +1,24 @@
 """Stable-Baselines3's DQN with NaP and ReDo: `pip install 'plasticity-rl[stable-baselines3]'`, then
 `python examples/attach_stable_baselines3.py`.
 
-Its training loop cannot be opened, so the plan hooks itself to the optimizer.
+The callback hooks the methods to the optimizer and writes metrics into the model's logger.
 """
 
 import sys
 
-import torch
 from torch import Tensor, nn
 
 try:
     import gymnasium
     from stable_baselines3 import DQN
-    from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+    from plasticity_rl.attach.callbacks.stable_baselines3 import PlasticityCallback
 except ModuleNotFoundError as error:
     print(f"error: {error.name} is not installed: pip install 'plasticity-rl[stable-baselines3]'", file=sys.stderr)
     sys.exit(2)
 
-from plasticity_rl.attach.plan import Plan, attach
-from plasticity_rl.interventions import Intervention, NormalizeAndProject, ReDo
-
-CHAIN = (NormalizeAndProject(), ReDo(every=500))
+CHAIN = ("nap", "redo:every=500")
 
 
 class Normalised(BaseFeaturesExtractor):
@@ -39,31 +36,10 @@ class Normalised(BaseFeaturesExtractor):
         return self.layers(observations)
 
 
-class Plasticity(BaseCallback):
-    """Attach a chain to the online network where training starts; the target network follows it as ever."""
-
-    plan: Plan
-
-    def __init__(self, chain: tuple[Intervention, ...]) -> None:
-        super().__init__()
-        self.chain = chain
-
-    def _on_training_start(self) -> None:
-        example = torch.zeros(2, *self.model.observation_space.shape, device=self.model.device)
-        self.plan = attach(self.model.q_net, self.model.policy.optimizer, self.chain, example)
-        self.plan.hook()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_training_end(self) -> None:
-        self.plan.detach()
-
-
-def train(steps: int, chain: tuple[Intervention, ...] = CHAIN) -> tuple[DQN, Plasticity]:
+def train(steps: int, chain: tuple[str, ...] = CHAIN) -> tuple[DQN, PlasticityCallback]:
     policy = {"features_extractor_class": Normalised, "net_arch": []}
     model = DQN("MlpPolicy", "CartPole-v1", policy_kwargs=policy, learning_starts=100, train_freq=4, gradient_steps=2, seed=0, device="cpu")
-    plasticity = Plasticity(chain)
+    plasticity = PlasticityCallback(*chain)
     model.learn(steps, callback=plasticity)
     return model, plasticity
 
@@ -74,4 +50,4 @@ if __name__ == "__main__":
         print("usage: python examples/attach_stable_baselines3.py [STEPS] - of the environment, more than 100: 20000", file=sys.stderr)
         sys.exit(2)
     model, plasticity = train(int(words[0]))
-    print(f"{plasticity.plan.ticks['update']} updates under {', '.join(type(each).__name__ for each in CHAIN)}")
+    print(f"{plasticity.sessions['q_net'].updates} updates under {' and '.join(CHAIN)}")

@@ -24,7 +24,7 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.chain import Chain, due_refreshes, overrides, purpose_of
 from plasticity_rl.networks.layers import Layer, Layers, Params
-from plasticity_rl.networks.trace import LayerGraph, Watch, check_layers, flat, run, trace
+from plasticity_rl.networks.trace import LayerGraph, Watch, check_layers, flat, named_params, run, trace
 from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import copied
@@ -44,6 +44,7 @@ def attach(
     layers: Layers | None = None,
     units: Mapping[str, str] | None = None,
     fresh: Callable[[], nn.Module] | None = None,
+    example_kwargs: dict[str, Any] | None = None,
 ) -> "Plan":
     """Apply a chain's penalties, refreshes and projections to `module` while `optimizer` trains it.
 
@@ -57,11 +58,11 @@ def attach(
     Methods that need parameters alone - penalties on weights, noise, clipping, full resets - work on any module (recurrent cells,
     transformers, embeddings, tied weights) and need no `example_input`; module_params.py defines which parameters are weights there. Other
     methods need units, heads or the layer graph (`Intervention.needs_layer_graph`). It is traced in one forward pass on `example_input` (a
-    batch, or a tuple of arguments) and covers linear layers, also on sequences, and convolutions, each with an optional norm (LayerNorm,
-    GroupNorm, RMSNorm, BatchNorm) and an activation; pooling, rearranging, several heads, and sums of units as in residual networks. LSTM,
-    GRU and attention are layers without units of their own: methods that recycle units skip them, and recycle the linear layers before,
-    between and behind them. Parameters of no layer, such as an embedding's table or a policy's log_std, go with the first hidden layer if
-    layers read them, else with the last head. Weights that several layers share are refused.
+    batch, or a tuple of arguments, with `example_kwargs` beside) and covers linear layers, also on sequences, and convolutions, each with
+    an optional norm (LayerNorm, GroupNorm, RMSNorm, BatchNorm) and an activation; pooling, rearranging, several heads, and sums of units as
+    in residual networks. LSTM, GRU and attention are layers without units of their own: methods that recycle units skip them, and recycle
+    the linear layers before, between and behind them. Parameters of no layer, such as an embedding's table or a policy's log_std, go with
+    the first hidden layer if layers read them, else with the last head. Weights that several layers share are refused.
 
     A module that torch.compile made is attached as the module in it. Where a method needs units, one more forward pass runs uncompiled.
 
@@ -89,7 +90,7 @@ def attach(
     check_chain(chain)
     called, module = module, unwrapped(module)
     traced = [type(each).__name__ for each in chain if each.needs_layer_graph]
-    params = dict(module.named_parameters(remove_duplicate=not (traced or layers)))
+    params = named_params(module)
     check_shapes(params)
     if layers is not None:
         check_layers(layers, params)
@@ -103,7 +104,7 @@ def attach(
     else:
         check_untied(params, params, traced[0])
         check_callable(module, traced[0])
-        graph = trace(module, example_input if isinstance(example_input, tuple) else (example_input,))
+        graph = trace(module, example_input if isinstance(example_input, tuple) else (example_input,), example_kwargs)
         check_built(chain, graph.layers, graph.norms)
     for each in chain:
         each.require(graph.layers)
@@ -170,6 +171,16 @@ class Plan:
         """Tell the chain that the task changes. Returns the interventions that refreshed."""
         return self._tick("task")
 
+    def add_penalty_gradient(self) -> None:
+        """Add the penalty's gradient to the parameters' gradients: what `penalty` in the loss would do, for loops that cannot be edited."""
+        if any(overrides(each, "penalty") for each in self.chain):
+            learned = [param for param in self.params.values() if param.requires_grad]
+            with torch.enable_grad():
+                grads = torch.autograd.grad(self.penalty(), learned, allow_unused=True)
+            for param, grad in zip(learned, grads, strict=True):
+                if grad is not None:
+                    param.grad = grad if param.grad is None else param.grad.add_(grad)
+
     def hook(self) -> None:
         """Hook the chain to the optimizer, for training loops that cannot be edited.
 
@@ -178,13 +189,7 @@ class Plan:
         """
 
         def before(*_: Any) -> None:
-            if any(overrides(each, "penalty") for each in self.chain):
-                learned = [param for param in self.params.values() if param.requires_grad]
-                with torch.enable_grad():
-                    grads = torch.autograd.grad(self.penalty(), learned, allow_unused=True)
-                for param, grad in zip(learned, grads, strict=True):
-                    if grad is not None:
-                        param.grad = grad if param.grad is None else param.grad.add_(grad)
+            self.add_penalty_gradient()
 
         def after(*_: Any) -> None:
             self.after_step()

@@ -173,18 +173,24 @@ def uncompiled() -> AbstractContextManager[None]:
     return torch.compiler.set_stance("force_eager") if compiles else nullcontext()
 
 
-def trace(module: nn.Module, args: tuple) -> LayerGraph:
-    """Trace the layer graph of a module in one forward pass on `args`.
+def named_params(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters by name. One that stands in two modules has two names; a module that stands in two places has its first."""
+    own = {path: each.named_parameters(recurse=False, remove_duplicate=False) for path, each in module.named_modules()}
+    return {f"{path}.{name}".removeprefix("."): param for path, params in own.items() for name, param in params}
+
+
+def trace(module: nn.Module, args: tuple, kwargs: dict[str, Any] | None = None) -> LayerGraph:
+    """Trace the layer graph of a module in one forward pass on these arguments.
 
     Supports linear layers, also on sequences, and convolutions, each with an optional norm before the activation; pooling, rearranging,
     several heads and sums of units; recurrent layers and attention, whose own units are `shared`. Raises UsageError for any other operation
     between two layers.
     """
-    params = dict(module.named_parameters(remove_duplicate=False))
+    params = named_params(module)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     names = {id(tensor): name for name, tensor in {**buffers, **params}.items()}
     with torch.no_grad(), torch.random.fork_rng(devices=_devices(params)), uncompiled(), Record(names) as record:
-        functional_call(module, {**buffers, **params}, args)
+        functional_call(module, {**buffers, **params}, args, kwargs)
     return _Reading(record.calls, params).layer_graph()
 
 

@@ -1,0 +1,1 @@
+"""Tests of plasticity_rl.attach.callbacks."""
