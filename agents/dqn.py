@@ -13,8 +13,8 @@ from agents.data.transitions import n_step
 from agents.heads import Categorical, Quantiles, Scalar, ValueHead, among, centre, epsilon_greedy
 from agents.loops.replay import ReplayLoop
 from envs.reinforcement.base import ReinforcementBenchmark
-from plasticity_rl.checks import Interval, UsageError, check
-from plasticity_rl.experiment import ADDED, Experiment
+from plasticity_rl.checks import ADDED, Interval, UsageError, check
+from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.heads import midpoints
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network

@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from plasticity_rl.synonyms import find, plain
 
+ADDED = {"added": True}
+"""metadata of a part's field that the JSON leaves out at its default, so that experiments from before the field keep their keys"""
 SHORT = 12  # longest list of choices in an error that can refer to a list elsewhere
 
 

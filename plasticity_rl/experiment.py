@@ -34,8 +34,6 @@ LISTS = {"chain": "method", "metrics": "metric"}
 """field that holds several parts -> their kind"""
 KINDS = {name: name for name in ("benchmark", "agent", "network", "optimizer", "schedule")} | LISTS
 """field -> kind of its part or parts"""
-ADDED = {"added": True}
-"""metadata of a part's field that the JSON leaves out at its default, so that experiments from before the field keep their keys"""
 
 
 class Benchmark(Protocol):

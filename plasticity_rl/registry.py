@@ -22,6 +22,7 @@ METHODS = {
         "continual-backprop": "ContinualBackprop",
         "crelu": "CReLU",
         "dash": "DASH",
+        "dynamic-sparsity": "DynamicSparsity",
         "fan-in": "FanIn",
         "feature-norm": "FeatureNorm",
         "feature-trust-region": "FeatureTrustRegion",
@@ -57,12 +58,14 @@ METHODS = {
         "soft-reset": "SoftReset",
         "spectral": "Spectral",
         "spectral-norm": "SpectralNorm",
+        "static-sparsity": "StaticSparsity",
         "tailored": "Tailored",
         "tanh": "Tanh",
         "trac": "TRAC",
         "wasserstein": "Wasserstein",
         "weight-clipping": "WeightClipping",
         "weight-decay": "WeightDecay",
+        "weight-normalization": "WeightNormalization",
     }.items()
 }
 NETWORKS = {

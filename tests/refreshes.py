@@ -9,6 +9,7 @@ from plasticity_rl.interventions import (
     BornAgain,
     CalibratedPartialResets,
     ContinualBackprop,
+    DynamicSparsity,
     HareAndTortoise,
     Layerwise,
     PlasticityInjection,
@@ -110,6 +111,22 @@ def named_by_selection(
     return params, params
 
 
+def named_by_dynamic_sparsity(intervention: DynamicSparsity, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
+    params = none_of(net)
+    for name in [name.removeprefix("mask/") for name in state if name.startswith("mask/")]:
+        present, weights = state[f"mask/{name}"].flatten().tolist(), net.params[name].flatten().tolist()
+        there = sorted((place for place, mask in enumerate(present) if mask), key=lambda place: abs(weights[place]))
+        count = round(intervention.moved * len(there))
+        dropped, kept = set(there[:count]), set(there[count:])
+        gradient = state[f"gradient/{name}"].flatten().tolist()
+        free = sorted((place for place in range(len(present)) if place not in kept), key=lambda place: -abs(gradient[place]))
+        touched = dropped | set(free[:count])
+        for each in (name, f"{name}_noise"):
+            if each in params:
+                params[each] = torch.tensor([place in touched for place in range(len(present))]).view(net.params[each].shape)
+    return params, params
+
+
 def named_by_injection(intervention: PlasticityInjection, net: Net, state: State, features: Params, kind: str) -> tuple[Params, Params]:
     params, optimizer_state = none_of(net), none_of(net)
     for name in params:
@@ -181,6 +198,7 @@ NAMED = {
     Reset: named_by_reset,
     ShrinkAndPerturb: named_by_shrinking,
     ReDo: named_by_redo,
+    DynamicSparsity: named_by_dynamic_sparsity,
     ReGraMa: named_by_regrama,
     CalibratedPartialResets: named_by_partial_resets,
     SelectiveWeightReinitialization: named_by_selection,

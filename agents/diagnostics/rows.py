@@ -43,7 +43,7 @@ class Diagnostics:
 
     def __init__(self, learner: Learner, experiment: Experiment) -> None:
         self._learner, self._experiment, agent = learner, experiment, cast(Agent, experiment.agent)
-        self._untrained, self._birth = learner.fresh("reference"), learner.fresh("birth")
+        self._untrained, self._birth = (learner.projected(learner.fresh(purpose)) for purpose in ("reference", "birth"))
         self._held: Tensor | None = None
         self._last, self._spent = (time.monotonic(), learner.ticks["update"]), replace(learner.spent)
         self._before: Params = {}

@@ -144,6 +144,8 @@ class Plan:
         self._graph, self._units, self._optimizer_state, self._optimizer, self._make_fresh = graph, units, optimizer_state, optimizer, fresh
         self._applying = False
         self.states = [self._initial_state(index, each) for index, each in enumerate(chain)]
+        with torch.no_grad():
+            self._project(born=True)
         self._called = called
         """the module that the loop calls: `module`, or what torch.compile made of it, within whose own hooks nothing can be kept"""
         self._handles: list[Any] = [called.register_forward_pre_hook(self._record_batch(), with_kwargs=True)]
@@ -342,9 +344,9 @@ class Plan:
             for name, value in zip(self._graph.statistics.get(layer.name, ()), (0.0, 1.0), strict=False):
                 self.module.get_buffer(name).masked_fill_(born, value)
 
-    def _project(self) -> None:
+    def _project(self, born: bool = False) -> None:
         for index, each in enumerate(self.chain):
-            if overrides(each, "project"):
+            if each.projects_birth if born else overrides(each, "project"):
                 net = self._params_only()
                 params, state = each.project(net.params, self.states[index], self.layers)
                 self._write(index, net, net._replace(params=params), state)

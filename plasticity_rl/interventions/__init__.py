@@ -17,6 +17,7 @@ from plasticity_rl.interventions.churn import Churn as Churn
 from plasticity_rl.interventions.continual_backprop import ContinualBackprop as ContinualBackprop
 from plasticity_rl.interventions.crelu import CReLU as CReLU
 from plasticity_rl.interventions.dash import DASH as DASH
+from plasticity_rl.interventions.dynamic_sparsity import DynamicSparsity as DynamicSparsity
 from plasticity_rl.interventions.fan_in import FanIn as FanIn
 from plasticity_rl.interventions.feature_norm import FeatureNorm as FeatureNorm
 from plasticity_rl.interventions.feature_trust_region import FeatureTrustRegion as FeatureTrustRegion
@@ -52,9 +53,11 @@ from plasticity_rl.interventions.smooth_leaky import SmoothLeaky as SmoothLeaky
 from plasticity_rl.interventions.soft_reset import SoftReset as SoftReset
 from plasticity_rl.interventions.spectral import Spectral as Spectral
 from plasticity_rl.interventions.spectral_norm import SpectralNorm as SpectralNorm
+from plasticity_rl.interventions.static_sparsity import StaticSparsity as StaticSparsity
 from plasticity_rl.interventions.tailored import Tailored as Tailored
 from plasticity_rl.interventions.tanh import Tanh as Tanh
 from plasticity_rl.interventions.trac import TRAC as TRAC
 from plasticity_rl.interventions.wasserstein import Wasserstein as Wasserstein
 from plasticity_rl.interventions.weight_clipping import WeightClipping as WeightClipping
 from plasticity_rl.interventions.weight_decay import WeightDecay as WeightDecay
+from plasticity_rl.interventions.weight_normalization import WeightNormalization as WeightNormalization

@@ -48,6 +48,8 @@ class Intervention:
     """True if a chain may hold it several times with different settings, as with penalties and refreshes"""
     noisy: ClassVar[bool] = False
     """True if its `after_step` takes noise"""
+    projects_birth: ClassVar[bool] = False
+    """True if its projection changes a new network too, which is then projected before its first forward pass"""
     uniform_age: ClassVar[bool] = False
     """True if it resets optimizer state for whole tensors only, or not at all: one age per tensor is then kept instead of one per weight;
     read for methods with a refresh or an `after_step`"""

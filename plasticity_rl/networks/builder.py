@@ -35,15 +35,16 @@ class Builder:
             raise UsageError(f"{torso} cannot read inputs of shape {self.inputs}: {name} reads images of {kernel} x {kernel} or more")
         if isinstance(stage, Conv):
             shape_after = (stage.units * self.copies, *((side - kernel) // stage.stride + 1 for side in shape[1:]))
-            columns = prod(shape_after[1:]) if isinstance(onward, Dense) else 1
-            self.steps.append(Step(self.layer(name, (stage.units, shape[0], kernel, kernel), readers, columns), stage.stride))
-            return shape_after
+            columns = prod(shape_after[1:]) if isinstance(onward, Dense) and not stage.averages else 1
+            layer = self.layer(name, (stage.units, shape[0], kernel, kernel), readers, columns)
+            self.steps.append(Step(layer, stage.stride, averages=stage.averages))
+            return shape_after[:1] if stage.averages else shape_after
         return self._residual(name, stage, shape, readers, onward)
 
     def _residual(self, name: str, stage: Block | Group, shape: Shape, readers: tuple[str, ...], onward: Stage) -> Shape:
         """Add a residual stream: the layer `name` starts it, and two branches are added to it."""
         group, summed = isinstance(stage, Group), isinstance(onward, Block)  # the next block reads the sum as it is
-        averaged = group and isinstance(onward, Dense)
+        averaged = isinstance(onward, Dense) if isinstance(stage, Group) else stage.averages
         first, second = f"{name}_1", f"{name}_2"
         entrance, square = (stage.units, shape[0], 3, 3), (stage.units, stage.units * self.copies, 3, 3)
         halved = isinstance(stage, Group) or stage.pool

@@ -91,6 +91,8 @@ class Conv(NamedTuple):
     units: int
     kernel: int
     stride: int
+    averages: bool = False
+    """True if a dense layer after it reads the means over positions"""
 
 
 class Block(NamedTuple):
@@ -100,6 +102,8 @@ class Block(NamedTuple):
     units: int
     pool: bool = True
     """True to include the max-pooling"""
+    averages: bool = False
+    """True if a dense layer after it reads the means over positions"""
 
 
 class Group(NamedTuple):

@@ -1,10 +1,10 @@
 """Network specs, which describe architectures. Experiments name the classes by this file: `["networks.MLP", {...}]`."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from plasticity_rl.checks import Interval, UsageError, check
+from plasticity_rl.checks import ADDED, Interval, UsageError, check
 from plasticity_rl.networks.layers import Block, Conv, Dense, Group, Stage, Tokens
 
 # Two threads made a few small layers no faster, and on a busy machine fifteen times slower: they wait for each other.
@@ -87,9 +87,12 @@ class Nature(NetworkSpec):
 
     width: Annotated[int, Interval("[1, 65536]")] = 512
     """units of the dense layer"""
+    average: bool = field(default=False, metadata=ADDED)
+    """let the dense layer read each channel's mean over positions (Impala's field of that name) in place of all positions: 64 inputs, not
+    3,136"""
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Conv(32, 8, 4), Conv(64, 4, 2), Conv(64, 3, 1), Dense(self.width))
+        return (Conv(32, 8, 4), Conv(64, 4, 2), Conv(64, 3, 1, self.average), Dense(self.width))
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,12 @@ class Impala(NetworkSpec):
     """units of the dense layer"""
     scale: Annotated[int, Interval("[1, 64]")] = 1
     """factor on the number of channels; BBF (arXiv 2305.19452) uses 4"""
+    average: bool = field(default=False, metadata=ADDED)
+    """let the dense layer read each channel's mean over positions, after the last activation, in place of all positions: global average
+    pooling, Impoola (arXiv 2503.05546), of which only the abstract was read"""
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Block(16 * self.scale), Block(32 * self.scale), Block(32 * self.scale), Dense(self.width))
+        return (Block(16 * self.scale), Block(32 * self.scale), Block(32 * self.scale, averages=self.average), Dense(self.width))
 
 
 @dataclass(frozen=True)

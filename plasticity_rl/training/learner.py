@@ -70,9 +70,10 @@ class Learner:
         params = self.fresh("birth")
         slots = lift(lambda params: optimizer.init(network.learned(params), uniform_age=uniform_age(chain)))(params)
         self.net = Net(params, slots)
-        self.low_precision = network.low_precision(params)
-        """parameters that are multiplied in low precision, rounded; loss and acting read them instead of the exact ones"""
         self.states: list[State] = [self._initial_state(index) for index in range(len(chain))]
+        write_(self.net.params, self.projected(self.net.params))
+        self.low_precision = network.low_precision(self.net.params)
+        """parameters that are multiplied in low precision, rounded; loss and acting read them instead of the exact ones"""
         self._names = metric_names(chain)
         self.refresh_counts = {
             f"{kind}/{name}": torch.zeros(self.members, dtype=torch.double, device=device)
@@ -113,6 +114,17 @@ class Learner:
         """Newly initialised parameters, (S, ...), a function of seed, member and purpose alone."""
         born = stack([self.network.init(self.draw(member, "network", *purpose)) for member in range(self.members)])
         return {name: param.to(self.device) for name, param in born.items()}
+
+    def projected(self, params: Params) -> Params:
+        """New parameters, (S, ...), as the methods that project new networks leave them, by their states in this learner."""
+        born = [index for index, each in enumerate(self.chain) if each.projects_birth]
+
+        def one(params: Params, states: list[State], hyper: Hyper) -> Params:
+            for index in born:
+                params, _ = self._rule.varied(hyper).chain[index].project(params, states[index], self.network.layers)
+            return params
+
+        return copied(lift(one)(params, self.states, self._hyper)) if born else params
 
     def draw(self, member: int, *purpose: int | str) -> torch.Generator:
         """Generator of a member's random stream for that purpose; always on the CPU."""

@@ -112,7 +112,9 @@ def test_what_is_measured_is_the_update_alone_and_measuring_changes_nothing(doub
     reported = [refreshed.update(1e-2, batch, measure=True), plain.update(1e-2, batch, measure=True)]
     layers = ("hidden0", "hidden1", "head")
     kinds = ("gradient_l0", "gradient_l1", "gradient_l2", "update_norm", "effective_learning_rate")
-    assert list(reported[1]) == ["loss", "accuracy", *(f"{kind}/{layer}" for kind in kinds for layer in layers)]
+    named = [f"{kind}/{layer}" for kind in kinds for layer in layers]
+    named[9:9] = [f"gradient_dormant_fraction/{layer}" for layer in layers[:2]]
+    assert list(reported[1]) == ["loss", "accuracy", *named]
     assert list(unmeasured.update(1e-2, batch)) == ["loss", "accuracy"]
     assert_same(copies(plain), copies(unmeasured))
     for layer in layers:
