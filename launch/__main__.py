@@ -15,6 +15,7 @@ import tyro
 from launch import output, process
 from launch.bench.commands import BENCHES
 from launch.commands import about, results, training
+from launch.commands.check import check
 from launch.commands.data import data
 from launch.commands.options import flags
 from launch.signals import Signals, Stopped
@@ -52,6 +53,7 @@ COMMANDS = {
             results.watch,
             results.play,
             results.probe,
+            check,
             about.show,
             data,
             about.interventions,

@@ -55,8 +55,8 @@ ROOMS = {
     "envs": "sequences supervised reinforcement",
     "envs/reinforcement": "backends base isolation shifts bandit image_mdp ids control procgen atari envpool gymnasium",
     "agents": "data heads base acting diagnostics loops supervised dqn pqn ppo impala",
-    "launch": "output process signals columns execution config sweeps ray_cluster tracking run checkpoints cluster claims doctor commands "
-    "bench __main__",
+    "launch": "output process signals columns execution config sweeps ray_cluster tracking run checkpoints check cluster claims doctor "
+    "commands bench __main__",
     "analysis": "statistics format data scores figures published mechanisms report claims compare",
 }
 

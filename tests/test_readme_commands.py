@@ -39,6 +39,7 @@ ADDED = {  # command -> options that shorten it or let it end
     "sweep": {"--eager": ""},
     "tune": {"--eager": "", "--trials": "2"},
     "probe": {"--eager": "", "--updates": "20"},
+    "check": {"--updates": "20", "--pairs": "2", "--twins": "2"},
     "play": {"--steps": "40"},
     "watch": {"--once": ""},  # looks again until Ctrl-C
     "board": {"--port": "0"},  # serves until Ctrl-C: see `carry_out`

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, NamedTuple
 
 import torch
@@ -35,7 +36,7 @@ class Measure(NamedTuple):
     title: str
     worse: Literal["higher", "lower"]
     by: float
-    """difference from the twins' mean if `higher` and `relative` is False, else factor"""
+    """difference from the twins' mean, or factor if `relative`; infinite for what is only shown"""
     relative: bool
 
 
@@ -46,14 +47,15 @@ MEASURES = {
     "preactivation_bias": Measure("pre-activation bias", "higher", 0.25, False),
     "effective_rank": Measure("effective rank", "lower", 0.5, True),
     "weight_norm": Measure("weight norm", "higher", 3.0, True),
+    "head_norm": Measure("weight norm", "higher", inf, True),  # heads begin small and are meant to grow
     "gradient_dormant_fraction": Measure("idle units, GraMa", "higher", 0.25, False),
     "gradient_l2": Measure("gradient norm", "lower", 0.1, True),
     "readiness": Measure("readiness", "lower", 0.1, True),
     "ntk_rank": Measure("tangent kernel rank", "lower", 0.5, True),
-    "output_scale": Measure("scale of outputs", "higher", 30.0, True),
+    "output_scale": Measure("scale of outputs", "higher", inf, True),
     "policy_entropy": Measure("entropy, nats", "lower", 0.02, True),
     "smallest_probability": Measure("least likely action", "lower", 0.02, True),
-    "logit_scale": Measure("scale of logits", "higher", 30.0, True),
+    "logit_scale": Measure("scale of logits", "higher", 10.0, False),
 }
 """name -> what the table says of it"""
 
@@ -90,7 +92,7 @@ def measure(network: Examined, params: Params, args: Args, losses: Sequence[Loss
         outputs = network.outputs(params, args)
         features, raw = (network.units(params, args, before) for before in (False, True))
     for layer in network.layers:
-        found["weight_norm"][layer.name] = float(params[layer.weight].norm())
+        found["head_norm" if layer.head and features else "weight_norm"][layer.name] = float(params[layer.weight].norm())
         if layer.name in features:
             of = _of_units(features[layer.name], raw[layer.name], layer.activation)
             for name, value in of.items():

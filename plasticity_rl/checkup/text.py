@@ -21,8 +21,9 @@ LABEL = 13
 def table(checkups: Sequence["Checkup"], width: int, labels: Sequence[str] = ()) -> str:
     """Checks of one network in several checkpoints, as text of at most `width` characters; `labels` head the columns."""
     first = checkups[0]
-    labels = [label if len(label) <= LABEL else "\N{HORIZONTAL ELLIPSIS}" + label[1 - LABEL :] for label in labels or ["checkpoint"]]
-    rows = [["", *labels, "twins", "least", "most"]]
+    labels = labels or ["checkpoint"]
+    headings = [label if len(label) <= LABEL else "\N{HORIZONTAL ELLIPSIS}" + label[1 - LABEL :] for label in labels]
+    rows = [["", *headings, "twins", "least", "most"]]
     for what in ("trainability", "over all updates", "your targets"):
         learned = [each.targets if what == "your targets" else each.trainability for each in checkups]
         ratios = [each.area if what == "over all updates" else each.final for each in learned if each is not None]

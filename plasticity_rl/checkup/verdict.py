@@ -53,7 +53,7 @@ def decide(random: Learned, own: Learned | None, found: Sequence[Compared], laye
         word = "undecided"
     else:
         word = "fits, but does not explore" if still else "fits as well as fresh"
-    told = [f"of {what} it learns {each.final} of what newly initialised twins learn" for what, each in known.items()]
+    told = [f"on {what} it learns {each.final} of what newly initialised twins learn" for what, each in known.items()]
     told += [
         f"twins learn only {each.fresh_share:.2f} of {what} in {each.updates} updates, too little to compare with: give more updates"
         for what, each in tasks.items()

@@ -40,7 +40,7 @@ def test_a_relu_network_by_hand() -> None:
     assert found["dormant_fraction"] == {"0": pytest.approx(1 / 3)}
     assert found["preactivation_bias"] == {"0": pytest.approx(1 / 3)}  # means 0, 0 and -1; lengths sqrt(5), sqrt(5) and 1
     assert found["effective_rank"] == {"0": pytest.approx(2.0)}  # two orthogonal columns of one length
-    assert found["weight_norm"] == {"0": pytest.approx(math.sqrt(2)), "2": pytest.approx(math.sqrt(6))}
+    assert found["weight_norm"] == {"0": pytest.approx(math.sqrt(2))} and found["head_norm"] == {"2": pytest.approx(math.sqrt(6))}
     assert found["gradient_l2"]["2"] == pytest.approx(math.sqrt(6))  # of each output: bias 1; weights 1, 1 and 0, the units' means
     assert found["gradient_l2"]["0"] == 0.0  # the two outputs cancel
     assert found["gradient_dormant_fraction"] == {"0": 1.0}  # a layer without any gradient
@@ -95,6 +95,8 @@ def test_bias_of_preactivations() -> None:
         ("effective_rank", 6.0, (9.0, 11.0), False),
         ("weight_norm", 31.0, (9.0, 11.0), True),
         ("weight_norm", 2.0, (9.0, 11.0), False),
+        ("head_norm", 1e6, (9.0, 11.0), False),
+        ("logit_scale", 12.0, (0.1, 0.2), True),
         ("gradient_l2", 0.5, (9.0, 11.0), True),
     ],
 )

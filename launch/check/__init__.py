@@ -1,0 +1,1 @@
+"""`python -m launch check`: readers of checkpoints, inputs, and what is shown."""
