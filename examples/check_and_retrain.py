@@ -2,8 +2,9 @@
 `python examples/check_and_retrain.py OUT` (about half an hour on one processor; a pair that OUT has is not trained again).
 
 Ten agents of Stable-Baselines3 learn CartPole, and ten more are ruined there, by a high learning rate or by observations that shift again
-and again. Each checkpoint is checked; then it learns a task that it never saw, CartPole with permuted observations and swapped actions, at the
-usual rate and with a new optimizer, beside a new agent on the same task. The truth is the ratio of areas under the two learning curves.
+and again. Each checkpoint is checked; then it learns a task that it never saw, CartPole with permuted observations and swapped actions, at
+the usual rate and with a new optimizer, beside a new agent on the same task: the ratio of areas under the two learning curves is what
+retraining shows. Once more it learns with new heads, as a policy that is sure of the old task has to unlearn it first.
 """
 
 import csv
@@ -32,6 +33,9 @@ WINDOWS = 20
 """of a learning curve; the area is the mean over them"""
 SHIFTS = 6
 """changes of the observations' offset, of up to 2 in each feature"""
+
+
+HEADS = ("action_net.", "value_net.", "q_net.q_net.4.", "q_net_target.q_net.4.")
 
 
 class Kind(NamedTuple):
@@ -117,13 +121,14 @@ def trained(kind: str, seed: int, ruin: str) -> Any:
     return model
 
 
-def relearned(kind: str, seed: int, weights: dict[str, torch.Tensor] | None) -> float:
-    """Area of the new task's learning curve, from these weights or as a new agent."""
+def relearned(kind: str, seed: int, weights: dict[str, torch.Tensor] | None, heads: bool = True) -> float:
+    """Area of the new task's learning curve, from these weights or as a new agent; with new heads if `heads` is False."""
     of, returns = KINDS[kind], Returns()
     order = np.random.default_rng([seed, 1]).permutation(4)
     model = of.make(task(kind, seed + 100, order=order), of.rate, seed + 100)
     if weights is not None:
-        model.policy.load_state_dict(weights)
+        kept = {name: each for name, each in weights.items() if heads or not name.startswith(HEADS)}
+        model.policy.load_state_dict(kept, strict=False)
     model.learn(of.steps, callback=returns)
     return returns.area(of.steps)
 
@@ -143,6 +148,7 @@ def rows(kind: str, ruin: str, seed: int, out: Path) -> list[dict[str, Any]]:
             row[f"{subject.name}_ratio"], row[f"{subject.name}_area"] = of.trainability.final.value, of.trainability.area.value
             row[f"{subject.name}_interval"], row[f"{subject.name}_verdict"] = of.trainability.final.interval, of.verdict.word
         row["retrained"] = relearned(kind, seed, model.policy.state_dict()) / fresh
+        row["new_heads"] = relearned(kind, seed, model.policy.state_dict(), heads=False) / fresh
         row["fresh_area"] = fresh
         found.append(row)
     return found

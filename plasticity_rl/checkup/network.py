@@ -46,6 +46,15 @@ class Examined:
     """assumptions that a reader of the results must know, a line each"""
 
 
+class KnownLayers(nn.Module):
+    """A module whose layers need not be traced.
+
+    With `raw`, `forward` returns the units of each hidden layer, (samples, units), instead of its outputs: before the activation if True.
+    """
+
+    layers: Layers
+
+
 def examined(module: nn.Module, args: Args, fresh: Callable[[], nn.Module] | None, seed: int) -> Examined:
     """A module on these inputs. `fresh()` makes a new, untrained module; by default a copy's `reset_parameters()` are called.
 
@@ -62,8 +71,8 @@ def examined(module: nn.Module, args: Args, fresh: Callable[[], nn.Module] | Non
     if not params:
         raise UsageError(f"{type(module).__name__} has no parameters")
 
-    def called(params: Params, args: Args) -> Any:
-        return functional_call(made, {**dict(made.named_buffers()), **params}, args)
+    def called(params: Params, args: Args, **kwargs: Any) -> Any:
+        return functional_call(made, {**dict(made.named_buffers()), **params}, args, kwargs)
 
     def outputs(params: Params, args: Args) -> Tensor:
         found = [leaf for leaf in tree_leaves(called(params, args)) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
@@ -80,9 +89,11 @@ def examined(module: nn.Module, args: Args, fresh: Callable[[], nn.Module] | Non
         raise
     except Exception as error:  # a user's module may fail in any way
         raise UsageError(f"{type(module).__name__} fails on inputs of shape {_shapes(args)}: {_reason(error)}") from error
-    graph = _traced(made, few, notes)
+    graph = LayerGraph(made.layers, {}, {}, True) if isinstance(made, KnownLayers) else _traced(made, few, notes)
 
     def units(params: Params, args: Args, raw: bool) -> Params:
+        if isinstance(made, KnownLayers):
+            return called(params, args, raw=raw)
         if not graph.units:
             return {}
         with Watch(dict(graph.units.values()), raw, graph.in_place) as watch:

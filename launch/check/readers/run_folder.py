@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,21 +12,24 @@ from launch.check.subject import Subject, as_tensor, expect
 from launch.checkpoints.play import find_checkpoint
 from launch.checkpoints.probe import observations, read_learner
 from plasticity_rl.checks import UsageError
+from plasticity_rl.checkup.network import KnownLayers
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.layers import Layer, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.folder import RunFolder
 
+OPTIONAL = ("bias", "scale", "offset", "weight_noise", "bias_noise")
 MEMBER = 0
 """the member that is checked: `probe` measures all of them, with the run's own optimizer and chain"""
 
 
-class OfRun(nn.Module):
+class OfRun(KnownLayers):
     """Some outputs of a run's network, as a module of the parameters that they depend on."""
 
     def __init__(self, network: Network, params: Params, outputs: slice, used: frozenset[str]) -> None:
         super().__init__()
+        self.layers = tuple(_kept(layer, used) for layer in network.layers if layer.weight in used)
         self._network, self._outputs, self._names = network, outputs, tuple(params)
         for name, param in params.items():
             place: nn.Module = self
@@ -39,9 +43,16 @@ class OfRun(nn.Module):
             else:
                 place.register_buffer(last, param.clone())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, raw: bool | None = None) -> Any:
         held = dict(self.named_parameters()) | dict(self.named_buffers())
-        return self._network.apply({name: held[name] for name in self._names}, x)[0][:, self._outputs]
+        outputs, units = self._network.apply({name: held[name] for name in self._names}, x, raw=bool(raw))
+        return outputs[:, self._outputs] if raw is None else {layer.name: units[layer.name] for layer in self.layers if layer.name in units}
+
+
+def _kept(layer: Layer, used: frozenset[str]) -> Layer:
+    """The layer without the parameters that the outputs do not depend on, such as a noisy layer's deviations."""
+    gone = [name for name, value in layer._asdict().items() if name in OPTIONAL and value not in used]
+    return layer._replace(**dict.fromkeys(gone))
 
 
 def read(path: Path, module: str | None) -> list[Subject]:

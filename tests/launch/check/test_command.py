@@ -13,7 +13,7 @@ from torch import nn
 
 from launch.__main__ import main
 from tests.launch.checkpoints.test_probe import train
-from tests.training import CARTPOLE
+from tests.training import CARTPOLE, LABELS
 
 SMALL = ["--updates", "60", "--learning-rate", "0.01", "--pairs", "4", "--twins", "2", "--samples", "64"]
 NETS = """
@@ -125,6 +125,14 @@ def test_observations_of_an_environment(folder: Path, capsys: pytest.CaptureFixt
     assert "has no policy that could play" in capsys.readouterr().err
     assert main(["check", "good.pt", *given, "--env", "Catch-v0"]) == 2  # of EnvPool, with images of 10 x 5
     assert "fails on inputs of shape" in capsys.readouterr().err
+
+
+def test_a_runs_layers_are_those_that_it_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = train(tmp_path, LABELS | {"chain": ["nap"]})  # effective weights are computed, and could not be traced
+    assert main(["check", str(path), *SMALL, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert {(each["name"], each["layer"]) for each in found["measures"]} >= {("dead_fraction", "hidden0"), ("effective_rank", "hidden0")}
+    assert [note for note in found["notes"] if "units are not measured" in note] == []
 
 
 def test_a_run_brings_its_own_observations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
