@@ -78,5 +78,14 @@ def test_measuring_changes_no_number():
     assert set(plain[2]) == {"loss"}
     assert {name.partition("/")[0] for name in measured[2]} == {
         "loss",
-        *("penalty_over_loss", "gradient_l0", "gradient_l1", "gradient_l2", "step_change", "projection_factor", "projection_change"),
+        *(
+            "penalty_over_loss",
+            "gradient_l0",
+            "gradient_l1",
+            "gradient_l2",
+            "gradient_dormant_fraction",
+            "step_change",
+            "projection_factor",
+            "projection_change",
+        ),
     }
