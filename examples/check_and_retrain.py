@@ -1,10 +1,10 @@
 """Does the verdict of `check` agree with what retraining then shows? `pip install 'plasticity-rl[stable-baselines3]'`, then
 `python examples/check_and_retrain.py OUT` (about half an hour on one processor; a pair that OUT has is not trained again).
 
-Ten agents of Stable-Baselines3 learn CartPole, and ten more are ruined there, by a high learning rate or by observations that shift again
-and again. Each checkpoint is checked; then it learns a task that it never saw, CartPole with permuted observations and swapped actions, at
-the usual rate and with a new optimizer, beside a new agent on the same task: the ratio of areas under the two learning curves is what
-retraining shows. Once more it learns with new heads, as a policy that is sure of the old task has to unlearn it first.
+Ten agents of Stable-Baselines3 learn CartPole, and ten more learn it at a high rate, or while their observations shift again and again.
+Each checkpoint is checked; then it learns a task that it never saw, CartPole with permuted observations and swapped actions, at the usual
+rate and with a new optimizer, beside a new agent on the same task: the ratio of areas under the two learning curves is what retraining
+shows. Once more it learns with new heads, as a policy that is sure of the old task has to unlearn it first.
 """
 
 import csv
@@ -31,20 +31,21 @@ from plasticity_rl import check
 
 WINDOWS = 20
 """of a learning curve; the area is the mean over them"""
-SHIFTS = 6
-"""changes of the observations' offset, of up to 2 in each feature"""
+NEW = 3
+"""new agents that the retrained one is compared with"""
 
 
 HEADS = ("action_net.", "value_net.", "q_net.q_net.4.", "q_net_target.q_net.4.")
 
 
-class Kind(NamedTuple):
-    """An agent, its usual settings, and those that ruin it."""
+class Pair(NamedTuple):
+    """A healthy agent and one that was trained otherwise, for as many steps in each of its tasks."""
 
-    steps: int
-    make: Callable[..., Any]
+    agent: str
     rate: float
-    ruinous: float
+    """learning rate of the other one"""
+    shifts: int
+    """changes of the offset of its observations, by up to 2 in each feature"""
 
 
 def ppo(env: Any, rate: float, seed: int) -> PPO:
@@ -52,14 +53,21 @@ def ppo(env: Any, rate: float, seed: int) -> PPO:
 
 
 def dqn(env: Any, rate: float, seed: int) -> DQN:
-    settings = {"batch_size": 64, "learning_starts": 1000, "target_update_interval": 10, "train_freq": 64, "gradient_steps": 32}
+    settings = {"batch_size": 64, "learning_starts": 1000, "target_update_interval": 10, "train_freq": 256, "gradient_steps": 128}
     exploring = {"exploration_fraction": 0.16, "exploration_final_eps": 0.04, "buffer_size": 50_000}
-    return DQN("MlpPolicy", env, learning_rate=rate, seed=seed, device="cpu", **settings, **exploring)
+    wide = {"policy_kwargs": {"net_arch": [256, 256]}}
+    return DQN("MlpPolicy", env, learning_rate=rate, seed=seed, device="cpu", **settings, **exploring, **wide)
 
 
-KINDS = {"ppo": Kind(40_000, ppo, 1e-3, 5e-2), "dqn": Kind(30_000, dqn, 1e-3, 5e-2)}
-PAIRS = [("ppo", "high rate", seed) for seed in range(3)] + [("ppo", "shifts", seed) for seed in range(3, 6)]
-PAIRS += [("dqn", "high rate", seed) for seed in range(6, 8)] + [("dqn", "shifts", seed) for seed in range(8, 10)]
+STEPS = 30_000
+"""of each task"""
+AGENTS: dict[str, tuple[Callable[..., Any], float]] = {"ppo": (ppo, 1e-3), "dqn": (dqn, 2.3e-3)}
+"""name -> the agent, and its usual rate"""
+PAIRS = (
+    *(Pair("ppo", rate, 0) for rate in (5e-2, 5e-2, 2e-2, 1e-2)),
+    *(Pair("ppo", rate, 6) for rate in (3e-3, 3e-3, 1e-3)),
+    *(Pair("dqn", rate, shifts) for rate, shifts in ((5e-2, 0), (1e-2, 0), (2.3e-3, 4))),
+)
 
 
 class Task(gymnasium.Wrapper):
@@ -104,52 +112,52 @@ class Returns(BaseCallback):
         return float(np.mean(means))
 
 
-def task(kind: str, seed: int, **given: Any) -> Any:
-    number = 8 if kind == "ppo" else 1
+def task(agent: str, seed: int, **given: Any) -> Any:
+    number = 8 if agent == "ppo" else 1
     return make_vec_env("CartPole-v1", number, seed=seed, wrapper_class=Task, wrapper_kwargs=given)
 
 
-def trained(kind: str, seed: int, ruin: str) -> Any:
-    """An agent after CartPole alone (`ruin` empty), or ruined."""
-    of = KINDS[kind]
+def trained(pair: Pair, seed: int, ruined: bool) -> Any:
+    """An agent after CartPole at its usual rate, or the pair's other one."""
+    make, usual = AGENTS[pair.agent]
     draw = np.random.default_rng(seed)
-    model = of.make(task(kind, seed), of.ruinous if ruin == "high rate" else of.rate, seed)
-    model.learn(of.steps)
-    for _ in range(SHIFTS if ruin == "shifts" else 0):
-        model.set_env(task(kind, seed, offset=draw.uniform(-2, 2, 4)))
-        model.learn(of.steps, reset_num_timesteps=False)
+    model = make(task(pair.agent, seed), pair.rate if ruined else usual, seed)
+    model.learn(STEPS)
+    for _ in range(pair.shifts if ruined else 0):
+        model.set_env(task(pair.agent, seed, offset=draw.uniform(-2, 2, 4)))
+        model.learn(STEPS, reset_num_timesteps=False)
     return model
 
 
-def relearned(kind: str, seed: int, weights: dict[str, torch.Tensor] | None, heads: bool = True) -> float:
+def relearned(agent: str, seed: int, weights: dict[str, torch.Tensor] | None, heads: bool = True, run: int = 0) -> float:
     """Area of the new task's learning curve, from these weights or as a new agent; with new heads if `heads` is False."""
-    of, returns = KINDS[kind], Returns()
+    (make, usual), returns = AGENTS[agent], Returns()
     order = np.random.default_rng([seed, 1]).permutation(4)
-    model = of.make(task(kind, seed + 100, order=order), of.rate, seed + 100)
+    model = make(task(agent, 100 * run + seed + 50, order=order), usual, 100 * run + seed + 50)
     if weights is not None:
         kept = {name: each for name, each in weights.items() if heads or not name.startswith(HEADS)}
         model.policy.load_state_dict(kept, strict=False)
-    model.learn(of.steps, callback=returns)
-    return returns.area(of.steps)
+    model.learn(STEPS, callback=returns)
+    return returns.area(STEPS)
 
 
-def rows(kind: str, ruin: str, seed: int, out: Path) -> list[dict[str, Any]]:
-    """What the check says of a healthy and a ruined agent, and what retraining shows."""
-    fresh, found = relearned(kind, seed, None), []
-    for state in ("", ruin):
-        model = trained(kind, seed, state)
-        path = out / f"{kind}-{seed}-{state.replace(' ', '-') or 'healthy'}.zip"
+def rows(pair: Pair, seed: int, out: Path) -> list[dict[str, Any]]:
+    """What the check says of both agents, and what retraining shows."""
+    fresh, found = float(np.mean([relearned(pair.agent, seed, None, run=run) for run in range(NEW)])), []
+    for ruined in (False, True):
+        model = trained(pair, seed, ruined)
+        path = out / f"{pair.agent}-{seed}-{'other' if ruined else 'healthy'}.zip"
         model.save(path)
-        subjects = read(path, None, None)
-        row: dict[str, Any] = {"agent": kind, "seed": seed, "state": state or "healthy"}
-        for subject in subjects:
+        row: dict[str, Any] = {"agent": pair.agent, "seed": seed, "rate": pair.rate if ruined else AGENTS[pair.agent][1]}
+        row["shifts"] = pair.shifts if ruined else 0
+        for subject in read(path, None, None):
             seen = subject.prepare(collect("CartPole-v1", 512, subject, "random", seed).observations)
             of = check(subject.module, seen, fresh=subject.fresh, actions=subject.actions, name=subject.name)
-            row[f"{subject.name}_ratio"], row[f"{subject.name}_area"] = of.trainability.final.value, of.trainability.area.value
-            row[f"{subject.name}_interval"], row[f"{subject.name}_verdict"] = of.trainability.final.interval, of.verdict.word
-        row["retrained"] = relearned(kind, seed, model.policy.state_dict()) / fresh
-        row["new_heads"] = relearned(kind, seed, model.policy.state_dict(), heads=False) / fresh
-        row["fresh_area"] = fresh
+            row[f"{subject.name}_ratio"], row[f"{subject.name}_interval"] = of.trainability.final.value, of.trainability.final.interval
+            row[f"{subject.name}_area"], row[f"{subject.name}_verdict"] = of.trainability.area.value, of.verdict.word
+        weights = model.policy.state_dict()
+        row["retrained"], row["new_heads"] = (relearned(pair.agent, seed, weights, heads) / fresh for heads in (True, False))
+        row["new_agents"] = fresh
         found.append(row)
     return found
 
@@ -157,10 +165,10 @@ def rows(kind: str, ruin: str, seed: int, out: Path) -> list[dict[str, Any]]:
 def main(out: Path) -> None:
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
-    for kind, ruin, seed in PAIRS:
-        table = out / f"{kind}-{seed}.csv"
+    for seed, pair in enumerate(PAIRS):
+        table = out / f"{pair.agent}-{seed}.csv"
         if not table.exists():
-            made = rows(kind, ruin, seed, out)
+            made = rows(pair, seed, out)
             with table.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, list(made[0]))
                 writer.writeheader()

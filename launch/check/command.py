@@ -150,7 +150,10 @@ def _checked(subject: Subject, inputs: Inputs, settings: Settings, label: str, t
         name=subject.name,
         progress=lambda what, made, of: tell(f"{label} {what}", made, of),
     )
-    return replace(found, notes=(inputs.told, *subject.notes, *found.notes))
+    verdict = found.verdict
+    if subject.attached is not None and verdict.method:
+        verdict = replace(verdict, lines=subject.attached(verdict.method))
+    return replace(found, verdict=verdict, notes=(inputs.told, *subject.notes, *found.notes))
 
 
 def _labels(files: Sequence[Path]) -> dict[Path, str]:

@@ -27,6 +27,8 @@ class Subject:
     """observations -> actions of the policy, in its own range; None if the network is no policy"""
     squashed: bool = False
     """True if actions lie in [-1, 1] and stand for the whole range of a continuous action space"""
+    attached: Callable[[str], tuple[str, ...]] | None = None
+    """method in words -> the lines of code that attach it, where the program that wrote the checkpoint has its own way"""
     own: np.ndarray | None = None
     """observations that the checkpoint brings with it"""
     notes: tuple[str, ...] = ()

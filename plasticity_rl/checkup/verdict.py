@@ -17,6 +17,11 @@ from plasticity_rl.networks.layers import Layers
 SHOWN = 3
 """numbers of a layer in the reading"""
 
+CLASSES = {"redo": "ReDo", "shrink-and-perturb": "ShrinkAndPerturb", "reset": "Reset"}
+"""word of a method that is advised -> its class"""
+ONCE = ("shrink-and-perturb", "reset")
+"""methods that act once, where they are told that the task changes"""
+
 Word = Literal[
     "fits as well as fresh", "cannot fit", "fits, but does not explore", "cannot fit and does not explore", "undecided", "not known"
 ]
@@ -31,8 +36,10 @@ class Verdict:
     """layers that stand out, most numbers first"""
     first: str
     """what to try first, and why"""
+    method: str
+    """the method in words, such as `redo:tau=0.1`; empty if there is nothing to attach"""
     lines: tuple[str, ...]
-    """the lines of code that attach it; empty if nothing is to be attached"""
+    """the lines of code that attach it"""
 
 
 def decide(random: Learned, own: Learned | None, found: Sequence[Compared], layers: Layers, policy: bool) -> Verdict:
@@ -67,8 +74,8 @@ def decide(random: Learned, own: Learned | None, found: Sequence[Compared], laye
     for layer in (*named, WHOLE):
         if told := [_told(each) for each in out if each.layer == layer][:SHOWN]:
             reading += f". {f'Layer {layer}' if layer else 'The whole network'} stands out: {', '.join(told)}"
-    first, lines = _advice(word, still, out, layers)
-    return Verdict(word, reading + ".", tuple(named), first, lines)
+    first, method = _advice(word, still, out, layers)
+    return Verdict(word, reading + ".", tuple(named), first, method, attached(method))
 
 
 def _share(found: Sequence[Compared]) -> float:
@@ -80,33 +87,36 @@ def _told(each: Compared) -> str:
     return f"{MEASURES[each.name].title} {each.own:.2g} (twins {each.fresh:.2g})"
 
 
-def _advice(word: Word, still: bool, out: Sequence[Compared], layers: Layers) -> tuple[str, tuple[str, ...]]:
-    """What to try first and why, and the lines that attach it."""
+def _advice(word: Word, still: bool, out: Sequence[Compared], layers: Layers) -> tuple[str, str]:
+    """What to try first and why, and the method in words."""
     if word in ("cannot fit", "cannot fit and does not explore"):
         recycled = {layer.name for layer in layers if layer.activation not in (None, "tanh", "sigmoid") and not layer.shared}
         if any(each.name in ("dormant_fraction", "dead_fraction") and each.layer in recycled for each in out):
-            why = "ReDo re-initialises units that hardly respond, and leaves what the network computes almost as it is"
-            return why, _attached("ReDo", "ReDo(tau=0.1)", "plan.after_step()  # after every optimizer.step()")
+            return "ReDo re-initialises units that hardly respond, and leaves what the network computes almost as it is", "redo:tau=0.1"
         growth = max((each.own / each.fresh for each in out if each.name == "weight_norm" and each.fresh), default=1.0)
         shrink = min(0.5, float(f"{1 / growth:.1g}"))
         why = f"shrink-and-perturb, once: {shrink:g} of all weights and half of a new network's"
         why += f", since weights have grown {growth:.2g}-fold" if growth > 1 else ", since no layer has dormant units to recycle"
-        return f"{why}; returns fall before they rise", _attached(
-            "ShrinkAndPerturb", f"ShrinkAndPerturb(shrink={shrink:g})", "plan.task_boundary()  # once, now"
-        )
+        return f"{why}; returns fall before they rise", f"shrink-and-perturb:shrink={shrink:g}"
     if still:
         why = "its policy draws one action for ever: raise the entropy coefficient, and start the policy's head anew, once"
-        return why, _attached("Reset", 'Reset(part="heads")', "plan.task_boundary()  # once, now")
+        return why, "reset:part=heads"
     if word == "fits as well as fresh":
-        return "nothing here; look at exploration, learning rate, rewards and data before plasticity", ()
+        return "nothing here; look at exploration, learning rate, rewards and data before plasticity", ""
     if word == "not known":
-        return "more updates or a higher learning rate: twins learn too little to compare with", ()
-    return "more pairs, which narrow the interval", ()
+        return "more updates or a higher learning rate: twins learn too little to compare with", ""
+    return "more pairs, which narrow the interval", ""
 
 
-def _attached(name: str, made: str, call: str) -> tuple[str, ...]:
+def attached(method: str) -> tuple[str, ...]:
+    """The lines of code that attach a method to a module and its optimizer; none without a method."""
+    if not method:
+        return ()
+    word, _, settings = method.partition(":")
+    name, value = settings.split("=")
+    made = f"{CLASSES[word]}({name}={value if value[0].isdigit() else repr(value)})"
     return (
-        f"from plasticity_rl.interventions import {name}; from plasticity_rl.attach import attach",
+        f"from plasticity_rl.interventions import {CLASSES[word]}; from plasticity_rl.attach import attach",
         f"plan = attach(module, optimizer, ({made},), inputs)",
-        call,
+        "plan.task_boundary()  # once, now" if word in ONCE else "plan.after_step()  # after every optimizer.step()",
     )

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from launch.check.readers.weights import load_tensors
 from launch.check.subject import Subject, as_tensor, expect, sampled
 from plasticity_rl.checks import UsageError
+from plasticity_rl.checkup.verdict import ONCE
 
 ACTIVATIONS = {each.__name__: each for each in (nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)}
 NATURE = {(32, 8): 4, (64, 4): 2, (64, 3): 1}
@@ -92,18 +93,31 @@ def read(path: Path, module: str | None, name: str | None = None) -> list[Subjec
         made = make()
         made.load_state_dict({name: weights[source] for name, source in mine.items()})
         used |= set(mine.values())
-        policy = part.name == "policy" and kind == "action_net."
-        if part.reads_actions:
-            prepare: Callable[[np.ndarray], Tensor] = partial(_with_actions, observe, bounded)
-        else:
-            prepare = observe
-        logits = actions if policy else ()
-        act = _acting(made, observe, kind, actions, bounded) if part.name in ("policy", "q") else None
-        notes = ("actions of critics are drawn uniformly from the whole range",) if part.reads_actions else ()
-        subjects.append(Subject(part.name, made, make, prepare, logits, act, kind in ("actor.latent_pi.", "actor.mu."), None, notes))
+        subjects.append(
+            Subject(
+                part.name,
+                made,
+                make,
+                partial(_with_actions, observe, bounded) if part.reads_actions else observe,
+                actions if part.name == "policy" else (),
+                _acting(made, observe, kind, actions, bounded) if part.name in ("policy", "q") else None,
+                kind in ("actor.latent_pi.", "actor.mu."),
+                attached,
+                notes=("actions of critics are drawn uniformly from the whole range",) if part.reads_actions else (),
+            )
+        )
     if left := [each for each in weights if each not in used and not each.startswith(IGNORED) and "features_extractor." not in each]:
         raise UsageError(f"{path}: {left[0]} is in no layer that is known; {BY_HAND}")
     return subjects
+
+
+def attached(method: str) -> tuple[str, ...]:
+    """The lines that attach a method, in words, to a `model` of the package."""
+    made = f'callback = PlasticityCallback("{method}")'
+    home = "from plasticity_rl.attach.callbacks.stable_baselines3 import PlasticityCallback"
+    if method.partition(":")[0] not in ONCE:
+        return home, made, "model.learn(100_000, callback=callback)"
+    return home, made, "model.learn(1, callback=callback); callback.task_boundary(); callback.detach()  # once; then learn as ever"
 
 
 def _opened(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

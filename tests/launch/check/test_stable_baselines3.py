@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from launch.check.readers import read
+from launch.check.readers.stable_baselines3 import attached
 from launch.check.subject import Subject
 from plasticity_rl.checks import UsageError
 
@@ -154,6 +155,19 @@ def test_twins_have_the_packages_initialiser(tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain = [nn.Linear(3, 64), nn.Linear(64, 64), nn.Linear(64, 4)]  # PyTorch's own, which DQN keeps
     assert all(torch.equal(mine[name], layer.weight) for name, layer in zip(("hidden.0.weight", "hidden.2.weight"), plain, strict=False))
+
+
+@pytest.mark.parametrize("method", ["redo:tau=0.1", "shrink-and-perturb:shrink=0.1", "reset:part=heads"])
+def test_the_lines_of_the_advice_can_be_attached(method: str) -> None:
+    import stable_baselines3
+
+    policy = {"activation_fn": nn.ReLU, "net_arch": [8]}
+    model = stable_baselines3.PPO("MlpPolicy", "CartPole-v1", n_steps=16, batch_size=16, n_epochs=1, device="cpu", policy_kwargs=policy)
+    with torch.no_grad():
+        model.policy.action_net.bias.fill_(50.0)
+    exec("\n".join(attached(method)).replace("100_000", "16"), {"model": model})
+    changed = model.policy.action_net.bias.detach()
+    assert (changed.abs().max() < 40) == (method != "redo:tau=0.1")
 
 
 def test_what_is_not_understood_is_refused_in_a_line(tmp_path: Path) -> None:
