@@ -1,5 +1,6 @@
 """Actor: a pool of environments, the frame stacks that a policy observes, and the returns of running episodes."""
 
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -106,10 +107,12 @@ class Actor:
     def _attempt(self, call: Callable[[], Step]) -> Step:
         """The pool's answer, or that of one opened anew."""
         failures: list[tuple[int, str]] = []
+        began = 0.0
         while True:
             try:
                 step = self._again(failures) if failures else call()
             except EnvironmentFailed as error:
+                began = began if failures else time.monotonic()
                 self._pool.close()
                 failures.append((len(self.sent), str(error)))
                 self.restarts += 1
@@ -119,8 +122,10 @@ class Actor:
                     ) from error
                 if self.restarts > RESTARTS:
                     raise EnvironmentFailed(f"the environments failed {self.restarts} times since they were opened: {error}") from error
-                warnings.warn(f"the environments failed and are opened anew: {error}", stacklevel=2)
             else:
+                if failures:
+                    took, last = time.monotonic() - began, failures[-1][1]
+                    warnings.warn(f"the environments failed and were opened anew in {took:.1f} s: {last}", stacklevel=2)
                 self._observed = step.observations
                 return step
 

@@ -8,6 +8,10 @@ import tyro
 from launch.commands.options import DONE, Plugins, allow, pick
 from launch.execution import Device
 from plasticity_rl.checks import UsageError, choose
+from plasticity_rl.experiment import MAX_SEED
+
+BROKEN = 1
+"""exit code if a promise did not hold"""
 
 
 def bench_update(*, seconds: float = 2.0) -> int:
@@ -208,6 +212,30 @@ def bench_path(*, actors: int = 2, receivers: int = 64, seconds: float = 5.0) ->
     return DONE
 
 
+def bench_reliability(
+    *,
+    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[PROMISE ...]", help_behavior_hint="(default: all)")] = (),
+    trials: int = 20,
+    seed: int = 0,
+) -> int:
+    """Try what runs promise when something goes wrong, and count how often it held: kills, signals, damage, full disks, races, mistakes.
+
+    Args:
+        only: promises to try, by the words of docs/reliability.md
+        trials: most trials of each
+        seed: 0 to 2147483647; of every random choice
+    """
+    if not 1 <= trials <= 1_000_000 or not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"trials must lie in [1, 1000000] and seed in [0, {MAX_SEED}], not {trials} and {seed}")
+    from launch.bench.reliability.measure import PROMISES, measure, table
+
+    for word in only:
+        choose("promise", word, PROMISES)
+    found = measure(only, trials, seed)
+    print(f"\n{table(found)}")
+    return DONE if all(count.held == count.tried for count in found.values()) else BROKEN
+
+
 BENCHES = {
     "update": bench_update,
     "population": bench_population,
@@ -217,6 +245,7 @@ BENCHES = {
     "interventions": bench_interventions,
     "metrics": bench_metrics,
     "statistics": bench_statistics,
+    "reliability": bench_reliability,
 }
 
 

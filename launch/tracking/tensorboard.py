@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +39,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
 
+        _mute_its_thread()
         self._curves = Curves(spec, self._draw)
         self._tags: set[str] = set()
         self._left: set[str] = set()
@@ -152,6 +154,20 @@ def serve(folder: Path, port: int) -> int:
             return subprocess.run(command, check=False).returncode
         except Stopped:  # the normal end; `run` has ended TensorBoard
             return 0
+
+
+def _mute_its_thread() -> None:
+    """Print no traceback when TensorBoard's thread cannot write: the thread that hands it values raises the same error next."""
+    from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
+
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not (isinstance(arguments.thread, _AsyncWriterThread) and isinstance(arguments.exc_value, OSError)):
+            before(arguments)
+
+    if before.__qualname__ != hook.__qualname__:
+        threading.excepthook = hook
 
 
 def _pictures(path: Path) -> list[Any]:

@@ -10,7 +10,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 
 
 class Faulty(CartPoleEnv):
-    """CartPole that fails in one of its first `times` lives, when it has made `at` steps; `fault` says how, `log` counts the faults."""
+    """CartPole that fails when it has made `at` steps, `times` times in all; `fault` says how, and `log` counts."""
 
     def __init__(self, fault: str = "none", at: int = 0, times: int = 0, log: str = "", render_mode: str | None = None) -> None:
         super().__init__(render_mode=render_mode)
@@ -30,6 +30,10 @@ class Faulty(CartPoleEnv):
                 os.abort()
             if self._fault == "hang":
                 time.sleep(600)
+            if self._fault.startswith("observation"):
+                return super().step(action)[0] * float(self._fault.removeprefix("observation-")), 1.0, False, False, {}
+            if self._fault == "reward":
+                return super().step(action)[0], float("nan"), False, False, {}
             if self._fault == "shape":
                 return super().step(action)[0][:2], 0.0, False, False, {}
         return super().step(action)
@@ -42,5 +46,5 @@ class Unseeded(Faulty):
         return super().reset(seed=None, options=options)
 
 
-gymnasium.register("Faulty-v0", entry_point=Faulty, max_episode_steps=50)
-gymnasium.register("Unseeded-v0", entry_point=Unseeded, max_episode_steps=50)
+gymnasium.register("Faulty-v0", entry_point=f"{__name__}:Faulty", max_episode_steps=50)
+gymnasium.register("Unseeded-v0", entry_point=f"{__name__}:Unseeded", max_episode_steps=50)

@@ -1,0 +1,1 @@
+"""Trials of what runs promise when something goes wrong: one file a promise, counted by measure.py."""

@@ -1,0 +1,41 @@
+"""What runs promise when something goes wrong, tried a few times each; `python -m launch bench reliability` tries it often."""
+
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from launch.bench.reliability.measure import PROMISES, Count, table
+
+TRIALS = {
+    "resume": 2,
+    "saving": 80,
+    "damage": 200,
+    "environments": 2,
+    "signals": 2,
+    "disk": 2,
+    "numbers": 3,
+    "races": 1,
+    "views": 1,
+    "tables": 2_500,
+    "mistakes": 40,
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("word", PROMISES)
+def test_a_promise_holds(word: str, tmp_path: Path) -> None:
+    outcomes = list(islice(PROMISES[word].trials(tmp_path, Random(20)), TRIALS[word]))
+    assert len(outcomes) == TRIALS[word]
+    assert not [outcome.tried for outcome in outcomes if not outcome.held]
+
+
+def test_the_table_counts_what_did_not_hold() -> None:
+    from launch.bench.reliability.promise import Outcome
+
+    count = Count()
+    for held, seconds in ((True, 0.5), (False, 2.0), (True, None)):
+        count.add(Outcome(held, "tried", seconds))
+    row = table({"races": count}).splitlines()[-1]
+    assert row.endswith("| one winner, exit code 3 | 3 | 2 | 2.00 s |") and count.failures == ["tried"]
