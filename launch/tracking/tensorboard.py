@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -158,16 +160,15 @@ def serve(folder: Path, port: int) -> int:
 
 def _mute_its_thread() -> None:
     """Print no traceback when TensorBoard's thread cannot write: the thread that hands it values raises the same error next."""
+    if getattr(threading.excepthook, "func", None) is not _hook:
+        threading.excepthook = partial(_hook, threading.excepthook)
+
+
+def _hook(before: Callable[[threading.ExceptHookArgs], Any], arguments: threading.ExceptHookArgs) -> None:
     from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 
-    before = threading.excepthook
-
-    def hook(arguments: threading.ExceptHookArgs) -> None:
-        if not (isinstance(arguments.thread, _AsyncWriterThread) and isinstance(arguments.exc_value, OSError)):
-            before(arguments)
-
-    if before.__qualname__ != hook.__qualname__:
-        threading.excepthook = hook
+    if not (isinstance(arguments.thread, _AsyncWriterThread) and isinstance(arguments.exc_value, OSError)):
+        before(arguments)
 
 
 def _pictures(path: Path) -> list[Any]:

@@ -88,7 +88,7 @@ METRICS = {
         _of_curvature("jacobian_norm", "Jacobian norm", keyed=False),
         _of_curvature("reliance_mean", "mean reliance on a unit"),
         _of_curvature("reliance_max", "largest reliance on a unit"),
-        Metric("environment_restarts", "environments opened anew", "speed", keyed=False),
+        Metric("environment_restarts", "environments opened anew", "failures", keyed=False),
         Metric("actor_deaths", "actors that died", "Ray", keyed=False),
     )
 }

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
+from launch.bench.reliability.processes import launched
 from launch.bench.reliability.promise import Outcome, Promise
 
 LIMIT = 1.0  # seconds of processor time
@@ -50,11 +51,9 @@ def every_field() -> Iterator[list[str]]:
 
 
 def _call(words: list[str], connection: Connection) -> None:
-    from launch.__main__ import main
-
     said, told, began = StringIO(), StringIO(), time.process_time()
     with redirect_stderr(said), redirect_stdout(told):
-        code = main(words)
+        code = launched(words)
     connection.send((code, said.getvalue(), told.getvalue(), time.process_time() - began))
 
 

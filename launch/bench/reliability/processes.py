@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import time
@@ -11,7 +12,15 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 LIMIT = 600.0  # seconds that a command may take
-IMPORTED = ["launch.__main__", "launch.run.runner", "launch.run.sweep", "launch.config.parse", "tensorboard", "torch.utils.tensorboard"]
+IMPORTED = [
+    "launch.commands.training",
+    "launch.commands.results",
+    "launch.run.runner",
+    "launch.run.sweep",
+    "launch.config.parse",
+    "tensorboard",
+    "torch.utils.tensorboard",
+]
 IMPORTED += ["agents.dqn", "agents.ppo", "agents.pqn", "agents.impala", "agents.supervised", "plasticity_rl.interventions", "envpool"]
 
 
@@ -75,12 +84,20 @@ def _main(words: list[str], log: str, before: Callable[[], None] | None) -> None
         os.dup2(file, stream)
     import torch
 
-    from launch.__main__ import main
-
     torch.set_num_threads(1)
     if before:
         before()
-    code = main(words)
+    code = launched(words)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def launched(words: Sequence[str]) -> int:
+    """Exit code of `python -m launch WORDS` in this process."""
+    sys.argv = ["launch", *words]
+    try:
+        runpy.run_module("launch", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
