@@ -143,6 +143,8 @@ class ReplayAgent(ActingAgent, Protocol):
     has_replay: ClassVar[bool] = True
     train_every: int
     updates_per_step: int = 1
+    age_decay: int | None = None
+    age_floor: float = 0.1
     replay: int
     min_replay: int
     replay_at_switch: Literal["clear", "keep"]

@@ -81,6 +81,12 @@ class DQN(ReplayAgent):
     """initial exponent of the importance weights, rising linearly to 1 over the run; no effect on uniform replay"""
     uniform: Annotated[float, Interval("[0, 1]")] = 1e-3
     """fraction of prioritised draws that is uniform (DQN Zoo)"""
+    age_decay: Annotated[int | None, Interval("[1, inf)")] = field(default=None, metadata=ADDED)
+    """steps of a member after which a transition is drawn least often: sample weight decay (Wu et al., ICLR 2026, arXiv 2604.01913), the
+    weight max(age_floor, 1 - age / age_decay) in place of uniform draws. Formula from a second reading, whose values were not given; the
+    paper finds it insensitive to both. None draws uniformly"""
+    age_floor: Annotated[float, Interval("[0, 1]")] = field(default=0.1, metadata=ADDED)
+    """smallest weight under age_decay, relative to the newest transition's; ours"""
     noise: Annotated[float | None, Interval("(0, inf)")] = None
     """sigma0 of noisy last hidden layers and heads; 0.5 in Fortunato et al., 0.1 in DQN Zoo's Rainbow, which uses no epsilon"""
 
@@ -94,6 +100,8 @@ class DQN(ReplayAgent):
         if self.min_replay > room:
             raise UsageError(f"DQN: min_replay must be at most {max(room, 0)} with replay={self.replay}, not {self.min_replay}")
 
+        if self.age_decay is not None and self.priority_exponent > 0:
+            raise UsageError("DQN: age_decay and priority_exponent both set how transitions are drawn; take one of the two")
         if self.updates_per_step > 1 < self.train_every:
             raise UsageError(
                 f"DQN: updates_per_step={self.updates_per_step} means several updates a step, and train_every={self.train_every} several "

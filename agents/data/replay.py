@@ -1,6 +1,6 @@
 """Replay that stores each frame once; stacks and n-step returns are computed when sampled."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,6 +8,14 @@ from torch import Tensor
 from agents.data.frames import Frames
 from agents.data.priorities import Priorities
 from agents.data.transitions import StepType, n_step
+
+
+class AgeDecay(NamedTuple):
+    """Sampling by age, sample weight decay (Wu et al., ICLR 2026, arXiv 2604.01913): the weight max(floor, 1 - age / steps)."""
+
+    steps: int
+    """of a member's environments"""
+    floor: float
 
 
 class Replay:
@@ -29,9 +37,11 @@ class Replay:
         device: str,
         compile: bool = False,
         most_rows: int | None = None,
+        aged: AgeDecay | None = None,
     ) -> None:
         """`capacity` is in steps per member; `most_rows` the number of rows that are ever written, if known: where they do not fill the
-        capacity, memory is only taken for them; `frame` is the shape of a single frame; `stack` the number of frames per observation."""
+        capacity, memory is only taken for them; `frame` is the shape of a single frame; `stack` the number of frames per observation;
+        `aged` is for draws by age."""
         rows = max(capacity // num_envs, stack + 2)
         self.rows, self.num_envs = rows if most_rows is None else min(rows, most_rows + stack), num_envs
         self.frames = Frames(self.rows, members, num_envs, frame, dtype, stack, device, compile)
@@ -48,6 +58,8 @@ class Replay:
         self.real = Priorities(members, count, device)
         """1 for a transition that can be sampled, else 0; the index is row x environments + column"""
         self.priorities = Priorities(members, count, device) if prioritised else None
+        self._decay, self._stale = aged, True
+        self._aged = None if aged is None else Priorities(members, count, device)
         self._highest = torch.ones(members, 1, device=device)
         self._members = torch.arange(members, device=device)[:, None]
         self.written = 0
@@ -55,7 +67,7 @@ class Replay:
 
     def clear(self) -> None:
         """Clear the replay."""
-        self.written = 0
+        self.written, self._stale = 0, True
         self.real.clear()
         self._highest.fill_(1.0)
         if self.priorities is not None:
@@ -69,7 +81,7 @@ class Replay:
     @property
     def nbytes(self) -> int:
         """Memory of the full replay, in bytes."""
-        sums = self.real.nbytes + (0 if self.priorities is None else self.priorities.nbytes)
+        sums = sum(each.nbytes for each in (self.real, self.priorities, self._aged) if each is not None)
         return sum(tensor.nbytes for tensor in self.data.values()) + sums
 
     def write_frames(self, frames: Tensor, ages: Tensor, actions: Tensor, task: int) -> None:
@@ -83,14 +95,14 @@ class Replay:
         for first, last in ((row, min(reached, self.rows)), (0, max(reached - self.rows, 0))):
             for each in filter(None, (self.real, self.priorities)):
                 each.write_row(first * self.num_envs, last * self.num_envs, 0.0)
-        self.written += 1
+        self.written, self._stale = self.written + 1, True
 
     def write_outcome(self, rewards: Tensor, step_types: Tensor, real: Tensor, priorities: Tensor | None = None) -> None:
         """Write the outcome of the newest row, (S, B) each: rewards, step types, True in `real` where the action took effect, and initial
         priorities, by default the highest so far."""
         if self.written == 0:  # cleared since
             return
-        row = (self.written - 1) % self.rows
+        row, self._stale = (self.written - 1) % self.rows, True
         self.data["rewards"][row], self.data["step_type"][row] = rewards, step_types
         edges = row * self.num_envs, (row + 1) * self.num_envs
         self.real.write_row(*edges, real.float())
@@ -109,17 +121,18 @@ class Replay:
             newest.masked_fill_(newest == StepType.CONTINUES, StepType.TRUNCATED)
 
     def sample(
-        self, uniform: Tensor, steps: int, discount: float, share: float = 1.0, correction: float = 0.0
+        self, uniform: Tensor, steps: int, discount: float, share: float = 1.0, correction: float = 0.0, by_age: bool = False
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Sample a transition per pair of numbers in `uniform` (S, batch, 2), in [0, 1); return the batch, and indices for `prioritise`.
 
-        A fraction `share` is drawn uniformly, the rest in proportion to priorities; without priorities, all uniformly. The batch has inputs
+        A fraction `share` is drawn uniformly, the rest in proportion to priorities; without priorities, all uniformly, or with `by_age` in
+        proportion to the weights of AgeDecay, for which nothing corrects. The batch has inputs
         and next_inputs (S, batch, stack, *frame), or (S, batch, *frame) if stack is 1; and (S, batch) each: actions, task, returns (sums of
         up to `steps` discounted rewards within the episode), discounts (of the next value; 0 after a termination), and weights: importance
         weights (1 / probability) to the power `correction`, divided by the batch's largest (Schaul et al. 2016, arXiv 1511.05952); 0 for a
         row without a transition, which is drawn only if there is no transition.
         """
-        index, weights = self._draw(uniform, share, correction)
+        index, weights = self._draw(uniform, share, correction, by_age)
         rows, columns = (index // self.num_envs).clamp(max=self.rows - 1), index % self.num_envs
         newest = (self.written - 1) % self.rows
 
@@ -157,7 +170,7 @@ class Replay:
 
     def load(self, tensors: dict[str, Any], written: int) -> None:
         """Restore `tensors` of a replay with `written` rows."""
-        self.written = written
+        self.written, self._stale = written, True
         for name, tensor in self.data.items():
             tensor[: min(written, self.rows)] = tensors[f"replay/{name}"]
         self.real.load(tensors["replay/real"])
@@ -165,10 +178,10 @@ class Replay:
             self.priorities.load(tensors["replay/priorities"])
             self._highest.copy_(tensors["replay/highest"])
 
-    def _draw(self, uniform: Tensor, share: float, correction: float) -> tuple[Tensor, Tensor]:
+    def _draw(self, uniform: Tensor, share: float, correction: float, by_age: bool) -> tuple[Tensor, Tensor]:
         """Draw indices and importance weights, (S, batch) each."""
         which, place = uniform.unbind(-1)
-        index = self.real.draw(place)
+        index = (self._by_age() if by_age else self.real).draw(place)
         real = self.real.values.gather(1, index)
         if self.priorities is None:
             return index, real
@@ -177,3 +190,16 @@ class Replay:
         probability = shares * self.real.probability(index) + (1 - shares) * self.priorities.probability(index)
         weights = probability.clamp(min=torch.finfo(probability.dtype).tiny) ** -correction
         return index, weights / weights.amax(-1, keepdim=True) * self.real.values.gather(1, index)
+
+    def _by_age(self) -> Priorities:
+        """The weights of AgeDecay as priorities; computed anew for all rows once there is a new one."""
+        assert self._aged is not None and self._decay is not None, "a replay without AgeDecay"
+        if self._stale:
+            values = self.real.values.clone()
+            rows = torch.arange(min(self.written, self.rows), device=values.device)
+            age = (self.written - 1 - rows) % self.rows * self.num_envs
+            weights = (1 - age / self._decay.steps).clamp(min=self._decay.floor)
+            values[:, : len(rows) * self.num_envs].unflatten(1, (-1, self.num_envs)).mul_(weights[:, None])
+            self._aged.load(values)
+            self._stale = False
+        return self._aged

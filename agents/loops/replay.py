@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from agents.base import ReplayAgent
-from agents.data.replay import Replay
+from agents.data.replay import AgeDecay, Replay
 from agents.diagnostics.probing import seen_of_replay
 from agents.loops.base import Loop
 from envs.reinforcement.base import ReinforcementBenchmark
@@ -24,7 +24,8 @@ def make_replay(agent: ReplayAgent, games: ReinforcementBenchmark, members: int,
     space = games.observation_space
     steps = sum(visit.budget for visit in games.visits()) // games.frame_skip
     most_rows = 2 * -(-steps // agent.num_envs)  # each segment has at least one step, and one row of last frames
-    return Replay(*shape, space.shape, space.dtype, games.stack, agent.prioritised, device, compile, most_rows)
+    aged = None if agent.age_decay is None else AgeDecay(agent.age_decay, agent.age_floor)
+    return Replay(*shape, space.shape, space.dtype, games.stack, agent.prioritised, device, compile, most_rows, aged)
 
 
 class ReplayLoop(Loop[ReplayAgent]):
@@ -124,7 +125,7 @@ class ReplayLoop(Loop[ReplayAgent]):
         correction = agent.importance_exponent + (1 - agent.importance_exponent) * min(self.steps / self._total, 1.0)
         share = agent.uniform if agent.prioritised else 1.0
         drawn = self.streams.uniform(update, "replay", agent.batch_size, 2)
-        batch, index = self.replay.sample(drawn, agent.n_step, agent.discount, share, correction)
+        batch, index = self.replay.sample(drawn, agent.n_step, agent.discount, share, correction, agent.age_decay is not None)
         if self.num_actions is not None:
             batch["num_actions"] = self.num_actions[batch["task"]]
         if self.network.noise:

@@ -11,6 +11,7 @@ from agents.loops.base import Loop
 from agents.loops.replay import ReplayLoop
 from envs.reinforcement.control import CartPole
 from launch.config.parse import experiment
+from plasticity_rl.checks import UsageError
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.records.events import Metric, Snapshot, Tick
@@ -265,3 +266,8 @@ def test_the_schedule_counts_updates_from_the_first(clock: str) -> None:
         assert abs(len(mine) - planned) <= 1
         start, total = (len(rates) - len(mine)) * visit if clock == "run" else 0, planned * (2 if clock == "run" else 1)
         np.testing.assert_allclose(mine, [max(1 - (start + update) / total, 0) for update in range(len(mine))], atol=1e-6)
+
+
+def test_draws_by_age_and_by_priority_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="age_decay and priority_exponent both set how transitions are drawn"):
+        DQN(age_decay=1000, priority_exponent=0.5)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from agents.acting.actor import Actor
-from agents.data.replay import Replay
+from agents.data.replay import AgeDecay, Replay
 from agents.data.transitions import StepType
 from tests.training import Counting
 
@@ -14,12 +14,12 @@ SAMPLES = 1_500  # some 250 transitions: each occurs
 
 
 def play(
-    capacity: int, steps: int, prioritised: bool = False, most_rows: int | None = None
+    capacity: int, steps: int, prioritised: bool = False, most_rows: int | None = None, aged: AgeDecay | None = None
 ) -> tuple[Replay, list[dict[str, np.ndarray]], Actor]:
     """A replay filled by an actor, and the same data written row by row."""
     pool = Counting(MEMBERS * NUM_ENVS)
     actor = Actor(lambda: pool, MEMBERS, STACK, "cpu")  # type: ignore[arg-type]
-    replay = Replay(MEMBERS, NUM_ENVS, capacity, (1,), "float32", STACK, prioritised, "cpu", most_rows=most_rows)
+    replay = Replay(MEMBERS, NUM_ENVS, capacity, (1,), "float32", STACK, prioritised, "cpu", most_rows=most_rows, aged=aged)
     log = []
     for at in range(steps):
         actions = torch.full((MEMBERS, NUM_ENVS), at % 5)
@@ -198,3 +198,39 @@ def test_the_actor_scores_whole_episodes() -> None:
     assert scores[0] == [1 + 2 + 3 + 4, 1 + 2 + 3 + 4 + 5, 1 + 2 + 3 + 4 + 5 + 6, 6 + 7 + 8 + 9]
     assert scores[1] == [1 + 2 + 3 + 4, sum(range(1, 8)), sum(range(1, 9)), 6 + 7 + 8 + 9]
     assert [episode.member for episode in actor.close()] == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("capacity", "steps"), [(1_000, 20), (60, 47)])
+def test_draws_by_age_have_the_probabilities_of_sample_weight_decay(capacity: int, steps: int) -> None:
+    replay, log, _ = play(capacity, steps, aged=AgeDecay(30, 0.25))
+    replay.sample(torch.rand(MEMBERS, 4, 2), 1, 0.9, by_age=True)
+    weights = replay._by_age().values
+    newest = len(log) - 1
+    for member in range(MEMBERS):
+        expected_weights = [0.0] * weights.shape[1]
+        for row in range(max(newest - replay.rows + STACK, 0), newest):  # the oldest rows' stacks reach into overwritten ones
+            for column in range(NUM_ENVS):
+                if log[row]["real"][member, column]:
+                    age = (newest - row) * NUM_ENVS
+                    expected_weights[row % replay.rows * NUM_ENVS + column] = max(0.25, 1 - age / 30)
+        assert weights[member].tolist() == pytest.approx(expected_weights)
+    uniform = torch.rand(MEMBERS, 60_000, 2, generator=torch.Generator().manual_seed(0))
+    batch, index = replay.sample(uniform, 1, 0.9, by_age=True)
+    assert (batch["weights"] == 1).all()
+    for member in range(MEMBERS):
+        found = torch.bincount(index[member], minlength=weights.shape[1]) / 60_000
+        torch.testing.assert_close(found, weights[member] / weights[member].sum(), rtol=0, atol=4e-3)
+
+
+def test_draws_by_age_follow_new_rows_and_uniform_ones_stay() -> None:
+    replay, _, _ = play(1_000, 20, aged=AgeDecay(30, 0.0))
+    before = replay._by_age().values.clone()
+    replay.write_frames(
+        torch.zeros(MEMBERS, NUM_ENVS, 1), torch.zeros(MEMBERS, NUM_ENVS, dtype=torch.int64), torch.zeros(MEMBERS, NUM_ENVS).long(), 0
+    )
+    after = replay._by_age().values
+    torch.testing.assert_close(after[before > 0], (before[before > 0] - NUM_ENVS / 30).clamp(min=0))
+    uniform = torch.rand(MEMBERS, 50, 2)
+    plain, _, _ = play(1_000, 20)
+    assert torch.equal(replay.sample(uniform, 1, 0.9)[1], plain.sample(uniform, 1, 0.9)[1])
+    assert replay.nbytes > plain.nbytes
