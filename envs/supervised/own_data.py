@@ -139,7 +139,8 @@ def _columns(name: str, frame: Any) -> dict[str, np.ndarray]:
             raise UsageError(f"{name}: column {column} holds {values.iloc[example]!r} in example {example} (from 0), not a number")
     numbers = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     label = columns.index(LABEL)
-    return {"x": np.delete(numbers, label, axis=1).astype(np.float32), "y": numbers[:, label]}
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, and are refused as such
+        return {"x": np.delete(numbers, label, axis=1).astype(np.float32), "y": numbers[:, label]}
 
 
 def _call(name: str) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ TRIALS = {
     "races": 1,
     "views": 1,
     "tables": 2_500,
+    "readers": 1_500,
     "mistakes": 40,
 }
 

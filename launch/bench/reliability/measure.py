@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from launch.bench.reliability import damage, disk, environments, mistakes, numbers, races, resume, saving, signals, tables, views
+from launch.bench.reliability import damage, disk, environments, mistakes, numbers, races, readers, resume, saving, signals, tables, views
 from launch.bench.reliability.promise import Outcome, Promise
 
 PROMISES: dict[str, Promise] = {
@@ -22,6 +22,7 @@ PROMISES: dict[str, Promise] = {
     "races": races.PROMISE,
     "views": views.PROMISE,
     "tables": tables.PROMISE,
+    "readers": readers.PROMISE,
     "mistakes": mistakes.PROMISE,
 }
 
