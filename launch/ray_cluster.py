@@ -3,8 +3,10 @@
 import os
 import secrets
 import socket
+import stat
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,9 @@ def connect(address: str | None) -> None:
     if address is None:
         path = os.pathsep.join(filter(None, [str(CHECKOUT), *sys.path]))
         # without "local", Ray would join the cluster last started on this machine
-        settings |= dict(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}})
+        settings |= dict(
+            address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, _temp_dir=private_folder()
+        )
     else:
         settings |= dict(address=address, runtime_env={"working_dir": str(CHECKOUT), "excludes": LEFT_OUT})
     try:
@@ -77,6 +81,17 @@ def connect(address: str | None) -> None:
             raise UsageError(f"no Ray cluster answers at {address}: {last}") from error
         raise NoCluster(f"the Ray cluster at {address} rejected this process: {last}") from error
     threading.Thread(target=_watch_node, args=(ray,), name="node of Ray", daemon=True).start()
+
+
+def private_folder() -> str:
+    """A folder for Ray's sessions that only this user can enter: within it, Ray makes folders that everyone could write."""
+    place = Path(os.environ.get("RAY_TMPDIR") or "/tmp") / f"ray-{os.getuid()}"  # short: paths of sockets have at most 107 bytes
+    with suppress(FileExistsError):
+        place.mkdir(mode=0o700)
+    found = place.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise UsageError(f"{place} must be a folder that only you can enter; remove it, or set RAY_TMPDIR")
+    return str(place / "ray")
 
 
 def _watch_node(ray: Any) -> None:
