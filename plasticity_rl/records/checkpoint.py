@@ -4,8 +4,8 @@ checkpoints/000012000/
   tensors.safetensors    tensors by name, except large ones
   3f2a...safetensors     a piece of a large tensor, such as a replay buffer; unchanged pieces are links to the previous checkpoint's file
   counters.json          counters of the same moment
-  manifest.json          the sha256 of all these files; name, dtype and shape of every tensor, and the pieces of large ones; and the sha256
-                         of all of that
+  manifest.json          the format's version; the sha256 of all these files; name, dtype and shape of every tensor, and the pieces of
+                         large ones; and the sha256 of all of that
 """
 
 import errno
@@ -28,6 +28,8 @@ from plasticity_rl.records.folder import COUNTERS, sync_folder
 
 FILES = ("tensors.safetensors", COUNTERS)
 MANIFEST = "manifest.json"
+FORMAT = 1
+"""version of what a checkpoint's files hold; other versions are refused"""
 UNFINISHED = ".unfinished-"
 PIECE = 2**26
 """bytes; larger tensors are split along axis 0"""
@@ -71,7 +73,7 @@ def _write(folder: Path, number: int, snapshot: Snapshot, before: Path | None = 
         for name, tensor in large.items():
             tensors[name]["pieces"] = [_piece(piece, beside, before, known) for piece in _cut(tensor)]
         hashes = {path.name: known[path.name] if path.stat().st_nlink > 1 else _sha256(path) for path in sorted(beside.iterdir())}
-        manifest = {"files": hashes, "tensors": tensors}
+        manifest = {"format": FORMAT, "files": hashes, "tensors": tensors}
         (beside / MANIFEST).write_text(json.dumps(manifest | {"sha256": _digest(manifest)}), encoding="utf-8")
         for path in beside.iterdir():
             with open(path, "rb") as file:
@@ -140,6 +142,8 @@ def problem(path: Path) -> str | None:
         manifest = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
         if manifest.pop("sha256", None) != _digest(manifest):
             return f"{MANIFEST} is not what was written"
+        if manifest.get("format") != FORMAT:
+            return f"it was written in format {manifest.get('format')!r}, and this version reads format {FORMAT}"
         for name, expected in manifest["files"].items():
             if expected != _sha256(path / name):
                 return f"{name} is not what was written"

@@ -21,7 +21,7 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.events import Metric, Score
-from plasticity_rl.records.folder import RunFolder
+from plasticity_rl.records.folder import COUNTERS, RunFolder
 
 TOML = """
 benchmark = "random-labels:images=60,tasks=3,updates=60"
@@ -106,23 +106,23 @@ def readers(folder: Path, run_folder: RunFolder) -> dict[str, Reader]:
         parse.experiment(parse.read_experiment(toml))
 
     return {
-        "spec.json": (run_folder.spec, of_json, description, (UsageError,)),
-        "spec.json in a report": (run_folder.spec, of_json, lambda: load([run_folder.path]), (UsageError,)),
+        "a run's description": (run_folder.spec, of_json, description, (UsageError,)),
+        "a run's description in a report": (run_folder.spec, of_json, lambda: load([run_folder.path]), (UsageError,)),
         "an experiment": (
             described,
             lambda content, random: json.dumps(changed(json.loads(content), random)).encode(),
             experiment,
             (UsageError,),
         ),
-        "context.json": (run_folder.context, of_json, run_folder.read_context, (ValueError,)),
-        "DONE": (run_folder.done, of_json, run_folder.altered, ()),
-        "scores.csv": (run_folder.scores, damaged, lambda: run_folder.read_rows(Score), ()),
-        "metrics.csv": (run_folder.metrics, damaged, lambda: run_folder.read_rows(Metric), ()),
-        "scores.csv in a report": (run_folder.scores, damaged, lambda: load([run_folder.path]), (UsageError,)),
-        "the end of scores.csv": (run_folder.scores, damaged, lambda: run_folder.newest_rows(Score), ()),
-        "manifest.json": (newest / "manifest.json", of_json, lambda: checkpoint.load_latest(run_folder.checkpoints), ()),
-        "tensors.safetensors": (newest / "tensors.safetensors", damaged, lambda: checkpoint.load_latest(run_folder.checkpoints), ()),
-        "counters.json": (newest / "counters.json", of_json, lambda: checkpoint.load_latest(run_folder.checkpoints), ()),
+        "what a run ran on": (run_folder.context, of_json, run_folder.read_context, (ValueError,)),
+        "the marker of a run's end": (run_folder.done, of_json, run_folder.altered, ()),
+        "scores": (run_folder.scores, damaged, lambda: run_folder.read_rows(Score), ()),
+        "metrics": (run_folder.metrics, damaged, lambda: run_folder.read_rows(Metric), ()),
+        "scores in a report": (run_folder.scores, damaged, lambda: load([run_folder.path]), (UsageError,)),
+        "the end of scores": (run_folder.scores, damaged, lambda: run_folder.newest_rows(Score), ()),
+        "manifest of a checkpoint": (newest / checkpoint.MANIFEST, of_json, lambda: checkpoint.load_latest(run_folder.checkpoints), ()),
+        "tensors of a checkpoint": (newest / checkpoint.FILES[0], damaged, lambda: checkpoint.load_latest(run_folder.checkpoints), ()),
+        "counters of a checkpoint": (newest / COUNTERS, of_json, lambda: checkpoint.load_latest(run_folder.checkpoints), ()),
         "a TOML file": (toml, damaged, toml_file, (UsageError,)),
         "a CSV file of data": (table, damaged, lambda: datasets.load(str(table), 30), (UsageError,)),
         "a npz file of data": (arrays, damaged, lambda: datasets.load(str(arrays), 30), (UsageError,)),
