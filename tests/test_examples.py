@@ -66,6 +66,7 @@ def test_a_figure_of_any_real_run(line, tmp_path):
         (["own_figure.py"], "usage: python examples/own_figure.py RUNS FIGURE"),
         (["own_figure.py", "nowhere", "figure.png"], "error: no such folder: nowhere"),
         (["attach_supervised.py", "many"], "usage: python examples/attach_supervised.py [TASKS UPDATES]"),
+        (["attach_ppo.py", "many"], "usage: python examples/attach_ppo.py [TASKS ROLLOUTS]"),
         (["attach_stable_baselines3.py", "many"], ("usage: python examples/attach_stable_baselines3.py [STEPS]", "error: ")),
         (["check_and_retrain.py"], ("usage: python examples/check_and_retrain.py OUT", "error: ")),
     ],

@@ -20,7 +20,7 @@ def shown(page: str) -> list[str]:
 
 
 def test_in_your_own_code() -> None:
-    code, _ = shown("docs/library.md")
+    code, *_ = shown("docs/library.md")
     known: dict = {}
     exec(code.replace("seed=0)", "seed=0, compile=False)"), known)
     learner = known["learner"]
@@ -30,7 +30,7 @@ def test_in_your_own_code() -> None:
 
 
 def test_in_your_own_loop() -> None:
-    _, code = shown("docs/library.md")
+    _, code, *_ = shown("docs/library.md")
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3))
     length, head = module[0].weight.norm().item(), module[3].weight.detach().clone()

@@ -40,7 +40,7 @@ class OptimizerState:
         for name, group in self._groups().items():
             if isinstance(optimizer, torch.optim.SGD) and group["dampening"]:
                 raise UsageError(f"SGD with dampening ({name}) would damp the first step after a reset; take dampening=0")
-        self._handles = (optimizer.register_step_pre_hook(self._remember), optimizer.register_step_post_hook(self._correct))
+        self._handles = (optimizer.register_step_pre_hook(self._remember), optimizer.register_step_post_hook(self.correct))
 
     @property
     def has_age(self) -> bool:
@@ -102,8 +102,8 @@ class OptimizerState:
         self._before = {name: (self.params[name].detach().clone(), self._step(name).clone()) for name in self.reset_steps}
 
     @torch.no_grad()
-    def _correct(self, *_: Any) -> None:
-        """Correct reset elements after the optimizer's step."""
+    def correct(self, *_: Any) -> None:
+        """Correct reset elements after the optimizer's step, once: where other hooks on the optimizer come first, a refresh calls it."""
         groups = self._groups()
         for name, (param, step) in self._before.items():
             if self.params[name].grad is None:

@@ -161,6 +161,8 @@ class Plan:
     @torch.no_grad()
     def after_step(self) -> tuple[Refresh, ...]:
         """Call after every optimizer step, before gradients are set to zero. Returns the interventions that refreshed."""
+        if self._optimizer_state is not None:
+            self._optimizer_state.correct()
         for index, each in enumerate(self.chain):
             if overrides(each, "after_step"):
                 net, context = self._net(), UpdateContext(self._apply, self._noise(index) if each.noisy else {})
@@ -267,7 +269,7 @@ class Plan:
             self._applying = False
             for handle in handles:
                 handle.remove()
-        heads = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+        heads = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.ndim]  # a scalar is a loss
         rows = [head if len(heads) == 1 else head.reshape(len(head), -1) for head in heads]
         features = watch.features(self._graph)
         for layer in self.layers:

@@ -361,3 +361,24 @@ def test_the_supervised_example_runs():
     for chain in ((), example["CHAIN"]):
         accuracies = example["train"](chain, 2, 60)
         assert len(accuracies) == 2 and all(0.05 < accuracy < 0.6 for accuracy in accuracies)
+
+
+def test_the_example_in_one_file_runs_and_its_advantages_are_the_sums():
+    example = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "attach_ppo.py"))
+    rewards, values, last = torch.rand(5, 2), torch.rand(5, 2), torch.rand(2)
+    ends = torch.tensor([[0, 0], [1, 0], [0, 0], [0, 1], [0, 0]], dtype=rewards.dtype)
+    found = example["advantages_of"](rewards, values, ends, last)
+    for env in range(2):
+        for start in range(5):
+            total, weight = 0.0, 1.0
+            for t in range(start, 5):
+                following = 0.0 if ends[t, env] else (last[env] if t == 4 else values[t + 1, env])
+                total += weight * (rewards[t, env] + 0.99 * following - values[t, env])
+                weight *= 0.99 * 0.95
+                if ends[t, env]:
+                    break
+            torch.testing.assert_close(found[start, env], torch.as_tensor(total))
+    torch.set_default_dtype(torch.float32)
+    for chain in ((), example["CHAIN"]):
+        results = example["train"](2, 2, chain)
+        assert len(results) == 2 and all(9 < score < 60 and 0 <= dormant <= 1 for score, dormant in results)

@@ -137,3 +137,22 @@ def test_a_correction_ends():
         held.append(any(name.startswith("reset_steps/") for name in plan.state_dict()))
     lasts = math.ceil(math.log(1e-7) / math.log(0.6))  # 32
     assert held == [False] * 39 + [True] * (lasts) + [False] * (79 - 39 - lasts)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_hook_that_was_there_before_the_plan_makes_no_difference(first):
+    """Hooks of an optimizer run in the order in which they came."""
+    module, other = linear(), linear()
+    optimizer, optimizer2 = (torch.optim.Adam(each.parameters(), 0.01) for each in (module, other))
+    plans = []
+    if first:
+        optimizer.register_step_post_hook(lambda *_: plans[0].after_step() and None)
+    plans += [attach(each, by, (Rebirth(every=3),), torch.randn(2, 3)) for each, by in ((module, optimizer), (other, optimizer2))]
+    if not first:
+        optimizer.register_step_post_hook(lambda *_: plans[0].after_step() and None)
+    for grad in gradients(10):
+        for each, by in ((module, optimizer), (other, optimizer2)):
+            each.weight.grad = grad.clone()
+            by.step()
+        plans[1].after_step()
+        assert torch.equal(module.weight, other.weight) and module.weight.isfinite().all()

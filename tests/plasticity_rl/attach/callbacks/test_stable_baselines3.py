@@ -15,6 +15,7 @@ from stable_baselines3.common.logger import KVWriter, Logger  # noqa: E402
 from plasticity_rl.attach.callbacks.stable_baselines3 import Heads, PlasticityCallback, _networks  # noqa: E402
 from plasticity_rl.checks import UsageError  # noqa: E402
 from plasticity_rl.networks.layers import own_units  # noqa: E402
+from tests.test_readme import shown  # noqa: E402
 
 ROOT = Path(__file__).parents[4]
 MODELS = {
@@ -230,3 +231,11 @@ def test_nap_and_redo_in_the_examples_dqn():
         torch.testing.assert_close(together.norm(), torch.tensor(layer.units**0.5))
     assert model.policy.optimizer.state[names[plan.layers[0].weight]]["step"] == updates
     assert any(name.startswith("reset_steps/") for name in plan.state_dict())  # units were recycled
+
+
+def test_the_lines_in_the_documentation(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, known = shown("docs/library.md")[2], {}
+    assert "PlasticityCallback(" in code and "callbacks.stable_baselines3" in code
+    exec(code, known)
+    assert known["plasticity"].sessions["policy"].updates == 2 * 8 * 10 * 4  # rollouts of 256, ten epochs of four batches of 64
