@@ -139,7 +139,9 @@ def _losses(network: Examined, params: Params, args: Args) -> list[Loss]:
         made = [trainability.scaled(before, network.outputs(network.twin(f"teacher {which}"), args)) for which in range(GRADIENTS)]
 
     def of(targets: Tensor, scales: Tensor) -> Loss:
-        return lambda params, part: trainability.loss(network.outputs(params, tuple(arg[part] for arg in args)), targets[part], scales)
+        return lambda params, part: trainability.differences(
+            network.outputs(params, tuple(arg[part] for arg in args)), targets[part], scales
+        )
 
     return [of(*each) for each in made]
 

@@ -28,6 +28,10 @@ Watch = Callable[[int, int], None]
 """called with the updates made and their number"""
 
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""loss of outputs (batch, outputs), targets and scales"""
+
+
 @dataclass(frozen=True)
 class Task:
     """What pairs learn."""
@@ -36,6 +40,7 @@ class Task:
     """(pairs, 2, examples, outputs), or class indices (1, 1, examples)"""
     scales: Tensor
     """(pairs, 2, outputs): units in which errors are measured; or a scalar: the loss of a constant prediction of class indices"""
+    loss: Loss
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,8 @@ def budget(network: Examined, args: Args) -> tuple[int, int]:
 def scaled(before: Tensor, function: Tensor) -> tuple[Tensor, Tensor]:
     """Targets (examples, outputs) for a learner with these outputs `before`, made of a random function's, and their units (outputs,).
 
-    Targets `scaled` of training/probes.py: around the learner's own mean output, times its own deviation where that is above 1, with
-    losses in units of that variance. A saturated policy has logits of a hundred, and targets of unit size would measure how fast they
-    shrink.
+    Targets `scaled` of training/probes.py: around the learner's own mean output, times its own deviation where that is above 1. A saturated
+    policy has logits of a hundred, and targets of unit size would measure how fast they shrink.
     """
     learner = before[None, None]
     return target("scaled", function[None], learner)[0, 0], own_scale(learner)[0, 0]
@@ -95,20 +99,29 @@ def teachers(network: Examined, args: Args, pairs: int) -> Task:
         both = [scaled(before, function) for before in (own, network.outputs(network.twin(pair), args))]
         targets.append(torch.stack([each for each, _ in both]))
         scales.append(torch.stack([each for _, each in both]))
-    return Task(torch.stack(targets), torch.stack(scales))
+    return Task(torch.stack(targets), torch.stack(scales), differences)
 
 
 def own_targets(targets: Tensor, outputs: int) -> Task:
     """A person's targets: numbers (examples,) or (examples, outputs), or class indices (examples,)."""
     if not targets.is_floating_point():
         shares = torch.bincount(targets.long()) / len(targets)
-        return Task(targets.long()[None, None], torch.special.entr(shares).sum())
+        return Task(targets.long()[None, None], torch.special.entr(shares).sum(), own_loss)
     spread = targets.reshape(len(targets), -1).float()
     deviation = spread.std(0, correction=0)
-    return Task(spread[None, None], torch.where(deviation > 0, deviation, 1.0)[None, None].expand(1, 1, outputs))
+    return Task(spread[None, None], torch.where(deviation > 0, deviation, 1.0)[None, None].expand(1, 1, outputs), own_loss)
 
 
-def loss(outputs: Tensor, targets: Tensor, scales: Tensor) -> Tensor:
+def differences(outputs: Tensor, targets: Tensor, scales: Tensor) -> Tensor:
+    """Variance over the batch of the errors (batch, outputs), in units of `scales`: about 1 for a constant prediction.
+
+    The common level of the outputs is not asked for. Frames of a game differ in few pixels, so that every step moves the level by more than
+    the differences between frames: on Pong's, new networks learn nothing in 90 updates of the squared error, and most of the variance so.
+    """
+    return ((outputs - targets) / scales).var(0).mean()
+
+
+def own_loss(outputs: Tensor, targets: Tensor, scales: Tensor) -> Tensor:
     """Mean squared error of (batch, outputs) in units of `scales`; or cross-entropy over that of a constant prediction."""
     if targets.is_floating_point():
         return F.mse_loss(outputs / scales, targets / scales)
@@ -129,7 +142,7 @@ def learn(network: Examined, args: Args, task: Task, updates: int, pairs: int, r
     rows = torch.arange(2 * pairs, device=device)[:, None]
 
     def one(params: Params, args: Args, targets: Tensor, scale: Tensor) -> Tensor:
-        return loss(network.outputs(params, args), targets, scale)
+        return task.loss(network.outputs(params, args), targets, scale)
 
     each = _lifted(one, params, args, targets, scales)
     losses = []

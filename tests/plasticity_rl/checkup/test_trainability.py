@@ -39,7 +39,8 @@ def test_pairs_learn_as_one_network_in_a_plain_loop() -> None:
             plain.load_state_dict(network.twin(1))
         optimizer, losses = torch.optim.Adam(plain.parameters(), lr=1e-2), []
         for order in orders:
-            loss = ((plain(INPUTS[order]) - task.targets[1, side][order]) / task.scales[1, side]).square().mean()
+            errors = (plain(INPUTS[order]) - task.targets[1, side][order]) / task.scales[1, side]
+            loss = ((errors - errors.mean(0)).square().sum(0) / (BATCH - 1)).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -75,21 +76,26 @@ def test_targets_have_the_scale_of_the_learners_outputs() -> None:
     assert targets.tolist() == [[100.0, -1.0], [300.0, 1.0]]
 
 
+def test_errors_that_all_examples_share_cost_nothing() -> None:
+    outputs, targets = torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([[101.0, 5.0], [107.0, 5.0]])
+    assert trainability.differences(outputs, targets, torch.tensor([2.0, 1.0])) == pytest.approx(1.0)  # variances 2 and 0
+
+
 def test_losses_of_own_targets_are_shares() -> None:
     numbers = trainability.own_targets(torch.tensor([[0.0], [4.0]]), 1)
     mean = torch.full((2, 1), 2.0)
-    assert trainability.loss(mean, numbers.targets[0, 0], numbers.scales[0, 0]) == pytest.approx(1.0)
+    assert trainability.own_loss(mean, numbers.targets[0, 0], numbers.scales[0, 0]) == pytest.approx(1.0)
     classes = trainability.own_targets(torch.tensor([0, 1, 1, 1]), 2)
     shares = torch.tensor([0.25, 0.75]).log().expand(4, 2)
-    assert trainability.loss(shares, classes.targets[0, 0], classes.scales) == pytest.approx(1.0)
-    assert trainability.loss(shares, classes.targets[0, 0], torch.tensor(1.0)) == pytest.approx(
+    assert trainability.own_loss(shares, classes.targets[0, 0], classes.scales) == pytest.approx(1.0)
+    assert trainability.own_loss(shares, classes.targets[0, 0], torch.tensor(1.0)) == pytest.approx(
         F.cross_entropy(shares, torch.tensor([0, 1, 1, 1])).item()
     )
 
 
 def test_networks_that_diverge_have_learned_nothing() -> None:
     network = of(mlp())
-    task = Task(torch.full((1, 1, 80, 2), float("nan")), torch.ones(1, 1, 2))
+    task = Task(torch.full((1, 1, 80, 2), float("nan")), torch.ones(1, 1, 2), trainability.differences)
     found = trainability.learn(network, (INPUTS,), task, 10, 2, 1e-2, 0, quiet)
     assert found.own == found.fresh == ((0.0,) * 10,) * 2
 
