@@ -27,8 +27,8 @@ SHARES = ("dormant_fraction", "dead_fraction", "saturated_fraction", "gradient_d
 """measures drawn as they are; others are drawn over the twins' mean"""
 METHOD = (
     "Copies of each network, and newly initialised twins of its architecture, learned random functions: outputs of another new network, "
-    "at the scale of the learner's own, by Adam in batches of 32. The ratio is the share of variance that copies have learned in the last "
-    "tenth of the updates over the twins', paired, with a 95% t interval over pairs. Where all of it lies above "
+    "at the scale of the learner's own and up to a constant, by Adam in batches of 32. The ratio is the share of variance that copies have "
+    "learned in the last tenth of the updates over the twins', paired, with a 95% t interval over pairs. Where all of it lies above "
     f"{FITS:g} a network fits as well as fresh, below it cannot fit. A policy does not explore if its entropy is below {EXPLORES:g} of its "
     "twins'.",
     "Limits: a network that learns random functions may fail for other reasons, and the twins' initial scale is that which the notes name. "

@@ -91,9 +91,9 @@ def check(
 
     Units, ranks, norms, gradients and the tangent kernel are measured in the network and in `twins` new ones. Copies and twins then learn
     random functions in `pairs`: each function is another new network's output, at the scale of the learner's own (training/probes.py,
-    `scaled`), learned by Adam at `learning_rate` in batches of 32. The trainability ratio is the share of variance that the copies have
-    learned in the last tenth of the `updates`, over the twins', with a t interval over pairs. By default there are 500 updates of 10 pairs,
-    and fewer for networks of more than some 50 million multiplications in all of them (trainability.py): below a minute for common MLPs.
+    `scaled`), and what is learned are differences between examples (trainability.py), by Adam at `learning_rate` in batches of 32. The
+    trainability ratio is the share of variance that the copies have learned in the last tenth of the `updates`, over the twins', with a t
+    interval over pairs. By default there are 500 updates of 10 pairs, fewer of costly networks: some seconds for common MLPs.
 
     `targets` are your own: numbers (examples,) or (examples, outputs), or class indices (examples,); they have a ratio of their own.
     `actions` are the numbers of actions whose logits the outputs are, such as (4,), or (3, 2) for two choices: entropy is then judged,
