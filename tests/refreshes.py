@@ -116,11 +116,11 @@ def named_by_dynamic_sparsity(intervention: DynamicSparsity, net: Net, state: St
     for name in [name.removeprefix("mask/") for name in state if name.startswith("mask/")]:
         present, weights = state[f"mask/{name}"].flatten().tolist(), net.params[name].flatten().tolist()
         there = sorted((place for place, mask in enumerate(present) if mask), key=lambda place: abs(weights[place]))
-        count = round(intervention.moved * len(there))
-        dropped, kept = set(there[:count]), set(there[count:])
+        count = int(intervention.moved * len(there))
+        kept = set(there[count:])
         gradient = state[f"gradient/{name}"].flatten().tolist()
         free = sorted((place for place in range(len(present)) if place not in kept), key=lambda place: -abs(gradient[place]))
-        touched = dropped | set(free[:count])
+        touched = set(there) ^ (kept | set(free[:count]))  # what was dropped and grown at once stays
         for each in (name, f"{name}_noise"):
             if each in params:
                 params[each] = torch.tensor([place in touched for place in range(len(present))]).view(net.params[each].shape)

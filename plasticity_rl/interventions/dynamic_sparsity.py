@@ -18,15 +18,16 @@ from plasticity_rl.optim.optimizers import Net
 class DynamicSparsity(Refresh):
     """Prune the smallest weights of a sparse network and grow as many elsewhere, at intervals.
 
-    Each hidden weight tensor begins as with StaticSparsity. A refresh removes the share `moved` of its present weights, the smallest by
-    magnitude, and grows as many among all absent ones:
-    - `random`: at random, with newly initialised values, as SET (Mocanu et al. 2018, arXiv 1707.04780)
-    - `gradient`: where |gradient| of the last update is largest, with value 0, as RigL (Evci et al. 2020, arXiv 1911.11134)
-    Optimizer state is reset where a weight came or went. The gradient is the loss's with penalties, and that of absent weights too.
+    Each hidden weight tensor begins as with StaticSparsity. A refresh drops the share `moved` of its present weights, the smallest by
+    magnitude, and grows as many among all that are then absent, where the score is largest:
+    - `gradient`: |gradient| of the last update, with value 0, as RigL (Evci et al. 2020, arXiv 1911.11134);
+    - `random`: a random number, with newly initialised values, as SET (Mocanu et al. 2018, arXiv 1707.04780).
+    A weight that is dropped and grown at once stays as it was; optimizer state is reset where one came or went. The gradient is the loss's
+    with penalties, and that of absent weights too.
 
-    From memory of both papers, as are the share 0.3 and 100 updates (RigL); in RigL the share falls to 0 over a given time and the layers
-    differ in density, and SET prunes positive and negative weights apart, once per epoch: none of this is built. `sparsity` is ours. It
-    saves no time, as weights are masked and not left out.
+    Both, the share 0.3 and 100 updates are read in RigL's official code, where SET's new values are 0 by default, the share may also fall
+    over a given time, and the layers may differ in density: neither is built. SET's own paper, from memory, prunes positive and negative
+    weights apart, once per epoch. `sparsity` is ours. It saves no time, as weights are masked and not left out.
     """
 
     sparsity: Annotated[float, Interval("(0, 1)")] = 0.5
@@ -61,18 +62,19 @@ class DynamicSparsity(Refresh):
         state, masks, values = dict(state), {}, {}
         for layer in select(layers, "hidden"):
             weight, present = net.params[layer.weight], state[f"mask/{layer.weight}"] > 0
-            count = torch.round(self.moved * present.sum())
+            count = torch.floor(self.moved * present.sum())
             kept = present & ~_smallest(torch.where(present, weight.abs(), torch.inf), count)
             if self.grow == "random":  # ranks by the values of other positions: those of its own would favour large ones
                 wanted = context.fresh[layer.weight].flatten().flip(0).view(weight.shape).abs()
             else:
                 wanted = state[f"gradient/{layer.weight}"].abs()
             grown = _smallest(torch.where(kept, torch.inf, -wanted), count)
-            state[f"mask/{layer.weight}"] = (kept | grown).to(weight)
+            after = kept | grown
+            state[f"mask/{layer.weight}"] = after.to(weight)
             for name in layer.weights:
-                masks[name] = (present & ~kept) | grown
+                masks[name] = present ^ after
                 new = context.fresh[name] if self.grow == "random" else torch.zeros_like(net.params[name])
-                values[name] = torch.where(grown, new, 0.0)
+                values[name] = torch.where(after, new, 0.0)
         return overwrite(net, masks, values), state
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:

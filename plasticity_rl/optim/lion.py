@@ -16,7 +16,7 @@ class Lion(Optimizer):
 
     step = sign(beta1 mean + (1 - beta1) gradient), then mean <- beta2 mean + (1 - beta2) gradient. Every element moves by one learning
     rate, or not at all where the average is exactly 0, as in a dead unit; take rates three to ten times lower than Adam's, and a weight
-    decay as much higher. Formula, defaults and this advice are from memory of the paper.
+    decay as much higher: advice from memory of the paper. Formula and defaults are read in optax.
     """
 
     beta1: Annotated[float, Interval("[0, 1)")] = 0.9
