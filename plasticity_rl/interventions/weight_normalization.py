@@ -17,10 +17,10 @@ class WeightNormalization(Intervention):
     """Rescale each hidden unit's incoming weights to length 1 after every update, before a norm (Palenicek et al. 2025, arXiv 2506.03758).
 
     The norm makes a unit's output independent of that length, so the projection changes the effective learning rate and not the function.
-    NormalizeAndProject holds a whole tensor at its initial length instead; here each unit has its own, and it is 1 from the start. In
-    batch-norm networks of XQC (arXiv 2509.25174) and CrossQ with weight normalisation, it keeps the steps of actor-critic agents of high
-    update rates stable. Of both papers the abstracts were read; which layers they leave out was not. Scale and offset of the norm are free,
-    heads too. Their norm is batch renormalisation with running averages, which is not built.
+    NormalizeAndProject holds a whole tensor at its initial length instead; here each unit has its own, and it is 1 from the start. CrossQ
+    with weight normalisation and XQC (arXiv 2509.25174) use it in actor-critic agents of high update rates, with batch renormalisation and
+    its running averages, which are not built. The abstracts of both papers were read. That each unit has length 1 is by a secondary source
+    and not confirmed, nor is which layers are left out: scale and offset of the norm are free here, and so are heads.
     """
 
     norm: Literal["layer", "rms", "batch", "given"] = "layer"

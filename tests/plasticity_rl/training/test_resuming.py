@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plasticity_rl.experiment import word
-from plasticity_rl.interventions import (
+from plasticity_rl.interventions import TRAC, (
     Refresh,
 )
 from plasticity_rl.networks.specs import MLP
@@ -41,7 +41,8 @@ def test_resumed_is_never_stopped_bit_for_bit(intervention, clock, stop):
     go_on(resumed, range(stop, 6))
     assert_same(copies(resumed), copies(straight))
     assert resumed.ticks == straight.ticks == {"update": 6, "task": 6}
-    assert not torch.equal(saved["params/hidden0.weight"], straight.net.params["hidden0.weight"])
+    if not isinstance(intervention, TRAC):  # its scale may close, and the weights are the first ones again
+        assert not torch.equal(saved["params/hidden0.weight"], straight.net.params["hidden0.weight"])
 
 
 def test_loading_keeps_the_storage():
