@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from plasticity_rl.experiment import word
-from plasticity_rl.interventions import TRAC, (
-    Refresh,
-)
+from plasticity_rl.interventions import TRAC, Refresh
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import SGD
 from plasticity_rl.training.learner import Learner
