@@ -275,7 +275,8 @@ class Plan:
         for layer in self.layers:
             if layer.name in caught:
                 features[layer.name] = self._flat(layer, caught[layer.name], 1 if raw else layer.copies)
-        return torch.cat(rows, -1), _Units({name: units.to(params[self._weight(name)].dtype) for name, units in features.items()})
+        shared = {layer.name for layer in self.layers if layer.shared}
+        return torch.cat(rows, -1), _Units({name: units.to(params[self._weight(name)].dtype) for name, units in features.items()}, shared)
 
     def _flat(self, layer: Layer, units: Tensor, copies: int) -> Tensor:
         """Output of a submodule named in `units`, as (samples, units)."""
@@ -372,10 +373,18 @@ class Plan:
 class _Units(dict[str, Tensor]):
     """Layer -> its units. True even if empty: methods take falsy features for a batch that was never seen."""
 
+    def __init__(self, units: Params, shared: set[str]) -> None:
+        super().__init__(units)
+        self._shared = shared
+
     def __bool__(self) -> bool:
         return True
 
     def __missing__(self, layer: str) -> Tensor:
+        if layer in self._shared:
+            raise UsageError(
+                f"the chain needs the units of {layer}, which are not its alone: give each head a hidden layer with an activation"
+            )
         raise UsageError(f"the chain needs the units of {layer}: attach(..., units={{{layer!r}: 'the submodule whose output they are'}})")
 
 

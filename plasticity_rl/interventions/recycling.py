@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import UsageError
-from plasticity_rl.networks.layers import Layers, Params, own_units, unit_masks
+from plasticity_rl.networks.layers import Layers, Params, own_units, select, unit_masks
 from plasticity_rl.optim.optimizers import Net
 
 
@@ -21,7 +21,11 @@ def overwrite(net: Net, masks: Params, values: Params) -> Net:
 
 
 def check_recycled(who: str, layers: Layers) -> None:
-    """Raises UsageError if a recycled unit could never recover; call from `require` of methods that recycle."""
+    """Raises UsageError if no unit could be recycled, or never recover; call from `require` of methods that recycle."""
+    if select(layers, "hidden") and not own_units(layers):
+        raise UsageError(
+            f"{who} recycles units, and no hidden layer has units of its own: all are summed, concatenated or mixed with others'"
+        )
     for layer in own_units(layers):
         for reader in layers:
             if reader.powered and reader.name in layer.readers:

@@ -26,6 +26,8 @@ PRODUCTS = ("matmul", "__matmul__", "bmm", "baddbmm", "einsum")
 MIXERS = ("scaled_dot_product_attention", *PRODUCTS)
 """functions of several layers' units together, after which no unit is one layer's alone"""
 SUMS = ("add", "__add__", "__radd__", "__iadd__")
+BESIDE = ("cat", "concat", "concatenate")
+"""units beside others', of which a layer's `columns` cannot tell"""
 UNIT_BY_UNIT = ("dropout", "alpha_dropout", "contiguous", "clone", "detach", "to", "float", "double", "half", "bfloat16")
 CHANNEL_BY_CHANNEL = (
     *("dropout1d", "dropout2d", "dropout3d", "feature_dropout", "pad"),
@@ -38,7 +40,7 @@ MOVES = (
     *("__getitem__", "select", "narrow", "unbind", "__iter__", "expand", "mean", "amax"),
 )
 """rearrangements and means, of which a trial shows where each unit goes"""
-FREE = (*SUMS, "embedding", "expand", "repeat", "cat")
+FREE = (*SUMS, *BESIDE, "embedding", "expand", "repeat")
 """first uses of a parameter that layers read but that is none's, such as an embedding's table"""
 RANDOM = ("dropout", "rand", "normal_", "uniform_", "bernoulli", "multinomial", "rrelu")
 """parts of the names of functions that draw random numbers"""
@@ -303,7 +305,8 @@ class _Reading:
 
     def _reached(self, i: int) -> set[str]:
         """Names of the layers that read a call's result, whatever comes between."""
-        return {name for user in self._next_layers(i)[0] for name in self._inputs(user)} - {name for name, _, _ in self._weights(i)}
+        own = {name for name, _, _ in self._weights(i)} if i in self.linear or i in self.several else set()
+        return {name for user in self._next_layers(i)[0] for name in self._inputs(user)} - own
 
     def _inputs(self, i: int) -> list[str]:
         """Names of a call's layers that read its input."""
@@ -335,6 +338,10 @@ class _Reading:
                     if call.inputs[0] != value or axis != (len(shape) - 1 if dense else 1) or (not dense and len(shape) != len(call.shape)):
                         self._refuse(user, layer)
                     readers |= dict.fromkeys(self._inputs(user), columns)
+                    continue
+                if kind in BESIDE:
+                    shared = True
+                    readers |= dict.fromkeys(self._reached(user), columns)
                     continue
                 if kind in SUMS:
                     if len(call.inputs) != 2 or call.shape != shape:
@@ -395,7 +402,7 @@ class _Reading:
             users = list(self._users(value))
             onward = [user for user in users if self.calls[user].kind not in SUMS] or users[:1]
             kinds = {self.calls[user].kind for user in onward}
-            if any(user in self.linear or user in self.several or self.calls[user].kind in MIXERS for user in onward):
+            if any(user in self.linear or user in self.several or self.calls[user].kind in (*MIXERS, *BESIDE) for user in onward):
                 return scale, offset, stats, norm, None
             if len(onward) > 1 and not (len(kinds) == 1 and kinds <= ACTIVATIONS.keys()):
                 if shared:
@@ -485,7 +492,9 @@ def _module_of(parameter: str) -> str:
 
 
 def _named(weight: str) -> str:
-    return weight.removesuffix(".weight")
+    """A layer's name, which is no parameter's: `lstm.ih_l0` of `lstm.weight_ih_l0`."""
+    path, dot, name = weight.removesuffix(".weight").rpartition(".")
+    return f"{path}{dot}{name.removeprefix('weight_').removesuffix('_weight')}"
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -493,7 +502,7 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def _called(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> tuple[Any, list[Tensor]]:
-    """What a function returns, and the tensors in it that can hold units: whole numbers only count."""
+    """Call a function: its result, and the tensors in it that can hold units, as whole numbers only count."""
     out = function(*args, **kwargs)
     if _name(function) == "__iter__":
         parts = list(out)

@@ -107,7 +107,7 @@ class PlasticityCallback(BaseCallback):
 
 
 class Heads(nn.Module):
-    """What is trained of a policy or critic, from preprocessed observations to the outputs of all heads, without random numbers."""
+    """The trained part of a policy or critic, from preprocessed observations to the outputs of all heads, without random numbers."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch import nn
 
 from plasticity_rl.attach import attach
 from plasticity_rl.checks import UsageError
-from plasticity_rl.interventions import ContinualBackprop, L2Init, NormalizeAndProject, ReDo, Reset, ShrinkAndPerturb
+from plasticity_rl.interventions import ContinualBackprop, InFeR, L2Init, NormalizeAndProject, ReDo, Reset, ShrinkAndPerturb
 from plasticity_rl.interventions.recycling import recycle
 from plasticity_rl.networks.layers import Layer, own_units
 from plasticity_rl.networks.trace import trace
@@ -50,6 +50,20 @@ class Recurrent(nn.Module):
             outputs.append(made)
         latent = torch.tanh(self.hidden(torch.flatten(torch.cat(outputs), 0, 1)))
         return self.policy(latent), self.value(latent)
+
+
+class Critic(nn.Module):
+    """Two values of observations and actions, of which features stand beside the actions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.features = nn.Linear(5, 6), nn.Linear(6, 4)
+        self.values = nn.ModuleList(nn.Sequential(nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 1)) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features = F.relu(self.features(F.relu(self.first(x))))
+        both = torch.cat([features, x[:, :2]], 1)
+        return tuple(value(both) for value in self.values)
 
 
 class Gated(nn.Module):
@@ -108,6 +122,7 @@ MODULES = {
     "batch-norm": (normed, lambda: torch.randn(7, 1, 8, 8, generator=generator(1))),
     "actor-critic": (ActorCritic, lambda: torch.randn(7, 5, generator=generator(1))),
     "recurrent": (Recurrent, lambda: torch.randn(12, 5, generator=generator(1))),
+    "critic": (Critic, lambda: torch.randn(7, 5, generator=generator(1))),
     "gated": (Gated, lambda: torch.randn(7, 4, 5, generator=generator(1))),
     "decoder": (Decoder, lambda: torch.randint(9, (7, 4), generator=generator(1))),
     "encoder": (lambda: Encoder(False), lambda: torch.randn(7, 4, 5, generator=generator(1))),
@@ -116,8 +131,9 @@ MODULES = {
 OWN = {
     "batch-norm": {"0": ("4",), "4": ("8",), "8": ("11",)},
     "actor-critic": {"trunk.0": ("trunk.2",), "trunk.2": ("policy", "value")},
-    "recurrent": {"encoder": ("lstm.weight_ih_l0",), "hidden": ("policy", "value")},
-    "gated": {"encoder": ("gru.weight_ih_l0", "gru.weight_ih_l0_reverse")},
+    "recurrent": {"encoder": ("lstm.ih_l0",), "hidden": ("policy", "value")},
+    "critic": {"first": ("features",), "values.0.0": ("values.0.2",), "values.1.0": ("values.1.2",)},
+    "gated": {"encoder": ("gru.ih_l0", "gru.ih_l0_reverse")},
     "decoder": {"up": ("down",)},
     "encoder": {"block.linear1": ("block.linear2",)},
     "encoder, norms first": {"block.linear1": ("block.linear2",)},
@@ -127,6 +143,7 @@ HEADS = {
     "batch-norm": {"11"},
     "actor-critic": {"policy", "value"},
     "recurrent": {"policy", "value"},
+    "critic": {"values.0.2", "values.1.2"},
     "gated": {"out"},
     "decoder": {"head"},
     "encoder": {"out"},
@@ -151,6 +168,7 @@ def test_layers_with_units_of_their_own_and_heads(kind):
     layers = trace(module, (x,)).layers
     assert {layer.name: layer.readers for layer in own_units(layers)} == OWN[kind]
     assert {layer.name for layer in layers if layer.head} == HEADS[kind]
+    assert not {layer.name for layer in layers} & dict(module.named_parameters()).keys()  # methods keep states under both
     assert sorted(name for layer in layers for name in layer.parameters) == sorted(dict(module.named_parameters()))
 
 
@@ -352,6 +370,14 @@ def test_a_module_without_a_forward_pass_and_a_loop_that_bypasses_it():
         plan.after_step()
     plan.batch = ((x,), {})
     assert plan.after_step()
+
+
+def test_methods_of_last_hidden_layers_say_where_there_are_none():
+    module, x = made("gated")
+    plan = attach(module, adam(module), (InFeR(),), x)
+    module(x)
+    with pytest.raises(UsageError, match=r"needs the units of gru.ih_l0.*, which are not its alone: give each head a hidden layer"):
+        plan.penalty()
 
 
 def test_attention_with_separate_weights_is_refused():

@@ -42,7 +42,7 @@ STEPS = 128
 
 
 class Written(KVWriter):
-    """What a logger writes."""
+    """Rows that a logger writes."""
 
     def __init__(self) -> None:
         self.rows, self.excluded = [], {}
