@@ -1,5 +1,5 @@
 """Does the verdict of `check` agree with what retraining then shows? `pip install 'plasticity-rl[stable-baselines3]'`, then
-`python examples/check_and_retrain.py OUT` (about half an hour on one processor; a pair that OUT has is not trained again).
+`python examples/check_and_retrain.py OUT` (about half an hour on one idle processor; a pair that OUT has is only checked again).
 
 Ten agents of Stable-Baselines3 learn CartPole, and ten more learn it at a high rate, or while their observations shift again and again.
 Each checkpoint is checked; then it learns a task that it never saw, CartPole with permuted observations and swapped actions, at the usual
@@ -7,7 +7,7 @@ rate and with a new optimizer, beside a new agent on the same task: the ratio of
 shows. Once more it learns with new heads, as a policy that is sure of the old task has to unlearn it first.
 """
 
-import csv
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +28,9 @@ except ModuleNotFoundError as error:
 from launch.check.inputs import collect
 from launch.check.readers import read
 from plasticity_rl import check
+from plasticity_rl.attach.callbacks.stable_baselines3 import PlasticityCallback
+from plasticity_rl.checkup.examine import Checkup
+from plasticity_rl.checkup.verdict import ONCE
 
 WINDOWS = 20
 """of a learning curve; the area is the mean over them"""
@@ -59,6 +62,7 @@ def dqn(env: Any, rate: float, seed: int) -> DQN:
     return DQN("MlpPolicy", env, learning_rate=rate, seed=seed, device="cpu", **settings, **exploring, **wide)
 
 
+CLASSES: dict[str, Any] = {"ppo": PPO, "dqn": DQN}
 STEPS = 30_000
 """of each task"""
 AGENTS: dict[str, tuple[Callable[..., Any], float]] = {"ppo": (ppo, 1e-3), "dqn": (dqn, 2.3e-3)}
@@ -129,51 +133,73 @@ def trained(pair: Pair, seed: int, ruined: bool) -> Any:
     return model
 
 
-def relearned(agent: str, seed: int, weights: dict[str, torch.Tensor] | None, heads: bool = True, run: int = 0) -> float:
-    """Area of the new task's learning curve, from these weights or as a new agent; with new heads if `heads` is False."""
+def relearned(
+    agent: str, seed: int, run: int = 0, weights: dict[str, torch.Tensor] | None = None, heads: bool = True, method: str = ""
+) -> float:
+    """Area of the new task's learning curve, of a new agent or from these weights: with new heads if `heads` is False, or with a method."""
     (make, usual), returns = AGENTS[agent], Returns()
     order = np.random.default_rng([seed, 1]).permutation(4)
     model = make(task(agent, 100 * run + seed + 50, order=order), usual, 100 * run + seed + 50)
     if weights is not None:
         kept = {name: each for name, each in weights.items() if heads or not name.startswith(HEADS)}
         model.policy.load_state_dict(kept, strict=False)
-    model.learn(STEPS, callback=returns)
+    callbacks: list[BaseCallback] = [returns]
+    if method:
+        callbacks.append(PlasticityCallback(method, diagnose_every=0))
+        if method.partition(":")[0] in ONCE:  # before anything is learned
+            callbacks[1].init_callback(model)
+            callbacks[1].on_training_start({}, {})
+            callbacks[1].task_boundary()
+            callbacks.pop().detach()
+    model.learn(STEPS, callback=callbacks)
     return returns.area(STEPS)
 
 
-def rows(pair: Pair, seed: int, out: Path) -> list[dict[str, Any]]:
-    """What the check says of both agents, and what retraining shows."""
-    fresh, found = float(np.mean([relearned(pair.agent, seed, None, run=run) for run in range(NEW)])), []
+def checked(path: Path, agent: str, seed: int) -> list[Checkup]:
+    """Check all networks of a file."""
+    found = []
+    for subject in read(path, None, None):
+        seen = subject.prepare(collect("CartPole-v1", 512, subject, "random", seed).observations)
+        found.append(check(subject.module, seen, fresh=subject.fresh, actions=subject.actions, name=subject.name))
+    return found
+
+
+def retrained(pair: Pair, seed: int, out: Path) -> None:
+    """Train both agents and retrain them; their files and ratios of areas are kept in `out`."""
+    fresh = float(np.mean([relearned(pair.agent, seed, run) for run in range(NEW)]))
     for ruined in (False, True):
         model = trained(pair, seed, ruined)
-        path = out / f"{pair.agent}-{seed}-{'other' if ruined else 'healthy'}.zip"
-        model.save(path)
-        row: dict[str, Any] = {"agent": pair.agent, "seed": seed, "rate": pair.rate if ruined else AGENTS[pair.agent][1]}
-        row["shifts"] = pair.shifts if ruined else 0
-        for subject in read(path, None, None):
-            seen = subject.prepare(collect("CartPole-v1", 512, subject, "random", seed).observations)
-            of = check(subject.module, seen, fresh=subject.fresh, actions=subject.actions, name=subject.name)
-            row[f"{subject.name}_ratio"], row[f"{subject.name}_interval"] = of.trainability.final.value, of.trainability.final.interval
-            row[f"{subject.name}_area"], row[f"{subject.name}_verdict"] = of.trainability.area.value, of.verdict.word
+        model.save(out / f"{seed}-{'other' if ruined else 'usual'}.zip")
         weights = model.policy.state_dict()
-        row["retrained"], row["new_heads"] = (relearned(pair.agent, seed, weights, heads) / fresh for heads in (True, False))
-        row["new_agents"] = fresh
-        found.append(row)
-    return found
+        ratios = {"fresh": fresh, "retrained": relearned(pair.agent, seed, weights=weights) / fresh}
+        ratios["new heads"] = relearned(pair.agent, seed, weights=weights, heads=False) / fresh
+        (out / f"{seed}-{'other' if ruined else 'usual'}.json").write_text(json.dumps(ratios), encoding="utf-8")
+
+
+def row(pair: Pair, seed: int, ruined: bool, out: Path) -> str:
+    """A row of the table. An agent that cannot fit is retrained with the advised method, too."""
+    path = out / f"{seed}-{'other' if ruined else 'usual'}.zip"
+    ratios, found = json.loads(path.with_suffix(".json").read_text(encoding="utf-8")), checked(path, pair.agent, seed)
+    method = next((each.verdict.method for each in found if each.verdict.word.startswith("cannot fit")), "")
+    if method and ratios.get("method") != method:
+        weights = CLASSES[pair.agent].load(path).policy.state_dict()
+        ratios |= {"method": method, "advised": relearned(pair.agent, seed, weights=weights, method=method) / ratios["fresh"]}
+        path.with_suffix(".json").write_text(json.dumps(ratios), encoding="utf-8")
+    how = f"{pair.rate:g}" + f", {pair.shifts} shifts" * bool(pair.shifts) if ruined else "usual"
+    told = "; ".join(f"{each.name}: {each.verdict.word}, {each.trainability.final}" for each in found)
+    advised = f"{ratios['advised']:.2f} ({method})" if method else ""
+    return f"| {pair.agent} {seed} | {how} | {told} | {ratios['retrained']:.2f} | {ratios['new heads']:.2f} | {advised} |"
 
 
 def main(out: Path) -> None:
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
+    print("| agent | rate | verdict, trainability | retrained | with new heads | as advised |\n|---|---|---|---|---|---|", flush=True)
     for seed, pair in enumerate(PAIRS):
-        table = out / f"{pair.agent}-{seed}.csv"
-        if not table.exists():
-            made = rows(pair, seed, out)
-            with table.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(made[0]))
-                writer.writeheader()
-                writer.writerows(made)
-        print(table.read_text(encoding="utf-8"), flush=True)
+        if not (out / f"{seed}-other.json").exists():
+            retrained(pair, seed, out)
+        for ruined in (False, True):
+            print(row(pair, seed, ruined, out), flush=True)
 
 
 if __name__ == "__main__":

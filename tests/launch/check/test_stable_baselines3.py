@@ -1,7 +1,9 @@
 """The reader of Stable-Baselines3's files, held to the package's own outputs and initialisers."""
 
+import runpy
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,20 @@ def test_the_lines_of_the_advice_can_be_attached(method: str) -> None:
     exec("\n".join(attached(method)).replace("100_000", "16"), {"model": model})
     changed = model.policy.action_net.bias.detach()
     assert (changed.abs().max() < 40) == (method != "redo:tau=0.1")
+
+
+def test_the_evidence_is_a_row_for_each_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example at a tiny size: a ruined agent is retrained as advised."""
+    example = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "check_and_retrain.py"))
+    names = example["main"].__globals__
+    monkeypatch.setitem(names, "PAIRS", (example["Pair"]("ppo", 0.5, 1),))
+    monkeypatch.setitem(names, "STEPS", 1024)
+    monkeypatch.setitem(names, "NEW", 1)
+    monkeypatch.setitem(names, "check", partial(names["check"], updates=100, pairs=8, twins=2, learning_rate=3e-3))
+    example["main"](tmp_path)
+    usual, other = capsys.readouterr().out.splitlines()[2:]
+    assert "usual | policy: fits as well as fresh" in usual and "0.5, 1 shifts | policy: cannot fit" in other
+    assert "(shrink-and-perturb:shrink=" in other and len([*tmp_path.iterdir()]) == 4
 
 
 def test_what_is_not_understood_is_refused_in_a_line(tmp_path: Path) -> None:
