@@ -24,7 +24,7 @@ class Subject:
     actions: tuple[int, ...] = ()
     """numbers of actions whose logits the outputs are; empty if they are none"""
     act: Callable[[np.ndarray], np.ndarray] | None = None
-    """observations -> actions of the policy, in its own range; None if the network is no policy"""
+    """observations -> actions of the checkpoint's policy, in its own range; None if it has none"""
     squashed: bool = False
     """True if actions lie in [-1, 1] and stand for the whole range of a continuous action space"""
     attached: Callable[[str], tuple[str, ...]] | None = None

@@ -84,6 +84,7 @@ def read(path: Path, module: str | None, name: str | None = None) -> list[Subjec
     observe = _observer(about, settings)
     actions, bounded = _actions(about)
     used: set[str] = set()
+    act: Callable[[np.ndarray], np.ndarray] | None = None
     subjects: list[Subject] = []
     for part in parts:
         if not any(name.startswith(part.hidden) or name.startswith(part.heads) for name in weights):
@@ -93,6 +94,8 @@ def read(path: Path, module: str | None, name: str | None = None) -> list[Subjec
         made = make()
         made.load_state_dict({name: weights[source] for name, source in mine.items()})
         used |= set(mine.values())
+        if part.name in ("policy", "q"):  # the first; it plays for the file's other networks, too
+            act = _acting(made, observe, kind, actions, bounded)
         subjects.append(
             Subject(
                 part.name,
@@ -100,7 +103,7 @@ def read(path: Path, module: str | None, name: str | None = None) -> list[Subjec
                 make,
                 partial(_with_actions, observe, bounded) if part.reads_actions else observe,
                 actions if part.name == "policy" else (),
-                _acting(made, observe, kind, actions, bounded) if part.name in ("policy", "q") else None,
+                act,
                 kind in ("actor.latent_pi.", "actor.mu."),
                 attached,
                 notes=("actions of critics are drawn uniformly from the whole range",) if part.reads_actions else (),

@@ -88,7 +88,7 @@ def test_policies_and_values(name: str, kind: str, given: dict, actions: tuple[i
         else:
             same(found, dist.mean)
         same(value.module(value.prepare(observations)), model.policy.predict_values(seen))
-    assert policy.act is not None and policy.act(observations).shape[0] == len(observations)
+    assert policy.act is not None and value.act is policy.act and policy.act(observations).shape[0] == len(observations)
 
 
 def test_dqn(tmp_path: Path) -> None:
