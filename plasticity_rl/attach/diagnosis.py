@@ -11,8 +11,9 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.metrics import measures
 from plasticity_rl.metrics.catalogue import metric_of
 from plasticity_rl.metrics.norms import GRADIENT
+from plasticity_rl.networks.calls import LayerGraph, Watch, named_params, run
 from plasticity_rl.networks.layers import Params, penultimate
-from plasticity_rl.networks.trace import LayerGraph, Watch, named_params, run, trace
+from plasticity_rl.networks.trace import trace
 from plasticity_rl.seeds import derive
 
 

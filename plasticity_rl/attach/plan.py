@@ -23,8 +23,9 @@ from plasticity_rl.attach.refusals import (
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.chain import Chain, due_refreshes, overrides, purpose_of
+from plasticity_rl.networks.calls import LayerGraph, Watch, flat, named_params, run
 from plasticity_rl.networks.layers import Layer, Layers, Params
-from plasticity_rl.networks.trace import LayerGraph, Watch, check_layers, flat, named_params, run, trace
+from plasticity_rl.networks.trace import check_layers, trace
 from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import copied

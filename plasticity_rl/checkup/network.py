@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from plasticity_rl.attach.module_params import bare_layers, check_reinitialisable, reinitialised, unwrapped
 from plasticity_rl.checks import UsageError
+from plasticity_rl.networks.calls import BY_HAND, LayerGraph, Watch
 from plasticity_rl.networks.layers import Layers, Params
-from plasticity_rl.networks.trace import BY_HAND, LayerGraph, Watch, trace
+from plasticity_rl.networks.trace import trace
 from plasticity_rl.seeds import derive
 
 Args = tuple[Tensor, ...]

@@ -17,11 +17,12 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
 from plasticity_rl.checks import UsageError, check
+from plasticity_rl.networks.calls import BY_HAND, LayerGraph, Watch
 from plasticity_rl.networks.layers import HeadSpec, Layer, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import ENOUGH_MEMBERS
 from plasticity_rl.networks.steps import channels_last
-from plasticity_rl.networks.trace import BY_HAND, LayerGraph, Watch, trace
+from plasticity_rl.networks.trace import trace
 
 FIRST = ("inputs", "outputs")
 """first parameters of a factory: shape of one example, and number of outputs"""
