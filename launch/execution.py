@@ -18,6 +18,8 @@ class Execution:
     """auto uses a GPU if there is one"""
     eager: bool = False
     """do not compile updates"""
+    deterministic: bool = False
+    """use a GPU's deterministic algorithms alone, which are slower; on processors runs repeat themselves anyway"""
     other_code: bool = False
     """resume runs that were started by other code"""
     at_once: Annotated[int, Interval("[1, 100000]")] = 256

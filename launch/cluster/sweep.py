@@ -47,7 +47,7 @@ def _train(described: dict[str, Any], allowed: tuple[str, ...], how: Execution, 
     plugins.allow(allowed)
     experiment = Experiment.from_json(described)
     device = how.device_on_ray
-    runner.prepare(experiment, device, max(int(how.cpus), 1))
+    runner.prepare(experiment, device, max(int(how.cpus), 1), deterministic=how.deterministic)
     contain(Containment(how.isolate, how.patience))
     yield machine(device) | {"node": ray.util.get_node_ip_address()}
     parcel: list[Event] = []

@@ -42,7 +42,7 @@ def run(
     runs: Path = Path("runs"),
     wandb: Project = None,
     own_control: bool = False,
-    how: Annotated[Execution, FLAT] = execution("device", "eager", "other_code", "isolate", "patience", "address"),
+    how: Annotated[Execution, FLAT] = execution("device", "eager", "deterministic", "other_code", "isolate", "patience", "address"),
 ) -> int:
     """Train one experiment in runs/NAME/KEY. The same command resumes an interrupted run and skips a finished one.
 
@@ -109,7 +109,7 @@ def sweep(
     on: Literal["here", "ray"] = "here",
     own_control: bool = False,
     how: Annotated[Execution, FLAT] = execution(
-        "device", "eager", "other_code", "at_once", "isolate", "patience", "address", "cpus", "gpus", "retries"
+        "device", "eager", "deterministic", "other_code", "at_once", "isolate", "patience", "address", "cpus", "gpus", "retries"
     ),
 ) -> int:
     """Run the experiments of a file: finished ones are skipped, interrupted ones resumed.
@@ -209,7 +209,9 @@ def tune(
     dry_run: bool = False,
     plugin: Plugins = (),
     runs: Path = Path("runs"),
-    how: Annotated[Execution, FLAT] = execution("eager", "other_code", "isolate", "patience", "address", "cpus", "gpus", "retries"),
+    how: Annotated[Execution, FLAT] = execution(
+        "eager", "deterministic", "other_code", "isolate", "patience", "address", "cpus", "gpus", "retries"
+    ),
 ) -> int:
     """Search fields of an experiment at random, in parallel on Ray; trials with low scores are stopped early.
 

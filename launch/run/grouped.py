@@ -65,7 +65,7 @@ def run_together(experiments: Sequence[Experiment], store: Store, how: Execution
         resumes = [writer.resume for writer in writers if writer.resume]
         if len(resumes) not in (0, len(specs)) or len({resume.counters["number"] for resume in resumes}) > 1:
             raise FolderTaken(f"runs in {store.path} were gone on with meanwhile by another process")
-        runner.prepare(experiments[0], how.device, members=sum(members))
+        runner.prepare(experiments[0], how.device, members=sum(members), deterministic=how.deterministic)
         where = machine(how.device) | {"together": {"runs": len(specs), "members": sum(members)}}
         for folder, context in zip(folders, contexts, strict=True):
             write_json(folder.context, context | where)

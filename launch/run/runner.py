@@ -66,7 +66,7 @@ def train_here(experiment: Experiment, how: Execution, resume: Snapshot | None) 
     """Train in this process; remote actors run on the Ray cluster at `how.address`, or on one started on this machine."""
     if experiment.actors:
         connect(how.address)
-    prepare(experiment, how.device)
+    prepare(experiment, how.device, deterministic=how.deterministic)
     contain(Containment(how.isolate, how.patience))
     return machine(how.device), experiment.agent.train(experiment, how.device, not how.eager, resume)
 
@@ -125,9 +125,14 @@ def _write(events: Iterator[Event], writer: RunWriter, progress: Progress | None
             raise Stopped(signals.caught, f"stopped; the same command ends {writer.folder}")
 
 
-def prepare(experiment: Experiment, device: str = "cpu", threads: int = THREADS, members: int | None = None) -> None:
-    """Set this process's threads (at most `threads`) and arithmetic to the fastest for the experiment's updates. `members` counts those of
-    all runs that share an update. Warns if the experiment's precision is slow on the device."""
+def prepare(
+    experiment: Experiment, device: str = "cpu", threads: int = THREADS, members: int | None = None, deterministic: bool = False
+) -> None:
+    """Set this process's threads (at most `threads`) and arithmetic to the fastest for the experiment's updates, of the deterministic ones
+    if asked for. `members` counts those of all runs that share an update. Warns if the experiment's precision is slow on the device."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; without it matrix products are refused
+    torch.use_deterministic_algorithms(deterministic)
     if experiment.network.precision == "bfloat16" and not (found := fast_bfloat16(device))[0]:
         warnings.warn(f"precision=bfloat16 is slower here than float32: {found[1]}", stacklevel=2)
     # oneDNN's bfloat16 weight gradients wait in spinning threads: a busy machine may need `taskset -c 0`, which leaves one thread.

@@ -9,6 +9,7 @@ import pytest
 from launch.bench.reliability.measure import PROMISES, Count, table
 
 TRIALS = {
+    "repeats": 4,
     "resume": 2,
     "saving": 80,
     "damage": 200,

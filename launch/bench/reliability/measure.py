@@ -8,10 +8,25 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from launch.bench.reliability import damage, disk, environments, mistakes, numbers, races, readers, resume, saving, signals, tables, views
+from launch.bench.reliability import (
+    damage,
+    disk,
+    environments,
+    mistakes,
+    numbers,
+    races,
+    readers,
+    repeats,
+    resume,
+    saving,
+    signals,
+    tables,
+    views,
+)
 from launch.bench.reliability.promise import Outcome, Promise
 
 PROMISES: dict[str, Promise] = {
+    "repeats": repeats.PROMISE,
     "resume": resume.PROMISE,
     "saving": saving.PROMISE,
     "damage": damage.PROMISE,

@@ -15,10 +15,22 @@ from plasticity_rl.experiment import Experiment
 
 RUNNING = {
     "demo": {"--eager"},
-    "run": {"--device", "--eager", "--other-code", "--isolate", "--patience", "--address"},
-    "sweep": {"--device", "--eager", "--other-code", "--at-once", "--isolate", "--patience", "--address", "--cpus", "--gpus", "--retries"},
+    "run": {"--device", "--eager", "--deterministic", "--other-code", "--isolate", "--patience", "--address"},
+    "sweep": {
+        "--device",
+        "--eager",
+        "--deterministic",
+        "--other-code",
+        "--at-once",
+        "--isolate",
+        "--patience",
+        "--address",
+        "--cpus",
+        "--gpus",
+        "--retries",
+    },
     "claims": {"--device", "--eager", "--other-code"},
-    "tune": {"--eager", "--other-code", "--isolate", "--patience", "--address", "--cpus", "--gpus", "--retries"},
+    "tune": {"--eager", "--deterministic", "--other-code", "--isolate", "--patience", "--address", "--cpus", "--gpus", "--retries"},
     "probe": {"--device", "--eager"},
 }
 
