@@ -42,7 +42,8 @@ class Session:
         """(args, kwargs) of the last training pass"""
         self._optimizer, self._chain, self._every, self._seed, self._fresh = optimizer, chain, every, seed, fresh
         self._pending: dict[str, Tensor] | None = None
-        self.diagnosis = Diagnosis(module, fresh, seed)
+        self.diagnosis = Diagnosis(module, fresh, seed) if every else None
+        """None if `every` is 0: it holds two copies of the network"""
         if example is not None:
             self._attach(example)
 
@@ -73,7 +74,7 @@ class Session:
 
     def metrics(self) -> dict[str, float]:
         """Metrics after every `every`-th update; else, and if `every` is 0, none."""
-        if not self._every or self.batch is None or self.updates % self._every:
+        if self.diagnosis is None or self.batch is None or self.updates % self._every:
             return {}
         return self.diagnosis.measure(*self.batch)
 

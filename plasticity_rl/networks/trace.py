@@ -91,13 +91,14 @@ class _Reading:
         layers: dict[str, Layer] = {}
         norms, units, axes, statistics = {}, {}, {}, {}
         for i in sorted([*self.linear, *self.several]):
+            last = self._last(i)
             for name, weight, bias in self._weights(i):
-                if name in layers and i in self.linear:
+                if name in layers and weight in last:
                     raise UsageError(f"{name} is used more than once in a forward pass; {BY_HAND}")
                 layer = Layer(name, weight, bias, None, None, len(self.params[weight]), (), 1, None)
-                if weight not in self._last(i):
+                if weight not in last:
                     readers = {*layers[name].readers} if name in layers else set()
-                    outward = {_named(each) for each in self._last(i)} or self._reached(i)
+                    outward = {_named(each) for each in last} or self._reached(i)
                     layers[name] = layer._replace(shared=True, readers=tuple(sorted(readers | outward)))
                     continue
                 if self._argument(i, "groups", 6, 1) != 1 and i in self.linear:

@@ -380,6 +380,16 @@ def test_methods_of_last_hidden_layers_say_where_there_are_none():
         plan.penalty()
 
 
+def test_attention_that_is_used_twice_is_refused():
+    class Twice(Encoder):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.block(self.block(self.encoder(x))).mean(1))
+
+    module = Twice(False)
+    with pytest.raises(UsageError, match=r"block.self_attn.out_proj is used more than once in a forward pass"):
+        attach(module, adam(module), (ReDo(),), torch.randn(2, 4, 5))
+
+
 def test_attention_with_separate_weights_is_refused():
     class Wide(nn.Module):
         def __init__(self) -> None:
