@@ -21,6 +21,7 @@ TRIALS = {
     "views": 1,
     "tables": 2_500,
     "readers": 1_500,
+    "reports": 60,
     "mistakes": 40,
 }
 

@@ -17,6 +17,7 @@ from launch.bench.reliability import (
     races,
     readers,
     repeats,
+    reports,
     resume,
     saving,
     signals,
@@ -38,6 +39,7 @@ PROMISES: dict[str, Promise] = {
     "views": views.PROMISE,
     "tables": tables.PROMISE,
     "readers": readers.PROMISE,
+    "reports": reports.PROMISE,
     "mistakes": mistakes.PROMISE,
 }
 
