@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import Interval, check
+from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.interventions.base import Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.interventions.static_sparsity import drawn_mask
@@ -47,6 +47,13 @@ class DynamicSparsity(Refresh):
     @property
     def needs_fresh(self) -> bool:
         return self.grow == "random"
+
+    def require(self, layers: Layers) -> None:
+        for layer in select(layers, "hidden"):
+            if layer.powered and self.grow == "gradient":
+                raise UsageError(
+                    f"DynamicSparsity grows weights from 0, where powerprop gives those of {layer.name} no gradient; take grow=random"
+                )
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         weights = {f"mask/{layer.weight}": params[layer.weight] for layer in select(layers, "hidden")}

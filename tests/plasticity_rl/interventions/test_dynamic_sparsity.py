@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from plasticity_rl.interventions import DynamicSparsity
+from plasticity_rl.checks import UsageError
+from plasticity_rl.interventions import DynamicSparsity, Powerprop, assemble
 from plasticity_rl.interventions.base import RefreshContext
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
@@ -74,3 +75,9 @@ def test_the_number_of_connections_never_changes(grow: str) -> None:
             weight = learner.net.params[name.removeprefix("mask/")]
             assert not weight[mask == 0].any() and torch.equal(mask.flatten(1).sum(1), masks[0][name].flatten(1).sum(1))
             assert torch.equal(mask, masks[-2][name]) != (count % 2 == 0)
+
+
+def test_growth_from_zero_is_refused_where_zero_has_no_gradient() -> None:
+    with pytest.raises(UsageError, match="grows weights from 0, where powerprop gives those of hidden0 no gradient; take grow=random"):
+        assemble(MLP(), Adam(), (Powerprop(), DynamicSparsity()), (5,), 2)
+    assemble(MLP(), Adam(), (Powerprop(), DynamicSparsity(grow="random")), (5,), 2)
