@@ -66,6 +66,9 @@ def decide(random: Learned, own: Learned | None, found: Sequence[Compared], laye
         for what, each in tasks.items()
         if what not in known
     ]
+    slow = [f"it learns them more slowly, {each.area} over all updates" for each in known.values() if each.area.side(FITS) < 0]
+    if word in ("fits as well as fresh", "fits, but does not explore"):
+        told += slow[:1]
     if word == "undecided" and still:
         told.append("undecided whether it can fit, and it does not explore")
     if still:
@@ -102,7 +105,7 @@ def _advice(word: Word, still: bool, out: Sequence[Compared], layers: Layers) ->
         why = "its policy draws one action for ever: raise the entropy coefficient, and start the policy's head anew, once"
         return why, "reset:part=heads"
     if word == "fits as well as fresh":
-        return "nothing here; look at exploration, learning rate, rewards and data before plasticity", ""
+        return "nothing against loss of plasticity; look at exploration, learning rate, rewards and data", ""
     if word == "not known":
         return "more updates or a higher learning rate: twins learn too little to compare with", ""
     return "more pairs, which narrow the interval", ""

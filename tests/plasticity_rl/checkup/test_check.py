@@ -10,6 +10,8 @@ import plasticity_rl
 from plasticity_rl.checks import UsageError
 from plasticity_rl.checkup.examine import Checkup
 from plasticity_rl.checkup.text import table
+from plasticity_rl.checkup.trainability import Learned
+from plasticity_rl.checkup.verdict import decide
 
 INPUTS = torch.randn(128, 4, generator=torch.Generator().manual_seed(0))
 
@@ -88,6 +90,14 @@ def test_a_policy_that_draws_one_action_fits_but_does_not_explore() -> None:
     scope = {"module": module, "optimizer": torch.optim.Adam(module.parameters()), "inputs": INPUTS}
     exec("\n".join(found.verdict.lines), scope)
     assert checked(module, fresh=mlp, actions=(2,)).verdict.word == "fits as well as fresh"
+
+
+def test_a_slow_learner_that_gets_there_is_told_apart() -> None:
+    pair = ((0.2,) * 8 + (0.9, 0.9), (0.2,) * 8 + (0.91, 0.91))
+    twins = ((0.9,) * 10, (0.9,) * 10)
+    found = decide(Learned(pair, twins, 100), None, (), (), False)
+    assert found.word == "fits as well as fresh" and "it learns them more slowly, 0.38" in found.reading
+    assert "slowly" not in decide(Learned(twins, twins, 100), None, (), (), False).reading
 
 
 def test_too_few_updates_are_not_known() -> None:
