@@ -86,8 +86,9 @@ def check(
 
         print(plasticity_rl.check(policy, observations, fresh=make_policy, actions=(4,)))
 
-    `inputs` is a batch of what the network sees, some hundred examples: a tensor, or a tuple of arguments. `fresh()` makes a new, untrained
-    module; without it the `reset_parameters()` of a copy's layers are called, and the result says that this initial scale is assumed.
+    `inputs` is a batch of what the network sees, some hundred examples: a tensor, or a tuple of arguments; it is moved to the module's
+    device. `fresh()` makes a new, untrained module; without it the `reset_parameters()` of a copy's layers are called, and the result says
+    that this initial scale is assumed.
 
     Units, ranks, norms, gradients and the tangent kernel are measured in the network and in `twins` new ones. Copies and twins then learn
     random functions in `pairs`: each function is another new network's output, at the scale of the learner's own (training/probes.py,
@@ -104,6 +105,8 @@ def check(
     """
     args = inputs if isinstance(inputs, tuple) else (inputs,)
     _check_numbers(args, targets, twins, pairs, updates, learning_rate)
+    device = next((param.device for param in module.parameters()), args[0].device)
+    args, targets = tuple(each.to(device) for each in args), None if targets is None else targets.to(device)
     network = examined(module, args, fresh, seed)
     with torch.no_grad():
         outputs = network.outputs(network.params, args)
