@@ -27,7 +27,7 @@ MOST = 40
 
 
 class Settings(NamedTuple):
-    """What is measured, and on what."""
+    """Options of a check."""
 
     inputs: Path | None
     env: str | None

@@ -1,4 +1,4 @@
-"""What a check needs of a network: functions of its parameters, its layers, and parameters of newly initialised twins."""
+"""One network as a check sees it: functions of its parameters, its layers, and parameters of newly initialised twins."""
 
 import copy
 from collections.abc import Callable

@@ -34,7 +34,7 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Task:
-    """What pairs learn."""
+    """Targets of all pairs."""
 
     targets: Tensor
     """(pairs, 2, examples, outputs), or class indices (1, 1, examples)"""

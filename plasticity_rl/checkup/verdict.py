@@ -91,7 +91,7 @@ def _told(each: Compared) -> str:
 
 
 def _advice(word: Word, still: bool, out: Sequence[Compared], layers: Layers) -> tuple[str, str]:
-    """What to try first and why, and the method in words."""
+    """Advice in a sentence, with its reason, and the method in words."""
     if word in ("cannot fit", "cannot fit and does not explore"):
         recycled = {layer.name for layer in layers if layer.activation not in (None, "tanh", "sigmoid") and not layer.shared}
         if any(each.name in ("dormant_fraction", "dead_fraction") and each.layer in recycled for each in out):

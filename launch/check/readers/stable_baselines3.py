@@ -150,7 +150,7 @@ def _activation(settings: dict[str, Any], usual: type[nn.Module]) -> type[nn.Mod
 
 
 def _observer(about: dict[str, Any], settings: dict[str, Any]) -> Callable[[np.ndarray], Tensor]:
-    """What the policy makes of observations: images over 255, one of n as n numbers."""
+    """The policy's preprocessing of observations: images over 255, one of n as n numbers."""
     space = about.get("observation_space") or {}
     kind = str(space.get(":type:", "")).rpartition(".")[2].rstrip("'>")
     if kind == "Discrete":
