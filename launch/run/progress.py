@@ -75,6 +75,10 @@ class Display:
             self._printed = time.monotonic()
             self._console.print(f"{name}  {pace.done:.0%}  {speed}  {score}", highlight=False, soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(f"{self._spec.label}: {text}", highlight=False, soft_wrap=True)
+
     def __enter__(self) -> "Display":
         if not self._live:
             what = f"{self._spec.benchmark}, {count(self._spec.members, 'member')}, {self._pace.total:,} {self._spec.unit}"

@@ -111,6 +111,9 @@ def _write(events: Iterator[Event], writer: RunWriter, progress: Progress | None
     with Signals() as signals, writer, closing(cast(Any, events)), nullcontext(progress) if progress else Display(spec) as display:
         for event in talk:
             writer.take(event)
+            if writer.note and isinstance(display, Display):
+                display.say(writer.note)
+                writer.note = ""
             if isinstance(event, Score):
                 display.score(event)
             elif isinstance(event, Tick):

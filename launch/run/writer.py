@@ -10,11 +10,14 @@ from launch.tracking.tensorboard import TensorBoard
 from launch.tracking.weights_and_biases import WeightsAndBiases
 from plasticity_rl.checks import UsageError
 from plasticity_rl.records import checkpoint
+from plasticity_rl.records.background import Saving
 from plasticity_rl.records.events import Event, Media, Metric, Row, Score, Snapshot, refuse_number
 from plasticity_rl.records.folder import TABLES, Record, Records, write_json
 from plasticity_rl.records.spec import Spec
 from plasticity_rl.records.tables import CsvLog, digest_of, truncate
 from plasticity_rl.training.compilation import FAILURES
+
+TOLD = 2.0  # seconds from which a checkpoint's size and time are told
 
 
 class RunWriter:
@@ -39,6 +42,9 @@ class RunWriter:
             else:
                 table.unlink(missing_ok=True)
         self._open, self._failures = ExitStack(), len(FAILURES)
+        self._saving: Saving | None = None
+        self.note = ""
+        """how long the last checkpoint took, if it was long enough to tell; emptied by who tells it"""
         self._step: list[Row] = []
         """rows of the latest step, written together: for all members or none"""
 
@@ -53,6 +59,7 @@ class RunWriter:
         try:
             if error is None or isinstance(error, FloatingPointError):  # otherwise the run was stopped within a step
                 self._write()
+            self._finish_saving()
         finally:
             self._open.__exit__(kind, error, trace)
 
@@ -77,8 +84,13 @@ class RunWriter:
             for table in self._tables.values():
                 table.sync()
             saved = event._replace(counters=event.counters | {"records": self._records()})
-            checkpoint.save(self.folder.checkpoints, event.counters["number"], saved)
-            self._copy()
+            self._finish_saving()
+            self._saving = Saving(self.folder.checkpoints, event.counters["number"], saved)
+            if self._store.mirror:
+                self._finish_saving()
+                self._copy()
+        if self._saving and self._saving.done():
+            self._note_saving(self._saving)
 
     def _write(self) -> None:
         """Write the rows of the latest step, which is complete."""
@@ -89,6 +101,18 @@ class RunWriter:
             table.append(*(row for row in rows if isinstance(row, kind)))
         for view, row in product(self._views, rows):
             view.add(row)
+
+    def _finish_saving(self) -> None:
+        """Wait for the checkpoint that is being written, if any."""
+        if self._saving:
+            self._saving.wait()
+            self._note_saving(self._saving)
+
+    def _note_saving(self, saved: Saving) -> None:
+        if saved.seconds > TOLD:
+            size, waited = saved.bytes / 1e9, saved.waited
+            self.note = f"checkpoint {saved.number:,}: {size:.1f} GB in {saved.seconds:.1f} s, for {waited:.1f} s of which the run waited"
+        self._saving = None
 
     def _note_failures(self) -> None:
         """Correct context.json if a function of this process could not be compiled since the run was opened."""
@@ -104,6 +128,7 @@ class RunWriter:
     def finish(self) -> None:
         """Close the run as done."""
         self._write()
+        self._finish_saving()
         self._open.close()
         self.folder.mark_done(self._records())
         self._copy()

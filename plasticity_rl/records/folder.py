@@ -31,6 +31,8 @@ from plasticity_rl.records.tables import digest_of, newest_rows, read_rows
 SPEC = "spec.json"
 COUNTERS = "counters.json"
 """counters of a checkpoint"""
+SAVING = ".saving"
+"""held, in the folder of checkpoints, by the process that writes one"""
 TABLES: dict[type[Row], str] = {Score: "scores.csv", Metric: "metrics.csv"}
 
 
@@ -172,7 +174,22 @@ class RunFolder:
         except Timeout as error:
             raise FolderTaken(f"{self} is being written by another process") from error
         with lock:
+            if self._is_saving():
+                raise FolderTaken(f"the last checkpoint of {self} is still being written; try again in some seconds")
             yield
+
+    def _is_saving(self) -> bool:
+        """True while a fork of a process that is gone writes a checkpoint."""
+        try:
+            import fcntl
+
+            with open(self.checkpoints / SAVING, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (ImportError, FileNotFoundError):
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def refuse_links(self) -> None:
         """Raise UsageError if a file or folder of the run is a symbolic link: what is written there would land elsewhere."""
