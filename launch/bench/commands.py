@@ -236,6 +236,22 @@ def bench_reliability(
     return DONE if all(count.held == count.tried for count in found.values()) else BROKEN
 
 
+def bench_soak(*, hours: float = 2.0, out: Path = Path("soak.csv")) -> int:
+    """Watch a sequence of games with remote actors, one of which is killed every minute, for growth of memory, files and processes.
+
+    Args:
+        hours: time of watching
+        out: table of all samples, one every 10 seconds
+    """
+    if not 0 < hours <= 1000:
+        raise UsageError(f"hours must lie in (0, 1000], not {hours}")
+    if not out.parent.is_dir():
+        raise UsageError(f"no folder {out.parent} for {out.name}")
+    from launch.bench.soak import measure
+
+    return DONE if measure(hours, out) else BROKEN
+
+
 BENCHES = {
     "update": bench_update,
     "population": bench_population,
@@ -246,6 +262,7 @@ BENCHES = {
     "metrics": bench_metrics,
     "statistics": bench_statistics,
     "reliability": bench_reliability,
+    "soak": bench_soak,
 }
 
 
