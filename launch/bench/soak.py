@@ -19,7 +19,7 @@ KILL = 60.0  # seconds between two deaths of an actor
 SETTLED = 0.25  # share of the time that is left out: caches fill
 WORDS = "atari:games=Breakout+RoadRunner,frames=40000,cycles=1000 --agent ppo:num_envs=8,rollout_length=16 --network nature:width=16"
 WORDS += " --members 2 --actors 2 --evaluate 1 --checkpoint-every 2000 --diagnose-every 50 --eager"
-COLUMNS = ("seconds", "learner MB", "all MB", "files", "threads", "processes", "steps")
+COLUMNS: tuple[str, ...] = ("seconds", "learner MB", "all MB", "files", "threads", "processes", "steps")
 
 
 def sample(run: int, folder: Path) -> dict[str, float]:
@@ -49,10 +49,10 @@ def growth(seconds: Sequence[float], values: Sequence[float]) -> float:
 
 
 def measure(hours: float, out: Path) -> bool:
-    """Watch a run for so long, kill one of its actors every minute, and write the samples; returns whether nothing grew by 1% in an hour."""
+    """Watch a run, kill one of its actors every minute, and write the samples; returns whether nothing grew by 1% in an hour."""
     rows: list[dict[str, float]] = []
     with TemporaryDirectory() as folder, open(out, "w", newline="") as file:
-        table = csv.DictWriter(file, list(COLUMNS))
+        table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
         command = [sys.executable, "-m", "launch", "run", "--runs", folder, "--name", "soak", "--benchmark", *WORDS.split()]
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
