@@ -44,7 +44,7 @@ def sample(run: int, folder: Path) -> dict[str, float]:
 
 def growth(seconds: Sequence[float], values: Sequence[float]) -> float:
     """Growth in an hour, as a share of the median: the median of the slopes between all pairs of samples."""
-    slope = float(theilslopes(values, seconds).slope)
+    slope = float(theilslopes(values, seconds)[0])
     return slope * 3600 / max(float(np.median(values)), 1e-9)
 
 
