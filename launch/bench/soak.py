@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from scipy.stats import theilslopes
@@ -44,8 +45,8 @@ def sample(run: int, folder: Path) -> dict[str, float]:
 
 def growth(seconds: Sequence[float], values: Sequence[float]) -> float:
     """Growth in an hour, as a share of the median: the median of the slopes between all pairs of samples."""
-    slope = float(theilslopes(values, seconds)[0])
-    return slope * 3600 / max(float(np.median(values)), 1e-9)
+    found: Any = theilslopes(values, seconds)
+    return float(found.slope) * 3600 / max(float(np.median(values)), 1e-9)
 
 
 def measure(hours: float, out: Path) -> bool:
