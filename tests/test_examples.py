@@ -1,9 +1,11 @@
 """The user's own figure, of runs with known scores. The other examples run where their subject is tested."""
 
+import json
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,3 +78,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, said, tmp_path):
     done = subprocess.run([sys.executable, str(EXAMPLES / words[0]), *words[1:]], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.startswith(said)
+
+
+@pytest.mark.long
+def test_the_notebook_tells_the_two_policies_apart() -> None:
+    cells = json.loads((EXAMPLES / "check.ipynb").read_text())["cells"]
+    names: dict[str, Any] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+            exec("".join(cell["source"]), names)
+    assert str(names["found"]["usual"]).count("fits as well as fresh") == 1
+    assert str(names["found"]["high"]).count("cannot fit") == 1
