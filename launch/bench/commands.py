@@ -9,6 +9,7 @@ from launch.commands.options import DONE, Plugins, allow, pick
 from launch.execution import Device
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import MAX_SEED
+from plasticity_rl.records.folder import refuse_file
 
 BROKEN = 1
 """exit code if a promise did not hold"""
@@ -236,6 +237,22 @@ def bench_reliability(
     return DONE if all(count.held == count.tried for count in found.values()) else BROKEN
 
 
+def bench_gpu(*, device: Device = "auto", minutes: float = 9.0, out: Path = Path("gpu")) -> int:
+    """Check on a GPU that agents and methods run, resume and compile to the same; measure speeds and memory; write gpu.json and gpu.md.
+
+    Args:
+        device: auto uses a GPU if there is one; cpu is the dry form
+        minutes: time in which items begin; the last may take longer
+        out: folder of the two files
+    """
+    if not 0 < minutes <= 600:
+        raise UsageError(f"minutes must lie in (0, 600], not {minutes}")
+    refuse_file(out, "bench's files")
+    from launch.bench.gpu import measure
+
+    return DONE if measure(pick(device), minutes, out) else BROKEN
+
+
 def bench_soak(*, hours: float = 2.0, out: Path = Path("soak.csv")) -> int:
     """Watch a sequence of games with remote actors, one of which is killed every minute, for growth of memory, files and processes.
 
@@ -263,6 +280,7 @@ BENCHES = {
     "statistics": bench_statistics,
     "reliability": bench_reliability,
     "soak": bench_soak,
+    "gpu": bench_gpu,
 }
 
 

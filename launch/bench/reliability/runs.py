@@ -23,8 +23,8 @@ WORLDS = {
 }
 STREAM = ["random-labels:images=60,tasks=3,updates=60", "--agent", "supervised:batch_size=8,record_every=15", "--network"]
 STREAM += ["mlp:width=12,depth=2", "--checkpoint-every", "25", "--diagnose-every", "20"]
-# Methods that do not stand alone, or whose defaults do not fit so small a run.
-SETTINGS = {"reset": "reset:clock=task", "spectral-norm": "spectral-norm", "layerwise": "layerwise"}
+SETTINGS = {"layer-rates": "layer-rates:factors=0.5", "tailored": "tailored:eta=0.3"}
+"""methods whose defaults change nothing, or do not fit so small a network"""
 
 
 def kinds() -> dict[str, list[str]]:
