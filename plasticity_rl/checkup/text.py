@@ -28,7 +28,9 @@ def table(checkups: Sequence["Checkup"], width: int, labels: Sequence[str] = ())
         learned = [each.targets if what == "your targets" else each.trainability for each in checkups]
         ratios = [each.area if what == "over all updates" else each.final for each in learned if each is not None]
         if len(ratios) == len(checkups):
-            rows += [[what, *(f"{each.value:.2f}" for each in ratios), "1", "", ""], ["", *(each.interval for each in ratios), "", "", ""]]
+            rows.append([what, *(f"{each.value:.2f}" for each in ratios), "1", "", ""])
+            if any(each.interval for each in ratios):
+                rows.append(["", *(each.interval for each in ratios), "", "", ""])
     layer = None
     for measure in sorted(first.measures, key=lambda each: _place(first, each.layer)):
         found = [
