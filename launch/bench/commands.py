@@ -237,6 +237,22 @@ def bench_reliability(
     return DONE if all(count.held == count.tried for count in found.values()) else BROKEN
 
 
+def bench_checkpoint(*, frames: int = 1_000_000, place: Path = Path(".")) -> int:
+    """Measure how long a run waits for a checkpoint of a large replay; takes 7 kB of memory a frame and twice that of disk.
+
+    Args:
+        frames: size of the replay, of 84 x 84 bytes each
+        place: folder in which checkpoints are written, and removed
+    """
+    if not 1_000 <= frames <= 100_000_000:
+        raise UsageError(f"frames must lie in [1000, 100000000], not {frames}")
+    refuse_file(place, "checkpoints")
+    from launch.bench.checkpoint import measure
+
+    measure(frames, place)
+    return DONE
+
+
 def bench_gpu(*, device: Device = "auto", minutes: float = 9.0, out: Path = Path("gpu")) -> int:
     """Check on a GPU that agents and methods run, resume and compile to the same; measure speeds and memory; write gpu.json and gpu.md.
 
@@ -281,6 +297,7 @@ BENCHES = {
     "reliability": bench_reliability,
     "soak": bench_soak,
     "gpu": bench_gpu,
+    "checkpoint": bench_checkpoint,
 }
 
 
