@@ -1,4 +1,4 @@
-"""What a GPU does with everything that runs on one: checks first, then speeds. One command on a bare machine with this project's wheels.
+"""Everything that runs on a GPU, checked and measured: checks first, then speeds. One command on a bare machine with this project's wheels.
 
 A failure is written down and the next item begins. `--device cpu` is its dry form: the same items on a processor.
 """

@@ -17,7 +17,7 @@ class StaticSparsity(Intervention):
 
     Removed weights are 0 from the first forward pass on, after every update and after every refresh; the others keep their initial scale,
     so pre-activations start smaller by the root of the kept share. Exactly round(sparsity * size) weights of each tensor go, drawn once per
-    member. Of the paper only the abstract was read, one-shot random pruning before training: equal shares in all layers and the default are
+    member. Only the paper's abstract was read, one-shot random pruning before training: equal shares in all layers and the default are
     ours. A noisy layer's standard deviations go with their weights. It saves no time, as weights are masked and not left out.
     """
 

@@ -1,4 +1,4 @@
-"""What runs promise when something goes wrong, tried a few times each; `python -m launch bench reliability` tries it often."""
+"""Promises of runs when something goes wrong, tried a few times each; `python -m launch bench reliability` tries it often."""
 
 from itertools import islice
 from pathlib import Path

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Outcome(NamedTuple):
-    """What one trial found."""
+    """Result of one trial."""
 
     held: bool
     tried: str
@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Promise:
-    """What runs promise, and trials of it."""
+    """A promise of runs, and trials of it."""
 
     says: str
     aim: str
