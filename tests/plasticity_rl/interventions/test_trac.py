@@ -20,7 +20,7 @@ INPUTS = torch.randn(16, 3, generator=torch.Generator().manual_seed(7), dtype=to
 
 
 def gradients(params: dict[str, torch.Tensor], turn: float = 1.0) -> dict[str, torch.Tensor]:
-    """Loss of a small regression, whose targets `turn` scales."""
+    """Gradients of the loss of a small regression, whose targets `turn` scales."""
     leaves = {name: param.detach().clone().requires_grad_() for name, param in params.items()}
     outputs = NETWORK.apply(leaves, INPUTS)[0]
     (outputs[:, 0] - turn * torch.sin(3 * INPUTS[:, 0])).square().mean().backward()
