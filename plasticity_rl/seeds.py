@@ -43,6 +43,8 @@ PURPOSES = {
     "subset": "classes of a task",
     "target": "the network that makes targets",
     "teacher": "teacher networks",
+    # checks of checkpoints
+    "twin": "newly initialised networks beside a checkpoint",
     # reinforcement benchmarks and acting
     "acting noise": "noise of noisy networks while acting",
     "evaluation": "actions and episodes of evaluations",

@@ -64,7 +64,7 @@ def examine(paths: Sequence[Path], settings: Settings, html: Path | None, as_jso
     if not 64 <= settings.samples <= 100_000:
         raise UsageError(f"--samples must lie in [64, 100000], not {settings.samples}")
     if html is not None and (html.is_dir() or not html.absolute().parent.is_dir()):
-        raise UsageError(f"--html {html} must be a file in a folder that exists")
+        raise UsageError(f"--html must name a file in a folder that exists, not {html}")
     files = [each for path in paths for each in readers.found(path)]
     if len(files) > MOST:
         raise UsageError(f"{len(files)} checkpoints are too many for one call: {MOST} at most")

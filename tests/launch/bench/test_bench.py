@@ -295,7 +295,7 @@ def test_the_time_of_an_update_and_of_its_rows_are_measured(monkeypatch: pytest.
 
     monkeypatch.setattr(metrics, "Update", lambda network, members, chain: interventions.Update(network, members, chain, compile=False))
     update, rows, count = metrics._times("mlp", 2, 0.05)
-    assert 0 < update < 1 and 0 < rows < 5 and count == 2 * 104
+    assert 0 < update < 1 and 0 < rows < 5 and count == 2 * 110
 
 
 @pytest.mark.parametrize("more", [("--actors", "0"), ("--receivers", "5000"), ("--seconds", "0")])

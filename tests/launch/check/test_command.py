@@ -163,7 +163,7 @@ def test_a_run_brings_its_own_observations(tmp_path: Path, capsys: pytest.Captur
         (["good.pt", *MADE, "--env", "CartPole-v1"], "--inputs and --env both say what the network sees: give one"),
         (["good.pt", "--module", "check_nets.make", "--env", "CartPol-v1"], "unknown environment 'CartPol-v1'; did you mean CartPole-v1?"),
         (["good.pt", "--module", "check_nets.make", "--inputs", "good.pt"], "good.pt has no array x: np.savez(path, x=observations)"),
-        (["good.pt", *MADE, "--html", "no/page.html"], "--html no/page.html must be a file in a folder that exists"),
+        (["good.pt", *MADE, "--html", "no/page.html"], "--html must name a file in a folder that exists, not no/page.html"),
         (["good.pt", *MADE, "--logits", "5"], "actions=(5,) have 5 logits, and the network 2 outputs"),
         (["good.pt", *MADE, "--network", "actor"], "unknown part of the module for --network 'actor'"),
         (["good.pt", "good.pt", *MADE], "the same checkpoint is given twice"),
