@@ -71,11 +71,9 @@ def factory(name: str) -> Callable[[], Any]:
     try:
         module = importlib.import_module(home)
     except Exception as error:  # a person's module may fail in any way
-        raise UsageError(f"--module {name}: cannot import {home}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise UsageError(f"--module: cannot import {home}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not callable(getattr(module, own, None)):
-        raise UsageError(
-            f"--module {name}: no function {own!r} in {home}; {nearest(own, [n for n in vars(module) if not n.startswith('_')])}"
-        )
+        raise UsageError(f"--module: no function {own!r} in {home}; {nearest(own, [n for n in vars(module) if not n.startswith('_')])}")
     return getattr(module, own)
 
 
@@ -83,9 +81,9 @@ def _built(make: Callable[[], Any], name: str) -> nn.Module:
     try:
         made = make()
     except Exception as error:  # a person's function may fail in any way
-        raise UsageError(f"--module {name} fails: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise UsageError(f"--module: {name} fails: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(made, nn.Module):
-        raise UsageError(f"--module {name} must make an nn.Module, not {type(made).__name__}")
+        raise UsageError(f"--module: {name} must make an nn.Module, not {type(made).__name__}")
     return made
 
 

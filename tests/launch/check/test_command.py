@@ -154,7 +154,7 @@ def test_a_run_brings_its_own_observations(tmp_path: Path, capsys: pytest.Captur
         (["good.pt", "--module", "check_nets.mak"], "no function 'mak' in check_nets; did you mean make?"),
         (["good.pt", "--module", "check_nets.number"], "no function 'number' in check_nets"),
         (["good.pt", "--module", "no_such_nets.make"], "cannot import no_such_nets: ModuleNotFoundError"),
-        (["good.pt", "--module", "check_nets.fails"], "--module check_nets.fails fails: RuntimeError: no network today"),
+        (["good.pt", "--module", "check_nets.fails"], "--module: check_nets.fails fails: RuntimeError: no network today"),
         (["agent.pt", "--module", "check_nets.make"], "agent.pt has no 0.weight, which check_nets.make makes"),
         (
             ["good.pt", "--module", "check_nets.make"],
