@@ -43,6 +43,8 @@ PROMISES: dict[str, Promise] = {
     "mistakes": mistakes.PROMISE,
 }
 
+EVERY = 10.0  # seconds between two lines of progress
+
 
 @dataclass
 class Count:
@@ -68,11 +70,15 @@ def measure(only: Sequence[str], trials: int, seed: int) -> dict[str, Count]:
     found: dict[str, Count] = {}
     for word in only or PROMISES:
         began, count = time.monotonic(), found.setdefault(word, Count())
+        told = began
         with TemporaryDirectory() as folder:
             for outcome in islice(PROMISES[word].trials(Path(folder), Random(f"{word} {seed}")), trials):
                 count.add(outcome)
                 if not outcome.held:
                     print(f"  did not hold: {outcome.tried}", flush=True)
+                if time.monotonic() - told > EVERY:
+                    told = time.monotonic()
+                    print(f"  {count.held} of {count.tried} held so far", flush=True)
         print(f"{word}: {count.held} of {count.tried} held, {time.monotonic() - began:.0f} s", flush=True)
     return found
 
