@@ -9,19 +9,19 @@ import pytest
 from launch.bench.reliability.measure import PROMISES, Count, table
 
 TRIALS = {
-    "repeats": 4,
-    "resume": 2,
+    "repeats": 2,
+    "resume": 1,
     "saving": 80,
     "damage": 200,
-    "environments": 2,
-    "signals": 2,
-    "disk": 2,
+    "environments": 1,
+    "signals": 1,
+    "disk": 1,
     "numbers": 3,
     "races": 1,
     "views": 1,
     "tables": 2_500,
-    "readers": 1_500,
-    "reports": 60,
+    "readers": 600,
+    "reports": 20,
     "mistakes": 40,
 }
 

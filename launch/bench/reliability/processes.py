@@ -96,6 +96,7 @@ def _main(words: list[str], log: str, before: Callable[[], None] | None) -> None
 def launched(words: Sequence[str]) -> int:
     """Exit code of `python -m launch WORDS` in this process."""
     sys.argv = ["launch", *words]
+    sys.modules.pop("launch.__main__", None)  # runpy warns of a module that it is to run anew
     try:
         runpy.run_module("launch", run_name="__main__", alter_sys=True)
     except SystemExit as ended:

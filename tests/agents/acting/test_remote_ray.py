@@ -46,7 +46,7 @@ class Lethal(Intervention):
         return {}
 """
 
-pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc"), pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc"), pytest.mark.timeout(300)]
 
 
 def run(folder: Path, *words: str) -> list[str]:
