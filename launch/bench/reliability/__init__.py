@@ -1,1 +1,1 @@
-"""Trials of what runs promise when something goes wrong: one file a promise, counted by measure.py."""
+"""Trials of what runs promise when something goes wrong: promises/ has a file for each, and measure.py counts."""

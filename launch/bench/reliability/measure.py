@@ -8,7 +8,8 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from launch.bench.reliability import (
+from launch.bench.reliability.promise import Outcome, Promise
+from launch.bench.reliability.promises import (
     damage,
     disk,
     environments,
@@ -24,7 +25,6 @@ from launch.bench.reliability import (
     tables,
     views,
 )
-from launch.bench.reliability.promise import Outcome, Promise
 
 PROMISES: dict[str, Promise] = {
     "repeats": repeats.PROMISE,

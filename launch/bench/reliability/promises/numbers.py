@@ -8,9 +8,10 @@ from random import Random
 
 import torch
 
-from launch.bench.reliability import environments, faulty_methods
+from launch.bench.reliability import faulty_methods
 from launch.bench.reliability.processes import last_line, run
 from launch.bench.reliability.promise import Outcome, Promise
+from launch.bench.reliability.promises import environments
 from launch.bench.reliability.runs import STREAM, Twins, the_run
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.events import Score

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from launch.bench.reliability.promise import Outcome, Promise
-from launch.bench.reliability.saving import snapshot
+from launch.bench.reliability.promises.saving import snapshot
 from plasticity_rl.records import checkpoint
 
 
