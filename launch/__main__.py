@@ -19,6 +19,7 @@ from launch.commands.check import check
 from launch.commands.data import data
 from launch.commands.options import flags
 from launch.signals import Signals, Stopped
+from plasticity_rl import __version__
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.records.folder import FolderTaken
 
@@ -75,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output.open_closed()
     warnings.formatwarning = lambda message, *_: f"warning: {' '.join(str(message).split())}\n"  # without file and line number
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        print(f"plasticity-rl {__version__}")
+        return DONE
     try:
         if any("\0" in word for word in words):
             raise UsageError("a word of the command holds a byte of value 0")
@@ -150,10 +154,11 @@ def _message(error: BaseException) -> object:
 def _call(
     words: list[str],
     commands: dict[str, Callable[..., int]] = COMMANDS,
-    program: str = "python -m launch",
+    program: str | None = None,
     purpose: str = "Does my agent lose its ability to learn, why, and what prevents it?",
 ) -> int:
     """Parse a command line, then carry it out."""
+    program = program or " ".join(process.program())
     if commands is COMMANDS and words and words[0] in GROUPS:
         return _call(words[1:], GROUPS[words[0]], f"{program} {words[0]}", " ".join((COMMANDS[words[0]].__doc__ or "").split()))
     if words and words[0] in commands:
@@ -216,6 +221,11 @@ def _fail(code: int, error: object) -> int:
     return code
 
 
-if __name__ == "__main__":
+def start() -> int:
+    """Run the command line of this process."""
     process.speak_utf8()
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -10,10 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import plasticity_rl
 from launch.signals import kept
 from plasticity_rl.checks import UsageError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+"""folder of this package and its neighbours: the checkout, or plasticity_rl/testbed where a wheel is installed"""
+LIBRARY = Path(plasticity_rl.__file__).resolve().parents[1]
+"""folder of plasticity_rl: the checkout, or site-packages"""
 PATIENCE = 10.0  # seconds for a connection
 LOST = 4  # exit code
 LEFT_OUT = [".git", ".venv", "runs", "docs", "**/__pycache__", ".pytest_cache", ".ruff_cache"]  # not copied to a cluster's nodes
@@ -69,7 +73,10 @@ def connect(address: str | None) -> None:
             address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, _temp_dir=private_folder()
         )
     else:
-        settings |= dict(address=address, runtime_env={"working_dir": str(CHECKOUT), "excludes": LEFT_OUT})
+        code: dict[str, Any] = {"working_dir": str(CHECKOUT), "excludes": LEFT_OUT}
+        if LIBRARY != CHECKOUT:
+            code["py_modules"] = [str(LIBRARY / "plasticity_rl")]
+        settings |= dict(address=address, runtime_env=code)
     try:
         with kept():
             ray.init(**settings)

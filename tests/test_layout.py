@@ -51,7 +51,7 @@ def test_imports_run_one_way(package: str) -> None:
 # The layers of each package or folder, from the bottom up: a file imports from earlier layers and from its own.
 ROOMS = {
     "plasticity_rl": "synonyms processor seeds checks margins files networks plugins records optim metrics interventions registry "
-    "words experiment training attach checkup",
+    "words experiment training attach checkup testbed __main__",
     "envs": "sequences supervised reinforcement",
     "envs/reinforcement": "backends base isolation shifts bandit image_mdp ids control procgen atari envpool gymnasium",
     "agents": "data heads base acting diagnostics loops supervised dqn pqn ppo impala",

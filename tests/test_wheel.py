@@ -1,5 +1,7 @@
-"""The wheel: the library alone, and enough to work."""
+"""The wheel: a library that needs torch alone, and the testbed behind one command, under one import name."""
 
+import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -7,6 +9,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import plasticity_rl
+from launch.run.code import module_hashes
+from plasticity_rl.records.folder import RunFolder
+from tests.run_folders import run_paths
 
 pytestmark = pytest.mark.process
 
@@ -32,20 +39,84 @@ assert not {"ray", "envpool", "tyro", "envs", "agents"} & set(sys.modules)
 """
 
 
-def test_the_wheel_holds_the_library_alone_and_works_by_itself(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+PLUGIN = """
+from dataclasses import dataclass
+from plasticity_rl.interventions import Intervention
+
+@dataclass(frozen=True)
+class Halve(Intervention):
+    def project(self, params, state, layers):
+        return {name: param / 2 for name, param in params.items()}, state
+"""
+RUN = "run --benchmark random-labels:images=60,tasks=2,updates=20 --network mlp:width=8,depth=1 --members 2 --eager --name one"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, check=True, capture_output=True
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_has_one_import_name_and_all_files_of_the_checkout(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as held:
-        names = held.namelist()
-        assert {name.split("/")[0].split("-")[0] for name in names} == {"plasticity_rl"}
-        assert {f"plasticity_rl/{path.relative_to(ROOT / 'plasticity_rl')}" for path in (ROOT / "plasticity_rl").rglob("*.py")} <= set(
-            names
-        )
-        assert any(name.endswith("licenses/LICENSE") for name in names)
+        names = set(held.namelist())
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"plasticity_rl"}
+    assert {f"plasticity_rl/{path.relative_to(ROOT / 'plasticity_rl')}" for path in (ROOT / "plasticity_rl").rglob("*.py")} <= names
+    files = {path for each in ("agents", "analysis", "envs", "launch") for path in (ROOT / each).rglob("*.*") if path.suffix != ".pyc"}
+    assert {f"plasticity_rl/testbed/{path.relative_to(ROOT)}" for path in files} <= names
+    assert "plasticity_rl/py.typed" in names and any(name.endswith("licenses/LICENSE") for name in names)
+    assert not any(name.endswith(".pyc") for name in names)
+
+
+def test_the_library_of_the_wheel_works_by_itself(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as held:
         held.extractall(tmp_path / "installed")
     # Without site's hooks the checkout is not on the path, as on another machine.
     command = [sys.executable, "-I", "-S", "-c", USE, str(tmp_path / "installed"), sysconfig.get_paths()["purelib"]]
     used = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert used.returncode == 0, used.stderr
     assert used.stdout.strip() == "torch.Size([2])"
+
+
+@pytest.mark.long
+def test_the_installed_command_trains_and_reports_as_the_checkout_does(wheel: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(tmp_path / "venv/bin/python"),
+        "--disable-pip-version-check",
+        "install",
+        "--no-deps",
+    ]
+    subprocess.run([*pip, "--quiet", "--disable-pip-version-check", str(wheel)], check=True)
+    (tmp_path / "my_methods.py").write_text(PLUGIN)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    # The dependencies as pip would install them. Its .pth files, and with them the checkout, do not count on PYTHONPATH.
+    whole = alone | {"PYTHONPATH": sysconfig.get_paths()["purelib"]}
+
+    def command(words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([tmp_path / "venv/bin/plasticity-rl", *words.split()], cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    version = command("--version", alone)
+    assert (version.returncode, version.stdout) == (0, f"plasticity-rl {plasticity_rl.__version__}\n")
+    without = command("show", alone)
+    assert (without.returncode, without.stdout, without.stderr.count("\n")) == (2, "", 1)
+    assert "pip install 'plasticity-rl[testbed]'" in without.stderr
+    trained = command(f"{RUN} --plugin my_methods --chain my_methods.Halve", whole)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.splitlines()[-1].startswith("plasticity-rl report ")
+    (run,) = run_paths(tmp_path / "runs" / "one")
+    context = json.loads((run / "context.json").read_text())
+    assert context["commit"] is None
+    spec = RunFolder(run).read_spec()
+    same = module_hashes(spec._replace(experiment=spec.experiment | {"chain": []}))  # of the checkout, which lacks the plugin
+    assert {name: digest for name, digest in context["modules"].items() if name != "my_methods"} == same
+    reported = command("report runs/one", whole)
+    assert reported.returncode == 0 and (tmp_path / "runs/one/report/report.html").is_file(), reported.stderr

@@ -7,6 +7,7 @@ import tyro
 
 from launch.commands.options import DONE, Plugins, allow, pick
 from launch.execution import Device
+from launch.process import listed
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import MAX_SEED
 from plasticity_rl.records.folder import refuse_file
@@ -109,7 +110,7 @@ def bench_interventions(
     from launch.config.show import words
 
     known = words("method")
-    chosen = [choose("method", word, known, "`python -m launch interventions` lists them") for word in only]
+    chosen = [choose("method", word, known, listed("interventions")) for word in only]
     from launch.bench.interventions import measure
 
     measure(chosen or known, networks, seconds, rounds)

@@ -15,6 +15,7 @@ from analysis.claims.results import CENSUS, Result, joined, read, record
 from analysis.claims.verdicts import VERDICTS
 from analysis.scores.learning_rates import LEAST, RateCurve, RatePoint
 from analysis.scores.tuning import TUNED_ON, selection_score
+from launch import process
 from launch.claims.definition import SELECTED, SELECTORS, Arm, Claim, Scale, Values, added, cells, fill, placeholders
 from launch.config.parse import experiment
 from launch.run.store import Store
@@ -133,7 +134,7 @@ class Trial:
     def _where(self) -> str:
         if not self.claim.sweep:
             return str(self.folder)
-        command = shlex.join(["python", "-m", "launch", "sweep", self.claim.sweep])
+        command = shlex.join([*process.program(), "sweep", self.claim.sweep])
         return f"{self.folder.parent / Path(self.claim.sweep).stem}; `{command}` trains it"
 
     def verdict(self, choices: Choices, looks: int) -> tuple[Verdict, dict[str, Result]]:

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.scores.tuning import TUNED_ON
+from launch import process
 from launch.cluster import sweep
 from launch.execution import Execution
 from launch.run import runner
@@ -273,7 +274,7 @@ def print_best(
     console = Console(highlight=False)
     console.print(table)
     for _, _, _, each in scored[:best]:
-        console.print(shlex.join(["python", "-m", "launch", "run", "--name", "best", *_flags(each)]), soft_wrap=True, markup=False)
+        console.print(shlex.join([*process.program(), "run", "--name", "best", *_flags(each)]), soft_wrap=True, markup=False)
 
 
 def _flags(words: Said) -> list[str]:

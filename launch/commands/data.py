@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from launch import process
 from launch.commands.options import DONE, Plugins, allow
 from plasticity_rl.checks import UsageError
 
@@ -54,7 +55,7 @@ def _list() -> None:
         table.add_row(word, "any", "any", "any", "yes")
     console = Console(highlight=False)
     console.print(table)
-    console.print("\n`python -m launch data WORD` fetches one; files and functions of your own: docs/data.md", soft_wrap=True)
+    console.print(f"\n`{' '.join(process.program())} data WORD` fetches one; files and functions of your own: docs/data.md", soft_wrap=True)
 
 
 def _fetch(name: str) -> None:

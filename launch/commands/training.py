@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from analysis.format import count
+from launch import process
 from launch.commands.options import DONE, FLAT, ExperimentOptions, Plugins, Project, allow, execution, settle
 from launch.commands.results import report
 from launch.execution import Execution
@@ -92,7 +93,7 @@ def run(
     for each in every:
         folder, outcome = runner.run(each, store, how)
         print(f"{outcome}: {folder}")
-    print(shlex.join(["python", "-m", "launch", "report", str(store.run(described.key).path.parent)]))
+    print(shlex.join([*process.program(), "report", str(store.run(described.key).path.parent)]))
     return DONE
 
 
@@ -118,7 +119,8 @@ def sweep(
     many times faster than in sequence and with the same scores up to rounding; --dry-run shows which.
 
     Args:
-        file: Python with EXPERIMENTS, a sequence of tables of words, or TOML with [[experiments]]
+        file: Python with EXPERIMENTS, a sequence of tables of words; TOML with [[experiments]]; or the name of a sweep of the project, such
+            as demo or continual_control
         name: folder below the folder of runs
         dry_run: print the runs, the difference that their members can see, frames, hours and bytes, and write nothing; hours are
             extrapolated from some seconds of training

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from launch.config.parse import part_class
 from launch.config.show import WIDTH, fields_table, first_sentence, words, wrapped
+from launch.process import listed
 from plasticity_rl.checks import choose
 
 HOOKS = ("build", "optimizer", "penalty", "after_step", "refresh", "project")
@@ -97,7 +98,7 @@ def print_markdown() -> None:
 
 def print_page(word: str) -> None:
     """Print a method's page. Raises UsageError for an unknown word."""
-    found = facts(choose("method", word, words("method"), "`python -m launch interventions` lists them"))
+    found = facts(choose("method", word, words("method"), listed("interventions")))
     made = part_class("method", word)
     console = Console(highlight=False)
     console.print(f"[bold]{word}[/] - {made.__module__}.{made.__name__}", soft_wrap=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.config.defaults import DEFAULTS, PARTS, PRESETS, agent_defaults, defaults_of, preset
+from launch.process import listed
 from plasticity_rl import plugins, registry, words
 from plasticity_rl.checks import UsageError, check_given, choose, nearest
 from plasticity_rl.experiment import LISTS, Experiment
@@ -38,9 +39,7 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     known = [*(field.name for field in dataclasses.fields(Experiment)), KWARGS]
     for name in said:
         if name not in known:
-            raise UsageError(
-                f"unknown field {name!r} of an experiment; {nearest(str(name), known, '`python -m launch run --help` lists them')}"
-            )
+            raise UsageError(f"unknown field {name!r} of an experiment; {nearest(str(name), known, listed('run', '--help'))}")
     for field, kind in LISTS.items():
         if not isinstance(said.get(field, []), list | tuple):
             raise UsageError(f"{field} must be a list of {kind}s, not {said[field]!r}")

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 
 from launch.config.defaults import DEFAULTS, GAMES, PAPERS, PARTS, preset
 from launch.config.parse import part_class
+from launch.process import listed
 from plasticity_rl import plugins, registry
 from plasticity_rl.checks import annotations, choose
 
@@ -46,7 +47,7 @@ def print_all() -> None:
 def print_page(word: str) -> None:
     """Print a word's meaning and its fields with types, defaults and meanings. Raises UsageError for an unknown word."""
     known = {each: kind for kind in KINDS for each in words(kind)}
-    kind = known[choose("word", word, known, "`python -m launch show` lists them")]
+    kind = known[choose("word", word, known, listed("show"))]
     made, settings, base = part_class(kind, word), preset(kind, word), base_of(kind, word)
     console = Console(highlight=False)
     console.print(f"[bold]{word}[/] - {made.__module__}.{made.__name__}", soft_wrap=True)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
-from launch.ray_cluster import CHECKOUT
+from launch.ray_cluster import CHECKOUT, LIBRARY
 from plasticity_rl import plugins, registry
 from plasticity_rl.experiment import KINDS, LISTS
 from plasticity_rl.records.spec import Spec
@@ -101,10 +101,16 @@ def _home(module: str, name: str, root: Path) -> str:
 
 
 def _exists(module: str, root: Path) -> bool:
-    path = root.joinpath(*module.split("."))
+    path = _path(module, root)
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def _file(module: str, root: Path) -> Path:
-    path = root.joinpath(*module.split("."))
+    path = _path(module, root)
     return path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+
+
+def _path(module: str, root: Path) -> Path:
+    """Return a module's path without suffix. Wheels hold the library outside of the folder of the other packages."""
+    top, *rest = module.split(".")
+    return (root if (root / top).is_dir() else LIBRARY).joinpath(top, *rest)

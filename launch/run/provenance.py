@@ -39,6 +39,8 @@ def made_by(spec: Spec, compile: bool) -> dict[str, Any]:
 
 
 def _git(*words: str) -> str | None:
+    if not (CHECKOUT / ".git").exists():  # installed from a wheel, perhaps inside someone else's repository
+        return None
     try:
         done = subprocess.run(["git", "-C", str(CHECKOUT), *words], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -17,16 +17,19 @@ from launch.execution import Execution
 from launch.run.store import Store
 from launch.signals import Stopped
 from plasticity_rl import registry
-from plasticity_rl.checks import UsageError
+from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.files import read_toml
 from plasticity_rl.records.folder import RunFolder
 
 Said = Mapping[str, Any]
+SWEEPS = Path(__file__).parents[1] / "sweeps"
 
 
 def read_sweep(file: Path) -> list[Said]:
-    """Read the tables of words in a sweep file. Raises UsageError if the file is invalid."""
+    """Read the tables of words in a sweep file, or one of launch/sweeps by its name. Raises UsageError if the file is invalid."""
+    if not file.suffix and not file.exists():
+        file = SWEEPS / f"{choose('sweep', str(file), names())}.py"
     if file.suffix not in (".py", ".toml") or not file.is_file():
         raise UsageError(f"{file} is not a sweep: a .py file with EXPERIMENTS, or a .toml file with [[experiments]]")
     if file.suffix == ".toml":
@@ -41,6 +44,11 @@ def read_sweep(file: Path) -> list[Said]:
     if not isinstance(found, Sequence) or not found or not all(isinstance(each, Mapping) for each in found):
         raise UsageError(f"{file} holds no experiments: a .py file sets EXPERIMENTS, a .toml file has [[experiments]]")
     return list(found)
+
+
+def names() -> list[str]:
+    """Names of the project's own sweeps."""
+    return sorted(path.stem for path in SWEEPS.glob("*.py") if path.stem != "__init__")
 
 
 def _experiments(file: Path) -> Any:

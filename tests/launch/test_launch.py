@@ -78,6 +78,7 @@ def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(
         (["rnu"], "unknown command 'rnu'; did you mean run?"),
         (["show", "rdo"], "did you mean redo?"),
         (["sweep", "no.py"], "no.py is not a sweep"),
+        (["sweep", "dmeo"], "unknown sweep 'dmeo'; did you mean demo?"),
         (["sweep"], "Missing"),
         (["sweep", "no.py", "--name", "a/b"], "not a name: 'a/b'"),
         (["tune", "no.toml", "--name", "a/b"], "not a name: 'a/b'"),

@@ -7,6 +7,7 @@ import pytest
 
 from envs.supervised import wheels
 from launch.__main__ import main
+from launch.run.sweep import read_sweep
 from plasticity_rl.records.folder import RunFolder
 from tests.run_folders import run_paths
 
@@ -29,6 +30,12 @@ def test_a_sweep_skips_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len({RunFolder(folder).read_spec().fingerprint for folder in run_paths(root)}) == 1  # all had the same data
     assert main(["sweep", str(file), "--runs", str(root), "--eager"]) == 0
     assert capsys.readouterr().out.count(": skipped") == 3
+
+
+def test_a_sweep_of_the_project_has_a_name() -> None:
+    from launch.sweeps.demo import EXPERIMENTS
+
+    assert read_sweep(Path("demo")) == read_sweep(ROOT / "launch/sweeps/demo.py") == list(EXPERIMENTS)
 
 
 @pytest.mark.parametrize(
