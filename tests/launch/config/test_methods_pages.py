@@ -65,6 +65,7 @@ def test_every_method_has_its_texts() -> None:
         assert set(entry) == {"family", "formula", "try_when", "here"}, word
         assert entry["family"] in FAMILIES, word
         assert 1 <= len(entry["formula"].strip().splitlines()) <= 2, word
+        assert "`" not in entry["formula"], word  # shown as code
         for text in (entry["try_when"], *entry["here"]):
             assert text.rstrip().endswith("."), text
             assert not re.search(r"(?:^|[.:] )(?:Of|What|Whoever)\b", text.strip()), text
