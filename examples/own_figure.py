@@ -47,8 +47,10 @@ def precision(said: dict) -> str:
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Means over members, and from the lowest to the highest member."""
     panels = sorted(table.panel.unique())
-    rows = -(-len(panels) // COLUMNS)
-    figure, axes = plt.subplots(rows, COLUMNS, figsize=(3 * COLUMNS, 2.4 * rows), squeeze=False, layout="constrained")
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (3 * columns, 2.4 * rows) if len(panels) > 1 else (6, 3.6)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, panel in zip(axes.flat, panels, strict=False):

@@ -80,7 +80,7 @@ def test_the_tree_names_every_room_and_nothing_that_is_not_there() -> None:
 
 
 def test_every_link_leads_to_a_file() -> None:
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
@@ -90,6 +90,6 @@ def test_the_readme_is_short() -> None:
 
 
 def test_every_path_that_a_page_names_is_there() -> None:
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
         for path in re.findall(r"\b(?:plasticity_rl|envs|agents|launch|analysis|tests|examples)(?:/[\w.-]*\w)+(?![<\w])", page.read_text()):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
