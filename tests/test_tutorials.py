@@ -1,4 +1,4 @@
-"""The tutorials' files and command lines: each line is parsed, and its experiments are made, without training."""
+"""Files and command lines of tutorials and recipes: each line is parsed, and its experiments are made, without training."""
 
 import functools
 import re
@@ -17,7 +17,7 @@ from launch.config.parse import experiment, read_experiment
 from launch.run.sweep import build, own_controls, read_sweep
 from plasticity_rl import plugins
 
-PAGES = sorted((Path(__file__).parents[1] / "docs/tutorials").glob("*.md"))
+PAGES = sorted(page for room in ("tutorials", "how-to") for page in (Path(__file__).parents[1] / "docs" / room).glob("*.md"))
 FILE = re.compile(r'^```(?:python|toml)\n((?:"""|# )([\w-]+\.(?:py|toml))\b.*?)^```', re.DOTALL | re.MULTILINE)
 """a file that the reader writes; its first line names it"""
 BLOCK = re.compile(r"^```\n(.*?)^```", re.DOTALL | re.MULTILINE)
