@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint claims clean
+.PHONY: demo test test-all lint site claims clean
 
 demo: .venv/installed
 	$(BIN)/python -m launch demo
@@ -11,7 +11,7 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest
 
-# these, and interpreters of their own, kills, the wheel, README's commands, a browser and Ray clusters: all but the tests marked slow
+# these, and interpreters of their own, kills, the wheel, the commands of docs/commands.md, a browser and Ray clusters: all but the tests marked slow
 test-all: .venv/installed
 	$(BIN)/python -m pytest --dist loadgroup -m 'not slow'
 
@@ -19,6 +19,10 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+
+# the documentation, in build/site; a link that leads nowhere is an error
+site: .venv/installed
+	$(BIN)/python docs/build.py
 
 # docs/claims.md and its figures, from runs/claims-small; trains missing runs first, which takes about three hours on two idle processors
 claims: .venv/installed
@@ -31,4 +35,4 @@ claims: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv
+	rm -rf .venv build

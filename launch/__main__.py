@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _code(error: BaseException) -> int:
     """Return the exit code of an expected error; 0 for bugs, which end in a traceback."""
-    if isinstance(error, UsageError | NotADirectoryError | IsADirectoryError):
+    if isinstance(error, UsageError | NotADirectoryError | IsADirectoryError) or _lacks(error):
         return USAGE
     if isinstance(error, FloatingPointError):
         return NUMERIC
@@ -130,6 +130,12 @@ def _is(error: BaseException, module: str, name: str) -> bool:
     return found is not None and isinstance(error, getattr(found, name))
 
 
+def _lacks(error: BaseException) -> str:
+    """Name of the package that is not installed, such as one of the testbed's where only the extra `check` is; empty for other errors."""
+    top = str(getattr(error, "name", None) or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return "" if top in ("plasticity_rl", "envs", "agents", "launch", "analysis") else top
+
+
 def _wants_memory(error: BaseException) -> bool:
     """True if Python, the system or torch ran out of memory."""
     if isinstance(error, RuntimeError):  # torch has an out-of-memory class for GPUs only
@@ -141,6 +147,8 @@ def _message(error: BaseException) -> object:
     """Return the error's message on one line."""
     if isinstance(error, NotADirectoryError | IsADirectoryError):
         return f"{error.filename} {'is a folder, not a file' if isinstance(error, IsADirectoryError) else 'does not lead through folders'}"
+    if missing := _lacks(error):
+        return f"this command needs the package {missing}, which is not installed: pip install 'plasticity-rl[testbed]'"
     if _wants_memory(error):
         asked = re.search(r"([Tt]ried|Unable) to allocate ([\d.]+ \w+)", str(error))
         return (

@@ -20,7 +20,7 @@ def main() -> int:
     try:
         start = importlib.import_module("launch.__main__").start
     except ModuleNotFoundError as error:
-        print(f"error: the command needs {error.name}: {NEEDS}", file=sys.stderr)
+        print(f"error: the command needs the package {error.name}, which is not installed: {NEEDS}", file=sys.stderr)
         return 2
     return start()
 

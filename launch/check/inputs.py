@@ -102,22 +102,30 @@ class _EnvPool:
 
 def _made(name: str, seed: int) -> tuple[Any, Any]:
     """A pool and its action space."""
-    import envpool
     import gymnasium
 
-    known = gymnasium.registry.keys()
     try:
-        if name in known:
+        if name in gymnasium.registry:
             env = gymnasium.make(name)
             env.action_space.seed(seed)
             return _Gymnasium(env), env.action_space
+    except Exception as error:  # a simulator may be missing or fail in any way
+        raise _refusal(name, error) from error
+    import envpool  # not in the extra `check`
+
+    try:
         if name in envpool.list_all_envs():
             pool = envpool.make_gymnasium(name, num_envs=ENVIRONMENTS, seed=seed)
             pool.action_space.seed(seed)
             return _EnvPool(pool), pool.action_space
-    except Exception as error:  # a simulator may be missing or fail in any way
-        raise UsageError(f"environment {name} cannot be made: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    raise UsageError(f"unknown environment {name!r}; {nearest(name, [*known, *envpool.list_all_envs()], 'ids of Gymnasium or EnvPool')}")
+    except Exception as error:
+        raise _refusal(name, error) from error
+    known = [*gymnasium.registry, *envpool.list_all_envs()]
+    raise UsageError(f"unknown environment {name!r}; {nearest(name, known, 'ids of Gymnasium or EnvPool')}")
+
+
+def _refusal(name: str, error: Exception) -> UsageError:
+    return UsageError(f"environment {name} cannot be made: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _observed(found: Any) -> np.ndarray:

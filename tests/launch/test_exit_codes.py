@@ -1,6 +1,7 @@
 """Failing commands: one line, an exit code that docs/runs.md lists, and no traceback."""
 
 import errno
+import importlib
 import os
 import subprocess
 import sys
@@ -143,6 +144,7 @@ def fail(error: BaseException) -> None:
         (lambda: fail(RaySystemError("the raylet is gone")), 4, "the raylet is gone"),
         (open_a_folder, 2, "is a folder, not a file"),
         (enter_a_file, 2, "does not lead through folders"),
+        (lambda: importlib.import_module("nowhere.inside"), 2, "needs the package nowhere, which is not installed: pip install "),
     ],
 )
 def test_errors_of_the_machine_are_one_line_and_a_code(

@@ -1,4 +1,4 @@
-"""README's commands, in their order, at small budgets. One rule makes them small: see `shrunk` and ADDED."""
+"""The commands of docs/commands.md, in their order, at small budgets. One rule makes them small: see `shrunk` and ADDED."""
 
 import dataclasses
 import importlib
@@ -49,10 +49,9 @@ ADDED = {  # command -> options that shorten it or let it end
 
 
 def commands() -> list[list[str]]:
-    """Text after `python -m launch` in each line of README's section."""
-    section = re.search(r"^## Using it\n(.*?)^#", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    assert section
-    lines = [line for block in re.findall(r"^```\n(.*?)^```", section[1], re.DOTALL | re.MULTILINE) for line in block.splitlines()]
+    """Text after `python -m launch` in each line of the page."""
+    page = (ROOT / "docs/commands.md").read_text()
+    lines = [line for block in re.findall(r"^```\n(.*?)^```", page, re.DOTALL | re.MULTILINE) for line in block.splitlines()]
     return [shlex.split(line, comments=True)[3:] for line in lines]
 
 
@@ -71,7 +70,7 @@ def shrunk(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def small(line: list[str], folder: Path) -> list[str]:
-    """Run the command line at a small budget; files that it reads are shrunk in `folder`, a copy of the README commands' folder."""
+    """Run the command line at a small budget; files that it reads are shrunk in `folder`, a copy of the commands' folder."""
     name, *rest = line
     for file in (Path(each) for each in rest if each.endswith(".toml")):
         text, search, table = file.read_text().partition("[search]")
@@ -124,7 +123,7 @@ def carry_out(line: list[str], begin: Begin) -> int:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the README commands' input files."""
+    """A folder with the commands' input files."""
     for name in ("examples", "launch/sweeps"):
         shutil.copytree(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
