@@ -72,6 +72,14 @@ def test_the_wheel_has_one_import_name_and_all_files_of_the_checkout(wheel: Path
     assert not any(name.endswith(".pyc") for name in names)
 
 
+def test_an_editable_installation_copies_no_file(tmp_path: Path) -> None:
+    code = f"from hatchling.build import build_editable; build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(built) as held:
+        assert {name for name in held.namelist() if ".dist-info/" not in name} == {"_plasticity_rl.pth"}
+
+
 def test_the_library_of_the_wheel_works_by_itself(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as held:
         held.extractall(tmp_path / "installed")
