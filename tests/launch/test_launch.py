@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+import plasticity_rl
 from launch.__main__ import main
 from launch.config.parse import part_class
 from launch.config.show import KINDS, words
@@ -92,6 +93,15 @@ def test_other_commands_refuse_alike(words: list[str], said: str, capsys: pytest
     assert main(words) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1 and said in captured.err
+
+
+def test_the_version_and_the_completion_of_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0 and capsys.readouterr().out == f"plasticity-rl {plasticity_rl.__version__}\n"
+    with pytest.raises(SystemExit) as ended:
+        main(["--tyro-print-completion", "bash"])
+    assert not ended.value.code
+    script = capsys.readouterr().out
+    assert script.count("# AUTOMATICALLY GENERATED") == 1 and "--own-control" in script
 
 
 def test_a_folder_that_leads_elsewhere_or_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
