@@ -20,7 +20,8 @@ TunedOn = Literal["lifetime", "10%", "1%"]
 
 
 def demo(*, runs: Path = Path("runs"), how: Annotated[Execution, FLAT] = execution("eager")) -> int:
-    """Demonstrate the loss of plasticity and methods against it, from training to a report: random labels on digits, then two Atari games.
+    """Demonstrate the loss of plasticity and methods against it, from training to a report: CartPole under offsets, random labels on
+    digits, and a moment of Breakout.
 
     Args:
         runs: folder of all runs; the demo's go to its folder `demo`, and a second call resumes them

@@ -170,6 +170,14 @@ def test_the_terminal_shows_the_same_verdict(written: tuple[Path, Report]) -> No
     assert re.search(r"^ +\[1\.\d+,1\.\d+\] +\[0\.\d+,0\.\d+\] +\[0\.\d+,0\.\d+\] *$", text, re.MULTILINE)
     assert max(map(len, printed(written[1], width=80).splitlines())) <= 80
     assert "Missing:\n- no own control of nap + redo" in text and "Without intervention" in text
+    assert "narrow" not in printed(written[1], width=80)
+
+
+def test_a_narrow_terminal_omits_whole_columns(written: tuple[Path, Report]) -> None:
+    lines = printed(written[1], width=60).splitlines()
+    assert max(map(len, lines)) <= 60 and "not in this narrow terminal: First visits" in lines
+    intervals = [line for line in lines if re.fullmatch(r"( +\[\d\.\d+,\d\.\d+\])+ *", line)]
+    assert intervals and {line.count("[") for line in intervals} <= {1, 2, 3}
 
 
 def test_the_methods_tell_what_was_run(written: tuple[Path, Report]) -> None:
