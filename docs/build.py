@@ -86,6 +86,7 @@ def write_pages() -> None:
         for target in linked:
             (PAGES / _place(target)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(target, PAGES / _place(target))
+    shutil.copyfile(DOCS / "site.css", PAGES / "site.css")
 
 
 def write_methods() -> None:
