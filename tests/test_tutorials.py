@@ -1,7 +1,9 @@
-"""Files and command lines of tutorials and recipes: each line is parsed, and its experiments are made, without training."""
+"""Tutorials and recipes: each command line is parsed, and its experiments are made, without training. Notebooks, made small."""
 
 import functools
+import json
 import re
+import runpy
 import shlex
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import scipy.stats
 from gymnasium.envs import registration
 
 from launch import __main__ as program
@@ -17,16 +20,22 @@ from launch.config.parse import experiment, read_experiment
 from launch.run.sweep import build, own_controls, read_sweep
 from plasticity_rl import plugins
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 PAGES = sorted(page for room in ("tutorials", "how-to") for page in (Path(__file__).parents[1] / "docs" / room).glob("*.md"))
-FILE = re.compile(r'^```(?:python|toml)\n((?:"""|# )([\w-]+\.(?:py|toml))\b.*?)^```', re.DOTALL | re.MULTILINE)
-"""a file that the reader writes; its first line names it"""
-BLOCK = re.compile(r"^```\n(.*?)^```", re.DOTALL | re.MULTILINE)
-"""command lines, or what they print"""
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+"""language and text; blocks without a language are command lines, or what they print"""
+NAME = re.compile(r'(?:"""|# )([\w-]+\.(?:py|toml))\b')
+"""of a file that the reader writes, in its first line"""
+
+
+def files(page: Path) -> list[tuple[str, str]]:
+    """Name and text of each."""
+    return [(found[1], text) for language, text in BLOCK.findall(page.read_text()) if language and (found := NAME.match(text))]
 
 
 def commands(page: Path) -> list[list[str]]:
     """Text after `python -m launch` in each line of the page's blocks; printed ones are among them, placeholders are not."""
-    lines = [line for block in BLOCK.findall(page.read_text()) for line in block.splitlines()]
+    lines = [line for language, block in BLOCK.findall(page.read_text()) if not language for line in block.splitlines()]
     found = [shlex.split(line, comments=True)[3:] for line in dict.fromkeys(lines) if line.startswith("python -m launch ")]
     return [words for words in found if words[0].isalpha()]
 
@@ -60,18 +69,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_every_page_has_commands_or_files() -> None:
-    assert PAGES
-    for page in PAGES:
-        assert commands(page) or FILE.search(page.read_text()), page.name
+def test_a_file_has_one_content_in_all_tutorials_and_every_page_has_commands() -> None:
+    found = {each for page in PAGES if page.parent.name == "tutorials" for each in files(page)}
+    assert len(found) == len({name for name, _ in found}) >= 10
+    assert all(commands(page) for page in PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_of_a_tutorial_is_valid(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for text, name in FILE.findall(page.read_text()):
+    for name, text in {name: text for each in (*PAGES, page) for name, text in files(each)}.items():
         Path(name).write_text(text)
         monkeypatch.setitem(sys.modules, Path(name).stem, ModuleType(name))  # so that the test leaves no trace
         del sys.modules[Path(name).stem]
+    if "python my_data.py" in page.read_text():  # writes the table that later commands name
+        runpy.run_path("my_data.py")
     for words in commands(page):
         (name, given, named), *rest = parsed(tuple(words))
         assert not rest
@@ -83,3 +94,53 @@ def test_every_command_of_a_tutorial_is_valid(page: Path, folder: Path, monkeypa
         if name == "sweep":
             said = read_sweep(given[0])
             assert build([*said, *(own_controls(said, "cpu") if named["own_control"] else [])], "cpu")
+
+
+def carried_out(notebook: str, smaller: dict[str, str]) -> dict[str, Any]:
+    """Names after all cells of a notebook of examples/, in this folder; `smaller`: text of a setting -> what takes its place."""
+    cells = [cell for cell in json.loads((EXAMPLES / notebook).read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+    sources = ["".join(cell["source"]) for cell in cells]
+    for large, small in smaller.items():
+        assert sum(each.count(large) for each in sources) == 1, large
+        sources = [each.replace(large, small) for each in sources]
+    names: dict[str, Any] = {}
+    for source in sources:
+        exec(source, names)
+    return names
+
+
+@pytest.mark.long
+def test_the_notebook_of_the_first_study_ends_with_its_verdict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    smaller = {"tasks=10,updates=1000": "tasks=2,updates=20,images=60", '"10"': '"2"', "OPTIONS: list[str] = []": 'OPTIONS = ["--eager"]'}
+    smaller |= {', ["nap"], ["reset"])': ', ["reset"])'}
+    names = carried_out("first_study.ipynb", smaller)
+    kept = names["verdict"].set_index("chain").plasticity_kept
+    areas = names["curves"].to_dict()  # chain -> visit -> mean area
+    assert set(areas) == {"none", "l2-init", "fresh"}
+    assert kept["l2-init"] == pytest.approx(areas["l2-init"][1] / areas["l2-init"][0])  # tasks are alike: its first visit is its control
+    assert "l2-init keeps" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_the_notebook_of_own_parts_trains_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    smaller = {
+        "tasks=5,updates=300": "tasks=2,updates=40",
+        "tasks=2,frames=4096": "tasks=2,frames=512",
+        '"3", "--eager"': '"2", "--eager"',
+    }
+    acted = carried_out("own_parts.ipynb", smaller)["acted"]
+    assert len(acted) == 2 and not acted.pop("none") and all(acted.values())
+    assert (folder / "runs/board").is_dir()
+
+
+@pytest.mark.long
+def test_the_notebook_of_the_lesson_ends_with_its_solutions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = "TASKS, UPDATES, MEMBERS = 3, 20, 4"
+    smaller = {"TASKS, UPDATES, MEMBERS = 10, 1000, 10": small, "OPTIONS: list[str] = []": 'OPTIONS = ["--eager"]'}
+    names = carried_out("lesson.ipynb", smaller)
+    area, metrics = names["area"], names["metrics"]
+    assert set(area.columns.levels[0]) == set(metrics.index.levels[0]) == {"none", "l2-init", "nap", "redo", "fresh"}
+    assert area["nap"].shape == (4, 3)
+    pairs = scipy.stats.ttest_rel(area["l2-init"].mean(axis=1), area["none"].mean(axis=1)).confidence_interval()
+    assert f"4 members: +- {(pairs.high - pairs.low) / 2:.3f}" in capsys.readouterr().out
