@@ -96,8 +96,9 @@ class Page:
 
 
 def write_page(entries: Sequence[Entry], folder: Path, scale: str, tuned_on: str = "lifetime") -> Page:
-    """Write the page, and its figures into a folder of the same name."""
+    """Write the page, and its figures into a folder of the same name: one of each scale and rule of tuning."""
     name = "claims" if scale == "small" else f"claims-{scale}"
+    name += "" if tuned_on == "lifetime" else f"-tuned-{tuned_on.removesuffix('%')}"
     pictures = folder / name
     pictures.mkdir(parents=True, exist_ok=True)
     headlines = {each.number: "not run" if each.verdict is None else each.verdict.headline for each in entries}

@@ -183,7 +183,7 @@ def claims(
         scale: small fits two processor cores; paper uses the papers' settings as far as known; published has claims 12 to 14, a day each
         tuned_on: share of the life whose mean score chooses settings; the whole grid has runs of full length, which serve each
         dry_run: print the missing runs and their hours, and write nothing
-        out: folder of claims.md and its figures
+        out: folder of the page, claims.md or of the scale and rule such as claims-paper-tuned-10.md, and its figures
         runs: folder of all runs
     """
     from launch.claims.run import print_claims, run_claims

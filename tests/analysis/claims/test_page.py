@@ -82,7 +82,8 @@ def test_a_closed_gate_is_the_headline(tmp_path: Path) -> None:
     found = Verdict((Gate("fresh control finishes", 0.5, False),), (part(0.3),), ("held",))
     fields = dict(arms={ADAM: ("", ADAM)}, verdict=found, results=results, choices={ADAM: Choice({}, {})}, members=7)
     page = write_page([entry(4, **fields)], tmp_path, "paper", "10%")
-    assert page.path.name == "claims-paper.md" and page.headlines == {4: "not applicable at this scale: not so that fresh control finishes"}
+    assert page.path.name == "claims-paper-tuned-10.md" and page.path.with_suffix("").is_dir()
+    assert page.headlines == {4: "not applicable at this scale: not so that fresh control finishes"}
     text = page.path.read_text()
     assert "- fresh control finishes: 0.500, **fails**" in text and "`python -m launch claims 4 --scale paper --tuned-on 10%`" in text
 
