@@ -4,6 +4,7 @@ Several values of one field are joined by +. A part of a plugin is written `my_m
 """
 
 import dataclasses
+import re
 import types
 import typing
 from typing import Any
@@ -24,6 +25,8 @@ def split(what: str, text: Any) -> tuple[str, dict[str, str]]:
     if not isinstance(text, str):
         raise UsageError(f"{what} must be written as words, not {text!r}")
     word, _, rest = text.partition(":")
+    if what == "method" and re.search(r"[,\s+]", word.strip()):
+        raise UsageError(f"{text!r} is no method; several are separated by spaces, without quotes, as in --chain nap redo:tau=0.1")
     settings: dict[str, str] = {}
     for setting in filter(None, rest.split(",")):
         name, equals, given = setting.partition("=")

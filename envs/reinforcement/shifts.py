@@ -87,6 +87,10 @@ class Shifts(ABC):
         name = type(self).__name__
         if len(set(self.shifts)) < len(self.shifts):
             raise UsageError(f"{name}: shifts must be distinct")
+        for word in ("offset", "rescale", "noise"):
+            scale, usual = getattr(self, f"{word}_scale"), type(self).__dataclass_fields__[f"{word}_scale"].default
+            if scale != usual and word not in self.shifts:
+                raise UsageError(f"{name}: {word}_scale={scale} changes nothing without shifts={'+'.join([*self.shifts, word])}")
         if self.gradual and not self.shifts:
             raise UsageError(f"{name}: gradual={self.gradual} needs shifts, one or several of {', '.join(get_args(Word))}")
         if not self.told and heads == "per-task":

@@ -8,7 +8,6 @@ import dataclasses
 import importlib
 import itertools
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,7 @@ def _word_of(kind: str, made: type) -> str:
 
 def _lists(kind: str) -> str:
     """Return a clause that names the command that lists words of a kind."""
-    return f"`{shlex.join(['python', '-m', 'launch', 'interventions' if kind == 'method' else 'show'])}` lists them"
+    return listed("interventions" if kind == "method" else "show")
 
 
 def _split(what: str, text: Any) -> tuple[str, dict[str, str]]:
@@ -133,5 +132,4 @@ def _entries(word: str, settings: dict[str, str], tables: Any) -> dict[str, Any]
 
 def _build(kind: str, word: str, settings: dict[str, str], more: Mapping[str, Any] | None = None) -> Any:
     made = part_class(kind, word)
-    listed = f"`{shlex.join(['python', '-m', 'launch', 'show', word])}` lists them"
-    return made(**words.values(made, word, settings, listed) | dict(more or {}))
+    return made(**words.values(made, word, settings, listed("show", word)) | dict(more or {}))

@@ -27,7 +27,7 @@ class Look(NamedTuple):
     """State of a run at one time."""
 
     state: str
-    """waits, runs, still, failed, done or unreadable"""
+    """waits, running, still, failed, done or unreadable"""
     done: float
     """completed share of its budget"""
     score: float | None
@@ -54,7 +54,7 @@ def look(run: RunFolder, spec: Spec, now: float) -> Look:
         return Look("unreadable", min(done, 1.0), score, updates, at, problems[0])
     if run.is_done:
         return Look("done", 1.0, score, updates, at) if rows else _unreadable(f"{run.scores.name} has no rows")
-    state = "failed" if why is not None else "waits" if not rows else "runs" if now - at < STILL else "still"
+    state = "failed" if why is not None else "waits" if not rows else "running" if now - at < STILL else "still"
     return Look(state, min(done, 1.0), score, updates, at, why)
 
 
@@ -100,7 +100,7 @@ class Watch:
     def speed(self, run: RunFolder, seen: Look) -> tuple[float | None, float | None]:
         """Return updates per second and seconds left; None if unknown."""
         first = self._first[run]
-        if seen.state != "runs" or seen.at <= first.at or seen.done <= first.done:
+        if seen.state != "running" or seen.at <= first.at or seen.done <= first.done:
             return None, None
         took = seen.at - first.at
         return (seen.updates - first.updates) / took, (1 - seen.done) * took / (seen.done - first.done)

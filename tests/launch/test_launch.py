@@ -44,6 +44,7 @@ BAD = [
     (["--name", "x", "--benchmark", "atari:games=pong"], "did you mean Pong?"),
     (["--name", "x", "--schedule", "constant:rate=-1e-3"], "rate must lie in (0, inf)"),
     (["--name", "x", "--schedule", "constant:rate=nan"], "rate must be a finite number"),
+    (["--name", "x", "--chain", "nap, redo"], "'nap, redo' is no method; several are separated by spaces, without quotes"),
     (["--name", "x", "--chain", "redo:tua=1"], "redo has no field 'tua'; did you mean tau?"),
     (["--name", "x", "--chain", "layer-norm", "nap:norm=rms"], "LayerNorm and NormalizeAndProject cannot be combined"),
     (["--name", "x", "--network", "mlp:norm=rms", "--chain", "layer-norm"], "the MLP itself and LayerNorm cannot be combined"),

@@ -118,7 +118,7 @@ def test_a_task_that_comes_back_is_the_same(problem):
 def test_fingerprints(problem):
     changed = [problem(tasks=4), problem(frames=30), problem(cycles=2), problem(heads="per-task"), problem(episode_steps=30)]
     changed += [problem(shifts=("offset",)), problem(told=False), problem(gradual=0.1)]
-    changed += [problem(offset_scale=3.0), problem(rescale_scale=3.0), problem(noise_scale=3.0)]
+    changed += [problem(shifts=("permute", word), **{f"{word}_scale": 3.0}) for word in ("offset", "rescale", "noise")]
     assert len(changed) == len(dataclasses.fields(problem))
     prints = [tasks.fingerprint(0, 5) for tasks in changed]
     prints += [problem().fingerprint(0, 5), problem().fingerprint(1, 5), problem().fingerprint(0, 4)]

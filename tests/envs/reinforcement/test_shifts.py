@@ -49,6 +49,7 @@ def of(shift: Shift, num_envs: int = 1) -> Shift:
         ({"shifts": (), "tasks": 1, "gradual": 0.1}, "gradual=0.1 needs shifts, one or several of offset"),
         ({"gradual": 1.1}, "gradual must lie in [0, 1]"),
         ({"told": False, "heads": "per-task"}, "heads=per-task tells the learner its task: it needs told=true"),
+        ({"noise_scale": 0.2}, "noise_scale=0.2 changes nothing without shifts=permute+relabel+noise"),
         ({"offset_scale": 0.0}, "offset_scale must lie in (0, inf)"),
     ],
     ids=str,

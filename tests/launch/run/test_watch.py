@@ -30,7 +30,7 @@ def test_state_progress_score_and_speed_by_hand(tmp_path: Path) -> None:
     now = (run / "scores.csv").stat().st_mtime
     looks = Watch(tmp_path)
     first = looks.look(now)[RunFolder(run)]
-    assert (first.state, first.done, first.updates) == ("runs", pytest.approx(0.1), 30) and first.score == pytest.approx(0.3)
+    assert (first.state, first.done, first.updates) == ("running", pytest.approx(0.1), 30) and first.score == pytest.approx(0.3)
     assert looks.speed(RunFolder(run), first) == (None, None)
     later = first._replace(done=0.4, updates=120, at=first.at + 10)
     assert looks.speed(RunFolder(run), later) == (pytest.approx(9.0), pytest.approx(20.0))  # 90 updates in 10 s, 180 to go
@@ -69,7 +69,7 @@ def test_what_failed_says_why_until_it_goes_on(tmp_path: Path) -> None:
     watch(tmp_path, False, 1.0, Console(file=printed, width=150))  # returns: all runs stopped
     assert "1 run: 1 failed" in printed.getvalue() and f"{run.name} failed: the loss of member 0 is nan" in printed.getvalue()
     (run / "FAILED").unlink()
-    assert looks.look(now)[RunFolder(run)].state == "runs"
+    assert looks.look(now)[RunFolder(run)].state == "running"
 
 
 def test_on_a_terminal_the_table_is_drawn_anew_until_all_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +92,8 @@ def test_on_a_terminal_the_table_is_drawn_anew_until_all_have_ended(tmp_path: Pa
     text = drawn.getvalue()
     lines = [line.split() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", text).splitlines() if line.startswith("nap ")]
     shown = [line[-len(line) + 4 :] for line in lines]  # after chain, benchmark, seed and run
-    assert shown[0] == ["runs", "25%", "0.250"] and shown[-1] == ["done", "100%", "0.500"]
-    assert ["runs", "65%", "0.500", "12", "0:00:09"] in shown  # 12 a second, 105 to go
+    assert shown[0] == ["running", "25%", "0.250"] and shown[-1] == ["done", "100%", "0.500"]
+    assert ["running", "65%", "0.500", "12", "0:00:09"] in shown  # 12 a second, 105 to go
     assert "\x1b[" in text and "1 run: 1 done" in text
 
 
@@ -147,7 +147,7 @@ def test_a_damaged_run_says_so_and_the_others_are_watched(tmp_path: Path, damage
     bad = write_run(tmp_path, spec("redo"), [row(0, 30, 0.5)], done=False)
     spoil(bad)
     seen = Watch(tmp_path).look((good / "scores.csv").stat().st_mtime)
-    assert (seen[RunFolder(good)].state, seen[RunFolder(good)].score) == ("runs", 0.25)
+    assert (seen[RunFolder(good)].state, seen[RunFolder(good)].score) == ("running", 0.25)
     assert seen[RunFolder(bad)].state == "unreadable" and why in (seen[RunFolder(bad)].why or "")
     printed = StringIO()
     watch(tmp_path, True, 1.0, Console(file=printed, width=300))
@@ -167,11 +167,11 @@ def test_a_run_that_is_deleted_meanwhile_ends_and_one_that_is_mended_goes_on(tmp
     described = (other / "spec.json").read_bytes()
     (other / "spec.json").write_bytes(b"")
     looks = Watch(tmp_path)
-    assert [each.state for each in looks.look(now).values()] == ["runs", "unreadable"]
+    assert [each.state for each in looks.look(now).values()] == ["running", "unreadable"]
     (other / "spec.json").write_bytes(described)
     shutil.rmtree(run)
     seen = looks.look(now)
-    assert [each.state for each in seen.values()] == ["unreadable", "runs"] and "any more" in (seen[RunFolder(run)].why or "")
+    assert [each.state for each in seen.values()] == ["unreadable", "running"] and "any more" in (seen[RunFolder(run)].why or "")
     shutil.rmtree(other)
     printed = StringIO()
     console = Console(file=printed, width=150)
@@ -190,10 +190,10 @@ def test_a_narrow_terminal_keeps_the_chain_and_cuts_the_key(tmp_path: Path) -> N
         Console(file=printed, width=width).print(looks.table(looks.look(now), width))
         tables[width] = [line.split() for line in printed.getvalue().splitlines()]
     assert tables[150][0] == ["chain", "benchmark", "seed", "run", "state", "done", "last", "score", "updates/s", "left"]
-    assert tables[150][3][:5] == ["nap", "random-labels", "0", "76543210fedcba98", "runs"]  # 15 digits cannot separate the other two
+    assert tables[150][3][:5] == ["nap", "random-labels", "0", "76543210fedcba98", "running"]  # 15 digits cannot separate the other two
     assert tables[60][0] == ["chain", "seed", "state", "done", "last", "score", "left"]
     assert tables[60][1][:4] == ["redo", "+", "l2-init", "0"]
-    assert tables[30][0] == ["chain", "state", "done"] and tables[30][3] == ["nap", "runs", "10%"]
+    assert tables[30][0] == ["chain", "state", "done"] and tables[30][3] == ["nap", "running", "10%"]
 
 
 def test_keys_are_shown_as_long_as_they_must_be() -> None:
