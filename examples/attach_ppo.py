@@ -15,7 +15,6 @@ from torch.distributions import Categorical
 
 from plasticity_rl.attach import attach  # 1
 from plasticity_rl.attach.diagnosis import Diagnosis  # 2
-from plasticity_rl.attach.session import chain_of  # 3
 
 CHAIN = ("l2-init:strength=1e-3", "redo:tau=0.1,every=320")
 ENVS, STEPS, EPOCHS, MINIBATCHES = 8, 64, 4, 4
@@ -53,8 +52,8 @@ def train(tasks: int, rollouts: int, chain: tuple[str, ...] = CHAIN, seed: int =
     envs = gymnasium.make_vec("CartPole-v1", ENVS, vectorization_mode="sync", vector_kwargs=same_step)
     agent = Agent(4, 2)
     optimizer = torch.optim.Adam(agent.parameters(), LEARNING_RATE)
-    plan = attach(agent, optimizer, chain_of(chain), torch.zeros(2, 4))  # 4
-    diagnosis = Diagnosis(agent)  # 5
+    plan = attach(agent, optimizer, chain, torch.zeros(2, 4))  # 3
+    diagnosis = Diagnosis(agent)  # 4
     observations, score, results = envs.reset(seed=seed)[0], np.zeros(ENVS), []
     for _ in range(tasks):
         offset, returns = numbers.uniform(-2, 2, 4), []
@@ -86,15 +85,15 @@ def train(tasks: int, rollouts: int, chain: tuple[str, ...] = CHAIN, seed: int =
                     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
                     gain = torch.min(ratio * advantage, ratio.clamp(1 - CLIP, 1 + CLIP) * advantage).mean()
                     loss = VALUE * (value - target).square().mean() - gain - ENTROPY * policy.entropy().mean()
-                    loss = loss + plan.penalty()  # 6
+                    loss = loss + plan.penalty()  # 5
                     optimizer.zero_grad()
                     loss.backward()
                     nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
                     optimizer.step()
-                    plan.after_step()  # 7
-        found = diagnosis.measure((batch[0],))  # 8
-        results.append((float(np.mean(returns)), found["dormant_fraction"]))  # 9
-        plan.task_boundary()  # 10
+                    plan.after_step()  # 6
+        found = diagnosis.measure((batch[0],))  # 7
+        results.append((float(np.mean(returns)), found["dormant_fraction"]))  # 8
+        plan.task_boundary()  # 9
     envs.close()
     return results
 

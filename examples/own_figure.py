@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+import plasticity_rl.testbed  # noqa: F401  finds `analysis` where a wheel is installed
 from analysis.data.load import load
 
 USAGE = "usage: python examples/own_figure.py RUNS FIGURE - a folder of runs, and the picture to write, such as figure.png"

@@ -48,7 +48,7 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Fi
             "retention": ("Retention of each task after it was left, for each chain", retention_maps(setting, section.sequence)),
             "evaluations": ("Evaluation of each task over the run, for each chain", evaluation_curves(setting, section.evaluations, looks)),
             "diagnostics": (
-                f"{_diagnostics(section)} over updates; which moved before the score fell: python -m launch mechanisms",
+                f"{_diagnostics(section)} over updates; which moved before the score fell: the command `mechanisms`",
                 diagnostics(setting, loaded.metrics, looks),
             ),
         }

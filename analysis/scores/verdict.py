@@ -231,4 +231,6 @@ def _kept(found: list[tuple[str, Estimate]], when: str) -> list[str]:
         clauses.append(f"without intervention the agent keeps {share} {when}")
     if most != "none":
         clauses.append(f"{'' if clauses else when + ' '}{most} keeps {'the most, ' * (len(defined) > 1)}{percent(defined[most])}")
+    if defined[most].value > 1:
+        clauses[-1] += " (above 100%: it learns later tasks better than when it was new)"
     return clauses

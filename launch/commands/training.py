@@ -48,7 +48,7 @@ def run(
 ) -> int:
     """Train one experiment in runs/NAME/KEY. The same command resumes an interrupted run and skips a finished one.
 
-    A part is written as a word with settings, `redo:tau=0.1,every=500`; `python -m launch show` lists the words, `show redo` the settings.
+    A part is written as a word with settings, `redo:tau=0.1,every=500`; the command `show` lists the words, `show redo` the settings.
 
     Args:
         name: folder below the folder of runs; letters, digits, . _ -
@@ -153,13 +153,16 @@ def sweep(
     _refuse_without_wandb(wandb)
     store = Store(runs, name or file.stem, wandb, Mirror(mirror) if mirror is not None else None)
     if on == "here":
-        return run_sweep(experiments, store, how)
-    from launch.ray_cluster import prepare_ray
+        code = run_sweep(experiments, store, how)
+    else:
+        from launch.ray_cluster import prepare_ray
 
-    prepare_ray(how.address)
-    from launch.cluster.sweep import run_described
+        prepare_ray(how.address)
+        from launch.cluster.sweep import run_described
 
-    return run_described(experiments, store, how)
+        code = run_described(experiments, store, how)
+    print(shlex.join([*process.program(), "report", str(runs / (name or file.stem))]))
+    return code
 
 
 def claims(

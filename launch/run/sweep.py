@@ -141,9 +141,8 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
         f"{_span(*(together * (how.gpus or float(how.device.startswith('cuda')))))} of GPUs\n"
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "
         f"{most / 1e9:,.3f} GB of memory for what the largest holds (this machine has {resources.memory().total / 1e9:,.1f})\n"
-        f"on this machine ({how.device}) without other programs beside, by the first run of each kind, whatever its chain and rates, "
-        "trained for a moment; a range where there was no time to compile, or where it is unknown what is compiled already; "
-        "unfinished runs count whole",
+        f"Times are for this machine ({how.device}) without other programs. The first run of each kind was trained for a moment; chains "
+        "that cost more take longer. A range says that compilation could not be timed, or may be done already. Unfinished runs count as new.",
         soft_wrap=True,
     )
 

@@ -1,12 +1,13 @@
 """Interventions for any training loop: a plain nn.Module trained by a torch.optim optimizer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from plasticity_rl.attach.chains import chain_of
 from plasticity_rl.attach.module_params import bare_layers, bare_statistics, check_reinitialisable, reinitialised, unwrapped
 from plasticity_rl.attach.optimizer_state import OptimizerState
 from plasticity_rl.attach.refusals import (
@@ -39,7 +40,7 @@ NO_BATCH = (
 def attach(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    chain: Chain,
+    chain: Iterable[str | Intervention],
     example_input: Any = None,
     seed: int = 0,
     layers: Layers | None = None,
@@ -48,6 +49,8 @@ def attach(
     example_kwargs: dict[str, Any] | None = None,
 ) -> "Plan":
     """Apply a chain's penalties, refreshes and projections to `module` while `optimizer` trains it.
+
+    Methods are made, `ReDo(tau=0.1)`, or in words, `"redo:tau=0.1"`.
 
         plan = attach(module, optimizer, (ReDo(), L2Init()), example_input)
         loss = criterion(module(x), y) + plan.penalty()
@@ -88,6 +91,7 @@ def attach(
 
     Refreshes need torch.optim.Adam, AdamW, RMSprop or SGD. Raises UsageError, one line, if the chain cannot be attached.
     """
+    chain = chain_of(chain)
     check_chain(chain)
     called, module = module, unwrapped(module)
     traced = [type(each).__name__ for each in chain if each.needs_layer_graph]
@@ -140,6 +144,8 @@ class Plan:
     ) -> None:
         self.module, self.params, self.chain, self.layers, self.seed = module, params, chain, graph.layers, seed
         self.ticks = {"update": 0, "task": 0}
+        self.refreshes = [0] * len(chain)
+        """how often each method has refreshed since it was attached here"""
         self.batch: tuple[tuple, dict[str, Any]] | None = None
         """(args, kwargs) of the module's last training pass; set it before `after_step` if batches bypass the module's call"""
         self._graph, self._units, self._optimizer_state, self._optimizer, self._make_fresh = graph, units, optimizer_state, optimizer, fresh
@@ -150,6 +156,14 @@ class Plan:
         self._called = called
         """the module that the loop calls: `module`, or what torch.compile made of it, within whose own hooks nothing can be kept"""
         self._handles: list[Any] = [called.register_forward_pre_hook(self._record_batch(), with_kwargs=True)]
+
+    def __repr__(self) -> str:
+        """Methods, layers with their numbers of units, and what has happened so far."""
+        layers = ", ".join(f"{layer.name!r} ({layer.units})" for layer in self.layers)
+        done = [f"{self.ticks['update']:,} updates", f"{self.ticks['task']:,} task boundaries"]
+        pairs = zip(self.chain, self.refreshes, strict=True)
+        done += [f"{type(each).__name__} refreshed {times:,} times" for each, times in pairs if isinstance(each, Refresh)]
+        return f"Plan: {', '.join(map(repr, self.chain))}\nlayers: {layers}\n{', '.join(done)}"
 
     def penalty(self) -> Tensor:
         """Sum of the chain's penalties, a scalar to add to the loss."""
@@ -320,6 +334,7 @@ class Plan:
         self.ticks[clock] += 1
         due = due_refreshes(self.chain, clock, self.ticks[clock])
         for index, each in due:
+            self.refreshes[index] += 1
             fresh = self.fresh(*purpose_of(self.chain, index), clock, self.ticks[clock]) if each.needs_fresh else {}
             net = self._net()
             self._write(index, net, *each.refresh(net, self.states[index], RefreshContext(fresh, self._features(each, net)), self.layers))

@@ -1,22 +1,16 @@
 """A chain and its diagnosis on one network of a framework, whose training loop calls hooks instead of being edited."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from plasticity_rl import words
 from plasticity_rl.attach.diagnosis import Diagnosis
 from plasticity_rl.attach.plan import Plan, attach
-from plasticity_rl.interventions.base import Intervention, Refresh
+from plasticity_rl.interventions.base import Refresh
 from plasticity_rl.interventions.chain import Chain
-
-
-def chain_of(methods: Iterable[str | Intervention]) -> Chain:
-    """A chain of methods, each in words such as "redo:tau=0.1" or made. Raises UsageError, naming the nearest word."""
-    return tuple(words.part("method", each) if isinstance(each, str) else each for each in methods)
 
 
 class Session:

@@ -51,7 +51,7 @@ class NormalizeAndProject(Intervention):
         for layer in select(layers, "hidden"):
             if layer.scale is None and layer.activation is not None:
                 raise UsageError(
-                    f"NormalizeAndProject needs a norm before every activation, and {layer.name} has none: give the network one"
+                    f"NormalizeAndProject needs a norm before every activation, and layer {layer.name!r} has none: give the network one"
                 )
             if self.scale_and_offset == "joint" and layer.activation not in (*HOMOGENEOUS, None):
                 raise UsageError(

@@ -39,7 +39,7 @@ class WeightNormalization(Intervention):
         for layer in select(layers, "hidden"):
             if layer.scale is None and layer.activation is not None:
                 raise UsageError(
-                    f"WeightNormalization needs a norm before every activation, and {layer.name} has none: give the network one"
+                    f"WeightNormalization needs a norm before every activation, and layer {layer.name!r} has none: give the network one"
                 )
 
     def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:

@@ -25,7 +25,8 @@ def test_a_sweep_skips_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["sweep", str(file), "--dry-run", "--runs", str(root)]) == 0
     assert capsys.readouterr().out.count("new") == 3 and not root.exists()
     assert main(["sweep", str(file), "--runs", str(root), "--eager"]) == 0
-    assert capsys.readouterr().out.count(": done in") == 3
+    out = capsys.readouterr().out
+    assert out.count(": done in") == 3 and out.splitlines()[-1] == f"python -m launch report {root / 'three'}"
     assert len(run_paths(root / "three")) == 3
     assert len({RunFolder(folder).read_spec().fingerprint for folder in run_paths(root)}) == 1  # all had the same data
     assert main(["sweep", str(file), "--runs", str(root), "--eager"]) == 0

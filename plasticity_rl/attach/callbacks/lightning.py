@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer  # pyright: ignore[reportMissingImports]
 
-from plasticity_rl.attach.session import Session, chain_of
+from plasticity_rl.attach.chains import chain_of
+from plasticity_rl.attach.session import Session
 from plasticity_rl.checks import UsageError, choose
 from plasticity_rl.interventions.base import Intervention, Refresh
 

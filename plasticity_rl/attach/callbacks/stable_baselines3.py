@@ -14,7 +14,8 @@ from stable_baselines3.dqn.policies import QNetwork
 from stable_baselines3.sac.policies import Actor
 from torch import Tensor, nn
 
-from plasticity_rl.attach.session import Session, chain_of
+from plasticity_rl.attach.chains import chain_of
+from plasticity_rl.attach.session import Session
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import Intervention, Refresh
 from plasticity_rl.metrics.catalogue import METRICS

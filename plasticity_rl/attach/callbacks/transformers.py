@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel, TrainerCallback  # pyright: ignore[reportMissingImports]
 
+from plasticity_rl.attach.chains import chain_of
 from plasticity_rl.attach.diagnosis import of_network
-from plasticity_rl.attach.session import Session, chain_of
+from plasticity_rl.attach.session import Session
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import Intervention, Refresh
 

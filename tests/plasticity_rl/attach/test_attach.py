@@ -261,8 +261,8 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
     cases = [
         (plain, (LayerNorm(),), None, r"LayerNorm only builds \(norm\), but the module is built"),
         (plain, (WeightDecay(),), None, "WeightDecay sets weight_decay, decayed of the optimizer"),
-        (plain, (NormalizeAndProject(norm="given"),), None, "needs a norm before every activation, and 0 has none"),
-        (plain, (NormalizeAndProject(),), None, "needs a norm before every activation, and 0 has none"),
+        (plain, (NormalizeAndProject(norm="given"),), None, "needs a norm before every activation, and layer '0' has none"),
+        (plain, (NormalizeAndProject(),), None, "needs a norm before every activation, and layer '0' has none"),
         (normed, (NormalizeAndProject(norm="rms"),), None, "builds norm=rms, but 0 has layer"),
         (plain, (ReDo,), None, "a chain is a tuple of interventions"),
         (plain, (ReDo(),), adam(normed), "the optimizer does not hold 0.weight"),

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from plasticity_rl.attach import attach
+from plasticity_rl.attach.chains import chain_of
 from plasticity_rl.attach.diagnosis import Diagnosis, of_network
-from plasticity_rl.attach.session import Session, chain_of
+from plasticity_rl.attach.session import Session
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import L2Init, NormalizeAndProject, ReDo
 from plasticity_rl.metrics.catalogue import METRICS
@@ -28,6 +29,26 @@ def stepped(module: nn.Module, optimizer: torch.optim.Optimizer, session: Sessio
     optimizer.step()
     session.after_step()
     return session.metrics()
+
+
+@pytest.mark.parametrize("single", ["redo", ReDo()])
+def test_a_chain_of_one_is_a_tuple_too(single):
+    with pytest.raises(UsageError, match=r"a chain is a tuple of methods, also of a single one: \(.*,\)"):
+        chain_of(single)
+
+
+def test_a_plan_says_what_it_has_done():
+    module = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(module.parameters(), 1e-2)
+    plan = attach(module, optimizer, ("redo:tau=0.6,every=2", L2Init()), torch.randn(2, 5))
+    for _ in range(5):
+        optimizer.zero_grad()
+        module(torch.randn(4, 5)).square().mean().backward()
+        optimizer.step()
+        plan.after_step()
+    methods, layers, done = repr(plan).splitlines()
+    assert methods.startswith("Plan: ReDo(") and "L2Init(" in methods and layers == "layers: '0' (8), '2' (2)"
+    assert done == "5 updates, 0 task boundaries, ReDo refreshed 2 times"
 
 
 def test_a_chain_in_words_by_hooks_is_the_three_lines():

@@ -130,7 +130,7 @@ def test_a_joint_length_of_scale_and_offset_does_not_matter_before_another_norm(
 
 @pytest.mark.parametrize("chain", [(NormalizeAndProject(norm="given"),), (WeightDecay(), NormalizeAndProject(norm="given"))], ids=repr)
 def test_a_network_without_a_norm_cannot_be_projected(chain):
-    with pytest.raises(UsageError, match="NormalizeAndProject needs a norm before every activation, and hidden0 has none"):
+    with pytest.raises(UsageError, match="NormalizeAndProject needs a norm before every activation, and layer 'hidden0' has none"):
         assemble(MLP(), Adam(), chain, (3,), 2)
 
 

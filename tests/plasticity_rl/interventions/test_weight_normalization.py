@@ -42,5 +42,5 @@ def test_under_a_batch_norm_it_changes_no_output_and_under_a_layer_norm_it_does(
 
 
 def test_it_needs_a_norm() -> None:
-    with pytest.raises(UsageError, match="WeightNormalization needs a norm before every activation, and hidden0 has none"):
+    with pytest.raises(UsageError, match="WeightNormalization needs a norm before every activation, and layer 'hidden0' has none"):
         assemble(MLP(), Adam(), (WeightNormalization(norm="given"),), (5,), 2)

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 
 from plasticity_rl.attach import attach
 from plasticity_rl.attach.callbacks.lightning import PlasticityCallback
-from plasticity_rl.attach.session import chain_of
+from plasticity_rl.attach.chains import chain_of
 from plasticity_rl.checks import UsageError
 from tests.test_readme import shown
 
