@@ -142,7 +142,8 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "
         f"{most / 1e9:,.3f} GB of memory for what the largest holds (this machine has {resources.memory().total / 1e9:,.1f})\n"
         f"Times are for this machine ({how.device}) without other programs. The first run of each kind was trained for a moment; chains "
-        "that cost more take longer. A range says that compilation could not be timed, or may be done already. Unfinished runs count as new.",
+        "that cost more take longer. A range says that compilation could not be timed, or may be done already. "
+        "Unfinished runs count whole.",
         soft_wrap=True,
     )
 

@@ -11,7 +11,7 @@ from analysis.data.load import load
 from analysis.report.sections import section
 from analysis.scores.ratios import FIRST_VISIT, agrees, drift, member_ratios, own_control, plain_control, ratio, trend
 from analysis.scores.setting import Setting
-from analysis.scores.verdict import reading, verdicts
+from analysis.scores.verdict import _kept, reading, verdicts
 from analysis.statistics.intervals import Estimate
 from tests.analysis.scores.test_setting import REFERENCES, chain, only
 from tests.fake_runs import games, online, online_rows, spec, write_run
@@ -117,7 +117,15 @@ def test_plasticity_kept_is_over_the_chains_own_control_and_performance_over_the
     rows = {row.label: row for row in verdicts(setting)}
     assert rows["nap"].kept.value == pytest.approx(0.5 / 0.6) and rows["nap"].performance.value == pytest.approx(0.5 / 0.3)
     assert rows["none"].kept.value == rows["none"].performance.value == pytest.approx(1.0)
-    assert reading(setting, list(rows.values())).startswith("Without intervention the agent keeps 100% of its plasticity")
+    said = reading(setting, list(rows.values()))
+    assert said.startswith("Without intervention the agent keeps 100% of its plasticity") and "above 100%" not in said
+
+
+def test_a_ratio_above_one_is_explained() -> None:
+    found = [("none", Estimate(0.8, 0.7, 0.9)), ("nap", Estimate(1.5, 1.4, 1.6))]
+    none, most = _kept(found, "at the end")
+    assert none == "without intervention the agent keeps 80% [70, 90] of its plasticity at the end"
+    assert most == "nap keeps the most, 150% [140, 160] (above 100%: it learns later tasks better than when it was new)"
 
 
 def test_where_tasks_are_alike_the_first_visit_is_the_own_control_unless_there_is_a_reset_run(tmp_path: Path) -> None:
