@@ -32,7 +32,7 @@ def draw(section: Section, loaded: Loaded, looks: Looks, number: int) -> list[Fi
     with style():
         drawn_scores = scores_by_visit(setting, looks)
         both = " and plasticity kept" * (drawn_scores is not None and len(drawn_scores.axes) > 1)
-        scores = (f"Score{both} at each visit, for each chain", drawn_scores)
+        scores = (f"Score{both} at each visit, for each chain; bands are 95% intervals over members", drawn_scores)
         rows = [row for row in section.rows if row.chain in setting.compared]
         ends = ("First and last visits, plasticity kept and performance of each chain", verdict(setting, rows, looks))
         one = len(setting.tasks) == 1

@@ -39,8 +39,12 @@ METHOD = (
 class Line(NamedTuple):
     """A row of the numbers."""
 
-    cells: tuple[str, ...]
-    out: bool
+    layer: str
+    measure: str
+    cells: tuple[tuple[str, bool], ...]
+    """each checkpoint's number, and whether it stands out"""
+    twins: tuple[str, str]
+    """their mean and range"""
 
 
 class Part(NamedTuple):
@@ -73,18 +77,22 @@ def _part(row: "Row") -> Part:
             figures.append(render(f"{row.name}-learning", alt, _learning(row, drawn)))
     first = row.checkups[0]
     lines = [
-        Line((measure.layer or "whole network", MEASURES[measure.name].title, *cells, number(measure.fresh), _range(measure)), out)
+        Line(
+            measure.layer or "whole network",
+            MEASURES[measure.name].title,
+            _cells(row, measure),
+            (number(measure.fresh), _range(measure)),
+        )
         for measure in first.measures
-        for cells, out in [_cells(row, measure)]
     ]
     headings = ("layer", "", *row.labels, "twins", "twins' range")
     notes = dict.fromkeys(note for each in row.checkups for note in each.notes)
     return Part(row.name, tuple(zip(row.labels, row.checkups, strict=True)), tuple(figures), headings, tuple(lines), tuple(notes))
 
 
-def _cells(row: "Row", measure: Compared) -> tuple[list[str], bool]:
+def _cells(row: "Row", measure: Compared) -> tuple[tuple[str, bool], ...]:
     found = [next((each for each in of.measures if (each.name, each.layer) == (measure.name, measure.layer)), None) for of in row.checkups]
-    return ["" if each is None else number(each.own) for each in found], any(each is not None and each.stands_out for each in found)
+    return tuple(("", False) if each is None else (number(each.own), each.stands_out) for each in found)
 
 
 def _range(measure: Compared) -> str:
@@ -155,7 +163,7 @@ def _learning(row: "Row", drawn: dict[str, Look]) -> Figure:
     right.set_yticks(range(len(measures)), [f"{MEASURES[each.name].title}, {each.layer}".rstrip(", ") for each in measures], fontsize=7)
     right.set_ylim(len(measures) - 0.5, -0.5)
     right.set_xscale("symlog", linthresh=1)
-    right.set_xlim(left=-0.05)
+    right.set_xlim(-0.05, 1.3 * right.get_xlim()[1])
     right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     right.xaxis.set_minor_locator(NullLocator())
     right.set_title("shares as they are, others over the twins'; filled: stands out")
