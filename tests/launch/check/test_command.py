@@ -1,6 +1,7 @@
 """The command: its columns, its files, and its mistakes in a line."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,9 @@ def test_a_folder_is_a_line_each_in_the_order_of_numbers(folder: Path, capsys: p
 def test_the_page_of_two_shows_both_verdicts(folder: Path) -> None:
     assert main(["check", "good.pt", "bad.pth", *MADE, "--html", "page.html"]) == 0
     page = (folder / "page.html").read_text()
+    (dead,) = (row for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL) if "dead units" in row and 'class="out"' in row)
+    assert re.findall(r"<td(?: class=.(out).)?>([^<]*)</td>", dead)[2] == ("out", "1")  # bad.pth's; the good one's is not coloured
+    assert re.findall(r"<td(?: class=.(out).)?>([^<]*)</td>", dead)[1][0] == ""
     assert page.count("data:image/svg+xml") == 2 and "cannot fit" in page and "ReDo" in page and "dead units" in page
 
 
