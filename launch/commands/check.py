@@ -43,7 +43,7 @@ def check(
         samples: observations
         network: one network of the file: policy, value, q, q0, q1; or a part of the module, such as actor
         module: function that makes a new, untrained network for files of weights, such as my_nets.make
-        logits: numbers of actions whose logits the outputs are, for files of weights; entropy is then judged, too
+        logits: for a policy in a file of weights: the numbers of actions whose logits its outputs are; entropy is then judged, too
         twins: newly initialised networks that the numbers by layer are compared with
         pairs: copies, and as many twins, that learn random functions
         updates: updates of each, of Adam in batches of 32

@@ -127,6 +127,8 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
         cells = (spec.label, spec.benchmark, str(spec.members), f"{budget:,} {spec.unit}", numbers.get(each.key, ""), state)
         for column, cell in zip(columns.values(), (*cells, spec.key[:letters]), strict=True):
             column.append(cell)
+    if not groups:
+        del columns["as one"]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(fitted(columns, console.width, ("key", "benchmark", "as one", "members", "each")))
     for line in refused:

@@ -100,7 +100,7 @@ def _advice(word: Word, still: bool, out: Sequence[Compared], layers: Layers) ->
         shrink = min(0.5, float(f"{1 / growth:.1g}"))
         why = f"shrink-and-perturb, once: {shrink:g} of all weights and half of a new network's"
         why += f", since weights have grown {growth:.2g}-fold" if growth > 1 else ", since no layer has dormant units to recycle"
-        return f"{why}; returns fall before they rise", f"shrink-and-perturb:shrink={shrink:g}"
+        return f"{why}; scores fall before they rise", f"shrink-and-perturb:shrink={shrink:g}"
     if still:
         why = "its policy draws one action for ever: raise the entropy coefficient, and start the policy's head anew, once"
         return why, "reset:part=heads"

@@ -46,7 +46,9 @@ def _tensors(found: Mapping[Any, Any]) -> dict[str, Tensor]:
 def with_module(path: Path, tensors: dict[str, Tensor], module: str | None, network: str | None) -> list[Subject]:
     """The network that MODULE.FUNCTION makes with these weights, or its part of this name, such as `actor`."""
     if module is None:
-        raise UsageError(f"{path.name} holds weights alone: --module MODULE.FUNCTION names a function that makes their network")
+        raise UsageError(
+            f"{path.name} holds weights alone: --module MODULE.FUNCTION names a function that makes their network, and --inputs or --env what it sees"
+        )
     make = factory(module)
     made = _built(make, module)
     for prefix in WRAPPED:
@@ -56,7 +58,7 @@ def with_module(path: Path, tensors: dict[str, Tensor], module: str | None, netw
     if network is None:
         if type(made).forward is nn.Module.forward:  # as in CleanRL's agents
             raise UsageError(f"{module} makes a module without forward(): --network chooses {_listed(made)}")
-        return [Subject(module.rpartition(".")[2], made, lambda: _built(make, module), as_tensor)]
+        return [Subject("network", made, lambda: _built(make, module), as_tensor)]
     choose("part of the module for --network", network, [name for name, _ in made.named_modules() if name])
     return [Subject(network, made.get_submodule(network), lambda: _built(make, module).get_submodule(network), as_tensor)]
 
