@@ -46,9 +46,8 @@ def _tensors(found: Mapping[Any, Any]) -> dict[str, Tensor]:
 def with_module(path: Path, tensors: dict[str, Tensor], module: str | None, network: str | None) -> list[Subject]:
     """The network that MODULE.FUNCTION makes with these weights, or its part of this name, such as `actor`."""
     if module is None:
-        raise UsageError(
-            f"{path.name} holds weights alone: --module MODULE.FUNCTION names a function that makes their network, and --inputs or --env what it sees"
-        )
+        needs = "--module MODULE.FUNCTION names a function that makes their network, and --inputs or --env what it sees"
+        raise UsageError(f"{path.name} holds weights alone: {needs}")
     make = factory(module)
     made = _built(make, module)
     for prefix in WRAPPED:

@@ -137,7 +137,7 @@ def test_rules_choose_from_the_same_runs_and_a_closed_gate_ends_a_claim(tmp_path
     later = [RunFolder(run).read_spec() for run in run_paths(tmp_path)]
     assert {spec.key for spec in later if spec.seed == 1} == {spec.key for spec in specs if spec.seed == 1}
     assert {spec.experiment["schedule"][1]["rate"] for spec in later if spec.seed == 0} == {1e-30, 1e-3, 1e-2}
-    assert "Settings here are chosen by `10%`" in (tmp_path / "claims-small" / "claims.md").read_text()
+    assert "Settings here are chosen by `10%`" in (tmp_path / "claims-small" / "claims-tuned-10.md").read_text()
 
 
 def test_units_that_are_silent_on_all_images_are_counted_in_the_last_checkpoint(tmp_path: Path) -> None:
