@@ -59,7 +59,7 @@ def page(word: str, entry: Entry) -> str:
         ("class", f"`{made.__module__}.{made.__name__}`"),
         ("paper", _cited(found) or "none"),
         ("hooks", ", ".join(found.hooks) or "none"),
-        ("needs", ", ".join(found.needs) or "updates alone"),
+        ("needs", ", ".join(found.needs) or "nothing but updates"),
         ("in your own loop", _attached(found, made)),
     ]
     parts = [

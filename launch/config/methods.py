@@ -102,7 +102,7 @@ def print_page(word: str) -> None:
     made = part_class("method", word)
     console = Console(highlight=False)
     console.print(f"[bold]{word}[/] - {made.__module__}.{made.__name__}", soft_wrap=True)
-    console.print(f"hooks: {', '.join(found.hooks) or 'none'}; needs: {', '.join(found.needs) or 'updates alone'}", markup=False)
+    console.print(f"acts in: {', '.join(found.hooks) or 'nothing'}; needs: {', '.join(found.needs) or 'nothing but updates'}", markup=False)
     if found.paper:
         console.print(f"https://arxiv.org/abs/{found.paper}", markup=False)
     text = wrapped(inspect.getdoc(made) or "", min(console.width, WIDTH))

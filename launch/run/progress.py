@@ -43,7 +43,9 @@ class Pace:
 class Display:
     """Live display of one run: task, speed, last training score, time left."""
 
-    def __init__(self, spec: Spec, console: Console | None = None) -> None:
+    def __init__(self, spec: Spec, console: Console | None = None, compiled: bool = False) -> None:
+        """`compiled`: the run begins with compilation, which takes from seconds to minutes and shows nothing."""
+        self._first = "; compiling first" if compiled else ""
         self._spec, self._console, self._pace = spec, console or Console(), Pace(spec)
         self._live = self._console.is_terminal
         self._bar = Progress(
@@ -81,7 +83,7 @@ class Display:
 
     def __enter__(self) -> "Display":
         if not self._live:
-            what = f"{self._spec.benchmark}, {count(self._spec.members, 'member')}, {self._pace.total:,} {self._spec.unit}"
+            what = f"{self._spec.benchmark}, {count(self._spec.members, 'member')}, {self._pace.total:,} {self._spec.unit}{self._first}"
             self._console.print(f"{self._spec.label}: {what}", highlight=False, soft_wrap=True)
         self._bar.start()
         return self

@@ -4,7 +4,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from typing import Any, Protocol, cast
 
@@ -95,8 +95,9 @@ def run(
         writer = RunWriter(spec, store)
         where, events = train(experiment, how, writer.resume)
         write_json(folder.context, context | where)
+        display = nullcontext(progress) if progress else Display(spec, compiled=bool(context["compiled"]))
         try:
-            _write(events, writer, progress, spec, 0.0 if experiment.actors else LONGEST)
+            _write(events, writer, display, 0.0 if experiment.actors else LONGEST)
         except FloatingPointError as error:
             writer.fail(error)
             raise
@@ -104,11 +105,11 @@ def run(
     return folder, "done"
 
 
-def _write(events: Iterator[Event], writer: RunWriter, progress: Progress | None, spec: Spec, patience: float) -> None:
+def _write(events: Iterator[Event], writer: RunWriter, shown: AbstractContextManager[Progress | Display], patience: float) -> None:
     """Hand every event to the writer and to the progress listener. Raises Stopped after a signal, once a snapshot is written, or if none is
     in `patience` seconds."""
     talk = Dialogue(events)
-    with Signals() as signals, writer, closing(cast(Any, events)), nullcontext(progress) if progress else Display(spec) as display:
+    with Signals() as signals, writer, closing(cast(Any, events)), shown as display:
         for event in talk:
             writer.take(event)
             if writer.note and isinstance(display, Display):
