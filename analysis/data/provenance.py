@@ -48,7 +48,13 @@ def contexts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     for run in runs:
         for name, value in _flat({name: value for name, value in run.context.items() if name != "modules"}):
             found.setdefault(name, {})[value] = None
-    return [(name, " | ".join(list(values)[:4]) + (" | ..." if len(values) > 4 else "")) for name, values in found.items()]
+    return [(name, _joined(list(values))) for name, values in found.items()]
+
+
+def _joined(values: list[str]) -> str:
+    """The value of all runs, or up to four of those in which they differ."""
+    differ = f"{len(values)} values among the runs: " if len(values) > 1 else ""
+    return differ + " | ".join(values[:4]) + (" | ..." if len(values) > 4 else "")
 
 
 def _flat(value: dict[str, Any], above: str = "") -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.data.load import load
+from analysis.data.provenance import contexts
 from analysis.report.sections import section
 from analysis.scores.setting import score, settings
 from plasticity_rl.checks import UsageError
@@ -241,6 +242,8 @@ def test_runs_may_import_different_modules(tmp_path: Path) -> None:
     two_chains(tmp_path)
     made_of(tmp_path, {"seeds": ("3", "3")})
     assert not any("code" in line for line in missing(tmp_path))
+    told = dict(contexts(load([tmp_path]).runs))
+    assert told["code"] in (f"2 values among the runs: {one} | {other}" for one, other in (("c0ffee0", "c0ffee1"), ("c0ffee1", "c0ffee0")))
 
 
 @pytest.mark.parametrize("case", NAMED)
