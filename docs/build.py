@@ -50,7 +50,7 @@ def sources() -> Iterator[tuple[Path, Path]]:
 def relinked(text: str, file: Path, path: Path) -> tuple[str, set[Path]]:
     """Change a page's links to the site's paths; returns the text, and the files other than pages that it links to.
 
-    A link to a folder becomes plain text. Raises FileNotFoundError if a link leads nowhere.
+    Raises FileNotFoundError if a link leads nowhere.
     """
     linked: set[Path] = set()
 

@@ -161,7 +161,7 @@ def sweep(
         from launch.cluster.sweep import run_described
 
         code = run_described(experiments, store, how)
-    print(shlex.join([*process.program(), "report", str(runs / (name or file.stem))]))
+    print(shlex.join([*process.program(), "report", str(store.path)]))
     return code
 
 

@@ -127,7 +127,7 @@ def costs(text: str) -> dict[str, dict[str, tuple[str, str]]]:
     """Read docs/benchmarks.md's tables of costs: word -> network -> times of an update over those without the method, for one network
     and for five at once."""
     section = re.split(r"^## ", text, flags=re.MULTILINE)
-    (lines,) = (each.splitlines() for each in section if each.startswith("What methods cost\n"))
+    (lines,) = (each.splitlines() for each in section if each.startswith("Costs of methods\n"))
     found: dict[str, dict[str, tuple[str, str]]] = {}
     network = ""
     for line in lines:
@@ -144,7 +144,7 @@ def _measured() -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def _cost(word: str) -> str:
-    source = "[benchmarks](../benchmarks.md#what-methods-cost)"
+    source = "[benchmarks](../benchmarks.md#costs-of-methods)"
     rows = [(name, *_measured().get(word, {}).get(network, ("not measured", "not measured"))) for network, name in NETWORKS.items()]
     if all(row[1:] == ("not measured", "not measured") for row in rows):
         return f"Not measured ({source})."

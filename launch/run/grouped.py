@@ -73,7 +73,7 @@ def run_together(experiments: Sequence[Experiment], store: Store, how: Execution
             stack.enter_context(writer)
         signals = stack.enter_context(Signals())
         label = f"{specs[0].label} and {count(len(specs) - 1, 'more run')} as one"
-        display = stack.enter_context(Display(specs[0]._replace(label=label, members=sum(members))))
+        display = stack.enter_context(Display(specs[0]._replace(label=label, members=sum(members)), compiled=bool(contexts[0]["compiled"])))
         shown = -1
         saved: set[int] = set()
         talk = Dialogue(cast(Any, experiments[0].agent).train_group(experiments, how.device, not how.eager, resumes or None))

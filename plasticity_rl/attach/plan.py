@@ -21,6 +21,7 @@ from plasticity_rl.attach.refusals import (
     check_untied,
     reaches_optimizer,
 )
+from plasticity_rl.attach.units import NO_BATCH, Units, Unseen, caught_by
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.base import Intervention, Refresh, RefreshContext, State, UpdateContext
 from plasticity_rl.interventions.chain import Chain, due_refreshes, overrides, purpose_of
@@ -31,10 +32,6 @@ from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import copied
 from plasticity_rl.training.noise import key, normals
-
-NO_BATCH = (
-    "no batch has passed through the module in training mode with gradients yet: call the module itself, or set plan.batch = ((x,), {})"
-)
 
 
 def attach(
@@ -275,7 +272,9 @@ class Plan:
             raise UsageError(NO_BATCH)
         args, kwargs = self.batch
         caught: Params = {}
-        handles = [self.module.get_submodule(path).register_forward_hook(_catch(caught, name, raw)) for name, path in self._units.items()]
+        handles = [
+            self.module.get_submodule(path).register_forward_hook(caught_by(caught, name, raw)) for name, path in self._units.items()
+        ]
         self._applying = True
         try:
             watch = Watch(dict(self._graph.units.values()), raw, self._graph.in_place)
@@ -291,7 +290,7 @@ class Plan:
             if layer.name in caught:
                 features[layer.name] = self._flat(layer, caught[layer.name], 1 if raw else layer.copies)
         shared = {layer.name for layer in self.layers if layer.shared}
-        return torch.cat(rows, -1), _Units({name: units.to(params[self._weight(name)].dtype) for name, units in features.items()}, shared)
+        return torch.cat(rows, -1), Units({name: units.to(params[self._weight(name)].dtype) for name, units in features.items()}, shared)
 
     def _flat(self, layer: Layer, units: Tensor, copies: int) -> Tensor:
         """Output of a submodule named in `units`, as (samples, units)."""
@@ -352,7 +351,7 @@ class Plan:
         """Units for a refresh; none at a task boundary before the first batch."""
         if not each.needs_layer_graph or (self.batch is None and each.clock == "task"):
             return {}
-        return _Unseen() if self.batch is None else self._apply(net.params)[1]
+        return Unseen() if self.batch is None else self._apply(net.params)[1]
 
     def _renew_statistics(self, fresh: Params) -> None:
         """Running statistics of a new module for units whose incoming weights are now a new module's, except from units that are new, too:
@@ -384,42 +383,3 @@ class Plan:
             self.states[index][name].copy_(tensor)
         if self._optimizer_state is not None and old.slots:
             self._optimizer_state.write(old.slots, new.slots)
-
-
-class _Units(dict[str, Tensor]):
-    """Layer -> its units. True even if empty: methods take falsy features for a batch that was never seen."""
-
-    def __init__(self, units: Params, shared: set[str]) -> None:
-        super().__init__(units)
-        self._shared = shared
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __missing__(self, layer: str) -> Tensor:
-        if layer in self._shared:
-            raise UsageError(
-                f"the chain needs the units of {layer}, which are not its alone: give each head a hidden layer with an activation"
-            )
-        raise UsageError(f"the chain needs the units of {layer}: attach(..., units={{{layer!r}: 'the submodule whose output they are'}})")
-
-
-class _Unseen(dict[str, Tensor]):
-    """Units of no batch, for methods that would otherwise do nothing without a word."""
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __missing__(self, layer: str) -> Tensor:
-        raise UsageError(NO_BATCH)
-
-
-def _catch(caught: Params, name: str, raw: bool) -> Callable[..., None]:
-    def catch(module: nn.Module, args: tuple, output: Tensor) -> None:
-        if name in caught:
-            raise UsageError(f"units={{{name!r}: ...}} must be a submodule that is called once in a pass")
-        if not isinstance(output, Tensor):
-            raise UsageError(f"units={{{name!r}: ...}} must be a submodule whose output is a tensor")
-        caught[name] = (args[0] if raw else output).clone()
-
-    return catch

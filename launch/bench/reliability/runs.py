@@ -2,7 +2,10 @@
 
 import hashlib
 import shutil
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
+from random import Random
 
 from launch.bench.reliability.processes import Command, last_line
 from plasticity_rl import registry
@@ -25,6 +28,13 @@ STREAM = ["random-labels:images=60,tasks=3,updates=60", "--agent", "supervised:b
 STREAM += ["mlp:width=12,depth=2", "--checkpoint-every", "25", "--diagnose-every", "20"]
 SETTINGS = {"layer-rates": "layer-rates:factors=0.5", "tailored": "tailored:eta=0.3"}
 """methods whose defaults change nothing, or do not fit so small a network"""
+
+
+def in_turn(random: Random) -> Iterator[tuple[str, list[str]]]:
+    """All kinds in a random order, without end."""
+    found = list(kinds().items())
+    random.shuffle(found)
+    yield from cycle(found)
 
 
 def kinds() -> dict[str, list[str]]:

@@ -144,5 +144,5 @@ def test_costs_are_read_from_the_tables() -> None:
     assert found["redo"] == {"mlp": ("1.04 [1.00-1.13]", "1.01 [1.00-1.08]"), "nature": ("1.04 [0.98-1.13]", "1.00 [0.96-1.00]")}
     assert found["trac"] == {"mlp": ("1.16 [1.03-1.22]", "1.28 [1.13-1.43]")}
     assert set(found) == set(METHODS) - {"tailored"}
-    section = "## What methods cost\nbench --networks mlp\n| `one` * | 1.5 [1-2] | - | no |\n| `two` | - | - | no |\n"
+    section = "## Costs of methods\nbench --networks mlp\n| `one` * | 1.5 [1-2] | - | no |\n| `two` | - | - | no |\n"
     assert costs(f"{section}## Next\n| `three` | 9 | 9 | no |\n") == {"one": {"mlp": ("1.5 [1-2]", "-")}}

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from itertools import cycle
 from pathlib import Path
 from random import Random
 
@@ -10,7 +9,7 @@ from agents.acting import actor
 from agents.loops import base, evaluation
 from launch.bench.reliability.processes import last_line, run
 from launch.bench.reliability.promise import Outcome, Promise
-from launch.bench.reliability.runs import Twins, digest, kinds
+from launch.bench.reliability.runs import Twins, digest, in_turn
 from launch.run import runner
 
 
@@ -24,9 +23,8 @@ def other_threads() -> None:
 
 def trials(folder: Path, random: Random) -> Iterator[Outcome]:
     """A run of each kind in turn, as before or with other numbers of threads."""
-    twins, found = Twins(folder), list(kinds().items())
-    random.shuffle(found)
-    for name, words in cycle(found):
+    twins = Twins(folder)
+    for name, words in in_turn(random):
         expected, _ = twins.whole(words)
         root, threads = twins.empty(), random.random() < 0.5
         code, said = run(twins.words(words, root), root / "log", other_threads if threads else None)

@@ -4,13 +4,12 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from itertools import cycle
 from pathlib import Path
 from random import Random
 
 from launch.bench.reliability.processes import Command, last_line
 from launch.bench.reliability.promise import Outcome, Promise
-from launch.bench.reliability.runs import Twins, digest, kinds
+from launch.bench.reliability.runs import Twins, digest, in_turn
 
 KILLS = 3  # of one run
 
@@ -18,9 +17,7 @@ KILLS = 3  # of one run
 def trials(folder: Path, random: Random) -> Iterator[Outcome]:
     """A run of each kind in turn, killed at `KILLS` random moments."""
     twins = Twins(folder)
-    found = list(kinds().items())
-    random.shuffle(found)
-    for name, words in cycle(found):
+    for name, words in in_turn(random):
         expected, seconds = twins.whole(words)
         root, killed = twins.empty(), 0
         for _ in range(KILLS):

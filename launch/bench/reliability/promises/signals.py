@@ -4,13 +4,12 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from itertools import cycle
 from pathlib import Path
 from random import Random
 
 from launch.bench.reliability.processes import Command, last_line
 from launch.bench.reliability.promise import Outcome, Promise
-from launch.bench.reliability.runs import Twins, digest, kinds
+from launch.bench.reliability.runs import Twins, digest, in_turn
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LIMIT = 30.0  # seconds
@@ -19,9 +18,7 @@ LIMIT = 30.0  # seconds
 def trials(folder: Path, random: Random) -> Iterator[Outcome]:
     """A run of each kind in turn, stopped once at a random moment and resumed."""
     twins = Twins(folder)
-    found = list(kinds().items())
-    random.shuffle(found)
-    for name, words in cycle(found):
+    for name, words in in_turn(random):
         expected, seconds = twins.whole(words)
         root, number = twins.empty(), random.choice(STOPS)
         command = Command(twins.words(words, root), root / "log")
