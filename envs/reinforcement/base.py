@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 
 from envs.reinforcement.backends.pool import Opening, Pool
-from envs.reinforcement.backends.spaces import Box, Discrete
+from envs.reinforcement.backends.spaces import Box, Space
 from envs.sequences import Visit
 
 Heads = Literal["shared", "per-task"]
@@ -49,8 +49,10 @@ class ReinforcementBenchmark(Protocol):
 
     @property
     @abstractmethod
-    def action_space(self) -> Discrete:
-        """Space of an action."""
+    def action_space(self) -> Space:
+        """Space of an action: Discrete(n), or of a vector of d numbers Box((d,), low=-1, high=1), which backends scale to a simulator's own
+        bounds.
+        """
         ...
 
     @property
@@ -102,7 +104,7 @@ class ReinforcementBenchmark(Protocol):
 
 
 def num_actions(benchmark: ReinforcementBenchmark) -> tuple[int, ...]:
-    """Number of actions in each of `names`, of a benchmark whose tasks differ in it and that has a property `num_actions`; else empty.
-    A task of n actions has the first n of `action_space`.
+    """Number of actions in each of `names`, of a benchmark of discrete actions whose tasks differ in it and that has a property
+    `num_actions`; else empty. A task of n actions has the first n of `action_space`.
     """
     return getattr(benchmark, "num_actions", ())

@@ -50,7 +50,7 @@ class Control(Shifts):
 
     def __post_init__(self) -> None:
         check(self)
-        self.check_shifts(self.tasks, self.observation_space.shape[0], self.action_space.n, self.heads)
+        self.check_shifts(self.tasks, self.observation_space.shape[0], self.action_space.size, self.heads)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class Control(Shifts):
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of every member's tasks and their budget."""
         digest = hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed], sort_keys=True).encode())
-        digest.update(self.drawn_bytes(seed, members, self.tasks, self.observation_space.shape[0], self.action_space.n))
+        digest.update(self.drawn_bytes(seed, members, self.tasks, self.observation_space.shape[0], self.action_space.size))
         return digest.hexdigest()[:16]
 
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:

@@ -21,11 +21,12 @@ ONE_HOT = 1000  # most values of a discrete observation
 
 @dataclass(frozen=True, kw_only=True)
 class EnvPool(Ids):
-    """Environments of EnvPool (Weng et al. 2022, arXiv 2206.10558) with discrete actions, in sequence: MiniGrid, Jumanji and others.
+    """Environments of EnvPool (Weng et al. 2022, arXiv 2206.10558), in sequence: MiniGrid, MuJoCo, DeepMind Control, Jumanji and others.
 
     Observations are vectors or images; of a Dict all parts, or those in `observe`, become one vector, bytes as they are and discrete ones
-    as one-hot codes. `kwargs` are EnvPool's options of an id, such as `max_episode_steps=100`. Raises UsageError for what does not exist
-    or cannot be used; Atari, Procgen and small control problems have words of their own.
+    as one-hot codes. Actions are discrete, or vectors in [-1, 1], scaled to the environment's bounds. `kwargs` are EnvPool's options of an
+    id, such as `max_episode_steps=100`. Raises UsageError for what does not exist or cannot be used; Atari, Procgen and small control
+    problems have words of their own.
     """
 
     ids: tuple[str, ...] = ("MiniGrid-Empty-5x5-v0",)
@@ -83,9 +84,7 @@ def _usable(env_id: str, kwargs: str, observe: tuple[str, ...]) -> Usable:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*precision lowered by casting", category=UserWarning)
         shown, taken = spec.gymnasium_observation_space, spec.gymnasium_action_space
-    if type(taken).__name__ != "Discrete":
-        raise UsageError(f"envpool: {env_id} takes {taken}, and agents here choose one of n actions: take an id with a Discrete space")
-    actions, _ = usable_actions(taken, env_id)
+    actions, _ = usable_actions(taken, f"envpool: {env_id}", "take another id")
     if type(shown).__name__ == "Dict":
         if observe and not set(observe) & set(shown.spaces):
             choose(f"part of the observations of {env_id}", observe[0], shown.spaces)

@@ -55,8 +55,9 @@ class Gymnasium(Ids):
     """Environments registered with Gymnasium, in sequence (Towers et al. 2024, arXiv 2407.17032).
 
     `--plugin my_envs` imports a module of one's own that registers ids. Observations may be vectors, images (channels last, first or none)
-    and what Gymnasium flattens, Dict and Tuple among them; actions Discrete, or MultiDiscrete, taken as the combinations of its parts.
-    Environments are made by `gymnasium.make`, whose time limits truncate. Raises UsageError for what does not exist or cannot be used.
+    and what Gymnasium flattens, Dict and Tuple among them. Actions may be Discrete, MultiDiscrete, taken as the combinations of its parts,
+    or a Box of floats with bounds, to which agents' actions in [-1, 1] are scaled. Environments are made by `gymnasium.make`, whose time
+    limits truncate. Raises UsageError for what does not exist or cannot be used.
     """
 
     set: tuple[str, ...] = ()
@@ -101,7 +102,7 @@ class Gymnasium(Ids):
         if not gymnasium.renders(self.ids[index], self.arguments(index)):
             return None
         backend = self.fitted(self._backend(visit, seeds, seed, None, renders=True))
-        return Pool(self.shifted(backend, visit, seeds, seed, None, self.inputs[0], self.action_space.n))
+        return Pool(self.shifted(backend, visit, seeds, seed, None, self.inputs[0], self.action_space.size))
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of the fields, of every member's shifts, and of the modules of a plugin's environments."""

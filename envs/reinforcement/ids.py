@@ -37,8 +37,8 @@ class Ids(Shifts):
     heads: Heads = "shared"
     """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
     pad: bool = False
-    """whether tasks may differ in the length of vectors, which are then filled up with zeros, and in the number of actions: agents choose
-    among a task's own alone"""
+    """whether tasks may differ in the length of vectors, which are then filled up with zeros, and in the number of discrete actions: agents
+    choose among a task's own alone"""
     random_scores: tuple[float, ...] = ()
     """mean return of an episode under random actions in each of `ids`, from which reports measure ratios; none: unknown, and they measure
     from 0"""
@@ -87,13 +87,15 @@ class Ids(Shifts):
         if self.gradual and not self.varies:
             raise UsageError(f"{name}: gradual={self.gradual} needs shifts, such as shifts=offset")
         if self.shifts:
-            self.check_shifts(len(self.names), self.inputs[0], self.action_space.n, self.heads)
+            self.check_shifts(len(self.names), self.inputs[0], self.action_space.size, self.heads)
 
     def _check_spaces(self, name: str) -> None:
         first, unlike = self.spaces(0), [index for index in range(len(self.ids)) if self.spaces(index) != self.spaces(0)]
         for index in unlike:
             other = self.spaces(index)
             what = f"{self.ids[index]} has {_text(other)}, {self.ids[0]} {_text(first)}"
+            if first.actions != other.actions and Box in {type(first.actions), type(other.actions)}:
+                raise UsageError(f"{name}: {what}; tasks of continuous actions must have the same number of them, all tasks one kind")
             if not self.pad:
                 raise UsageError(f"{name}: {what}; pad=true fills up vectors, and leaves each task its own actions")
             if {len(first.observations.shape), len(other.observations.shape)} != {
@@ -124,14 +126,14 @@ class Ids(Shifts):
         return every[0] if len(every[0].shape) > 1 else max(every, key=lambda space: space.shape)
 
     @property
-    def action_space(self) -> Discrete:
-        """Space of an action."""
-        return Discrete(max(self.spaces(index).actions.n for index in range(len(self.ids))))
+    def action_space(self) -> Space:
+        """Space of an action; of discrete ones, with the most of any task."""
+        return max((self.spaces(index).actions for index in range(len(self.ids))), key=lambda space: space.size)
 
     @property
     def num_actions(self) -> tuple[int, ...]:
         """Number of actions in each of `names`, the first ones of `action_space`; empty if all have the same."""
-        counts = [self.spaces(index).actions.n for index in range(len(self.ids))]
+        counts = [self.spaces(index).actions.size for index in range(len(self.ids))]
         return tuple(counts[task % len(counts)] for task in range(len(self.names))) if len(set(counts)) > 1 else ()
 
     @property
@@ -148,7 +150,7 @@ class Ids(Shifts):
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of the fields, and of every member's shifts."""
         digest = hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed, members, *self.num_actions], sort_keys=True).encode())
-        digest.update(self.drawn_bytes(seed, members, len(self.names), self.inputs[0], self.action_space.n))
+        digest.update(self.drawn_bytes(seed, members, len(self.names), self.inputs[0], self.action_space.size))
         return digest.hexdigest()[:16]
 
     def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:
@@ -156,7 +158,7 @@ class Ids(Shifts):
         `seed` decides the shifts of each member.
         """
         backend = self.fitted(self.backend(visit, seeds, threads, seed, opening))
-        return Pool(self.shifted(backend, visit, seeds, seed, opening, actions=self.action_space.n))
+        return Pool(self.shifted(backend, visit, seeds, seed, opening, actions=self.action_space.size))
 
     def fitted(self, backend: Backend) -> Backend:
         """The backend with the observation space of all tasks; pictures keep theirs."""
@@ -219,4 +221,5 @@ def parsed(where: str, text: str) -> dict[str, Any]:
 
 def _text(spaces: Spaces) -> str:
     shape = " x ".join(map(str, spaces.observations.shape))
-    return f"observations of {shape} ({spaces.observations.dtype}) and {spaces.actions.n} actions"
+    kind = "" if isinstance(spaces.actions, Discrete) else "continuous "
+    return f"observations of {shape} ({spaces.observations.dtype}) and {spaces.actions.size} {kind}actions"

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
 import numpy as np
 
 from envs.reinforcement.backends.pool import Autoreset, Backend, Opening, Ramp, RawStep
-from envs.reinforcement.backends.spaces import Discrete, Space
+from envs.reinforcement.backends.spaces import Space
 from envs.sequences import Visit
 from plasticity_rl.checks import Interval, UsageError
 from plasticity_rl.seeds import derive
@@ -20,16 +20,18 @@ MAX_TASKS = 10_000  # of a member; a problem with fewer variants lists them all
 
 
 class Variant(NamedTuple):
-    """Order of features and actions in one task."""
+    """Order of features and actions in one task; of a continuous action's components."""
 
     features: tuple[int, ...]
     """the original's feature at each place"""
     actions: tuple[int, ...]
-    """the original's action for each action"""
+    """the original's action, or component of an action, for each of ours"""
 
 
 class Shift(NamedTuple):
-    """Change of F features and A actions in one task; None changes nothing. With (N,) before each shape: of N environments."""
+    """Change of F features and A actions, or components of an action, in one task; None changes nothing. With (N,) before each shape: of N
+    environments.
+    """
 
     features: np.ndarray | None = None
     """(F,) the original's feature at each place"""
@@ -40,7 +42,7 @@ class Shift(NamedTuple):
     noise: np.ndarray | None = None
     """(F,) standard deviations of the noise in every observation"""
     actions: np.ndarray | None = None
-    """(A,) the original's action for each action"""
+    """(A,) the original's action, or its component of a continuous action, for each of ours"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ class Shifts(ABC):
     shifts: tuple[Word, ...] = ()
     """changes from task to task, none or several: `offset` (a Gaussian vector is added to observations), `rescale` (features are multiplied
     by log-normal factors), `noise` (Gaussian noise in every observation, of another size for each feature), `permute` (features change
-    places), `relabel` (actions change names); the first task has no offset, factor or noise"""
+    places), `relabel` (actions change names, components of a continuous one places); the first task has no offset,
+    factor or noise"""
     offset_scale: Annotated[float, Interval("(0, inf)")] = 2.0
     """standard deviation of each component of an offset, in the feature's unit; 2 as in TRAC (Muppidi et al. 2024, arXiv 2405.16642)"""
     rescale_scale: Annotated[float, Interval("(0, inf)")] = 1.0
@@ -147,8 +150,7 @@ class Shifts(ABC):
         """
         if not self.shifts:
             return backend
-        assert isinstance(backend.action_space, Discrete)
-        own = backend.action_space.n
+        own = backend.action_space.size
         (members, num_envs), sizes = seeds.shape, (shows or backend.observation_space.shape[0], actions or own)
         drawn = [self.drawn(seed, member, len(self.names), *sizes) for member in range(members)]
 
@@ -209,8 +211,8 @@ class Shifted:
         meant = _renamed(self._shift, actions)
         if self._before and self._shift.actions is not None and (share := self._now) < 1:
             new = np.array([generator.random() for generator in self._labels]) < share
-            meant = np.where(new, meant, _renamed(self._before, actions))
-        self._backend.send(meant.astype(np.int32))
+            meant = np.where(new.reshape(-1, *[1] * (actions.ndim - 1)), meant, _renamed(self._before, actions))
+        self._backend.send(meant.astype(actions.dtype))
 
     def recv(self) -> RawStep:
         self._steps += 1
@@ -260,8 +262,14 @@ def _changed(shift: Shift, observations: np.ndarray, normal: np.ndarray | None) 
 
 
 def _renamed(shift: Shift, actions: np.ndarray) -> np.ndarray:
-    """The original's action for each of `actions` (N,)."""
-    return actions if shift.actions is None else shift.actions[np.arange(len(actions)), actions]
+    """The original's action for each of `actions`: (N,) numbers of one, or vectors (N, A), whose components change places."""
+    if shift.actions is None:
+        return actions
+    if actions.ndim == 1:
+        return shift.actions[np.arange(len(actions)), actions]
+    meant = np.empty_like(actions)
+    np.put_along_axis(meant, shift.actions, actions, axis=1)
+    return meant
 
 
 def _num_variants(features: int, actions: int) -> int:

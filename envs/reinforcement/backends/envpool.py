@@ -1,4 +1,4 @@
-"""Pools stepped by EnvPool: Atari, Procgen and small control problems. Imports no torch, and EnvPool only when a pool is made."""
+"""Pools stepped by EnvPool: Atari, Procgen, control problems and others. Imports no torch, and EnvPool only when a pool is made."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from envs.reinforcement.backends.atari_rules import FRAME_SKIP, AtariRules, observation_space, with_all_actions
+from envs.reinforcement.backends.layouts import usable_actions
 from envs.reinforcement.backends.pool import Autoreset, Backend, Pool, RawStep, checked_seeds, checked_threads, in_environment_order
-from envs.reinforcement.backends.spaces import Box, Discrete, Dtype, Space
+from envs.reinforcement.backends.spaces import Box, Dtype, Space
 from plasticity_rl.checks import UsageError
 
 Seeds = Sequence[int] | np.ndarray
@@ -114,13 +115,14 @@ class EnvPoolBackend:
                 seed=distinct,  # a list: from one number, environment i would get seed + i, so neighbouring pools share seeds
                 **settings,
             )
-            space = self._envs.observation_space
+            space, taken = self._envs.observation_space, self._envs.action_space
         self._arrange, self._ram = arrange, ram
         if observation_space is None:
             dtype: Dtype = "uint8" if space.dtype == np.uint8 else "float32"
             observation_space = Box(arrange(np.empty((1, *space.shape), space.dtype)).shape[1:], dtype)
         self.observation_space = observation_space
-        self.action_space: Space = Discrete(int(self._envs.action_space.n))
+        self.action_space: Space
+        self.action_space, self._translate = usable_actions(taken, env_id)
         self.autoreset: Autoreset = self._envs.metadata["autoreset_mode"].value
 
     def reset(self) -> RawStep:
@@ -128,7 +130,7 @@ class EnvPoolBackend:
         return self.recv()
 
     def send(self, actions: np.ndarray) -> None:
-        self._envs.send(actions)
+        self._envs.send(self._translate(actions))
 
     def recv(self) -> RawStep:
         observations, rewards, terminated, truncated, info = self._envs.recv()

@@ -32,10 +32,8 @@ class GymnasiumBackend:
             AsyncVectorEnv(makes, autoreset_mode=mode, context="forkserver") if processes else SyncVectorEnv(makes, autoreset_mode=mode)
         )
         self.autoreset: Autoreset = self._envs.metadata["autoreset_mode"].value
-        taken = self._envs.single_action_space
         self.action_space: Space
-        self.action_space, self._sizes = usable_actions(taken, env_id)
-        self._start, self._shape = taken.start, taken.shape
+        self.action_space, self._translate = usable_actions(self._envs.single_action_space, env_id)
         shown = self._envs.single_observation_space
         self.observation_space, self._arrange = layout(shown.shape[1:] if stacked > 1 else shown.shape, shown.dtype, stacked)
         if renders:
@@ -51,8 +49,7 @@ class GymnasiumBackend:
         return self._raw(observations, nothing, nothing, nothing)
 
     def send(self, actions: np.ndarray) -> None:
-        parts = np.stack(np.unravel_index(actions, self._sizes), axis=-1).reshape(self.num_envs, *self._shape)
-        self._actions = (parts + self._start).astype(self._envs.single_action_space.dtype)
+        self._actions = self._translate(actions)
         if isinstance(self._envs, AsyncVectorEnv):
             self._envs.step_async(self._actions)
 

@@ -174,7 +174,8 @@ class Pool:
         first, ended = self._ended, raw.terminated | raw.truncated
         life_lost = (raw.lives < self._lives) & ~first & ~ended
         self._ended, self._lives = ended, raw.lives
-        return Step(raw.observations, raw.rewards, raw.terminated, raw.truncated & ~raw.terminated, life_lost, first)
+        rewards = np.where(first, np.float32(0), raw.rewards)  # DeepMind Control's and Meta-World's resets come with rewards
+        return Step(raw.observations, rewards, raw.terminated, raw.truncated & ~raw.terminated, life_lost, first)
 
 
 class Remapped:

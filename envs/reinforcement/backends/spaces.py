@@ -15,6 +15,11 @@ class Discrete:
 
     n: int
 
+    @property
+    def size(self) -> int:
+        """Number of actions."""
+        return self.n
+
     def checked(self, actions: np.ndarray, count: int) -> np.ndarray:
         """A copy of `count` actions, (count,) int32. Raises ValueError for another shape, no integers or a value out of range."""
         if actions.shape != (count,) or not np.issubdtype(actions.dtype, np.integer):
@@ -33,6 +38,11 @@ class Box:
     """uint8: pixels in [0, 255]; float32: features, each in its own unit"""
     low: float = -math.inf
     high: float = math.inf
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
 
     def checked(self, actions: np.ndarray, count: int) -> np.ndarray:
         """A copy of `count` actions, (count, *shape). Raises ValueError for another shape, kind of number or a value out of range."""

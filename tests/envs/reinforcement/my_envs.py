@@ -22,7 +22,9 @@ ACTIONS: dict[str, Any] = {
     "offset": Discrete(3, start=-1),
     "several": MultiDiscrete([2, 3]),
     "many": MultiDiscrete([17, 17, 17]),
-    "box": Box(-1, 1, (1,)),
+    "box": Box(np.float32([[-1, 0], [-0.8, -2]]), np.float32([[1, 10], [1.1, 6]])),
+    "endless": Box(-np.inf, np.float32([1, np.inf])),
+    "steps": Box(0, 9, (2,), np.int64),
 }
 
 

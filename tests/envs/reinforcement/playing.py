@@ -6,7 +6,7 @@ from envs.reinforcement.backends.pool import Pool, Step
 
 
 def play(pool: Pool, actions: np.ndarray) -> Step:
-    """The steps of a pool after `actions`, (T, N): one Step of arrays with T + 1 rows."""
+    """The steps of a pool after `actions`, (T, N, ...): one Step of arrays with T + 1 rows."""
     steps = [pool.reset()]
     for row in actions:
         pool.send(row)
@@ -16,6 +16,11 @@ def play(pool: Pool, actions: np.ndarray) -> Step:
 
 def at_random(steps: int, num_envs: int, actions: int = 18) -> np.ndarray:
     return np.random.default_rng(0).integers(actions, size=(steps, num_envs))
+
+
+def boxes(steps: int, num_envs: int, size: int) -> np.ndarray:
+    """Random continuous actions, (steps, num_envs, size) float32 in [-1, 1)."""
+    return np.random.default_rng(0).uniform(-1, 1, (steps, num_envs, size)).astype(np.float32)
 
 
 def assert_same(one: Step, other: Step) -> None:

@@ -59,7 +59,7 @@ def test_fields_agree(benchmark):
     assert benchmark.supervision == "rewards" and benchmark.unit == "frames"
     assert benchmark.observation_space.dtype in typing.get_args(Dtype) and benchmark.heads in typing.get_args(Heads)
     assert benchmark.inputs == (frame if benchmark.stack == 1 else (benchmark.stack, *frame))
-    assert benchmark.action_space.n >= 2 and benchmark.frame_skip >= 1 and benchmark.life_loss is False
+    assert benchmark.action_space.size >= 2 and benchmark.frame_skip >= 1 and benchmark.life_loss is False
 
 
 def test_names_are_the_tasks_in_order(benchmark):

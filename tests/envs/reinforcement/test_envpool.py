@@ -16,8 +16,20 @@ SEEDS = np.array([[3, 5], [9, 14]])
     ("fields", "message"),
     [
         (
-            {"ids": ("WalkerWalk-v1",)},
-            "envpool: WalkerWalk-v1 takes Box(-1.0, 1.0, (6,), float64), and agents here choose one of n",
+            {"ids": ("Jumanji/Tetris-v0",)},
+            "envpool: Jumanji/Tetris-v0 takes Box(0, [3 9], (2,), int32), and agents here choose one of n actions or a vector of floats",
+        ),
+        (
+            {"ids": ("TakeCover-v1",)},
+            "envpool: TakeCover-v1 takes Box(2.2250738585072014e-308, 1.7976931348623157e+308, (2,), float64)",
+        ),
+        (
+            {"ids": ("HalfCheetah-v4", "Ant-v4"), "pad": True},
+            "envpool: Ant-v4 has observations of 27 (float32) and 8 continuous actions, HalfCheetah-v4 observations of 17 (float32)",
+        ),
+        (
+            {"ids": ("CartPole-v1", "InvertedPendulum-v4"), "pad": True},
+            "envpool: InvertedPendulum-v4 has observations of 4 (float32) and 1 continuous actions, CartPole-v1 observations of 4",
         ),
         ({"ids": ("MiniGrid-Empty-5x5",)}, "envpool: unknown id 'MiniGrid-Empty-5x5'; did you mean MiniGrid-Empty-5x5-v0?"),
         ({"kwargs": ("sizes=4",)}, "envpool: MiniGrid-Empty-5x5-v0 cannot be made: Config.__new__() got an unexpected keyword argument"),

@@ -1,3 +1,4 @@
+import importlib.util
 from typing import Any
 
 import gymnasium
@@ -13,7 +14,7 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.seeds import derive
 from tests.envs.reinforcement import my_envs
 from tests.envs.reinforcement.my_envs import IMAGE
-from tests.envs.reinforcement.playing import assert_same, at_random, play
+from tests.envs.reinforcement.playing import assert_same, at_random, boxes, play
 
 SEEDS = np.array([[3, 5], [9, 14]])
 
@@ -61,8 +62,12 @@ def inside(pool: Pool) -> list[Any]:
         ({"set": ("play=1..2",)}, "gymnasium: Shown-v0 has no attribute 'play' to set; did you mean pay?"),
         ({"set": ("name=1..2",)}, "gymnasium: the attribute name of Shown-v0 is no number, but str"),
         (
-            {"kwargs": ("takes=box",)},
-            "Shown-v0 takes Box(-1.0, 1.0, (1,), float32), and agents here choose one of n actions",
+            {"kwargs": ("takes=endless",)},
+            "Shown-v0 takes Box(-inf, [ 1. inf], (2,), float32), and agents here choose actions within bounds: wrap it in gymnasium",
+        ),
+        (
+            {"kwargs": ("takes=steps",)},
+            "Shown-v0 takes Box(0, 9, (2,), int64), and agents here choose one of n actions or a vector of floats: wrap it in gymn",
         ),
         (
             {"kwargs": ("takes=many",)},
@@ -104,13 +109,45 @@ def test_observations_of_all_kinds(shows, expected, dtype, stacked):
 @pytest.mark.parametrize(
     ("takes", "expected"), [("two", [0, 1]), ("offset", [-1, 0, 1]), ("several", [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]])]
 )
-def test_actions_of_all_kinds(takes, expected):
+def test_discrete_actions_of_all_kinds(takes, expected):
     benchmark = shown(kwargs=(f"shows=grey;takes={takes}",))
     assert benchmark.action_space == Discrete(len(expected))
     for action, meant in enumerate(expected):
         pool = opened(benchmark)
         play(pool, np.full((1, 4), action))
         assert [env.taken for env in inside(pool)] == [[meant]] * 4
+
+
+def test_continuous_actions_are_scaled_to_the_bounds_of_each_component():
+    benchmark = shown(kwargs=("shows=grey;takes=box",))
+    assert benchmark.action_space == Box((4,), low=-1, high=1)
+    pool = opened(benchmark)
+    rows = np.float32([[[-1, -1, -1, -1]] * 4, [[1, 1, 1, 1]] * 4, [[0, 0.5, -0.5, 0.25]] * 4])
+    play(pool, rows)
+    for env in inside(pool):  # by hand: low + (a + 1) / 2 * (high - low), of bounds (-1, 1), (0, 10), (-0.8, 1.1) and (-2, 6)
+        first, second, third = (np.array(each) for each in env.taken)
+        np.testing.assert_array_equal(first, np.float32([[-1, 0], [-0.8, -2]]))
+        np.testing.assert_array_equal(second, np.float32([[1, 10], [1.1, 6]]))
+        np.testing.assert_allclose(third, [[0, 7.5], [-0.325, 3]], rtol=1e-6, atol=1e-7)
+
+
+def test_pendulum_swings_as_gymnasiums_own():
+    theirs, actions = gymnasium.make("Pendulum-v1"), boxes(201, 4, 1)
+    steps = play(opened(Gymnasium(ids=("Pendulum-v1",))), actions)
+    np.testing.assert_array_equal(steps.observations[0, 0], theirs.reset(seed=3)[0])
+    for at, action in enumerate(actions[:200, 0], start=1):
+        observation, reward, *ends, _ = theirs.step(2 * action)  # torques reach 2
+        np.testing.assert_array_equal(steps.observations[at, 0], observation)
+        assert (steps.rewards[at, 0], [steps.terminated[at, 0], steps.truncated[at, 0]]) == (np.float32(reward), ends)
+    assert steps.truncated[200].all() and steps.first[201].all()
+    assert_same(play(opened(Gymnasium(ids=("Pendulum-v1",))), actions), steps)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mujoco") is not None, reason="Gymnasium's MuJoCo environments can be made")
+def test_a_missing_simulator_is_named():
+    with pytest.raises(UsageError, match=r"^gymnasium: HalfCheetah-v5 cannot be made: DependencyNotInstalled: .*mujoco.*") as raised:
+        Gymnasium(ids=("HalfCheetah-v5",))
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("processes", [False, True])
