@@ -25,6 +25,8 @@ BENCHMARKS = {
     "continual-mountaincar": "envs.reinforcement.control.ContinualMountainCar",
     "gymnasium": "envs.reinforcement.gymnasium.Gymnasium",
     "envpool": "envs.reinforcement.envpool.EnvPool",
+    "mujoco": "envs.reinforcement.mujoco.MuJoCo",
+    "slippery-ant": "envs.reinforcement.mujoco.SlipperyAnt",
     "procgen": "envs.reinforcement.procgen.Procgen",
     "atari": "envs.reinforcement.atari.Atari",
 }

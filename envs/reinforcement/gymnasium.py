@@ -1,53 +1,19 @@
 """Sequences of Gymnasium's environments, of one's own among them. Imports no torch, and Gymnasium only when a space is asked for."""
 
 import hashlib
-import math
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 
+from envs.reinforcement.attributes import Attribute
 from envs.reinforcement.backends.layouts import Spaces
 from envs.reinforcement.backends.pool import Backend, Opening, Pool
 from envs.reinforcement.ids import Ids, parsed
 from envs.sequences import Visit
 from plasticity_rl import plugins
 from plasticity_rl.checks import Interval, UsageError
-from plasticity_rl.seeds import derive
-
-
-class Attribute(NamedTuple):
-    """An attribute of an environment that differs between tasks."""
-
-    name: str
-    """`length`, or of an object that the environment has, `model.opt.timestep`"""
-    low: float
-    high: float
-    """ends of a range"""
-    values: tuple[float, ...]
-    """a list, or empty for a range"""
-
-    @classmethod
-    def read(cls, text: str) -> "Attribute":
-        """Attribute from `name=low..high` or `name=value;value`. Raises UsageError for other texts."""
-        name, _, rest = text.partition("=")
-        try:
-            numbers = tuple(float(each) for each in rest.split(".." if ".." in rest else ";"))
-        except ValueError:
-            numbers = ()
-        ranged = ".." in rest
-        if not plugins.is_path(name) or not numbers or not all(map(math.isfinite, numbers)) or (ranged and len(numbers) != 2):
-            raise UsageError(f"gymnasium: set takes name=low..high or name=value;value, not {text!r}")
-        if ranged and numbers[0] >= numbers[1]:
-            raise UsageError(f"gymnasium: the range in {text!r} must go upwards")
-        return cls(name, numbers[0], numbers[-1], () if ranged else numbers)
-
-    def value(self, seed: int, member: int, task: int) -> float:
-        """Value in a task of a member."""
-        if self.values:
-            return self.values[task % len(self.values)]
-        return float(np.random.default_rng(derive(seed, member, "set", self.name, task)).uniform(self.low, self.high))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +45,19 @@ class Gymnasium(Ids):
         return not self.set and super().tasks_alike
 
     def __post_init__(self) -> None:
-        read = [Attribute.read(text).name for text in self.set]
-        if len({*read}) < len(read):
+        names = [each.name for each in self.attributes]
+        if len({*names}) < len(names):
             raise UsageError("gymnasium: set names an attribute twice")
         super().__post_init__()
 
+    @property
+    def attributes(self) -> list[Attribute]:
+        """What `set` says. Raises UsageError for other texts."""
+        return [Attribute.read(text, "gymnasium", "set") for text in self.set]
+
     def spaces(self, index: int) -> Spaces:
         """Spaces of one of `ids`. Raises UsageError if they cannot be used."""
-        return _spaces(self.ids[index], self.options(index), self.stacked, tuple(Attribute.read(each).name for each in self.set))
+        return _spaces(self.ids[index], self.options(index), self.stacked, tuple(each.name for each in self.attributes))
 
     def backend(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None) -> Backend:
         """Environments of the visit's task, one for each of `seeds` (members, environments), without shifts and padding. They step in this
@@ -117,7 +88,7 @@ class Gymnasium(Ids):
 
         (members, num_envs), task = seeds.shape, self.names.index(visit.task)
         coming = self.ramp(visit, opening)
-        attributes = [Attribute.read(each) for each in self.set]
+        attributes = self.attributes
         makes, index = [], task % len(self.ids)
         for member in range(members):
             now = {each.name: each.value(seed, member, task) for each in attributes}

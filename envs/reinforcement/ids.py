@@ -47,6 +47,8 @@ class Ids(Shifts):
     life_loss: ClassVar[bool] = False
     supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
+    scored: ClassVar[tuple[str, ...]] = ("ids", "kwargs")
+    """fields that a class's own `random_scores` hold for"""
 
     @abstractmethod
     def spaces(self, index: int) -> Spaces:
@@ -142,8 +144,12 @@ class Ids(Shifts):
         return self.observation_space.shape
 
     def references(self) -> dict[str, dict[str, float]]:
-        """task -> {"random": score}. Without `random_scores`, empty entries if all tasks are of one id and share its scale."""
-        if not self.random_scores:
+        """task -> {"random": score}. Without `random_scores`, or with a class's own for other environments, empty entries if all tasks are
+        of one id and share its scale.
+        """
+        usual = {name: field.default for name, field in type(self).__dataclass_fields__.items()}
+        foreign = self.random_scores == usual["random_scores"] and any(getattr(self, name) != usual[name] for name in self.scored)
+        if not self.random_scores or foreign:
             return {name: {} for name in self.names} if len(self.ids) == 1 else {}
         return {name: {"random": self.random_scores[task % len(self.ids)]} for task, name in enumerate(self.names)}
 

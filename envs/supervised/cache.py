@@ -1,20 +1,28 @@
-"""The cache of data sets on this machine: one .npz file each, below XDG_CACHE_HOME or ~/.cache. Imports no torch."""
+"""The cache on this machine, below XDG_CACHE_HOME or ~/.cache: data sets, one .npz file each, and other files. Imports no torch."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from plasticity_rl.checks import UsageError
 
 
-def path(name: str) -> Path:
-    """File of a data set, there or not. Raises UsageError if the user has no home folder."""
+def folder(name: str) -> Path:
+    """A folder of the cache, there or not. Raises UsageError if the user has no home folder."""
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError as error:
-        raise UsageError("there is no home folder to keep data sets in; XDG_CACHE_HOME may name another") from error
-    return home / "plasticity-rl" / "data" / f"{name}.npz"
+        raise UsageError(f"there is no home folder to keep {name} in; XDG_CACHE_HOME may name another") from error
+    return home / "plasticity-rl" / name
+
+
+def path(name: str) -> Path:
+    """File of a data set, there or not. Raises UsageError if the user has no home folder."""
+    return folder("data") / f"{name}.npz"
 
 
 def read(name: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -27,16 +35,22 @@ def read(name: str) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def write(name: str, images: np.ndarray, labels: np.ndarray) -> Path:
-    """Keep a data set, whole or not at all: under another name first, then renamed. Returns its file. Raises OSError."""
-    file = path(name)
+    """Keep a data set, whole or not at all. Returns its file. Raises OSError."""
+    with whole(file := path(name)) as opened:
+        np.savez_compressed(opened, x=images, y=labels)
+    return file
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[BinaryIO]:
+    """Write a file whole or not at all: under another name first, then renamed. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         with open(beside, "wb") as opened:
-            np.savez_compressed(opened, x=images, y=labels)
+            yield opened
             opened.flush()
             os.fsync(opened.fileno())
         os.replace(beside, file)
     finally:
         beside.unlink(missing_ok=True)
-    return file

@@ -165,6 +165,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("continual-cartpole", "continual-acrobot", "continual-lunarlander", "continual-mountaincar"), CONTINUAL),
     "gymnasium": CONTROL,
     "envpool": CONTROL,
+    **dict.fromkeys(("mujoco", "slippery-ant"), CONTROL),
     **dict.fromkeys(("minigrid-4", "jumanji-3"), SEQUENCE),
     "nonstationary-catch": CONTROL | {"checkpoint_every": 8_192},
     # As in `atari`, but half the replay, which takes 6 GB per member at 12 kB per frame.

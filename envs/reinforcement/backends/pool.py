@@ -170,11 +170,11 @@ class Pool:
         if raw.observations.dtype != space.dtype:
             raise EnvironmentFailed(f"the simulator returned observations of type {raw.observations.dtype} instead of {space.dtype}")
         _refuse(raw.observations.reshape(self.num_envs, -1), "an observation")
-        _refuse(raw.rewards[:, None], "a reward")
         first, ended = self._ended, raw.terminated | raw.truncated
+        rewards = np.where(first, np.float32(0), raw.rewards)  # EnvPool leaves what was in memory as the reward of some resets
+        _refuse(rewards[:, None], "a reward")
         life_lost = (raw.lives < self._lives) & ~first & ~ended
         self._ended, self._lives = ended, raw.lives
-        rewards = np.where(first, np.float32(0), raw.rewards)  # DeepMind Control's and Meta-World's resets come with rewards
         return Step(raw.observations, rewards, raw.terminated, raw.truncated & ~raw.terminated, life_lost, first)
 
 

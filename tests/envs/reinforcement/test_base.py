@@ -13,6 +13,7 @@ from envs.reinforcement.base import Heads, ReinforcementBenchmark, num_actions
 from envs.reinforcement.control import Acrobot, CartPole, Catch, ContinualMountainCar, Control, LunarLander
 from envs.reinforcement.envpool import EnvPool
 from envs.reinforcement.gymnasium import Gymnasium
+from envs.reinforcement.mujoco import MuJoCo, SlipperyAnt
 from envs.reinforcement.procgen import Procgen
 from launch.config import defaults, parse
 from plasticity_rl.checks import UsageError
@@ -35,13 +36,17 @@ BENCHMARKS: dict[str, ReinforcementBenchmark] = {
     "gymnasium": Gymnasium(ids=("CartPole-v1", "Acrobot-v1"), pad=True, shifts=("offset",), tasks=4),
     "gymnasium's pictures": Gymnasium(ids=("Shown-v0",), kwargs=("length=3",), set=("pay=1..2",), tasks=2, cycles=2),
     "envpool": EnvPool(ids=("MiniGrid-Empty-5x5-v0", "MiniGrid-DoorKey-5x5-v0"), observe=("image",)),
+    "envpool's bodies": EnvPool(ids=("WalkerWalk-v1", "WalkerRun-v1"), heads="per-task"),
+    "mujoco": MuJoCo(vary=("mass=0.5..2", "fault"), tasks=2, cycles=2),
+    "slippery-ant": SlipperyAnt(tasks=2),
     "bandit": Bandit(tasks=3, cycles=2, heads="per-task"),
 }
 SEEDS = np.array([[3], [5]])
 
 
 @pytest.fixture(params=BENCHMARKS)
-def benchmark(request) -> ReinforcementBenchmark:
+def benchmark(request, tmp_path, monkeypatch) -> ReinforcementBenchmark:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # of bodies with other physics
     return BENCHMARKS[request.param]
 
 
@@ -73,8 +78,11 @@ def test_names_are_the_tasks_in_order(benchmark):
 def test_pools_answer_as_announced(benchmark):
     pool = made(benchmark.pool, benchmark)
     assert pool is not None and pool.num_envs == 2
-    second = num_actions(benchmark)[1:2] or (benchmark.action_space.n,)
-    assert (pool.action_space, pool.observation_space) == (Discrete(*second), benchmark.observation_space)
+    second = num_actions(benchmark)[1:2]
+    assert (pool.action_space, pool.observation_space) == (
+        Discrete(*second) if second else benchmark.action_space,
+        benchmark.observation_space,
+    )
     observations, space = pool.reset().observations, benchmark.observation_space
     assert (observations.shape, observations.dtype) == ((2, *space.shape), space.dtype)
 

@@ -39,6 +39,25 @@ class Scripted:
         return RawStep(np.zeros((1, 1), np.float32), np.zeros(1, np.float32), *ends, np.array([lives]))
 
 
+def test_the_reward_of_a_reset_is_zero():
+    """EnvPool leaves what was in memory in its place for DeepMind Control, finite or not."""
+
+    class Unset(Scripted):
+        def recv(self) -> RawStep:
+            return super().recv()._replace(rewards=np.float32([np.nan if self.resets else 2.0]))
+
+        def reset(self) -> RawStep:
+            self.resets = True
+            return self.recv()
+
+        def send(self, actions: np.ndarray) -> None:
+            self.resets = next(self.ends)
+
+    backend = Unset([(False, False, 0), (True, False, 0), (False, False, 0), (False, False, 0)])
+    backend.ends = iter([False, True, False])
+    assert play(Pool(backend), np.zeros((3, 1), int)).rewards[:, 0].tolist() == [0, 2, 0, 2]
+
+
 def test_lives_ends_and_masks_exclude_one_another():
     script = [
         ((False, False, 3), "first"),
