@@ -5,6 +5,7 @@ nothing else of it. S is the number of members, T steps, B environments, n examp
 members. Capabilities are class variables with defaults: an agent states only what differs.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, Protocol, cast, final
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from agents.data.rewards import Rewards
 from agents.heads import ValueHead
+from envs.reinforcement.backends.spaces import Discrete, Space
 from envs.reinforcement.base import ReinforcementBenchmark
 from envs.supervised.base import Tasks
 from plasticity_rl.checks import UsageError
@@ -113,6 +115,10 @@ class ActingAgent(Agent, Protocol):
     """probability of a random action in evaluations"""
     num_pools: int = 1
     """pools that the environments are divided into, without remote actors"""
+    acts_in: ClassVar[tuple[type[Space], ...]] = (Discrete,)
+    """kinds of action spaces that it can act in"""
+    evaluates_mean: ClassVar[bool] = False
+    """True if evaluations play the mean of a continuous policy, not actions drawn from it"""
     prioritised: bool = False
     """`act` also returns `outputs`, from which `first_errors` makes the priorities of new steps"""
 
@@ -122,15 +128,23 @@ class ActingAgent(Agent, Protocol):
 
     @abstractmethod
     def act(self, network: Network, params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> Params:
-        """Outputs of ONE network for observations (B, ...): `actions` (B,), and values that learning needs later, (B, ...) each.
+        """Outputs of ONE network for observations (B, ...): `actions` (B,), or (B, numbers) within [-1, 1] where the space is a Box, and
+        values that learning needs later, (B, ...) each.
 
-        `drawn["uniform"]` (B, `draws`) in [0, 1), `drawn["noise"]` (B, numbers) for noisy layers; `shared` has `epsilon` and `task` (), and
-        where tasks differ in it `num_actions` (): only the first so many actions exist. A batch of the loss has it, too.
+        `drawn["uniform"]` in [0, 1) and `drawn["normal"]`, (B, `draws`) each, `drawn["noise"]` (B, numbers) for noisy layers; `shared` has
+        `epsilon` and `task` (), and where tasks differ in it `num_actions` (): only the first so many actions exist. A batch of the loss
+        has it, too.
         """
 
-    def draws(self, actions: int) -> int:
-        """Uniform numbers per decision among that many actions: two for an epsilon-greedy one."""
-        return actions if self.samples else 2
+    def judge(self, network: Network, params: Params, observations: Tensor, acted: Params, shared: dict[str, Tensor]) -> Tensor:
+        """Values (B,) by ONE network of the observations (B, ...) in which `acted`, the outputs of `act`, are played."""
+        outputs = network.apply(params, observations, task=shared["task"])[0]
+        return self.decode_outputs(outputs, shared.get("num_actions"))["values"]
+
+    def draws(self, space: Space) -> dict[str, int]:
+        """Random numbers of each kind, `uniform` and `normal`, per decision in a space of actions: two for an epsilon-greedy one."""
+        assert isinstance(space, Discrete), space
+        return {"uniform": space.n if self.samples else 2}
 
     def epsilon(self, progress: float) -> float:
         """Probability of a random action at `progress` of a visit, in [0, 1]."""
@@ -198,7 +212,9 @@ class RolloutAgent(ActingAgent, Protocol):
     @final
     def fit(self, experiment: Experiment) -> None:
         """Raise UsageError if a visit is too short for a rollout, or the network or the actors do not suit."""
-        frames = refuse_visits(self.num_envs, cast(ReinforcementBenchmark, experiment.benchmark)) * self.rollout_length
+        benchmark = cast(ReinforcementBenchmark, experiment.benchmark)
+        refuse_space(self, benchmark)
+        frames = refuse_visits(self.num_envs, benchmark) * self.rollout_length
         for visit in experiment.benchmark.visits():
             if visit.budget < frames:
                 raise UsageError(f"a visit of {visit.budget} frames is too short to learn: a rollout takes {frames}")
@@ -215,6 +231,22 @@ def linear_epsilon(progress: float, fraction: float, final: float) -> float:
 def head_copies(benchmark: ReinforcementBenchmark) -> int:
     """Copies of each head: one per task, or one that all tasks share."""
     return len(benchmark.names) if benchmark.heads == "per-task" else 1
+
+
+def num_choices(benchmark: ReinforcementBenchmark) -> int:
+    """Number of actions of a benchmark whose agents choose one of n."""
+    assert isinstance(benchmark.action_space, Discrete), benchmark.action_space
+    return benchmark.action_space.n
+
+
+def refuse_space(agent: ActingAgent, benchmark: ReinforcementBenchmark) -> None:
+    """Raise UsageError if the agent cannot act in the benchmark's space of actions."""
+    space, name, where = benchmark.action_space, type(agent).__name__, type(benchmark).__name__
+    if isinstance(space, agent.acts_in):
+        return
+    if isinstance(space, Discrete):
+        raise UsageError(f"{name} plays numbers, and actions of {where} are one of {space.n}: take dqn, pqn, ppo or impala")
+    raise UsageError(f"{name} chooses one of n actions, and actions of {where} are {math.prod(space.shape)} numbers: take sac, td3 or ppo")
 
 
 def refuse_visits(num_envs: int, benchmark: ReinforcementBenchmark) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from agents.base import ReplayAgent, head_copies, linear_epsilon, refuse_actors, refuse_untold, refuse_visits
+from agents.base import ReplayAgent, head_copies, linear_epsilon, num_choices, refuse_actors, refuse_space, refuse_untold, refuse_visits
 from agents.data.rewards import Rewards
 from agents.data.transitions import n_step
 from agents.heads import Categorical, Quantiles, Scalar, ValueHead, among, centre, epsilon_greedy
@@ -111,6 +111,7 @@ class DQN(ReplayAgent):
     def fit(self, experiment: Experiment) -> None:
         """Raise UsageError if a visit is too short to fill the replay and learn, or the network or the actors do not suit."""
         benchmark = cast(ReinforcementBenchmark, experiment.benchmark)
+        refuse_space(self, benchmark)
         refuse_visits(self.num_envs, benchmark)
         for visit in benchmark.visits():
             if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:
@@ -127,7 +128,7 @@ class DQN(ReplayAgent):
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
         """Heads of the network."""
-        size, actions = self.head.outputs, benchmark.action_space.n
+        size, actions = self.head.outputs, num_choices(benchmark)
         heads = (("value", size), ("advantage", size * actions)) if self.dueling else (("head", size * actions),)
         return HeadSpec(
             heads, streams=self.dueling, noise=self.noise, cosines=COSINES if self.value == "iqn" else 0, tasks=head_copies(benchmark)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from agents.base import Rollout, head_copies, refuse_shapes
+from agents.base import Rollout, head_copies, num_choices, refuse_shapes
 from agents.data.returns import advantages
 from agents.data.rewards import Rewards
 from agents.heads import entropy, log_probability, policy_logits, sample
@@ -76,7 +76,7 @@ class PPO(TrainsOnRollouts):
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
         """Heads of the policy logits and of the state value."""
-        return HeadSpec((("policy", benchmark.action_space.n), ("value", 1)), tasks=head_copies(benchmark), separate=self.separate)
+        return HeadSpec((("policy", num_choices(benchmark)), ("value", 1)), tasks=head_copies(benchmark), separate=self.separate)
 
     def prepare(self, rollout: Rollout) -> Rollout:
         """Add `advantages`, and `goals`, the targets of the values."""

@@ -60,7 +60,7 @@ class Actor:
         """`open_pool` opens the same pool each time."""
         self._open, self._stack, self._device = open_pool, stack, device
         self.sent: list[np.ndarray] = []
-        """actions of every step so far, (S x B,) each"""
+        """actions of every step so far, (S x B, ...) each"""
         self.restarts = 0
         """how often the environments were opened anew"""
         self._pool, self._observed = open_pool(), np.empty(0)
@@ -79,15 +79,16 @@ class Actor:
         return self.frames if self._stack == 1 else self._stacks.movedim(-1, 2)
 
     def send(self, actions: Tensor) -> None:
-        """Send an action to every environment, (S, B)."""
-        chosen = actions.cpu().numpy().reshape(-1).astype(np.int32)
-        self.sent.append(chosen.astype(np.uint8) if chosen.max() < 256 else chosen)
+        """Send an action to every environment, (S, B), or (S, B, numbers) of several numbers each."""
+        chosen = actions.flatten(0, 1).cpu().numpy()
+        chosen = chosen.astype(np.float32 if actions.is_floating_point() else np.int32)
+        self.sent.append(chosen.astype(np.uint8) if chosen.dtype == np.int32 and chosen.max() < 256 else chosen)
         self._pool.send(chosen)
 
     def repeat(self, sent: Sequence[np.ndarray]) -> None:
         """Play the steps of an earlier actor again, from the same seeds; the episodes that they end are known."""
         for actions in sent:
-            self.send(torch.from_numpy(actions.astype(np.int32)))
+            self.send(torch.from_numpy(actions))
             self.receive()
 
     def receive(self) -> tuple[Step, list[Episode]]:
@@ -136,7 +137,7 @@ class Actor:
         for number, actions in enumerate(self.sent):
             if number + 1 == len(self.sent) and not np.array_equal(step.observations, self._observed):
                 raise EnvironmentFailed(f"the same seeds and actions gave other observations than before, after {failures[-1][1]}")
-            self._pool.send(actions.astype(np.int32))
+            self._pool.send(actions)
             step = self._pool.recv()
         return step
 

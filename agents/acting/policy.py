@@ -9,6 +9,7 @@ from torch import Tensor
 
 from agents.acting.random_streams import RandomStreams
 from agents.base import ActingAgent
+from envs.reinforcement.backends.spaces import Space
 from envs.reinforcement.base import ReinforcementBenchmark, num_actions
 from plasticity_rl.experiment import MAX_SEED
 from plasticity_rl.networks.layers import Params
@@ -28,10 +29,7 @@ def lifted_act(
 
     def one(params: Params, observations: Tensor, drawn: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[str, Tensor]:
         said = agent.act(network, params, observations, drawn, shared)
-        if not judged or "values" in said:
-            return said
-        outputs = network.apply(params, observations, task=shared["task"])[0]
-        return said | {"values": agent.decode_outputs(outputs, shared.get("num_actions"))["values"]}
+        return said if not judged or "values" in said else said | {"values": agent.judge(network, params, observations, said, shared)}
 
     act = lift(one, in_dims=(0, 0, 0, None))
     act = compiled(act) if compile else act
@@ -39,12 +37,24 @@ def lifted_act(
 
 
 def draw(
-    streams: RandomStreams, agent: ActingAgent, network: Network, outputs: int, at: int, num_envs: int, suffix: str = ""
+    streams: RandomStreams, agent: ActingAgent, network: Network, space: Space, at: int, num_envs: int, suffix: str = ""
 ) -> dict[str, Tensor]:
-    """Random numbers of decision `at` among `outputs` actions, (S, environments, ...) each; a `suffix` selects separate streams."""
-    drawn = {"uniform": streams.uniform(at, f"explore{suffix}", num_envs, agent.draws(outputs))}
+    """Random numbers of decision `at` in a space of actions, (S, environments, ...) each; a `suffix` selects separate streams."""
+    drawn = draw_actions(streams, agent, space, at, num_envs, f"explore{suffix}")
     if network.noise:
         drawn["noise"] = streams.normal(at, f"acting noise{suffix}", num_envs, network.noise)
+    return drawn
+
+
+def draw_actions(
+    streams: RandomStreams, agent: ActingAgent, space: Space, at: int, num_envs: int, purpose: str, evaluates: bool = False
+) -> dict[str, Tensor]:
+    """Random numbers from which `act` makes actions, `uniform` and `normal`, (S, environments, ...) each."""
+    counts = agent.draws(space)
+    drawn = {"uniform": streams.uniform(at, purpose, num_envs, counts["uniform"])} if "uniform" in counts else {}
+    if "normal" in counts:
+        normal = streams.normal(at, f"{purpose} normal", num_envs, counts["normal"])
+        drawn["normal"] = torch.zeros_like(normal) if evaluates and agent.evaluates_mean else normal
     return drawn
 
 

@@ -95,7 +95,7 @@ class RolloutWorker:
     def _decide(self, actor: Actor, request: RolloutRequest, t: int) -> dict[str, Tensor]:
         at = request.id.sequence + t
         progress = (at * self._agent.num_envs - request.start) / (request.end - request.start)
-        drawn = draw(self._streams, self._agent, self._network, self._benchmark.action_space.n, at, self._width, self._suffix)
+        drawn = draw(self._streams, self._agent, self._network, self._benchmark.action_space, at, self._width, self._suffix)
         common = shared(self._benchmark, request.visit.task, self._agent.epsilon(progress), "cpu")
         with torch.no_grad():
             return self._act(self._copies or self._params, actor.observations, drawn, common)

@@ -38,10 +38,11 @@ class Replay:
         compile: bool = False,
         most_rows: int | None = None,
         aged: AgeDecay | None = None,
+        action: tuple[int, ...] = (),
     ) -> None:
         """`capacity` is in steps per member; `most_rows` the number of rows that are ever written, if known: where they do not fill the
         capacity, memory is only taken for them; `frame` is the shape of a single frame; `stack` the number of frames per observation;
-        `aged` is for draws by age."""
+        `aged` is for draws by age; `action` is the shape of an action of several numbers, or empty for one of n."""
         rows = max(capacity // num_envs, stack + 2)
         self.rows, self.num_envs = rows if most_rows is None else min(rows, most_rows + stack), num_envs
         self.frames = Frames(self.rows, members, num_envs, frame, dtype, stack, device, compile)
@@ -49,7 +50,7 @@ class Replay:
         self.data = {
             "frames": self.frames.frames,
             "ages": self.frames.ages,
-            "actions": torch.zeros(shape, dtype=torch.int64, device=device),
+            "actions": torch.zeros((*shape, *action), dtype=torch.float32 if action else torch.int64, device=device),
             "rewards": torch.zeros(shape, device=device),
             "step_type": torch.zeros(shape, dtype=torch.uint8, device=device),
             "task": torch.zeros(shape, dtype=torch.int64, device=device),
@@ -85,7 +86,7 @@ class Replay:
         return sum(tensor.nbytes for tensor in self.data.values()) + sums
 
     def write_frames(self, frames: Tensor, ages: Tensor, actions: Tensor, task: int) -> None:
-        """Write a new row: the frames (S, B, *frame) in which actions (S, B) are taken, their ages, and their task."""
+        """Write a new row: the frames (S, B, *frame) in which actions (S, B, *action) are taken, their ages, and their task."""
         row = self.written % self.rows
         # Frames from before a clear are gone, even within an episode.
         self.frames.write(row, slice(None), frames, ages.clamp(max=self.written))
@@ -112,7 +113,7 @@ class Replay:
     def cut(self, frames: Tensor, ages: Tensor) -> None:
         """Cut all episodes, because the environments close; write their last frames (S, B, *frame)."""
         self.interrupt(slice(None))
-        self.write_frames(frames, ages, torch.zeros_like(ages), 0)
+        self.write_frames(frames, ages, torch.zeros_like(self.data["actions"][0]), 0)
 
     def interrupt(self, columns: slice) -> None:
         """Truncate the episodes in some columns at the newest row; the next frame written is the one that it led to."""
@@ -126,11 +127,11 @@ class Replay:
         """Sample a transition per pair of numbers in `uniform` (S, batch, 2), in [0, 1); return the batch, and indices for `prioritise`.
 
         A fraction `share` is drawn uniformly, the rest in proportion to priorities; without priorities, all uniformly, or with `by_age` in
-        proportion to the weights of AgeDecay, for which nothing corrects. The batch has inputs
-        and next_inputs (S, batch, stack, *frame), or (S, batch, *frame) if stack is 1; and (S, batch) each: actions, task, returns (sums of
-        up to `steps` discounted rewards within the episode), discounts (of the next value; 0 after a termination), and weights: importance
-        weights (1 / probability) to the power `correction`, divided by the batch's largest (Schaul et al. 2016, arXiv 1511.05952); 0 for a
-        row without a transition, which is drawn only if there is no transition.
+        proportion to the weights of AgeDecay, for which nothing corrects. The batch has inputs and next_inputs (S, batch, stack, *frame),
+        or (S, batch, *frame) if stack is 1; actions (S, batch, *action); and (S, batch) each: task, returns (sums of up to `steps`
+        discounted rewards within the episode), discounts (of the next value; 0 after a termination), and weights: importance weights
+        (1 / probability) to the power `correction`, divided by the batch's largest (Schaul et al. 2016, arXiv 1511.05952); 0 for a row
+        without a transition, which is drawn only if there is no transition.
         """
         index, weights = self._draw(uniform, share, correction, by_age)
         rows, columns = (index // self.num_envs).clamp(max=self.rows - 1), index % self.num_envs

@@ -229,7 +229,7 @@ class Loop(ABC, Generic[A]):
     def choose(self, visit: Visit, observations: Tensor, columns: slice, progress: float) -> dict[str, Tensor]:
         """Policy output for observations (S, columns, ...) at `progress` of the visit."""
         at = self.steps // self.num_envs
-        drawn = draw(self.streams, self.agent, self.network, self.benchmark.action_space.n, at, self.num_envs)
+        drawn = draw(self.streams, self.agent, self.network, self.benchmark.action_space, at, self.num_envs)
         common = shared(self.benchmark, visit.task, self.agent.epsilon(progress), self.device)
         with torch.no_grad():
             return self._act(self.learner.acting, observations, {name: value[:, columns] for name, value in drawn.items()}, common)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.acting.actor import THREADS, Actor
-from agents.acting.policy import pool_seeds, shared
+from agents.acting.policy import draw_actions, pool_seeds, shared
 from agents.acting.random_streams import RandomStreams
 from agents.base import ActingAgent
 from agents.data.rewards import Scale
@@ -59,7 +59,7 @@ def evaluate(run: Evaluated, now: Visit, visit: Visit) -> Iterator[Event]:
         return torch.from_numpy(values).to(device).view(members, -1)
 
     def decide() -> dict[str, Tensor]:
-        drawn = {"uniform": streams.uniform(step, f"evaluation {run.steps}", episodes, agent.draws(run.benchmark.action_space.n))}
+        drawn = draw_actions(streams, agent, run.benchmark.action_space, step, episodes, f"evaluation {run.steps}", evaluates=True)
         with torch.no_grad():
             outputs = run.act_without_noise(run.learner.acting, actor.observations, drawn, common)
         overestimation.bootstrap(outputs["values"], truncated)

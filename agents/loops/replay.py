@@ -25,7 +25,8 @@ def make_replay(agent: ReplayAgent, games: ReinforcementBenchmark, members: int,
     steps = sum(visit.budget for visit in games.visits()) // games.frame_skip
     most_rows = 2 * -(-steps // agent.num_envs)  # each segment has at least one step, and one row of last frames
     aged = None if agent.age_decay is None else AgeDecay(agent.age_decay, agent.age_floor)
-    return Replay(*shape, space.shape, space.dtype, games.stack, agent.prioritised, device, compile, most_rows, aged)
+    action = games.action_space.shape
+    return Replay(*shape, space.shape, space.dtype, games.stack, agent.prioritised, device, compile, most_rows, aged, action)
 
 
 class ReplayLoop(Loop[ReplayAgent]):

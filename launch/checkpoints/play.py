@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from agents.acting.actor import THREADS, Actor
-from agents.acting.policy import shared
+from agents.acting.policy import draw_actions, shared
 from agents.acting.random_streams import RandomStreams
 from agents.base import ActingAgent
 from envs.reinforcement.backends.pool import Pool, Step
@@ -151,13 +151,14 @@ class Policy:
             raise UsageError("the checkpoint was written by other code: its network differs from the one built here")
         self.params, self.episodes = params, episodes
         self._act = lift(lambda *given: agent.act(network, *given), in_dims=(0, 0, 0, None))
-        self._streams, self._purpose, self._draws = RandomStreams(seed, 1, "cpu"), f"play {name}", agent.draws(benchmark.action_space.n)
+        self._streams, self._purpose = RandomStreams(seed, 1, "cpu"), f"play {name}"
+        self._agent, self._space = agent, benchmark.action_space
         self._shared = shared(benchmark, task, agent.evaluation_epsilon, "cpu")
 
     @torch.no_grad()
     def actions(self, observations: Tensor, step: int) -> Tensor:
         """Choose actions (1, episodes) for observations (1, episodes, ...)."""
-        drawn = {"uniform": self._streams.uniform(step, self._purpose, self.episodes, self._draws)}
+        drawn = draw_actions(self._streams, self._agent, self._space, step, self.episodes, self._purpose, evaluates=True)
         return self._act(self.params, observations, drawn, self._shared)["actions"]
 
 
@@ -186,13 +187,13 @@ def take_steps(actor: Actor, policy: Policy, camera: Camera | None, steps: int, 
     """Yield the first episode of each environment of the actor's last member, as they end; `tell` receives the steps so far. All other
     members' rows take action 0.
     """
-    actions = torch.zeros(actor.frames.shape[:2], dtype=torch.int64)
-    member, going = len(actions) - 1, np.ones(policy.episodes, dtype=bool)
+    member, going = len(actor.frames) - 1, np.ones(policy.episodes, dtype=bool)
     for step in range(1, steps + 1):
-        actions[member] = policy.actions(actor.observations[-1:], step)[0]
+        chosen = policy.actions(actor.observations[-1:], step)
+        actions = torch.cat([chosen.new_zeros(member, *chosen.shape[1:]), chosen])
         actor.send(actions)
         if camera:
-            camera.pool.send(actions.numpy().reshape(-1))
+            camera.pool.send(actions.flatten(0, 1).numpy())
         answer, ended = actor.receive()
         if camera:
             camera.follow(answer, going)

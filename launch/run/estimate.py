@@ -137,7 +137,8 @@ def checkpoint_size(experiment: Experiment) -> int:
     if agent.has_replay:
         shape = experiment.members, agent.num_envs
         space = games.observation_space
-        row = Replay(*shape, 0, space.shape, space.dtype, games.stack, False, "cpu")  # the smallest possible replay
+        action = games.action_space.shape
+        row = Replay(*shape, 0, space.shape, space.dtype, games.stack, False, "cpu", action=action)  # the smallest possible replay
         row.written = 1
         longest = max if agent.replay_at_switch == "clear" and told(experiment) else sum
         steps = longest(visit.budget // games.frame_skip for visit in games.visits())

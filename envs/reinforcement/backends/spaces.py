@@ -20,6 +20,11 @@ class Discrete:
         """Number of actions."""
         return self.n
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one action."""
+        return ()
+
     def checked(self, actions: np.ndarray, count: int) -> np.ndarray:
         """A copy of `count` actions, (count,) int32. Raises ValueError for another shape, no integers or a value out of range."""
         if actions.shape != (count,) or not np.issubdtype(actions.dtype, np.integer):
