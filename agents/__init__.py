@@ -6,4 +6,6 @@ AGENTS = {
     "pqn": "agents.pqn.PQN",
     "ppo": "agents.ppo.PPO",
     "impala": "agents.impala.IMPALA",
+    "sac": "agents.sac.SAC",
+    "td3": "agents.td3.TD3",
 }

@@ -8,12 +8,11 @@ members. Capabilities are class variables with defaults: an agent states only wh
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal, Protocol, cast, final
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, cast, final
 
 from torch import Tensor
 
 from agents.data.rewards import Rewards
-from agents.heads import ValueHead
 from envs.reinforcement.backends.spaces import Discrete, Space
 from envs.reinforcement.base import ReinforcementBenchmark
 from envs.supervised.base import Tasks
@@ -22,6 +21,16 @@ from plasticity_rl.experiment import Experiment, word
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.events import Event, Snapshot
+
+class Draw(NamedTuple):
+    """Random numbers that an update takes."""
+
+    kind: Literal["uniform", "normal"]
+    purpose: str
+    """name of their stream"""
+    shape: tuple[int, ...]
+    """for one member"""
+
 
 Reported = tuple[int, Event | FloatingPointError]
 """position of an experiment in its group, and an event of it"""
@@ -58,7 +67,12 @@ class Agent(Protocol):
     @abstractmethod
     def decode_outputs(self, outputs: Tensor, num_actions: Tensor | None = None) -> dict[str, Tensor]:
         """Outputs of ONE network for n inputs, (n, outputs), by meaning: `logits` (n, choices), or the action values that stand for them;
-        and from agents that act, `values` (n,) of the inputs as states. `num_actions` () as in `ActingAgent.act`."""
+        or `means` (n, numbers) of a continuous policy, with its `log_stds` where it has them; and from agents that act, `values` (n,) of
+        the inputs as states. `num_actions` () as in `ActingAgent.act`."""
+
+    def measure_constants(self, params: Params) -> dict[str, Tensor]:
+        """Metrics of ONE network's parameters that no layer has, by name."""
+        return {}
 
     @abstractmethod
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
@@ -152,7 +166,7 @@ class ActingAgent(Agent, Protocol):
 
 
 class ReplayAgent(ActingAgent, Protocol):
-    """Interface of an agent that learns from replay with a target network: see agents.dqn for the fields."""
+    """Interface of an agent that learns from replay with a target network: see agents.dqn and agents.sac for the fields."""
 
     has_replay: ClassVar[bool] = True
     train_every: int
@@ -163,20 +177,40 @@ class ReplayAgent(ActingAgent, Protocol):
     min_replay: int
     replay_at_switch: Literal["clear", "keep"]
     target_every: int
+    tau: float = 1.0
+    """share of the network in its target after a step of it; 1 copies it"""
+    policy_every: int = 1
+    """updates between two of the network `actor`, which other updates leave as it is"""
     n_step: int
-    priority_exponent: float
-    importance_exponent: float
-    uniform: float
+    priority_exponent: float = 0.0
+    importance_exponent: float = 1.0
+    uniform: float = 1.0
 
-    @property
-    @abstractmethod
-    def head(self) -> ValueHead:
-        """Kind of action values."""
-        ...
+    def loss_draws(self, network: Network, space: Space) -> dict[str, Draw]:
+        """Random numbers of an update, which the loss finds in its batch by name."""
+        return {}
+
+    @final
+    def check_replay(self) -> None:
+        """Raise UsageError if fields of the replay exclude one another; call from `__post_init__`."""
+        name = type(self).__name__
+        room = (self.replay // self.num_envs - 1) * self.num_envs  # the newest step of each environment has no outcome yet
+        if self.min_replay > room:
+            raise UsageError(f"{name}: min_replay must be at most {max(room, 0)} with replay={self.replay}, not {self.min_replay}")
+        if self.updates_per_step > 1 < self.train_every:
+            raise UsageError(
+                f"{name}: updates_per_step={self.updates_per_step} means several updates a step, and train_every={self.train_every} several "
+                "steps an update; set train_every=1, or leave updates_per_step at 1"
+            )
 
     @abstractmethod
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor], target: Params) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of ONE network on a batch of `Replay.sample`, and what is reported: `errors` (batch,), the losses per transition."""
+        """Loss of ONE network on a batch of `Replay.sample`, and what is reported: of a prioritised agent `errors` (batch,), the losses per
+        transition. Where critics read actions, `states` and `next_states` are the observations alone."""
+
+
+class PrioritisedAgent(ReplayAgent, Protocol):
+    """Interface of an agent that may replay transitions by their errors."""
 
     @abstractmethod
     def first_errors(

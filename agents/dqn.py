@@ -7,11 +7,12 @@ from typing import Annotated, ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from agents.base import ReplayAgent, head_copies, linear_epsilon, num_choices, refuse_actors, refuse_space, refuse_untold, refuse_visits
+from agents.base import Draw, PrioritisedAgent, head_copies, linear_epsilon, num_choices, refuse_actors, refuse_space, refuse_untold, refuse_visits
 from agents.data.rewards import Rewards
 from agents.data.transitions import n_step
 from agents.heads import Categorical, Quantiles, Scalar, ValueHead, among, centre, epsilon_greedy
 from agents.loops.replay import ReplayLoop
+from envs.reinforcement.backends.spaces import Space
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import ADDED, Interval, UsageError, check
 from plasticity_rl.experiment import Experiment
@@ -24,7 +25,7 @@ COSINES = 64  # of IQN's embedding, the paper's
 
 
 @dataclass(frozen=True)
-class DQN(ReplayAgent):
+class DQN(PrioritisedAgent):
     """Q-learning with a target network and replay (Mnih et al. 2015, Nature 518). Its fields add double (van Hasselt et al. 2016, arXiv
     1509.06461), dueling (1511.06581), n-step, prioritised (1511.05952), distributional (1707.06887, 1806.06923) and noisy (1706.10295)
     learning; all of them are Rainbow (Hessel et al. 2018, 1710.02298).
@@ -96,17 +97,9 @@ class DQN(ReplayAgent):
 
     def __post_init__(self) -> None:
         check(self)
-        room = (self.replay // self.num_envs - 1) * self.num_envs  # the newest step of each environment has no outcome yet
-        if self.min_replay > room:
-            raise UsageError(f"DQN: min_replay must be at most {max(room, 0)} with replay={self.replay}, not {self.min_replay}")
-
+        self.check_replay()
         if self.age_decay is not None and self.priority_exponent > 0:
             raise UsageError("DQN: age_decay and priority_exponent both set how transitions are drawn; take one of the two")
-        if self.updates_per_step > 1 < self.train_every:
-            raise UsageError(
-                f"DQN: updates_per_step={self.updates_per_step} means several updates a step, and train_every={self.train_every} several "
-                "steps an update; set train_every=1, or leave updates_per_step at 1"
-            )
 
     def fit(self, experiment: Experiment) -> None:
         """Raise UsageError if a visit is too short to fill the replay and learn, or the network or the actors do not suit."""
@@ -227,6 +220,12 @@ class DQN(ReplayAgent):
     def epsilon(self, progress: float) -> float:
         """Probability of a random action at `progress` of a visit, in [0, 1]."""
         return linear_epsilon(progress, self.exploration_fraction, self.final_epsilon)
+
+    def loss_draws(self, network: Network, space: Space) -> dict[str, Draw]:
+        """Random numbers of an update: for noisy layers and quantile fractions, of the three networks that the loss reads."""
+        noise = {"noise": Draw("normal", "learning noise", (3, 1, network.noise))} if network.noise else {}
+        size = self.head.fractions
+        return noise | ({"fractions": Draw("uniform", "fractions", (3, self.batch_size, size))} if size else {})
 
     def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
         """Events of the run, in order. Raises FloatingPointError if a loss is not finite."""

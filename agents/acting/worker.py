@@ -11,7 +11,7 @@ from agents.acting.actor import Actor
 from agents.acting.messages import FLAGS, RemoteRollout, RolloutRequest, pack_flags, unpack_step
 from agents.acting.policy import draw, lifted_act, pool_seeds, shared
 from agents.acting.random_streams import RandomStreams
-from agents.base import ActingAgent, ReplayAgent
+from agents.base import ActingAgent, PrioritisedAgent
 from agents.data.transitions import learned_rewards, outcome
 from envs.reinforcement.backends.pool import Opening
 from envs.reinforcement.base import ReinforcementBenchmark
@@ -36,7 +36,7 @@ class RolloutWorker:
         self._copies = None if self._network.spec.precision == "float32" else self._network.cast(self._params)
         size = chunk_size(self._members, "cpu", self._network.convolves, self._network.parameters)
         self._act = lifted_act(agent, self._network, size, compile)
-        self._first_errors = lift(cast(ReplayAgent, agent).first_errors) if agent.prioritised else None
+        self._first_errors = lift(cast(PrioritisedAgent, agent).first_errors) if agent.prioritised else None
         self._streams = RandomStreams(experiment.seed, self._members, "cpu")
         self._suffix = f" of actor {number}.{incarnation}"
         self._actor: Actor | None = None

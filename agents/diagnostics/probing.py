@@ -13,6 +13,7 @@ from agents.base import Agent
 from agents.data.replay import Replay
 from envs.supervised.base import Tasks
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks.network import Network
 from plasticity_rl.records.events import Metric
 from plasticity_rl.seeds import members_of
 from plasticity_rl.training.learner import Learner
@@ -142,6 +143,7 @@ def seen_of_stream(experiment: Experiment, device: str, visit: int, updates: int
     return torch.cat(batches, 1)[:, :OBSERVATIONS]
 
 
-def seen_of_replay(replay: Replay, streams: RandomStreams, update: int) -> Tensor:
-    """Observations (S, n, *shape) drawn uniformly from the replay."""
-    return replay.sample(streams.uniform(update, "probe", OBSERVATIONS, 2), steps=1, discount=1.0)[0]["inputs"]
+def seen_of_replay(replay: Replay, streams: RandomStreams, update: int, network: Network) -> Tensor:
+    """Inputs of the network (S, n, *shape) drawn uniformly from the replay: observations, with the actions where critics read them."""
+    batch = replay.sample(streams.uniform(update, "probe", OBSERVATIONS, 2), steps=1, discount=1.0)[0]
+    return torch.cat([batch["inputs"], batch["actions"]], -1) if network.heads.actions else batch["inputs"]

@@ -15,6 +15,7 @@ from torch.func import grad
 from agents.base import ActingAgent, Agent
 from agents.diagnostics.curvature import Curvature
 from agents.diagnostics.media import media
+from envs.reinforcement.backends.spaces import Box
 from envs.reinforcement.base import num_actions
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
@@ -53,6 +54,7 @@ class Diagnostics:
         self._sampled: bool | None = cast(ActingAgent, agent).samples if agent.supervision == "rewards" else None
         self._agent = agent
         self._num_actions = num_actions(cast(Any, experiment.benchmark))
+        self._choices = not isinstance(getattr(experiment.benchmark, "action_space", None), Box)
         self._own = {registry.title(each): each for each in experiment.metrics}
         self._then: tuple[Params, measures.Moments] | None = None  # of the visit's start, on the reference batch
         self._curvature = Curvature(learner, self._logits, self._tops, experiment)
@@ -146,10 +148,10 @@ class Diagnostics:
         if self._held is not None and self._held.shape[1] == HELD:
             if self._then is None:
                 self._then = lift(self._of_held)(self._start, *self._seen(self._start, self._held))[:2]
-            *now, logits = lift(self._of_held)(params, *self._seen(params, self._held))
+            *now, chosen = lift(self._of_held)(params, *self._seen(params, self._held))
             found |= lift(measures.since_start)(self._then, tuple(now))
-            earlier = lift(self._decoded)(self._seen(self._before, self._held)[0])["logits"]
-            found |= lift(measures.of_update)(earlier, logits)
+            earlier = lift(self._chosen)(self._seen(self._before, self._held)[0])
+            found |= lift(partial(measures.of_update, choices=self._choices))(earlier, chosen)
         found |= {name: value for name, value in reported.items() if "/" in name}
         found |= chunked(lift(self._of_gradient), learner.chunk_size)(
             self._untrained, learner.network.low_precision(self._untrained), batch, *extras
@@ -179,7 +181,7 @@ class Diagnostics:
             for key in (key for key, value in measured.items() if value.ndim):
                 raise UsageError(f"{name}: {key or 'its value'} must be a scalar, not of shape {tuple(measured[key].shape)}")
             found |= {f"{name}/{key}" if key else name: value for key, value in measured.items()}
-        return found | measures.of_outputs(self._decoded(outputs), self._sampled)
+        return found | measures.of_outputs(self._decoded(outputs), self._sampled) | self._agent.measure_constants(params)
 
     def _of_gradient(self, params: Params, low_precision: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:
         """Gradient norms of ONE untrained network, named as the learner's with `_fresh`."""
@@ -189,13 +191,18 @@ class Diagnostics:
         return {_with("_fresh", name): size for name, size in by_layer(GRADIENT, grads, learner.network.layers).items()}
 
     def _of_held(self, params: Params, outputs: Tensor, raw: Params) -> tuple[Params, measures.Moments, Tensor]:
-        """Penultimate features, moments of all preactivations, and logits of ONE network."""
+        """Penultimate features, moments of all preactivations, and logits or means of ONE network."""
         features = self._learner.network.activated(params, {top: raw[top] for top in self._tops})
-        return features, {layer: moments(units) for layer, units in raw.items()}, self._decoded(outputs)["logits"]
+        return features, {layer: moments(units) for layer, units in raw.items()}, self._chosen(outputs)
 
     def _logits(self, params: Params, held: Tensor, task: Tensor) -> Tensor:
-        """Logits of ONE network."""
-        return self._decoded(self._learner.network.apply(params, held, task=task)[0])["logits"]
+        """Logits, or means of a continuous policy, of ONE network."""
+        return self._chosen(self._learner.network.apply(params, held, task=task)[0])
+
+    def _chosen(self, outputs: Tensor) -> Tensor:
+        """Logits of ONE network, or the means of a continuous policy."""
+        decoded = self._decoded(outputs)
+        return decoded["logits" if self._choices else "means"]
 
     def _decoded(self, outputs: Tensor) -> dict[str, Tensor]:
         """Outputs of ONE network by meaning, with logits of the actions that the visit's task has."""

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from agents.base import ReplayAgent
@@ -14,6 +15,7 @@ from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.records.events import Event, Metric, Snapshot
 from plasticity_rl.training.lift import write_
+from plasticity_rl.training.update import HELD
 
 HIGHEST = 100.0  # maximum loss in a priority, DQN Zoo's
 
@@ -39,6 +41,7 @@ class ReplayLoop(Loop[ReplayAgent]):
         self.replay = make_replay(agent, games, self.members, device, compile)
         self._total = sum(visit.budget for visit in games.visits()) // games.frame_skip
         self.haste = agent.updates_per_step
+        self._draws = agent.loss_draws(self.network, games.action_space)
 
     def play(self, visit: Visit, start: int, end: int, last: int) -> Generator[Event, bool | None, None]:
         agent, everywhere = self.agent, slice(None)
@@ -71,7 +74,9 @@ class ReplayLoop(Loop[ReplayAgent]):
 
     def observations(self) -> Tensor:
         """Observations drawn from the replay, or the latest batch if the replay is empty."""
-        return seen_of_replay(self.replay, self.streams, self.learner.ticks["update"]) if self.replay.size else super().observations()
+        if not self.replay.size:
+            return super().observations()
+        return seen_of_replay(self.replay, self.streams, self.learner.ticks["update"], self.network)
 
     def interrupted(self, columns: slice) -> None:
         super().interrupted(columns)
@@ -118,7 +123,17 @@ class ReplayLoop(Loop[ReplayAgent]):
         if agent.prioritised and self.replay.written:
             self.replay.prioritise(indices[0], self._priorities(reported[0]["errors"]))
         if self.learner.ticks["update"] % agent.target_every == 0:
-            write_(self.target, self.learner.net.params)
+            self._step_target()
+
+    @torch.no_grad()
+    def _step_target(self) -> None:
+        """Move the target network towards the network by the share tau, or copy it."""
+        params, tau = self.learner.net.params, self.agent.tau
+        if tau == 1:
+            write_(self.target, params)
+            return
+        for name, tensor in self.target.items():
+            tensor.lerp_(params[name].to(tensor.dtype), tau)
 
     def _batch(self, update: int) -> tuple[dict[str, Tensor], Tensor]:
         """Batch of an update, and the indices of its transitions in the replay, (S, batch)."""
@@ -127,10 +142,13 @@ class ReplayLoop(Loop[ReplayAgent]):
         share = agent.uniform if agent.prioritised else 1.0
         drawn = self.streams.uniform(update, "replay", agent.batch_size, 2)
         batch, index = self.replay.sample(drawn, agent.n_step, agent.discount, share, correction, agent.age_decay is not None)
+        if self.network.heads.actions:
+            batch["states"], batch["next_states"] = batch["inputs"], batch.pop("next_inputs")
+            batch["inputs"] = torch.cat([batch["inputs"], batch["actions"]], -1)
         if self.num_actions is not None:
             batch["num_actions"] = self.num_actions[batch["task"]]
-        if self.network.noise:
-            batch["noise"] = self.streams.normal(update, "learning noise", 3, 1, self.network.noise)
-        if agent.head.fractions:
-            batch["fractions"] = self.streams.uniform(update, "fractions", 3, agent.batch_size, agent.head.fractions)
+        for name, (kind, purpose, shape) in self._draws.items():
+            batch[name] = getattr(self.streams, kind)(update, purpose, *shape)
+        if agent.policy_every > 1:
+            batch[f"{HELD}actor"] = self.scale.deviation.new_full((self.members,), (update + 1) % agent.policy_every, dtype=torch.bool)
         return batch, index

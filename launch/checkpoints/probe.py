@@ -110,7 +110,8 @@ def observations(experiment: Experiment, snapshot: Snapshot, learner: Learner) -
     if snapshot.counters.get("written", 0) > 1:
         replay = make_replay(cast(ReplayAgent, agent), cast(ReinforcementBenchmark, benchmark), learner.members, learner.device)
         replay.load(snapshot.tensors, snapshot.counters["written"])
-        return seen_of_replay(replay, RandomStreams(experiment.seed, learner.members, learner.device), learner.ticks["update"])
+        streams = RandomStreams(experiment.seed, learner.members, learner.device)
+        return seen_of_replay(replay, streams, learner.ticks["update"], learner.network)
     if SEEN in snapshot.tensors:
         return snapshot.tensors[SEEN].to(learner.device)
     if learner.inputs is None:

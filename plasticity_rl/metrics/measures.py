@@ -49,11 +49,16 @@ def since_start(then: tuple[Params, Moments], now: tuple[Params, Moments]) -> Fo
 
 
 def of_outputs(said: dict[str, Tensor], sampled: bool | None) -> Found:
-    """Value scale, and of the policy entropy, variance, smallest probability and scale of logits, from the decoded outputs for a batch.
+    """Value scale, and of the policy entropy, variance, smallest probability and scale of logits, from the decoded outputs for a batch; of
+    a continuous policy its variance and standard deviation.
 
     `sampled` is True if actions are sampled, False if the largest is taken, None if the agent does not act.
     """
     found: Found = {}
+    if "means" in said:
+        found["policy_variance"] = said["means"].var(0, correction=0).sum()
+        found["value_scale"] = function.value_scale(said["values"])
+        return found | ({"policy_std": said["log_stds"].exp().mean()} if "log_stds" in said else {})
     if sampled is not None:
         logits = said["logits"]
         best = logits == logits.max(-1, keepdim=True).values
@@ -66,6 +71,8 @@ def of_outputs(said: dict[str, Tensor], sampled: bool | None) -> Found:
     return found
 
 
-def of_update(before: Tensor, after: Tensor) -> Found:
-    """Churn: change of the outputs (samples, outputs) by one update, on a reference batch that it did not learn from."""
-    return {"churn": function.churn(before, after), "policy_churn": function.policy_churn(before, after)}
+def of_update(before: Tensor, after: Tensor, choices: bool = True) -> Found:
+    """Churn: change of the outputs (samples, outputs) by one update, on a reference batch that it did not learn from; and of the greedy
+    action, where outputs stand for `choices`."""
+    found = {"churn": function.churn(before, after)}
+    return found | {"policy_churn": function.policy_churn(before, after)} if choices else found

@@ -164,6 +164,12 @@ class HeadSpec:
     """number of sets of heads, one per task"""
     separate: bool = False
     """give each head a network of its own, whose layers are named `head.hidden0` and so on"""
+    actions: int = 0
+    """numbers of an action at the end of the inputs, which the networks of `critics` read and the others do not"""
+    critics: tuple[str, ...] = ()
+    """heads whose networks judge an action"""
+    constants: tuple[tuple[str, int, float], ...] = ()
+    """name, size and initial value of learned parameters that no layer has, such as the standard deviations of a policy"""
 
     def networks(self) -> tuple[tuple[str, "HeadSpec"], ...]:
         """The prefix of the layers' names and the heads of each network that shares no layer with another."""

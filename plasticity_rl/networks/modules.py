@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.networks.calls import BY_HAND, LayerGraph, Watch
 from plasticity_rl.networks.layers import HeadSpec, Layer, Params
-from plasticity_rl.networks.network import Network
+from plasticity_rl.networks.network import Network, inputs_of
 from plasticity_rl.networks.specs import ENOUGH_MEMBERS
 from plasticity_rl.networks.steps import channels_last
 from plasticity_rl.networks.trace import trace
@@ -114,7 +114,8 @@ class ModuleNetwork(Network):
     def __init__(self, spec: ModuleSpec, inputs: tuple[int, ...], heads: int | HeadSpec) -> None:
         """Raises UsageError if the module cannot be understood, or cannot have the heads that the agent requests."""
         heads = HeadSpec((("head", heads),)) if isinstance(heads, int) else heads
-        self._own, self.inputs, self.heads = spec, inputs, heads
+        self._own, self.heads, self._observed = spec, heads, inputs
+        self.inputs = inputs_of(inputs, heads)
         self.spec = typing.cast(Any, spec)
         self._who = f"{type(spec).__module__}.{type(spec).__name__}"
         self.outputs = sum(outputs for _, outputs in heads.heads)
@@ -130,6 +131,7 @@ class ModuleNetwork(Network):
                 raise UsageError(f"{self._who}: {name} differs between two modules of one seed; draw it by torch's generator alone")
         self._graph = self._traced(params)
         self.layers: tuple[Layer, ...] = self._graph.layers
+        self.shapes |= {name: (size,) for name, size, _ in heads.constants}
 
     @property
     def convolves(self) -> bool:
@@ -138,7 +140,8 @@ class ModuleNetwork(Network):
     def init(self, generator: torch.Generator) -> Params:
         """A new module's parameters, float32: a function of a number drawn from `generator`."""
         module = self._build(int(torch.randint(2**62, (), generator=generator)))
-        return {name: param.detach() for name, param in module.named_parameters()}
+        drawn = {name: param.detach() for name, param in module.named_parameters()}
+        return drawn | {name: torch.full((size,), value) for name, size, value in self.heads.constants}
 
     def low_precision(self, params: Params) -> Params:
         return {}
@@ -151,13 +154,14 @@ class ModuleNetwork(Network):
         fractions: Tensor | None = None,
         task: Tensor | None = None,
         raw: bool = False,
+        only: tuple[str, ...] = (),
     ) -> tuple[Tensor, Params]:
         x = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
         x = channels_last(x) if x.ndim == 4 else x
-        watch = Watch(dict(self._graph.units.values()), raw, self._graph.in_place)
-        found = self._call(params, x, watch)
+        watch = None if only else Watch(dict(self._graph.units.values()), raw, self._graph.in_place)  # calls are counted over all networks
+        found = self._call(params, x, watch, only)
         outputs = [self._of_task(each, task) for each in found]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), watch.features(self._graph)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), watch.features(self._graph) if watch else {}
 
     def activated(self, params: Params, raw: Params) -> Params:
         return {name: self._graph.functions[name](units) for name, units in raw.items()}
@@ -171,11 +175,15 @@ class ModuleNetwork(Network):
                     raise UsageError(f"{method} builds {name}={fields[name]}, and {layer.name} of {self._who} has {found[name]}")
 
     def _build(self, seed: int) -> nn.Module:
-        parts = [(prefix, heads.tasks * sum(outputs for _, outputs in heads.heads)) for prefix, heads in self.heads.networks()]
+        parts = [
+            (prefix.removesuffix("."), heads.tasks * sum(outputs for _, outputs in heads.heads)) for prefix, heads in self.heads.networks()
+        ]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             try:
-                modules = {prefix.removesuffix("."): self._own.build(self.inputs, outputs) for prefix, outputs in parts}
+                modules = {
+                    name: self._own.build(self.inputs if name in self.heads.critics else self._observed, outputs) for name, outputs in parts
+                }
             except UsageError:
                 raise
             except Exception as error:  # a user's factory may fail in any way
@@ -183,12 +191,13 @@ class ModuleNetwork(Network):
         for module in modules.values():
             if not isinstance(module, nn.Module):
                 raise UsageError(f"{self._who} must make an nn.Module, not {module!r}")
-        return Beside(modules) if self.heads.separate else modules[""]
+        observed = dict.fromkeys(modules.keys() - {*self.heads.critics}, self._observed[0]) if self.heads.actions else {}
+        return Beside(modules, observed) if self.heads.separate else modules[""]
 
-    def _call(self, params: Params, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, ...]:
+    def _call(self, params: Params, x: Tensor, watch: Watch | None = None, only: tuple[str, ...] = ()) -> tuple[Tensor, ...]:
         buffers = {name: buffer.to(x.device) for name, buffer in self._module.named_buffers()}
         with watch or nullcontext():
-            found = functional_call(self._module, {**buffers, **params}, (x,))
+            found = functional_call(self._module, {**buffers, **params}, (x, only) if only else (x,))
         return found if self.heads.separate else (found,)
 
     def _of_task(self, outputs: Tensor, task: Tensor | None) -> Tensor:
@@ -255,12 +264,17 @@ def _reason(error: Exception) -> str:
 
 
 class Beside(nn.Module):
-    """Modules that read the same inputs."""
+    """Modules side by side. Those in `observed` read the first so many inputs, others all."""
 
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
+    def __init__(self, modules: dict[str, nn.Module], observed: dict[str, int]) -> None:
         super().__init__()
+        self._observed = observed
         for name, module in modules.items():
             self.add_module(name, module)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(module(x) for module in self.children())
+    def forward(self, x: Tensor, only: tuple[str, ...] = ()) -> tuple[Tensor, ...]:
+        return tuple(
+            module(x[:, : self._observed[name]] if name in self._observed else x)
+            for name, module in self.named_children()
+            if not only or name in only
+        )

@@ -30,38 +30,46 @@ class Subnetwork(NamedTuple):
         return (*(step.layer for step in self.torso), *self.heads.layers)
 
 
+def inputs_of(observed: Shape, heads: HeadSpec) -> Shape:
+    """Shape of one input of a network: an observation, and for critics the numbers of an action after it."""
+    return (observed[0] + heads.actions,) if heads.actions else observed
+
+
 class Network:
     """Pure functions of one network's parameters. An agent's separate networks, such as a policy's and a value's, are parts of one."""
 
     def __init__(self, spec: NetworkSpec, inputs: tuple[int, ...], heads: int | HeadSpec) -> None:
-        """The network for one example of shape `inputs`; a number of outputs stands for one plain head of that name.
+        """The network for one observation of shape `inputs`; a number of outputs stands for one plain head of that name.
 
         Raises UsageError if the torso does not fit the inputs.
         """
         heads = HeadSpec((("head", heads),)) if isinstance(heads, int) else heads
-        self.spec, self.inputs, self.heads = spec, inputs, heads
+        self.spec, self.heads, self._observed = spec, heads, inputs
+        self.inputs = inputs_of(inputs, heads)
         self.outputs = sum(outputs for _, outputs in heads.heads)
         self.shapes: dict[str, Shape] = {}
-        self._parts = [self._part(prefix, part) for prefix, part in heads.networks()]
-        layers = [layer for part in self._parts for layer in part.layers]
+        self._parts = {prefix.removesuffix("."): self._part(prefix, part) for prefix, part in heads.networks()}
+        self.shapes |= {name: (size,) for name, size, _ in heads.constants}
+        layers = [layer for part in self._parts.values() for layer in part.layers]
         self.layers: tuple[Layer, ...] = tuple(sorted(layers, key=lambda layer: layer.beside is not None))  # injected ones are drawn last
         copies = (copy for layer in self.layers for copy in layer.subtracted.values())
         gate = {GATE} if spec.injection else set[str]()
         self.non_trainable = frozenset({*copies, *(name for layer in self.layers for name in layer.singular), *gate})
         """parameters without a gradient: interventions alone write them"""
-        depth = sum(step.layer.activation is not None for step in self._parts[0].torso) + 1
+        depth = sum(step.layer.activation is not None for step in next(iter(self._parts.values())).torso) + 1
         self._functions = LayerFunctions(spec, self.layers, self.shapes, depth)
         self.noise = self._functions.noise
         """normal numbers that a noisy network takes for one example; 0 for others"""
 
     def _part(self, prefix: str, heads: HeadSpec) -> Subnetwork:
         """Add a torso and the heads that read it; `prefix` begins the names of the torso's layers."""
-        builder = Builder(self.spec, self.inputs, noisy=heads.noise is not None)
+        inputs = self.inputs if prefix.removesuffix(".") in heads.critics else self._observed
+        builder = Builder(self.spec, inputs, noisy=heads.noise is not None)
         *stages, last = self.spec.stages()
         assert isinstance(last, Dense)
         names = [f"{prefix}hidden{i}" for i in range(len(stages) + 1)]
         streams = stream_names(names[-1], heads)
-        readers, shape = torso_readers(streams, self.spec.injection), self.inputs
+        readers, shape = torso_readers(streams, self.spec.injection), inputs
         for i, (stage, onward) in enumerate(pairwise((*stages, last))):
             shape = builder.add(names[i], stage, shape, readers if i == len(stages) - 1 else entries(names[i + 1], onward), onward)
         part = Subnetwork(builder.steps, Heads(heads, builder, streams, prod(shape), last.units, prefix))
@@ -106,6 +114,7 @@ class Network:
                     params[name] = weight if layer.head else stored(weight, self.spec.weights, self.spec.alpha)
             params |= dict(zip(layer.singular, singular_vectors(params[layer.weight]), strict=True)) if layer.singular else {}
             params |= {copy: params[name].clone() for name, copy in layer.subtracted.items()}
+        params |= {name: torch.full((size,), value) for name, size, value in self.heads.constants}
         return params | ({GATE: torch.zeros(1)} if self.spec.injection else {})
 
     def learned(self, params: Params) -> Params:
@@ -135,6 +144,7 @@ class Network:
         fractions: Tensor | None = None,
         task: Tensor | None = None,
         raw: bool = False,
+        only: tuple[str, ...] = (),
     ) -> tuple[Tensor, Params]:
         """Outputs of all heads, concatenated, (batch, outputs), for `inputs` (batch, *shape), float or uint8 (then divided by 255); and the
         units of each hidden layer, (samples, units).
@@ -144,16 +154,19 @@ class Network:
 
         `noise` (batch or 1, self.noise): standard normal numbers; without them a noisy network uses its mean weights. `fractions` (batch,
         K) in (0, 1): for a network with cosines, whose outputs are (batch, K, outputs); by default the midpoints of 8 equal parts. `task`
-        (batch,) or (): the task whose heads are used; by default task 0.
+        (batch,) or (): the task whose heads are used; by default task 0. `only`: the heads to compute, of those with a network each; by
+        default all. Without critics among them, the inputs may lack the action.
         """
         x, batch = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs, len(inputs)
         x = channels_last(x) if x.ndim == 4 else x
         query = Query(batch, noise, fractions, task, raw)
         features: Params = {}
-        outputs = [
-            heads.apply(self._functions, params, self._read(params, torso, x, features, query).flatten(1), query, features)
-            for torso, heads in self._parts
-        ]
+        outputs = []
+        for name, (torso, heads) in self._parts.items():
+            if not only or name in only:
+                seen = x[:, : self._observed[0]] if self.heads.actions and name not in self.heads.critics else x
+                read = self._read(params, torso, seen, features, query).flatten(1)
+                outputs.append(heads.apply(self._functions, params, read, query, features))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), features
 
     def _read(self, params: Params, torso: list[Step], x: Tensor, features: Params, query: Query) -> Tensor:

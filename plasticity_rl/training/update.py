@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value
 
@@ -16,6 +17,8 @@ from plasticity_rl.training.cells import Hyper, vary
 from plasticity_rl.training.noise import normals
 
 Batch = dict[str, Tensor]
+HELD = "held/"
+"""prefix of a flag () in a batch: the network of that name, of several, keeps its parameters and optimizer state in this update"""
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 """(params, batch, *extras) -> scalar, and scalars to report, for ONE network"""
 
@@ -56,7 +59,7 @@ def update(
     numbers = {who: normals(key, network.shapes) for who, key in noise.items()}
     context = UpdateContext(lambda params, raw=False: network.apply(params, batch["inputs"], task=task, raw=raw), {})
 
-    learned, given = network.learned(net.params), net.params | low_precision
+    began, learned, given = net, network.learned(net.params), net.params | low_precision
     of_loss = grad_and_value(lambda own: loss(given | own, batch, *extras), has_aux=True)
     grads, (value, reported) = of_loss(network.learned(given))
     grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
@@ -79,6 +82,8 @@ def update(
         if measure and overrides(each, "after_step"):
             reported[f"step_change/{names[index]}"] = effects.change(before.params, net.params)
     net, states, projected = project(rule, net, states, hyper, measure)
+    for flag in (name for name in batch if name.startswith(HELD)):
+        net = _held(f"{flag.removeprefix(HELD)}.", batch[flag], began, net)
     return net, states, {"loss": value} | reported | projected
 
 
@@ -95,6 +100,15 @@ def project(
             found[f"projection_change/{name}"] = effects.change(net.params, params)
         net = net._replace(params=params)
     return net, states, found
+
+
+def _held(prefix: str, held: Tensor, before: Net, after: Net) -> Net:
+    """The network after an update; parameters and optimizer state whose names begin with `prefix` as before it, where `held`."""
+
+    def kept(before: Params, after: Params) -> Params:
+        return {name: torch.where(held, before[name], each) if name.startswith(prefix) else each for name, each in after.items()}
+
+    return Net(kept(before.params, after.params), {slot: kept(before.slots[slot], state) for slot, state in after.slots.items()})
 
 
 def by_layer(measures: dict[str, Callable[..., Params]], *given: Any) -> dict[str, Tensor]:
