@@ -1,7 +1,6 @@
 """Parts that agents with a policy network and critics of its actions share."""
 
-from abc import abstractmethod
-from typing import Any, ClassVar, Protocol, cast, final
+from typing import ClassVar, Protocol, cast, final
 
 import torch
 from torch import Tensor

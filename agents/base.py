@@ -22,6 +22,7 @@ from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.events import Event, Snapshot
 
+
 class Draw(NamedTuple):
     """Random numbers that an update takes."""
 
@@ -199,8 +200,8 @@ class ReplayAgent(ActingAgent, Protocol):
             raise UsageError(f"{name}: min_replay must be at most {max(room, 0)} with replay={self.replay}, not {self.min_replay}")
         if self.updates_per_step > 1 < self.train_every:
             raise UsageError(
-                f"{name}: updates_per_step={self.updates_per_step} means several updates a step, and train_every={self.train_every} several "
-                "steps an update; set train_every=1, or leave updates_per_step at 1"
+                f"{name}: updates_per_step={self.updates_per_step} means several updates a step, and train_every={self.train_every} "
+                "several steps an update; set train_every=1, or leave updates_per_step at 1"
             )
 
     @abstractmethod

@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from agents.base import Draw, PrioritisedAgent, head_copies, linear_epsilon, num_choices, refuse_actors, refuse_space, refuse_untold, refuse_visits
+from agents.base import (
+    Draw,
+    PrioritisedAgent,
+    head_copies,
+    linear_epsilon,
+    num_choices,
+    refuse_actors,
+    refuse_space,
+    refuse_untold,
+    refuse_visits,
+)
 from agents.data.rewards import Rewards
 from agents.data.transitions import n_step
 from agents.heads import Categorical, Quantiles, Scalar, ValueHead, among, centre, epsilon_greedy

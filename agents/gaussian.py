@@ -37,5 +37,5 @@ def squashed(means: Tensor, log_stds: Tensor, normal: Tensor) -> tuple[Tensor, T
 
 
 def explored(actions: Tensor, uniform: Tensor, epsilon: Tensor) -> Tensor:
-    """The `actions` (B, numbers), or with probability `epsilon` ones uniform in [-1, 1], by numbers `uniform` (B, 1 + numbers) in [0, 1)."""
+    """The `actions` (B, numbers), or with probability `epsilon` random ones in [-1, 1], by `uniform` (B, 1 + numbers) in [0, 1)."""
     return torch.where(uniform[:, :1] < epsilon, 2 * uniform[:, 1:] - 1, actions)

@@ -84,8 +84,8 @@ class SAC(ActorCritic):
         )
 
     def loss(self, network: Network, params: Params, batch: dict[str, Tensor], target: Params) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of ONE network: of the critics, half the squared error to r + discount (min Q'(s', a') - alpha log pi(a'|s')); of the policy,
-        alpha log pi(a|s) - min Q(s, a); and of the temperature alpha, -alpha (log pi(a|s) + target entropy). The first axis of
+        """Loss of ONE network: for each critic, half the squared error to r + discount (min Q'(s', a') - alpha log pi(a'|s')); for the
+        policy, alpha log pi(a|s) - min Q(s, a); and for the temperature alpha, -alpha (log pi(a|s) + target entropy). The first axis of
         `batch["normal"]` (2, batch, numbers) is: action in the state, action in the next."""
         alpha, task, states = params[TEMPERATURE].exp(), batch["task"], batch["states"]
         with torch.no_grad():

@@ -3,6 +3,7 @@
 from typing import Any
 
 from envs.reinforcement import atari
+from envs.reinforcement.backends.spaces import Box
 from launch.config import memory, papers
 from plasticity_rl import registry
 
@@ -130,6 +131,25 @@ CONTROLLERS: dict[str, dict[str, str]] = {
         schedule="linear:rate=2e-3,clock=visit",
     ),
 }
+# Learners of continuous actions. The network and rates of SAC are Haarnoja et al.'s (arXiv 1812.05905) and those of PPO CleanRL's for
+# MuJoCo, with its rollouts of 2,048 steps shared by eight environments; diagnostics and checkpoints are ours.
+CONTINUOUS: dict[str, Any] = dict(
+    agent="sac",
+    network="mlp:depth=2,width=256",
+    optimizer="adam",
+    schedule="constant:rate=3e-4",
+    diagnose_every=5_000,
+    checkpoint_every=50_000,
+)
+CONTINUOUS_AGENTS: dict[str, dict[str, str]] = {
+    "td3": dict(agent="td3:min_replay=5000"),
+    "ppo": dict(
+        agent="ppo:num_envs=8,rollout_length=256,epochs=10,minibatches=32,clip_range=0.2,entropy_coef=0,rewards=scale,separate=true",
+        network="mlp:depth=2,width=64,activation=tanh",
+        optimizer="adam:epsilon=1e-5,clip_norm=0.5",
+        schedule="linear:rate=3e-4,clock=visit",
+    ),
+}
 # Rewards of these sequences differ in scale from task to task.
 SEQUENCE = CONTROL | CONTROLLERS["ppo"] | dict(agent=CONTROLLERS["ppo"]["agent"].replace("rewards=scale", "rewards=scale-per-visit"))
 CLASSES: dict[str, Any] = dict(
@@ -195,11 +215,22 @@ TORSO = 36
 """smallest side of an image, in pixels, that `nature` reads"""
 
 
-def defaults_of(benchmark: Any) -> dict[str, Any]:
-    """Return the defaults of a benchmark without a word: those of streams, of small control problems, or of games if it shows images."""
+def defaults_of(benchmark: Any, word: str | None) -> dict[str, Any]:
+    """Return a benchmark's defaults: those of its word, `atari` for presets of games; without one, those of streams, of small control
+    problems, or of games if it shows images. Continuous actions have other learners than small control problems.
+    """
+    found = DEFAULTS["atari" if word in PRESETS.keys() - DEFAULTS.keys() else word] if word else _usual(benchmark)
+    return CONTINUOUS if found is CONTROL and _continuous(benchmark) else found
+
+
+def _usual(benchmark: Any) -> dict[str, Any]:
     if benchmark.supervision == "labels":
         return CLASSES if benchmark.predicts == "classes" else NUMBERS
     return DEFAULTS["procgen"] if _shows_images(benchmark.inputs) else CONTROL
+
+
+def _continuous(benchmark: Any) -> bool:
+    return benchmark.supervision == "rewards" and isinstance(benchmark.action_space, Box)
 
 
 def _shows_images(inputs: tuple[int, ...]) -> bool:
@@ -208,6 +239,8 @@ def _shows_images(inputs: tuple[int, ...]) -> bool:
 
 def agent_defaults(defaults: dict[str, Any], agent: str, benchmark: Any) -> dict[str, Any]:
     """Return a benchmark's `defaults` as they are for an agent, with an MLP in the place of `nature` where there are no images."""
+    if _continuous(benchmark):
+        return defaults if agent == defaults["agent"].partition(":")[0] else defaults | CONTINUOUS_AGENTS.get(agent, {})
     if agent != defaults["agent"].partition(":")[0]:
         protocols = (CONTINUAL, CONTROL), (SEQUENCE, CONTROL), (memory.SHARED, CONTROL), (ALE_RAM, DEFAULTS["atari"])
         for protocol, general in protocols:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.config.defaults import DEFAULTS, PARTS, PRESETS, agent_defaults, defaults_of, preset
+from launch.config.defaults import PARTS, agent_defaults, defaults_of, preset
 from launch.process import listed
 from plasticity_rl import plugins, registry, words
 from plasticity_rl.checks import UsageError, check_given, choose, nearest
@@ -49,7 +49,7 @@ def experiment(said: Mapping[str, Any], device: str = "auto") -> Experiment:
     entries = _entries(word, settings, said[KWARGS]) if KWARGS in said else {}
     made: dict[str, Any] = {"benchmark": _build("benchmark", word, preset("benchmark", word) | settings, entries)}
     base = _base("benchmark", word)
-    defaults = DEFAULTS["atari" if base in PRESETS.keys() - DEFAULTS.keys() else base] if base else defaults_of(made["benchmark"])
+    defaults = defaults_of(made["benchmark"], base)
     agent = _base("agent", _split("agent", said.get("agent", defaults["agent"]))[0])
     defaults = agent_defaults(defaults, agent, made["benchmark"])
     for kind in ("agent", "network", "optimizer", "schedule"):
