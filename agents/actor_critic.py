@@ -40,7 +40,9 @@ class ActorCritic(ReplayAgent, Protocol):
         refuse_space(self, benchmark)
         if len(benchmark.inputs) > 1:
             shape = " x ".join(map(str, benchmark.inputs))
-            raise UsageError(f"{name} learns from vectors, and observations of {type(benchmark).__name__} are {shape}: take ppo")
+            raise UsageError(
+                f"{name} learns from vectors, and observations of {type(benchmark).__name__} are {shape}: take ppo:policy=gaussian"
+            )
         refuse_visits(self.num_envs, benchmark)
         for visit in benchmark.visits():
             if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:

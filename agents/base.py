@@ -280,8 +280,10 @@ def refuse_space(agent: ActingAgent, benchmark: ReinforcementBenchmark) -> None:
     if isinstance(space, agent.acts_in):
         return
     if isinstance(space, Discrete):
-        raise UsageError(f"{name} plays numbers, and actions of {where} are one of {space.n}: take dqn, pqn, ppo or impala")
-    raise UsageError(f"{name} chooses one of n actions, and actions of {where} are {math.prod(space.shape)} numbers: take sac, td3 or ppo")
+        raise UsageError(f"{name} plays vectors, and {where} has {space.n} actions to choose from: take dqn, pqn, ppo or impala")
+    raise UsageError(
+        f"{name} chooses one of n actions, and {where} takes vectors of length {space.size}: take sac, td3 or ppo:policy=gaussian"
+    )
 
 
 def refuse_visits(num_envs: int, benchmark: ReinforcementBenchmark) -> int:

@@ -250,7 +250,7 @@ def test_a_derived_part_has_the_defaults_of_the_projects(load: Load) -> None:
         ({"benchmark": "faulty.Taskless"}, "faulty.Taskless is not a valid benchmark: it lacks task of envs.supervised.base.Tasks"),
         (
             {"agent": "faulty.Unlike"},
-            "faulty.Unlike is not a valid agent: it lacks batch_size, decode_outputs, fit, has_replay, loss, separable,",
+            "faulty.Unlike is not a valid agent: it lacks batch_size, decode_outputs, fit, has_replay, loss, measure_constants, separable,",
         ),
         ({"agent": "faulty.Unable"}, "faulty.Unable is not a valid agent: it lacks act, decode_outputs,"),
         ({"agent": "faulty.Pole"}, "faulty.Pole is not a valid agent: it lacks batch_size, decode_outputs"),

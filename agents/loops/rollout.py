@@ -152,13 +152,13 @@ class RolloutLoop(Loop[RolloutAgent]):
 
     def _shuffled(self, visit: Visit, rollout: Rollout) -> Iterator[dict[str, Tensor]]:
         """Minibatches of steps in random order, each step once per epoch."""
-        flat = {name: values.movedim(0, 1).flatten(1) for name, values in self.agent.prepare(rollout).items()}
-        done = self.learner.ticks["update"]
+        flat = {name: values.movedim(0, 1).flatten(1, 2) for name, values in self.agent.prepare(rollout).items()}
+        done, rows = self.learner.ticks["update"], torch.arange(self.members, device=self.device)[:, None]
         for epoch in range(self.agent.epochs):
             order = self.streams.uniform(done + epoch, "minibatches", self._size).argsort(-1)
             for chosen in order.chunk(self.agent.minibatches, -1):
                 inputs = self._frames.observations(self._first + chosen // self.num_envs, chosen % self.num_envs)
-                yield self._batch(visit, inputs, {name: values.gather(1, chosen) for name, values in flat.items()})
+                yield self._batch(visit, inputs, {name: values[rows, chosen] for name, values in flat.items()})
 
     def _latest(self) -> Tensor:
         """The last observations of the rollout, (S, n, *shape), at most OBSERVATIONS."""

@@ -144,7 +144,8 @@ CONTINUOUS: dict[str, Any] = dict(
 CONTINUOUS_AGENTS: dict[str, dict[str, str]] = {
     "td3": dict(agent="td3:min_replay=5000"),
     "ppo": dict(
-        agent="ppo:num_envs=8,rollout_length=256,epochs=10,minibatches=32,clip_range=0.2,entropy_coef=0,rewards=scale,separate=true",
+        agent="ppo:num_envs=8,rollout_length=256,epochs=10,minibatches=32,clip_range=0.2,entropy_coef=0,rewards=scale,separate=true,"
+        "policy=gaussian",
         network="mlp:depth=2,width=64,activation=tanh",
         optimizer="adam:epsilon=1e-5,clip_norm=0.5",
         schedule="linear:rate=3e-4,clock=visit",
