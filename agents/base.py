@@ -5,7 +5,6 @@ nothing else of it. S is the number of members, T steps, B environments, n examp
 members. Capabilities are class variables with defaults: an agent states only what differs.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, cast, final
