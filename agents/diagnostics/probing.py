@@ -1,7 +1,7 @@
 """Probes of a run: targets that copies of its networks learn, and their rows of metrics.csv."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast, get_args
 
@@ -13,6 +13,7 @@ from agents.base import Agent
 from agents.data.replay import Replay
 from envs.supervised.base import Tasks
 from plasticity_rl.experiment import Experiment
+from plasticity_rl.networks.layers import HeadSpec
 from plasticity_rl.networks.network import Network
 from plasticity_rl.records.events import Metric
 from plasticity_rl.seeds import members_of
@@ -25,7 +26,7 @@ TASKS = ("next", "first")
 """targets on streams: the task of the next visit (absent in the last visit) and of the first visit"""
 TARGETS = (*FUNCTIONS, *TASKS)
 ACTOR_CRITIC = ("policy", "value")
-"""heads whose losses are reported apart"""
+"""names under which losses of the heads of a policy and of values are reported apart"""
 OBSERVATIONS = 1024
 """maximum number of latest observations on which functions are learned; our choice"""
 SEEN = "seen"
@@ -51,8 +52,7 @@ class Probing:
         compile: bool = True,
     ) -> None:
         self._learner, self._experiment, self._functions, self._compile = learner, experiment, functions, compile
-        names = {name for name, _ in learner.network.heads.heads}
-        self._heads_apart = ACTOR_CRITIC if names == set(ACTOR_CRITIC) else ()
+        self._apart = _apart(learner.network.heads)
         targets = targets or [target for target in TARGETS if target != "scaled" or experiment.benchmark.supervision == "rewards"]
         self._kinds: tuple[Kind, ...] = tuple(kind for kind in FUNCTIONS if kind in targets)
         self._tasks = tuple(task for task in TASKS if task in targets)
@@ -72,11 +72,13 @@ class Probing:
             batch = observations.shape[1] if learner.inputs is None else learner.inputs.shape[1]
             data = Regression(learner, observations, self._kinds, self._functions, len(self._rates), batch, self._heads(visit))
             probe = self._probe("functions", squared_error(learner.network), len(self._kinds) * self._functions)
-            heads = self._heads_apart
-            for head, outcome in probe.by_head(watch(data.batch), self._rates, heads).items():
+            heads = tuple(head for each in self._apart.values() for head in each)
+            by_head = probe.by_head(watch(data.batch), self._rates, heads)
+            named = {"loss": by_head["loss"]} | {name: mean(by_head[head] for head in each) for name, each in self._apart.items()}
+            for head, outcome in named.items():
                 of_kinds = [losses.unflatten(0, (len(self._kinds), -1)).mean(1) for losses in outcome]
                 for number, kind in enumerate(self._kinds):
-                    found[f"{kind}/{head}" if head in heads else kind] = Outcome(*(losses[number] for losses in of_kinds))
+                    found[kind if head == "loss" else f"{kind}/{head}"] = Outcome(*(losses[number] for losses in of_kinds))
         if tasks := self._visits(visit):
             agent = cast(Agent, self._experiment.agent)
             probe = self._probe("tasks", lambda params, batch: agent.loss(learner.network, params, batch), len(tasks))
@@ -126,6 +128,19 @@ class Probing:
             return {name: torch.stack([batch[name] for batch in each])[:, None] for name in each[0]}
 
         return batches
+
+
+def _apart(heads: HeadSpec) -> dict[str, tuple[str, ...]]:
+    """Name of each kind of output that is reported apart -> its heads; none where there is no policy beside values."""
+    names = {name for name, _ in heads.heads}
+    if heads.critics:
+        return dict(zip(ACTOR_CRITIC, (tuple(sorted(names - {*heads.critics})), heads.critics), strict=True))
+    return {name: (name,) for name in ACTOR_CRITIC} if names == set(ACTOR_CRITIC) else {}
+
+
+def mean(outcomes: Iterable[Outcome]) -> Outcome:
+    """The mean of the losses of several heads."""
+    return Outcome(*(torch.stack(losses).mean(0) for losses in zip(*outcomes, strict=True)))
 
 
 def stream_of(experiment: Experiment, device: str) -> Any:

@@ -48,7 +48,8 @@ class Policy:
     scale: Estimate
     """standard deviation of centred logits"""
     probes: dict[str, Estimate]
-    """policy and value, or network -> share learned of the probe over an untrained network's; empty without probes"""
+    """policy and value (the mean of several critics), or network -> share learned of the probe over an untrained network's; empty without
+    probes"""
     still: int
     """members that do not explore, by their own share"""
     samples: bool
@@ -64,7 +65,7 @@ class Policy:
         explores, fits = self.share.side(EXPLORES), {network: found.side(FITS) for network, found in self.probes.items()}
         stuck = [network for network, found in fits.items() if found == -1]
         able = bool(fits) and set(fits.values()) == {1}
-        which = f" ({' and '.join(stuck)})" * self.samples
+        which = f" ({' and '.join(stuck)})" * (len(self.probes) > 1)
         said = [f"cannot fit{which}"] * bool(stuck) + ["does not explore"] * (self.samples and explores == -1)
         if self.samples:
             said = said or (["neither"] if explores == 1 and able else ["explores"] * (explores == 1) + ["can fit"] * able)
@@ -111,7 +112,8 @@ def policies(loaded: Loaded, setting: Setting) -> tuple[Policy, ...]:
 def _policy(rows: pd.DataFrame, setting: Setting, chain: ChainScores, samples: bool) -> Policy:
     visits = first_and_last(setting)[1]
     entropy, untrained = (_levels(rows, setting, name)[:, visits] for name in (ENTROPY, f"{ENTROPY}_fresh"))
-    probes = {each: found for each in PROBES if (each != "network") == samples and (found := _probe(rows, setting, visits, each))}
+    apart = bool(rows.name.str.startswith(f"{PROBES['policy']}/").any())
+    probes = {each: found for each in PROBES if (each != "network") == apart and (found := _probe(rows, setting, visits, each))}
     with np.errstate(divide="ignore", invalid="ignore"):
         still = entropy.mean(1) / untrained.mean(1) < EXPLORES
     return Policy(

@@ -56,13 +56,14 @@ def bench_population(
 
 def bench_train(
     *,
-    agents: tuple[Literal["ppo", "pqn", "dqn", "rainbow"], ...] = ("ppo", "pqn", "dqn", "rainbow"),
+    agents: tuple[Literal["ppo", "pqn", "dqn", "rainbow", "sac"], ...] = ("ppo", "pqn", "dqn", "rainbow", "sac"),
     cleanrl: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: leave it out)")] = None,
     seconds: float = 10.0,
     rounds: int = 5,
     peers: Path = Path("~/.cache/plasticity-rl/peers"),
 ) -> int:
-    """Measure agent steps per second on Breakout beside Stable-Baselines3, RLlib, Sample Factory and CleanRL, in alternating windows.
+    """Measure agent steps per second beside Stable-Baselines3, RLlib, Sample Factory and CleanRL, in alternating windows: of SAC on
+    Pendulum, of others on Breakout.
 
     Each of them is installed once, with pip, into its own virtual environment.
 

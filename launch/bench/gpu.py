@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from rich.console import Console
 
-from launch.bench.reliability.runs import ACTING, SETTINGS
+from launch.bench.reliability.runs import ACTING, NUMBERS, SETTINGS
 from launch.bench.update import ours
 from launch.config import parse
 from launch.run.provenance import machine
@@ -26,8 +26,10 @@ from plasticity_rl.records.events import Event, Metric, Score, Snapshot, Tick
 SMALL = {"network": "mlp:width=12,depth=2", "members": 2, "checkpoint_every": 400}
 STREAM = {"benchmark": "random-labels:images=60,tasks=2,updates=30", "agent": "supervised:batch_size=8,record_every=15"} | SMALL
 CLOSE = 1e-3  # relative; float32 in another order, a few dozen updates on
+BREAKOUT, PENDULUM = "atari:games=Breakout,frames=40000000", "envpool:ids=Pendulum-v1,frames=40000000"
 SIZES = (1, 5, 32, 1024)  # members of the MLP
 PLAYED = {"dqn": (1, 5), "rainbow": (1, 5), "pqn": (1, 5), "ppo": (1, 5)}  # agent on Breakout -> members
+SWINGS = (1, 5, 32)  # members of SAC on Pendulum
 WARM = 0.3  # share of a window that is not counted: compilation, capture, the filling of a replay
 
 
@@ -84,7 +86,7 @@ def table(about: dict[str, Any], items: list[Item], left: list[str]) -> str:
 def work(device: str, minutes: float) -> Iterator[tuple[str, str, Callable[[], str]]]:
     """Kind, name and call of each item, the surest first."""
     window = minutes * 60 / 100  # seconds of one measurement
-    for agent in ACTING:
+    for agent in (*ACTING, *NUMBERS):
         yield "check", f"{agent} runs", lambda agent=agent: runs(acting(agent), device)
         yield "check", f"{agent} resumes", lambda agent=agent: resumes(acting(agent), device)
     for method in registry.METHODS:
@@ -103,11 +105,23 @@ def work(device: str, minutes: float) -> Iterator[tuple[str, str, Callable[[], s
             yield "measure", f"MLP, {size} members, {how}", lambda size=size, compile=compile: updates(size, compile, device, window)
     for agent, sizes in PLAYED.items():
         for size in sizes:
-            yield "measure", f"{agent} on Breakout, {size} members", lambda agent=agent, size=size: plays(agent, size, device, 4 * window)
+            yield (
+                "measure",
+                f"{agent} on Breakout, {size} members",
+                lambda agent=agent, size=size: plays(BREAKOUT, agent, size, device, 4 * window),
+            )
+    for size in SWINGS:
+        yield (
+            "measure",
+            f"sac on Pendulum, {size} members",
+            lambda size=size: plays(PENDULUM, "sac:min_replay=256", size, device, 4 * window),
+        )
 
 
 def acting(agent: str) -> Experiment:
-    """A small run of an agent on CartPole."""
+    """A small run of an agent on CartPole, or on Pendulum if its actions are numbers."""
+    if agent in NUMBERS:
+        return parse.experiment({"benchmark": "envpool:ids=Pendulum-v1,frames=800,cycles=2", "agent": NUMBERS[agent]} | SMALL)
     return parse.experiment({"benchmark": "cartpole:tasks=2,frames=800", "agent": ACTING[agent]} | SMALL)
 
 
@@ -191,11 +205,11 @@ def updates(members: int, compile: bool, device: str, seconds: float) -> str:
     return f"{statistics.median(speeds):,.0f} network updates/s ({min(speeds):,.0f} to {max(speeds):,.0f})"
 
 
-def plays(agent: str, members: int, device: str, seconds: float) -> str:
-    """Steps per second of all members on Breakout with the agent's defaults, and the memory that it took."""
+def plays(benchmark: str, agent: str, members: int, device: str, seconds: float) -> str:
+    """Steps per second of all members with the agent's defaults, and the memory that it took."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
-    made = parse.experiment({"benchmark": "atari:games=Breakout,frames=40000000", "agent": agent, "members": members}, device)
+    made = parse.experiment({"benchmark": benchmark, "agent": agent, "members": members}, device)
     prepare(made, device)
     run = cast(Any, made.agent.train(made, device, True, None))
     began, marks = time.perf_counter(), list[tuple[float, int, int]]()

@@ -1,8 +1,8 @@
 """Programs to compare for each agent, with every setting that affects speed.
 
-All play Breakout with a Nature CNN in float32 (this project also in bfloat16, if the machine is fast at it), from a steady state: after
-compilation and filling of the replay, at an epsilon of 0.1 throughout. Each program uses its own emulator, preprocessing, learning rate
-schedule and minor settings.
+SAC swings up Gymnasium's pendulum, with two layers of 256. All others play Breakout with a Nature CNN in float32 (this project also in
+bfloat16, if the machine is fast at it), from a steady state: after compilation and filling of the replay, at an epsilon of 0.1 throughout.
+Each program uses its own emulator, preprocessing, learning rate schedule and minor settings.
 """
 
 import json
@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from launch.bench.peers import cleanrl, ours, rllib, sample_factory, stable_baselines3
 from plasticity_rl.processor import fast_bfloat16
 
-WARM = {"ppo": 2048, "pqn": 2048, "dqn": 1400, "rainbow": 1400}  # steps of a member: two rollouts, or 1,000 for the replay and 100 updates
+WARM = {
+    "sac": 1200,
+    "ppo": 2048,
+    "pqn": 2048,
+    "dqn": 1400,
+    "rainbow": 1400,
+}  # steps of a member: two rollouts, or 1,000 for the replay and 100 updates
 FAST = "bfloat16" if fast_bfloat16("auto")[0] else "float32"
 
 
@@ -53,6 +59,15 @@ def _ours(agent: str, words: str, every: int, members: int = 1, precision: str =
     return Entry(agent, ours, ("train", str(every), json.dumps(said)), detail, 8 * members)
 
 
+SWUNG = {"benchmark": "envpool:ids=Pendulum-v1,frames=1_000_000_000", "diagnose_every": 10**9, "checkpoint_every": 10**9}
+
+
+def _ours_sac(members: int) -> Entry:
+    """Make an entry of SAC with one environment per member."""
+    said = SWUNG | {"agent": SAC, "members": members}
+    return Entry("sac", ours, ("train", "200", json.dumps(said)), f"{members} member{'s' * (members > 1)}", 8 * members)
+
+
 def _both(agent: str, words: str, every: int, norm: str = "none") -> list[Entry]:
     """Return this project's entry in each precision that this machine is fast at."""
     return [_ours(agent, words, every, precision=precision, norm=norm) for precision in dict.fromkeys((FAST, "float32"))]
@@ -84,6 +99,10 @@ ROLLOUTS = "rollout_length=128,epochs=4,minibatches=4"
 CLEANRL_ROLLOUTS = "--env-id Breakout-v5 --num-envs 8 --num-steps 128 --update-epochs 4 --num-minibatches 4"
 APPO = "--rollout=128 --num_epochs=4 --batch_size=256 --num_batches_per_epoch=4 --normalize_input=False --normalize_returns=False"
 
+# An update with a batch of 256 every step, after 1,000 steps.
+SAC = "sac:min_replay=1000,replay=100000"
+CLEANRL_SAC = "--env-id Pendulum-v1 --batch-size 256 --learning-starts 1000 --buffer-size 100000"
+
 # A batch of 32 every 4 steps, after 1,000 steps; a target network update every 8,000 steps; a replay of 10,000.
 REPLAY = "batch_size=32,train_every=4,min_replay=1000,target_every=2000,replay=10000"
 GREEDY = "exploration_fraction=0,final_epsilon=0.1"
@@ -93,6 +112,10 @@ CLEANRL_REPLAY = (
 )
 
 COMPETITORS = (
+    _ours_sac(1),
+    _ours_sac(5),
+    _stable_baselines3("sac", 1, batch_size=256, learning_starts=1000, buffer_size=100_000),
+    _cleanrl("sac", "sac_continuous_action.py", 100, CLEANRL_SAC),
     *_both("ppo", ROLLOUTS, every=1024),
     _stable_baselines3("ppo", 8, n_steps=128, n_epochs=4, batch_size=256, clip_range=0.1, ent_coef=0.01, learning_rate=2.5e-4),
     _cleanrl("ppo", "ppo_atari_envpool.py", 1024, CLEANRL_ROLLOUTS),

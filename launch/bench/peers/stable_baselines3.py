@@ -1,4 +1,4 @@
-"""Stable-Baselines3: PPO and DQN with `CnnPolicy` (its Nature CNN), its Atari wrappers and four stacked frames.
+"""Stable-Baselines3: PPO and DQN with `CnnPolicy` (its Nature CNN), its Atari wrappers and four stacked frames; SAC on Pendulum.
 
 Several emulators run in separate processes (SubprocVecEnv). Run this file as a script, with the Python of its virtual environment.
 """
@@ -41,6 +41,8 @@ def train(algorithm: str, num_envs: int, settings: dict) -> None:
                 self.reported = self.num_timesteps
                 print(f"steps {self.num_timesteps} at {time.monotonic()}", flush=True)
 
+    if algorithm == "SAC":
+        stable_baselines3.SAC("MlpPolicy", "Pendulum-v1", **settings).learn(10**9, callback=Reports())
     kind = SubprocVecEnv if num_envs > 1 else DummyVecEnv
     pool = VecFrameStack(make_atari_env(breakout, n_envs=num_envs, seed=0, vec_env_cls=kind), n_stack=4)
     getattr(stable_baselines3, algorithm)("CnnPolicy", pool, **settings).learn(10**9, callback=Reports())

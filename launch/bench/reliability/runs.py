@@ -19,6 +19,13 @@ ACTING = {
     "ppo": "ppo:num_envs=4,rollout_length=8,epochs=2,minibatches=2",
     "impala": "impala:num_envs=4,rollout_length=8,minibatches=2",
 }
+NUMBERS = {
+    "sac": "sac:num_envs=2,batch_size=8,replay=160,min_replay=40",
+    "td3": "td3:num_envs=2,batch_size=8,replay=160,min_replay=40",
+    "ppo, gaussian": "ppo:num_envs=4,rollout_length=8,epochs=2,minibatches=2",
+}
+"""agents whose actions are numbers"""
+PENDULUM = ["envpool:ids=Pendulum-v1,frames=1600,cycles=2", "--network", "mlp:width=12,depth=2", "--checkpoint-every", "400"]
 WORLDS = {
     "control": ["cartpole:tasks=2,frames=1600", "--network", "mlp:width=12,depth=2", "--checkpoint-every", "400"],
     "catch": ["catch:tasks=2,frames=1600", "--network", "mlp:width=12,depth=2", "--checkpoint-every", "400"],
@@ -38,12 +45,13 @@ def in_turn(random: Random) -> Iterator[tuple[str, list[str]]]:
 
 
 def kinds() -> dict[str, list[str]]:
-    """Words of a run of every agent in every world, and of every method on a stream."""
+    """Words of a run of every agent in every world that it can act in, and of every method on a stream."""
     found = {
         f"{agent}, {world}": ["--benchmark", *words, "--agent", settings]
         for world, words in WORLDS.items()
         for agent, settings in ACTING.items()
     }
+    found |= {agent: ["--benchmark", *PENDULUM, "--agent", settings] for agent, settings in NUMBERS.items()}
     found |= {method: ["--benchmark", *STREAM, "--chain", SETTINGS.get(method, method)] for method in registry.METHODS}
     return {name: [*words, "--members", "2"] for name, words in found.items()}
 
