@@ -25,6 +25,7 @@ BENCHMARKS = {
     "continual-mountaincar": "envs.reinforcement.control.ContinualMountainCar",
     "gymnasium": "envs.reinforcement.gymnasium.Gymnasium",
     "envpool": "envs.reinforcement.envpool.EnvPool",
+    "minatar": "envs.reinforcement.minatar.benchmark.MinAtar",
     "mujoco": "envs.reinforcement.mujoco.MuJoCo",
     "slippery-ant": "envs.reinforcement.mujoco.SlipperyAnt",
     "procgen": "envs.reinforcement.procgen.Procgen",

@@ -71,6 +71,7 @@ METHODS = {
 NETWORKS = {
     "mlp": "plasticity_rl.networks.specs.MLP",
     "nature": "plasticity_rl.networks.specs.Nature",
+    "minatar-cnn": "plasticity_rl.networks.specs.MinAtarCNN",
     "impala-cnn": "plasticity_rl.networks.specs.Impala",
     "resnet18": "plasticity_rl.networks.specs.Resnet18",
     "transformer": "plasticity_rl.networks.specs.Transformer",

@@ -48,7 +48,9 @@ PURPOSES = {
     # reinforcement benchmarks and acting
     "acting noise": "noise of noisy networks while acting",
     "evaluation": "actions and episodes of evaluations",
+    "channels": "places of a board's channels in a task",
     "explore": "actions",
+    "games": "order of the games in a cycle",
     "new labels": "which actions have their new meaning while a task changes gradually",
     "observation noise": "noise of observations, and its size for each feature of a task",
     "offset": "offsets of a task's observations",

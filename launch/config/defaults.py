@@ -4,10 +4,10 @@ from typing import Any
 
 from envs.reinforcement import atari
 from envs.reinforcement.backends.spaces import Box
-from launch.config import memory, papers
+from launch.config import memory, minatar, papers
 from plasticity_rl import registry
 
-PAPERS = papers.PRESETS | memory.PRESETS
+PAPERS = papers.PRESETS | memory.PRESETS | minatar.PRESETS
 
 # Published game sequences as settings of `atari`, with their budgets if known; ale-10 and ale-ram are this project's.
 PRESETS: dict[str, dict[str, str]] = {
@@ -189,6 +189,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("mujoco", "slippery-ant"), CONTROL),
     **dict.fromkeys(("minigrid-4", "jumanji-3"), SEQUENCE),
     "nonstationary-catch": CONTROL | {"checkpoint_every": 8_192},
+    "minatar": minatar.DQN,
     # As in `atari`, but half the replay, which takes 6 GB per member at 12 kB per frame.
     "procgen": dict(
         agent="dqn:replay=500000",
@@ -239,9 +240,11 @@ def _shows_images(inputs: tuple[int, ...]) -> bool:
 
 
 def agent_defaults(defaults: dict[str, Any], agent: str, benchmark: Any) -> dict[str, Any]:
-    """Return a benchmark's `defaults` as they are for an agent, with an MLP in the place of `nature` where there are no images."""
+    """Return a benchmark's `defaults` as they are for an agent, with another network for `nature` where there are no images: on MinAtar's
+    boards the one of its authors, else an MLP."""
     if _continuous(benchmark):
         return defaults if agent == defaults["agent"].partition(":")[0] else defaults | CONTINUOUS_AGENTS.get(agent, {})
+    own = minatar.NETWORK if defaults["network"] == minatar.NETWORK else RAM_NETWORK
     if agent != defaults["agent"].partition(":")[0]:
         protocols = (CONTINUAL, CONTROL), (SEQUENCE, CONTROL), (memory.SHARED, CONTROL), (ALE_RAM, DEFAULTS["atari"])
         for protocol, general in protocols:
@@ -250,7 +253,7 @@ def agent_defaults(defaults: dict[str, Any], agent: str, benchmark: Any) -> dict
         defaults = defaults | (CONTROLLERS if defaults["network"] == CONTROL["network"] else GAMES).get(agent, {})
     network, _, settings = defaults["network"].partition(":")
     if network == "nature" and not _shows_images(benchmark.inputs):
-        defaults = defaults | {"network": ",".join(filter(None, (RAM_NETWORK, settings)))}
+        defaults = defaults | {"network": ",".join(filter(None, (own, settings)))}
     return defaults
 
 

@@ -96,6 +96,21 @@ class Nature(NetworkSpec):
 
 
 @dataclass(frozen=True)
+class MinAtarCNN(NetworkSpec):
+    """The network of MinAtar's authors for boards of 10 x 10 (Young & Tian 2019, arXiv 1903.03176): 16 filters of 3 x 3, a dense layer."""
+
+    width: Annotated[int, Interval("[1, 65536]")] = 128
+    """units of the dense layer"""
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Conv(16, 3, 1), Dense(self.width))
+
+    def shares_well(self, members: int, inputs: tuple[int, ...] = ()) -> bool:
+        """True if an update of so many members is enough work for several threads: its one convolution is as small as a dense layer."""
+        return members >= ENOUGH_MEMBERS
+
+
+@dataclass(frozen=True)
 class Impala(NetworkSpec):
     """The residual torso of Espeholt et al. 2018 (arXiv 1802.01561, figure 3, without its LSTM): blocks of 16, 32 and 32 channels.
 

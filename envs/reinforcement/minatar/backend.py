@@ -18,8 +18,9 @@ CELL = 16  # pixels of a cell's side in an RGB image
 class MinAtarBackend:
     """Games of one kind, one for each of `seeds`. Observations are (channels, 10, 10) of 0 and 255, which networks read as 0 and 1.
 
-    `actions` are the original's, in the order in which ours are numbered. `places` (N, channels) is the game's channel at each place, or
-    a number beyond them for an empty one. With `colour` observations are RGB images instead, (160, 160, 3), with a hue for each channel.
+    `actions` are the original's, in the order in which ours are numbered. `places` (N, channels), at least as many as the game has, is
+    the game's channel at each place, or a number beyond them for an empty one. With `colour` observations are RGB images instead,
+    (160, 160, 3), with a hue for each channel.
     """
 
     autoreset: Autoreset = "NextStep"
@@ -40,7 +41,7 @@ class MinAtarBackend:
         self.action_space: Space = Discrete(len(actions))
         self.observation_space = Box((SIDE * CELL, SIDE * CELL, 3) if colour else (places.shape[1], SIDE, SIDE), "uint8")
         self._rules, self._seeds, self._sticky, self._limit, self._colour = GAMES[game](ramping), seeds, sticky, limit, colour
-        self._actions, self._places = torch.tensor(actions), torch.from_numpy(places)[:, :, None, None].expand(-1, -1, SIDE, SIDE)
+        self._actions, self._places, self._rows = torch.tensor(actions), places, np.arange(self.num_envs)[:, None]
         self._sent = torch.zeros(self.num_envs, dtype=torch.int64)
 
     def reset(self) -> RawStep:
@@ -63,9 +64,10 @@ class MinAtarBackend:
 
     def _arranged(self, seen: Tensor) -> np.ndarray:
         """Channels at their places, (N, channels, 10, 10)."""
-        width = max(self._places.shape[1], seen.shape[1])
-        padded = torch.nn.functional.pad(seen.to(torch.uint8) * 255, (0, 0, 0, 0, 0, width - seen.shape[1]))
-        return padded.gather(1, self._places).numpy()
+        boards, width = seen.numpy().view(np.uint8) * 255, self._places.shape[1]
+        if boards.shape[1] < width:
+            boards = np.concatenate([boards, np.zeros((self.num_envs, width - boards.shape[1], SIDE, SIDE), np.uint8)], 1)
+        return boards if (self._places == np.arange(width)).all() else boards[self._rows, self._places]
 
 
 def _image(seen: Tensor) -> np.ndarray:

@@ -29,12 +29,15 @@ class Facts(NamedTuple):
 
 
 GAMES = {
-    "Asterix": Facts(4, (0, 1, 2, 3, 4), 0.0),
-    "Breakout": Facts(4, (0, 1, 3), 0.0),
-    "Freeway": Facts(7, (0, 2, 4), 0.0),
-    "Seaquest": Facts(10, (0, 1, 2, 3, 4, 5), 0.0),
-    "SpaceInvaders": Facts(6, (0, 1, 3, 5), 0.0),
+    "Asterix": Facts(4, (0, 1, 2, 3, 4), 0.496),
+    "Breakout": Facts(4, (0, 1, 3), 0.508),
+    "Freeway": Facts(7, (0, 2, 4), 0.113),
+    "Seaquest": Facts(10, (0, 1, 2, 3, 4, 5), 0.097),
+    "SpaceInvaders": Facts(6, (0, 1, 3, 5), 2.828),
 }
+"""Scores of random play under the default rules: the episodes of `MinAtar(games=(game,)).pool(visit, np.arange(1000)[None], 1, 0)` in 5,010
+steps with `np.random.default_rng(0).integers(6, size=1000)`, 2,000 (Freeway) to 410,648 (Breakout); standard errors 0.003 (Asterix), 0.001,
+0.008 (Freeway), 0.001 and 0.007 (Space Invaders)"""
 
 
 @dataclass(frozen=True)

@@ -184,9 +184,7 @@ def _spawned(state: SeaquestState, draws: Tensor) -> SeaquestState:
     right, y = draws[:, 0] < 1 / 2, 1 + whole(draws[:, 2], 8)
     enemies = state.enemies
     facing = enemies.there & (enemies.y == y[:, None]) & (enemies.right != right[:, None])
-    enemy = Enemies(
-        torch.ones_like(due), draws[:, 1] < 1 / 3, right, _side(right), y, state.move_interval, torch.full_like(y, PAUSE)
-    )
+    enemy = Enemies(torch.ones_like(due), draws[:, 1] < 1 / 3, right, _side(right), y, state.move_interval, torch.full_like(y, PAUSE))
     diver_right, diver_y = draws[:, 3] < 1 / 2, 1 + whole(draws[:, 4], 8)
     diver = Divers(torch.ones_like(due), diver_right, _side(diver_right), diver_y, torch.full_like(y, DIVER_MOVE))
     return state._replace(

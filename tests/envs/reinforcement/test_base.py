@@ -13,6 +13,7 @@ from envs.reinforcement.base import Heads, ReinforcementBenchmark, num_actions
 from envs.reinforcement.control import Acrobot, CartPole, Catch, ContinualMountainCar, Control, LunarLander
 from envs.reinforcement.envpool import EnvPool
 from envs.reinforcement.gymnasium import Gymnasium
+from envs.reinforcement.minatar.benchmark import MinAtar
 from envs.reinforcement.mujoco import MuJoCo, SlipperyAnt
 from envs.reinforcement.procgen import Procgen
 from launch.config import defaults, parse
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, ReinforcementBenchmark] = {
     "atari's ram": Atari(games=("Breakout", "Freeway"), frames=400, episode_frames=800, observe="ram"),
     "atari's ram of ale-py": Atari(games=("Breakout", "Freeway"), frames=400, episode_frames=800, backend="ale", observe="ram"),
     "atari in modes": Atari(games=("Breakout", "Freeway"), modes=(0, 4), difficulties=(1,), heads="per-task", episode_frames=800),
+    "minatar": MinAtar(games=("Breakout", "Asterix"), cycles=2, permute=True),
     "procgen": Procgen(game="Bigfish", levels=3, cycles=2),
     "procgen in blocks": Procgen(game="Leaper", levels=2, levels_per_task=3, heads="per-task"),
     "cartpole": CartPole(tasks=3, cycles=2),

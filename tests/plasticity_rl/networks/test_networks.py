@@ -8,7 +8,7 @@ import torch
 from plasticity_rl.checks import UsageError
 from plasticity_rl.networks.layers import Block, Conv, Dense, Layer, Stage
 from plasticity_rl.networks.network import Network
-from plasticity_rl.networks.specs import MLP, Nature, NetworkSpec
+from plasticity_rl.networks.specs import MLP, MinAtarCNN, Nature, NetworkSpec
 from tests.modules import ACTIVATIONS, NATURE, NORMS, assert_equal_to_torch, count, generator, random_params
 
 SMALL = (4, 44, 44)
@@ -55,6 +55,12 @@ def test_parameters_of_nature_by_hand(actions):
     # A norm removes the bias and adds scale and offset.
     for norm in ("layer", "rms"):
         assert count(Network(Nature(norm=norm), (4, 84, 84), actions)) == by_hand + 32 + 64 + 64 + 512
+
+
+def test_parameters_of_the_network_of_minatars_authors_by_hand():
+    network = Network(MinAtarCNN(), (4, 10, 10), 6)
+    assert count(network) == (4 * 3 * 3 + 1) * 16 + (16 * 8 * 8 + 1) * 128 + (128 + 1) * 6
+    assert [layer.columns for layer in network.layers] == [8 * 8, 1, 1]
 
 
 def test_wiring_of_the_mlp():

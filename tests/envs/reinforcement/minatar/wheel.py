@@ -13,6 +13,7 @@ from envs.reinforcement.minatar.games import GAMES
 
 FILES = {"Asterix": "asterix", "Breakout": "breakout", "Freeway": "freeway", "Seaquest": "seaquest", "SpaceInvaders": "space_invaders"}
 
+
 class Recorder:
     """A RandomState that records what it draws: `r` and uniform numbers, `i` and the numbers from which `whole` makes the same integers."""
 
