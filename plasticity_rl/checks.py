@@ -14,6 +14,8 @@ from plasticity_rl.synonyms import find, plain
 
 ADDED = {"added": True}
 """metadata of a part's field that the JSON leaves out at its default, so that experiments from before the field keep their keys"""
+PREFIX = ADDED | {"prefix": True}
+"""metadata of an ADDED field whose value words have before the part's own, with a dot: `critic.redo`"""
 SHORT = 12  # longest list of choices in an error that can refer to a list elsewhere
 
 
@@ -55,17 +57,36 @@ class Method(Protocol):
 
     repeatable: ClassVar[bool]
 
+    @property
+    def only(self) -> str: ...
+
 
 def check_repeats(chain: Iterable[Method]) -> None:
-    """Raises UsageError if a method stands in the chain twice with equal settings, or twice without being `repeatable`."""
+    """Raises UsageError if a method stands in the chain twice with equal settings, or twice for one network without being `repeatable`."""
     seen: list[Method] = []
     for each in chain:
-        name = type(each).__name__
         if each in seen:
-            raise UsageError(f"{name} is twice in the chain with the same settings: name it once")
-        if not each.repeatable and any(type(other) is type(each) for other in seen):
-            raise UsageError(f"{name} is twice in the chain, and only one of its settings can act: name it once")
+            raise UsageError(f"{name_of(each)} is twice in the chain with the same settings: name it once")
+        for other in seen if not each.repeatable else ():
+            if type(other) is type(each) and _overlap(each.only, other.only):
+                twice = f"{name_of(each)} is" if each.only == other.only else f"with {name_of(other)} and {name_of(each)}, a method is"
+                raise UsageError(f"{twice} twice in the chain, and only one of its settings can act: name it once")
         seen.append(each)
+
+
+def name_of(method: Method) -> str:
+    """Name of a method's class, after the networks that it is limited to: `ReDo`, `critic.ReDo`."""
+    return f"{method.only}.{type(method).__name__}" if method.only else type(method).__name__
+
+
+def named_together(name: str) -> str:
+    """Name that a network shares with those of other digits: `critic` for `critic0`."""
+    return name.rstrip("0123456789")
+
+
+def _overlap(one: str, other: str) -> bool:
+    """True if two limits of methods may name one network."""
+    return not one or not other or one in (other, named_together(other)) or other == named_together(one)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -192,15 +192,19 @@ def until(done: int, every: int) -> int:
 
 
 def word(part: Any) -> str:
-    """Part as the command line writes it: its word, or a plugin's class, and the fields that differ from their defaults."""
+    """Part as the command line writes it: its word, or a plugin's class, and the fields that differ from their defaults; before it the
+    network that a method is limited to."""
     default = type(part)()
-    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-    changed = [
-        f"{field}={'+'.join(map(str, value)) or 'none' if isinstance(value, tuple) else value}"
-        for field, value in values.items()
-        if value != getattr(default, field)
-    ]
-    return registry.title(part) + (":" + ",".join(changed) if changed else "")
+    changed, before = [], ""
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if value == getattr(default, field.name):
+            continue
+        if field.metadata.get("prefix"):
+            before = f"{value}."
+        else:
+            changed.append(f"{field.name}={'+'.join(map(str, value)) or 'none' if isinstance(value, tuple) else value}")
+    return before + registry.title(part) + (":" + ",".join(changed) if changed else "")
 
 
 def _part_to_json(part: Any) -> list[Any]:

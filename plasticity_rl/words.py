@@ -1,6 +1,7 @@
 """Parts in words: `redo:tau=0.1,every=500` is the class of a word (registry.py) and, after the colon, settings of its fields.
 
-Several values of one field are joined by +. A part of a plugin is written `my_methods.Decay`. Imports no torch.
+Several values of one field are joined by +. A part of a plugin is written `my_methods.Decay`. A method that is limited to one of an agent's
+networks has its name before the word: `critic.redo`, `critic.my_methods.Decay`, the same as `redo:only=critic`. Imports no torch.
 """
 
 import dataclasses
@@ -16,6 +17,8 @@ from plasticity_rl.checks import UsageError, choose, nearest
 def part(kind: str, text: str) -> Any:
     """Part of a kind (a key of registry.TABLES) in words. Raises UsageError, naming the nearest word, field or choice."""
     word, settings = split(f"a {kind}", text)
+    if kind == "method":
+        word, settings = limited(word, settings)
     made = plugins.find(kind, word) if "." in word and plugins.is_path(word) else registry.find(kind, word)
     return made(**values(made, word, settings))
 
@@ -38,8 +41,21 @@ def split(what: str, text: Any) -> tuple[str, dict[str, str]]:
     return word, settings
 
 
+def limited(word: str, settings: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Word and settings of a method, with a network's name before the word as the setting `only`."""
+    network, _, rest = word.partition(".")
+    is_method = "." not in rest and rest.islower()  # also one that is misspelt: classes of plugins begin with capitals
+    if not network or plugins.is_own(word) or not (is_method or plugins.is_own(rest)):
+        return word, settings
+    if "only" in settings:
+        raise UsageError(f"{word}:only={settings['only']} names its network twice: leave one out")
+    return rest, settings | {"only": network}
+
+
 def values(made: type, word: str, settings: dict[str, str], listed: str = "") -> dict[str, Any]:
     """Settings of a class's fields, converted to their types. `listed`: as for `checks.nearest`."""
+    if settings.get("only"):
+        settings = getattr(made, "when_limited", {}) | settings
     hints = typing.get_type_hints(made)
     fields = [field.name for field in dataclasses.fields(made)]
     for name in settings:

@@ -28,7 +28,7 @@ def group_key(experiment: Experiment) -> Hashable:
         return None
     network, own = cell(experiment)
     shared = tuple(getattr(experiment, field.name) for field in fields(experiment) if field.name not in OWN)
-    return network.spec, tuple(shape(part) for part in (own.optimizer, *own.chain)), shared
+    return network.spec, tuple(network.own.items()), tuple(shape(part) for part in (own.optimizer, *own.chain)), shared
 
 
 def joined(snapshots: Sequence[Snapshot]) -> Snapshot:

@@ -13,6 +13,7 @@ from agents.loops.base import Loop
 from envs.reinforcement.base import ReinforcementBenchmark
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
+from plasticity_rl.interventions.scope import scope_of
 from plasticity_rl.records.events import Event, Metric, Snapshot
 from plasticity_rl.training.lift import write_
 from plasticity_rl.training.update import HELD
@@ -91,8 +92,10 @@ class ReplayLoop(Loop[ReplayAgent]):
         due = self.learner.due(clock)
         if any(each.clears_replay for each in due):
             self.replay.clear()
-        if any(each.syncs_target for each in due):
-            write_(self.target, self.learner.net.params)
+        for each in due:
+            if each.syncs_target:
+                sees = scope_of(each, self.network)
+                write_(sees.inside(self.target), sees.inside(self.learner.net.params))
 
     def tensors(self) -> dict[str, Tensor]:
         params = self.learner.net.params

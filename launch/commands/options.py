@@ -37,7 +37,7 @@ class ExperimentOptions:
     schedule: Words = None
     """learning rate as a function of updates"""
     chain: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[METHOD ...]", help_behavior_hint="(default: none)")] = None
-    """interventions, in order"""
+    """interventions, in order; `critic.redo` limits one to the network of that name, where the agent has several"""
     members: Annotated[Count, tyro.conf.arg(help_behavior_hint="(default: 5)")] = None
     """independent networks trained together"""
     seed: Annotated[Count, ZERO] = None

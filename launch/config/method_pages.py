@@ -1,6 +1,5 @@
 """A page of Markdown for each method, from its class and from docs/methods.toml, and an overview of all."""
 
-import dataclasses
 import inspect
 import re
 import shlex
@@ -13,8 +12,7 @@ from typing import Any
 
 from launch.config.methods import Facts, facts, spec_line
 from launch.config.parse import part_class
-from launch.config.show import field_meanings, words
-from plasticity_rl.checks import annotations
+from launch.config.show import field_meanings, listed_fields, words
 
 DOCS = Path(__file__).parents[2] / "docs"
 FAMILIES = {
@@ -71,7 +69,7 @@ def page(word: str, entry: Entry) -> str:
         f"```text\n{entry['formula'].strip()}\n```",
         *(("## Details", paragraphs(more, made)) if more else ()),
         "## Settings",
-        _settings(made) if settings else "It has none.",
+        _settings(made),
         "## Cost",
         _cost(word),
         "## When to try it",
@@ -170,12 +168,12 @@ def _attached(found: Facts, made: type) -> str:
 def _settings(made: type) -> str:
     meanings = field_meanings(made)
     rows = []
-    for field, (_, hint, interval) in zip(dataclasses.fields(made), annotations(made), strict=True):
+    for field, hint, interval in listed_fields(made):
         allowed = _allowed(hint, "" if interval is None else f" in {interval.text}")
         default = "+".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
         if field.name == "every" and field.default is None and (ticks := getattr(made, "default_every", {})):
             default = ", ".join(f"{count} (clock={clock})" for clock, count in ticks.items())
-        rows.append((f"`{field.name}`", allowed, default, _text(meanings.get(field.name, ""), made)))
+        rows.append((f"`{field.name}`", allowed, default or "none", _text(meanings.get(field.name, ""), made)))
     return _table(("setting", "allowed", "default", "meaning"), rows)
 
 

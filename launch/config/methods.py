@@ -76,7 +76,8 @@ def passes_again(made: type) -> bool:
 
 def spec_line(made: Any) -> str:
     """Write all settings of a part as words, in the form used after the colon."""
-    return ",".join(f"{field.name}={_spelt(getattr(made, field.name))}" for field in dataclasses.fields(made))
+    after = [field.name for field in dataclasses.fields(made) if not field.metadata.get("prefix")]
+    return ",".join(f"{name}={_spelt(getattr(made, name))}" for name in after)
 
 
 def print_all() -> None:
@@ -107,8 +108,8 @@ def print_page(word: str) -> None:
         console.print(f"https://arxiv.org/abs/{found.paper}", markup=False)
     text = wrapped(inspect.getdoc(made) or "", min(console.width, WIDTH))
     console.print("", *text, "", sep="\n", markup=False, soft_wrap=True)
-    if settings := spec_line(made()):
-        console.print(fields_table(made), "")
+    settings = spec_line(made())
+    console.print(fields_table(made), "")
     console.print(shlex.join(["--chain", f"{word}{settings and ':'}{settings}"]), markup=False, soft_wrap=True)
 
 

@@ -109,6 +109,8 @@ def _lists(kind: str) -> str:
 
 def _split(what: str, text: Any) -> tuple[str, dict[str, str]]:
     word, settings = words.split(what, text)
+    if what == "method":
+        word, settings = words.limited(word, settings)
     if "." in word and plugins.is_path(word):
         plugins.find(what, word)
         return word, settings

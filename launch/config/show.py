@@ -8,6 +8,7 @@ import textwrap
 import typing
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,7 +18,7 @@ from launch.config.defaults import DEFAULTS, GAMES, PAPERS, PARTS, preset
 from launch.config.parse import part_class
 from launch.process import listed
 from plasticity_rl import plugins, registry
-from plasticity_rl.checks import annotations, choose
+from plasticity_rl.checks import Interval, annotations, choose
 
 KINDS = ("benchmark", "agent", "network", "optimizer", "schedule", "method", "metric")
 SENTENCE = re.compile(r".+?[.?](?=\s+[A-Z`]|$)")
@@ -107,7 +108,7 @@ def fields_table(made: type, settings: Mapping[str, str] | None = None) -> Table
     meanings = field_meanings(made)
     columns = [Column("field", no_wrap=True), *(Column(heading, overflow="fold") for heading in ("type", "default", "meaning"))]
     table = Table(*columns, box=None, padding=(0, 2))
-    for field, (_, hint, interval) in zip(dataclasses.fields(made), annotations(made), strict=True):
+    for field, hint, interval in listed_fields(made):
         kind = (
             " | ".join(map(str, typing.get_args(hint)))
             if typing.get_origin(hint) is typing.Literal
@@ -120,6 +121,12 @@ def fields_table(made: type, settings: Mapping[str, str] | None = None) -> Table
             kind += " | auto"  # `auto` is resolved by the parser; the class does not accept it
         table.add_row(*map(escape, (field.name, kind, (settings or {}).get(field.name, default), meanings.get(field.name, ""))))
     return table
+
+
+def listed_fields(made: type) -> list[tuple[dataclasses.Field[Any], Any, Interval | None]]:
+    """Return a class's fields with types and intervals: its own, then those that are written before its word."""
+    found = [(field, hint, interval) for field, (_, hint, interval) in zip(dataclasses.fields(made), annotations(made), strict=True)]
+    return sorted(found, key=lambda each: bool(each[0].metadata.get("prefix")))
 
 
 def field_meanings(made: type) -> dict[str, str]:

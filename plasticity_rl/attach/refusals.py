@@ -7,17 +7,19 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from plasticity_rl.attach.optimizer_state import SLOTS
-from plasticity_rl.checks import UsageError, check_repeats, choose
+from plasticity_rl.checks import UsageError, check_repeats, choose, name_of
 from plasticity_rl.interventions.base import Intervention, Refresh
 from plasticity_rl.interventions.chain import Chain, overrides
 from plasticity_rl.networks.layers import Layers
 
 
 def check_chain(chain: Chain) -> None:
-    """No method stands twice, only builds, or sets fields of the optimizer: the caller made both."""
+    """No method is limited to one network, stands twice, only builds, or sets fields of the optimizer: the caller made both."""
     for each in chain:
         if not isinstance(each, Intervention):
             raise UsageError(f"a chain is a tuple of interventions, and {each!r} is not one")
+        if each.only:
+            raise UsageError(f"{name_of(each)} is limited to one of an agent's networks: attach it, without that, to this module alone")
     check_repeats(chain)
     for each in chain:
         who, fields = type(each).__name__, each.build()

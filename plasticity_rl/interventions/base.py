@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from plasticity_rl.checks import Interval, UsageError
+from plasticity_rl.checks import PREFIX, Interval, UsageError
 from plasticity_rl.networks.layers import Layers, Params
 from plasticity_rl.optim.optimizers import Net, Optimizer
 
@@ -20,7 +20,7 @@ class UpdateContext(NamedTuple):
 
     apply: Callable[..., tuple[Tensor, Params]]
     """(params, raw=False) -> outputs and the hidden layers' units on the inputs of the batch, as Network.apply; each call is a further
-    forward pass"""
+    forward pass. For a method that is limited, `params` and results are those of its networks"""
     noise: Params
     """standard normal numbers of the parameters' shapes, the method's own and new in every update; empty unless the method is `noisy`"""
 
@@ -44,6 +44,10 @@ class Intervention:
     function of ONE network; all that changes is in an explicit state. Within a hook, methods act in the order of the chain.
     """
 
+    only: str = field(default="", kw_only=True, metadata=PREFIX)
+    """for agents with several networks: name of the one that it is limited to, written before the word, `policy.redo`. `critic` is all of
+    `critic0`, `critic1` and so on; without it, the method acts on all networks"""
+
     repeatable: ClassVar[bool] = False
     """True if a chain may hold it several times with different settings, as with penalties and refreshes"""
     noisy: ClassVar[bool] = False
@@ -53,12 +57,19 @@ class Intervention:
     uniform_age: ClassVar[bool] = False
     """True if it resets optimizer state for whole tensors only, or not at all: one age per tensor is then kept instead of one per weight;
     read for methods with a refresh or an `after_step`"""
+    when_limited: ClassVar[dict[str, str]] = {}
+    """settings that words take as defaults where the method is limited to one network"""
 
     @property
     def needs_layer_graph(self) -> bool:
         """True if it looks at units, at heads, or at which layer reads which; otherwise it works on any module, with layers of a weight and
         the parameters beside it."""
         return True
+
+    @property
+    def takes_single_parameters(self) -> bool:
+        """True if it acts on parameters of no layer too, so that it may be limited to one, such as a temperature."""
+        return False
 
     def build(self) -> dict[str, Any]:
         """NetworkSpec fields that it sets."""

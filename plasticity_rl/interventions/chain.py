@@ -1,14 +1,17 @@
 """A chain: what its methods build together, whether they can, and which refreshes are due."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
-from plasticity_rl.checks import UsageError, check_repeats
+from plasticity_rl.checks import UsageError, check_repeats, name_of
 from plasticity_rl.interventions.base import Intervention, Refresh
+from plasticity_rl.interventions.scope import Scope, chosen, scope_of
 from plasticity_rl.networks.layers import HeadSpec
 from plasticity_rl.networks.modules import ModuleNetwork, ModuleSpec
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import NetworkSpec
+from plasticity_rl.optim.by_network import ByNetwork
 from plasticity_rl.optim.optimizers import Optimizer
 
 Chain = tuple[Intervention, ...]
@@ -24,12 +27,20 @@ def assemble(
     field, or if the network lacks what a method needs.
     """
     check_repeats(chain)
-    spec = _set(network, [(type(each).__name__, each.build()) for each in chain])
-    built = ModuleNetwork(spec, inputs, heads) if isinstance(spec, ModuleSpec) else Network(spec, inputs, heads)
-    for each in chain:
-        built.check_built(type(each).__name__, each.build())
-        each.require(built.layers)
-    return built, _set(optimizer, [(type(each).__name__, each.optimizer()) for each in chain])
+    heads = HeadSpec((("head", heads),)) if isinstance(heads, int) else heads
+    parts = tuple(prefix.removesuffix(".") for prefix, _ in heads.networks() if prefix)
+    spec, own = _by_part(network, chain, parts, lambda each: each.build())
+    built = ModuleNetwork(spec, inputs, heads, own) if isinstance(spec, ModuleSpec) else Network(spec, inputs, heads, own)
+    for each, scope in zip(chain, scopes(chain, built), strict=True):
+        built.check_built(name_of(each), each.build(), scope.layers)
+        each.require(scope.layers)
+    common, apart = _by_part(optimizer, chain, built.parts, lambda each: each.optimizer())
+    return built, ByNetwork.of(common, apart) if apart else common
+
+
+def scopes(chain: Chain, network: Network) -> tuple[Scope, ...]:
+    """The networks that each method acts on. Raises UsageError as `scope_of`."""
+    return tuple(scope_of(each, network) for each in chain)
 
 
 def uniform_age(chain: Chain) -> bool:
@@ -43,17 +54,17 @@ def overrides(method: Intervention, hook: Hook) -> bool:
 
 
 def occurrence(chain: Chain, index: int) -> int:
-    """Number of earlier methods of the same class."""
-    return sum(type(other) is type(chain[index]) for other in chain[:index])
+    """Number of earlier methods of the same class and limit."""
+    return sum(type(other) is type(chain[index]) and other.only == chain[index].only for other in chain[:index])
 
 
 def purpose_of(chain: Chain, index: int) -> tuple[str, int]:
-    """Name of a method's random streams, independent of the methods of other classes beside it."""
-    return type(chain[index]).__name__, occurrence(chain, index)
+    """Name of a method's random streams, independent of the methods of other classes, or other limits, beside it."""
+    return name_of(chain[index]), occurrence(chain, index)
 
 
 def metric_names(chain: Chain) -> tuple[str, ...]:
-    """Names of the methods in metrics: `ReDo`, and `ReDo-2` for the second of its class."""
+    """Names of the methods in metrics: `ReDo`, `ReDo-2` for the second of its class, `critic.ReDo` for one that is limited."""
     purposes = (purpose_of(chain, index) for index in range(len(chain)))
     return tuple(f"{name}-{before + 1}" if before else name for name, before in purposes)
 
@@ -62,6 +73,19 @@ def due_refreshes(chain: Chain, clock: str, tick: int) -> tuple[tuple[int, Refre
     """Index and method of each refresh that is due at that tick of the clock."""
     refreshes = ((index, each) for index, each in enumerate(chain) if isinstance(each, Refresh))
     return tuple((index, each) for index, each in refreshes if each.clock == clock and each.due(tick))
+
+
+def _by_part(
+    part: Any, chain: Chain, parts: tuple[str, ...], fields: Callable[[Intervention], dict[str, Any]]
+) -> tuple[Any, dict[str, Any]]:
+    """`part` with the settings of all methods without a limit, and for the networks with others by name: those that hold for them."""
+
+    def made(methods: list[Intervention]) -> Any:
+        return _set(part, [(name_of(each), fields(each)) for each in methods])
+
+    common = made([each for each in chain if not each.only])
+    own = {name: made([each for each in chain if not each.only or name in chosen(each.only, parts)]) for name in parts}
+    return common, {name: each for name, each in own.items() if each != common}
 
 
 def _set(part: Any, settings: list[tuple[str, dict[str, Any]]]) -> Any:

@@ -8,7 +8,7 @@ import torch
 from plasticity_rl.checks import Interval, UsageError, check
 from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.interventions.recycling import overwrite
-from plasticity_rl.networks.layers import Layers, select
+from plasticity_rl.networks.layers import Layers, select, single_parameters
 from plasticity_rl.optim.optimizers import Net, Optimizer
 
 
@@ -18,9 +18,10 @@ class Reset(Refresh):
 
     `everything` is a new agent: network, optimizer, target network, replay, and the state of the chain's other methods. At every task and
     last in a chain it is that chain's control, alone the fresh control. The other parts keep the data, as the paper does: `network` (all
-    layers), `hidden`, `heads`, `optimizer` (its state alone), and `last`: the heads and as many hidden layers below them as the field
-    `last` says (parallel layers count as one), for instance all layers behind an encoder. The paper's code makes a new SAC agent every 2e5
-    steps and new heads of SPR every 20,000 updates; with no common default, the default clock is the task.
+    layers and the parameters beside them), `hidden`, `heads`, `optimizer` (its state alone), and `last`: the heads and as many hidden
+    layers below them as the field `last` says (parallel layers count as one), for instance all layers behind an encoder. In words that
+    limit it to one of several networks, the default is `network`. The paper's code makes a new SAC agent every 2e5 steps and new heads of
+    SPR every 20,000 updates; with no common default, the default clock is the task.
     """
 
     clock: Literal["update", "task"] = "task"
@@ -31,16 +32,23 @@ class Reset(Refresh):
 
     default_every: ClassVar[dict[str, int]] = {"task": 1}
     uniform_age: ClassVar[bool] = True
+    when_limited: ClassVar[dict[str, str]] = {"part": "network"}
 
     def __post_init__(self) -> None:
         check(self)
         self.set_default_every()
+        if self.only and self.part == "everything":
+            raise UsageError(f"Reset: part=everything makes a new agent and cannot be limited to {self.only}; take part=network")
         if (self.part == "last") != (self.last is not None):
             raise UsageError("Reset: part=last and the field last, its number of hidden layers, must be set together")
 
     @property
     def needs_layer_graph(self) -> bool:
         return self.part in ("hidden", "heads", "last")
+
+    @property
+    def takes_single_parameters(self) -> bool:
+        return self.part in ("network", "optimizer")
 
     @property
     def needs_fresh(self) -> bool:
@@ -62,9 +70,10 @@ class Reset(Refresh):
         chosen = select(layers, self.part if self.part in ("hidden", "heads") else "all")
         if self.last is not None:
             chosen = tuple(layer for layer in layers if _heights(layers)[layer.name] <= self.last)
-        masks = {
-            name: torch.ones_like(net.params[name], dtype=torch.bool) for layer in chosen for name in (*layer.parameters, *layer.singular)
-        }
+        names = [name for layer in chosen for name in (*layer.parameters, *layer.singular)]
+        if self.part in ("everything", "network"):
+            names += single_parameters(net.params, layers)
+        masks = {name: torch.ones_like(net.params[name], dtype=torch.bool) for name in names}
         return overwrite(net, masks, context.fresh), state
 
     @property

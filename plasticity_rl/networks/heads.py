@@ -51,8 +51,11 @@ class Query(NamedTuple):
 class Heads:
     """All that reads the torso of one network."""
 
-    def __init__(self, spec: HeadSpec, builder: Builder, streams: tuple[str, ...], inputs: int, units: int, prefix: str = "") -> None:
-        """`inputs`: outputs of the torso; `units`: width of the last hidden layers; `prefix` of the embedding's name."""
+    def __init__(
+        self, spec: HeadSpec, builder: Builder, streams: tuple[str, ...], inputs: int, units: int, prefix: str = "", gate: str = GATE
+    ) -> None:
+        """`inputs`: outputs of the torso; `units`: width of the last hidden layers; `prefix` of the embedding's name; `gate`: name of the
+        parameter that switches injected copies on."""
         self._spec, self._builder = spec, builder
         penultimate, injection = tuple(dict.fromkeys(streams)), builder.spec.injection
         self._feeds = [penultimate.index(stream) for stream in streams]
@@ -63,10 +66,11 @@ class Heads:
         embedding = () if self._embedding is None else (self._embedding,)
         injected = () if self._injected is None else self._injected.layers
         self.layers: tuple[Layer, ...] = (*embedding, *self._plain.layers, *injected)
-        if injection:
+        self.gate = gate if injection else None
+        if self.gate is not None:
             for layer in injected:
                 builder.shapes |= {copy: builder.shapes[name] for name, copy in layer.subtracted.items()}
-            builder.shapes[GATE] = (1,)
+            builder.shapes[self.gate] = (1,)
 
     def _head(self, streams: tuple[str, ...], inputs: int, units: int, suffix: str) -> Head:
         """Add the last hidden layers and the heads; with a suffix, the injected copies."""
@@ -101,10 +105,10 @@ class Heads:
             outputs = [self._of_task(functions.linear(params, layer, penultimate[feed], noise), task) for layer, feed in pairs]
             return torch.cat(outputs, -1)
 
-        if self._injected is None:
+        if self._injected is None or self.gate is None:
             result = read(self._plain, params, x, features)
         else:
-            on, layers = params[GATE] > 0, self._injected.layers
+            on, layers = params[self.gate] > 0, self._injected.layers
             names, added = ([n for each in part for n in (*each.own, *each.singular)] for part in (self._plain.layers, layers))
             learned = {name: torch.where(on, params[name].detach(), params[name]) for name in names}
             new = {name: torch.where(on, params[name], params[name].detach()) for name in added}

@@ -187,6 +187,18 @@ def select(layers: Layers, part: Part) -> Layers:
     return tuple(layer for layer in layers if part == "all" or layer.head == (part == "heads"))
 
 
+def network_of(name: str) -> str:
+    """Name of the network that a layer or parameter is of, where an agent has several: `policy` for `policy.hidden0.weight`, for the head
+    `policy` and for its injected copy `policy_injected`."""
+    return name.partition(".")[0].removesuffix("_injected")
+
+
+def single_parameters(params: Params, layers: Layers) -> tuple[str, ...]:
+    """Names of the parameters of no layer, such as a temperature; without gates and frozen copies, which interventions alone write."""
+    of_layers = {name for layer in layers for name in (*layer.parameters, *layer.singular, *layer.subtracted.values())}
+    return tuple(name for name in params if name not in of_layers and name.rpartition(".")[2] != GATE)
+
+
 def own_units(layers: Layers) -> Layers:
     """Hidden layers whose units no other layer writes."""
     return tuple(layer for layer in select(layers, "hidden") if not layer.shared)

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import typing
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import cache
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from torch.nn.parameter import is_lazy
 
 from plasticity_rl.checks import UsageError, check
 from plasticity_rl.networks.calls import BY_HAND, LayerGraph, Watch
-from plasticity_rl.networks.layers import HeadSpec, Layer, Params
+from plasticity_rl.networks.layers import HeadSpec, Layer, Layers, Params, network_of
 from plasticity_rl.networks.network import Network, inputs_of
 from plasticity_rl.networks.specs import ENOUGH_MEMBERS
 from plasticity_rl.networks.steps import channels_last
@@ -111,12 +112,14 @@ def _restored(home: str, name: str, fields: dict[str, Any]) -> Any:
 class ModuleNetwork(Network):
     """A network of people's own. Agents with separate networks build one module for each."""
 
-    def __init__(self, spec: ModuleSpec, inputs: tuple[int, ...], heads: int | HeadSpec) -> None:
-        """Raises UsageError if the module cannot be understood, or cannot have the heads that the agent requests."""
+    def __init__(
+        self, spec: ModuleSpec, inputs: tuple[int, ...], heads: int | HeadSpec, own: Mapping[str, ModuleSpec] | None = None
+    ) -> None:
+        """`own` as for Network. Raises UsageError if the module cannot be understood, or cannot have the heads that the agent requests."""
         heads = HeadSpec((("head", heads),)) if isinstance(heads, int) else heads
         self._own, self.heads, self._observed = spec, heads, inputs
         self.inputs = inputs_of(inputs, heads)
-        self.spec = typing.cast(Any, spec)
+        self.spec, self.own = typing.cast(Any, spec), typing.cast(Any, dict(own or {}))
         self._who = f"{type(spec).__module__}.{type(spec).__name__}"
         self.outputs = sum(outputs for _, outputs in heads.heads)
         self.non_trainable, self.noise = frozenset[str](), 0
@@ -163,12 +166,23 @@ class ModuleNetwork(Network):
         outputs = [self._of_task(each, task) for each in found]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), watch.features(self._graph) if watch else {}
 
+    def limited(
+        self, params: Params, inputs: Tensor, task: Tensor | None, raw: bool, only: tuple[str, ...] | None
+    ) -> tuple[Tensor, Params]:
+        outputs, features = self.apply(params, inputs, task=task, raw=raw)
+        if only is None:
+            return outputs, features
+        sizes = [(prefix.removesuffix("."), sum(outputs for _, outputs in heads.heads)) for prefix, heads in self.heads.networks()]
+        each = outputs.split([size for _, size in sizes], -1)
+        own = [mine for mine, (name, _) in zip(each, sizes, strict=True) if name in only]
+        return torch.cat(own, -1), {name: units for name, units in features.items() if network_of(name) in only}
+
     def activated(self, params: Params, raw: Params) -> Params:
         return {name: self._graph.functions[name](units) for name, units in raw.items()}
 
-    def check_built(self, method: str, fields: dict[str, Any]) -> None:
-        """Raise UsageError if the module is not what a method has it build."""
-        for layer in self.layers:
+    def check_built(self, method: str, fields: dict[str, Any], layers: Layers) -> None:
+        """Raise UsageError if these layers are not what a method has built."""
+        for layer in layers:
             found = {"norm": self._graph.norms.get(layer.name), "activation": layer.activation}
             for name in found.keys() & fields.keys() if layer.activation is not None else ():
                 if found[name] != fields[name]:
@@ -181,9 +195,8 @@ class ModuleNetwork(Network):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             try:
-                modules = {
-                    name: self._own.build(self.inputs if name in self.heads.critics else self._observed, outputs) for name, outputs in parts
-                }
+                modules = {name: self._own.build(self._inputs_of(name), outputs) for name, outputs in parts}
+                modules |= {name: self.own[name].build(self._inputs_of(name), outputs) for name, outputs in parts if name in self.own}
             except UsageError:
                 raise
             except Exception as error:  # a user's factory may fail in any way
@@ -193,6 +206,9 @@ class ModuleNetwork(Network):
                 raise UsageError(f"{self._who} must make an nn.Module, not {module!r}")
         observed = dict.fromkeys(modules.keys() - {*self.heads.critics}, self._observed[0]) if self.heads.actions else {}
         return Beside(modules, observed) if self.heads.separate else modules[""]
+
+    def _inputs_of(self, name: str) -> tuple[int, ...]:
+        return self.inputs if name in self.heads.critics else self._observed
 
     def _call(self, params: Params, x: Tensor, watch: Watch | None = None, only: tuple[str, ...] = ()) -> tuple[Tensor, ...]:
         buffers = {name: buffer.to(x.device) for name, buffer in self._module.named_buffers()}

@@ -13,15 +13,15 @@ EPSILON = 1e-5  # of the norms; PyTorch's default
 
 
 class LayerFunctions:
-    """Functions of one layer, for the layers of one network."""
+    """Functions of one layer, for the layers of one torso and its heads."""
 
-    def __init__(self, spec: NetworkSpec, layers: tuple[Layer, ...], shapes: dict[str, Shape], depth: int) -> None:
-        """`depth`: number of activations from inputs to heads."""
+    def __init__(self, spec: NetworkSpec, layers: tuple[Layer, ...], shapes: dict[str, Shape], depth: int, noise: int = 0) -> None:
+        """`depth`: number of activations from inputs to heads; `noise`: normal numbers taken by torsos before this one."""
         self._spec, self._shapes = spec, shapes
         names = {layer.activation for layer in layers if layer.activation is not None} - {*LEARNED}
         self.activations = {name: activation(name, spec.slope, spec.eta, depth) for name in names}
-        self.noise = 0
-        """normal numbers of a noisy network for one example; 0 for others"""
+        self.noise = noise
+        """normal numbers for one example that this torso and those before it take; 0 if none is noisy"""
         self._numbers: dict[str, slice] = {}
         for layer in layers:
             if layer.beside in self._numbers:

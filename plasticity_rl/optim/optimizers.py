@@ -68,6 +68,8 @@ class Optimizer(ABC):
     """True if updates need noise"""
     decays_itself: ClassVar[bool] = False
     """True if the optimizer's own step includes weight decay"""
+    mixes_tensors: ClassVar[bool] = False
+    """True if a parameter's step depends on other parameters"""
 
     @abstractmethod
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
@@ -360,6 +362,7 @@ class UPGD(Optimizer):
     """standard deviation of the noise"""
 
     noisy: ClassVar[bool] = True
+    mixes_tensors: ClassVar[bool] = True
 
     ages: ClassVar[tuple[str, ...]] = ("seen",)
 

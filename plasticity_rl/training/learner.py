@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from plasticity_rl.interventions import scope
 from plasticity_rl.interventions.base import Refresh, RefreshContext, State
-from plasticity_rl.interventions.chain import Chain, due_refreshes, metric_names, purpose_of, uniform_age
+from plasticity_rl.interventions.chain import Chain, due_refreshes, metric_names, purpose_of, scopes, uniform_age
 from plasticity_rl.metrics import effects, norms
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
@@ -62,7 +63,9 @@ class Learner:
         self.network, self.loss, self.optimizer, self.chain, self.device = network, loss, optimizer, chain, device
         self.cells = (Cell(optimizer, chain, members, seed), *others)
         self.members = sum(cell.members for cell in self.cells)
-        self._rule = UpdateRule(network, loss, optimizer, chain)
+        self.scopes = scopes(chain, network)
+        """for each method of the chain, the networks that it acts on"""
+        self._rule = UpdateRule(network, loss, optimizer, chain, self.scopes)
         self._members = [member for cell in self.cells for member in members_of(cell.seed, cell.members)]
         if not all(fits(self.cells[0], cell) for cell in others):
             raise ValueError("cells of one learner may differ in seed, members and float hyperparameters only")
@@ -121,7 +124,7 @@ class Learner:
 
         def one(params: Params, states: list[State], hyper: Hyper) -> Params:
             for index in born:
-                params, _ = self._rule.varied(hyper).chain[index].project(params, states[index], self.network.layers)
+                params, _ = scope.project(self._rule.varied(hyper).chain[index], self.scopes[index], params, states[index])
             return params
 
         return copied(lift(one)(params, self.states, self._hyper)) if born else params
@@ -255,9 +258,9 @@ class Learner:
 
     def _initial_state(self, index: int, *since: int | str) -> State:
         """Initial state of a method of the chain, for the networks as they are; `since`: the reset after which, if any."""
-        layers, purpose = self.network.layers, ("state", *purpose_of(self.chain, index), *since)
+        sees, purpose = self.scopes[index], ("state", *purpose_of(self.chain, index), *since)
         methods = [cell.chain[index] for cell in self.cells for _ in range(cell.members)]
-        born = stack([each.init(self.one(member), layers, self.draw(member, *purpose)) for member, each in enumerate(methods)])
+        born = stack([scope.init(each, sees, self.one(member), self.draw(member, *purpose)) for member, each in enumerate(methods)])
         return {name: tensor.to(self.device) for name, tensor in born.items()}
 
     def _noise(self, update: int) -> dict[str, Tensor]:
@@ -281,7 +284,8 @@ class Learner:
     def _refresh(self, index: int, each: Refresh) -> None:
         fresh = self.fresh(*purpose_of(self.chain, index), each.clock, self.ticks[each.clock])
         features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
-        lifted = lift(lambda net, state, evidence, numbers: vary(each, numbers).refresh(net, state, evidence, self.network.layers))
+        sees = self.scopes[index]
+        lifted = lift(lambda net, state, evidence, numbers: scope.refresh(vary(each, numbers), sees, net, state, evidence))
         made = lifted(self.net, self.states[index], RefreshContext(fresh, features), self._hyper.chain[index])
         # Copied before writing: a new state may alias parameters that are overwritten.
         net, state = copied(made)

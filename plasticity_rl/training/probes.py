@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from plasticity_rl.interventions import scope
 from plasticity_rl.interventions.base import State
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
@@ -97,8 +98,8 @@ class Probe:
         methods = [cell.chain[index] for cell in learner.cells for _ in range(cell.members)]
         ones = [{name: param[member] for name, param in params.items()} for member in range(learner.members)]
         draws = [learner.draw(member, "probe", index) for member in range(learner.members)]
-        layers = learner.network.layers
-        return stack([each.init(one, layers, draw) for each, one, draw in zip(methods, ones, draws, strict=True)])
+        sees = learner.scopes[index]
+        return stack([scope.init(each, sees, one, draw) for each, one, draw in zip(methods, ones, draws, strict=True)])
 
     def _spread(self, tensor: Tensor) -> Tensor:
         """Expand (targets or 1, 2 or 1, S, ...) to (targets x 2 x S, ...)."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value
 
+from plasticity_rl.interventions import scope
 from plasticity_rl.interventions.base import State, UpdateContext
 from plasticity_rl.interventions.chain import Chain, metric_names, overrides
 from plasticity_rl.metrics import effects, norms
@@ -30,6 +31,8 @@ class UpdateRule(NamedTuple):
     loss: Loss
     optimizer: Optimizer
     chain: Chain
+    scopes: tuple[scope.Scope, ...]
+    """for each method of the chain, the networks that it acts on"""
 
     def varied(self, hyper: Hyper) -> "UpdateRule":
         """The rule of one member, with its own hyperparameters."""
@@ -53,11 +56,11 @@ def update(
     `low_precision` are rounded parameters that the loss reads instead of the exact ones, and `noise` maps the optimizer and methods of the
     chain to keys of normal numbers, (2,). `measure` adds metrics, whose names hold a slash, and may skip the steps that change none.
     """
-    network, loss, optimizer, chain = rule.varied(hyper)
+    network, loss, optimizer, chain, scopes = rule.varied(hyper)
     layers, names = network.layers, metric_names(chain)
     task = batch.get("task")
     numbers = {who: normals(key, network.shapes) for who, key in noise.items()}
-    context = UpdateContext(lambda params, raw=False: network.apply(params, batch["inputs"], task=task, raw=raw), {})
+    context = UpdateContext(lambda params, raw=False, only=None: network.limited(params, batch["inputs"], task, raw, only), {})
 
     began, learned, given = net, network.learned(net.params), net.params | low_precision
     of_loss = grad_and_value(lambda own: loss(given | own, batch, *extras), has_aux=True)
@@ -66,10 +69,10 @@ def update(
     penalised = [index for index, each in enumerate(chain) if overrides(each, "penalty")]
     if penalised:
         # Subtracted, not added: adding a matrix product is fused into one product, whose other summand is first materialised and copied.
-        less = grad(lambda own: -sum(chain[i].penalty(net.params | own, states[i], layers, context) for i in penalised))(learned)
+        less = grad(lambda own: -sum(scope.penalty(chain[i], scopes[i], net.params | own, states[i], context) for i in penalised))(learned)
         grads = {name: each - less[name] for name, each in grads.items()}
     if measure:
-        penalties = {names[i]: chain[i].penalty(net.params, states[i], layers, context) for i in penalised}
+        penalties = {names[i]: scope.penalty(chain[i], scopes[i], net.params, states[i], context) for i in penalised}
         reported |= {f"penalty_over_loss/{name}": effects.penalty_over_loss(penalty, value) for name, penalty in penalties.items()}
         reported |= by_layer(norms.GRADIENT, grads, layers)
         if not any(overrides(each, hook) for each in chain for hook in ("after_step", "project")):
@@ -78,7 +81,7 @@ def update(
     net, states = Net(net.params | updated.params, updated.slots), list(states)
     for index, each in enumerate(chain):
         own_context = context._replace(noise=numbers.get(str(index), {}))
-        before, (net, states[index]) = net, each.after_step(net, states[index], grads, layers, own_context)
+        before, (net, states[index]) = net, scope.after_step(each, scopes[index], net, states[index], grads, own_context)
         if measure and overrides(each, "after_step"):
             reported[f"step_change/{names[index]}"] = effects.change(before.params, net.params)
     net, states, projected = project(rule, net, states, hyper, measure)
@@ -91,10 +94,9 @@ def project(
     rule: UpdateRule, net: Net, states: list[State], hyper: Hyper, measure: bool = False
 ) -> tuple[Net, list[State], dict[str, Tensor]]:
     """Apply the chain's projections in order; returns the network and the states. `measure` adds the size of each projection."""
-    chain, layers = rule.varied(hyper).chain, rule.network.layers
-    states, found = list(states), {}
+    chain, states, found = rule.varied(hyper).chain, list(states), {}
     for index, (each, name) in enumerate(zip(chain, metric_names(chain), strict=True)):
-        params, states[index] = each.project(net.params, states[index], layers)
+        params, states[index] = scope.project(each, rule.scopes[index], net.params, states[index])
         if measure and overrides(each, "project"):
             found[f"projection_factor/{name}"] = effects.factor(net.params, params)
             found[f"projection_change/{name}"] = effects.change(net.params, params)

@@ -67,6 +67,27 @@ def test_labels_read_as_the_chain_was_written() -> None:
     assert not parse.experiment({"chain": ["reset", "nap"]}).fresh_control
 
 
+def test_a_method_of_one_network_is_labelled_so_and_others_keep_their_json() -> None:
+    said = {"benchmark": "cartpole", "agent": "ppo:separate=true"}
+    made = parse.experiment(said | {"chain": ["policy.layer-norm", "redo:tau=0.1,only=value", "value.reset", "redo"]})
+    assert made.label == "policy.layer-norm + value.redo:tau=0.1 + value.reset:part=network + redo"
+    described = json.loads(json.dumps(made.to_json()))
+    assert Experiment.from_json(described) == made and parse.experiment(said | {"chain": made.label.split(" + ")}) == made
+    assert [fields.get("only") for _, fields in described["chain"]] == ["policy", "value", "value", None]
+    assert described["chain"][3] == parse.experiment({"chain": ["redo"]}).to_json()["chain"][0]
+    assert made.setting == parse.experiment(said).setting and not made.fresh_control
+
+
+@pytest.mark.parametrize("method", MEMBERS, ids=word)
+def test_a_limited_methods_label_and_json_make_it(method: Any) -> None:
+    if getattr(method, "part", "") == "everything":
+        return
+    method = dataclasses.replace(method, only="critic")
+    made = parse.experiment({"chain": [word(method)]})
+    assert word(method).startswith("critic.") and "only" not in word(method).partition(".")[2]
+    assert made.chain == (method,) == Experiment.from_json(made.to_json()).chain
+
+
 def test_a_clock_brings_its_own_default_and_the_label_says_so() -> None:
     made = parse.experiment({"chain": ["redo", "redo:clock=task", "reset:clock=update,every=5"]})
     assert [each.every for each in made.chain] == [1000, 1, 5]

@@ -14,7 +14,7 @@ from launch.config import parse
 from launch.run import estimate
 from launch.run.code import code_hash
 from launch.run.runner import describe
-from plasticity_rl import plugins
+from plasticity_rl import plugins, words
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records import checkpoint
@@ -166,6 +166,16 @@ def test_a_description_imports_nothing_that_was_not_allowed(write: Write, tmp_pa
     with pytest.raises(UsageError):
         parse.experiment({"chain": [path.removeprefix("plugin:")]})
     assert not (tmp_path / "sprung").exists() and "trap_methods" not in sys.modules
+
+
+def test_a_method_of_ones_own_is_limited_to_one_network(write: Write) -> None:
+    plugins.allow([write("limited_methods"), write("policy.inner")])
+    made = parse.experiment({"chain": ["value.limited_methods.Shrink:factor=0.5", "policy.policy.inner.Shrink"]})
+    assert [each.only for each in made.chain] == ["value", "policy"]
+    assert made.label == "value.limited_methods.Shrink:factor=0.5 + policy.policy.inner.Shrink"
+    assert parse.experiment({"chain": ["policy.inner.Shrink"]}).chain[0].only == ""  # a module's own name comes first
+    assert Experiment.from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert words.part("method", "value.limited_methods.Shrink:factor=0.5") == made.chain[0]
 
 
 def test_a_module_that_is_allowed_brings_those_below_it_and_no_others(write: Write) -> None:

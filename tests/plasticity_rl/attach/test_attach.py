@@ -261,6 +261,7 @@ def test_what_cannot_be_done_to_a_finished_module_is_refused():
     cases = [
         (plain, (LayerNorm(),), None, r"LayerNorm only builds \(norm\), but the module is built"),
         (plain, (WeightDecay(),), None, "WeightDecay sets weight_decay, decayed of the optimizer"),
+        (plain, (ReDo(only="actor"),), None, "actor.ReDo is limited to one of an agent's networks"),
         (plain, (NormalizeAndProject(norm="given"),), None, "needs a norm before every activation, and layer '0' has none"),
         (plain, (NormalizeAndProject(),), None, "needs a norm before every activation, and layer '0' has none"),
         (normed, (NormalizeAndProject(norm="rms"),), None, "builds norm=rms, but 0 has layer"),

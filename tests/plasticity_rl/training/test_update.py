@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from plasticity_rl.interventions import L2, NoisyUpdates, WeightClipping
+from plasticity_rl.interventions.chain import scopes
 from plasticity_rl.networks.layers import HeadSpec
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
@@ -26,7 +27,7 @@ def squared(network):
 
 def rule(chain):
     network = Network(MLP(width=5, depth=2), (3,), HeadSpec((("head", 2),)))
-    return UpdateRule(network, squared(network), SGD(), chain)
+    return UpdateRule(network, squared(network), SGD(), chain, scopes(chain, network))
 
 
 def start(network):
@@ -41,7 +42,7 @@ def hyper(chain):
 
 def test_an_update_is_loss_penalty_step_and_projection_in_this_order():
     chain = (L2(strength=0.01), WeightClipping(kappa=1.5))
-    network, loss, _, _ = made = rule(chain)
+    network, loss, *_ = made = rule(chain)
     params, batch = start(network)
     states = [each.init(params, network.layers, torch.Generator()) for each in chain]
     net, _, reported = update(made, Net(params, SGD().init(params, uniform_age=True)), states, {}, hyper(chain), {}, batch)
