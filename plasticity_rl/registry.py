@@ -75,6 +75,8 @@ NETWORKS = {
     "impala-cnn": "plasticity_rl.networks.specs.Impala",
     "resnet18": "plasticity_rl.networks.specs.Resnet18",
     "transformer": "plasticity_rl.networks.specs.Transformer",
+    "simba": "plasticity_rl.networks.residual.Simba",
+    "bro": "plasticity_rl.networks.residual.BroNet",
 }
 OPTIMIZERS = {
     "sgd": "plasticity_rl.optim.optimizers.SGD",

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from plasticity_rl.metrics.ranks import singular_values
-from plasticity_rl.networks.layers import Params, penultimate
+from plasticity_rl.networks.layers import Params, last_active
 from plasticity_rl.records.events import Media
 from plasticity_rl.training.learner import Learner
 
@@ -31,6 +31,6 @@ def media(learner: Learner, untrained: Params, where: dict[str, Any]) -> Iterato
         yield Media(**where, name=f"preactivations/{layer}", kind="histogram", values=values.float().cpu().numpy())
     yield Media(**where, name="observations", kind="image", values=inputs[0, :EXAMPLES].cpu().numpy())
     features = [learner.features(params, inputs) for params in (learner.net.params, untrained)]
-    for top in penultimate(learner.network.layers):
+    for top in last_active(learner.network.layers):
         spectra = torch.stack([singular_values(each[top.name][0]) for each in features])
         yield Media(**where, name=f"spectrum/{top.name}", kind="spectrum", values=spectra.cpu().numpy())

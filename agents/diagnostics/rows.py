@@ -24,7 +24,7 @@ from plasticity_rl.metrics import measures
 from plasticity_rl.metrics.base import Observed
 from plasticity_rl.metrics.norms import GRADIENT
 from plasticity_rl.metrics.units import finite, moments
-from plasticity_rl.networks.layers import Params, penultimate
+from plasticity_rl.networks.layers import Params, last_active
 from plasticity_rl.records.events import Media, Metric
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import chunked, copied, lift
@@ -49,7 +49,7 @@ class Diagnostics:
         self._last, self._spent = (time.monotonic(), learner.ticks["update"]), replace(learner.spent)
         self._before: Params = {}
         layers = learner.network.layers
-        self._tops = tuple(top.name for top in penultimate(layers))
+        self._tops = tuple(top.name for top in last_active(layers))
         self._bounded = tuple(layer.name for layer in layers if layer.activation == "tanh")
         self._sampled: bool | None = cast(ActingAgent, agent).samples if agent.supervision == "rewards" else None
         self._agent = agent

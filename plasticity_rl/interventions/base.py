@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import PREFIX, Interval, UsageError
-from plasticity_rl.networks.layers import Layers, Params
+from plasticity_rl.networks.layers import Layers, Params, penultimate
 from plasticity_rl.optim.optimizers import Net, Optimizer
 
 State = dict[str, Tensor]
@@ -161,3 +161,10 @@ class Refresh(Intervention, ABC):
     @property
     def starts_over(self) -> bool:
         return self.clears_replay and (self.clock, self.every) == ("task", 1)
+
+
+def require_read_units(method: str, layers: Layers) -> None:
+    """Raise UsageError if heads read layers without an activation, which add to a sum, so that there are no units to measure."""
+    for layer in penultimate(layers):
+        if layer.activation is None:
+            raise UsageError(f"{method} needs the units that heads read, and {layer.name} adds to a sum: give each head a hidden layer")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, State, UpdateContext
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext, require_read_units
 from plasticity_rl.networks.layers import Layers, Params, penultimate
 
 
@@ -29,6 +29,10 @@ class FeatureNorm(Intervention):
 
     def __post_init__(self) -> None:
         check(self)
+
+    def require(self, layers: Layers) -> None:
+        if self.where == "last":
+            require_read_units(type(self).__name__, layers)
 
     def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> Tensor:
         features = context.apply(params)[1]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.interventions.base import Intervention, State, UpdateContext
+from plasticity_rl.interventions.base import Intervention, State, UpdateContext, require_read_units
 from plasticity_rl.networks.layers import Layers, Params, penultimate
 
 
@@ -38,6 +38,9 @@ class InFeR(Intervention):
 
     def __post_init__(self) -> None:
         check(self)
+
+    def require(self, layers: Layers) -> None:
+        require_read_units(type(self).__name__, layers)
 
     def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
         weights = {

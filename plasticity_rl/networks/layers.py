@@ -210,6 +210,16 @@ def penultimate(layers: Layers) -> Layers:
     return tuple(layer for layer in layers if heads & set(layer.readers))
 
 
+def last_active(layers: Layers) -> Layers:
+    """The last hidden layers with an activation in each network: those that heads read, or where heads also read sums, the last one."""
+    heads, last = {layer.name for layer in layers if layer.head}, set[str]()
+    for network in connected(layers):
+        read = [layer for layer in network if heads & {*layer.readers}]
+        summed = any(layer.activation is None for layer in read)
+        last |= {layer.name for layer in ([each for each in network if each.activation is not None][-1:] if summed else read)}
+    return tuple(layer for layer in layers if layer.name in last)
+
+
 def connected(layers: Layers) -> tuple[Layers, ...]:
     """The layers by network: those that no chain of readers connects are of separate networks."""
     groups: list[list[Layer]] = []

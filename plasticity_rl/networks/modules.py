@@ -59,6 +59,8 @@ class ModuleSpec(ABC):
 def adapted(made: Any) -> type | None:
     """Spec class of a factory `(inputs, outputs, **fields) -> nn.Module`, such as a module's class, or of a frozen dataclass whose `build`
     is one; None for anything else. Raises UsageError if a field cannot be one of an experiment."""
+    if isinstance(made, type) and issubclass(made, ModuleSpec):
+        return made
     if isinstance(made, type) and issubclass(made, nn.Module):
         return _spec(made) if _takes(made.__init__, 1) else None
     if isinstance(made, type):

@@ -374,10 +374,8 @@ def test_a_module_without_a_forward_pass_and_a_loop_that_bypasses_it():
 
 def test_methods_of_last_hidden_layers_say_where_there_are_none():
     module, x = made("gated")
-    plan = attach(module, adam(module), (InFeR(),), x)
-    module(x)
-    with pytest.raises(UsageError, match=r"needs the units of gru.ih_l0.*, which are not its alone: give each head a hidden layer"):
-        plan.penalty()
+    with pytest.raises(UsageError, match=r"needs the units that heads read, and gru.ih_l0 adds to a sum: give each head a hidden layer"):
+        attach(module, adam(module), (InFeR(),), x)
 
 
 def test_attention_that_is_used_twice_is_refused():
