@@ -10,7 +10,7 @@ from envs.reinforcement.backends.spaces import Box, Space
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
-from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.layers import Params, network_of
 from plasticity_rl.networks.network import Network
 
 
@@ -65,5 +65,4 @@ class ActorCritic(ReplayAgent, Protocol):
 
 def frozen(params: Params, networks: tuple[str, ...]) -> Params:
     """The parameters, those of some networks without a gradient."""
-    prefixes = tuple(f"{name}." for name in networks)
-    return {name: param.detach() if name.startswith(prefixes) else param for name, param in params.items()}
+    return {name: param.detach() if network_of(name) in networks else param for name, param in params.items()}

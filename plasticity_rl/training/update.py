@@ -11,7 +11,7 @@ from plasticity_rl.interventions import scope
 from plasticity_rl.interventions.base import State, UpdateContext
 from plasticity_rl.interventions.chain import Chain, metric_names, overrides
 from plasticity_rl.metrics import effects, norms
-from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.layers import Params, network_of
 from plasticity_rl.networks.network import Network
 from plasticity_rl.optim.optimizers import Net, Optimizer
 from plasticity_rl.training.cells import Hyper, vary
@@ -86,7 +86,7 @@ def update(
             reported[f"step_change/{names[index]}"] = effects.change(before.params, net.params)
     net, states, projected = project(rule, net, states, hyper, measure)
     for flag in (name for name in batch if name.startswith(HELD)):
-        net = _held(f"{flag.removeprefix(HELD)}.", batch[flag], began, net)
+        net = _held(flag.removeprefix(HELD), batch[flag], began, net)
     return net, states, {"loss": value} | reported | projected
 
 
@@ -104,11 +104,11 @@ def project(
     return net, states, found
 
 
-def _held(prefix: str, held: Tensor, before: Net, after: Net) -> Net:
-    """The network after an update; parameters and optimizer state whose names begin with `prefix` as before it, where `held`."""
+def _held(network: str, held: Tensor, before: Net, after: Net) -> Net:
+    """The network after an update; parameters and optimizer state of one of its separate networks as before it, where `held`."""
 
     def kept(before: Params, after: Params) -> Params:
-        return {name: torch.where(held, before[name], each) if name.startswith(prefix) else each for name, each in after.items()}
+        return {name: torch.where(held, before[name], each) if network_of(name) == network else each for name, each in after.items()}
 
     return Net(kept(before.params, after.params), {slot: kept(before.slots[slot], state) for slot, state in after.slots.items()})
 

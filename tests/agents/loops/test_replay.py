@@ -95,3 +95,20 @@ def test_several_updates_a_step_and_several_steps_an_update_are_refused(capsys: 
     assert error.count("\n") == 1 and "set train_every=1, or leave updates_per_step at 1" in error
     with pytest.raises(UsageError, match="updates_per_step"):
         DQN(train_every=1, updates_per_step=0)
+
+
+def test_a_reset_of_one_network_copies_it_alone_into_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"benchmark": "gymnasium:ids=Pendulum-v1,frames=400", "agent": "sac:min_replay=100,batch_size=16,num_envs=4", "members": 1}
+    chain = ["critic.layer-norm", "actor.redo", "critic1.reset:clock=update,every=50", "temperature.reset:clock=update,every=50"]
+    made = experiment(said | {"network": "mlp:width=8,depth=2", "chain": chain})
+    loop = ReplayLoop(made.agent, made, "cpu", False)
+    assert [each.parts for each in loop.learner.scopes] == [("critic0", "critic1"), ("actor",), ("critic1",), ("temperature",)]
+    assert {layer.name for layer in loop.network.layers if layer.scale} == {f"critic{i}.hidden{j}" for i in (0, 1) for j in (0, 1)}
+    before = {name: tensor.clone() for name, tensor in loop.target.items()}
+    for param in loop.learner.net.params.values():
+        param.add_(1)
+    monkeypatch.setattr(loop.learner, "due", lambda clock: made.chain[2:3])
+    loop.refreshed("update")
+    for name, tensor in loop.target.items():
+        assert torch.equal(tensor, loop.learner.net.params[name] if name.startswith("critic1.") else before[name]), name
+    assert "temperature" in loop.target

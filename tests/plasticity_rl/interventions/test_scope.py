@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from agents.actor_critic import frozen
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
@@ -368,3 +369,18 @@ def test_an_update_with_limited_methods_is_one_graph(monkeypatch: pytest.MonkeyP
             each.update(RATE, batch)
             each.task_boundary()
     torch.testing.assert_close(*map(copies, both), rtol=1e-12, atol=1e-15)
+
+
+def test_injected_heads_are_held_and_frozen_with_their_network() -> None:
+    learner = learn((PlasticityInjection(),))
+    (batch,) = batches(1)
+    learner.task_boundary()
+    before = copies(learner)
+    learner.update(RATE, batch | {f"{updates.HELD}value": torch.tensor([True])})
+    after = copies(learner)
+    for name, each in of("value", before).items():
+        assert torch.equal(after[name], each), name
+    assert not torch.equal(after["params/policy_injected.weight"], before["params/policy_injected.weight"])
+    params = {name: param.requires_grad_() for name, param in learner.one(0).items()}
+    learned = {name for name, param in frozen(params, ("value",)).items() if param.requires_grad}
+    assert learned == {name for name in params if not name.startswith(("value.", "value_injected."))}

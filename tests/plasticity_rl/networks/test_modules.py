@@ -18,7 +18,7 @@ from launch.config.parse import experiment
 from plasticity_rl import plugins
 from plasticity_rl.checks import Interval, UsageError
 from plasticity_rl.experiment import Experiment, word
-from plasticity_rl.interventions import Intervention, LayerNorm, assemble
+from plasticity_rl.interventions import Churn, Intervention, LayerNorm, assemble
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.modules import ModuleNetwork, ModuleSpec, adapted
 from plasticity_rl.networks.network import Network
@@ -345,6 +345,25 @@ def test_a_build_is_handed_on_and_looked_after() -> None:
         assemble(spec(ignoring), Adam(), (LayerNorm(),), (3,), 2)
     with pytest.raises(UsageError, match="LayerNorm sets norm, and sequential has no such field"):
         assemble(spec(sequential), Adam(), (LayerNorm(),), (3,), 2)
+
+
+def test_a_chain_for_each_of_several_modules() -> None:
+    heads = HeadSpec((("policy", 2), ("value", 1)), separate=True)
+    network, _ = assemble(spec(Plain), Adam(), (LayerNorm(only="policy"), Churn(only="value")), (3,), heads)
+    common = ModuleNetwork(spec(Plain), (3,), heads)
+    assert network.parts == ("policy", "value") and network.own == {"policy": spec(Plain, norm="layer")}
+    assert {layer.name: layer.scale is not None for layer in network.layers if not layer.head} == {
+        f"{part}.hidden{i}": part == "policy" for part in network.parts for i in (0, 1)
+    }
+    params, before, x = network.init(generator()), common.init(generator()), torch.randn(4, 3)
+    assert all(torch.equal(params[name], before[name]) for name in before if name.startswith("value."))
+    outputs, features = network.apply(params, x)
+    for part, columns in (("policy", slice(0, 2)), ("value", slice(2, 3))):
+        own, units = network.limited(params, x, None, False, (part,))
+        assert torch.equal(own, outputs[:, columns]) and units.keys() == {f"{part}.hidden0", f"{part}.hidden1"}
+        assert all(torch.equal(units[name], features[name]) for name in units)
+    with pytest.raises(UsageError, match=r"policy.LayerNorm builds norm=layer, and policy.1 of .*ignoring has None"):
+        assemble(spec(ignoring), Adam(), (LayerNorm(only="policy"),), (3,), heads)
 
 
 def test_threads_are_chosen_as_for_the_projects_networks() -> None:
