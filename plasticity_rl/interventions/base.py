@@ -45,8 +45,8 @@ class Intervention:
     """
 
     only: str = field(default="", kw_only=True, metadata=PREFIX)
-    """for agents with several networks: name of the one that it is limited to, written before the word, `policy.redo`. `critic` is all of
-    `critic0`, `critic1` and so on; without it, the method acts on all networks"""
+    """name of the one network on which it acts, where an agent has several; words have it in front, `policy.redo`. `critic` stands for all
+    of `critic0`, `critic1` and so on; empty for all networks"""
 
     repeatable: ClassVar[bool] = False
     """True if a chain may hold it several times with different settings, as with penalties and refreshes"""
