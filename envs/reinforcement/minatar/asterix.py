@@ -115,5 +115,5 @@ class Asterix(Game):
             move_interval=state.move_interval - (due & (state.move_interval > 1) & (state.level % 2 == 1)).long(),
             spawn_interval=state.spawn_interval - (due & (state.spawn_interval > 1)).long(),
             level=state.level + due.long(),
-            ramp_wait=torch.where(due, RAMP, state.ramp_wait - can.long()),
+            ramp_wait=(state.ramp_wait - can.long()).masked_fill(due, RAMP),
         )

@@ -98,7 +98,12 @@ def board(rows: Tensor, columns: Tensor, there: Tensor | None = None) -> Tensor:
         rows, columns, there = rows[:, None], columns[:, None], None if there is None else there[:, None]
     shown = on_board(columns) if there is None else there & on_board(columns)
     cells = torch.zeros(len(rows), SIDE * SIDE + 1, dtype=torch.bool, device=rows.device)
-    return cells.scatter(1, torch.where(shown, rows * SIDE + columns, SIDE * SIDE), True)[:, :-1].view(-1, SIDE, SIDE)
+    return cells.scatter(1, (rows * SIDE + columns).masked_fill(~shown, SIDE * SIDE), True)[:, :-1].view(-1, SIDE, SIDE)
+
+
+def at(boards: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """What boards (N, 10, 10) have in one cell each, (N,)."""
+    return boards.flatten(1).gather(1, (rows * SIDE + columns)[:, None])[:, 0]
 
 
 def on_board(columns: Tensor) -> Tensor:

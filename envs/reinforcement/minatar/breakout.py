@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from envs.reinforcement.minatar.base import LEFT, NOOP, RIGHT, SIDE, Game, board, full, signs
+from envs.reinforcement.minatar.base import LEFT, NOOP, RIGHT, SIDE, Game, at, board, full, signs
 
 WALL = slice(1, 4)  # rows of bricks
 
@@ -51,7 +51,7 @@ class Breakout(Game):
         x, y = state.x + state.dx, state.y + state.dy
         dx = torch.where((x < 0) | (x >= SIDE), -state.dx, state.dx)
         x, at_top, row = x.clamp(0, SIDE - 1), y < 0, y.clamp(0, SIDE - 1)  # y is 10 in the step after an episode's end, which is discarded
-        inside = ~at_top & state.bricks.flatten(1).gather(1, (row * SIDE + x)[:, None])[:, 0]
+        inside = ~at_top & at(state.bricks, row, x)
         broken = inside & ~state.inside
         low = ~at_top & ~inside & (y == SIDE - 1)
         bricks = state.bricks & ~board(row, x, broken)

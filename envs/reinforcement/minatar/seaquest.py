@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from envs.reinforcement.minatar.base import DOWN, FIRE, LEFT, NOOP, RIGHT, SIDE, UP, Game, board, full, on_board, signs, whole
+from envs.reinforcement.minatar.base import DOWN, FIRE, LEFT, NOOP, RIGHT, SIDE, UP, Game, at, board, full, on_board, signs, whole
 
 OXYGEN = 200
 SPAWN, MOVE = 20, 5  # steps between two enemies, and waiting steps between their moves, at the beginning
@@ -164,8 +164,8 @@ class Seaquest(Game):
         lands = arrives & (state.rescued != 0)
         six = lands & (state.rescued == DIVERS)
         after = state._replace(
-            oxygen=torch.where(lands, OXYGEN, state.oxygen - below.long()),
-            rescued=torch.where(six, 0, state.rescued) - lands.long(),
+            oxygen=(state.oxygen - below.long()).masked_fill(lands, OXYGEN),
+            rescued=state.rescued.masked_fill(six, 0) - lands.long(),
             surfaced=~below & (state.surfaced | lands),
         )
         if self.ramping:
@@ -238,7 +238,7 @@ def _divers_swim(state: SeaquestState) -> SeaquestState:
         rescued = rescued + takes.long()
         taken.append(takes)
     there = divers.there & on_board(x) & ~torch.stack(taken, 1)
-    return state._replace(divers=divers._replace(x=x, there=there, wait=torch.where(due, DIVER_MOVE, divers.wait - 1)), rescued=rescued)
+    return state._replace(divers=divers._replace(x=x, there=there, wait=(divers.wait - 1).masked_fill(due, DIVER_MOVE)), rescued=rescued)
 
 
 def _enemies_move(state: SeaquestState, these: Tensor) -> tuple[SeaquestState, Tensor, Tensor]:
@@ -267,7 +267,7 @@ def _enemies_shoot(state: SeaquestState, these: Tensor) -> SeaquestState:
     enemies = state.enemies
     due = these & (enemies.pause == 0)
     new = [board(enemies.y, enemies.x, due & way) for way in (~enemies.right, enemies.right)]
-    pause = torch.where(due, PAUSE, enemies.pause - these.long())
+    pause = (enemies.pause - these.long()).masked_fill(due, PAUSE)
     return state._replace(bombs=state.bombs | torch.stack(new, 1), enemies=enemies._replace(pause=pause))
 
 
@@ -276,8 +276,8 @@ def _bombs_fly(state: SeaquestState) -> tuple[SeaquestState, Tensor]:
     left, right = state.bombs.unbind(1)
     edge = torch.zeros_like(left[:, :, :1])
     bombs = torch.stack([torch.cat([left[:, :, 1:], edge], 2), torch.cat([edge, right[:, :, :-1]], 2)], 1)
-    touched = (state.bombs | bombs).any(1) & board(state.y, state.x)
-    return state._replace(bombs=bombs), touched.flatten(1).any(1)
+    touched = [at(boards, state.y, state.x) for boards in (left, right, *bombs.unbind(1))]
+    return state._replace(bombs=bombs), torch.stack(touched).any(0)
 
 
 def _pushed(table: Table, new: Table, where: Tensor) -> Table:

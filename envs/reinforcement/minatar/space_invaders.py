@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from envs.reinforcement.minatar.base import FIRE, LEFT, NOOP, RIGHT, SIDE, Game, board, full
+from envs.reinforcement.minatar.base import FIRE, LEFT, NOOP, RIGHT, SIDE, Game, at, board, full
 
 RELOAD = 5  # steps from one shot of the cannon to the next
 PAUSE = 10  # waiting steps between two shots of the aliens
@@ -59,12 +59,11 @@ class SpaceInvaders(Game):
         reload = state.reload.masked_fill(fires, RELOAD)
         cannon = (state.cannon + (actions == RIGHT).long() - (actions == LEFT).long()).clamp(0, SIDE - 1)
         lowest = torch.full_like(cannon, SIDE - 1)
-        here = board(lowest, cannon)
         shots = _moved(state.shots | board(lowest, cannon, fires), -1)
         bombs = _moved(state.bombs, 1)
-        over = _meet(bombs | state.aliens, here)
+        over = at(bombs, lowest, cannon) | at(state.aliens, lowest, cannon)
         aliens, direction, move_wait, landed = self._march(state)
-        over = over | landed | (_meet(aliens, here) & (state.move_wait == 0))
+        over = over | landed | at(aliens, lowest, cannon)
         shoots = state.shot_wait == 0
         bombs = bombs | (_nearest(aliens, cannon) & shoots[:, None, None])
         killed = aliens & shots
@@ -117,15 +116,10 @@ def _moved(bullets: Tensor, rows: int) -> Tensor:
     return torch.cat([edge, bullets[:, :-1]] if rows > 0 else [bullets[:, 1:], edge], 1)
 
 
-def _meet(boards: Tensor, others: Tensor) -> Tensor:
-    """Whether two boards share a cell, (N,)."""
-    return (boards & others).flatten(1).any(1)
-
-
 def _nearest(aliens: Tensor, cannon: Tensor) -> Tensor:
     """The lowest alien in the column of aliens that is nearest to the cannon, the left one of two; as a board."""
     places = torch.arange(SIDE, device=cannon.device)
     distance = 2 * (places - cannon[:, None]).abs() + (places > cannon[:, None]).long()
-    column = torch.where(aliens.any(1), distance, 4 * SIDE).argmin(1)
+    column = distance.masked_fill(~aliens.any(1), 4 * SIDE).argmin(1)
     lowest = (aliens.gather(2, column[:, None, None].expand(-1, SIDE, 1))[:, :, 0] * (places + 1)).argmax(1)
     return board(lowest, column)
