@@ -14,7 +14,7 @@ RELOAD = 5  # steps from one shot of the player to the next
 PAUSE = 10  # waiting steps between two shots of an enemy
 DIVERS = 6  # on board at most
 ENEMIES = 30  # alive at once at most: the fastest are gone after 30 steps, and one at most comes in at each
-SHOTS = IN_WATER = 2  # alive at once at most: a shot is gone after 10 steps, a diver after 60
+SHOTS = IN_WATER = 2  # at once at most: a shot is gone after 10 steps, a diver after 60
 
 
 class Enemies(NamedTuple):
@@ -127,20 +127,18 @@ class Seaquest(Game):
 
     def step(self, state: SeaquestState, actions: Tensor, draws: Tensor) -> tuple[SeaquestState, Tensor, Tensor]:
         state, shot = _shots_fly(_acted(_spawned(state, draws), actions))
-        state = _divers_swim(state)
         submarines = state.enemies.there & state.enemies.armed  # those shot in this step shoot once more
-        state, shot_submarines, over_submarines = _enemies_move(state, submarines)
+        state, ran, over_enemies = _enemies_move(_divers_swim(state))
         state, over_bombs = _bombs_fly(_enemies_shoot(state, submarines))
-        state, shot_fish, over_fish = _enemies_move(state, state.enemies.there & ~state.enemies.armed)
         state, landed, over_air = self._breathed(state)
         state = state._replace(
             spawn_wait=(state.spawn_wait - 1).clamp(0), diver_wait=(state.diver_wait - 1).clamp(0), reload=(state.reload - 1).clamp(0)
         )
-        return state, shot + shot_submarines + shot_fish + landed, over_submarines | over_bombs | over_fish | over_air
+        return state, shot + ran + landed, over_enemies | over_bombs | over_air
 
     def observe(self, state: SeaquestState) -> Tensor:
         enemies, divers, shots = state.enemies, state.divers, state.shots
-        columns, lowest = torch.arange(SIDE, device=state.x.device), torch.arange(SIDE, device=state.x.device)[:, None] == SIDE - 1
+        columns = torch.arange(SIDE, device=state.x.device)
         air = (state.oxygen.clamp(0) * SIDE // OXYGEN)[:, None]
         rescued = (columns >= SIDE - 1 - state.rescued[:, None]) & (columns < SIDE - 1)
         cells = (
@@ -148,11 +146,11 @@ class Seaquest(Game):
             board(state.y, state.x - signs(state.right)),
             board(shots.y, shots.x, shots.there),
             _trail(enemies) | _trail(divers),
-            state.bombs.any(1),
+            state.bombs[:, 0] | state.bombs[:, 1],
             board(enemies.y, enemies.x, enemies.there & ~enemies.armed),
             board(enemies.y, enemies.x, enemies.there & enemies.armed),
-            lowest & (columns < air)[:, None],
-            lowest & rescued[:, None],
+            _lowest(columns < air),
+            _lowest(rescued),
             board(divers.y, divers.x, divers.there),
         )
         return torch.stack(cells, 1)
@@ -241,24 +239,28 @@ def _divers_swim(state: SeaquestState) -> SeaquestState:
     return state._replace(divers=divers._replace(x=x, there=there, wait=(divers.wait - 1).masked_fill(due, DIVER_MOVE)), rescued=rescued)
 
 
-def _enemies_move(state: SeaquestState, these: Tensor) -> tuple[SeaquestState, Tensor, Tensor]:
-    """The state after the enemies `these`, (N, 30), moved, the number that ran into bullets, and whether one touched the player."""
+def _enemies_move(state: SeaquestState) -> tuple[SeaquestState, Tensor, Tensor]:
+    """The state after enemies moved, the number that ran into bullets, and whether one touched the player before or after.
+
+    Each bullet, the oldest first, stops one: submarines come before fish, and the newest first.
+    """
     enemies, shots = state.enemies, state.shots
-    due = these & (enemies.wait == 0)
+    due = enemies.there & (enemies.wait == 0)
     x = torch.where(due, enemies.x + signs(enemies.right), enemies.x)
-    row = these & (enemies.y == state.y[:, None])
-    over = (row & ((enemies.x == state.x[:, None]) | (x == state.x[:, None]))).any(1)
-    there, flying = enemies.there & (on_board(x) | ~these), shots.there
-    exposed = due & there & ~(row & (x == state.x[:, None]))
+    row, here = enemies.there & (enemies.y == state.y[:, None]), x == state.x[:, None]
+    over = (row & ((enemies.x == state.x[:, None]) | here)).any(1)
+    there = enemies.there & on_board(x)
+    exposed = due & there & ~(row & here)
     hits = []
-    for each in reversed(range(SHOTS)):  # the oldest bullet first
-        met = exposed & (x == shots.x[:, each, None]) & (enemies.y == shots.y[:, each, None]) & flying[:, each, None]
-        shot = _first(met)
+    for each in reversed(range(SHOTS)):
+        met = exposed & (x == shots.x[:, each, None]) & (enemies.y == shots.y[:, each, None]) & shots.there[:, each, None]
+        armed = met & enemies.armed
+        shot = _first(torch.where(armed.any(1, keepdim=True), armed, met))
         hits.append(shot.any(1))
         there, exposed = there & ~shot, exposed & ~shot
     hit = torch.stack(hits[::-1], 1)
-    wait = torch.where(due, state.move_interval[:, None], enemies.wait - these.long())
-    after = state._replace(enemies=enemies._replace(x=x, there=there, wait=wait), shots=shots._replace(there=flying & ~hit))
+    wait = torch.where(due, state.move_interval[:, None], enemies.wait - 1)
+    after = state._replace(enemies=enemies._replace(x=x, there=there, wait=wait), shots=shots._replace(there=shots.there & ~hit))
     return after, hit.sum(1), over
 
 
@@ -289,6 +291,11 @@ def _pushed(table: Table, new: Table, where: Tensor) -> Table:
 def _side(right: Tensor) -> Tensor:
     """The column at which something that moves right, or left, comes in."""
     return torch.where(right, 0, SIDE - 1)
+
+
+def _lowest(row: Tensor) -> Tensor:
+    """Boards with the lowest row (N, 10), (N, 10, 10)."""
+    return torch.nn.functional.pad(row[:, None], (0, 0, SIDE - 1, 0))
 
 
 def _trail(table: Enemies | Divers) -> Tensor:
