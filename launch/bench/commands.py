@@ -131,6 +131,22 @@ def bench_metrics(*, seconds: float = 2.0) -> int:
     return DONE
 
 
+def bench_minatar(*, environments: int = 1024, seconds: float = 1.0) -> int:
+    """Measure steps per second of MinAtar's games on one thread, beside the package minatar.
+
+    Args:
+        environments: games that step together
+        seconds: processor time of one measured window
+    """
+    _check_seconds(seconds)
+    if not 0 < environments <= 1_000_000:
+        raise UsageError(f"environments must lie in [1, 1000000], not {environments}")
+    from launch.bench.minatar import measure
+
+    measure(environments, seconds)
+    return DONE
+
+
 def bench_statistics(
     *,
     only: tuple[Literal["speed", "intervals", "tasks", "marks", "looks", "power"], ...] = (
@@ -295,6 +311,7 @@ BENCHES = {
     "path": bench_path,
     "interventions": bench_interventions,
     "metrics": bench_metrics,
+    "minatar": bench_minatar,
     "statistics": bench_statistics,
     "reliability": bench_reliability,
     "soak": bench_soak,

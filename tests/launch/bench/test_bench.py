@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -288,6 +289,26 @@ def test_the_cost_of_diagnostics_is_told_for_each_network(capsys: pytest.Capture
     said = capsys.readouterr().out
     assert seen == [("mlp", 1), ("mlp", 5), ("nature", 1), ("nature", 5)]
     assert said.count("1.2%") == said.count("2.00") // 2 == 2 and said.count("2.5%") == 2  # 50 ms over 2,000 x 2 ms, and over 1,000 x 2 ms
+
+
+def test_minatars_games_are_timed_beside_the_original(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from launch.bench import minatar
+
+    speeds = iter([30.0, 10.0, 80.0, 20.0] * 5)
+    played: list[int] = []
+
+    def timed(way: Callable[[], int], seconds: float) -> float:
+        played.append(way())
+        return next(speeds)
+
+    monkeypatch.setattr(minatar, "ROUNDS", 2)
+    monkeypatch.setattr(minatar, "_steps_per_second", timed)
+    assert main(["bench", "minatar", "--environments", "4"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "[" in line]
+    assert played == [4, 100] * 10
+    assert rows == [[game, "4", "55", "15", "3.5", "[3.0-4.0]"] for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")]
+    monkeypatch.setitem(sys.modules, "minatar", None)
+    assert main(["bench", "minatar"]) == 2
 
 
 def test_the_time_of_an_update_and_of_its_rows_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
