@@ -1,17 +1,20 @@
 """Parts that agents with a policy network and critics of its actions share."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Protocol, cast, final
 
 import torch
 from torch import Tensor
 
 from agents.base import ReplayAgent, refuse_actors, refuse_space, refuse_untold, refuse_visits
+from agents.loops.replay import ReplayLoop
 from envs.reinforcement.backends.spaces import Box, Space
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Params, network_of
 from plasticity_rl.networks.network import Network
+from plasticity_rl.records.events import Event, Snapshot
 
 
 class ActorCritic(ReplayAgent, Protocol):
@@ -21,12 +24,14 @@ class ActorCritic(ReplayAgent, Protocol):
     critics: int
     """number of critics"""
     random_fraction: float
+    """fraction of each visit, from its start, in which actions are uniformly random"""
 
     supervision: ClassVar[str] = "rewards"
     samples: ClassVar[bool] = True
     separable: ClassVar[bool] = False  # random actions of a batch are no rows of it
     tolerates_lag: ClassVar[bool] = True  # replay holds transitions of older policies anyway
     acts_in: ClassVar[tuple[type[Space], ...]] = (Box,)
+    evaluates_mean: ClassVar[bool] = True
 
     @property
     def critic_names(self) -> tuple[str, ...]:
@@ -58,9 +63,17 @@ class ActorCritic(ReplayAgent, Protocol):
         """Values (B,) by ONE network of the actions played in observations (B, ...), the critics' minimum."""
         return self.values(network, params, observations, acted["actions"], shared["task"]).amin(-1)
 
+    def draws(self, space: Space) -> dict[str, int]:
+        """A normal number per number of an action, and for uniformly random actions as many and one, for the choice of them."""
+        return {"uniform": 1 + space.size, "normal": space.size}
+
     def epsilon(self, progress: float) -> float:
         """Probability of a uniformly random action at `progress` of a visit, in [0, 1]."""
         return 1.0 if progress < self.random_fraction else 0.0
+
+    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
+        """Events of the run, in order. Raises FloatingPointError if a loss is not finite."""
+        return ReplayLoop(self, experiment, device, compile).run(resume)
 
 
 def frozen(params: Params, networks: tuple[str, ...]) -> Params:

@@ -332,7 +332,7 @@ def refuse_actors(agent: ActingAgent, experiment: Experiment) -> None:
         if agent.num_envs % experiment.actors:
             raise UsageError(f"{name}: {agent.num_envs} environments cannot be shared equally by {experiment.actors} actors")
         if experiment.free_running and not agent.tolerates_lag:
-            raise UsageError(f"{name} does not correct for the lag of its actors: free_running is for dqn and impala")
+            raise UsageError(f"{name} does not correct for the lag of its actors: free_running is for dqn, sac, td3 and impala")
         if agent.num_pools > 1:
             raise UsageError(f"{name}: pools divide the environments of the learner's own process; with actors, num_pools must be 1")
     if norms := batch_norms(experiment):

@@ -29,11 +29,12 @@ def squashed(means: Tensor, log_stds: Tensor, normal: Tensor) -> tuple[Tensor, T
     """Actions tanh(u) in [-1, 1], with u Gaussian by `normal` numbers, and their log-densities; (..., numbers) and (...).
 
     The density of tanh(u) is that of u divided by 1 - tanh(u)^2 (Haarnoja et al. 2018, arXiv 1812.05905, appendix C), whose logarithm is
-    computed as 2 (log 2 - u - softplus(-2u)), which does not round to minus infinity.
+    computed as 2 (log 2 - u - softplus(-2u)), which does not round to minus infinity. The density of u is computed from `normal`, as
+    u - mean rounds where the deviation is small.
     """
     raw = means + log_stds.exp() * normal
     stretch = 2 * (math.log(2) - raw - F.softplus(-2 * raw))
-    return raw.tanh(), log_density(raw, means, log_stds) - stretch.sum(-1)
+    return raw.tanh(), -(0.5 * normal.square() + log_stds + HALF_LOG_TAU + stretch).sum(-1)
 
 
 def explored(actions: Tensor, uniform: Tensor, epsilon: Tensor) -> Tensor:

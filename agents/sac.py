@@ -1,8 +1,7 @@
 """Soft actor-critic."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -11,14 +10,11 @@ from agents.actor_critic import ActorCritic, frozen
 from agents.base import Draw, head_copies
 from agents.data.rewards import Rewards
 from agents.gaussian import bounded, explored, squashed
-from agents.loops.replay import ReplayLoop
 from envs.reinforcement.backends.spaces import Space
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.events import Event, Snapshot
 
 TEMPERATURE = "temperature"  # its logarithm, a parameter beside the networks
 
@@ -64,8 +60,6 @@ class SAC(ActorCritic):
     """n of the n-step return"""
     rewards: Rewards = "raw"
     """transformation of rewards before learning; scores are always the raw returns"""
-
-    evaluates_mean: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
@@ -118,17 +112,9 @@ class SAC(ActorCritic):
         """The temperature of ONE network."""
         return {"temperature": params[TEMPERATURE].exp()[0]}
 
-    def draws(self, space: Space) -> dict[str, int]:
-        """A number per number of an action for the Gaussian, and as many and one for uniform actions."""
-        return {"uniform": 1 + space.shape[0], "normal": space.shape[0]}
-
     def loss_draws(self, network: Network, space: Space) -> dict[str, Draw]:
         """Normal numbers of an update: for the actions in states and next states."""
         return {"normal": Draw("normal", "policy", (2, self.batch_size, space.shape[0]))}
-
-    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
-        """Events of the run, in order. Raises FloatingPointError if a loss is not finite."""
-        return ReplayLoop(self, experiment, device, compile).run(resume)
 
     def _policy(self, network: Network, params: Params, states: Tensor, normal: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:
         """Actions (n, numbers) and their log-densities (n,)."""

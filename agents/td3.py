@@ -1,8 +1,7 @@
 """Twin delayed deep deterministic policy gradients."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -11,14 +10,11 @@ from agents.actor_critic import ActorCritic, frozen
 from agents.base import Draw, head_copies
 from agents.data.rewards import Rewards
 from agents.gaussian import explored
-from agents.loops.replay import ReplayLoop
 from envs.reinforcement.backends.spaces import Space
 from envs.reinforcement.base import ReinforcementBenchmark
 from plasticity_rl.checks import Interval, check
-from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import HeadSpec, Params
 from plasticity_rl.networks.network import Network
-from plasticity_rl.records.events import Event, Snapshot
 
 
 @dataclass(frozen=True)
@@ -67,8 +63,6 @@ class TD3(ActorCritic):
     rewards: Rewards = "raw"
     """transformation of rewards before learning; scores are always the raw returns"""
 
-    evaluates_mean: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         check(self)
         self.check_replay()
@@ -104,17 +98,9 @@ class TD3(ActorCritic):
         """Actions as `means` (n, numbers); `values` (n,), the critics' minimum."""
         return {"means": outputs[:, : -self.critics].tanh(), "values": outputs[:, -self.critics :].amin(-1)}
 
-    def draws(self, space: Space) -> dict[str, int]:
-        """A number per number of an action for the noise, and as many and one for uniform actions."""
-        return {"uniform": 1 + space.shape[0], "normal": space.shape[0]}
-
     def loss_draws(self, network: Network, space: Space) -> dict[str, Draw]:
         """Normal numbers of an update, that smooth the target policy."""
         return {"normal": Draw("normal", "smoothing", (self.batch_size, space.shape[0]))}
-
-    def train(self, experiment: Experiment, device: str, compile: bool, resume: Snapshot | None) -> Iterator[Event]:
-        """Events of the run, in order. Raises FloatingPointError if a loss is not finite."""
-        return ReplayLoop(self, experiment, device, compile).run(resume)
 
     def _policy(self, network: Network, params: Params, states: Tensor, task: Tensor) -> Tensor:
         """Actions (n, numbers)."""

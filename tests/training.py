@@ -35,6 +35,10 @@ CARTPOLE: dict[str, Any] = {
     "diagnose_every": 20,
     "checkpoint_every": 90,
 }
+PENDULUM: dict[str, Any] = CARTPOLE | {
+    "benchmark": "envpool:ids=Pendulum-v1,shifts=offset,tasks=2,frames=200",
+    "agent": "sac:num_envs=4,batch_size=8,replay=160,min_replay=40,train_every=4",
+}
 ATARI: dict[str, Any] = {
     "benchmark": "atari:games=Breakout+RoadRunner,frames=400",
     "agent": "dqn:num_envs=2,batch_size=2,replay=80,min_replay=40,target_every=4,train_every=10",

@@ -15,7 +15,7 @@ from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions.scope import scope_of
 from plasticity_rl.records.events import Event, Metric, Snapshot
-from plasticity_rl.training.lift import write_
+from plasticity_rl.training.lift import copied, write_
 from plasticity_rl.training.update import HELD
 
 HIGHEST = 100.0  # maximum loss in a priority, DQN Zoo's
@@ -37,7 +37,8 @@ class ReplayLoop(Loop[ReplayAgent]):
 
     def __init__(self, agent: ReplayAgent, experiment: Experiment, device: str, compile: bool) -> None:
         super().__init__(agent, experiment, device, compile)
-        self.target = self.network.cast(self.learner.net.params)
+        params = self.learner.net.params  # a share of them would be lost in rounded targets
+        self.target = self.network.cast(params) if agent.tau == 1 else copied(params)
         games = self.benchmark
         self.replay = make_replay(agent, games, self.members, device, compile)
         self._total = sum(visit.budget for visit in games.visits()) // games.frame_skip
@@ -136,7 +137,7 @@ class ReplayLoop(Loop[ReplayAgent]):
             write_(self.target, params)
             return
         for name, tensor in self.target.items():
-            tensor.lerp_(params[name].to(tensor.dtype), tau)
+            tensor.lerp_(params[name], tau)
 
     def _batch(self, update: int) -> tuple[dict[str, Tensor], Tensor]:
         """Batch of an update, and the indices of its transitions in the replay, (S, batch)."""
@@ -153,5 +154,6 @@ class ReplayLoop(Loop[ReplayAgent]):
         for name, (kind, purpose, shape) in self._draws.items():
             batch[name] = getattr(self.streams, kind)(update, purpose, *shape)
         if agent.policy_every > 1:
-            batch[f"{HELD}actor"] = self.scale.deviation.new_full((self.members,), (update + 1) % agent.policy_every, dtype=torch.bool)
+            held = (update + 1) % agent.policy_every != 0
+            batch[f"{HELD}actor"] = torch.full((self.members,), held, device=self.device)
         return batch, index

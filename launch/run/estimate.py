@@ -131,7 +131,7 @@ def checkpoint_size(experiment: Experiment) -> int:
     network, optimizer = assemble(experiment.network, experiment.optimizer, experiment.chain, games.inputs, agent.heads(games))
     learner = Learner(network, agent.loss, optimizer, experiment.chain, experiment.members, experiment.seed, "cpu", False)
     pixels = games.supervision == "rewards" and games.observation_space.dtype == "uint8"
-    example = math.prod(games.inputs) * (1 if pixels else 4)
+    example = math.prod(network.inputs) * (1 if pixels else 4)
     size = _bytes([*learner.tensors().values(), *Diagnostics(learner, experiment).tensors().values()])
     size += experiment.members * example * (HELD + agent.batch_size)  # the batches that learner and diagnostics keep
     if agent.has_replay:
