@@ -191,3 +191,55 @@ def test_each_example_and_fraction_is_by_itself(spec):
         for k in range(2):
             alone = network.apply(params, x[i : i + 1], noise[i : i + 1], fractions[i : i + 1, k : k + 1], task[i])[0]
             torch.testing.assert_close(together[i, k], alone[0, 0], rtol=1e-9, atol=1e-11)
+
+
+# Critics beside an actor
+
+
+def beside(**fields) -> HeadSpec:
+    return HeadSpec((("actor", 4), ("critic0", 1), ("critic1", 1)), separate=True, actions=2, critics=("critic0", "critic1"), **fields)
+
+
+def test_critics_read_the_action_and_the_actor_does_not():
+    network = Network(MLP(width=7, depth=2), (5,), beside())
+    params, states, draw = random_params(network), torch.randn(3, 5, generator=generator()), generator(2)
+    assert (network.inputs, network.outputs) == ((7,), 6)
+    widths = {name: network.shapes[f"{name}.hidden0.weight"] for name in ("actor", "critic0", "critic1")}
+    assert widths == {"actor": (7, 5), "critic0": (7, 7), "critic1": (7, 7)}
+    one, other = (network.apply(params, torch.cat([states, torch.randn(3, 2, generator=draw)], 1)) for _ in range(2))
+    assert torch.equal(one[0][:, :4], other[0][:, :4]) and (one[0][:, 4:] != other[0][:, 4:]).all()
+    assert {name: torch.equal(units, other[1][name]) for name, units in one[1].items()} == {
+        f"{name}.hidden{layer}": name == "actor" for name in widths for layer in (0, 1)
+    }
+    action = torch.zeros(3, 2)
+    alone = Network(MLP(width=7, depth=2), (7,), 1)  # a critic is a network of both side by side
+    own = {name: params[f"critic1.{name}"] for name in alone.shapes if "hidden" in name}
+    own |= {f"head.{kind}": params[f"critic1.{kind}"] for kind in ("weight", "bias")}
+    by_itself = alone.apply(own, torch.cat([states, action], 1))[0]
+    torch.testing.assert_close(network.apply(params, torch.cat([states, action], 1))[0][:, 5:], by_itself)
+
+
+@pytest.mark.parametrize("only", [("actor",), ("critic1",), ("critic0", "critic1"), ("actor", "critic1")])
+def test_only_some_networks_are_computed(only):
+    network = Network(MLP(width=7, depth=2, norm="layer"), (5,), beside(tasks=2))
+    params, both, task = random_params(network), torch.randn(3, 7, generator=generator()), torch.tensor([1, 0, 1])
+    whole, features = network.apply(params, both, task=task)
+    places = {"actor": slice(0, 4), "critic0": slice(4, 5), "critic1": slice(5, 6)}
+    inputs = both[:, :5] if only == ("actor",) else both
+    mine = {name: param for name, param in params.items() if name.partition(".")[0] in only}  # reads no other parameters
+    outputs, own = network.apply(mine, inputs, task=task, only=only)
+    assert torch.equal(outputs, torch.cat([whole[:, places[name]] for name in only], 1))
+    assert own.keys() == {name for name in features if name.partition(".")[0] in only}
+    assert all(torch.equal(units, features[name]) for name, units in own.items())
+
+
+def test_constants_have_their_first_value_and_are_learned():
+    network = Network(MLP(width=7, depth=2), (5,), beside(constants=(("temperature", 1, -0.5), ("stds", 3, 0.25))))
+    params = network.init(generator())
+    assert params["temperature"].tolist() == [-0.5] and params["stds"].tolist() == [0.25] * 3
+    assert {"temperature", "stds"} <= network.learned(params).keys() and network.shapes["stds"] == (3,)
+    assert network.shapes == {name: tuple(param.shape) for name, param in params.items()}
+    assert not {"temperature", "stds"} & {name for layer in network.layers for name in layer.parameters}
+    assert count(network) == count(Network(MLP(width=7, depth=2), (5,), beside())) + 4
+    same = Network(MLP(width=7, depth=2), (5,), beside()).init(generator())
+    assert all(torch.equal(param, params[name]) for name, param in same.items())  # constants take no random numbers

@@ -28,7 +28,7 @@ from plasticity_rl.records.events import Metric, Score
 from plasticity_rl.training.learner import Learner
 from tests.learners import MEMBERS, RATE, batches, due, generator, loss
 from tests.plasticity_rl.training.test_compiled import needs_compiler, of_torch_itself
-from tests.training import CARTPOLE, COSTS, LABELS
+from tests.training import CARTPOLE, COSTS, LABELS, PENDULUM
 
 
 class Hidden(nn.Module):
@@ -373,3 +373,46 @@ def test_threads_are_chosen_as_for_the_projects_networks() -> None:
     before = torch.get_rng_state()
     assert [dense().shares_well(members, (8, 8)) for members in (1, 5, 16)] == [MLP().shares_well(members) for members in (1, 5, 16)]
     assert convolving().shares_well(1, (3, 8, 8)) and torch.equal(torch.get_rng_state(), before)
+
+
+# Critics beside an actor
+
+
+def of_mlp(name: str) -> str:
+    """The name in the project's network, whose heads are named as their networks."""
+    return name.replace(".head", "")
+
+
+@pytest.mark.parametrize("only", [(), ("actor",), ("critic0", "critic1")])
+def test_modules_of_critics_read_the_action(only: tuple[str, ...]) -> None:
+    critics = ("critic0", "critic1")
+    constants = (("temperature", 1, -0.5),)
+    heads = HeadSpec((("actor", 4), *((name, 1) for name in critics)), separate=True, actions=2, critics=critics, constants=constants)
+    theirs, ours = ModuleNetwork(spec(Plain), (5,), heads), Network(MLP(width=12, depth=2), (5,), heads)
+    params = theirs.init(generator())
+    renamed = {of_mlp(name): param for name, param in params.items()}
+    assert params["temperature"].tolist() == [-0.5] and theirs.inputs == ours.inputs == (7,)
+    assert {name: tuple(param.shape) for name, param in renamed.items()} == ours.shapes
+    x = torch.randn(3, 7, generator=generator(1))
+    outputs, features = theirs.apply(params, x, only=only)
+    expected, units = ours.apply(renamed, x, only=only)
+    torch.testing.assert_close(outputs, expected)
+    assert only or features.keys() == units.keys()
+    for name, found in features.items():
+        torch.testing.assert_close(found, units[name])
+
+
+def test_sac_learns_with_modules_as_with_the_same_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_allowed", [__name__])
+
+    def init(self: ModuleNetwork, draw: torch.Generator) -> Params:
+        made = Network(MLP(width=12, depth=2), self._observed, self.heads).init(draw)
+        return {name: made[of_mlp(name)] for name in self.shapes}
+
+    monkeypatch.setattr(ModuleNetwork, "init", init)
+    words = PENDULUM | {"benchmark": "envpool:ids=Pendulum-v1,frames=120", "chain": ["redo:every=7"], "members": 1}
+    ours, theirs = (rows(words | {"network": network}) for network in ("mlp:width=12,depth=2", f"{__name__}.Plain"))
+    torch.testing.assert_close([each.score for each in ours[0]], [each.score for each in theirs[0]], rtol=1e-5, atol=1e-4)
+    values = [{(of_mlp(each.name), each.updates): each.value for each in metrics} for _, metrics in (ours, theirs)]
+    assert len(values[0]) > 100
+    torch.testing.assert_close(*values, rtol=1e-3, atol=1e-4)
