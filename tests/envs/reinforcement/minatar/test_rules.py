@@ -66,7 +66,7 @@ def test_the_busiest_sea_is_the_originals() -> None:
 
 
 def test_landing_six_divers_is_the_originals() -> None:
-    """Fifteen cells of oxygen pay 7, and -1 divers are left; then nobody on board ends nothing at the surface."""
+    """150 of 200 units of oxygen pay 7, and -1 divers are left, with whom the player may surface again."""
     original = Original("Seaquest", 1, 0.0, True, 6)
     batch, env, one = ours(original, 0.0, True), original.envs[0].env, torch.ones(1, dtype=torch.int64)
     env.diver_count, env.oxygen, env.sub_y, env.surface = 6, 150, 1, False
