@@ -44,6 +44,11 @@ SEQUENCES: dict[str, tuple[str, dict[str, str]]] = {
             "random_scores": "0.106+3.76+1078",
         },
     ),
+    # Random: 3,136 episodes of 64 environments in 10,000 steps of uniformly random actions, standard error 5.
+    "continual-pendulum": (
+        "envpool",
+        {"ids": "Pendulum-v1", "shifts": "offset", "tasks": "6", "frames": "8_000", "random_scores": "-1226"},
+    ),
     # The stream never ends for the learner: visits are bookkeeping, of which it is not told.
     "nonstationary-catch": ("catch", {"told": "false", "tasks": "20", "frames": "8192"}),
 }
@@ -151,6 +156,16 @@ CONTINUOUS_AGENTS: dict[str, dict[str, str]] = {
         schedule="linear:rate=3e-4,clock=visit",
     ),
 }
+# Small networks and batches, for minutes on two processors; a probe at the end of each visit. All are this project's choice.
+PENDULUM: dict[str, Any] = CONTINUOUS | dict(
+    agent="sac:batch_size=64,min_replay=500,replay=8000,random_fraction=0.0625",
+    network="mlp:depth=2,width=64",
+    schedule="constant:rate=1e-3",
+    diagnose_every=2_500,
+    probe_every=7_500,
+    probe_updates=500,
+    checkpoint_every=8_000,
+)
 # Rewards of these sequences differ in scale from task to task.
 SEQUENCE = CONTROL | CONTROLLERS["ppo"] | dict(agent=CONTROLLERS["ppo"]["agent"].replace("rewards=scale", "rewards=scale-per-visit"))
 CLASSES: dict[str, Any] = dict(
@@ -188,6 +203,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "envpool": CONTROL,
     **dict.fromkeys(("mujoco", "slippery-ant"), CONTROL),
     **dict.fromkeys(("minigrid-4", "jumanji-3"), SEQUENCE),
+    "continual-pendulum": PENDULUM,
     "nonstationary-catch": CONTROL | {"checkpoint_every": 8_192},
     "minatar": minatar.DQN,
     # As in `atari`, but half the replay, which takes 6 GB per member at 12 kB per frame.
