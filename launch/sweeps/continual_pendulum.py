@@ -1,4 +1,4 @@
-"""SAC on a pendulum whose observations are offset by another vector in every task, with cures; five members, and each chain's own control."""
+"""SAC on a pendulum whose observations are offset by another vector in every task: cures, and the own control of each."""
 
 BENCHMARK = "continual-pendulum"
 CHAINS = ([], ["layer-norm"], ["layer-norm", "weight-decay"], ["l2-init"], ["redo"], ["critic.layer-norm"])

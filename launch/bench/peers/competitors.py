@@ -62,10 +62,11 @@ def _ours(agent: str, words: str, every: int, members: int = 1, precision: str =
 SWUNG = {"benchmark": "envpool:ids=Pendulum-v1,frames=1_000_000_000", "diagnose_every": 10**9, "checkpoint_every": 10**9}
 
 
-def _ours_sac(members: int) -> Entry:
+def _ours_sac(members: int, precision: str) -> Entry:
     """Make an entry of SAC with one environment per member."""
-    said = SWUNG | {"agent": SAC, "members": members}
-    return Entry("sac", ours, ("train", "200", json.dumps(said)), f"{members} member{'s' * (members > 1)}", 8 * members)
+    said = SWUNG | {"agent": SAC, "network": f"mlp:depth=2,width=256,precision={precision}", "members": members}
+    detail = f"{members} member{'s' * (members > 1)}, {precision}"
+    return Entry("sac", ours, ("train", "200", json.dumps(said)), detail, 8 * members)
 
 
 def _both(agent: str, words: str, every: int, norm: str = "none") -> list[Entry]:
@@ -112,8 +113,7 @@ CLEANRL_REPLAY = (
 )
 
 COMPETITORS = (
-    _ours_sac(1),
-    _ours_sac(5),
+    *(_ours_sac(members, precision) for members in (1, 5) for precision in dict.fromkeys((FAST, "float32"))),
     _stable_baselines3("sac", 1, batch_size=256, learning_starts=1000, buffer_size=100_000),
     _cleanrl("sac", "sac_continuous_action.py", 100, CLEANRL_SAC),
     *_both("ppo", ROLLOUTS, every=1024),
