@@ -28,6 +28,8 @@ BENCHMARKS = {
     "minatar": "envs.reinforcement.minatar.benchmark.MinAtar",
     "mujoco": "envs.reinforcement.mujoco.MuJoCo",
     "slippery-ant": "envs.reinforcement.mujoco.SlipperyAnt",
+    "cw10": "envs.reinforcement.continual_world.CW10",
+    "cw20": "envs.reinforcement.continual_world.CW20",
     "procgen": "envs.reinforcement.procgen.Procgen",
     "atari": "envs.reinforcement.atari.Atari",
 }

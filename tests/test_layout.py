@@ -54,7 +54,7 @@ ROOMS = {
     "words experiment training attach checkup testbed __main__",
     "envs": "sequences supervised reinforcement",
     "envs/reinforcement": "backends base isolation attributes shifts bandit image_mdp ids control minatar procgen atari envpool "
-    "gymnasium mujoco",
+    "gymnasium mujoco continual_world",
     "agents": "data heads gaussian policies base acting diagnostics loops supervised dqn pqn ppo impala actor_critic sac td3",
     "launch": "output process signals columns execution config sweeps ray_cluster tracking run checkpoints check cluster claims doctor "
     "commands bench __main__",

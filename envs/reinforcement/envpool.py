@@ -46,11 +46,13 @@ class EnvPool(Ids):
 
     def backend(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None) -> Backend:
         """Environments of the visit's task, one for each of `seeds` (members, environments), without shifts and padding."""
-        index = self.names.index(visit.task) % len(self.ids)
+        return self.made(self.names.index(visit.task) % len(self.ids), seeds.reshape(-1), threads)
+
+    def made(self, index: int, seeds: np.ndarray, threads: int, scored: str | None = None, **options: Any) -> EnvPoolBackend:
+        """Environments of one of `ids`, one for each of `seeds` (N,), with further options of EnvPool; `scored` as in the backend."""
         usable = self._usable(index)
-        return EnvPoolBackend(
-            self.ids[index], seeds.reshape(-1), threads, usable.arrange, usable.spaces.observations, **self.arguments(index)
-        )
+        settings = self.arguments(index) | options
+        return EnvPoolBackend(self.ids[index], seeds, threads, usable.arrange, usable.spaces.observations, scored=scored, **settings)
 
     def _usable(self, index: int) -> "Usable":
         return _usable(self.ids[index], self.options(index), self.observe)

@@ -47,7 +47,7 @@ class Ids(Shifts):
     life_loss: ClassVar[bool] = False
     supervision: ClassVar[str] = "rewards"
     unit: ClassVar[str] = "frames"
-    scored: ClassVar[tuple[str, ...]] = ("ids", "kwargs")
+    scores_hold_for: ClassVar[tuple[str, ...]] = ("ids", "kwargs")
     """fields that a class's own `random_scores` hold for"""
 
     @abstractmethod
@@ -148,7 +148,7 @@ class Ids(Shifts):
         of one id and share its scale.
         """
         usual = {name: field.default for name, field in type(self).__dataclass_fields__.items()}
-        foreign = self.random_scores == usual["random_scores"] and any(getattr(self, name) != usual[name] for name in self.scored)
+        foreign = self.random_scores == usual["random_scores"] and any(getattr(self, name) != usual[name] for name in self.scores_hold_for)
         if not self.random_scores or foreign:
             return {name: {} for name in self.names} if len(self.ids) == 1 else {}
         return {name: {"random": self.random_scores[task % len(self.ids)]} for task, name in enumerate(self.names)}

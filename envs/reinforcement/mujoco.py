@@ -4,19 +4,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from envs.reinforcement.attributes import Attribute
 from envs.reinforcement.backends import bodies
-from envs.reinforcement.backends.envpool import EnvPoolBackend
 from envs.reinforcement.backends.joined import Joined
 from envs.reinforcement.backends.pool import Backend, Opening
 from envs.reinforcement.envpool import EnvPool
 from envs.sequences import Visit
 from plasticity_rl import registry
-from plasticity_rl.checks import UsageError, choose
+from plasticity_rl.checks import Interval, UsageError, choose
 from plasticity_rl.seeds import derive
 
 FAULT = "fault"
@@ -45,10 +44,12 @@ class MuJoCo(EnvPool):
     """factors that differ between tasks: of `friction` (sliding, of all surfaces), `gravity`, `mass` (with inertia, all parts alike),
     `strength` (of motors), `stiffness` and `damping` (of joints). `gravity=0.5..1.5` draws from a range for each member and task,
     `gravity=1;0.5;2` takes the factors of a list in turn. `fault` takes all force from one motor, drawn for each member and task"""
+    tasks: Annotated[int, Interval("[1, 10_000]")] = 5
+    """number of tasks, which have the ids in turn; the default is our choice"""
     draw: Literal["log-uniform", "uniform"] = "log-uniform"
     """distribution of factors from ranges; log-uniform, so that half and double are equally likely, is our choice"""
 
-    scored: ClassVar[tuple[str, ...]] = (*EnvPool.scored, "vary", "draw")
+    scores_hold_for: ClassVar[tuple[str, ...]] = (*EnvPool.scores_hold_for, "vary", "draw")
 
     def __post_init__(self) -> None:
         word, names = registry.name(self), [each.name for each in self.factors]
@@ -102,12 +103,10 @@ class MuJoCo(EnvPool):
             return super().backend(visit, seeds, threads, seed, opening)
         task = self.names.index(visit.task)
         index, share = task % len(self.ids), -(-threads // len(seeds))  # the members' simulators step at the same time
-        usable, body = self._usable(index), _packaged(self.ids[index])
+        body = _packaged(self.ids[index])
 
         def of(member: int) -> Backend:
-            options: dict[str, Any] = bodies.written(bodies.changed(body, *self.physics(seed, member, task)))
-            settings = self.arguments(index) | options
-            return EnvPoolBackend(self.ids[index], seeds[member], share, usable.arrange, usable.spaces.observations, **settings)
+            return self.made(index, seeds[member], share, **bodies.written(bodies.changed(body, *self.physics(seed, member, task))))
 
         return Joined([of(member) for member in range(len(seeds))])
 
@@ -135,10 +134,13 @@ class SlipperyAnt(MuJoCo):
     vary: tuple[str, ...] = ("friction=0.02..2",)
     """factors that differ between tasks, as in `mujoco`; the ant's own friction is 1, so that factors are coefficients"""
     told: bool = False
-    tasks: int = 10
+    tasks: Annotated[int, Interval("[1, 10_000]")] = 10
     """number of tasks"""
-    frames: int = 2_000_000
+    frames: Annotated[int, Interval("[1, inf)")] = 2_000_000
     """agent steps per visit and member"""
+    random_scores: tuple[float, ...] = (-78.2,)
+    """mean return of an episode under uniformly random actions: the 1,982 episodes in 1,500 steps of the first task's pool, of run seed 0,
+    seeds `np.arange(400).reshape(100, 4)`, stepped with `np.random.default_rng(0).uniform(-1, 1, (400, 8))`; standard error 2.5"""
 
 
 @cache

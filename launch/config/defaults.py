@@ -20,7 +20,9 @@ PRESETS: dict[str, dict[str, str]] = {
     "ale-ram": {"games": "+".join(atari.RAM_4), "frames": "204_800", "cycles": "3", "observe": "ram"},
 }
 # Sequences of small environments, as settings of another word; this project's choice. Random scores are means of the episodes of 64
-# environments in 10,000 steps (minigrid-4: standard errors below 0.005) and 3,000 (jumanji-3: 0.004, 0.06 and 15).
+# environments in 10,000 steps (minigrid-4: standard errors below 0.005) and 3,000 (jumanji-3: 0.004, 0.06 and 15). Those of DeepMind
+# Control are of the first episodes of 200 environments (walker: 0.8, 0.3 and 0.1) and 300 (quadruped: 11 each), with the seeds 0, 1, 2, ...
+# and actions of `np.random.default_rng(0).uniform(-1, 1, (environments, numbers))`.
 SEQUENCES: dict[str, tuple[str, dict[str, str]]] = {
     "minigrid-4": (
         "envpool",
@@ -48,6 +50,26 @@ SEQUENCES: dict[str, tuple[str, dict[str, str]]] = {
     "continual-pendulum": (
         "envpool",
         {"ids": "Pendulum-v1", "shifts": "offset", "tasks": "6", "frames": "8_000", "random_scores": "-1226"},
+    ),
+    "walker": (
+        "envpool",
+        {
+            "ids": "WalkerStand-v1+WalkerWalk-v1+WalkerRun-v1",
+            "frames": "500_000",
+            "cycles": "2",
+            "random_scores": "129+32.5+22.9",
+        },
+    ),
+    # These parts are what DeepMind Control observes in the two tasks; EnvPool adds those of others.
+    "quadruped": (
+        "envpool",
+        {
+            "ids": "QuadrupedWalk-v1+QuadrupedRun-v1",
+            "observe": "egocentric_state+torso_velocity+torso_upright+imu+force_torque",
+            "frames": "500_000",
+            "cycles": "2",
+            "random_scores": "110+109",
+        },
     ),
     # The stream never ends for the learner: visits are bookkeeping, of which it is not told.
     "nonstationary-catch": ("catch", {"told": "false", "tasks": "20", "frames": "8192"}),
@@ -201,7 +223,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("continual-cartpole", "continual-acrobot", "continual-lunarlander", "continual-mountaincar"), CONTINUAL),
     "gymnasium": CONTROL,
     "envpool": CONTROL,
-    **dict.fromkeys(("mujoco", "slippery-ant"), CONTROL),
+    **dict.fromkeys(("mujoco", "slippery-ant", "walker", "quadruped", "cw10", "cw20"), CONTROL),
     **dict.fromkeys(("minigrid-4", "jumanji-3"), SEQUENCE),
     "continual-pendulum": PENDULUM,
     "nonstationary-catch": CONTROL | {"checkpoint_every": 8_192},

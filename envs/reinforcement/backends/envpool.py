@@ -87,7 +87,8 @@ def envpool_procgen(
 
 class EnvPoolBackend:
     """EnvPool in synchronous mode. `arrange` maps EnvPool's observations, (N, ...), or with `ram` the emulators' RAM, to ours, which are of
-    `observation_space`; by default, what it makes of EnvPool's space.
+    `observation_space`; by default, what it makes of EnvPool's space. `scored` names an entry of EnvPool's info that scores a step in place
+    of its reward.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class EnvPoolBackend:
         arrange: Callable[[Any], np.ndarray],
         observation_space: Box | None = None,
         ram: bool = False,
+        scored: str | None = None,
         **settings: Any,
     ) -> None:
         import envpool
@@ -116,7 +118,7 @@ class EnvPoolBackend:
                 **settings,
             )
             space, taken = self._envs.observation_space, self._envs.action_space
-        self._arrange, self._ram = arrange, ram
+        self._arrange, self._ram, self._scored = arrange, ram, scored
         if observation_space is None:
             dtype: Dtype = "uint8" if space.dtype == np.uint8 else "float32"
             observation_space = Box(arrange(np.empty((1, *space.shape), space.dtype)).shape[1:], dtype)
@@ -138,7 +140,8 @@ class EnvPoolBackend:
         terminated = info.get("terminated", terminated).astype(bool)
         observations = self._arrange(info["ram"] if self._ram else observations)
         lives = info.get("lives", np.zeros(self.num_envs, dtype=np.int32))
-        return in_environment_order(RawStep(observations, rewards, terminated, truncated, lives), info["env_id"])
+        scored = None if self._scored is None else info[self._scored].astype(np.float32)
+        return in_environment_order(RawStep(observations, rewards, terminated, truncated, lives, scored), info["env_id"])
 
 
 def _unchanged(observations: np.ndarray) -> np.ndarray:

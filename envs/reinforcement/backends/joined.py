@@ -1,6 +1,7 @@
 """Several backends side by side, as one. Imports no torch."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,4 +35,5 @@ class Joined:
 
 
 def _stacked(steps: Sequence[RawStep]) -> RawStep:
-    return RawStep(*(np.concatenate(parts) for parts in zip(*steps, strict=True)))
+    fields: list[Any] = [None if parts[0] is None else np.concatenate(parts) for parts in zip(*steps, strict=True)]
+    return RawStep(*fields)

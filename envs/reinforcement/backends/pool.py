@@ -14,7 +14,7 @@ Simulators cannot save their state, so a run makes its pools anew at each checkp
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -69,6 +69,8 @@ class Step(NamedTuple):
     """(N,) bool: fewer lives than a step ago, and the episode continues"""
     first: np.ndarray
     """(N,) bool: the first observation of an episode; the action before it was ignored"""
+    scores: np.ndarray
+    """(N,) float32: contributions to an episode's score: the rewards, unless the benchmark scores otherwise, such as by success"""
 
     @property
     def clipped_rewards(self) -> np.ndarray:
@@ -77,13 +79,16 @@ class Step(NamedTuple):
 
 
 class RawStep(NamedTuple):
-    """A backend's step, in environment order: the fields of a Step, and the number of lives left, (N,) int."""
+    """A backend's step, in environment order: the fields of a Step, and the number of lives left, (N,) int. Without `scores`, rewards are
+    the scores. Both may be anything in a step that only resets.
+    """
 
     observations: np.ndarray
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
     lives: np.ndarray
+    scores: np.ndarray | None = None
 
 
 class Backend(Protocol):
@@ -164,8 +169,8 @@ class Pool:
 
     def _read(self, raw: RawStep) -> Step:
         space = self.observation_space
-        for name, values, shape in zip(raw._fields, raw, (space.shape, (), (), (), ()), strict=True):
-            if values.shape != (self.num_envs, *shape):
+        for name, values, shape in zip(raw._fields, raw, (space.shape, (), (), (), (), ()), strict=True):
+            if values is not None and values.shape != (self.num_envs, *shape):
                 raise EnvironmentFailed(f"the simulator returned {name} of shape {values.shape} instead of {(self.num_envs, *shape)}")
         if raw.observations.dtype != space.dtype:
             raise EnvironmentFailed(f"the simulator returned observations of type {raw.observations.dtype} instead of {space.dtype}")
@@ -173,9 +178,11 @@ class Pool:
         first, ended = self._ended, raw.terminated | raw.truncated
         rewards = np.where(first, np.float32(0), raw.rewards)  # EnvPool leaves what was in memory as the reward of some resets
         _refuse(rewards[:, None], "a reward")
+        scores = rewards if raw.scores is None else np.where(first, np.float32(0), raw.scores)
+        _refuse(scores[:, None], "a score")
         life_lost = (raw.lives < self._lives) & ~first & ~ended
         self._ended, self._lives = ended, raw.lives
-        return Step(raw.observations, rewards, raw.terminated, raw.truncated & ~raw.terminated, life_lost, first)
+        return Step(raw.observations, rewards, raw.terminated, raw.truncated & ~raw.terminated, life_lost, first, scores)
 
 
 class Remapped:
@@ -227,7 +234,8 @@ def _refuse(values: np.ndarray, name: str) -> None:
 def in_environment_order(raw: RawStep, env_ids: np.ndarray) -> RawStep:
     """A step whose rows came in the order `env_ids`, sorted."""
     order = np.argsort(env_ids)
-    return RawStep(*(values[order] for values in raw))
+    fields: list[Any] = [None if values is None else values[order] for values in raw]
+    return RawStep(*fields)
 
 
 def checked_seeds(seeds: Sequence[int] | np.ndarray) -> list[int]:

@@ -10,6 +10,7 @@ from envs.reinforcement.backends.pool import Pool, Step
 from envs.reinforcement.backends.spaces import Discrete, Dtype
 from envs.reinforcement.bandit import Bandit
 from envs.reinforcement.base import Heads, ReinforcementBenchmark, num_actions
+from envs.reinforcement.continual_world import CW20
 from envs.reinforcement.control import Acrobot, CartPole, Catch, ContinualMountainCar, Control, LunarLander
 from envs.reinforcement.envpool import EnvPool
 from envs.reinforcement.gymnasium import Gymnasium
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, ReinforcementBenchmark] = {
     "envpool's bodies": EnvPool(ids=("WalkerWalk-v1", "WalkerRun-v1"), heads="per-task"),
     "mujoco": MuJoCo(vary=("mass=0.5..2", "fault"), tasks=2, cycles=2),
     "slippery-ant": SlipperyAnt(tasks=2),
+    "cw20": CW20(frames=400),
     "bandit": Bandit(tasks=3, cycles=2, heads="per-task"),
 }
 SEEDS = np.array([[3], [5]])
@@ -113,4 +115,4 @@ def test_every_word_makes_an_experiment_of_games(word):
     experiment = parse.experiment({"benchmark": word})
     benchmark: ReinforcementBenchmark = experiment.benchmark
     assert benchmark.supervision == "rewards" and type(experiment).from_json(experiment.to_json()) == experiment
-    assert experiment.agent.num_envs > 1 and experiment.checkpoint_every * benchmark.frame_skip <= benchmark.visits()[0].budget * 3
+    assert experiment.agent.num_envs >= 1 and experiment.checkpoint_every * benchmark.frame_skip <= benchmark.visits()[0].budget * 3

@@ -36,7 +36,8 @@ def test_shapes_and_types(atari, observe, space):
     for step in (opening, pool.recv()):
         assert step.observations.shape == (3, *space.shape) and step.observations.dtype == space.dtype
         assert step.rewards.shape == (3,) and step.rewards.dtype == step.clipped_rewards.dtype == np.float32
-        for flags in step[2:]:
+        assert step.scores is step.rewards
+        for flags in step[2:6]:
             assert flags.shape == (3,) and flags.dtype == bool
     assert not step.first.any()
 

@@ -78,7 +78,7 @@ def test_lives_ends_and_masks_exclude_one_another():
 
 def test_answers_come_in_environment_order():
     values = np.array([10, 11, 12])
-    for ordered in in_environment_order(RawStep(values, values, values, values, values), np.array([2, 0, 1])):
+    for ordered in in_environment_order(RawStep(values, values, values, values, values, values), np.array([2, 0, 1])):
         assert ordered.tolist() == [11, 12, 10]
 
 
