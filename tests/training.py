@@ -63,7 +63,8 @@ class Counting:
     def _step(self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, first: np.ndarray) -> Step:
         frames = (1000 * np.arange(self.num_envs) + self.count)[:, None].astype(np.float32)
         nothing = np.zeros(self.num_envs, bool)
-        return Step(frames, rewards.astype(np.float32), terminated, truncated, nothing, first)
+        rewards = rewards.astype(np.float32)
+        return Step(frames, rewards, terminated, truncated, nothing, first, rewards)
 
     def reset(self) -> Step:
         nothing = np.zeros(self.num_envs, bool)

@@ -24,28 +24,28 @@ class Episode(NamedTuple):
     environment: int
     """index among the member's environments"""
     score: float
-    """undiscounted, unclipped return"""
+    """undiscounted, unclipped return, or what the benchmark scores in its place"""
 
 
 class Tally:
-    """Returns so far of the running episodes of S members x B environments."""
+    """Scores so far of the running episodes of S members x B environments."""
 
     def __init__(self, members: int, num_envs: int) -> None:
-        self._returns = np.zeros((members, num_envs))
+        self._scores = np.zeros((members, num_envs))
 
     def add(self, step: Step) -> list[Episode]:
-        """Add a step's rewards; return the episodes that ended with it."""
-        self._returns += step.rewards.reshape(self._returns.shape)
-        ended = (step.terminated | step.truncated).reshape(self._returns.shape)
-        episodes = [Episode(int(member), int(column), float(self._returns[member, column])) for member, column in np.argwhere(ended)]
-        self._returns[ended] = 0.0
+        """Add a step's scores; return the episodes that ended with it."""
+        self._scores += step.scores.reshape(self._scores.shape)
+        ended = (step.terminated | step.truncated).reshape(self._scores.shape)
+        episodes = [Episode(int(member), int(column), float(self._scores[member, column])) for member, column in np.argwhere(ended)]
+        self._scores[ended] = 0.0
         return episodes
 
     def cut(self, columns: slice = slice(None)) -> list[Episode]:
         """Cut the episodes in some environments of each member; return them."""
-        numbers = range(self._returns.shape[1])[columns]
-        episodes = [Episode(member, column, float(row[column])) for member, row in enumerate(self._returns) for column in numbers]
-        self._returns[:, columns] = 0.0
+        numbers = range(self._scores.shape[1])[columns]
+        episodes = [Episode(member, column, float(row[column])) for member, row in enumerate(self._scores) for column in numbers]
+        self._scores[:, columns] = 0.0
         return episodes
 
 
@@ -101,7 +101,7 @@ class Actor:
         return step, self._tally.add(step)
 
     def close(self) -> list[Episode]:
-        """Close the environments; return the episodes that this cut, with their returns so far."""
+        """Close the environments; return the episodes that this cut, with their scores so far."""
         self._pool.close()
         return self._tally.cut()
 

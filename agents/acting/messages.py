@@ -77,6 +77,8 @@ class RemoteRollout(NamedTuple):
     """unscaled, unclipped rewards, (T, S, b) float32"""
     flags: np.ndarray
     """bits of `FLAGS`, (T, S, b) uint8"""
+    scores: np.ndarray
+    """contributions to the episodes' scores, (T, S, b) float32"""
 
 
 class Died(NamedTuple):
@@ -128,6 +130,7 @@ def pack_flags(step: Step) -> np.ndarray:
     return bits
 
 
-def unpack_step(observations: np.ndarray, rewards: np.ndarray, flags: np.ndarray) -> Step:
+def unpack_step(observations: np.ndarray, rewards: np.ndarray, flags: np.ndarray, scores: np.ndarray) -> Step:
     """Rebuild a Step from its packed flags."""
-    return Step(observations, rewards, *((flags >> bit & 1).astype(bool) for bit in range(len(FLAGS))))
+    terminated, truncated, life_lost, first = ((flags >> bit & 1).astype(bool) for bit in range(len(FLAGS)))
+    return Step(observations, rewards, terminated, truncated, life_lost, first, scores)

@@ -145,9 +145,9 @@ class RemoteActor:
 
     def receive(self) -> tuple[Step, list[Episode]]:
         """The next step, and the episodes that ended with it."""
-        flags, rewards = self._flags[self._t].reshape(-1), self._rewards[self._t].reshape(-1)
+        flags, rewards, scores = (each[self._t].reshape(-1) for each in (self._flags, self._rewards, self._scores))
         self._t += 1
-        step = unpack_step(self._read_frames().reshape(len(rewards), *self._parts[0].shape[3:]), rewards, flags)
+        step = unpack_step(self._read_frames().reshape(len(rewards), *self._parts[0].shape[3:]), rewards, flags, scores)
         return step, self._tally.add(step)
 
     def cut(self, columns: slice) -> list[Episode]:
@@ -171,8 +171,8 @@ class RemoteActor:
         weights = self._weights()
         self.lags.append(weights.version - sum(each.id.version for each in received) / len(received))
         self._ask(weights)  # played while the learner learns from the current one
-        ages, self._rewards, self._flags = (
-            np.concatenate(parts, 2) for parts in zip(*((each.ages, each.rewards, each.flags) for each in received), strict=True)
+        ages, self._rewards, self._flags, self._scores = (
+            np.concatenate([getattr(each, name) for each in received], 2) for name in ("ages", "rewards", "flags", "scores")
         )
         outputs = {name: np.concatenate([each.outputs[name] for each in received], 2) for name in received[0].outputs}
         self._parts, self._ages = [each.frames for each in received], self._tensor(ages)

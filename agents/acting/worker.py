@@ -49,7 +49,8 @@ class RolloutWorker:
         actor, shape = self._actor, (request.steps, self._members, self._width)
         after = (request.steps + 1, *shape[1:])
         frames = np.empty((*after, *self._benchmark.observation_space.shape), self._benchmark.observation_space.dtype)
-        ages, rewards, flags = np.empty(after, np.int64), np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+        ages, flags = np.empty(after, np.int64), np.zeros(shape, np.uint8)
+        rewards, scores = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         outputs: dict[str, list[Tensor]] = {}
         for t in range(request.steps + 1):
             frames[t], ages[t] = actor.frames.numpy(), actor.ages.numpy()
@@ -62,7 +63,7 @@ class RolloutWorker:
                 elif t < request.steps:
                     actor.send(decided["actions"])
                     step, _ = actor.receive()
-                    rewards[t] = step.rewards.reshape(shape[1:])
+                    rewards[t], scores[t] = step.rewards.reshape(shape[1:]), step.scores.reshape(shape[1:])
                     flags[t] = pack_flags(step).reshape(shape[1:])
         if request.last:
             actor.close()
@@ -70,12 +71,12 @@ class RolloutWorker:
         stacked = {name: torch.stack(values) for name, values in outputs.items()}
         if "outputs" in stacked:
             stacked["errors"] = self._errors(stacked.pop("outputs"), stacked["actions"][:-1], rewards, flags, request)
-        return RemoteRollout(request.id, frames, ages, {name: values.numpy() for name, values in stacked.items()}, rewards, flags)
+        return RemoteRollout(request.id, frames, ages, {name: values.numpy() for name, values in stacked.items()}, rewards, flags, scores)
 
     def _errors(self, outputs: Tensor, actions: Tensor, rewards: np.ndarray, flags: np.ndarray, request: RolloutRequest) -> Tensor:
         """Losses of the rollout's steps, (T, S, b), with the rewards that the learner will use."""
         assert self._first_errors
-        steps = unpack_step(rewards, rewards, flags)  # observations are not used
+        steps = unpack_step(rewards, rewards, flags, rewards)  # observations and scores are not used
         learned = learned_rewards(steps, self._agent.rewards)
         if self._agent.rewards.startswith("scale"):
             learned = learned / request.scale[:, None]

@@ -79,7 +79,8 @@ class StubPool:
 
     def _step(self, first: bool) -> Step:
         nothing = np.zeros(self.num_envs, bool)
-        return Step(self._frames, np.zeros(self.num_envs, np.float32), nothing, nothing, nothing, np.full(self.num_envs, first))
+        rewards = np.zeros(self.num_envs, np.float32)
+        return Step(self._frames, rewards, nothing, nothing, nothing, np.full(self.num_envs, first), rewards)
 
 
 class Found(NamedTuple):

@@ -62,7 +62,8 @@ def stub_worker() -> type:
                 frames = draw.integers(256, size=(request.steps + 1, *shape[1:], 84, 84), dtype=np.uint8)
                 ages = np.full((request.steps + 1, *shape[1:]), 3)
                 said = {"actions": np.zeros(shape, np.int64)}
-                self.made[request.steps] = frames, ages, said, np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+                rewards, flags = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+                self.made[request.steps] = frames, ages, said, rewards, flags, rewards
             return RemoteRollout(request.id, *self.made[request.steps])
 
         def take(self, weights: Any, version: int) -> int:

@@ -68,7 +68,7 @@ SEQUENCES: dict[str, tuple[str, dict[str, str]]] = {
             "observe": "egocentric_state+torso_velocity+torso_upright+imu+force_torque",
             "frames": "500_000",
             "cycles": "2",
-            "random_scores": "110+109",
+            "random_scores": "110+110",
         },
     ),
     # The stream never ends for the learner: visits are bookkeeping, of which it is not told.

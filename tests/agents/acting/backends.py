@@ -92,6 +92,20 @@ class Falling(Counting):
         return step._replace(observations=-1 - step.observations)
 
 
+@dataclass(frozen=True)
+class Scored(Counted):
+    """One task whose episodes score 1 in their last step, and 0.5 in all others but the first."""
+
+    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Counting:
+        return Scoring(seeds.size)
+
+
+class Scoring(Counting):
+    def _step(self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, first: np.ndarray) -> Any:
+        step = super()._step(rewards, terminated, truncated, first)
+        return step._replace(scores=np.where(first, 0, np.where(terminated | truncated, 1, 0.5)).astype(np.float32))
+
+
 def made(agent: Any, frames: int, benchmark: type = Counted, **more: Any) -> Experiment:
     return Experiment(benchmark(frames), agent, MLP(width=4, depth=1), Adam(), Constant(), members=MEMBERS, actors=ACTORS, **more)
 

@@ -12,6 +12,7 @@ from agents.acting import ray_actors
 from agents.acting.messages import RolloutId, RolloutRequest, flat
 from agents.acting.remote import ActorGroup
 from agents.acting.worker import RolloutWorker
+from agents.dqn import DQN
 from agents.heads import log_probability
 from agents.impala import IMPALA
 from agents.loops.replay import ReplayLoop
@@ -25,7 +26,7 @@ from launch.config.parse import experiment
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Snapshot
-from tests.agents.acting.backends import ACTORS, MEMBERS, NUM_ENVS, ROLLOUT, WIDTH, Here, Two, Watched, replay_loop
+from tests.agents.acting.backends import ACTORS, MEMBERS, NUM_ENVS, ROLLOUT, WIDTH, Here, Scored, Two, Watched, made, replay_loop
 from tests.learners import Small
 from tests.training import CARTPOLE, comparable, events, resumed_is_never_stopped, scores
 
@@ -67,6 +68,22 @@ def test_a_resumed_run_is_one_that_was_never_stopped(agent: str, stages: list[He
     for kind in ("cut", "evaluation"):  # equal numbers of steps and updates
         mine, theirs = ([replace_score(row) for row in scores(found, kind)] for found in (whole, inline))
         assert sorted(mine) == sorted(theirs) != []
+
+
+@pytest.mark.parametrize("place", ["here", "remote"])
+def test_an_episode_has_the_benchmarks_score_where_that_is_no_return(place: str) -> None:
+    """Environment i has episodes of 4 + i % 5 steps, of which all but the last score a half."""
+    if place == "remote":
+        _, _, found = replay_loop(set(), Scored)
+        width = WIDTH
+    else:
+        agent = DQN(num_envs=NUM_ENVS, batch_size=4, replay=600, min_replay=30, final_epsilon=1.0)
+        found, width = events(replace(made(agent, 240, Scored), actors=0)), NUM_ENVS
+    ended = scores(found, "return")
+    lengths = {member: {4 + (member * width + rest) % 5 for rest in range(width)} for member in range(MEMBERS)}
+    assert {row.member for row in ended} == {*range(MEMBERS)} and len(ended) > 20
+    for row in ended:
+        assert row.score in {1 + 0.5 * (length - 1) for length in lengths[row.member]}
 
 
 @pytest.mark.parametrize("agent", ["dqn", "ppo"])
