@@ -18,6 +18,7 @@ from plasticity_rl.networks.layers import HeadSpec, connected
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam
+from plasticity_rl.records.checkpoint import load_latest
 from plasticity_rl.records.events import Metric, Snapshot
 from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.training.learner import Learner
@@ -110,29 +111,23 @@ def test_a_run_with_separate_networks_resumes_and_reports_every_layer() -> None:
     assert {f"{kind}/{network}.hidden1" for kind in kinds for network in ("policy", "value")} <= named
 
 
-LIMITED = ["policy.layer-norm", "value.redo:every=7", "policy.reset:clock=update,every=9", "value.weight-decay", "value.churn"]
-
-
-@pytest.mark.long
-def test_a_run_whose_methods_are_limited_measures_and_keeps_them_by_network() -> None:
-    said = CARTPOLE | {"agent": SEPARATE, "chain": [*LIMITED, "value.plasticity-injection"], "diagnose_every": 8}
-    whole = events(experiment(said))
-    snapshot = next(event for event in whole if isinstance(event, Snapshot))
-    names = set(snapshot.tensors)
-    assert {"params/policy.hidden0.scale", "params/value.hidden0.bias", "params/value.injection", "params/value_injected.weight"} <= names
-    assert not {"params/value.hidden0.scale", "params/policy.injection", "params/policy_injected.weight"} & names
-    measured = {event.name for event in whole if isinstance(event, Metric)}
-    assert {"units_recycled/value.ReDo", "weights_refreshed/policy.Reset", "penalty_over_loss/value.Churn"} <= measured
-
-
 @pytest.mark.long
 def test_a_chain_for_each_network_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["run", "--name", "x", "--runs", str(tmp_path), "--eager", "--benchmark", "cartpole:tasks=2,frames=512", "--members", "1"]
     line += ["--agent", SEPARATE, "--diagnose-every", "20"]
-    assert main([*line, "--chain", "policy.layer-norm", "value.redo"]) == 0
+    chain = ["policy.layer-norm", "value.redo:every=7", "policy.reset:clock=update,every=9", "value.weight-decay", "value.churn"]
+    assert main([*line, "--chain", *chain, "value.plasticity-injection"]) == 0
     (path,) = run_paths(tmp_path)
-    assert RunFolder(path).is_done and RunFolder(path).read_spec().label == "policy.layer-norm + value.redo"
-    assert "units_recycled/value.ReDo" in RunFolder(path).metrics.read_text()
+    label, measured = RunFolder(path).read_spec().label, RunFolder(path).metrics.read_text()
+    assert RunFolder(path).is_done and " + policy.reset:clock=update,every=9,part=network + " in label
+    assert label.startswith("policy.layer-norm + value.redo:every=7 + ")
+    for name in ("units_recycled/value.ReDo", "weights_refreshed/policy.Reset", "penalty_over_loss/value.Churn"):
+        assert f",{name}," in measured
+    last, _ = load_latest(path / "checkpoints")
+    assert last is not None
+    names = set(last.tensors)
+    assert {"params/policy.hidden0.scale", "params/value.hidden0.bias", "params/value.injection", "params/value_injected.weight"} <= names
+    assert not {"params/value.hidden0.scale", "params/policy.injection", "params/policy_injected.weight"} & names
     capsys.readouterr()
     for chain, said in (("actor.redo", "there is no network 'actor'; one of: policy, value"), ("policy.batch-norm", "take layer or rms")):
         assert main([*line, "--chain", chain]) == 2

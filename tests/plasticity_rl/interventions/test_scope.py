@@ -7,6 +7,7 @@ without it, bit for bit.
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 import torch
@@ -39,8 +40,9 @@ from plasticity_rl.interventions import (
     assemble,
     scope,
 )
+from plasticity_rl.interventions.base import State, UpdateContext
 from plasticity_rl.interventions.chain import metric_names, purpose_of
-from plasticity_rl.networks.layers import GATE, HeadSpec, Params
+from plasticity_rl.networks.layers import GATE, HeadSpec, Layers, Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.lion import Lion
@@ -142,6 +144,48 @@ def test_the_limited_network_learns_as_if_alone_and_the_other_as_without_the_met
         torch.testing.assert_close(limited.states[0], alone.states[0], rtol=1e-12, atol=1e-15)
         different |= any(not torch.equal(found[name], each) for name, each in of(mine, without).items() if name in found)
     assert different or "initial" in method.build()  # births are drawn by name here
+
+
+@dataclasses.dataclass(frozen=True)
+class Witness(Refresh):
+    """A method that sees nothing of other networks than `value`."""
+
+    noisy: ClassVar[bool] = True
+    calls: ClassVar[list[str]] = []
+
+    def look(self, hook: str, layers: Layers, *given: Params) -> None:
+        self.calls.append(hook)
+        assert [layer.name for layer in layers] == ["value.hidden0", "value.hidden1", "value"]
+        assert all(each and all(name.startswith("value.") for name in each) for each in given)
+
+    def init(self, params: Params, layers: Layers, generator: torch.Generator) -> State:
+        self.look("init", layers, params)
+        return {}
+
+    def penalty(self, params: Params, state: State, layers: Layers, context: UpdateContext) -> torch.Tensor:
+        outputs, features = context.apply(params)
+        assert outputs.shape == (BATCH, 1)
+        self.look("penalty", layers, params, features)
+        return outputs.mean()
+
+    def after_step(self, net: Net, state: State, grads: Params, layers: Layers, context: UpdateContext) -> tuple[Net, State]:
+        self.look("after_step", layers, net.params, *net.slots.values(), grads, context.noise, context.apply(net.params, raw=True)[1])
+        return net, state
+
+    def refresh(self, net: Net, state: State, context: RefreshContext, layers: Layers) -> tuple[Net, State]:
+        self.look("refresh", layers, net.params, *net.slots.values(), context.fresh, context.features)
+        return net, state
+
+    def project(self, params: Params, state: State, layers: Layers) -> tuple[Params, State]:
+        self.look("project", layers, params)
+        return params, state
+
+
+def test_every_hook_sees_its_network_alone() -> None:
+    Witness.calls.clear()
+    learner = learn((Witness(every=1, only="value"),))
+    learner.update(RATE, batches(1)[0])
+    assert Witness.calls == ["init", "penalty", "after_step", "project", "refresh", "project"]
 
 
 def test_a_network_under_the_method_leaves_the_birth_of_the_others() -> None:
