@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     @property
     def warm(self) -> int:
         """Number of steps before the first window."""
-        return WARM[self.agent] * max(self.num_envs // 8, 1)
+        return WARM[self.agent] * max(self.num_envs // (1 if self.agent == "sac" else 8), 1)
 
 
 GAME = "atari:games=Breakout,frames=4_000_000_000,sticky=0,full_actions=false,life_loss=true"  # the other programs' rules
@@ -66,7 +66,7 @@ def _ours_sac(members: int, precision: str) -> Entry:
     """Make an entry of SAC with one environment per member."""
     said = SWUNG | {"agent": SAC, "network": f"mlp:depth=2,width=256,precision={precision}", "members": members}
     detail = f"{members} member{'s' * (members > 1)}, {precision}"
-    return Entry("sac", ours, ("train", "200", json.dumps(said)), detail, 8 * members)
+    return Entry("sac", ours, ("train", "200", json.dumps(said)), detail, members)
 
 
 def _both(agent: str, words: str, every: int, norm: str = "none") -> list[Entry]:
@@ -74,8 +74,8 @@ def _both(agent: str, words: str, every: int, norm: str = "none") -> list[Entry]
     return [_ours(agent, words, every, precision=precision, norm=norm) for precision in dict.fromkeys((FAST, "float32"))]
 
 
-def _ceiling(agent: str, num_envs: int = 8) -> Entry:
-    arguments = ("emulate", str(num_envs), json.dumps(PLAYED))
+def _ceiling(agent: str, num_envs: int = 8, played: dict[str, Any] = PLAYED) -> Entry:
+    arguments = ("emulate", str(num_envs), json.dumps(played))
     return Entry(agent, ours, arguments, f"{num_envs} environments", num_envs=num_envs, ceiling=True)
 
 
@@ -116,6 +116,8 @@ COMPETITORS = (
     *(_ours_sac(members, precision) for members in (1, 5) for precision in dict.fromkeys((FAST, "float32"))),
     _stable_baselines3("sac", 1, batch_size=256, learning_starts=1000, buffer_size=100_000),
     _cleanrl("sac", "sac_continuous_action.py", 100, CLEANRL_SAC),
+    _ceiling("sac", 1, SWUNG),
+    _ceiling("sac", 5, SWUNG),
     *_both("ppo", ROLLOUTS, every=1024),
     _stable_baselines3("ppo", 8, n_steps=128, n_epochs=4, batch_size=256, clip_range=0.1, ent_coef=0.01, learning_rate=2.5e-4),
     _cleanrl("ppo", "ppo_atari_envpool.py", 1024, CLEANRL_ROLLOUTS),

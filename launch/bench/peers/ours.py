@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from envs.reinforcement.backends.spaces import Discrete
 from launch.config import parse
 
 NAME = "plasticity-rl"
@@ -35,11 +36,14 @@ def emulate(num_envs: int, said: dict[str, Any]) -> None:
     """Run the benchmark with uniformly random actions and no learner until killed."""
     benchmark = cast(Any, parse.experiment(said).benchmark)
     pool = benchmark.pool(benchmark.visits()[0], np.arange(num_envs)[None], THREADS, 0)
-    generator, done = np.random.default_rng(0), 0
+    generator, done, space = np.random.default_rng(0), 0, pool.action_space
     pool.reset()
     while True:
         for _ in range(100):
-            pool.send(generator.integers(pool.action_space.n, size=num_envs))
+            if isinstance(space, Discrete):
+                pool.send(generator.integers(space.n, size=num_envs))
+            else:
+                pool.send(generator.uniform(space.low, space.high, (num_envs, *space.shape)).astype(np.float32))
             pool.recv()
         done += 100 * num_envs
         report(done)
