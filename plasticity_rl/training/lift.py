@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map, tree_map_
+from torch.utils._pytree import tree_iter, tree_leaves, tree_map, tree_map_
 
 CACHED = 2**20  # parameters of a chunk: 4 MiB, and four times that with gradients and Adam's moments
 
@@ -23,7 +23,7 @@ def lift(function: Callable[..., Any], in_dims: int | tuple[int | None, ...] = 0
     def lifted(*given: Any) -> Any:
         dims = in_dims if isinstance(in_dims, tuple) else (in_dims,) * len(given)
         own = [value for value, dim in zip(given, dims, strict=True) if dim is not None]
-        if len(tree_leaves(own)[0]) > 1:
+        if len(next(iter(tree_iter(own)))) > 1:
             return many(*given)
         lone = [value if dim is None else tree_map(_first, value) for value, dim in zip(given, dims, strict=True)]
         return tree_map(lambda tensor: tensor.unsqueeze(0), function(*lone))
@@ -39,7 +39,7 @@ def chunked(function: Callable[..., Any], size: int, shared: int = 0) -> Callabl
     """
 
     def called(*given: Any) -> Any:
-        members = len(tree_leaves(given)[0])
+        members = len(next(iter(tree_iter(given))))  # the whole tree takes longer to walk than a small update
         if members == size:
             return function(*given)
         own, common = given[: len(given) - shared], given[len(given) - shared :]
