@@ -49,7 +49,7 @@ PURPOSES = {
     "acting noise": "noise of noisy networks while acting",
     "evaluation": "actions and episodes of evaluations",
     "channels": "places of a board's channels in a task",
-    "explore": "actions",
+    "explore": "actions; with `normal` after it, Gaussian numbers",
     "games": "order of the games in a cycle",
     "new labels": "which actions have their new meaning while a task changes gradually",
     "observation noise": "noise of observations, and its size for each feature of a task",
@@ -64,6 +64,8 @@ PURPOSES = {
     # reinforcement learning
     "fractions": "quantile fractions",
     "learning noise": "noise of noisy networks in updates",
+    "policy": "actions of SAC's policy in updates",
+    "smoothing": "noise of TD3's target policy",
     "minibatches": "order of a rollout's steps in its epochs",
     "replay": "transitions to replay",
 }

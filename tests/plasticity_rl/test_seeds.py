@@ -7,14 +7,18 @@ from pathlib import Path
 from plasticity_rl.seeds import PURPOSES, derive
 
 ROOT = Path(__file__).parents[2]
-DRAWING = {"derive", "draw", "_draw", "fresh", "random", "uniform", "normal", "_seeds", "pool_seeds"}
+DRAWING = {"derive", "draw", "draw_actions", "Draw", "_draw", "fresh", "random", "uniform", "normal", "_seeds", "pool_seeds"}
 """functions whose text arguments name a random stream"""
 
 
 def words(call: ast.Call) -> list[str]:
-    """Constant prefixes of a call's text arguments."""
+    """Constant prefixes of a call's text arguments; the kind of numbers, as `Draw` has it, is none."""
     texts = [part.values[0] if isinstance(part, ast.JoinedStr) else part for part in call.args]
-    return [part.value.strip() for part in texts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    return [
+        part.value.strip()
+        for part in texts
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value not in ("uniform", "normal")
+    ]
 
 
 def used() -> set[str]:
