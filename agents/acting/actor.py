@@ -80,15 +80,12 @@ class Actor:
 
     def send(self, actions: Tensor) -> None:
         """Send an action to every environment, (S, B), or (S, B, numbers) of several numbers each."""
-        chosen = actions.flatten(0, 1).cpu().numpy()
-        chosen = chosen.astype(np.float32 if actions.is_floating_point() else np.int32)
-        self.sent.append(chosen.astype(np.uint8) if chosen.dtype == np.int32 and chosen.max() < 256 else chosen)
-        self._pool.send(chosen)
+        self._send(actions.flatten(0, 1).cpu().numpy())
 
     def repeat(self, sent: Sequence[np.ndarray]) -> None:
         """Play the steps of an earlier actor again, from the same seeds; the episodes that they end are known."""
         for actions in sent:
-            self.send(torch.from_numpy(actions))
+            self._send(actions)
             self.receive()
 
     def receive(self) -> tuple[Step, list[Episode]]:
@@ -104,6 +101,12 @@ class Actor:
         """Close the environments; return the episodes that this cut, with their scores so far."""
         self._pool.close()
         return self._tally.cut()
+
+    def _send(self, actions: np.ndarray) -> None:
+        """Send actions (S x B, ...), and keep them."""
+        chosen = actions.astype(np.float32 if np.issubdtype(actions.dtype, np.floating) else np.int32)
+        self.sent.append(chosen.astype(np.uint8) if chosen.dtype == np.int32 and chosen.max() < 256 else chosen)
+        self._pool.send(chosen)
 
     def _attempt(self, call: Callable[[], Step]) -> Step:
         """The pool's answer, or that of one opened anew."""

@@ -9,7 +9,7 @@ from agents.loops import base
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Dialogue, Event, Score, Snapshot, Tick
-from tests.training import ATARI, CARTPOLE, LABELS, comparable, copied, events
+from tests.training import ATARI, CARTPOLE, LABELS, PENDULUM, comparable, copied, events
 
 AGENTS = {
     "dqn": CARTPOLE["agent"],
@@ -18,6 +18,15 @@ AGENTS = {
     "ppo": "ppo:num_envs=4,rollout_length=8,epochs=2,minibatches=2,rewards=scale",
     "two pools": "ppo:num_envs=4,rollout_length=8,epochs=2,minibatches=2,num_pools=2",
     "impala": "impala:num_envs=4,rollout_length=8,minibatches=2",
+}
+
+
+GAUSSIAN = "ppo:num_envs=4,rollout_length=8,epochs=2,minibatches=2,rewards=scale,policy=gaussian"
+CONTINUOUS = {
+    "sac": PENDULUM["agent"] + ",rewards=scale",
+    "td3": PENDULUM["agent"].replace("sac", "td3"),
+    "ppo": GAUSSIAN,
+    "two pools": f"{GAUSSIAN},num_pools=2",
 }
 
 
@@ -64,6 +73,14 @@ def test_agents_that_act(agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stopped_is_never_stopped(made, 13) >= 4
 
 
+@pytest.mark.parametrize("agent", ["sac", "ppo", *(pytest.param(each, marks=pytest.mark.long) for each in ("td3", "two pools"))])
+def test_agents_of_continuous_actions(agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pools play the floats that they were sent again, to the bit."""
+    monkeypatch.setattr(base, "TICK", 1)
+    said = PENDULUM | {"benchmark": "envpool:ids=Pendulum-v1,frames=120", "agent": CONTINUOUS[agent], "diagnose_every": 10}
+    assert stopped_is_never_stopped(experiment(said), 9) >= 2
+
+
 @pytest.mark.long
 def test_after_every_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "TICK", 1)
@@ -94,3 +111,12 @@ def test_the_actions_of_the_segment_are_saved(monkeypatch: pytest.MonkeyPatch) -
     assert snapshot.tensors["sent/0"].shape == (7, 2 * 4) and snapshot.tensors["sent/0"].dtype == torch.uint8
     assert not any(name.startswith("sent/") for event in events(made) if isinstance(event, Snapshot) for name in event.tensors)
     assert any(isinstance(event, Score) for event in found)
+
+
+def test_continuous_actions_of_the_segment_are_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "TICK", 1)
+    said = PENDULUM | {"benchmark": "envpool:ids=Pendulum-v1,frames=120"}
+    _, snapshot = stopped(experiment(said), None, 5)
+    assert snapshot and snapshot.counters["number"] == 20
+    sent = snapshot.tensors["sent/0"]
+    assert sent.shape == (5, 2 * 4, 1) and sent.dtype == torch.float32 and len(sent.unique()) == 40 and sent.abs().max() <= 1
