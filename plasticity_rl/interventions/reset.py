@@ -48,7 +48,7 @@ class Reset(Refresh):
 
     @property
     def takes_single_parameters(self) -> bool:
-        return self.part in ("network", "optimizer")
+        return self.part in ("everything", "network", "optimizer")
 
     @property
     def needs_fresh(self) -> bool:

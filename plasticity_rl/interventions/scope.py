@@ -27,13 +27,21 @@ class Scope(NamedTuple):
     gates: tuple[str, ...] = ()
     """names of these networks' own parameters that switch injected copies on; the method sees the first, as GATE"""
 
+    beside: tuple[str, ...] = ()
+    """names of parameters of no network, such as a temperature, which a method for networks leaves to the optimizer"""
+
+    @property
+    def everything(self) -> bool:
+        """True if the method acts on all parameters."""
+        return self.parts is None and not self.beside
+
     def holds(self, name: str) -> bool:
         """True if a layer or parameter is of these networks."""
-        return self.parts is None or network_of(name) in self.parts
+        return name not in self.beside and (self.parts is None or network_of(name) in self.parts)
 
     def inside(self, tensors: dict[str, T]) -> dict[str, T]:
         """Tensors of these networks, by layer or parameter."""
-        if self.parts is None:
+        if self.everything:
             return tensors
         own = {name: tensor for name, tensor in tensors.items() if self.holds(name) and name not in self.gates}
         gates = [tensors[name] for name in self.gates if name in tensors]
@@ -43,13 +51,13 @@ class Scope(NamedTuple):
 
     def merged(self, tensors: Params, own: Params) -> Params:
         """All tensors, with those of these networks as a hook returned them."""
-        if self.parts is None:
+        if self.everything:
             return own
         return tensors | {name: own[GATE if name in self.gates else name] for name in tensors if self.holds(name)}
 
     def around(self, params: Params, context: UpdateContext) -> UpdateContext:
         """Context of a hook within the update of a network with these parameters."""
-        if self.parts is None:
+        if self.everything:
             return context
         apply = lambda own, raw=False: context.apply(self.merged(params, own), raw, self.parts)  # noqa: E731 - annotations do not compile
         return UpdateContext(apply, self.inside(context.noise))
@@ -64,7 +72,9 @@ def scope_of(method: Intervention, network: Network) -> Scope:
     """The networks that a method acts on. Raises UsageError if it is limited to one that does not exist, or to a parameter of no layer that
     it cannot change."""
     if not method.only:
-        return Scope(network.layers)
+        networks = {network_of(layer.name) for layer in network.layers}
+        beside = tuple(name for name, *_ in network.heads.constants if network.heads.separate and network_of(name) not in networks)
+        return Scope(network.layers, beside=() if method.takes_single_parameters else beside)
     who, parts = name_of(method), network.parts
     if not parts:
         raise UsageError(f"{who} is limited to one of several networks, and here all heads are of one network: leave out {method.only!r}")
@@ -110,10 +120,10 @@ def refresh(method: Refresh, scope: Scope, net: Net, state: State, context: Refr
 
 
 def _net(scope: Scope, net: Net) -> Net:
-    return net if scope.parts is None else Net(scope.inside(net.params), {slot: scope.inside(each) for slot, each in net.slots.items()})
+    return net if scope.everything else Net(scope.inside(net.params), {slot: scope.inside(each) for slot, each in net.slots.items()})
 
 
 def _merged(scope: Scope, net: Net, own: Net) -> Net:
-    if scope.parts is None:
+    if scope.everything:
         return own
     return Net(scope.merged(net.params, own.params), {slot: scope.merged(each, own.slots[slot]) for slot, each in net.slots.items()})
