@@ -172,7 +172,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
 
 
 GAMES = CARTPOLE | {"benchmark": "cartpole:tasks=2,frames=120", "diagnose_every": 10, "evaluate": 1, "checkpoint_every": 60}
-SWINGS = GAMES | {"benchmark": "envpool:ids=Pendulum-v1,shifts=offset,tasks=2,frames=120"}
+SWINGS = GAMES | {"benchmark": "envpool:ids=Pendulum-v1,kwargs=max_episode_steps=10,shifts=offset,tasks=2,frames=120"}
 STREAMS = LABELS | {"benchmark": "random-labels:images=60,tasks=2,updates=20", "diagnose_every": 10, "curvature_every": 20}
 NUMBERS = STREAMS | {"benchmark": "teachers:tasks=2,updates=20"}
 PROBED = {"curvature_every": 20, "probe_every": 20, "probe_updates": 2}
@@ -186,8 +186,8 @@ RUNS = {
     "pqn": GAMES | {"agent": f"pqn:{ROLLOUTS}"},
     "ppo": GAMES | {"agent": f"ppo:{ROLLOUTS},rewards=scale-per-visit"},
     "impala": GAMES | {"agent": f"impala:{ROLLOUTS}"},
-    "sac": SWINGS | PROBED | {"agent": DQN.replace("dqn", "sac")},
-    "td3": SWINGS | {"agent": f"{DQN.replace('dqn', 'td3')},rewards=scale,n_step=3"},
+    "sac": SWINGS | {"agent": f"{DQN.replace('dqn', 'sac')},train_every=4"},
+    "td3": SWINGS | PROBED | {"agent": f"{DQN.replace('dqn', 'td3')},train_every=4,rewards=scale,n_step=3"},
     "gaussian ppo": SWINGS | {"agent": f"ppo:{ROLLOUTS},policy=gaussian,rewards=scale-per-visit"},
     "cross-entropy": STREAMS | PROBED,
     "mse": NUMBERS | {"agent": "supervised:batch_size=8,objective=mse"},
