@@ -94,8 +94,8 @@ class MuJoCo(EnvPool):
         drawn = {each.name: each.value(seed, member, task, log=self.draw == "log-uniform") for each in self.factors}
         if FAULT not in self.vary:
             return Physics(drawn, None)
-        count = bodies.motors(_packaged(self.ids[task % len(self.ids)]))
-        return Physics(drawn, int(np.random.default_rng(derive(seed, member, "set", FAULT, task)).integers(count)))
+        motors = _motors(self.ids[task % len(self.ids)])
+        return Physics(drawn, int(np.random.default_rng(derive(seed, member, "set", FAULT, task)).integers(motors)))
 
     def backend(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None) -> Backend:
         """Environments of the visit's task, one for each of `seeds` (members, environments), without shifts and padding."""
@@ -153,3 +153,8 @@ def _packaged(env_id: str) -> bytes:
     if found is None:
         raise UsageError(f"mujoco: {env_id} is no body of Gym-MuJoCo; use Ant-v4, HalfCheetah-v4, Hopper-v4, Walker2d-v4 or the like")
     return found
+
+
+@cache
+def _motors(env_id: str) -> int:
+    return bodies.motors(_packaged(env_id))
