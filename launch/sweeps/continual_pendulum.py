@@ -1,6 +1,8 @@
-"""SAC on a pendulum whose observations are offset by another vector in every task: cures, and the own control of each."""
+"""SAC on a pendulum whose observations are offset by another vector in every task: cures, the own control of each, and resets of single
+networks at every task."""
 
-BENCHMARK = "continual-pendulum"
-CHAINS = ([], ["layer-norm"], ["layer-norm", "weight-decay"], ["l2-init"], ["redo"], ["critic.layer-norm"])
+CURES = ([], ["l2-init"], ["redo"], ["layer-norm"])
+PARTS = (["critic.reset"], ["actor.reset"])
 
-EXPERIMENTS = tuple({"benchmark": BENCHMARK, "chain": [*chain, *control], "members": 5} for chain in CHAINS for control in ([], ["reset"]))
+CHAINS = (*([*chain, *control] for chain in CURES for control in ([], ["reset"])), *PARTS)
+EXPERIMENTS = tuple({"benchmark": "continual-pendulum", "chain": chain, "members": 5} for chain in CHAINS)
