@@ -245,6 +245,18 @@ def test_pictures_of_the_same_trajectory():
     assert [env.taken for env in inside(pool)] == [[action] * 5 for action in meant]
 
 
+def test_pictures_of_continuous_actions_whose_components_change_places():
+    benchmark = shown(shifts=("relabel",), tasks=2, kwargs=("shows=grey;takes=box",))
+    pool = benchmark.render_pool(benchmark.visits()[1], SEEDS, 1, 7)
+    assert pool is not None and pool.observation_space == Box((6, 7, 3), "uint8")
+    rows, low, high = boxes(1, 4, 4), np.array([-1, 0, -0.8, -2]), np.array([1, 10, 1.1, 6])
+    play(pool, rows)
+    for number, (member, env) in enumerate(zip((0, 0, 1, 1), inside(pool), strict=True)):
+        moved = np.zeros(4)
+        moved[benchmark.drawn(7, member, 2, 1, 4)[1].actions] = rows[0, number]
+        np.testing.assert_allclose(np.ravel(env.taken), low + (moved + 1) / 2 * (high - low), rtol=1e-5)
+
+
 def test_fingerprints(monkeypatch):
     plain = shown(kwargs=("shows=grey",))
     changed = [shown(kwargs=("shows=grey;length=5",)), shown(kwargs=("shows=grey",), frames=5), Gymnasium()]
