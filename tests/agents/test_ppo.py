@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Categorical
+from torch.distributions import Categorical, Independent, Normal
 
 from agents.heads import log_probability, policy_logits
 from agents.ppo import PPO
@@ -23,7 +23,7 @@ from plasticity_rl.records.events import Metric, Snapshot
 from plasticity_rl.records.folder import RunFolder
 from plasticity_rl.training.learner import Learner
 from tests.run_folders import run_paths
-from tests.training import CARTPOLE, events, resumed_is_never_stopped
+from tests.training import CARTPOLE, PENDULUM, events, resumed_is_never_stopped
 
 ACTIONS, STEPS, WIDTH = 3, 24, 7
 HEADS = HeadSpec((("policy", ACTIONS), ("value", 1)), separate=True)
@@ -240,3 +240,104 @@ def test_only_entropy_below_the_floor_adds_to_the_loss() -> None:
 def test_bad_fields_are_refused(fields: str) -> None:
     with pytest.raises(ValueError, match=fields.partition("=")[0]):
         experiment(CARTPOLE | {"agent": f"ppo:{fields}"})
+
+
+# Gaussian policies
+
+
+GAUSSIAN = "ppo:num_envs=4,rollout_length=8,epochs=2,minibatches=2,policy=gaussian,rewards=scale"
+NUMBERS = 2
+
+
+def gaussian(agent: PPO) -> Network:
+    heads = HeadSpec((("policy", NUMBERS), ("value", 1)), separate=True, constants=(("policy.log_std", NUMBERS, 0.0),))
+    network = Network(MLP(width=WIDTH, depth=2, activation="leaky-relu", slope=0.1), (5,), heads)
+    assert agent.policy == "gaussian" and "policy.log_std" in network.shapes
+    return network
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_heads_of_a_gaussian_policy(separate: bool) -> None:
+    made = experiment(PENDULUM | {"agent": f"{GAUSSIAN},separate={str(separate).lower()}"})
+    heads = made.agent.heads(made.benchmark)
+    assert heads.heads == (("policy", 1), ("value", 1)) and heads.separate == separate
+    assert heads.constants == (("policy.log_std" if separate else "log_std", 1, 0.0),)
+
+
+def test_a_gaussian_policy_is_trained_by_hand_with_torch() -> None:
+    """Ratios and entropies of torch's Gaussians, with deviations that all states share; one Adam for all, as in CleanRL's
+    ppo_continuous_action."""
+    agent = PPO(policy="gaussian", separate=True, clip_range=0.2, entropy_coef=0.02, value_coef=0.9)
+    network = gaussian(agent)
+    learner = Learner(network, lambda params, batch: agent.loss(network, params, batch), Adam(), (), 1, 0, compile=False)
+    policy, value, log_std = tower(NUMBERS), tower(1), nn.Parameter(torch.zeros(NUMBERS))
+    for name, part in (("policy", policy), ("value", value)):
+        ours = [f"{layer}.{kind}" for layer in (f"{name}.hidden0", f"{name}.hidden1", name) for kind in ("weight", "bias")]
+        for theirs, mine in zip(part.parameters(), ours, strict=True):
+            theirs.data.copy_(learner.one(0)[mine])
+    optimizer = torch.optim.Adam([*policy.parameters(), *value.parameters(), log_std], lr=1e-3)
+    for update in range(20):
+        batch = made_up(10 * update) | {"actions": 1.5 * draw(STEPS, NUMBERS, seed=10 * update + 5)}  # also beyond [-1, 1]
+        batch["log_probabilities"] = -(2.5 + draw(STEPS, seed=10 * update + 6).abs())
+        learner.update(1e-3, {name: tensor[None] for name, tensor in batch.items()})
+        acting = batch["real"] > 0
+        inputs, actions, old, advantages, goals, before = (
+            batch[name][acting] for name in ("inputs", "actions", "log_probabilities", "advantages", "goals", "values")
+        )
+        distribution = Independent(Normal(policy(inputs), log_std.exp().expand(len(inputs), -1)), 1)
+        ratio = torch.exp(distribution.log_prob(actions) - old)
+        assert (ratio > 1.2).any() and (ratio < 0.8).any()
+        advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
+        surrogate = torch.min(ratio * advantages, torch.clamp(ratio, 0.8, 1.2) * advantages)
+        values = value(inputs)[:, 0]
+        near = before + torch.clamp(values - before, -0.2, 0.2)
+        errors = torch.max((values - goals) ** 2, (near - goals) ** 2)
+        total = -surrogate.mean() - 0.02 * distribution.entropy().mean() + 0.9 * 0.5 * errors.mean()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    inputs = draw(50, 5, seed=7)
+    outputs = network.apply(learner.one(0), inputs)[0]
+    torch.testing.assert_close(outputs, torch.cat([policy(inputs), value(inputs)], 1).detach(), rtol=1e-4, atol=1e-5)
+    assert (log_std.abs() > 1e-3).all()
+    torch.testing.assert_close(learner.one(0)["policy.log_std"], log_std.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_actions_are_clipped_where_they_are_played_and_learned_from_as_drawn() -> None:
+    agent = PPO(policy="gaussian", separate=True)
+    network = gaussian(agent)
+    params = network.init(torch.Generator().manual_seed(0)) | {"policy.log_std": torch.tensor([0.3, -0.7])}
+    inputs, normal = draw(200, 5), draw(200, NUMBERS, seed=1)
+    acted = agent.act(network, params, inputs, {"normal": normal}, {"task": torch.tensor(0)})
+    outputs = network.apply(params, inputs)[0]
+    chosen = outputs[:, :NUMBERS] + torch.tensor([0.3, -0.7]).exp() * normal
+    torch.testing.assert_close(acted["chosen"], chosen)
+    assert torch.equal(acted["actions"], acted["chosen"].clamp(-1, 1)) and (acted["chosen"].abs() > 1).any()
+    theirs = Independent(Normal(outputs[:, :NUMBERS], torch.tensor([0.3, -0.7]).exp().expand(200, -1)), 1)
+    torch.testing.assert_close(acted["log_probabilities"], theirs.log_prob(chosen), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(acted["values"], outputs[:, -1])
+    shape = (6, 2, 3)
+    given = rollout() | {"actions": torch.zeros(*shape, NUMBERS), "chosen": 3 * draw(*shape, NUMBERS, seed=9)}
+    assert torch.equal(agent.prepare(given)["actions"], given["chosen"])
+    # the acting policy's ratio to itself is 1, so the surrogate is the mean advantage, 0; values are met
+    batch = {"inputs": inputs, "task": torch.tensor(0), "real": torch.ones(200), "advantages": draw(200, seed=3)}
+    batch |= {
+        "actions": acted["chosen"],
+        "log_probabilities": acted["log_probabilities"],
+        "values": outputs[:, -1],
+        "goals": outputs[:, -1],
+    }
+    loss, reported = agent.loss(network, params, batch)
+    entropy = NUMBERS * 0.5 * math.log(2 * math.pi * math.e) + 0.3 - 0.7
+    assert loss.item() == pytest.approx(-0.01 * entropy, abs=1e-5) and reported["entropy"].item() == pytest.approx(entropy, rel=1e-6)
+
+
+@pytest.mark.parametrize("separate", ["true", "false"])
+def test_a_gaussian_run_resumes_learns_its_deviations_and_reports_them(separate: str) -> None:
+    said = PENDULUM | {"benchmark": "envpool:ids=Pendulum-v1,frames=160", "checkpoint_every": 60, "chain": ["redo:every=7"]}
+    found = resumed_is_never_stopped(said | {"agent": f"{GAUSSIAN},separate={separate}", "diagnose_every": 8})
+    snapshot = [event for event in found if isinstance(event, Snapshot)][-1]
+    log_std = snapshot.tensors["params/policy.log_std" if separate == "true" else "params/log_std"]
+    rows = [event.value for event in found if isinstance(event, Metric) and event.name == "policy_std"]
+    assert log_std.abs().min() > 1e-4 and rows[-2:] == pytest.approx(log_std.exp()[:, 0].tolist(), rel=2e-3)
+    assert {event.value for event in found if isinstance(event, Metric) and event.name == "policy_std_fresh"} == {1.0}

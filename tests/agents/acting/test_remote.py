@@ -28,7 +28,7 @@ from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Snapshot
 from tests.agents.acting.backends import ACTORS, MEMBERS, NUM_ENVS, ROLLOUT, WIDTH, Here, Scored, Two, Watched, made, replay_loop
 from tests.learners import Small
-from tests.training import CARTPOLE, comparable, events, resumed_is_never_stopped, scores
+from tests.training import CARTPOLE, PENDULUM, comparable, events, resumed_is_never_stopped, scores
 
 AGENTS = {
     "dqn": CARTPOLE["agent"] + ",rollout_length=3",
@@ -84,6 +84,16 @@ def test_an_episode_has_the_benchmarks_score_where_that_is_no_return(place: str)
     assert {row.member for row in ended} == {*range(MEMBERS)} and len(ended) > 20
     for row in ended:
         assert row.score in {1 + 0.5 * (length - 1) for length in lengths[row.member]}
+
+
+@pytest.mark.parametrize("agent", ["sac", pytest.param("ppo", marks=pytest.mark.long)])
+def test_a_resumed_run_of_continuous_actions_is_one_that_was_never_stopped(agent: str, stages: list[Here]) -> None:
+    words = PENDULUM["agent"] + ",rollout_length=5" if agent == "sac" else f"{AGENTS['ppo']},policy=gaussian"
+    said = PENDULUM | {"benchmark": "envpool:ids=Pendulum-v1,frames=160", "checkpoint_every": 60, "agent": words, "actors": 2}
+    whole = resumed_is_never_stopped(said | {"diagnose_every": 1000})
+    inline = events(experiment(said | {"actors": 0}))
+    mine, theirs = ([replace_score(row) for row in scores(found, "cut")] for found in (whole, inline))
+    assert sorted(mine) == sorted(theirs) != []
 
 
 @pytest.mark.parametrize("agent", ["dqn", "ppo"])

@@ -31,6 +31,8 @@ AGENTS = {
     "impala": "impala:num_envs=8,rollout_length=8",
 }
 SAID = [SMALL | {"benchmark": "cartpole:tasks=2,frames=2000", "agent": agent} for agent in AGENTS.values()]
+SAC = "sac:num_envs=8,batch_size=8,replay=2000,min_replay=200,train_every=8"
+SAID += [SMALL | {"benchmark": "envpool:ids=Pendulum-v1,frames=2000", "agent": SAC}]
 # A method that kills any process acting with it, except the learner's.
 LETHAL = """
 import os
