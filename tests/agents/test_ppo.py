@@ -332,7 +332,7 @@ def test_actions_are_clipped_where_they_are_played_and_learned_from_as_drawn() -
     assert loss.item() == pytest.approx(-0.01 * entropy, abs=1e-5) and reported["entropy"].item() == pytest.approx(entropy, rel=1e-6)
 
 
-@pytest.mark.parametrize("separate", ["true", "false"])
+@pytest.mark.parametrize("separate", ["true", pytest.param("false", marks=pytest.mark.long)])
 def test_a_gaussian_run_resumes_learns_its_deviations_and_reports_them(separate: str) -> None:
     said = PENDULUM | {"benchmark": "envpool:ids=Pendulum-v1,frames=160", "checkpoint_every": 60, "chain": ["redo:every=7"]}
     found = resumed_is_never_stopped(said | {"agent": f"{GAUSSIAN},separate={separate}", "diagnose_every": 8})

@@ -110,7 +110,7 @@ def test_one_adam_over_all_is_three_adams_and_members_learn_as_alone() -> None:
         torch.testing.assert_close(together.one(0)[name], first, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("fields", ["tau=0.005", "tau=0.3,n_step=3"])
+@pytest.mark.parametrize("fields", ["tau=0.005", pytest.param("tau=0.3,n_step=3", marks=pytest.mark.long)])
 def test_a_run_is_a_plain_one_on_its_batches(fields: str) -> None:
     """Critics, actor, temperature and targets of both members, through a whole run."""
     tau = float(fields.partition(",")[0].removeprefix("tau="))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from envs.reinforcement.backends.spaces import Discrete
 from launch.check.subject import Subject, as_tensor, expect
 from launch.checkpoints.play import find_checkpoint
 from launch.checkpoints.probe import observations, read_learner
@@ -56,7 +57,7 @@ def _kept(layer: Layer, used: frozenset[str]) -> Layer:
 
 
 def read(path: Path, module: str | None) -> list[Subject]:
-    """The network of member 0, one for each head: `policy` and `value`, or `head`.
+    """The network of member 0, one for each head: `policy` and `value`, `actor` and critics, or `head`.
 
     Raises UsageError if it is no run, or has no checkpoint.
     """
@@ -70,7 +71,7 @@ def read(path: Path, module: str | None) -> list[Subject]:
     if network.non_trainable:
         raise UsageError(f"{run}: networks with parameters that are not trained ({min(network.non_trainable)}) are not checked; use probe")
     seen = observations(experiment, snapshot, learner)[MEMBER].numpy()
-    samples = "policy" in dict(network.heads.heads)
+    chooses = isinstance(getattr(experiment.benchmark, "action_space", None), Discrete)
     subjects, start = [], 0
     for name, width in network.heads.heads:
         outputs = slice(start, start + width)
@@ -82,7 +83,7 @@ def read(path: Path, module: str | None) -> list[Subject]:
                 OfRun(network, params, outputs, used),
                 _maker(network, outputs, used),
                 _preparer(network.inputs),
-                (width,) if samples and name == "policy" else (),
+                (width,) if chooses and name == "policy" else (),
                 own=seen,
             )
         )
@@ -106,8 +107,11 @@ def _preparer(shape: tuple[int, ...]) -> Callable[[np.ndarray], Tensor]:
 
 
 def _used(network: Network, params: Params, outputs: slice, inputs: Tensor) -> frozenset[str]:
-    """Parameters that these outputs depend on."""
-    leaves = {name: param.detach().clone().requires_grad_() for name, param in params.items()}
-    total = network.apply(leaves, inputs)[0][:, outputs].sum()
-    gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-    return frozenset(name for name, gradient in zip(leaves, gradients, strict=True) if gradient is not None)
+    """Parameters that these outputs depend on: those whose NaN reaches them."""
+
+    def reaches(name: str) -> bool:
+        spoiled = params | {name: torch.full_like(params[name], torch.nan)}
+        return bool(network.apply(spoiled, inputs)[0][:, outputs].isnan().any())
+
+    with torch.no_grad():
+        return frozenset(name for name in params if reaches(name))

@@ -12,9 +12,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from agents.sac import SAC
 from launch.__main__ import main
+from launch.check.readers.run_folder import _used
+from plasticity_rl.networks.layers import HeadSpec
+from plasticity_rl.networks.network import Network
+from plasticity_rl.networks.specs import MLP
+from tests.agents.plain import built
 from tests.launch.checkpoints.test_probe import train
-from tests.training import CARTPOLE, LABELS
+from tests.training import CARTPOLE, LABELS, PENDULUM
 
 SMALL = ["--updates", "60", "--learning-rate", "0.01", "--pairs", "4", "--twins", "2", "--samples", "64"]
 NETS = """
@@ -184,3 +190,33 @@ def test_mistakes_are_told_in_a_line(words: list[str], told: str, folder: Path, 
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1
     assert [path for path in sorted(folder.rglob("*")) if "__pycache__" not in str(path)] == before
+
+
+def test_a_head_has_the_layers_that_it_depends_on_alone() -> None:
+    """Heads of one torso share its layers; networks of their own share none, although their outputs are concatenated."""
+
+    def layers(network: Network) -> dict[str, list[str]]:
+        params, x, found, start = network.init(torch.Generator().manual_seed(0)), torch.randn(2, *network.inputs), {}, 0
+        for name, width in network.heads.heads:
+            used = _used(network, params, slice(start, start + width), x)
+            assert {f"{each}.{kind}" for each in {name.rpartition(".")[0] for name in used} for kind in ("weight", "bias")} == used
+            found[name], start = sorted({each.rpartition(".")[0] for each in used}), start + width
+        return found
+
+    heads = (("policy", 2), ("value", 1))
+    together, apart = (Network(MLP(width=4, depth=1), (3,), HeadSpec(heads, separate=each)) for each in (False, True))
+    assert layers(together) == {"policy": ["hidden0", "policy"], "value": ["hidden0", "value"]}
+    assert layers(apart) == {"policy": ["policy", "policy.hidden0"], "value": ["value", "value.hidden0"]}
+    assert layers(built(SAC())) == {name: [name, f"{name}.hidden0", f"{name}.hidden1"] for name in ("actor", "critic0", "critic1")}
+
+
+@pytest.mark.long
+def test_the_networks_of_sac(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = train(tmp_path, PENDULUM | {"benchmark": "envpool:ids=Pendulum-v1,frames=80", "checkpoint_every": 80, "members": 1})
+    words = ["--updates", "10", "--pairs", "2", "--twins", "2", "--samples", "64"]
+    assert main(["check", str(path), *words, "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out.partition("\n")[2])}
+    assert found.keys() == {"actor", "critic0", "critic1"}
+    for name, each in found.items():
+        assert {row["layer"] for row in each["measures"]} == {"", name, f"{name}.hidden0", f"{name}.hidden1"}
+        assert not any("entropy" in row["name"] for row in each["measures"])

@@ -402,6 +402,7 @@ def test_modules_of_critics_read_the_action(only: tuple[str, ...]) -> None:
         torch.testing.assert_close(found, units[name])
 
 
+@pytest.mark.long
 def test_sac_learns_with_modules_as_with_the_same_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_allowed", [__name__])
 
