@@ -35,3 +35,14 @@ def test_five_members_learn(benchmark: str, agent: str, frames: int, goal: float
     found = evaluated(benchmark, agent, frames, episodes=10)
     print(f"{agent} on {benchmark}: {found:.2f}")
     assert found > goal
+
+
+def test_sac_swings_a_pendulum_up() -> None:
+    """Returns lie between about -1,600 and 0, those of random actions at about -1,200, and good ones at -150."""
+    agent, frames = "sac:batch_size=128,min_replay=1000,random_fraction=0.1", 10_000
+    said = {"benchmark": f"envpool:ids=Pendulum-v1,frames={frames}", "agent": agent, "network": "mlp:depth=2,width=64", "members": 2}
+    said |= {"schedule": "constant:rate=1e-3", "checkpoint_every": 2_500, "diagnose_every": frames, "evaluate": 10}
+    rows = [row for row in scores(events(experiment(said), compile=True), "evaluation") if row.steps == frames]
+    found = float(np.mean([row.score for row in rows]))
+    print(f"sac on Pendulum-v1: {found:.0f}")
+    assert len(rows) == 20 and found > -200

@@ -14,13 +14,16 @@ from launch.run.estimate import Span
 from launch.run.store import Store
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.checkpoint import checkpoints
-from tests.training import ATARI, CARTPOLE, LABELS
+from tests.training import ATARI, CARTPOLE, LABELS, PENDULUM
 
 RAINBOW = CARTPOLE | {"agent": "rainbow:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10,num_atoms=5"}
+SAC = PENDULUM | {"benchmark": "envpool:ids=Pendulum-v1,frames=200", "agent": PENDULUM["agent"].replace("160", "100")}
 KEPT = CARTPOLE | {"agent": CARTPOLE["agent"] + ",replay_at_switch=keep,train_every=20"}
 
 
-@pytest.mark.parametrize("said", [LABELS, CARTPOLE, RAINBOW, KEPT, CARTPOLE | {"agent": "ppo:num_envs=4,rollout_length=8,minibatches=2"}])
+@pytest.mark.parametrize(
+    "said", [LABELS, CARTPOLE, RAINBOW, KEPT, SAC, CARTPOLE | {"agent": "ppo:num_envs=4,rollout_length=8,minibatches=2"}]
+)
 def test_checkpoints_take_what_was_said(said: dict, tmp_path: Path) -> None:
     made = experiment(said)
     run, _ = runner.run(made, Store(tmp_path, "sized"), Execution("cpu", eager=True))
