@@ -57,7 +57,7 @@ def test_all_that_a_dead_actor_had_before_it_is_played_by_the_next() -> None:
 @pytest.mark.parametrize(
     ("said", "wrong"),
     [
-        ({"agent": "ppo", "actors": 2}, "PPO does not correct for the lag of its actors: free_running is for dqn and impala"),
+        ({"agent": "ppo", "actors": 2}, "PPO does not correct for the lag of its actors: free_running is for dqn, sac, td3 and impala"),
         ({"agent": "dqn"}, "free_running needs remote actors, but actors is 0"),
         ({"agent": "dqn", "actors": 2, "free_running": "yes"}, "free_running"),
     ],
