@@ -8,11 +8,12 @@ import torch
 
 from agents.dqn import DQN
 from agents.heads import Categorical, Quantiles, Scalar
+from envs.reinforcement.backends.spaces import Discrete
 from plasticity_rl.networks.layers import Params
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 
-BENCHMARK = SimpleNamespace(action_space=SimpleNamespace(n=2), heads="shared", names=("only",))
+BENCHMARK = SimpleNamespace(action_space=Discrete(2), heads="shared", names=("only",))
 FIVE = Categorical(5, 2.0, whole=True)  # atoms at -2, -1, 0, 1, 2
 
 

@@ -11,6 +11,7 @@ import torch
 from agents.heads import among, entropy, log_probability, policy_logits, sample
 from envs.reinforcement import base
 from envs.reinforcement.backends.pool import Pool
+from envs.reinforcement.backends.spaces import Discrete
 from envs.reinforcement.gymnasium import Gymnasium
 from launch.config import parse
 from launch.config.parse import experiment
@@ -67,7 +68,7 @@ def agent_of(name: str) -> Any:
 
 def rows_of(agent: Any, seed: int) -> tuple[torch.Tensor, torch.Tensor, slice]:
     """Raw outputs for 8 inputs among two actions, the same with a third action of large outputs, and the place of the third's."""
-    spec = agent.heads(SimpleNamespace(action_space=SimpleNamespace(n=2), heads="shared", names=("one",)))
+    spec = agent.heads(SimpleNamespace(action_space=Discrete(2), heads="shared", names=("one",)))
     sizes = dict(spec.heads)
     of_actions = next(size for head, size in sizes.items() if head != "value" or len(sizes) == 1)
     before = sizes["value"] if next(iter(sizes)) == "value" else 0
@@ -123,7 +124,7 @@ def test_actions_and_values_are_those_among_the_tasks_own(name: str) -> None:
     uniform = torch.rand(8, 3, generator=torch.Generator().manual_seed(2))
     inputs, seen = torch.arange(8), []
     for rows, shared, actions in ((narrow, {}, 2), (wide, {"num_actions": TWO}, 3)):
-        drawn = {"uniform": uniform[:, : agent.draws(actions)]}
+        drawn = {"uniform": uniform[:, : agent.draws(Discrete(actions))["uniform"]]}
         given = {"task": torch.tensor(0), "epsilon": torch.tensor(0.5)} | shared
         acted = agent.act(network(actions), {"rows": rows}, inputs, drawn, given)
         acted.pop("outputs", None)

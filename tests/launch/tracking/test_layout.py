@@ -23,12 +23,14 @@ STREAM = LABELS | {"chain": CHAIN, "curvature_every": 40, "probe_every": 40, "pr
 PPO = "ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=1"
 GAME = CARTPOLE | {"agent": PPO, "diagnose_every": 5, "evaluate": 1, "probe_every": 5, "probe_updates": 2}
 
+PENDULUM = GAME | {"benchmark": "envpool:ids=Pendulum-v1,frames=200", "agent": "sac:num_envs=4,batch_size=8,replay=160,min_replay=40"}
+
 
 @pytest.fixture(scope="module")
 def tags() -> set[str]:
-    """Curves of a stream and of a game with every option except Ray."""
+    """Curves of a stream, a game and a pendulum with every option except Ray."""
     found: set[str] = set()
-    for said in (STREAM, GAME):
+    for said in (STREAM, GAME, PENDULUM):
         made = experiment(said)
         curves = Curves(describe(made), lambda tag, value, at: found.add(tag))
         for event in events(made):
