@@ -52,7 +52,7 @@ class Gymnasium(Ids):
 
     @property
     def attributes(self) -> list[Attribute]:
-        """What `set` says. Raises UsageError for other texts."""
+        """Meaning of `set`. Raises UsageError for other texts."""
         return [Attribute.read(text, "gymnasium", "set") for text in self.set]
 
     def spaces(self, index: int) -> Spaces:

@@ -86,7 +86,7 @@ class MuJoCo(EnvPool):
 
     @property
     def factors(self) -> list[Attribute]:
-        """What `vary` says, without the fault. Raises UsageError for other texts."""
+        """Meaning of `vary`, without the fault. Raises UsageError for other texts."""
         return [Attribute.read(text, registry.name(self), "vary") for text in self.vary if text != FAULT]
 
     def physics(self, seed: int, member: int, task: int) -> Physics:

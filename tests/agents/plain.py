@@ -27,7 +27,7 @@ SPACE = Box((ACTIONS,), low=-1, high=1)
 
 @dataclass(frozen=True)
 class Spaces:
-    """What an agent's heads need of a benchmark."""
+    """The parts of a benchmark that an agent's heads need."""
 
     action_space: Box = SPACE
     heads: str = "shared"
@@ -81,7 +81,7 @@ def params_of(module: nn.Module, name: str) -> Params:
 
 
 class Plain:
-    """What both have: an actor, two critics, their targets, and an Adam for the actor and one for the critics."""
+    """Common parts: an actor, two critics, their targets, and an Adam for the actor and one for the critics."""
 
     def __init__(self, params: Params) -> None:
         self.nets = {name: tower(params, name) for name in ("actor", "critic0", "critic1")}

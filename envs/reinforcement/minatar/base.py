@@ -1,4 +1,4 @@
-"""What the five games share: their interface, boards of 10 x 10, and N games that step together on one device.
+"""Common parts of the five games: their interface, boards of 10 x 10, and N games that step together on one device.
 
 Everything is a function of tensors of fixed shapes, with masks in place of branches, so that it can be compiled.
 """
@@ -102,7 +102,7 @@ def board(rows: Tensor, columns: Tensor, there: Tensor | None = None) -> Tensor:
 
 
 def at(boards: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """What boards (N, 10, 10) have in one cell each, (N,)."""
+    """Values of boards (N, 10, 10) in one cell each, (N,)."""
     return boards.flatten(1).gather(1, (rows * SIDE + columns)[:, None])[:, 0]
 
 

@@ -32,7 +32,7 @@ class Scripted:
 
 
 def test_the_first_success_of_an_episode_scores_one():
-    """Episodes of three steps in the first environment, of five in the second. What a reset says counts for nothing."""
+    """Episodes of three steps in the first environment, of five in the second. Rewards and success of a reset do not count."""
     solved = [(1, 1), (0, 1), (1, 1), (1, 0), (1, 1), (0, 1), (0, 1), (0, 1), (1, 0)]
     over = [(False, False)] * 3 + [(True, False), (False, False), (False, True), (False, False), (True, False), (False, False)]
     steps = play(Pool(Successes(Scripted(solved, over))), np.zeros((8, 2), int))

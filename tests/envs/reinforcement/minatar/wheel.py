@@ -33,7 +33,7 @@ class Recorder:
         return drawn
 
     def taken(self) -> tuple[str, list[float]]:
-        """What was drawn since the last call."""
+        """Numbers drawn since the last call."""
         kinds, values = self.kinds, self.values
         self.kinds, self.values = "", []
         return kinds, values
