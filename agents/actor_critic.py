@@ -1,16 +1,14 @@
 """Parts that agents with a policy network and critics of its actions share."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Protocol, cast, final
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from agents.base import ReplayAgent, refuse_actors, refuse_space, refuse_untold, refuse_visits
+from agents.base import ReplayAgent
 from agents.loops.replay import ReplayLoop
 from envs.reinforcement.backends.spaces import Box, Space
-from envs.reinforcement.base import ReinforcementBenchmark
-from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.networks.layers import Params, network_of
 from plasticity_rl.networks.network import Network
@@ -31,29 +29,13 @@ class ActorCritic(ReplayAgent, Protocol):
     separable: ClassVar[bool] = False  # random actions of a batch are no rows of it
     tolerates_lag: ClassVar[bool] = True  # replay holds transitions of older policies anyway
     acts_in: ClassVar[tuple[type[Space], ...]] = (Box,)
+    reads_images: ClassVar[bool] = False
     evaluates_mean: ClassVar[bool] = True
 
     @property
     def critic_names(self) -> tuple[str, ...]:
         """Names of the critics' networks."""
         return tuple(f"critic{number}" for number in range(self.critics))
-
-    @final
-    def fit(self, experiment: Experiment) -> None:
-        """Raise UsageError if a visit is too short to fill the replay and learn, or benchmark, network or actors do not suit."""
-        benchmark, name = cast(ReinforcementBenchmark, experiment.benchmark), type(self).__name__
-        refuse_space(self, benchmark)
-        if len(benchmark.inputs) > 1:
-            shape = " x ".join(map(str, benchmark.inputs))
-            raise UsageError(
-                f"{name} learns from vectors, and observations of {type(benchmark).__name__} are {shape}: take ppo:policy=gaussian"
-            )
-        refuse_visits(self.num_envs, benchmark)
-        for visit in benchmark.visits():
-            if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:
-                raise UsageError(f"a visit of {visit.budget} frames is too short to learn: min_replay takes {self.min_replay} steps")
-        refuse_actors(self, experiment)
-        refuse_untold(experiment)
 
     def values(self, network: Network, params: Params, states: Tensor, actions: Tensor, task: Tensor) -> Tensor:
         """Each critic's value (n, critics) of actions (n, numbers) in states (n, numbers)."""

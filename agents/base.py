@@ -131,6 +131,8 @@ class ActingAgent(Agent, Protocol):
     """pools that the environments are divided into, without remote actors"""
     acts_in: ClassVar[tuple[type[Space], ...]] = (Discrete,)
     """kinds of action spaces that it can act in"""
+    reads_images: ClassVar[bool] = True
+    """can learn from observations that are no vectors"""
     evaluates_mean: ClassVar[bool] = False
     """True if evaluations play the mean of a continuous policy, not actions drawn from it"""
     prioritised: bool = False
@@ -189,6 +191,18 @@ class ReplayAgent(ActingAgent, Protocol):
     def loss_draws(self, network: Network, space: Space) -> dict[str, Draw]:
         """Random numbers of an update, which the loss finds in its batch by name."""
         return {}
+
+    @final
+    def fit(self, experiment: Experiment) -> None:
+        """Raise UsageError if a visit is too short to fill the replay and learn, or benchmark, network or actors do not suit."""
+        benchmark = cast(ReinforcementBenchmark, experiment.benchmark)
+        refuse_space(self, benchmark)
+        refuse_visits(self.num_envs, benchmark)
+        for visit in benchmark.visits():
+            if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:
+                raise UsageError(f"a visit of {visit.budget} frames is too short to learn: min_replay takes {self.min_replay} steps")
+        refuse_actors(self, experiment)
+        refuse_untold(experiment)
 
     @final
     def check_replay(self) -> None:
@@ -267,22 +281,18 @@ def head_copies(benchmark: ReinforcementBenchmark) -> int:
     return len(benchmark.names) if benchmark.heads == "per-task" else 1
 
 
-def num_choices(benchmark: ReinforcementBenchmark) -> int:
-    """Number of actions of a benchmark whose agents choose one of n."""
-    assert isinstance(benchmark.action_space, Discrete), benchmark.action_space
-    return benchmark.action_space.n
-
-
 def refuse_space(agent: ActingAgent, benchmark: ReinforcementBenchmark) -> None:
-    """Raise UsageError if the agent cannot act in the benchmark's space of actions."""
+    """Raise UsageError if the agent cannot act in the benchmark's space of actions, or read its observations."""
     space, name, where = benchmark.action_space, type(agent).__name__, type(benchmark).__name__
-    if isinstance(space, agent.acts_in):
-        return
-    if isinstance(space, Discrete):
+    if isinstance(space, Discrete) and Discrete not in agent.acts_in:
         raise UsageError(f"{name} plays vectors, and {where} has {space.n} actions to choose from: take dqn, pqn, ppo or impala")
-    raise UsageError(
-        f"{name} chooses one of n actions, and {where} takes vectors of length {space.size}: take sac, td3 or ppo:policy=gaussian"
-    )
+    if not isinstance(space, agent.acts_in):
+        raise UsageError(
+            f"{name} chooses one of n actions, and {where} takes vectors of length {space.size}: take sac, td3 or ppo:policy=gaussian"
+        )
+    if len(benchmark.inputs) > 1 and not agent.reads_images:
+        shape = " x ".join(map(str, benchmark.inputs))
+        raise UsageError(f"{name} learns from vectors, and observations of {where} are {shape}: take ppo:policy=gaussian")
 
 
 def refuse_visits(num_envs: int, benchmark: ReinforcementBenchmark) -> int:

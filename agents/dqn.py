@@ -2,22 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from agents.base import (
-    Draw,
-    PrioritisedAgent,
-    head_copies,
-    linear_epsilon,
-    num_choices,
-    refuse_actors,
-    refuse_space,
-    refuse_untold,
-    refuse_visits,
-)
+from agents.base import Draw, PrioritisedAgent, head_copies, linear_epsilon
 from agents.data.rewards import Rewards
 from agents.data.transitions import n_step
 from agents.heads import Categorical, Quantiles, Scalar, ValueHead, among, centre, epsilon_greedy
@@ -111,17 +101,6 @@ class DQN(PrioritisedAgent):
         if self.age_decay is not None and self.priority_exponent > 0:
             raise UsageError("DQN: age_decay and priority_exponent both set how transitions are drawn; take one of the two")
 
-    def fit(self, experiment: Experiment) -> None:
-        """Raise UsageError if a visit is too short to fill the replay and learn, or the network or the actors do not suit."""
-        benchmark = cast(ReinforcementBenchmark, experiment.benchmark)
-        refuse_space(self, benchmark)
-        refuse_visits(self.num_envs, benchmark)
-        for visit in benchmark.visits():
-            if visit.budget // benchmark.frame_skip <= self.min_replay + self.train_every:
-                raise UsageError(f"a visit of {visit.budget} frames is too short to learn: min_replay takes {self.min_replay} steps")
-        refuse_actors(self, experiment)
-        refuse_untold(experiment)
-
     @property
     def head(self) -> ValueHead:
         """Kind of action values."""
@@ -131,7 +110,7 @@ class DQN(PrioritisedAgent):
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
         """Heads of the network."""
-        size, actions = self.head.outputs, num_choices(benchmark)
+        size, actions = self.head.outputs, benchmark.action_space.size
         heads = (("value", size), ("advantage", size * actions)) if self.dueling else (("head", size * actions),)
         return HeadSpec(
             heads, streams=self.dueling, noise=self.noise, cosines=COSINES if self.value == "iqn" else 0, tasks=head_copies(benchmark)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from agents.base import Rollout, head_copies, num_choices, refuse_shapes
+from agents.base import Rollout, head_copies, refuse_shapes
 from agents.data.returns import vtrace
 from agents.data.rewards import Rewards
 from agents.heads import among, entropy, log_probability, sample
@@ -54,7 +54,7 @@ class IMPALA(TrainsOnRollouts):
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
         """Heads of the policy logits and of the state value."""
-        return HeadSpec((("policy", num_choices(benchmark)), ("value", 1)), tasks=head_copies(benchmark))
+        return HeadSpec((("policy", benchmark.action_space.size), ("value", 1)), tasks=head_copies(benchmark))
 
     def prepare(self, rollout: Rollout) -> Rollout:
         """Return the rollout unchanged: V-trace targets need the policy at the time of the update."""

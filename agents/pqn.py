@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from agents.base import Rollout, head_copies, linear_epsilon, num_choices, refuse_shapes
+from agents.base import Rollout, head_copies, linear_epsilon, refuse_shapes
 from agents.data.returns import lambda_returns
 from agents.data.rewards import Rewards
 from agents.heads import among, epsilon_greedy
@@ -57,7 +57,7 @@ class PQN(TrainsOnRollouts):
 
     def heads(self, benchmark: ReinforcementBenchmark) -> HeadSpec:
         """One head of action values."""
-        return HeadSpec((("head", num_choices(benchmark)),), tasks=head_copies(benchmark))
+        return HeadSpec((("head", benchmark.action_space.size),), tasks=head_copies(benchmark))
 
     def prepare(self, rollout: Rollout) -> Rollout:
         """Compute `goals`, the target returns; `values` are the maximal action values at the time of acting."""
