@@ -25,7 +25,7 @@ class ActorCritic(ReplayAgent, Protocol):
     """fraction of each visit, from its start, in which actions are uniformly random"""
 
     supervision: ClassVar[str] = "rewards"
-    samples: ClassVar[bool] = True
+    samples: ClassVar[bool] = False  # there are no logits to sample from
     separable: ClassVar[bool] = False  # random actions of a batch are no rows of it
     tolerates_lag: ClassVar[bool] = True  # replay holds transitions of older policies anyway
     acts_in: ClassVar[tuple[type[Space], ...]] = (Box,)

@@ -223,7 +223,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("continual-cartpole", "continual-acrobot", "continual-lunarlander", "continual-mountaincar"), CONTINUAL),
     "gymnasium": CONTROL,
     "envpool": CONTROL,
-    **dict.fromkeys(("mujoco", "slippery-ant", "walker", "quadruped", "cw10", "cw20"), CONTROL),
+    **dict.fromkeys(("mujoco", "slippery-ant", "walker", "quadruped", "cw10", "cw20"), CONTINUOUS),
     **dict.fromkeys(("minigrid-4", "jumanji-3"), SEQUENCE),
     "continual-pendulum": PENDULUM,
     "nonstationary-catch": CONTROL | {"checkpoint_every": 8_192},

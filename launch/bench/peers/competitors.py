@@ -19,6 +19,7 @@ WARM = {
     "dqn": 1400,
     "rainbow": 1400,
 }  # steps of a member: two rollouts, or 1,000 for the replay and 100 updates
+ENVS = dict.fromkeys(WARM, 8) | {"sac": 1}  # environments of a member
 FAST = "bfloat16" if fast_bfloat16("auto")[0] else "float32"
 
 
@@ -44,7 +45,7 @@ class Entry(NamedTuple):
     @property
     def warm(self) -> int:
         """Number of steps before the first window."""
-        return WARM[self.agent] * max(self.num_envs // (1 if self.agent == "sac" else 8), 1)
+        return WARM[self.agent] * max(self.num_envs // ENVS[self.agent], 1)
 
 
 GAME = "atari:games=Breakout,frames=4_000_000_000,sticky=0,full_actions=false,life_loss=true"  # the other programs' rules

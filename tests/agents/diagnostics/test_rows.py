@@ -1,6 +1,7 @@
 """Reports of a run's networks: since a visit began, of policies and values, and the costly rows."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -121,6 +122,16 @@ def test_greedy_and_sampled_policies_by_hand() -> None:
         {"policy_variance": 0.0, "value_scale": 0.0, "policy_entropy": 0.6931472, "smallest_probability": 0.5, "logit_scale": 0.0}
     )
     assert measures.of_outputs({"logits": torch.zeros(3, 2)}, sampled=None) == {}
+
+
+def test_continuous_policies_by_hand() -> None:
+    # The first number is 1, 1 and -2 around 0, the second constant: variances of 2 and 0. Deviations are 1, 3, 1, 3, 1 and 3.
+    said = {"means": torch.tensor([[1.0, 5.0], [1.0, 5.0], [-2.0, 5.0]]), "values": torch.tensor([2.0, -3.0, 1.0])}
+    found = {name: value.item() for name, value in measures.of_outputs(said, sampled=False).items()}
+    assert found == pytest.approx({"policy_variance": 2.0, "value_scale": 2.0})
+    drawn = said | {"log_stds": torch.tensor([0.0, math.log(3)]).expand(3, 2)}
+    assert measures.of_outputs(drawn, sampled=False)["policy_std"].item() == pytest.approx(2.0)
+    assert measures.of_update(said["means"], said["means"] + 0.5, choices=False) == {"churn": torch.tensor(0.5)}
 
 
 COSTLY = {
