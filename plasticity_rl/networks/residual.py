@@ -18,9 +18,9 @@ class Simba(ModuleSpec):
     """SimBa: a linear embedding, residual feed-forward blocks that begin with a layer norm, and a layer norm before the head (Lee et al.
     2025, arXiv 2410.09754).
 
-    Defaults are those of the paper's critic; its policy has one block of width 128. Its running normalisation of observations is not part
-    of the network here. Weights are initialised as by PyTorch, where the paper takes orthogonal ones in the embedding and normal ones of
-    He et al. in the blocks.
+    The form of a block was read in other implementations. Sizes, those of the paper's critic, are recalled without the paper at hand, as is
+    its policy of one block of width 128. Its running normalisation of observations is not part of the network here. Weights are initialised
+    as by PyTorch.
     """
 
     width: Annotated[int, Interval("[1, 65536]")] = 512
@@ -45,7 +45,8 @@ class BroNet(ModuleSpec):
     """BRO's critic: an embedding with layer norm and ReLU, and residual blocks of two dense layers with a layer norm after each (Nauman et
     al. 2024, arXiv 2405.16158).
 
-    Defaults are the paper's critic's, by a secondary source. Weights are initialised as by PyTorch, where the paper takes orthogonal ones.
+    The form of a block was read in other implementations, which initialise weights orthogonally; here it is as by PyTorch. Sizes, those of
+    the paper's critic, are recalled without the paper at hand.
     """
 
     width: Annotated[int, Interval("[1, 65536]")] = 512
