@@ -53,7 +53,7 @@ ROOMS = {
     "plasticity_rl": "synonyms processor seeds checks margins files networks plugins records optim metrics interventions registry "
     "words experiment training attach checkup testbed __main__",
     "envs": "sequences supervised reinforcement",
-    "envs/reinforcement": "backends base isolation attributes shifts bandit image_mdp ids control minatar procgen atari envpool "
+    "envs/reinforcement": "backends base isolation attributes shifts worlds bandit image_mdp ids control minatar procgen atari envpool "
     "gymnasium mujoco continual_world",
     "agents": "data heads gaussian policies base acting diagnostics loops supervised dqn pqn ppo impala actor_critic sac td3",
     "launch": "output process signals columns execution config sweeps ray_cluster tracking run checkpoints check cluster claims doctor "

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.data.frames import pushed
+from agents.data.frames import Stacks
 from envs.reinforcement.backends.pool import EnvironmentFailed, Pool, Step
 from envs.reinforcement.isolation import IsolatedPool
 
@@ -25,6 +25,8 @@ class Episode(NamedTuple):
     """index among the member's environments"""
     score: float
     """undiscounted, unclipped return, or what the benchmark scores in its place"""
+    ago: int = 0
+    """steps of the pool since it ended"""
 
 
 class Tally:
@@ -58,7 +60,7 @@ class Actor:
 
     def __init__(self, open_pool: Callable[[], Pool | IsolatedPool], members: int, stack: int, device: str) -> None:
         """`open_pool` opens the same pool each time."""
-        self._open, self._stack, self._device = open_pool, stack, device
+        self._open, self._device = open_pool, device
         self.sent: list[np.ndarray] = []
         """actions of every step so far, (S x B, ...) each"""
         self.restarts = 0
@@ -67,16 +69,22 @@ class Actor:
         step = self._attempt(self._pool.reset)
         self._shape = members, self._pool.num_envs // members
         self._tally = Tally(*self._shape)
-        self.frames = self._tensor(step.observations)
-        """newest frames, (S, B, *frame)"""
-        self.ages = torch.zeros(self._shape, dtype=torch.int64, device=device)
-        """frames of the episode before each, at most stack - 1, (S, B)"""
-        self._stacks = self.frames.unsqueeze(-1).repeat_interleave(stack, -1)  # the newest last
+        self._stacks = Stacks(self._tensor(step.observations), stack)
+
+    @property
+    def frames(self) -> Tensor:
+        """Newest frames, (S, B, *frame)."""
+        return self._stacks.frames
+
+    @property
+    def ages(self) -> Tensor:
+        """Frames of the episode before each, at most stack - 1, (S, B)."""
+        return self._stacks.ages
 
     @property
     def observations(self) -> Tensor:
-        """Observations of the policy, (S, B, stack, *frame), or (S, B, *frame) if stack is 1; same memory layout as `Frames`."""
-        return self.frames if self._stack == 1 else self._stacks.movedim(-1, 2)
+        """Observations of the policy, (S, B, stack, *frame), or (S, B, *frame) if stack is 1."""
+        return self._stacks.observations
 
     def send(self, actions: Tensor) -> None:
         """Send an action to every environment, (S, B), or (S, B, numbers) of several numbers each."""
@@ -91,10 +99,7 @@ class Actor:
     def receive(self) -> tuple[Step, list[Episode]]:
         """Wait for the step that was sent; return it and the episodes that ended with it."""
         step = self._attempt(self._pool.recv)
-        self.frames = self._tensor(step.observations)
-        first = self._tensor(step.first)
-        self.ages = torch.where(first, 0, (self.ages + 1).clamp(max=self._stack - 1))
-        self._stacks = pushed(self._stacks, self.frames, first)
+        self._stacks.push(self._tensor(step.observations), self._tensor(step.first))
         return step, self._tally.add(step)
 
     def close(self) -> list[Episode]:

@@ -72,6 +72,36 @@ class Frames:
         return stacks.view(*rows.shape, *frame, self.stack).movedim(-1, 2)
 
 
+class Stacks:
+    """Frame stacks that a policy observes, of S members x B environments."""
+
+    def __init__(self, frames: Tensor, stack: int) -> None:
+        """`frames`: the first ones, (S, B, *frame)."""
+        self.frames, self._stack = frames, stack
+        self.ages = torch.zeros(frames.shape[:2], dtype=torch.int64, device=frames.device)
+        """frames of the episode before each, at most stack - 1, (S, B)"""
+        self._stacks = frames.unsqueeze(-1).repeat_interleave(stack, -1)  # the newest last
+
+    @property
+    def observations(self) -> Tensor:
+        """(S, B, stack, *frame), or (S, B, *frame) if stack is 1; same memory layout as `Frames`."""
+        return self.frames if self._stack == 1 else self._stacks.movedim(-1, 2)
+
+    def push(self, frames: Tensor, first: Tensor) -> None:
+        """Add the newest frames; `first` (S, B) is True where a frame opens an episode."""
+        self.frames = frames
+        self.ages = torch.where(first, 0, (self.ages + 1).clamp(max=self._stack - 1))
+        self._stacks = pushed(self._stacks, frames, first)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors of a checkpoint."""
+        return {"frames": self.frames, "ages": self.ages, "stacks": self._stacks}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Restore `tensors`."""
+        self.frames, self.ages, self._stacks = (tensors[name].to(self.ages.device) for name in ("frames", "ages", "stacks"))
+
+
 def pushed(stacks: Tensor, newest: Tensor, first: Tensor) -> Tensor:
     """Push the `newest` frames (S, B, *frame) onto stacks (S, B, *frame, stack); `first` (S, B) is True where a frame opens an episode."""
     newest, first = newest.unsqueeze(-1), first.view(*first.shape, *(1,) * (stacks.ndim - 2))

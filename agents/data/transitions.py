@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from agents.data.rewards import Rewards
 from envs.reinforcement.backends.pool import Step
+from envs.reinforcement.worlds.pool import TensorStep
 
 
 class StepType(IntEnum):
@@ -22,13 +24,21 @@ class StepType(IntEnum):
     """the episode was cut: the next value is estimated"""
 
 
-def outcome(step: Step, life_loss: bool) -> np.ndarray:
+@overload
+def outcome(step: Step, life_loss: bool) -> np.ndarray: ...
+@overload
+def outcome(step: TensorStep, life_loss: bool) -> Tensor: ...
+def outcome(step: Any, life_loss: bool) -> Any:
     """StepType of each environment's step, in the shape of the flags; with `life_loss`, a lost life terminates the episode."""
     terminated = step.terminated | (step.life_lost & life_loss)
-    return np.where(terminated, StepType.TERMINATED, np.where(step.truncated, StepType.TRUNCATED, StepType.CONTINUES))
+    return int(StepType.TERMINATED) * terminated + int(StepType.TRUNCATED) * (step.truncated & ~terminated)
 
 
-def learned_rewards(step: Step, rewards: Rewards) -> np.ndarray:
+@overload
+def learned_rewards(step: Step, rewards: Rewards) -> np.ndarray: ...
+@overload
+def learned_rewards(step: TensorStep, rewards: Rewards) -> Tensor: ...
+def learned_rewards(step: Any, rewards: Rewards) -> Any:
     """Rewards to learn from, before scaling."""
     return step.clipped_rewards if rewards == "clip" else step.rewards
 

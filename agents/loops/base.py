@@ -18,6 +18,7 @@ from torch import Tensor
 
 from agents.acting import ray_actors
 from agents.acting.actor import THREADS, Actor, Episode
+from agents.acting.device_actor import DeviceActor
 from agents.acting.messages import Weights, flat
 from agents.acting.policy import draw, lifted_act, pool_seeds, shared
 from agents.acting.random_streams import RandomStreams
@@ -30,7 +31,8 @@ from agents.diagnostics.rows import Diagnostics
 from agents.loops.evaluation import TICK, evaluate
 from envs.reinforcement.backends.pool import Opening, Step
 from envs.reinforcement.base import ReinforcementBenchmark, num_actions
-from envs.reinforcement.isolation import open_pool
+from envs.reinforcement.isolation import containment, open_pool
+from envs.reinforcement.worlds.pool import TensorStep
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment, until
 from plasticity_rl.interventions import assemble
@@ -41,6 +43,10 @@ from plasticity_rl.training.update import Batch
 A = TypeVar("A", bound=ActingAgent)
 SENT = "sent/"
 """prefix of the tensors of actions"""
+WORLD = "world/"
+"""prefix of the tensors of environments on the device"""
+Acts = Actor | DeviceActor | RemoteActor
+"""whatever acts for a loop"""
 
 
 class Loop(ABC, Generic[A]):
@@ -85,7 +91,9 @@ class Loop(ABC, Generic[A]):
         """step at which the segment's pools opened"""
         self._sent: dict[int, list[np.ndarray]] = {}
         """actions sent to the pools since then by the run that this one resumes, by the first column of each"""
-        self._opened: dict[int, Actor] = {}
+        self._worlds: dict[int, dict[str, Tensor]] = {}
+        """state of environments on the device within the segment that this run resumes, by the first column of each"""
+        self._opened: dict[int, Actor | DeviceActor] = {}
         """the segment's actors in this process, by the first column of each"""
         self._restarts = 0
         self.told = told(experiment)
@@ -109,6 +117,11 @@ class Loop(ABC, Generic[A]):
     @abstractmethod
     def bootstraps(self) -> bool:
         """True if a rollout needs the policy's outputs after its last step."""
+
+    @property
+    def read_every(self) -> int:
+        """Steps after which the scores of environments on the device are read, which waits for it."""
+        return 1
 
     def segment_end(self, start: int, end: int) -> int:
         """Step at which the segment that begins now ends: the next checkpoint or the end of the visit, whichever is first."""
@@ -159,6 +172,9 @@ class Loop(ABC, Generic[A]):
             for name in resume.tensors:
                 if name.startswith(SENT):
                     self._sent[int(name.removeprefix(SENT))] = list(resume.tensors[name].numpy())
+                elif name.startswith(WORLD):
+                    column, _, part = name.removeprefix(WORLD).partition("/")
+                    self._worlds.setdefault(int(column), {})[part] = resume.tensors[name]
             self.load(resume)
         start, met = 0, {}
         whole = 0, sum(visit.budget for visit in self.benchmark.visits()) // self.benchmark.frame_skip
@@ -175,11 +191,11 @@ class Loop(ABC, Generic[A]):
                 self.diagnostics.begin(self.task(visit))
             met[visit.task] = visit
             while self.steps < end:
-                if not self._sent:
+                if not self._sent and not self._worlds:
                     self.began = self.steps
                     self.scale.begin_segment()
                 yield from self.play(visit, *((start, end) if self.told else whole), self.segment_end(start, end))
-                self._sent, self._opened = {}, {}
+                self._sent, self._worlds, self._opened = {}, {}, {}
                 if self.experiment.evaluate:
                     for task in met.values() if self.steps >= end else [visit]:
                         yield from evaluate(self, visit, task)
@@ -187,7 +203,7 @@ class Loop(ABC, Generic[A]):
                 yield self._snapshot()
             start = end
 
-    def open(self, visit: Visit, columns: slice, start: int, end: int, last: int) -> Actor | RemoteActor:
+    def open(self, visit: Visit, columns: slice, start: int, end: int, last: int) -> Acts:
         """Open an actor in the environments `columns` of each member, for the segment from now to step `last`."""
         if self.experiment.actors:
             self.actors = self.actors or ray_actors.hire(self.experiment, self._compile, self.bootstraps)
@@ -197,15 +213,23 @@ class Loop(ABC, Generic[A]):
             return RemoteActor(self.actors, plan, self.members, self.num_envs, length, self._weights, self.device, ahead)
         seeds = pool_seeds(self.experiment.seed, self.members, self.num_envs, self.began, "pool")[:, columns]
         opening = Opening(self.began, self.num_envs)
+        on_device = None if containment().isolate else getattr(self.benchmark, "device_pool", None)
+        worlds = on_device(visit, seeds, self.experiment.seed, opening, self.device, self._compile) if on_device else None
+        if worlds:
+            world = DeviceActor(worlds, self.members, self.benchmark.stack, self.read_every)
+            if held := self._worlds.get(columns.start or 0):
+                world.load(held)
+            self._opened[columns.start or 0] = world
+            return world
         pool = partial(open_pool, self.benchmark, visit, seeds, THREADS, self.experiment.seed, opening)
         actor = Actor(pool, self.members, self.benchmark.stack, self.device)
         actor.repeat(self._sent.get(columns.start or 0, []))
         self._opened[columns.start or 0] = actor
         return actor
 
-    def ready(self, visit: Visit, actor: Actor | RemoteActor) -> Iterator[Event]:
+    def ready(self, visit: Visit, actor: Acts) -> Iterator[Event]:
         """Wait for the next rollout of remote actors if the last is used up; call before each step."""
-        if isinstance(actor, Actor):
+        if not isinstance(actor, RemoteActor):
             return
         for columns in actor.ready():
             self.interrupted(columns)
@@ -222,9 +246,9 @@ class Loop(ABC, Generic[A]):
             for member in range(self.members):
                 yield Metric(member=member, **self.where(visit), name=name, value=value)
 
-    def decide(self, visit: Visit, actor: Actor | RemoteActor, columns: slice, progress: float) -> dict[str, Tensor]:
+    def decide(self, visit: Visit, actor: Acts, columns: slice, progress: float) -> dict[str, Tensor]:
         """Policy output for the current observations, (S, columns, ...) each."""
-        return self.choose(visit, actor.observations, columns, progress) if isinstance(actor, Actor) else actor.outputs
+        return self.choose(visit, actor.observations, columns, progress) if not isinstance(actor, RemoteActor) else actor.outputs
 
     def choose(self, visit: Visit, observations: Tensor, columns: slice, progress: float) -> dict[str, Tensor]:
         """Policy output for observations (S, columns, ...) at `progress` of the visit."""
@@ -261,7 +285,7 @@ class Loop(ABC, Generic[A]):
         run = schedule.clock == "run" or not self.told
         return schedule.at(*((update, self._planned) if run else (update - self.visit_began, self.planned_updates(visit))))
 
-    def outcome(self, step: Step, columns: slice) -> tuple[Tensor, Tensor, Tensor]:
+    def outcome(self, step: Step | TensorStep, columns: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Rewards to learn from, step types, and False where the action was ignored, (S, columns) each."""
         rewards = self._columns(learned_rewards(step, self.agent.rewards))
         step_types = self._columns(outcome(step, self.benchmark.life_loss))
@@ -271,8 +295,11 @@ class Loop(ABC, Generic[A]):
 
     def scores(self, visit: Visit, episodes: list[Episode], kind: str) -> Iterator[Score]:
         """Rows of episodes that ended."""
+        now = self.where(visit)
         for episode in episodes:
-            yield Score(member=episode.member, **self.where(visit), kind=kind, score=episode.score)
+            since = episode.ago * self.num_envs
+            then = now | {"steps": now["steps"] - since, "frames": now["frames"] - since * self.benchmark.frame_skip} if since else now
+            yield Score(member=episode.member, **then, kind=kind, score=episode.score)
 
     def tick(self, visit: Visit, last: int) -> Generator[Event, bool | None, bool]:
         """Yield a progress Tick periodically; returns whether it was answered that the run stops within the segment.
@@ -292,8 +319,13 @@ class Loop(ABC, Generic[A]):
     def pause(self) -> Snapshot:
         """Snapshot within a segment."""
         whole = self._snapshot()
-        sent = {f"{SENT}{column}": torch.from_numpy(np.stack(actor.sent)) for column, actor in self._opened.items() if actor.sent}
-        return Snapshot(whole.tensors | self.scale.open_tensors() | sent, whole.counters | {"began": self.began})
+        held: dict[str, Tensor] = {}
+        for column, actor in self._opened.items():
+            if isinstance(actor, DeviceActor):
+                held |= {f"{WORLD}{column}/{name}": tensor for name, tensor in actor.tensors().items()}
+            elif actor.sent:
+                held[f"{SENT}{column}"] = torch.from_numpy(np.stack(actor.sent))
+        return Snapshot(whole.tensors | self.scale.open_tensors() | held, whole.counters | {"began": self.began})
 
     def _refuse_losses(self) -> None:
         if not self.losses.isfinite().all():
@@ -311,8 +343,8 @@ class Loop(ABC, Generic[A]):
     def _weights(self) -> Weights:
         return Weights(self.learner.ticks["update"], flat(self.learner.net.params), self.scale.deviation.cpu().numpy())
 
-    def _columns(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(self.device).view(self.members, -1)
+    def _columns(self, values: np.ndarray | Tensor) -> Tensor:
+        return torch.as_tensor(values).to(self.device).view(self.members, -1)
 
     def _snapshot(self) -> Snapshot:
         counters = {"number": self.steps, "visit_began": self.visit_began, "ticks": self.learner.ticks}

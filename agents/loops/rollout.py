@@ -8,15 +8,14 @@ from typing import Protocol, final
 import torch
 from torch import Tensor
 
-from agents.acting.actor import Actor
-from agents.acting.remote import RemoteActor
 from agents.base import Rollout, RolloutAgent
 from agents.data.frames import Frames
 from agents.data.transitions import StepType
 from agents.diagnostics.probing import OBSERVATIONS, SEEN
-from agents.loops.base import Loop
+from agents.loops.base import Acts, Loop
 from envs.reinforcement.backends.pool import Step
 from envs.reinforcement.base import ReinforcementBenchmark
+from envs.reinforcement.worlds.pool import TensorStep
 from envs.sequences import Visit
 from plasticity_rl.experiment import Experiment
 from plasticity_rl.records.events import Event, Snapshot
@@ -80,6 +79,11 @@ class RolloutLoop(Loop[RolloutAgent]):
         """True unless queued: a queued agent's loss computes the last value itself."""
         return not self.agent.queued
 
+    @property
+    def read_every(self) -> int:
+        """Once in a rollout, after its last step."""
+        return self.agent.rollout_length
+
     def segment_end(self, start: int, end: int) -> int:
         """Step at which the segment ends: a whole number of rollouts, except at the end of a visit."""
         every = self.experiment.checkpoint_every
@@ -112,9 +116,7 @@ class RolloutLoop(Loop[RolloutAgent]):
         for actor in actors:
             yield from self.scores(visit, actor.close(), "cut")
 
-    def _collect(
-        self, visit: Visit, actors: list[Actor | RemoteActor], steps: int, edges: tuple[int, int, int]
-    ) -> Generator[Event, bool | None, Rollout]:
+    def _collect(self, visit: Visit, actors: list[Acts], steps: int, edges: tuple[int, int, int]) -> Generator[Event, bool | None, Rollout]:
         """Play some steps, each pool stepping while the policy acts for the others, and learn from waiting batches meanwhile."""
         waiting = self._waiting
         start, end, last = edges
@@ -145,7 +147,7 @@ class RolloutLoop(Loop[RolloutAgent]):
                     yield from self.learn(visit, [waiting.popleft()])
         return {name: torch.stack(values[: steps + (name == "values")]) for name, values in rollout.items()}
 
-    def _outcome(self, step: Step, part: slice) -> dict[str, Tensor]:
+    def _outcome(self, step: Step | TensorStep, part: slice) -> dict[str, Tensor]:
         rewards, step_types, real = self.outcome(step, part)
         discounts = self.agent.discount * (step_types != StepType.TERMINATED)
         return {"rewards": rewards, "discounts": discounts, "continues": (step_types == StepType.CONTINUES).float(), "real": real.float()}

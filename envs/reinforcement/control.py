@@ -1,9 +1,10 @@
 """Small control problems, for tests and for thousands of runs. Imports no torch, and a simulator only when a pool is made."""
 
 import hashlib
+import importlib
 import json
-from dataclasses import asdict, dataclass
-from typing import Annotated, ClassVar
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -14,7 +15,10 @@ from envs.reinforcement.base import Heads
 from envs.reinforcement.shifts import Shifts, Word
 from envs.sequences import Visit, sequence
 from plasticity_rl import registry
-from plasticity_rl.checks import Interval, check
+from plasticity_rl.checks import ADDED, Interval, UsageError, check
+
+if TYPE_CHECKING:
+    from envs.reinforcement.worlds.pool import DevicePool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,11 @@ class Control(Shifts):
     """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
     episode_steps: Annotated[int | None, Interval("[1, 1_000_000]")] = None
     """step limit of an episode, at which it is truncated; none: the problem's own"""
+    simulator: Literal["envpool", "torch"] = field(default="envpool", metadata=ADDED)
+    """`envpool` steps on processors. `torch`: the same rules as functions of tensors on the learner's device, which no step leaves"""
 
+    world: ClassVar[tuple[str, int] | None] = None
+    """name of the module and class of the rules in `worlds`, and EnvPool's step limit; None if there are none"""
     env_id: ClassVar[str]
     """EnvPool's name of the problem"""
     observation_space: ClassVar[Box]
@@ -50,6 +58,8 @@ class Control(Shifts):
 
     def __post_init__(self) -> None:
         check(self)
+        if self.simulator == "torch" and self.world is None:
+            raise UsageError(f"{type(self).__name__}: there is no simulator=torch of {self.env_id}; use simulator=envpool")
         self.check_shifts(self.tasks, self.observation_space.shape[0], self.action_space.size, self.heads)
 
     @property
@@ -79,7 +89,10 @@ class Control(Shifts):
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of every member's tasks and their budget."""
-        digest = hashlib.sha256(json.dumps([registry.name(self), asdict(self), seed], sort_keys=True).encode())
+        fields = asdict(self)
+        if self.simulator == "envpool":
+            del fields["simulator"]  # tasks from before the field keep their hash
+        digest = hashlib.sha256(json.dumps([registry.name(self), fields, seed], sort_keys=True).encode())
         digest.update(self.drawn_bytes(seed, members, self.tasks, self.observation_space.shape[0], self.action_space.size))
         return digest.hexdigest()[:16]
 
@@ -87,8 +100,30 @@ class Control(Shifts):
         """Simulators of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. Those of a
         member share a task, which the run's `seed` decides.
         """
+        if world := self.device_pool(visit, seeds, seed, opening, "cpu"):
+            from envs.reinforcement.worlds.pool import DeviceBackend
+
+            return Pool(DeviceBackend(world, self.observation_space, self.action_space))
         backend = control_backend(self.env_id, seeds.reshape(-1), threads, self.episode_steps)
         return Pool(self.shifted(backend, visit, seeds, seed, opening))
+
+    def device_pool(
+        self, visit: Visit, seeds: np.ndarray, seed: int, opening: Opening | None, device: str, compile: bool = False
+    ) -> "DevicePool | None":
+        """The environments of `pool` on a device; None unless `simulator=torch`."""
+        if self.simulator != "torch" or self.world is None:
+            return None
+        import torch
+
+        from envs.reinforcement.worlds.pool import DevicePool, Rules
+        from envs.reinforcement.worlds.shift import shift_view
+
+        features = self.observation_space.shape[0]
+        view, given = shift_view(features, *self.shift_of(visit, seeds.shape, seed, opening, features, self.action_space.n))
+        (name, limit), nothing = self.world, torch.zeros(seeds.size, dtype=torch.int64)
+        module, _, rules = name.partition(".")
+        world = getattr(importlib.import_module(f"envs.reinforcement.worlds.{module}"), rules)()
+        return DevicePool(Rules(world, view, limit=self.episode_steps or limit), given, seeds.reshape(-1), nothing, device, compile)
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
         """None: EnvPool renders none of these problems."""
@@ -102,6 +137,7 @@ class CartPole(Control):
     velocity, angle (radians) and angular velocity; actions push left or right. There are 48 different tasks.
     """
 
+    world: ClassVar[tuple[str, int] | None] = ("cart_pole.CartPole", 500)
     env_id: ClassVar[str] = "CartPole-v1"
     observation_space: ClassVar[Box] = Box((4,))
     action_space: ClassVar[Discrete] = Discrete(2)
@@ -121,6 +157,7 @@ class Acrobot(Control):
     frames: int = 100_000
     """agent steps per visit and member; the default is our choice"""
 
+    world: ClassVar[tuple[str, int] | None] = ("acrobot.Acrobot", 500)
     env_id: ClassVar[str] = "Acrobot-v1"
     observation_space: ClassVar[Box] = Box((6,))
     action_space: ClassVar[Discrete] = Discrete(3)
@@ -155,6 +192,7 @@ class Catch(Control):
     caught (+1) or missed (-1) (Osband et al. 2020, arXiv 1908.03568). Observations are the 50 pixels, 0 or 1.
     """
 
+    world: ClassVar[tuple[str, int] | None] = ("catch.Catch", 9)
     env_id: ClassVar[str] = "Catch-v0"
     observation_space: ClassVar[Box] = Box((50,))
     action_space: ClassVar[Discrete] = Discrete(3)
@@ -212,6 +250,7 @@ class ContinualMountainCar(Continual):
     offset_scale: float = 0.02
     """standard deviation of each component of an offset"""
 
+    world: ClassVar[tuple[str, int] | None] = ("mountain_car.MountainCar", 200)
     env_id: ClassVar[str] = "MountainCar-v0"
     observation_space: ClassVar[Box] = Box((2,))
     action_space: ClassVar[Discrete] = Discrete(3)

@@ -45,6 +45,14 @@ class Shift(NamedTuple):
     """(A,) the original's action, or its component of a continuous action, for each of ours"""
 
 
+class Coming(NamedTuple):
+    """Shifts of N environments, `before` turning into `now` by a `ramp`, if any."""
+
+    now: Shift
+    before: Shift | None = None
+    ramp: Ramp | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shifts(ABC):
     """Fields of a benchmark whose tasks shift observations or actions. Each member has its own shifts."""
@@ -151,21 +159,24 @@ class Shifts(ABC):
         if not self.shifts:
             return backend
         own = backend.action_space.size
-        (members, num_envs), sizes = seeds.shape, (shows or backend.observation_space.shape[0], actions or own)
-        drawn = [self.drawn(seed, member, len(self.names), *sizes) for member in range(members)]
+        sizes = shows or backend.observation_space.shape[0], actions or own
+        made = self.shift_of(visit, seeds.shape, seed, opening, *sizes)
+        now, before = (each if each is None or not shows else Shift(actions=each.actions) for each in (made.now, made.before))
+        now, before = (each if each is None or each.actions is None else _limited(each, own) for each in (now, before))
+        assert now is not None
+        return Shifted(backend, now, seeds.reshape(-1), before, made.ramp.share if made.ramp else None)
+
+    def shift_of(self, visit: Visit, shape: tuple[int, ...], seed: int, opening: Opening | None, features: int, actions: int) -> "Coming":
+        """Shifts of the environments (members, environments) in the task of the visit, in member-major order."""
+        members, num_envs = shape
+        drawn = [self.drawn(seed, member, len(self.names), features, actions) for member in range(members)]
 
         def of(task: str) -> Shift:
-            each = [shifts[self.names.index(task)] for shifts in drawn]
-            each = [shift if shift.actions is None else shift._replace(actions=shift.actions[shift.actions < own]) for shift in each]
-            parts = zip(*each, strict=True)
-            every = Shift(*(None if part[0] is None else np.repeat(np.stack(part), num_envs, axis=0) for part in parts))
-            return Shift(actions=every.actions) if shows else every
+            parts = zip(*(shifts[self.names.index(task)] for shifts in drawn), strict=True)
+            return Shift(*(None if part[0] is None else np.repeat(np.stack(part), num_envs, axis=0) for part in parts))
 
         coming = self.ramp(visit, opening)
-        if coming is None:
-            return Shifted(backend, of(visit.task), seeds.reshape(-1))
-        before, ramp = coming
-        return Shifted(backend, of(visit.task), seeds.reshape(-1), of(before), ramp.share)
+        return Coming(of(visit.task)) if coming is None else Coming(of(visit.task), of(coming[0]), coming[1])
 
     def ramp(self, visit: Visit, opening: Opening | None) -> tuple[str, Ramp] | None:
         """The task that turns into the visit's in a pool with that opening, and how; None where the visit's is there from the start."""
@@ -270,6 +281,12 @@ def _renamed(shift: Shift, actions: np.ndarray) -> np.ndarray:
     meant = np.empty_like(actions)
     np.put_along_axis(meant, shift.actions, actions, axis=1)
     return meant
+
+
+def _limited(shift: Shift, actions: int) -> Shift:
+    """A shift (N, ...) whose actions are the first of a task that has fewer, in the same order."""
+    assert shift.actions is not None
+    return shift._replace(actions=np.stack([row[row < actions] for row in shift.actions]))
 
 
 def _num_variants(features: int, actions: int) -> int:

@@ -5,7 +5,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from envs.reinforcement.minatar.base import DOWN, LEFT, NOOP, RIGHT, SIDE, UP, Game, board, full, on_board, signs, whole
+from envs.reinforcement.minatar.base import DOWN, LEFT, NOOP, RIGHT, SIDE, UP, Game, board, full, on_board, signs
+from envs.reinforcement.worlds.base import whole
 
 ROWS = 8
 SPAWN, MOVE = 10, 5  # steps between two newcomers, and between two moves, at the beginning

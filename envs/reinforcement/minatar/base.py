@@ -1,95 +1,70 @@
-"""Common parts of the five games: their interface, boards of 10 x 10, and N games that step together on one device.
+"""Common parts of the five games: their interface, and boards of 10 x 10."""
 
-Everything is a function of tensors of fixed shapes, with masks in place of branches, so that it can be compiled.
-"""
-
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from envs.reinforcement.worlds.base import Given, View, World
+
 SIDE = 10
+CELL = 16  # pixels of a cell's side in an image
 NOOP, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
 
-State = Any
-"""the state of N games: a NamedTuple of tensors (N, ...) and of such tuples; each game has its own"""
 
+@dataclass(frozen=True)
+class Game(World):
+    """The rules of one game. Observations are (N, channels, 10, 10) bool; dimension 2 is the row from the top, 3 the column."""
 
-class Game(ABC):
-    """The rules of one game, as pure functions of the state of N games. `ramping`: whether it becomes harder while it is played."""
+    ramping: bool = True
+    """whether it becomes harder while it is played"""
 
     channels: ClassVar[tuple[str, ...]]
     """names of the observation's channels"""
     minimal: ClassVar[tuple[int, ...]]
     """the actions that do something in this game"""
-    draws: ClassVar[int]
-    """random numbers for one step or the beginning of one episode"""
-
-    def __init__(self, ramping: bool = True) -> None:
-        self.ramping = ramping
-
-    @abstractmethod
-    def begin(self, draws: Tensor) -> State:
-        """N games at their beginning; `draws` are (N, `draws`) random numbers in [0, 1)."""
-
-    @abstractmethod
-    def step(self, state: State, actions: Tensor, draws: Tensor) -> tuple[State, Tensor, Tensor]:
-        """The next state, rewards (N,) int64, and whether the episode ended by itself, (N,) bool. `actions`: (N,) int64 in [0, 6)."""
-
-    @abstractmethod
-    def observe(self, state: State) -> Tensor:
-        """Observations, (N, channels, 10, 10) bool; dimension 2 is the row from the top, 3 the column."""
 
 
-class Numbers(Protocol):
-    """Random numbers of N games: each call returns the next ones, (N, count) in [0, 1)."""
+@dataclass(frozen=True)
+class Boards(View):
+    """Boards as agents see them, (N, width, 10, 10) of 0 and 255, which networks read as 0 and 1.
 
-    def __call__(self) -> Tensor: ...
-
-
-class Batch:
-    """N games that step together, each of which begins its next episode in the step after the last one's end.
-
-    `numbers` returns one number for the sticky action, then those of the game. `sticky` is the probability that the previous action is
-    repeated, across episodes too; `limit` the step at which an episode is truncated.
+    A pool gives `actions` (A,), the original's in the order of ours, and `places` (N, width): the game's channel at each place, or a number
+    beyond them for an empty one.
     """
 
-    def __init__(self, game: Game, numbers: Numbers, sticky: float, limit: int | None) -> None:
-        self.game, self.sticky, self.limit, self._numbers = game, sticky, limit, numbers
-        draws = numbers()
-        self.state = game.begin(draws[:, 1:])
-        self.age = torch.zeros(len(draws), dtype=torch.int64, device=draws.device)
-        """(N,) steps of the episode"""
-        self.last_action, self.over = torch.zeros_like(self.age), torch.zeros_like(self.age, dtype=torch.bool)
+    width: int
 
-    def reset(self, mask: Tensor) -> None:
-        """Begin an episode where `mask`, (N,) bool, is true."""
-        self.state = chosen(mask, self.game.begin(self._numbers()[:, 1:]), self.state)
-        self.age, self.over = self.age.masked_fill(mask, 0), self.over & ~mask
+    def meant(self, actions: Tensor, given: Given, draws: Tensor, clock: Tensor) -> Tensor:
+        """The original's actions."""
+        return given["actions"][actions]
 
-    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rewards (N,) float32, `terminated` and `truncated` (N,) bool. Games that were over begin anew instead, with reward 0."""
-        draws, over = self._numbers(), self.over
-        actions = torch.where((draws[:, 0] < self.sticky) | over, self.last_action, actions)
-        stepped, rewards, terminated = self.game.step(self.state, actions, draws[:, 1:])
-        self.state = chosen(over, self.game.begin(draws[:, 1:]), stepped)
-        self.last_action, self.age = actions, (self.age + 1).masked_fill(over, 0)
-        terminated = terminated & ~over
-        truncated = torch.zeros_like(over) if self.limit is None else (self.age == self.limit) & ~terminated
-        self.over = terminated | truncated
-        return rewards.masked_fill(over, 0).float(), terminated, truncated
-
-    def observation(self) -> Tensor:
-        """Observations, (N, channels, 10, 10) bool."""
-        return self.game.observe(self.state)
+    def shown(self, observations: Tensor, given: Given, draws: Tensor, clock: Tensor) -> Tensor:
+        """Channels at their places."""
+        number, channels = observations.shape[:2]
+        boards = observations.to(torch.uint8) * 255
+        if channels < self.width:
+            boards = torch.cat([boards, boards.new_zeros(number, self.width - channels, SIDE, SIDE)], 1)
+        return boards.gather(1, given["places"][:, :, None, None].expand(number, self.width, SIDE, SIDE))
 
 
-def chosen(mask: Tensor, where: State, otherwise: State) -> State:
-    """The state, or tensor, `where` in games of `mask`, (N,), and `otherwise` in the others."""
-    if isinstance(where, Tensor):
-        return torch.where(mask.view(-1, *[1] * (where.ndim - 1)), where, otherwise)
-    return type(where)(*(chosen(mask, one, other) for one, other in zip(where, otherwise, strict=True)))
+@dataclass(frozen=True)
+class Pictures(View):
+    """RGB images of boards, (N, 160, 160, 3) uint8; of several things in a cell the last channel's is seen.
+
+    A pool gives `actions` as for `Boards`, and `colours` (1 + channels, 3) uint8, the first of an empty cell.
+    """
+
+    def meant(self, actions: Tensor, given: Given, draws: Tensor, clock: Tensor) -> Tensor:
+        """The original's actions."""
+        return given["actions"][actions]
+
+    def shown(self, observations: Tensor, given: Given, draws: Tensor, clock: Tensor) -> Tensor:
+        """A square of CELL pixels for each cell, in the colour of its channel."""
+        numbers = torch.arange(1, observations.shape[1] + 1, device=observations.device)[:, None, None]
+        top = (observations * numbers).amax(1)
+        return given["colours"][top].repeat_interleave(CELL, 1).repeat_interleave(CELL, 2)
 
 
 def board(rows: Tensor, columns: Tensor, there: Tensor | None = None) -> Tensor:
@@ -114,11 +89,6 @@ def on_board(columns: Tensor) -> Tensor:
 def signs(right: Tensor) -> Tensor:
     """1 where `right` is true, else -1."""
     return right * 2 - 1
-
-
-def whole(draws: Tensor, count: int | Tensor) -> Tensor:
-    """Random whole numbers in [0, count), int64."""
-    return (draws * count).long()
 
 
 def full(like: Tensor, value: int) -> Tensor:

@@ -1,9 +1,10 @@
 """Sequences of MinAtar's games. Imports no torch before a pool is made."""
 
+import colorsys
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from envs.reinforcement.base import Heads
 from envs.sequences import Visit
 from plasticity_rl.checks import Interval, UsageError, check, nearest
 from plasticity_rl.seeds import derive
+
+if TYPE_CHECKING:
+    from envs.reinforcement.worlds.base import Given, View
+    from envs.reinforcement.worlds.pool import DevicePool
 
 SIDE = 10
 ACTIONS = 6
@@ -159,25 +164,43 @@ class MinAtar:
         """Games of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. The run's `seed`
         decides the places of channels. They step in the caller's thread: `threads` is not used.
         """
-        return self._pool(visit, seeds, seed, colour=False)
+        from envs.reinforcement.worlds.pool import DeviceBackend
 
-    def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
-        """The games of `pool` with RGB images as observations, (N, 160, 160, 3) uint8, in which each channel has a colour."""
-        return self._pool(visit, seeds, seed, colour=True)
+        return Pool(DeviceBackend(self.device_pool(visit, seeds, seed, opening, "cpu"), self.observation_space, self.action_space))
 
-    def _pool(self, visit: Visit, seeds: np.ndarray, seed: int, colour: bool) -> Pool:
-        from envs.reinforcement.minatar.backend import MinAtarBackend
+    def device_pool(
+        self, visit: Visit, seeds: np.ndarray, seed: int, opening: Opening | None, device: str, compile: bool = False
+    ) -> "DevicePool":
+        """The games of `pool` on a device."""
+        import torch
+
+        from envs.reinforcement.minatar.base import Boards
 
         members, num_envs = seeds.shape
         places = np.stack([self.places(visit, seed, member) for member in range(members)])
-        backend = MinAtarBackend(
-            visit.task,
-            seeds.reshape(-1),
-            tuple(range(ACTIONS)) if self.full_actions else GAMES[visit.task].actions,
-            np.repeat(places, num_envs, axis=0),
-            sticky=self.sticky,
-            ramping=self.ramping,
-            limit=self.episode_steps,
-            colour=colour,
-        )
-        return Pool(backend)
+        given = {"places": torch.from_numpy(np.repeat(places, num_envs, axis=0))}
+        return self._device_pool(visit, seeds, Boards(places.shape[1]), given, device, compile)
+
+    def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
+        """The games of `pool` with RGB images as observations, (N, 160, 160, 3) uint8, in which each channel has a colour."""
+        import torch
+
+        from envs.reinforcement.minatar.base import CELL, Pictures
+        from envs.reinforcement.worlds.pool import DeviceBackend
+
+        channels = GAMES[visit.task].channels
+        hues = [colorsys.hsv_to_rgb(channel / channels, 0.65, 1) for channel in range(channels)]
+        given = {"colours": torch.from_numpy((np.array([(0, 0, 0), *hues]) * 255).astype(np.uint8))}
+        pool = self._device_pool(visit, seeds, Pictures(), given, "cpu", False)
+        return Pool(DeviceBackend(pool, Box((SIDE * CELL, SIDE * CELL, 3), "uint8"), self.action_space))
+
+    def _device_pool(self, visit: Visit, seeds: np.ndarray, view: "View", given: "Given", device: str, compile: bool) -> "DevicePool":
+        import torch
+
+        from envs.reinforcement.minatar.games import GAMES as RULES
+        from envs.reinforcement.worlds.pool import DevicePool, Rules
+
+        rules = Rules(RULES[visit.task](self.ramping), view, self.sticky, self.episode_steps)
+        actions = tuple(range(ACTIONS)) if self.full_actions else GAMES[visit.task].actions
+        nothing = torch.zeros(seeds.size, dtype=torch.int64)
+        return DevicePool(rules, given | {"actions": torch.tensor(actions)}, seeds.reshape(-1), nothing, device, compile)

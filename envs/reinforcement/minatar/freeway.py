@@ -5,7 +5,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from envs.reinforcement.minatar.base import DOWN, NOOP, SIDE, UP, Game, board, full, signs, whole
+from envs.reinforcement.minatar.base import DOWN, NOOP, SIDE, UP, Game, board, full, signs
+from envs.reinforcement.worlds.base import whole
 
 COLUMN = 4  # in which the chicken walks
 LANES = 8

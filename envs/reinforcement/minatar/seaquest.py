@@ -5,7 +5,8 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from envs.reinforcement.minatar.base import DOWN, FIRE, LEFT, NOOP, RIGHT, SIDE, UP, Game, at, board, full, on_board, signs, whole
+from envs.reinforcement.minatar.base import DOWN, FIRE, LEFT, NOOP, RIGHT, SIDE, UP, Game, at, board, full, on_board, signs
+from envs.reinforcement.worlds.base import whole
 
 OXYGEN = 200
 SPAWN, MOVE = 20, 5  # steps between two enemies, and waiting steps between their moves, at the beginning

@@ -119,7 +119,8 @@ def test_fingerprints(problem):
     changed = [problem(tasks=4), problem(frames=30), problem(cycles=2), problem(heads="per-task"), problem(episode_steps=30)]
     changed += [problem(shifts=("offset",)), problem(told=False), problem(gradual=0.1)]
     changed += [problem(shifts=("permute", word), **{f"{word}_scale": 3.0}) for word in ("offset", "rescale", "noise")]
-    assert len(changed) == len(dataclasses.fields(problem))
+    changed += [problem(simulator="torch")] if problem.world else []
+    assert len(changed) == len(dataclasses.fields(problem)) - (problem.world is None)
     prints = [tasks.fingerprint(0, 5) for tasks in changed]
     prints += [problem().fingerprint(0, 5), problem().fingerprint(1, 5), problem().fingerprint(0, 4)]
     prints += [other().fingerprint(0, 5) for other in PROBLEMS if other is not problem]

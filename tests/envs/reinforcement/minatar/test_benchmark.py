@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.reinforcement.minatar.backend import MinAtarBackend
 from envs.reinforcement.minatar.benchmark import GAMES, MinAtar
 from envs.reinforcement.minatar.games import GAMES as RULES
 from launch.config.parse import experiment
@@ -141,9 +140,9 @@ def test_fingerprints() -> None:
     assert len(prints) == len(changed) + 2 == len(dataclasses.fields(MinAtar)) + 3
 
 
-def test_the_backend_refuses_equal_seeds() -> None:
+def test_equal_seeds_are_refused() -> None:
     with pytest.raises(UsageError, match="seeds must be distinct"):
-        MinAtarBackend("Breakout", np.array([3, 3]), (0, 1), np.zeros((2, 4), int), sticky=0.1, ramping=True, limit=None)
+        MinAtar().pool(MinAtar().visits()[0], np.array([[3, 3]]), 1, 0)
 
 
 def test_words() -> None:

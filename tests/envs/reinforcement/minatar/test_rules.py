@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from envs.reinforcement.minatar.base import Batch, board, chosen
+from envs.reinforcement.minatar.base import board
 from envs.reinforcement.minatar.games import GAMES
 from envs.reinforcement.minatar.seaquest import ENEMIES
-from envs.reinforcement.minatar.streams import Streams
+from envs.reinforcement.worlds.base import chosen
 from tests.envs.reinforcement.minatar.wheel import Original, assert_alike, ours, play_both
 
 every_game = pytest.mark.parametrize("game", GAMES)
@@ -52,7 +52,7 @@ def test_the_busiest_sea_is_the_originals() -> None:
     for env in original.envs:
         env.env.e_spawn_speed, env.env.move_speed = 1, 2
     ones = torch.ones(6, dtype=torch.int64)
-    batch.state = batch.state._replace(spawn_interval=ones, move_interval=2 * ones)
+    batch.change(spawn_interval=ones, move_interval=2 * ones)
     for _ in range(300):
         actions = random.choice(6, 6, p=[0.1, 0.2, 0.15, 0.2, 0.15, 0.2])
         rewards, ends = original.step(actions)
@@ -61,7 +61,7 @@ def test_the_busiest_sea_is_the_originals() -> None:
         assert_alike(original, batch)
         most = max(most, int(batch.state.enemies.there.sum(1).max()))
         original.revive()
-        batch.over = torch.zeros_like(batch.over)
+        batch.revive()
     assert 20 < most <= ENEMIES
 
 
@@ -70,7 +70,7 @@ def test_landing_six_divers_is_the_originals() -> None:
     original = Original("Seaquest", 1, 0.0, True, 6)
     batch, env, one = ours(original, 0.0, True), original.envs[0].env, torch.ones(1, dtype=torch.int64)
     env.diver_count, env.oxygen, env.sub_y, env.surface = 6, 150, 1, False
-    batch.state = batch.state._replace(rescued=6 * one, oxygen=150 * one, y=one, surfaced=one == 0)
+    batch.change(rescued=6 * one, oxygen=150 * one, y=one, surfaced=one == 0)
     seen = []
     for action in (2, 4, 2, 4, 2):
         rewards, ends = original.step(np.array([action]))
@@ -124,47 +124,3 @@ def test_a_step_is_traced_without_its_values(game: str) -> None:
 
 def leaves(tree: Any) -> list[torch.Tensor]:
     return [tree] if isinstance(tree, torch.Tensor) else [leaf for part in tree for leaf in leaves(part)]
-
-
-@every_game
-def test_neighbours_make_no_difference(game: str) -> None:
-    """An environment alone, and among others."""
-    rules = GAMES[game]()
-    actions, seen = torch.from_numpy(np.random.default_rng(0).integers(6, size=(120, 3))), []
-    for columns in ([0, 1, 2], [1]):
-        batch, steps = Batch(rules, Streams(np.array([5, 7, 11])[columns], 1 + rules.draws), 0.1, None), []
-        for row in actions:
-            rewards, over, _ = batch.step(row[columns])
-            steps.append((rewards, over, batch.observation()))
-        seen.append([torch.stack(part) for part in zip(*steps, strict=True)])
-    for many, alone in zip(*seen, strict=True):
-        assert torch.equal(many[:, 1], alone[:, 0])
-
-
-def test_the_random_numbers() -> None:
-    """SplitMix64 of a counter, against Python's whole numbers; they are uniform, and differ between environments and calls."""
-
-    def mixed(value: int) -> int:
-        value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-        value = (value ^ value >> 27) * 0x94D049BB133111EB % 2**64
-        return value ^ value >> 31
-
-    weyl, streams = 0x9E3779B97F4A7C15, Streams(np.array([0, 3, 2**31 - 2]), 4)
-    drawn = torch.cat([streams() for _ in range(5)], 1)
-    expected = [[mixed((mixed(seed * weyl % 2**64) + place * weyl) % 2**64) >> 40 for place in range(1, 21)] for seed in (0, 3, 2**31 - 2)]
-    assert (drawn * 2**24).tolist() == expected
-    many = torch.cat([each() for each in [Streams(np.arange(1000), 10)] for _ in range(10)], 1).numpy()
-    assert len(np.unique(many)) > 0.99 * many.size
-    counts = np.histogram(many, 100, (0, 1))[0]
-    assert ((counts - 1000) ** 2 / 1000).sum() < 148.2  # chi-square of 99 degrees of freedom, p = 0.001
-    correlations = [np.corrcoef(many[:-1].ravel(), many[1:].ravel())[0, 1], np.corrcoef(many[:, :-1].ravel(), many[:, 1:].ravel())[0, 1]]
-    assert np.abs(correlations).max() < 0.015  # between neighbouring seeds, and calls: five standard errors
-
-
-def test_a_reset_begins_episodes_where_it_is_asked_to() -> None:
-    rules = GAMES["Breakout"]()
-    batch = Batch(rules, Streams(np.arange(3), 2), 0.0, None)
-    for _ in range(3):
-        batch.step(torch.zeros(3, dtype=torch.int64))
-    batch.reset(torch.tensor([False, True, False]))
-    assert batch.state.y.tolist() == [6, 3, 6] and batch.age.tolist() == [3, 0, 3]

@@ -8,8 +8,10 @@ import torch
 from minatar import Environment
 from torch import Tensor
 
-from envs.reinforcement.minatar.base import Batch, Game
+from envs.reinforcement.minatar.base import Game
 from envs.reinforcement.minatar.games import GAMES
+from envs.reinforcement.worlds.base import State
+from envs.reinforcement.worlds.pool import Rules, advanced, begun
 
 FILES = {"Asterix": "asterix", "Breakout": "breakout", "Freeway": "freeway", "Seaquest": "seaquest", "SpaceInvaders": "space_invaders"}
 
@@ -93,10 +95,39 @@ class Original:
         return np.stack([env.state() for env in self.envs]).transpose(0, 3, 1, 2)
 
 
+class Batch:
+    """N of our games; `numbers` returns those of each step, (N, 1 + draws)."""
+
+    def __init__(self, game: Game, numbers: Callable[[], Tensor], sticky: float) -> None:
+        draws = numbers()
+        self.rules, self._numbers = Rules(game, sticky=sticky), numbers
+        self.running = begun(game, draws, torch.zeros(len(draws), dtype=torch.int64))
+
+    @property
+    def state(self) -> State:
+        return self.running.state
+
+    def change(self, **fields: Tensor) -> None:
+        """Change fields of the state."""
+        self.running = self.running._replace(state=self.state._replace(**fields))
+
+    def revive(self) -> None:
+        """Go on with games that are over."""
+        self.running = self.running._replace(over=torch.zeros_like(self.running.over))
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rewards, `terminated` and `truncated`."""
+        self.running, *found = advanced(self.rules, self.rules.world, self.running, actions, self._numbers())
+        return found[0], found[1], found[2]
+
+    def observation(self) -> Tensor:
+        return self.rules.world.observe(self.state)
+
+
 def ours(original: Original, sticky: float, ramping: bool) -> Batch:
     """The same games, which draw what the original has just drawn."""
     game: Game = GAMES[original.game](ramping)
-    return Batch(game, lambda: torch.from_numpy(original.numbers), sticky, None)
+    return Batch(game, lambda: torch.from_numpy(original.numbers), sticky)
 
 
 def policies(count: int, seed: int) -> Iterator[np.ndarray]:
@@ -208,5 +239,5 @@ def play_both(game: str, count: int, steps: int, sticky: float, ramping: bool, s
         totals += int(rewards.sum()), int(ends.sum())
         if immortal:
             original.revive()
-            batch.over = torch.zeros_like(batch.over)
+            batch.revive()
     return totals

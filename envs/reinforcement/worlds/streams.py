@@ -1,5 +1,7 @@
 """Random numbers by counting: number i of an environment is a hash of its seed and i, so no environment depends on another."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,19 +11,21 @@ WEYL, FIRST, SECOND = (value - (1 << 64) for value in (0x9E3779B97F4A7C15, 0xBF5
 """constants of SplitMix64 (Steele, Lea & Flood 2014, OOPSLA), as signed numbers: products wrap around alike"""
 
 
-class Streams:
-    """Numbers of N environments, one for each of `seeds`, on one device: each call returns the next `count` of each."""
+def keys(seeds: np.ndarray, device: str) -> Tensor:
+    """(N,) int64: the key of each environment's numbers."""
+    return mixed(torch.as_tensor(seeds, dtype=torch.int64, device=device) * WEYL)
 
-    def __init__(self, seeds: np.ndarray, count: int, device: str | torch.device = "cpu") -> None:
-        self._keys = mixed(torch.as_tensor(seeds, dtype=torch.int64, device=device) * WEYL)
-        self._places = torch.arange(1, count + 1, device=device)
-        self._used = torch.zeros((), dtype=torch.int64, device=device)
 
-    def __call__(self) -> Tensor:
-        """(N, count) float32 in [0, 1)."""
-        numbers = mixed(self._keys[:, None] + (self._used + self._places) * WEYL)
-        self._used = self._used + len(self._places)
-        return _shifted(numbers, 64 - BITS) * 2.0**-BITS
+def uniform(keys: Tensor, used: Tensor, count: int) -> Tensor:
+    """The next numbers of each environment after `used` (), (N, count) float32 in [0, 1)."""
+    places = torch.arange(1, count + 1, device=keys.device)
+    return _shifted(mixed(keys[:, None] + (used + places) * WEYL), 64 - BITS) * 2.0**-BITS
+
+
+def normal(numbers: Tensor) -> Tensor:
+    """Standard normal numbers, (N, n), from twice as many uniform ones, (N, 2 n), by Box and Muller's transform."""
+    radius, turn = numbers.chunk(2, 1)
+    return (-2 * torch.log1p(-radius)).sqrt() * (2 * math.pi * turn).cos()
 
 
 def mixed(values: Tensor) -> Tensor:
