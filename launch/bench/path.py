@@ -11,10 +11,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from rich.console import Console
 
-from agents.acting.actor import Actor
 from agents.acting.messages import flat
 from agents.acting.ray_actors import RayActors
-from agents.acting.remote import ActorGroup
+from agents.acting.remote import ActorGroup, RemoteActor
 from agents.loops.replay import ReplayLoop
 from launch.bench.actors import FRAMES, Stub
 from launch.ray_cluster import connect
@@ -105,7 +104,7 @@ def carried(actors: int, seconds: float) -> float:
     try:
         steps = loop.num_envs * 10**9
         remote = loop.open(visit, slice(None), 0, steps, steps)
-        assert not isinstance(remote, Actor)
+        assert isinstance(remote, RemoteActor)
         rows, began = 0, 0.0
         while True:
             if rows % ROLLOUT == 0:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from agents.acting.actor import Actor
 from agents.loops import base
 from launch.config.parse import experiment
 from plasticity_rl.experiment import Experiment
@@ -71,6 +72,15 @@ def test_agents_that_act(agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "TICK", 1)
     made = experiment(CARTPOLE | {"agent": AGENTS[agent], "chain": ["nap", "redo:every=7"], "probe_every": 30, "probe_updates": 3})
     assert stopped_is_never_stopped(made, 13) >= 4
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_environments_on_the_device(agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their state is in the snapshot: no step is played again."""
+    monkeypatch.setattr(base, "TICK", 1)
+    monkeypatch.setattr(Actor, "repeat", None)
+    words = f"{CARTPOLE['benchmark']},simulator=torch,shifts=offset+relabel+noise,gradual=0.5"
+    assert stopped_is_never_stopped(experiment(CARTPOLE | {"agent": AGENTS[agent], "benchmark": words}), 13) >= 4
 
 
 @pytest.mark.parametrize("agent", ["sac", "ppo", *(pytest.param(each, marks=pytest.mark.long) for each in ("td3", "two pools"))])
