@@ -51,7 +51,7 @@ class Tally:
         return episodes
 
 
-class Actor:
+class Actor(Stacks):
     """S members x B environments in one pool, on the learner's device. Call `send`, learn while the emulator steps, then `receive`.
 
     If the environments fail, they are opened anew with the same seeds and play the same actions up to the step that failed, so that the
@@ -69,22 +69,7 @@ class Actor:
         step = self._attempt(self._pool.reset)
         self._shape = members, self._pool.num_envs // members
         self._tally = Tally(*self._shape)
-        self._stacks = Stacks(self._tensor(step.observations), stack)
-
-    @property
-    def frames(self) -> Tensor:
-        """Newest frames, (S, B, *frame)."""
-        return self._stacks.frames
-
-    @property
-    def ages(self) -> Tensor:
-        """Frames of the episode before each, at most stack - 1, (S, B)."""
-        return self._stacks.ages
-
-    @property
-    def observations(self) -> Tensor:
-        """Observations of the policy, (S, B, stack, *frame), or (S, B, *frame) if stack is 1."""
-        return self._stacks.observations
+        super().__init__(self._tensor(step.observations), stack)
 
     def send(self, actions: Tensor) -> None:
         """Send an action to every environment, (S, B), or (S, B, numbers) of several numbers each."""
@@ -99,7 +84,7 @@ class Actor:
     def receive(self) -> tuple[Step, list[Episode]]:
         """Wait for the step that was sent; return it and the episodes that ended with it."""
         step = self._attempt(self._pool.recv)
-        self._stacks.push(self._tensor(step.observations), self._tensor(step.first))
+        self.push(self._tensor(step.observations), self._tensor(step.first))
         return step, self._tally.add(step)
 
     def close(self) -> list[Episode]:

@@ -8,7 +8,7 @@ from agents.data.frames import Stacks
 from envs.reinforcement.worlds.pool import DevicePool, TensorStep
 
 
-class DeviceActor:
+class DeviceActor(Stacks):
     """S members x B environments of a DevicePool. Call `send`, learn, then `receive`.
 
     Returns are added up on the device, and read every `read_every` steps: `receive` returns the episodes that ended since the last time.
@@ -20,25 +20,10 @@ class DeviceActor:
         self._pool, self._read_every = pool, read_every
         self._shape = members, self._pool.num_envs // members
         step = self._pool.reset()
-        self._stacks = Stacks(self._shaped(step.observations), stack)
+        super().__init__(self._shaped(step.observations), stack)
         self._sent = torch.empty(0)
         self._scores = torch.zeros(self._shape, dtype=torch.float64, device=step.rewards.device)
         self._unread: list[tuple[Tensor, Tensor]] = []  # scores and ends of each step, (S, B)
-
-    @property
-    def frames(self) -> Tensor:
-        """Newest frames, (S, B, *frame)."""
-        return self._stacks.frames
-
-    @property
-    def ages(self) -> Tensor:
-        """Frames of the episode before each, at most stack - 1, (S, B)."""
-        return self._stacks.ages
-
-    @property
-    def observations(self) -> Tensor:
-        """Observations of the policy."""
-        return self._stacks.observations
 
     def send(self, actions: Tensor) -> None:
         """Choose an action for every environment, (S, B), or (S, B, numbers) of several numbers each."""
@@ -50,28 +35,28 @@ class DeviceActor:
         Raises FloatingPointError if an observation or a reward since then was not finite.
         """
         step = self._pool.step(self._sent)
-        self._stacks.push(self._shaped(step.observations), self._shaped(step.first))
+        self.push(self._shaped(step.observations), self._shaped(step.first))
         scores, ended = self._scores + self._shaped(step.scores), self._shaped(step.terminated | step.truncated)
         self._unread.append((scores, ended))
         self._scores = scores.masked_fill(ended, 0)
-        return step, self._read() if len(self._unread) >= self._read_every else []
+        return step, self.read() if len(self._unread) >= self._read_every else []
 
     def close(self) -> list[Episode]:
-        """Return the episodes that this cut, with their scores so far."""
-        cut = [Episode(member, column, score) for member, row in enumerate(self._scores.tolist()) for column, score in enumerate(row)]
-        return self._read() + cut
+        """Return the episodes that this cuts, with their scores so far."""
+        return [Episode(member, column, score) for member, row in enumerate(self._scores.tolist()) for column, score in enumerate(row)]
 
     def tensors(self) -> dict[str, Tensor]:
         """The state between two steps whose episodes are read, by name."""
-        return self._pool.tensors() | {"scores": self._scores} | self._stacks.tensors()
+        return self._pool.tensors() | {"scores": self._scores} | super().tensors()
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Restore `tensors`."""
         self._pool.load(tensors)
         self._scores = tensors["scores"].to(self._scores.device)
-        self._stacks.load(tensors)
+        super().load(tensors)
 
-    def _read(self) -> list[Episode]:
+    def read(self) -> list[Episode]:
+        """Return the episodes that ended and were not read yet, after waiting for the device."""
         if not self._unread:
             return []
         if not self._pool.finite:

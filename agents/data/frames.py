@@ -73,11 +73,12 @@ class Frames:
 
 
 class Stacks:
-    """Frame stacks that a policy observes, of S members x B environments."""
+    """Frame stacks that a policy observes, of S members x B environments: what actors in this process have in common."""
 
     def __init__(self, frames: Tensor, stack: int) -> None:
         """`frames`: the first ones, (S, B, *frame)."""
         self.frames, self._stack = frames, stack
+        """newest frames, (S, B, *frame)"""
         self.ages = torch.zeros(frames.shape[:2], dtype=torch.int64, device=frames.device)
         """frames of the episode before each, at most stack - 1, (S, B)"""
         self._stacks = frames.unsqueeze(-1).repeat_interleave(stack, -1)  # the newest last

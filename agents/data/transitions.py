@@ -30,7 +30,7 @@ def outcome(step: Step, life_loss: bool) -> np.ndarray: ...
 def outcome(step: TensorStep, life_loss: bool) -> Tensor: ...
 def outcome(step: Any, life_loss: bool) -> Any:
     """StepType of each environment's step, in the shape of the flags; with `life_loss`, a lost life terminates the episode."""
-    terminated = step.terminated | (step.life_lost & life_loss)
+    terminated = step.terminated | (step.life_lost & life_loss)  # products and sums, which arrays and tensors share
     return int(StepType.TERMINATED) * terminated + int(StepType.TRUNCATED) * (step.truncated & ~terminated)
 
 

@@ -301,6 +301,12 @@ class Loop(ABC, Generic[A]):
             then = now | {"steps": now["steps"] - since, "frames": now["frames"] - since * self.benchmark.frame_skip} if since else now
             yield Score(member=episode.member, **then, kind=kind, score=episode.score)
 
+    def close(self, visit: Visit, actor: Acts) -> Iterator[Score]:
+        """End an actor's segment: rows of episodes that ended and were not read yet, and of those that this cuts."""
+        if isinstance(actor, DeviceActor):
+            yield from self.scores(visit, actor.read(), "return")
+        yield from self.scores(visit, actor.close(), "cut")
+
     def tick(self, visit: Visit, last: int) -> Generator[Event, bool | None, bool]:
         """Yield a progress Tick periodically; returns whether it was answered that the run stops within the segment.
 

@@ -61,7 +61,7 @@ class ReplayLoop(Loop[ReplayAgent]):
             if (yield from self.tick(visit, last)):
                 yield self.pause()
         self.replay.cut(actor.frames, actor.ages)
-        yield from self.scores(visit, actor.close(), "cut")
+        yield from self.close(visit, actor)
 
     def planned_updates(self, visit: Visit) -> int:
         """Number of updates in a visit; none while an empty replay is filled."""

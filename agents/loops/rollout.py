@@ -114,7 +114,7 @@ class RolloutLoop(Loop[RolloutAgent]):
             yield from self.learn(visit, [waiting.popleft()])
         yield from self.tick(visit, last)
         for actor in actors:
-            yield from self.scores(visit, actor.close(), "cut")
+            yield from self.close(visit, actor)
 
     def _collect(self, visit: Visit, actors: list[Acts], steps: int, edges: tuple[int, int, int]) -> Generator[Event, bool | None, Rollout]:
         """Play some steps, each pool stepping while the policy acts for the others, and learn from waiting batches meanwhile."""

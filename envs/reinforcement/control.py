@@ -113,17 +113,15 @@ class Control(Shifts):
         """The environments of `pool` on a device; None unless `simulator=torch`."""
         if self.simulator != "torch" or self.world is None:
             return None
-        import torch
-
         from envs.reinforcement.worlds.pool import DevicePool, Rules
         from envs.reinforcement.worlds.shift import shift_view
 
         features = self.observation_space.shape[0]
         view, given = shift_view(features, *self.shift_of(visit, seeds.shape, seed, opening, features, self.action_space.n))
-        (name, limit), nothing = self.world, torch.zeros(seeds.size, dtype=torch.int64)
+        name, limit = self.world
         module, _, rules = name.partition(".")
         world = getattr(importlib.import_module(f"envs.reinforcement.worlds.{module}"), rules)()
-        return DevicePool(Rules(world, view, limit=self.episode_steps or limit), given, seeds.reshape(-1), nothing, device, compile)
+        return DevicePool(Rules(world, view, limit=self.episode_steps or limit), given, seeds.reshape(-1), device, compile)
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
         """None: EnvPool renders none of these problems."""

@@ -159,14 +159,16 @@ class Shifts(ABC):
         if not self.shifts:
             return backend
         own = backend.action_space.size
-        sizes = shows or backend.observation_space.shape[0], actions or own
-        made = self.shift_of(visit, seeds.shape, seed, opening, *sizes)
-        now, before = (each if each is None or not shows else Shift(actions=each.actions) for each in (made.now, made.before))
-        now, before = (each if each is None or each.actions is None else _limited(each, own) for each in (now, before))
-        assert now is not None
-        return Shifted(backend, now, seeds.reshape(-1), before, made.ramp.share if made.ramp else None)
+        features = shows or backend.observation_space.shape[0]
+        now, before, ramp = self.shift_of(visit, seeds.shape, seed, opening, features, actions or own)
 
-    def shift_of(self, visit: Visit, shape: tuple[int, ...], seed: int, opening: Opening | None, features: int, actions: int) -> "Coming":
+        def fitted(shift: Shift) -> Shift:
+            names = None if shift.actions is None else np.stack([row[row < own] for row in shift.actions])
+            return Shift(actions=names) if shows else shift._replace(actions=names)
+
+        return Shifted(backend, fitted(now), seeds.reshape(-1), before and fitted(before), ramp and ramp.share)
+
+    def shift_of(self, visit: Visit, shape: tuple[int, ...], seed: int, opening: Opening | None, features: int, actions: int) -> Coming:
         """Shifts of the environments (members, environments) in the task of the visit, in member-major order."""
         members, num_envs = shape
         drawn = [self.drawn(seed, member, len(self.names), features, actions) for member in range(members)]
@@ -281,12 +283,6 @@ def _renamed(shift: Shift, actions: np.ndarray) -> np.ndarray:
     meant = np.empty_like(actions)
     np.put_along_axis(meant, shift.actions, actions, axis=1)
     return meant
-
-
-def _limited(shift: Shift, actions: int) -> Shift:
-    """A shift (N, ...) whose actions are the first of a task that has fewer, in the same order."""
-    assert shift.actions is not None
-    return shift._replace(actions=np.stack([row[row < actions] for row in shift.actions]))
 
 
 def _num_variants(features: int, actions: int) -> int:

@@ -27,38 +27,39 @@ class Game(World):
 
 
 @dataclass(frozen=True)
-class Boards(View):
-    """Boards as agents see them, (N, width, 10, 10) of 0 and 255, which networks read as 0 and 1.
-
-    A pool gives `actions` (A,), the original's in the order of ours, and `places` (N, width): the game's channel at each place, or a number
-    beyond them for an empty one.
-    """
-
-    width: int
+class Actions(View):
+    """Actions of a game. A pool gives `actions` (A,), the original's in the order of ours."""
 
     def meant(self, actions: Tensor, given: Given, draws: Tensor, clock: Tensor) -> Tensor:
         """The original's actions."""
         return given["actions"][actions]
+
+
+@dataclass(frozen=True)
+class Boards(Actions):
+    """Boards as agents see them, (N, width, 10, 10) of 0 and 255, which networks read as 0 and 1.
+
+    If `permuted`, a pool gives `places` (N, width): the game's channel at each place, or a number beyond them for an empty one.
+    """
+
+    width: int
+    permuted: bool
 
     def shown(self, observations: Tensor, given: Given, draws: Tensor, clock: Tensor) -> Tensor:
         """Channels at their places."""
         number, channels = observations.shape[:2]
-        boards = observations.to(torch.uint8) * 255
+        boards = observations.view(torch.uint8) * 255
         if channels < self.width:
             boards = torch.cat([boards, boards.new_zeros(number, self.width - channels, SIDE, SIDE)], 1)
-        return boards.gather(1, given["places"][:, :, None, None].expand(number, self.width, SIDE, SIDE))
+        return boards[torch.arange(number, device=boards.device)[:, None], given["places"]] if self.permuted else boards
 
 
 @dataclass(frozen=True)
-class Pictures(View):
+class Pictures(Actions):
     """RGB images of boards, (N, 160, 160, 3) uint8; of several things in a cell the last channel's is seen.
 
-    A pool gives `actions` as for `Boards`, and `colours` (1 + channels, 3) uint8, the first of an empty cell.
+    A pool gives `colours` (1 + channels, 3) uint8, the first of an empty cell.
     """
-
-    def meant(self, actions: Tensor, given: Given, draws: Tensor, clock: Tensor) -> Tensor:
-        """The original's actions."""
-        return given["actions"][actions]
 
     def shown(self, observations: Tensor, given: Given, draws: Tensor, clock: Tensor) -> Tensor:
         """A square of CELL pixels for each cell, in the colour of its channel."""

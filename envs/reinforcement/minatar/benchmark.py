@@ -171,15 +171,17 @@ class MinAtar:
     def device_pool(
         self, visit: Visit, seeds: np.ndarray, seed: int, opening: Opening | None, device: str, compile: bool = False
     ) -> "DevicePool":
-        """The games of `pool` on a device."""
+        """The games of `pool` on a device. On a processor they are never compiled."""
         import torch
 
         from envs.reinforcement.minatar.base import Boards
 
         members, num_envs = seeds.shape
         places = np.stack([self.places(visit, seed, member) for member in range(members)])
+        # As C++ by torch, Breakout's step is slower from a hundred games on, and Seaquest's is refused by the compiler: docs/benchmarks.md
         given = {"places": torch.from_numpy(np.repeat(places, num_envs, axis=0))}
-        return self._device_pool(visit, seeds, Boards(places.shape[1]), given, device, compile)
+        view = Boards(places.shape[1], self.permute)
+        return self._device_pool(visit, seeds, view, given, device, compile and device != "cpu")
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> Pool:
         """The games of `pool` with RGB images as observations, (N, 160, 160, 3) uint8, in which each channel has a colour."""
@@ -202,5 +204,4 @@ class MinAtar:
 
         rules = Rules(RULES[visit.task](self.ramping), view, self.sticky, self.episode_steps)
         actions = tuple(range(ACTIONS)) if self.full_actions else GAMES[visit.task].actions
-        nothing = torch.zeros(seeds.size, dtype=torch.int64)
-        return DevicePool(rules, given | {"actions": torch.tensor(actions)}, seeds.reshape(-1), nothing, device, compile)
+        return DevicePool(rules, given | {"actions": torch.tensor(actions)}, seeds.reshape(-1), device, compile)

@@ -33,7 +33,7 @@ class World(ABC):
 
     @abstractmethod
     def step(self, state: State, actions: Tensor, draws: Tensor) -> tuple[State, Tensor, Tensor]:
-        """The next state, rewards (N,), and whether the episode ended by itself, (N,) bool. `actions`: (N,) int64, or (N, numbers)."""
+        """The next state, rewards (N,), and whether the episode ended by itself, (N,) bool. `actions`: (N,) int64."""
 
     @abstractmethod
     def observe(self, state: State) -> Tensor:

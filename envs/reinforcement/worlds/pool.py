@@ -53,7 +53,7 @@ class Running(NamedTuple):
     age: Tensor
     """(N,) steps of the episode"""
     last_action: Tensor
-    """(N, ...) of the world"""
+    """(N,) int64, of the world"""
     over: Tensor
     """(N,) bool: the episode has ended, and the next step begins another"""
 
@@ -70,10 +70,10 @@ class Carried(NamedTuple):
     """() bool: every observation and reward so far was finite"""
 
 
-def begun(world: World, draws: Tensor, actions: Tensor) -> Running:
-    """N environments at the beginning of their first episodes; `actions` are zeros."""
-    age = torch.zeros(len(draws), dtype=torch.int64, device=draws.device)
-    return Running(world.begin(draws[:, 1:]), age, actions, torch.zeros_like(age, dtype=torch.bool))
+def begun(world: World, draws: Tensor) -> Running:
+    """N environments at the beginning of their first episodes, before which action 0 was taken."""
+    zeros = torch.zeros(len(draws), dtype=torch.int64, device=draws.device)
+    return Running(world.begin(draws[:, 1:]), zeros, zeros, zeros > 0)
 
 
 def advanced(rules: Rules, world: World, running: Running, actions: Tensor, draws: Tensor) -> tuple[Running, Tensor, Tensor, Tensor]:
@@ -82,7 +82,7 @@ def advanced(rules: Rules, world: World, running: Running, actions: Tensor, draw
     """
     over = running.over
     repeats = over | (draws[:, 0] < rules.sticky)
-    actions = chosen(repeats, running.last_action, actions)
+    actions = torch.where(repeats, running.last_action, actions)
     stepped, rewards, terminated = world.step(running.state, actions, draws[:, 1:])
     state, age = chosen(over, world.begin(draws[:, 1:]), stepped), (running.age + 1).masked_fill(over, 0)
     terminated = terminated & ~over
@@ -90,16 +90,16 @@ def advanced(rules: Rules, world: World, running: Running, actions: Tensor, draw
     return Running(state, age, actions, terminated | truncated), rewards.masked_fill(over, 0).float(), terminated, truncated
 
 
-def first_step(rules: Rules, given: Given, keys: Tensor, actions: Tensor) -> tuple[Carried, TensorStep]:
+def first_step(rules: Rules, given: Given, keys: Tensor) -> tuple[Carried, TensorStep]:
     """The pool's first observations."""
     none = torch.zeros((), dtype=torch.int64, device=keys.device)
     draws, viewing = _draws(rules, keys, none)
     world = rules.world.bound(given)
-    running = begun(world, draws, rules.view.meant(actions, given, viewing, none))
+    running = begun(world, draws)
     seen = rules.view.shown(world.observe(running.state), given, viewing, none)
-    no = torch.zeros_like(running.over)
-    step = TensorStep(seen, no.float(), no, no.clone(), no.clone(), ~no, no.float())
-    return Carried(running, none + draws.shape[1] + viewing.shape[1], none.clone(), seen.isfinite().all()), step
+    no, nothing = running.over, running.over.float()
+    carried = Carried(running, none + draws.shape[1] + viewing.shape[1], none, _finite(seen, nothing))
+    return carried, TensorStep(seen, nothing, no, no, no, ~no, nothing)
 
 
 def next_step(rules: Rules, given: Given, keys: Tensor, carried: Carried, actions: Tensor) -> tuple[Carried, TensorStep]:
@@ -109,10 +109,15 @@ def next_step(rules: Rules, given: Given, keys: Tensor, carried: Carried, action
     meant = rules.view.meant(actions, given, viewing, carried.clock)
     running, rewards, terminated, truncated = advanced(rules, world, carried.running, meant, draws)
     seen = rules.view.shown(world.observe(running.state), given, viewing, carried.clock + 1)
-    finite = carried.finite & seen.isfinite().all() & rewards.isfinite().all()
     used = carried.used + draws.shape[1] + viewing.shape[1]
-    step = TensorStep(seen, rewards, terminated, truncated, torch.zeros_like(first), first.clone(), rewards.clone())
-    return Carried(running, used, carried.clock + 1, finite), step
+    step = TensorStep(seen, rewards, terminated, truncated, torch.zeros_like(first), first, rewards)
+    return Carried(running, used, carried.clock + 1, carried.finite & _finite(seen, rewards)), step
+
+
+def _finite(observations: Tensor, rewards: Tensor) -> Tensor:
+    """() bool; pixels always are."""
+    finite = rewards.isfinite().all()
+    return finite & observations.isfinite().all() if observations.is_floating_point() else finite
 
 
 def _draws(rules: Rules, keys: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,23 +137,23 @@ def _stepping(rules: Rules, compile: bool) -> Callable[..., tuple[Carried, Tenso
 class DevicePool:
     """N environments, one for each of `seeds`, distinct integers: `reset()` once, then `step(actions)`. Nothing waits for the device.
 
-    Their state can be saved, unlike that of simulators. `actions` are the zeros of N actions.
+    Their state can be saved, unlike that of simulators.
     """
 
-    def __init__(self, rules: Rules, given: Given, seeds: np.ndarray, actions: Tensor, device: str, compile: bool = False) -> None:
+    def __init__(self, rules: Rules, given: Given, seeds: np.ndarray, device: str, compile: bool = False) -> None:
         self.num_envs = len(checked_seeds(seeds))
         self._rules, self._step = rules, _stepping(rules, compile)
         self._given = {name: tensor.to(device) for name, tensor in given.items()}
-        self._keys, self._actions = keys(seeds, device), actions.to(device)
+        self._keys = keys(seeds, device)
 
     def reset(self) -> TensorStep:
         """The first observations; `first` is true everywhere."""
         with torch.no_grad():
-            self._carried, step = first_step(self._rules, self._given, self._keys, self._actions)
+            self._carried, step = first_step(self._rules, self._given, self._keys)
         return step
 
     def step(self, actions: Tensor) -> TensorStep:
-        """One step. `actions`: (N,) int64 or (N, numbers) float32, valid ones."""
+        """One step. `actions`: (N,) int64, valid ones."""
         with torch.no_grad():
             self._carried, step = self._step(self._given, self._keys, self._carried, actions)
         return step
@@ -184,8 +189,7 @@ class DeviceBackend:
         self._sent = actions
 
     def recv(self) -> RawStep:
-        sent = torch.from_numpy(self._sent)
-        return _raw(self._pool.step(sent if sent.is_floating_point() else sent.long()))
+        return _raw(self._pool.step(torch.from_numpy(self._sent).long()))
 
 
 def _raw(step: TensorStep) -> RawStep:

@@ -9,9 +9,14 @@ from torch import Tensor
 
 from agents.acting.actor import Actor
 from agents.acting.device_actor import DeviceActor
+from agents.loops import base
 from envs.reinforcement.control import CartPole
+from envs.reinforcement.isolation import Containment
 from envs.reinforcement.worlds import cart_pole
 from envs.reinforcement.worlds.pool import DevicePool, Rules
+from launch.config.parse import experiment
+from plasticity_rl.records.events import Score, Snapshot, Tick
+from tests.training import CARTPOLE, comparable, events
 
 TASK = CartPole(simulator="torch", episode_steps=30)
 VISIT, SEEDS = TASK.visits()[1], np.array([[3, 5, 8], [9, 14, 2]])
@@ -37,13 +42,22 @@ def test_episodes_are_those_of_the_host(read_every: int) -> None:
     assert device.close() == host.close()
 
 
-def test_what_was_not_read_is_read_at_the_end() -> None:
-    device = on_device(1000)
-    for _ in range(40):
-        device.send(torch.ones(2, 3, dtype=torch.int64))
-        assert device.receive()[1] == []
-    read = device.close()
-    assert len(read) > 12 and max(each.ago for each in read) > 20 and [each.ago for each in read[-6:]] == [0] * 6
+QUEUED = "impala:num_envs=4,rollout_length=32,minibatches=1"
+
+
+@pytest.mark.parametrize("agent", ["ppo:num_envs=4,rollout_length=32,minibatches=2,epochs=1", CARTPOLE["agent"], QUEUED])
+def test_a_run_is_that_of_the_host(agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows are equal, those of the last steps of a visit too, which fill no rollout; a queued agent's say later how many updates it
+    has made, as it learns while episodes go unread."""
+    made = experiment(CARTPOLE | {"agent": agent, "benchmark": "cartpole:tasks=2,frames=328,simulator=torch"})
+    device = events(made)
+    monkeypatch.setattr(base, "containment", lambda: Containment(isolate=True))  # its pools are still opened in this process
+    host = events(made)
+    if agent == QUEUED:
+        device, host = ([each._replace(updates=0) if isinstance(each, Score) else each for each in rows] for rows in (device, host))
+    rows = [comparable([each for each in found if not isinstance(each, Tick | Snapshot)]) for found in (device, host)]
+    assert sum(isinstance(each, Score) and each.kind == "return" for each in rows[0]) > 20
+    assert sorted(map(repr, rows[0])) == sorted(map(repr, rows[1]))
 
 
 class Broken(cart_pole.CartPole):
@@ -54,7 +68,7 @@ class Broken(cart_pole.CartPole):
 
 
 def test_a_number_that_is_not_finite_ends_the_run_where_scores_are_read() -> None:
-    pool = DevicePool(Rules(Broken()), {}, np.arange(4), torch.zeros(4, dtype=torch.int64), "cpu")
+    pool = DevicePool(Rules(Broken()), {}, np.arange(4), "cpu")
     actor = DeviceActor(pool, 2, 1, 3)
     for step in range(3):
         actor.send(torch.ones(2, 2, dtype=torch.int64))

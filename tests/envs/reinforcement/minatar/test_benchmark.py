@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from envs.reinforcement.minatar.benchmark import GAMES, MinAtar
 from envs.reinforcement.minatar.games import GAMES as RULES
@@ -164,3 +165,11 @@ def test_a_resumed_run_is_one_that_was_never_stopped() -> None:
     words = {"agent": "dqn:num_envs=4,batch_size=8,replay=160,min_replay=40,target_every=10", "checkpoint_every": 60, "diagnose_every": 20}
     words |= {"benchmark": "minatar:games=Breakout+Freeway,frames=120,permute=true,episode_steps=30", "members": 2}
     resumed_is_never_stopped(words | {"network": "minatar-cnn:width=16"})
+
+
+def test_games_are_not_compiled_on_a_processor() -> None:
+    """Seaquest would warn that it cannot be, which fails here."""
+    benchmark = MinAtar(games=("Seaquest",))
+    pool = benchmark.device_pool(benchmark.visits()[0], SEEDS, 0, None, "cpu", compile=True)
+    pool.reset()
+    assert pool.step(torch.zeros(4, dtype=torch.int64)).observations.shape == (4, 10, 10, 10)

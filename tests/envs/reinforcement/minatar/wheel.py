@@ -101,7 +101,7 @@ class Batch:
     def __init__(self, game: Game, numbers: Callable[[], Tensor], sticky: float) -> None:
         draws = numbers()
         self.rules, self._numbers = Rules(game, sticky=sticky), numbers
-        self.running = begun(game, draws, torch.zeros(len(draws), dtype=torch.int64))
+        self.running = begun(game, draws)
 
     @property
     def state(self) -> State:
