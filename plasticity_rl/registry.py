@@ -89,6 +89,7 @@ OPTIMIZERS = {
     "upgd": "plasticity_rl.optim.optimizers.UPGD",
     "lion": "plasticity_rl.optim.lion.Lion",
     "adamo": "plasticity_rl.optim.adamo.AdamO",
+    "schedule-free": "plasticity_rl.optim.schedule_free.ScheduleFree",
 }
 SCHEDULES = {
     "constant": "plasticity_rl.optim.schedules.Constant",

@@ -20,6 +20,7 @@ from plasticity_rl.interventions import Intervention, ReDo, Refresh, assemble
 from plasticity_rl.optim import optimizers
 from plasticity_rl.optim.adamo import AdamO
 from plasticity_rl.optim.lion import Lion
+from plasticity_rl.optim.schedule_free import ScheduleFree
 from plasticity_rl.records.events import Metric
 from plasticity_rl.registry import OPTIMIZERS, find
 from plasticity_rl.training.learner import Learner
@@ -134,6 +135,7 @@ def test_a_state_that_is_made_on_the_processor_is_moved():
         optimizers.UPGD(),
         Lion(),
         AdamO(),
+        ScheduleFree(),
     ],
     ids=lambda each: type(each).__name__,
 )

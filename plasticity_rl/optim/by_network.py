@@ -1,8 +1,9 @@
 """Other settings of an optimizer for some of an agent's networks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+
+from torch import Tensor
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.networks.layers import Layer, Params, network_of
@@ -20,8 +21,6 @@ class ByNetwork(Optimizer):
     """for all networks that `own` does not name"""
     own: tuple[tuple[tuple[str, ...], Optimizer], ...] = field(kw_only=True)
     """names of networks, and the optimizer for them"""
-
-    decays_itself: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """No check: both optimizers were checked when they were made."""
@@ -50,17 +49,28 @@ class ByNetwork(Optimizer):
     def init(self, params: Params, uniform_age: bool = False) -> dict[str, Params]:
         return self.common.init(params, uniform_age)
 
-    def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
-        place = {part: number for number, (parts, _) in enumerate(self.own, start=1) for part in parts}
-        steps: Params = {}
+    def gradient_at(self, net: Net) -> Params:
+        found = [(part.params, optimizer.gradient_at(part)) for optimizer, part in self._parts(net)]
+        if all(at is params for params, at in found):
+            return net.params
+        every = {name: param for _, at in found for name, param in at.items()}
+        return {name: every[name] for name in net.params}
+
+    def moved(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...], noise: Params) -> Net:
+        params: Params = {}
         slots: dict[str, Params] = {slot: {} for slot in net.slots}
-        for number, optimizer in enumerate((self.common, *(optimizer for _, optimizer in self.own))):
-            names = [name for name in grads if place.get(network_of(name), 0) == number]
-            params = {name: net.params[name] for name in names}
-            inside = tuple(layer for layer in layers if layer.weight in params)
-            state = {slot: {name: each[name] for name in names} for slot, each in net.slots.items()}
-            step, after = optimizer.step(Net(params, state), {name: grads[name] for name in names}, inside, {})
-            steps |= step if optimizer.decays_itself else optimizer.decay_added(step, params, inside)
-            for slot, each in after.items():
+        for optimizer, part in self._parts(net):
+            inside = tuple(layer for layer in layers if layer.weight in part.params)
+            after = optimizer.moved(part, {name: grads[name] for name in part.params}, rate, inside, {})
+            params |= after.params
+            for slot, each in after.slots.items():
                 slots[slot] |= each
-        return {name: steps[name] for name in grads}, {slot: {name: slots[slot][name] for name in each} for slot, each in net.slots.items()}
+        ordered = {slot: {name: slots[slot][name] for name in each} for slot, each in net.slots.items()}
+        return Net({name: params[name] for name in net.params}, ordered)
+
+    def _parts(self, net: Net) -> Iterator[tuple[Optimizer, Net]]:
+        """Each optimizer, and its networks' parameters and state."""
+        place = {part: number for number, (parts, _) in enumerate(self.own, start=1) for part in parts}
+        for number, optimizer in enumerate((self.common, *(optimizer for _, optimizer in self.own))):
+            params = {name: param for name, param in net.params.items() if place.get(network_of(name), 0) == number}
+            yield optimizer, Net(params, {slot: {name: each[name] for name in params} for slot, each in net.slots.items()})

@@ -71,9 +71,13 @@ class Optimizer(ABC):
     mixes_tensors: ClassVar[bool] = False
     """True if a parameter's step depends on other parameters"""
 
-    @abstractmethod
+    def gradient_at(self, net: Net) -> Params:
+        """Parameters at which the gradient is taken; by default those of the network, which act and are scored."""
+        return net.params
+
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
         """The step at a learning rate of 1, to be subtracted, and the new optimizer state. `noise` as for `update`."""
+        raise NotImplementedError(f"{type(self).__name__} must define step, or moved if its step is no multiple of the learning rate")
 
     def update(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...], noise: Params | None = None) -> Net:
         """One step of one network at learning rate `rate`, a scalar tensor. `noise`, which a `noisy` optimizer needs, holds standard normal
@@ -82,7 +86,11 @@ class Optimizer(ABC):
             length = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
             factor = (self.clip_norm / (length + 1e-6)).clamp(max=1.0)
             grads = {name: grad * factor for name, grad in grads.items()}
-        step, slots = self.step(net, grads, layers, noise or {})
+        return self.moved(net, grads, rate, layers, noise or {})
+
+    def moved(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...], noise: Params) -> Net:
+        """The network after one step along gradients that are clipped already."""
+        step, slots = self.step(net, grads, layers, noise)
         if not self.decays_itself:
             step = self.decay_added(step, net.params, layers)
         return Net({name: param - rate * step[name] for name, param in net.params.items()}, slots)
@@ -95,7 +103,8 @@ class Optimizer(ABC):
         return {name: s + self.weight_decay * params[name] if name in decayed else s for name, s in step.items()}
 
 
-def _averaged(optimizer_state: Params, keep: float, new: Callable[[str], Tensor | float]) -> Params:
+def averaged(optimizer_state: Params, keep: float, new: Callable[[str], Tensor | float]) -> Params:
+    """Running averages after one more value of each parameter, `new(name)`."""
     return {name: keep * old + (1 - keep) * new(name) for name, old in optimizer_state.items()}
 
 
@@ -154,9 +163,9 @@ class RMSprop(Optimizer):
 
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
         slots = {
-            "square": _averaged(net.slots["square"], self.decay, lambda name: grads[name].square()),
-            "seen": _averaged(net.slots["seen"], self.decay, lambda name: 1.0),
-        } | ({"mean": _averaged(net.slots["mean"], self.decay, grads.__getitem__)} if self.centered else {})
+            "square": averaged(net.slots["square"], self.decay, lambda name: grads[name].square()),
+            "seen": averaged(net.slots["seen"], self.decay, lambda name: 1.0),
+        } | ({"mean": averaged(net.slots["mean"], self.decay, grads.__getitem__)} if self.centered else {})
 
         def step(name: str) -> Tensor:
             seen = slots["seen"][name] if self.corrected else 1.0
@@ -189,10 +198,10 @@ class Adam(Optimizer):
         return ("mean", "square", "seen1", "seen2")
 
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
-        mean = _averaged(net.slots["mean"], self.beta1, grads.__getitem__)
-        square = _averaged(net.slots["square"], self.beta2, lambda name: grads[name].square())
-        seen1 = _averaged(net.slots["seen1"], self.beta1, lambda name: 1.0)
-        seen2 = _averaged(net.slots["seen2"], self.beta2, lambda name: 1.0)
+        mean = averaged(net.slots["mean"], self.beta1, grads.__getitem__)
+        square = averaged(net.slots["square"], self.beta2, lambda name: grads[name].square())
+        seen1 = averaged(net.slots["seen1"], self.beta1, lambda name: 1.0)
+        seen2 = averaged(net.slots["seen2"], self.beta2, lambda name: 1.0)
         step = {name: (mean[name] / seen1[name]) / ((square[name] / seen2[name]).sqrt() + self.epsilon) for name in grads}
         return step, {"mean": mean, "square": square, "seen1": seen1, "seen2": seen2}
 
@@ -218,8 +227,8 @@ class RAdam(Optimizer):
         return ("mean", "square", "seen")
 
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
-        mean = _averaged(net.slots["mean"], self.beta1, grads.__getitem__)
-        square = _averaged(net.slots["square"], self.beta2, lambda name: grads[name].square())
+        mean = averaged(net.slots["mean"], self.beta1, grads.__getitem__)
+        square = averaged(net.slots["square"], self.beta2, lambda name: grads[name].square())
         seen = {name: count + 1 for name, count in net.slots["seen"].items()}
         longest = 2 / (1 - self.beta2) - 1
 
@@ -371,8 +380,8 @@ class UPGD(Optimizer):
         return ("utility", "seen")
 
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
-        utility = _averaged(net.slots["utility"], self.beta, lambda name: -grads[name] * net.params[name])
-        seen = _averaged(net.slots["seen"], self.beta, lambda name: 1.0)
+        utility = averaged(net.slots["utility"], self.beta, lambda name: -grads[name] * net.params[name])
+        seen = averaged(net.slots["seen"], self.beta, lambda name: 1.0)
         useful = {name: utility[name] / seen[name] for name in grads}
         largest = torch.stack([each.max() for each in useful.values()]).max()
         free = {

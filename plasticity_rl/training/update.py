@@ -62,17 +62,20 @@ def update(
     numbers = {who: normals(key, network.shapes) for who, key in noise.items()}
     context = UpdateContext(lambda params, raw=False, only=None: network.limited(params, batch["inputs"], task, raw, only), {})
 
-    began, learned, given = net, network.learned(net.params), net.params | low_precision
+    began, learned = net, network.learned(net.params)
+    at = optimizer.gradient_at(Net(learned, net.slots))
+    there = net.params | at
+    given = there | (low_precision if at is learned else network.low_precision(there))
     of_loss = grad_and_value(lambda own: loss(given | own, batch, *extras), has_aux=True)
     grads, (value, reported) = of_loss(network.learned(given))
     grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
     penalised = [index for index, each in enumerate(chain) if overrides(each, "penalty")]
     if penalised:
         # Subtracted, not added: adding a matrix product is fused into one product, whose other summand is first materialised and copied.
-        less = grad(lambda own: -sum(scope.penalty(chain[i], scopes[i], net.params | own, states[i], context) for i in penalised))(learned)
+        less = grad(lambda own: -sum(scope.penalty(chain[i], scopes[i], there | own, states[i], context) for i in penalised))(at)
         grads = {name: each - less[name] for name, each in grads.items()}
     if measure:
-        penalties = {names[i]: scope.penalty(chain[i], scopes[i], net.params, states[i], context) for i in penalised}
+        penalties = {names[i]: scope.penalty(chain[i], scopes[i], there, states[i], context) for i in penalised}
         reported |= {f"penalty_over_loss/{name}": effects.penalty_over_loss(penalty, value) for name, penalty in penalties.items()}
         reported |= by_layer(norms.GRADIENT, grads, layers)
         if not any(overrides(each, hook) for each in chain for hook in ("after_step", "project")):

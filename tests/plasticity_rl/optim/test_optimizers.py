@@ -13,6 +13,7 @@ from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.adamo import AdamO
 from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Net, Optimizer, RAdam, RMSprop
+from plasticity_rl.optim.schedule_free import ScheduleFree
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import lift, stack
 from plasticity_rl.training.noise import key, normals
@@ -31,6 +32,7 @@ ALONE = [
     RAdam(),
     RAdam(weight_decay=0.1, beta2=0.9),
     Lion(weight_decay=0.1),
+    ScheduleFree(weight_decay=0.1),
 ]
 TOGETHER = [LARS(weight_decay=0.1), LAMB(), LAMB(weight_decay=0.1, decayed="all"), Muon(), Muon(scale="spectral"), UPGD(sigma=0.5), AdamO()]
 EVERY = ALONE + TOGETHER
@@ -146,7 +148,7 @@ def test_a_gradient_is_clipped_as_by_torch(limit):
             torch.testing.assert_close(after.params[name], param - 0.1 * clipped[name], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, RAdam, LARS, LAMB, Muon, UPGD, Lion, AdamO])
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, RAdam, LARS, LAMB, Muon, UPGD, Lion, AdamO, ScheduleFree])
 def test_a_gradient_below_the_limit_is_left_alone(kind):
     clipped, free = kind(clip_norm=100.0, weight_decay=0.1), kind(weight_decay=0.1)
     gradients = draws(1, 5)
@@ -359,6 +361,7 @@ def test_its_memory_is_one_tensor_a_parameter_and_starts_at_zero(optimizer):
         assert not any(tensor.any() for tensor in optimizer_state.values())
     after = train(optimizer, net, draws(1), 0.1)
     unused = {("square", "hidden0.weight"), ("seen2", "hidden0.weight")} if isinstance(optimizer, Muon) else set()
+    unused |= {("ahead", name) for name in SHAPES} if isinstance(optimizer, ScheduleFree) else set()  # the average of one
     for slot, optimizer_state in after.slots.items():
         assert all(tensor.any() == tensor.all() == ((slot, name) not in unused) for name, tensor in optimizer_state.items())
 

@@ -28,6 +28,7 @@ from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.adamo import AdamO
 from plasticity_rl.optim.optimizers import SGD, UPGD, Adam, Muon, Net, RAdam, RMSprop
+from plasticity_rl.optim.schedule_free import ScheduleFree
 from plasticity_rl.training.learner import MAX_FUSED_UPDATES, Learner
 from tests.learners import assert_same
 from tests.plasticity_rl.training.learners import OUTPUTS, batches, copies, learn, loss
@@ -265,7 +266,10 @@ def test_the_rate_is_each_updates_own():
             torch.testing.assert_close(large.tensors()[name] - start, 2 * (small.tensors()[name] - start), rtol=1e-3, atol=1e-7)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(), RAdam(), RMSprop(), UPGD(), Muon(), AdamO()], ids=lambda each: type(each).__name__)
+AGED = [Adam(), RAdam(), RMSprop(), UPGD(), Muon(), AdamO(), ScheduleFree()]
+
+
+@pytest.mark.parametrize("optimizer", AGED, ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize("part", ["network", "heads", "optimizer"])
 def test_one_age_a_tensor_is_the_age_of_each_of_its_weights(optimizer, part):
     reset = Reset(clock="update", every=3, part=part)
