@@ -90,6 +90,7 @@ OPTIMIZERS = {
     "lion": "plasticity_rl.optim.lion.Lion",
     "adamo": "plasticity_rl.optim.adamo.AdamO",
     "schedule-free": "plasticity_rl.optim.schedule_free.ScheduleFree",
+    "soap": "plasticity_rl.optim.soap.SOAP",
 }
 SCHEDULES = {
     "constant": "plasticity_rl.optim.schedules.Constant",

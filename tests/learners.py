@@ -260,7 +260,8 @@ def copies(learner: Learner) -> dict[str, torch.Tensor]:
 
     def copied(name: str, tensor: torch.Tensor) -> torch.Tensor:
         kind, _, rest = name.partition("/")
-        return (tensor.expand_as(params[rest.partition("/")[2]]) if kind == "slots" else tensor).clone()
+        one = kind == "slots" and tensor[0].numel() == 1
+        return (tensor.expand_as(params[rest.partition("/")[2]]) if one else tensor).clone()
 
     return {name: copied(name, tensor) for name, tensor in learner.tensors().items() if name != "inputs"}
 

@@ -16,11 +16,12 @@ from agents.diagnostics.rows import Diagnostics
 from launch.config.parse import experiment
 from launch.run.provenance import machine
 from plasticity_rl.experiment import word
-from plasticity_rl.interventions import Intervention, ReDo, Refresh, assemble
+from plasticity_rl.interventions import Intervention, ReDo, Refresh, Reset, assemble
 from plasticity_rl.optim import optimizers
 from plasticity_rl.optim.adamo import AdamO
 from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.schedule_free import ScheduleFree
+from plasticity_rl.optim.soap import SOAP
 from plasticity_rl.records.events import Metric
 from plasticity_rl.registry import OPTIMIZERS, find
 from plasticity_rl.training.learner import Learner
@@ -136,11 +137,13 @@ def test_a_state_that_is_made_on_the_processor_is_moved():
         Lion(),
         AdamO(),
         ScheduleFree(),
+        SOAP(),
     ],
     ids=lambda each: type(each).__name__,
 )
 def test_every_optimizer_steps_where_its_network_is(optimizer, members):
-    learner, made = on_meta((ReDo(every=1),), "noisy", members, optimizer)
+    refresh = Reset(clock="update", every=1, part="heads") if optimizer.per_tensor else ReDo(every=1)
+    learner, made = on_meta((refresh,), "noisy", members, optimizer)
     updated(learner, "noisy")
     assert not made.there
 

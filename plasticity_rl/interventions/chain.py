@@ -24,7 +24,7 @@ def assemble(
     """Build the network and the optimizer with the chain's settings, for one example of shape `inputs`.
 
     Raises UsageError if two parts set one field differently (names both), if a method stands twice but acts once, if one sets an unknown
-    field, or if the network lacks what a method needs.
+    field, if the network lacks what a method needs, or if a method resets optimizer state that belongs to whole tensors.
     """
     check_repeats(chain)
     heads = HeadSpec((("head", heads),)) if isinstance(heads, int) else heads
@@ -32,6 +32,11 @@ def assemble(
     spec, own = _by_part(network, chain, parts, lambda each: each.build())
     built = ModuleNetwork(spec, inputs, heads, own) if isinstance(spec, ModuleSpec) else Network(spec, inputs, heads, own)
     for each, scope in zip(chain, scopes(chain, built), strict=True):
+        if optimizer.per_tensor and not uniform_age((each,)):
+            raise UsageError(
+                f"{name_of(each)} may reset the optimizer state of single weights, and that of {type(optimizer).__name__} belongs to "
+                "whole tensors: take adam, or another optimizer"
+            )
         built.check_built(name_of(each), each.build(), scope.layers)
         each.require(scope.layers)
     common, apart = _by_part(optimizer, chain, built.parts, lambda each: each.optimizer())

@@ -58,15 +58,19 @@ class ByNetwork(Optimizer):
 
     def moved(self, net: Net, grads: Params, rate: Tensor, layers: tuple[Layer, ...], noise: Params) -> Net:
         params: Params = {}
-        slots: dict[str, Params] = {slot: {} for slot in net.slots}
+        states = []
         for optimizer, part in self._parts(net):
             inside = tuple(layer for layer in layers if layer.weight in part.params)
             after = optimizer.moved(part, {name: grads[name] for name in part.params}, rate, inside, {})
             params |= after.params
-            for slot, each in after.slots.items():
-                slots[slot] |= each
-        ordered = {slot: {name: slots[slot][name] for name in each} for slot, each in net.slots.items()}
-        return Net({name: params[name] for name in net.params}, ordered)
+            states.append(after.slots)
+        return Net({name: params[name] for name in net.params}, _merged(net.slots, states))
+
+    def due(self, update: int) -> bool:
+        return self.common.due(update)
+
+    def occasional(self, net: Net) -> dict[str, Params]:
+        return _merged(net.slots, [optimizer.occasional(part) for optimizer, part in self._parts(net)])
 
     def _parts(self, net: Net) -> Iterator[tuple[Optimizer, Net]]:
         """Each optimizer, and its networks' parameters and state."""
@@ -74,3 +78,9 @@ class ByNetwork(Optimizer):
         for number, optimizer in enumerate((self.common, *(optimizer for _, optimizer in self.own))):
             params = {name: param for name, param in net.params.items() if place.get(network_of(name), 0) == number}
             yield optimizer, Net(params, {slot: {name: each[name] for name in params} for slot, each in net.slots.items()})
+
+
+def _merged(before: dict[str, Params], states: list[dict[str, Params]]) -> dict[str, Params]:
+    """State of all networks, in the order of `before`."""
+    found = {slot: {name: each for state in states for name, each in state[slot].items()} for slot in before}
+    return {slot: {name: found[slot][name] for name in each} for slot, each in before.items()}

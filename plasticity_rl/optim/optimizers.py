@@ -24,7 +24,7 @@ class Net(NamedTuple):
 
     params: Params
     slots: dict[str, Params]
-    """state: slot -> parameter name -> tensor of the parameter's shape"""
+    """state: slot -> parameter name -> tensor of the parameter's shape, or of another if the optimizer is `per_tensor`"""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,20 @@ class Optimizer(ABC):
     """True if the optimizer's own step includes weight decay"""
     mixes_tensors: ClassVar[bool] = False
     """True if a parameter's step depends on other parameters"""
+    per_tensor: ClassVar[bool] = False
+    """True if state belongs to whole tensors, so that it cannot be reset for single weights; methods that may do so are refused"""
 
     def gradient_at(self, net: Net) -> Params:
         """Parameters at which the gradient is taken; by default those of the network, which act and are scored."""
         return net.params
+
+    def due(self, update: int) -> bool:
+        """True if `occasional` follows that update of the run, counted from 1."""
+        return False
+
+    def occasional(self, net: Net) -> dict[str, Params]:
+        """State after the part of an update that is too slow for every one; neither compiled nor in a CUDA graph."""
+        return net.slots
 
     def step(self, net: Net, grads: Params, layers: tuple[Layer, ...], noise: Params) -> tuple[Params, dict[str, Params]]:
         """The step at a learning rate of 1, to be subtracted, and the new optimizer state. `noise` as for `update`."""

@@ -157,9 +157,11 @@ class Learner:
 
     @property
     def ahead(self) -> int:
-        """Updates that one call of `updates` may make: up to the next refresh, at most MAX_FUSED_UPDATES."""
-        done = self.ticks["update"]
-        return next((n for n in range(1, MAX_FUSED_UPDATES) if due_refreshes(self.chain, "update", done + n)), MAX_FUSED_UPDATES)
+        """Updates that one call of `updates` may make: up to the next refresh or `occasional` of the optimizer, at most
+        MAX_FUSED_UPDATES."""
+        ticks = ((n, self.ticks["update"] + n) for n in range(1, MAX_FUSED_UPDATES))
+        due = (n for n, tick in ticks if due_refreshes(self.chain, "update", tick) or self.optimizer.due(tick))
+        return next(due, MAX_FUSED_UPDATES)
 
     def update(self, rate: float | Tensor, batch: Batch, *extras: Any, measure: bool = False) -> dict[str, Tensor]:
         """Update every member once at learning rate `rate`, one for all or (S,), and make the refreshes that are due. Returns the loss and
@@ -273,6 +275,9 @@ class Learner:
 
     def _tick(self, clock: str) -> None:
         self.ticks[clock] += 1
+        if clock == "update" and self.optimizer.due(self.ticks[clock]):
+            learned = Net(self.network.learned(self.net.params), self.net.slots)
+            write_(self.net.slots, copied(lift(self.optimizer.occasional)(learned)))
         due = due_refreshes(self.chain, clock, self.ticks[clock])
         for index, each in due:
             self._refresh(index, each)

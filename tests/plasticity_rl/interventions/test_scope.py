@@ -48,6 +48,7 @@ from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.optimizers import LARS, SGD, UPGD, Adam, Muon, Net, Optimizer
 from plasticity_rl.optim.schedule_free import ScheduleFree
+from plasticity_rl.optim.soap import SOAP
 from plasticity_rl.training import learner as learners
 from plasticity_rl.training import update as updates
 from plasticity_rl.training.learner import Learner
@@ -293,7 +294,7 @@ def test_two_injections_have_a_switch_each() -> None:
     assert switches == [[0, 0], [1, 0], [1, 1]] and GATE not in learner.net.params
 
 
-OPTIMIZERS = (Adam(), SGD(momentum=0.5), LARS(), Muon(), Lion(), ScheduleFree())
+OPTIMIZERS = (Adam(), SGD(momentum=0.5), LARS(), Muon(), Lion(), ScheduleFree(), SOAP(every=2, largest=5, epsilon=1e-3))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=word)

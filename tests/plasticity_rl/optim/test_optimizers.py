@@ -14,6 +14,7 @@ from plasticity_rl.optim.adamo import AdamO
 from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Net, Optimizer, RAdam, RMSprop
 from plasticity_rl.optim.schedule_free import ScheduleFree
+from plasticity_rl.optim.soap import SOAP
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import lift, stack
 from plasticity_rl.training.noise import key, normals
@@ -34,9 +35,19 @@ ALONE = [
     Lion(weight_decay=0.1),
     ScheduleFree(weight_decay=0.1),
 ]
-TOGETHER = [LARS(weight_decay=0.1), LAMB(), LAMB(weight_decay=0.1, decayed="all"), Muon(), Muon(scale="spectral"), UPGD(sigma=0.5), AdamO()]
+TOGETHER = [
+    LARS(weight_decay=0.1),
+    LAMB(),
+    LAMB(weight_decay=0.1, decayed="all"),
+    Muon(),
+    Muon(scale="spectral"),
+    UPGD(sigma=0.5),
+    AdamO(),
+    SOAP(every=2, largest=5, epsilon=1e-3),
+]
 EVERY = ALONE + TOGETHER
 """optimizers that update each weight alone, and those that couple weights"""
+BY_WEIGHT = [each for each in EVERY if not each.per_tensor]
 NETWORK = Network(MLP(width=3, depth=1, norm="layer"), (4,), 2)
 SHAPES = NETWORK.shapes
 
@@ -148,7 +159,7 @@ def test_a_gradient_is_clipped_as_by_torch(limit):
             torch.testing.assert_close(after.params[name], param - 0.1 * clipped[name], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, RAdam, LARS, LAMB, Muon, UPGD, Lion, AdamO, ScheduleFree])
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, RAdam, LARS, LAMB, Muon, UPGD, Lion, AdamO, ScheduleFree, SOAP])
 def test_a_gradient_below_the_limit_is_left_alone(kind):
     clipped, free = kind(clip_norm=100.0, weight_decay=0.1), kind(weight_decay=0.1)
     gradients = draws(1, 5)
@@ -295,7 +306,7 @@ def test_an_overwritten_weight_starts_afresh_and_its_neighbours_do_not_notice(op
             assert torch.equal(mixed.slots[slot][name], torch.where(mask, fresh.slots[slot][name], survivor.slots[slot][name]))
 
 
-@pytest.mark.parametrize("optimizer", EVERY, ids=str)
+@pytest.mark.parametrize("optimizer", BY_WEIGHT, ids=str)
 def test_memory_is_each_elements_own(optimizer):
     # An element's state after a step depends on no other's: a new element's is that of a new network, a survivor's goes on.
     old, newborn = train(optimizer, born(optimizer), draws(1, 100), 0.01), born(optimizer, 3)
@@ -323,6 +334,8 @@ def test_on_every_kind_of_network_lifted_is_a_loop(optimizer, kind):
             grads = torch.autograd.grad(loss(network, leaves, mine)[0], list(leaves.values()))
             noise = normals(key([derive(0, m, "noise", "optimizer", count)])[0], network.shapes)
             ones[m] = optimizer.update(ones[m], dict(zip(leaves, grads, strict=True)), torch.tensor(0.01), network.layers, noise)
+            if optimizer.due(count + 1):
+                ones[m] = ones[m]._replace(slots=optimizer.occasional(ones[m]))
     for m in range(2):
         torch.testing.assert_close(learner.one(m), ones[m].params, rtol=1e-6, atol=1e-9)
 
@@ -352,7 +365,7 @@ def test_a_gradient_of_nothing_but_zeros_moves_no_weight_without_noise_and_no_we
         assert all(param.isfinite().all() for param in train(optimizer, net, [still, *draws(1)], 0.1).params.values())
 
 
-@pytest.mark.parametrize("optimizer", EVERY, ids=str)
+@pytest.mark.parametrize("optimizer", BY_WEIGHT, ids=str)
 def test_its_memory_is_one_tensor_a_parameter_and_starts_at_zero(optimizer):
     net = born(optimizer)
     assert tuple(net.slots) == optimizer.slots

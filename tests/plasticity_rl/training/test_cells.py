@@ -12,6 +12,7 @@ from plasticity_rl.optim.by_network import ByNetwork
 from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Optimizer, RAdam, RMSprop
 from plasticity_rl.optim.schedule_free import ScheduleFree
+from plasticity_rl.optim.soap import SOAP
 from plasticity_rl.training.cells import Cell, fits
 from plasticity_rl.training.learner import Learner
 from tests.learners import MEMBERS, SPECS, assert_same, batches, copies, due, loss
@@ -103,6 +104,7 @@ OPTIMIZERS = [
     Lion(weight_decay=0.1),
     AdamO(isometry=0.5),
     ScheduleFree(weight_decay=0.1),
+    SOAP(every=2, largest=5, epsilon=1e-3),
 ]
 
 
