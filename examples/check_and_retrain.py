@@ -1,10 +1,10 @@
 """Does the verdict of `check` agree with what retraining then shows? `pip install 'plasticity-rl[stable-baselines3]'`, then
-`python examples/check_and_retrain.py OUT` (about half an hour on one idle processor; a pair that OUT has is only checked again).
+`python examples/check_and_retrain.py OUT` (about an hour on one idle processor; a pair that OUT has is only checked again).
 
-Ten agents of Stable-Baselines3 learn CartPole, and ten more learn it at a high rate, or while their observations shift again and again.
-Each checkpoint is checked; then it learns a task that it never saw, CartPole with permuted observations and swapped actions, at the usual
-rate and with a new optimizer, beside a new agent on the same task: the ratio of areas under the two learning curves is what retraining
-shows. Once more it learns with new heads, as a policy that is sure of the old task has to unlearn it first.
+Twelve agents of Stable-Baselines3 learn CartPole or Pendulum, and twelve more learn it at a high rate, or while their observations shift
+again and again. Each checkpoint is checked; then it learns a task that it never saw, with permuted observations and swapped actions, at
+the usual rate and with a new optimizer, beside a new agent on the same task: the ratio of areas under the two learning curves is what
+retraining shows. Once more it learns with new heads, as a policy that is sure of the old task has to unlearn it first.
 """
 
 import json
@@ -18,7 +18,7 @@ import torch
 
 try:
     import gymnasium
-    from stable_baselines3 import DQN, PPO
+    from stable_baselines3 import DQN, PPO, SAC
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
 except ModuleNotFoundError as error:
@@ -38,7 +38,10 @@ NEW = 3
 """new agents that the retrained one is compared with"""
 
 
-HEADS = ("action_net.", "value_net.", "q_net.q_net.4.", "q_net_target.q_net.4.")
+HEADS = (
+    *("action_net.", "value_net.", "q_net.q_net.4.", "q_net_target.q_net.4.", "actor.mu.", "actor.log_std."),
+    *(f"{critic}.qf{number}.4." for critic in ("critic", "critic_target") for number in (0, 1)),
+)
 
 
 class Pair(NamedTuple):
@@ -62,20 +65,41 @@ def dqn(env: Any, rate: float, seed: int) -> DQN:
     return DQN("MlpPolicy", env, learning_rate=rate, seed=seed, device="cpu", **settings, **exploring, **wide)
 
 
-CLASSES: dict[str, Any] = {"ppo": PPO, "dqn": DQN}
-STEPS = 30_000
-"""of each task"""
-AGENTS: dict[str, tuple[Callable[..., Any], float]] = {"ppo": (ppo, 1e-3), "dqn": (dqn, 2.3e-3)}
-"""name -> the agent, and its usual rate"""
+def sac(env: Any, rate: float, seed: int) -> SAC:
+    return SAC("MlpPolicy", env, learning_rate=rate, learning_starts=500, seed=seed, device="cpu")
+
+
+class Setting(NamedTuple):
+    """How an agent learns, and what."""
+
+    cls: Any
+    make: Callable[..., Any]
+    rate: float
+    """its usual learning rate"""
+    env: str
+    copies: int
+    """environments side by side"""
+    steps: int
+    """of each task"""
+    floor: float
+    """return of random play, above which areas are measured"""
+
+
+SETTINGS = {
+    "ppo": Setting(PPO, ppo, 1e-3, "CartPole-v1", copies=8, steps=30_000, floor=0.0),
+    "dqn": Setting(DQN, dqn, 2.3e-3, "CartPole-v1", copies=1, steps=30_000, floor=0.0),
+    "sac": Setting(SAC, sac, 1e-3, "Pendulum-v1", copies=1, steps=6_000, floor=-1_200.0),
+}
 PAIRS = (
     *(Pair("ppo", rate, 0) for rate in (5e-2, 5e-2, 2e-2, 1e-2)),
     *(Pair("ppo", rate, 6) for rate in (3e-3, 3e-3, 1e-3)),
     *(Pair("dqn", rate, shifts) for rate, shifts in ((5e-2, 0), (1e-2, 0), (2.3e-3, 4))),
+    *(Pair("sac", rate, shifts) for rate, shifts in ((3e-2, 0), (1e-3, 4))),
 )
 
 
 class Task(gymnasium.Wrapper):
-    """CartPole with an offset, or with its observations permuted and its actions swapped."""
+    """CartPole or Pendulum with an offset, or with its observations permuted and its actions swapped."""
 
     def __init__(self, env: gymnasium.Env, offset: np.ndarray | None = None, order: np.ndarray | None = None) -> None:
         super().__init__(env)
@@ -86,7 +110,8 @@ class Task(gymnasium.Wrapper):
         return self._shown(observation), info
 
     def step(self, action: Any) -> Any:
-        observation, *rest = self.env.step(1 - action if self._order is not None else action)
+        swapped = -action if isinstance(self.action_space, gymnasium.spaces.Box) else 1 - action
+        observation, *rest = self.env.step(swapped if self._order is not None else action)
         return self._shown(observation), *rest
 
     def _shown(self, observation: np.ndarray) -> np.ndarray:
@@ -116,20 +141,24 @@ class Returns(BaseCallback):
         return float(np.mean(means))
 
 
-def task(agent: str, seed: int, **given: Any) -> Any:
-    number = 8 if agent == "ppo" else 1
-    return make_vec_env("CartPole-v1", number, seed=seed, wrapper_class=Task, wrapper_kwargs=given)
+def task(setting: Setting, seed: int, **given: Any) -> Any:
+    return make_vec_env(setting.env, setting.copies, seed=seed, wrapper_class=Task, wrapper_kwargs=given)
+
+
+def features(setting: Setting) -> int:
+    """Length of an observation."""
+    return gymnasium.spec(setting.env).make().observation_space.shape[0]
 
 
 def trained(pair: Pair, seed: int, ruined: bool) -> Any:
-    """An agent after CartPole at its usual rate, or the pair's other one."""
-    make, usual = AGENTS[pair.agent]
+    """An agent after its first task at its usual rate, or the pair's other one."""
+    setting = SETTINGS[pair.agent]
     draw = np.random.default_rng(seed)
-    model = make(task(pair.agent, seed), pair.rate if ruined else usual, seed)
-    model.learn(STEPS)
+    model = setting.make(task(setting, seed), pair.rate if ruined else setting.rate, seed)
+    model.learn(setting.steps)
     for _ in range(pair.shifts if ruined else 0):
-        model.set_env(task(pair.agent, seed, offset=draw.uniform(-2, 2, 4)))
-        model.learn(STEPS, reset_num_timesteps=False)
+        model.set_env(task(setting, seed, offset=draw.uniform(-2, 2, features(setting))))
+        model.learn(setting.steps, reset_num_timesteps=False)
     return model
 
 
@@ -137,9 +166,9 @@ def relearned(
     agent: str, seed: int, run: int = 0, weights: dict[str, torch.Tensor] | None = None, heads: bool = True, method: str = ""
 ) -> float:
     """Area of the new task's learning curve, of a new agent or from these weights: with new heads if `heads` is False, or with a method."""
-    (make, usual), returns = AGENTS[agent], Returns()
-    order = np.random.default_rng([seed, 1]).permutation(4)
-    model = make(task(agent, 100 * run + seed + 50, order=order), usual, 100 * run + seed + 50)
+    setting, returns = SETTINGS[agent], Returns()
+    order = np.random.default_rng([seed, 1]).permutation(features(setting))
+    model = setting.make(task(setting, 100 * run + seed + 50, order=order), setting.rate, 100 * run + seed + 50)
     if weights is not None:
         kept = {name: each for name, each in weights.items() if heads or not name.startswith(HEADS)}
         model.policy.load_state_dict(kept, strict=False)
@@ -151,15 +180,15 @@ def relearned(
             callbacks[1].on_training_start({}, {})
             callbacks[1].task_boundary()
             callbacks.pop().detach()
-    model.learn(STEPS, callback=callbacks)
-    return returns.area(STEPS)
+    model.learn(setting.steps, callback=callbacks)
+    return returns.area(setting.steps) - setting.floor
 
 
 def checked(path: Path, agent: str, seed: int) -> list[Checkup]:
     """Check all networks of a file."""
     found = []
     for subject in read(path, None, None):
-        seen = subject.prepare(collect("CartPole-v1", 512, subject, "random", seed).observations)
+        seen = subject.prepare(collect(SETTINGS[agent].env, 512, subject, "random", seed).observations)
         found.append(check(subject.module, seen, fresh=subject.fresh, actions=subject.actions, name=subject.name))
     return found
 
@@ -182,7 +211,7 @@ def row(pair: Pair, seed: int, ruined: bool, out: Path) -> str:
     ratios, found = json.loads(path.with_suffix(".json").read_text(encoding="utf-8")), checked(path, pair.agent, seed)
     method = next((each.verdict.method for each in found if each.verdict.word.startswith("cannot fit")), "")
     if method and ratios.get("method") != method:
-        weights = CLASSES[pair.agent].load(path).policy.state_dict()
+        weights = SETTINGS[pair.agent].cls.load(path).policy.state_dict()
         ratios |= {"method": method, "advised": relearned(pair.agent, seed, weights=weights, method=method) / ratios["fresh"]}
         path.with_suffix(".json").write_text(json.dumps(ratios), encoding="utf-8")
     how = f"{pair.rate:g}" + f", {pair.shifts} shifts" * bool(pair.shifts) if ruined else "usual"

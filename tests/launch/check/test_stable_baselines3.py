@@ -177,7 +177,7 @@ def test_the_evidence_is_a_row_for_each_agent(tmp_path: Path, capsys: pytest.Cap
     example = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "check_and_retrain.py"))
     names = example["main"].__globals__
     monkeypatch.setitem(names, "PAIRS", (example["Pair"]("ppo", 0.5, 1),))
-    monkeypatch.setitem(names, "STEPS", 1024)
+    monkeypatch.setitem(names["SETTINGS"], "ppo", names["SETTINGS"]["ppo"]._replace(steps=1024))
     monkeypatch.setitem(names, "NEW", 1)
     monkeypatch.setitem(names, "check", partial(names["check"], updates=100, pairs=8, twins=2, learning_rate=3e-3))
     example["main"](tmp_path)
