@@ -41,6 +41,9 @@ class Mirror:
         """Copy the new files of a run: tables before the checkpoints that state their least length, DONE last. Raises OSError."""
         there = self._place(run)
         known, numbers = self._checkpoints(run), sorted(path.name for path in run.checkpoints.glob("[0-9]*"))
+        for number in self._numbers(run):
+            if number not in known:  # a copy that ended early, as on a full disk
+                self._there.delete_dir(f"{there}/{run.checkpoints.name}/{number}")
         for path in run.records:
             if path.exists():
                 self._copy(path, f"{there}/.{path.name}")
@@ -84,4 +87,8 @@ class Mirror:
     def _checkpoints(self, run: RunFolder) -> list[str]:
         """List the names of complete checkpoints in the mirror, oldest first."""
         folder = f"{self._place(run)}/{run.checkpoints.name}"
-        return [name for name in self._names(folder) if name.isdigit() and self._exists(f"{folder}/{name}/{LAST}")]
+        return [number for number in self._numbers(run) if self._exists(f"{folder}/{number}/{LAST}")]
+
+    def _numbers(self, run: RunFolder) -> list[str]:
+        """List the names of all checkpoints in the mirror, also of incomplete ones, oldest first."""
+        return [name for name in self._names(f"{self._place(run)}/{run.checkpoints.name}") if name.isdigit()]

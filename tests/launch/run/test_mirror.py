@@ -98,6 +98,20 @@ def test_a_mirror_that_is_away_stops_no_run_and_is_caught_up(tmp_path: Path, cap
     assert RunFolder(tmp_path / "bucket" / "s" / EXPERIMENT.key).is_done
 
 
+def test_a_copy_that_ended_early_is_removed(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror, one = Mirror(str(tmp_path / "bucket")), tmp_path / "one" / "s" / EXPERIMENT.key
+    shutil.copytree(whole, one)
+    oldest, *others = checkpoints(one / "checkpoints")
+    with monkeypatch.context() as full, pytest.raises(OSError, match="gone"):
+        full.setattr("pyarrow.fs.copy_files", _fails_at("manifest.json"))
+        mirror.copy(RunFolder(one))
+    there = tmp_path / "bucket" / "s" / EXPERIMENT.key / "checkpoints"
+    assert [path.name for path in there.iterdir()] == [oldest.name]
+    shutil.rmtree(oldest)  # as the run goes on
+    mirror.copy(RunFolder(one))
+    assert sorted(path.name for path in there.iterdir()) == [path.name for path in others]
+
+
 def test_half_of_a_fetched_run_is_no_run(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror = Mirror(str(tmp_path / "bucket"))
     shutil.copytree(whole, tmp_path / "runs" / "s" / EXPERIMENT.key)
