@@ -20,7 +20,7 @@ from envs.reinforcement.base import num_actions
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.experiment import Experiment, until
-from plasticity_rl.metrics import measures
+from plasticity_rl.metrics import function, measures
 from plasticity_rl.metrics.base import Observed
 from plasticity_rl.metrics.norms import GRADIENT
 from plasticity_rl.metrics.units import finite, moments
@@ -181,6 +181,8 @@ class Diagnostics:
             for key in (key for key, value in measured.items() if value.ndim):
                 raise UsageError(f"{name}: {key or 'its value'} must be a scalar, not of shape {tuple(measured[key].shape)}")
             found |= {f"{name}/{key}" if key else name: value for key, value in measured.items()}
+        if self._sampled and self._choices:
+            found["policy_information"] = function.policy_information(lambda outputs: self._decoded(outputs)["logits"], outputs)
         return found | measures.of_outputs(self._decoded(outputs), self._sampled) | self._agent.measure_constants(params)
 
     def _of_gradient(self, params: Params, low_precision: Params, batch: Batch, *extras: Any) -> dict[str, Tensor]:

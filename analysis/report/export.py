@@ -180,6 +180,7 @@ def _policies(section: Section) -> Iterator[list[Any]]:
     spec = section.setting.spec
     for row in section.policies:
         found = {"entropy": row.entropy, "entropy_share": row.share, "smallest_probability": row.smallest, "logit_scale": row.scale}
+        found |= {"policy_information_ratio": row.information} if row.information.defined else {}
         found = found if row.samples else {}
         found |= {f"probe_{network}_ratio": ratio for network, ratio in row.probes.items()}
         for quantity, each in found.items():

@@ -9,7 +9,7 @@ from analysis.report.columns import AGGREGATES, CONTROLS, SEQUENCE, SUITE, VERDI
 from analysis.report.sections import Beside, Section, SuiteSection
 from analysis.scores.costs import Cost
 from analysis.scores.matrix import ScoreMatrix
-from analysis.scores.policies import EXPLORES, FITS, PROBES, TARGETS
+from analysis.scores.policies import EXPLORES, FITS, PASSES, PROBES, TARGETS
 from analysis.scores.ratios import FIRST_VISIT
 from analysis.scores.sequential import MEASURES, Comparison
 from analysis.statistics.aggregates import ENOUGH
@@ -242,15 +242,16 @@ def _compared(compared: Comparison) -> Cell:
 
 
 def policy_table(section: Section) -> Table:
-    """Can the networks of an agent that learns from rewards fit, does it explore, had it the time?"""
+    """Can the networks of an agent that learns from rewards fit, does it explore, does it get a gradient, had it the time?"""
     returns = {row.label: row.last for row in section.rows}
     samples = any(row.samples for row in section.policies)
     probed = [name for name in PROBES if (name != "network") == samples]
+    informed = any(row.information.defined for row in section.policies)
     lines = []
     for row in section.policies:
         entropy = cell(row.entropy)
         small = "; ".join(filter(None, [f"{share(row.share.value)} of untrained" * row.share.defined, entropy.note]))
-        policy = (entropy._replace(note=small), cell(row.smallest), cell(row.scale)) if samples else ()
+        policy = (entropy._replace(note=small), cell(row.smallest), cell(row.scale), *[cell(row.information)] * informed) if samples else ()
         probes = [cell(row.probes[name]) if name in row.probes else Cell(UNDEFINED, "", "not probed") for name in probed]
         diagnosis = Cell(row.word, "", row.diagnosis if row.diagnosis != row.word else "")
         lines.append(Line(row.label, (cell(returns[row.label]), *probes, *policy, diagnosis), control=row.fresh_control))
@@ -258,6 +259,7 @@ def policy_table(section: Section) -> Table:
         Heading("Entropy", "nats"),
         Heading("Smallest probability", "of an action"),
         Heading("Scale of logits", "standard deviation"),
+        *[Heading("Fisher information", "over untrained")] * informed,
     )
     headings = [
         CHAIN,
@@ -269,6 +271,8 @@ def policy_table(section: Section) -> Table:
     explores = (
         f"Does not explore: entropy below {share(EXPLORES)} of an untrained network's on the same observations; a policy may also be sure "
         "because it is right, so read it beside the return. "
+        + f"Gets no gradient: it explores, and its Fisher information is below {share(PASSES)} of an untrained network's. "
+        * informed
     )
     caption = (
         f"Second halves of the last visits ({section.spans[1]}), means over members. Cannot fit: copies of the "

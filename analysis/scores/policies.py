@@ -1,7 +1,8 @@
-"""Agents that learn from rewards, after many visits: can their networks still fit something new, do they explore, had they the time?
+"""Agents that learn from rewards, after many visits: can their networks fit, do they explore, do they get a gradient, had they the time?
 
 A network that has lost its plasticity learns less of random functions than an untrained one does. A policy whose entropy is gone draws one
-action for ever: it learns nothing from others, whatever its network could learn. And a budget in which even an agent that starts over
+action for ever: it learns nothing from others, whatever its network could learn. A policy that mixes random actions into a saturated
+softmax, or bounds saturated logits, draws the others but learns nothing from them. And a budget in which even an agent that starts over
 learns nothing says nothing of plasticity. Each ends in a poor return, and they need other cures. All numbers are of the second half of each
 of the last visits, means over members.
 
@@ -9,9 +10,10 @@ of the last visits, means over members.
 untrained network's, for the policy's or the value's outputs, or for those of the one network of a value-based agent. The probe is `scaled`,
 which asks for functions of the size of the network's own outputs: a saturated policy's are so large that within a probe's budget `teacher`
 mostly measures how fast they shrink; older runs of value-based agents have `teacher` alone. *Does not explore*, of policy-gradient agents:
-entropy below EXPLORES of an untrained network's on the same observations. Each holds if the whole 95% interval of the ratio of means over
-members lies on that side; it is undecided if the threshold lies within. *Had no time*: neither the chain nor its control scores above the
-floor in these visits. plasticity_rl/margins.py has both thresholds.
+entropy below EXPLORES of an untrained network's on the same observations. *Gets no gradient*, of those that explore: the policy's Fisher
+information in the network's outputs is below PASSES of an untrained network's; older runs have not measured it. Each holds if the whole 95%
+interval of the ratio of means over members lies on that side; it is undecided if the threshold lies within. *Had no time*: neither the
+chain nor its control scores above the floor in these visits. plasticity_rl/margins.py has the thresholds.
 """
 
 from dataclasses import dataclass
@@ -24,9 +26,9 @@ from analysis.scores.ratios import UNLEARNED, own_control, plain_control
 from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
 from analysis.statistics.intervals import Estimate, difference, estimate, mean
-from plasticity_rl.margins import EXPLORES, FITS
+from plasticity_rl.margins import EXPLORES, FITS, PASSES
 
-ENTROPY, SMALLEST, SCALE = "policy_entropy", "smallest_probability", "logit_scale"
+ENTROPY, SMALLEST, SCALE, INFORMATION = "policy_entropy", "smallest_probability", "logit_scale", "policy_information"
 PROBES = {"policy": "probe_policy", "value": "probe_value", "network": "probe_final"}
 """whose outputs are probed -> name in metrics.csv; `network` of agents with one kind of output"""
 TARGETS = ("scaled", "teacher")
@@ -40,13 +42,15 @@ class Policy:
     label: str
     fresh_control: bool
     entropy: Estimate
-    """nats; undefined for value-based agents, like the next three"""
+    """nats; undefined for value-based agents, like the next four"""
     share: Estimate
     """entropy over an untrained network's"""
     smallest: Estimate
     """smallest action probability"""
     scale: Estimate
     """standard deviation of centred logits"""
+    information: Estimate
+    """Fisher information of the policy over an untrained network's; undefined in older runs, too"""
     probes: dict[str, Estimate]
     """policy and value (the mean of several critics), or network -> share learned of the probe over an untrained network's; empty without
     probes"""
@@ -58,7 +62,8 @@ class Policy:
 
     @property
     def diagnosis(self) -> str:
-        """`cannot fit`, `does not explore`, both or neither, what is undecided or not known, and whether there was time."""
+        """`cannot fit`, `does not explore`, `gets no gradient`, two of them, or `can fit and explores`; what is undecided or not known, and
+        whether there was time."""
         late = ["had no time: its control did not learn within a visit either"] * self.had_no_time
         if self.samples and not self.share.defined:
             return "; ".join([*late, f"not known: {self.share.note}"])
@@ -67,11 +72,11 @@ class Policy:
         able = bool(fits) and set(fits.values()) == {1}
         which = f" ({' and '.join(stuck)})" * (len(self.probes) > 1)
         said = [f"cannot fit{which}"] * bool(stuck) + ["does not explore"] * (self.samples and explores == -1)
-        if self.samples:
-            said = said or (["neither"] if explores == 1 and able else ["explores"] * (explores == 1) + ["can fit"] * able)
-        else:
-            said = said or ["can fit"] * able
+        passes = self.information.side(PASSES) if self.information.defined else 1
+        said += ["gets no gradient"] * (explores == 1 and passes == -1)
+        said = said or [*["can fit"] * able, *["explores"] * (explores == 1)]
         open_ = [f"undecided whether it explores: {self.still} of {self.share.members} members do not"] * (self.samples and explores == 0)
+        open_ += ["undecided whether it gets a gradient"] * (explores == 1 and passes == 0)
         open_ += ["not probed"] if not fits else ["undecided whether it can fit"] * (not stuck and not able)
         return "; ".join(filter(None, [*late, " and ".join(said), *open_]))
 
@@ -80,7 +85,8 @@ class Policy:
         """The diagnosis in a word or two."""
         if self.had_no_time:
             return "had no time"
-        found = [words for words in ("cannot fit", "does not explore", "neither", "not known") if words in self.diagnosis]
+        found = [words for words in ("cannot fit", "does not explore", "gets no gradient", "not known") if words in self.diagnosis]
+        found = found or ["can fit and explores"] * (self.diagnosis == "can fit and explores")
         if not self.samples:
             found += [words for words in ("can fit", "not probed") if words == self.diagnosis]
         return "both" if len(found) > 1 else next(iter(found), "undecided")
@@ -123,6 +129,7 @@ def _policy(rows: pd.DataFrame, setting: Setting, chain: ChainScores, samples: b
         _ratio(entropy, untrained),
         estimate(mean, _levels(rows, setting, SMALLEST)[:, visits]),
         estimate(mean, _levels(rows, setting, SCALE)[:, visits]),
+        _ratio(*(_levels(rows, setting, name)[:, visits] for name in (INFORMATION, f"{INFORMATION}_fresh"))),
         probes,
         int(still.sum()),
         samples,

@@ -73,6 +73,7 @@ METRICS = {
         Metric("policy_entropy", "policy entropy", "policy and values", keyed=False, untrained=True),
         Metric("smallest_probability", "smallest action probability", "policy and values", keyed=False, untrained=True),
         Metric("logit_scale", "scale of logits", "policy and values", keyed=False, untrained=True),
+        Metric("policy_information", "Fisher information of the policy", "policy and values", keyed=False, untrained=True),
         Metric("policy_std", "standard deviation of the policy", "policy and values", keyed=False, untrained=True),
         Metric("temperature", "temperature of the entropy", "policy and values", keyed=False, untrained=True),
         Metric("policy_variance", "policy variance", "policy and values", keyed=False, untrained=True),

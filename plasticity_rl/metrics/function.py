@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import vmap
+from torch.func import jacrev, vmap
 
 from plasticity_rl.networks.layers import Layer, Params, unit_masks
 from plasticity_rl.optim.optimizers import Net
@@ -96,6 +96,22 @@ def logit_scale(logits: Tensor) -> Tensor:
     """Standard deviation of the logits (states, actions) around each state's mean logit: a scalar. With two actions, twice it is the root
     mean square of the log-odds."""
     return (logits - logits.mean(-1, keepdim=True)).square().mean().sqrt()
+
+
+def policy_information(logits_of: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
+    """Trace of the policy's Fisher information in the network's outputs (states, outputs): the expected squared length of the slope of an
+    action's log-probability, averaged over states. `logits_of` makes logits (states, actions) of outputs. A scalar, which is
+    1 - sum(probability^2) if the outputs are the logits.
+
+    Its root times the advantages' root mean square bounds the policy gradient that reaches a state's outputs. At 0 the network learns
+    nothing from any action, however often it is drawn: a softmax, or a bound of the logits, is saturated.
+    """
+
+    def log_probabilities(state: Tensor) -> Tensor:
+        return logits_of(state[None])[0].log_softmax(-1)
+
+    slopes = vmap(jacrev(log_probabilities))(outputs)  # (states, actions, outputs)
+    return (logits_of(outputs).softmax(-1) * slopes.square().sum(-1)).sum(-1).mean()
 
 
 def policy_variance(logits: Tensor) -> Tensor:

@@ -168,8 +168,11 @@ def test_curvature_is_off_by_default_and_without_a_field_for_it() -> None:
 @pytest.mark.parametrize(
     ("agent", "names"),
     [
-        ("ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=1", {"policy_entropy", "policy_variance", "value_scale"}),
-        ("impala:num_envs=4,rollout_length=8", {"policy_entropy", "policy_variance", "value_scale"}),
+        (
+            "ppo:num_envs=4,rollout_length=8,epochs=1,minibatches=1",
+            {"policy_entropy", "policy_information", "policy_variance", "value_scale"},
+        ),
+        ("impala:num_envs=4,rollout_length=8", {"policy_entropy", "policy_information", "policy_variance", "value_scale"}),
         ("pqn:num_envs=4,rollout_length=8,epochs=1,minibatches=1", {"policy_variance", "value_scale"}),
     ],
 )

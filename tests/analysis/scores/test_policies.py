@@ -23,7 +23,9 @@ BAD = np.array([0.5, 0.7, 0.4, 1.9, 0.6, 0.3])
 UNTRAINED = 0.05
 
 
-def rows(described, entropy: np.ndarray, policy: np.ndarray | None, value: np.ndarray | None) -> list[Metric]:
+def rows(
+    described, entropy: np.ndarray, policy: np.ndarray | None, value: np.ndarray | None, information: np.ndarray | None = None
+) -> list[Metric]:
     """Rows of four quarters of each visit; only the last half has these numbers, the first shows the opposite."""
     found: list[Metric] = []
     for visit in described.visits:
@@ -38,6 +40,9 @@ def rows(described, entropy: np.ndarray, policy: np.ndarray | None, value: np.nd
                     Metric(*where, "smallest_probability", float(entropy[member] / 3)),
                     Metric(*where, "logit_scale", 10.0 + member),
                 ]
+                if information is not None:
+                    found.append(Metric(*where, "policy_information", float(information[member] if late else 0.0)))
+                    found.append(Metric(*where, "policy_information_fresh", 0.5))
                 for name, losses in (("probe_policy", policy), ("probe_value", value)):
                     if losses is not None and quarter == 4:
                         found += [
@@ -49,10 +54,17 @@ def rows(described, entropy: np.ndarray, policy: np.ndarray | None, value: np.nd
     return found
 
 
-def run(root: Path, label: str, entropy: np.ndarray, policy: np.ndarray | None = GOOD, value: np.ndarray | None = GOOD) -> None:
+def run(
+    root: Path,
+    label: str,
+    entropy: np.ndarray,
+    policy: np.ndarray | None = GOOD,
+    value: np.ndarray | None = GOOD,
+    information: np.ndarray | None = None,
+) -> None:
     described = spec(label, 0, "abcd", BUDGET, unit="frames", members=MEMBERS, benchmark="continual-cartpole", references=REFERENCES)
     levels = np.full((MEMBERS, VISITS), 9.3 if entropy.mean() < 0.1 else 300.0) + np.arange(MEMBERS)[:, None]
-    write_run(root, described, episode_rows(described, levels), rows(described, entropy, policy, value))
+    write_run(root, described, episode_rows(described, levels), rows(described, entropy, policy, value, information))
 
 
 def diagnosed(root: Path) -> dict[str, str]:
@@ -77,10 +89,39 @@ def test_each_of_the_four_is_told_from_the_others(tmp_path: Path) -> None:
         "none": "does not explore",
         "redo": "cannot fit (value)",
         "nap": "cannot fit (policy and value) and does not explore",
-        "l2-init": "neither",
+        "l2-init": "can fit and explores",
         "fresh": "explores; not probed",
     }
-    assert words(tmp_path) == ["does not explore", "neither", "both", "cannot fit", "undecided"]  # by label, the control last
+    assert words(tmp_path) == ["does not explore", "can fit and explores", "both", "cannot fit", "undecided"]  # by label, the control last
+
+
+def test_a_policy_that_draws_other_actions_may_learn_nothing_from_them(tmp_path: Path) -> None:
+    none, open_ = np.zeros(MEMBERS), np.where(np.arange(MEMBERS) < 5, 0.0, 0.3)
+    run(tmp_path, "none", HEALTHY, information=none)
+    run(tmp_path, "redo", HEALTHY, BAD, information=none)
+    run(tmp_path, "nap", HEALTHY, information=open_)
+    run(tmp_path, "l2-init", SATURATED, information=none)
+    run(tmp_path, "fresh", HEALTHY, information=HEALTHY)
+    assert diagnosed(tmp_path) == {
+        "none": "gets no gradient",
+        "redo": "cannot fit (policy) and gets no gradient",
+        "nap": "can fit and explores; undecided whether it gets a gradient",
+        "l2-init": "does not explore",
+        "fresh": "can fit and explores",
+    }
+    loaded = load([tmp_path])
+    found = {row.label: row for row in policies(loaded, scored(loaded, settings(loaded)[0]))}
+    assert {label: row.word for label, row in found.items()} == {
+        "none": "gets no gradient",
+        "redo": "both",
+        "nap": "undecided",
+        "l2-init": "does not explore",
+        "fresh": "can fit and explores",
+    }
+    assert found["fresh"].information.value == pytest.approx(HEALTHY.mean() / 0.5)
+    (table,) = [made for made in write_report([tmp_path], tmp_path / "out").parts[0].tables if made.title.startswith("Policies")]
+    assert table.headings[-2].title == "Fisher information" and table.lines[0].cells[-2].value.startswith("0")
+    assert ",policy_information_ratio," in (tmp_path / "out" / "policies.csv").read_text()
 
 
 def test_what_the_interval_does_not_decide_is_left_open(tmp_path: Path) -> None:
@@ -130,7 +171,7 @@ def test_the_report_says_it_in_words(tmp_path: Path) -> None:
     (part,) = report.parts
     assert part.reading.endswith("Policies and networks of none at the end: does not explore.")
     (table,) = [made for made in part.tables if made.title.startswith("Policies")]
-    assert [line.cells[-1].value for line in table.lines] == ["does not explore", "neither"]
+    assert [line.cells[-1].value for line in table.lines] == ["does not explore", "can fit and explores"]
     assert table.lines[0].cells[0].value.startswith("11.8") and "of untrained" in table.lines[0].cells[3].note
     assert f"{EXPLORES:.0%}" in table.caption and f"{FITS:.0%}" in table.caption
     lines = (tmp_path / "out" / "policies.csv").read_text().splitlines()

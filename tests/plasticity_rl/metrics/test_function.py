@@ -43,6 +43,35 @@ def test_policies_by_hand():
     assert function.logit_scale(torch.tensor([[1.0, 2.0, 6.0]])).item() == pytest.approx(((4 + 1 + 9) / 3) ** 0.5)
 
 
+def test_information_of_a_policy_by_hand():
+    """The last output is a value, to which the policy does not respond."""
+
+    def information(logits, change=lambda logits: logits):
+        outputs = torch.cat([logits, torch.full((len(logits), 1), 3.0)], -1)
+        return function.policy_information(lambda given: change(given[:, :-1]), outputs).item()
+
+    assert information(torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()) == pytest.approx((1 - 0.0625 - 0.5625 + 1 - 0.5) / 2)
+    assert information(torch.zeros(3, 4)) == pytest.approx(0.75)
+    assert information(torch.tensor([[0.0, 1000.0]])) == 0.0
+    # Two logits, x and -x. Mixed with a share of even draws, a probability p = (1 - share) q + share / 2 has the slope (1 - share) q (1 - q)
+    # in each logit, up to its sign, and the information is 2 slope^2 / (p (1 - p)). A bound by tanh multiplies slopes by its own.
+    x, share, bound = 1.5, 0.1, 2.0
+
+    def mixed(logits):
+        return ((1 - share) * logits.softmax(-1) + share / 2).log()
+
+    def bounded(logits):
+        return bound * (logits / bound).tanh()
+
+    q = 1 / (1 + math.exp(-2 * x))
+    p = (1 - share) * q + share / 2
+    assert information(torch.tensor([[x, -x]]), mixed) == pytest.approx(2 * ((1 - share) * q * (1 - q)) ** 2 / (p * (1 - p)))
+    p = 1 / (1 + math.exp(-2 * bound * math.tanh(x / bound)))
+    assert information(torch.tensor([[x, -x]]), bounded) == pytest.approx(2 * p * (1 - p) * (1 - math.tanh(x / bound) ** 2) ** 2)
+    assert information(torch.tensor([[500.0, -500.0]]), mixed) == 0.0
+    assert information(torch.tensor([[50.0, -50.0]]), bounded) < 1e-20
+
+
 def test_values_by_hand():
     values, returns = torch.tensor([2.0, -4.0, 3.0]), torch.tensor([1.0, -1.0, 0.0])
     assert function.value_scale(values).item() == 3.0
