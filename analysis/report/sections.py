@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.data.comparable import Run
 from analysis.data.load import Loaded
-from analysis.format import numbered, with_interval
+from analysis.format import count, numbered, with_interval
 from analysis.published.scores import PublishedScores, beside
 from analysis.scores.costs import Cost, costs
 from analysis.scores.evaluations import Evaluations, evaluations
@@ -27,7 +27,9 @@ from analysis.statistics.intervals import Estimate
 Beside = tuple[tuple[PublishedScores, dict[str, Estimate]], ...]
 """other people's agents with the aggregates of their scores on the same tasks"""
 ENOUGH_FRAMES = 1_000_000
-"""frames of a visit to a game, below which nothing should be concluded"""
+"""frames of a visit to a game, below which nothing should be concluded, unless the fresh control learned in ENOUGH_LEARNED of the visits"""
+ENOUGH_LEARNED = 0.75
+"""our choice"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +215,11 @@ def _banner(settings: Sequence[Setting]) -> str:
     known = any(np.isfinite(setting.span).any() for setting in settings)
     if settings[0].spec.unit != "frames" or not known or budget >= ENOUGH_FRAMES:
         return ""
+    learned = [not reason for setting in settings for reason in plain_control(setting).reasons]
+    if sum(learned) >= ENOUGH_LEARNED * len(learned):
+        return ""
     return (
-        f"Budget too small for conclusions: {budget:,} frames a visit, where agents need many millions to learn these games. "
-        "This report shows that the path works; its numbers say nothing about plasticity."
+        f"Budget too small for conclusions: {budget:,} frames a visit, where agents need many millions to learn games from images, and a "
+        f"fresh control that learned in {sum(learned)} of {count(len(learned), 'visit')}. This report shows that the path works; its "
+        "numbers say nothing about plasticity."
     )

@@ -236,6 +236,7 @@ def test_games_with_a_tiny_budget_carry_a_banner(tmp_path: Path) -> None:
     report = write_report([tmp_path / "runs"], tmp_path / "out")
     page = report.page.read_text()
     assert "Budget too small for conclusions: 1,000 frames a visit" in page and "Budget too small" in printed(report)
+    assert "a fresh control that learned in 1 of 2 visits" in page
     assert "As far as so small a budget tells, " in page
     assert "no performance at visit 1: the fresh control did not learn in this budget" in page
     assert "<td>\N{EN DASH}<small>the fresh control did not learn in this budget</small></td>" in page
@@ -347,6 +348,15 @@ def test_published_scores_stand_with_their_source(tmp_path: Path) -> None:
     games(tmp_path / "runs", "none", [[1.0], [2.0]], ["pong"], references=references)
     told = dict(methods(section(loaded := load([tmp_path / "runs"]), settings(loaded)[0], alone=True)))
     assert told["Reference scores"].endswith("pong random -20.7, human 14.6") and "Wang et al. 2016" in told["Reference scores"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_small_budget_in_which_the_control_learned_carries_none(tmp_path: Path) -> None:
+    """As from the console's RAM, where games are learned in far fewer frames than from images: here in three visits of four."""
+    areas = [[-8.1, -8.1, -8.1, -1.0], [-7.9, -7.9, -7.9, 1.0]]
+    for label in ("none", "fresh"):
+        games(tmp_path / "runs", label, areas, ["pong", "pong", "pong", "boxing"], references=ATARI)
+    assert write_report([tmp_path / "runs"], tmp_path / "out").parts[0].banner == ""
 
 
 @pytest.mark.usefixtures("undrawn")
