@@ -1,8 +1,8 @@
 """A contextual bandit over images with one rewarded action each. Imports no torch."""
 
 import hashlib
-from dataclasses import asdict, dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -12,8 +12,14 @@ from envs.reinforcement.backends.synchronous import Synchronous
 from envs.reinforcement.base import Heads
 from envs.sequences import Visit, sequence
 from envs.supervised import datasets
-from plasticity_rl.checks import Interval, check
+from plasticity_rl.checks import ADDED, Interval, check
 from plasticity_rl.seeds import derive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from envs.reinforcement.worlds.base import World
+    from envs.reinforcement.worlds.pool import DevicePool
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class Bandit:
     """images per episode, which is then truncated: values are bootstrapped past its end"""
     heads: Heads = "shared"
     """one output head shared by all tasks, or one per task, whose identifier the agent is then given"""
+    simulator: Literal["numpy", "torch"] = field(default="numpy", metadata=ADDED)
+    """numpy, or torch: the same rules with other random numbers, on the learner's device"""
 
     stack: ClassVar[int] = 1
     frame_skip: ClassVar[int] = 1
@@ -95,7 +103,10 @@ class Bandit:
 
     def fingerprint(self, seed: int, members: int) -> str:
         """16 hexadecimal digits: hash of the images and of the rewarded actions in every member's tasks."""
-        digest = hashlib.sha256(repr(sorted(asdict(self).items())).encode())
+        fields = asdict(self)
+        if self.simulator == "numpy":
+            del fields["simulator"]  # tasks from before the field keep their hash
+        digest = hashlib.sha256(repr(sorted(fields.items())).encode())
         digest.update(datasets.load(self.dataset, self.images)[0].tobytes())
         for member in range(members):
             for task in range(self.tasks):
@@ -106,10 +117,43 @@ class Bandit:
         """Bandits of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. The run's `seed`
         decides the rewarded actions, a bandit's own which images it shows.
         """
+        if world := self.device_pool(visit, seeds, seed, opening, "cpu"):
+            from envs.reinforcement.worlds.pool import DeviceBackend
+
+            return Pool(DeviceBackend(world, self.observation_space, self.action_space))
         members, num_envs = seeds.shape
-        correct = np.stack([self.correct_actions(seed, member, self.names.index(visit.task)) for member in range(members)])
-        images = datasets.load(self.dataset, self.images)[0]
-        return Pool(BanditBackend(images, np.repeat(correct, num_envs, axis=0), self.action_space, self.length, seeds.reshape(-1)))
+        correct = np.repeat(self._correct(visit, seed, members), num_envs, axis=0)
+        return Pool(self.backend(datasets.load(self.dataset, self.images)[0], correct, seeds.reshape(-1)))
+
+    def backend(self, images: np.ndarray, correct: np.ndarray, seeds: np.ndarray) -> Synchronous:
+        """The simulators of `pool`; `correct`: the rewarded action of each image, (N, images)."""
+        return BanditBackend(images, correct, self.action_space, self.length, seeds)
+
+    def device_pool(
+        self, visit: Visit, seeds: np.ndarray, seed: int, opening: Opening | None, device: str, compile: bool = False
+    ) -> "DevicePool | None":
+        """The environments of `pool` on a device; None unless `simulator=torch`."""
+        if self.simulator != "torch":
+            return None
+        import torch
+
+        from envs.reinforcement.worlds.pool import DevicePool, Rules
+
+        members, num_envs = seeds.shape
+        world, given = self.rules(torch.from_numpy(self._correct(visit, seed, members)))
+        given |= {"images": torch.tensor(datasets.load(self.dataset, self.images)[0])}
+        given |= {"member": torch.arange(members).repeat_interleave(num_envs)}
+        return DevicePool(Rules(world, limit=self.length), given, seeds.reshape(-1), device, compile)
+
+    def rules(self, correct: "Tensor") -> "tuple[World, dict[str, Tensor]]":
+        """The rules of `simulator=torch`, and what they read; `correct`: the rewarded action of each image, (members, images)."""
+        from envs.reinforcement.worlds.image_bandit import ImageBandit
+
+        return ImageBandit(), {"right": correct}
+
+    def _correct(self, visit: Visit, seed: int, members: int) -> np.ndarray:
+        """The rewarded action of each image in a visit's task, (members, images)."""
+        return np.stack([self.correct_actions(seed, member, self.names.index(visit.task)) for member in range(members)])
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
         """None: there is nothing to render."""

@@ -1,17 +1,19 @@
 """A Markov decision process whose states are seen as images of a data set, one class each. Imports no torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from envs.reinforcement.backends.pool import Opening, Pool
 from envs.reinforcement.backends.spaces import Box, Discrete
 from envs.reinforcement.backends.synchronous import Synchronous
 from envs.reinforcement.bandit import Bandit
-from envs.sequences import Visit
-from envs.supervised import datasets
 from plasticity_rl.checks import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from envs.reinforcement.worlds.base import World
 
 
 @dataclass(frozen=True)
@@ -48,21 +50,19 @@ class ImageMDP(Bandit):
             raise UsageError(f"ImageMDP: the first {self.images} images of {self.dataset} leave a state without any; use more images")
         return states
 
-    def pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int, opening: Opening | None = None) -> Pool:
-        """Processes of the visit's task, one for each of `seeds`, (members, environments) integers, in member-major order. The run's `seed`
-        decides which images a state has, a process's own which of them it shows.
-        """
-        members, num_envs = seeds.shape
-        states = np.stack([self.correct_actions(seed, member, self.names.index(visit.task)) for member in range(members)])
-        backend = ImageMDPBackend(
-            datasets.load(self.dataset, self.images)[0],
-            np.repeat(states, num_envs, axis=0),
-            self.action_space,
-            self.length,
-            self.reward == "sparse",
-            seeds.reshape(-1),
-        )
-        return Pool(backend)
+    def backend(self, images: np.ndarray, correct: np.ndarray, seeds: np.ndarray) -> Synchronous:
+        """The simulators of `pool`; `correct`: the state of each image, (N, images)."""
+        return ImageMDPBackend(images, correct, self.action_space, self.length, self.reward == "sparse", seeds)
+
+    def rules(self, correct: "Tensor") -> "tuple[World, dict[str, Tensor]]":
+        """The rules of `simulator=torch`, and what they read; `correct`: the state of each image, (members, images)."""
+        from torch.nn.functional import one_hot
+
+        from envs.reinforcement.worlds.image_ring import ImageRing
+
+        counts = one_hot(correct, self.action_space.n).sum(1)
+        given = {"sorted": correct.sort(stable=True, dim=1).indices, "counts": counts, "firsts": counts.cumsum(1) - counts}
+        return ImageRing(self.action_space.n, self.reward == "sparse"), given
 
 
 class ImageMDPBackend(Synchronous):
