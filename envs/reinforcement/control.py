@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -43,8 +43,8 @@ class Control(Shifts):
     simulator: Literal["envpool", "torch"] = field(default="envpool", metadata=ADDED)
     """`envpool` steps on processors. `torch`: the same rules as functions of tensors on the learner's device, which no step leaves"""
 
-    world: ClassVar[tuple[str, int] | None] = None
-    """name of the module and class of the rules in `worlds`, and EnvPool's step limit; None if there are none"""
+    world: ClassVar[tuple[Any, int] | None] = None
+    """rules of `simulator=torch`, a `World` or the names of its module in `worlds` and of its class, and their step limit; none if None"""
     env_id: ClassVar[str]
     """EnvPool's name of the problem"""
     observation_space: ClassVar[Box]
@@ -118,9 +118,10 @@ class Control(Shifts):
 
         features = self.observation_space.shape[0]
         view, given = shift_view(features, *self.shift_of(visit, seeds.shape, seed, opening, features, self.action_space.n))
-        name, limit = self.world
-        module, _, rules = name.partition(".")
-        world = getattr(importlib.import_module(f"envs.reinforcement.worlds.{module}"), rules)()
+        world, limit = self.world
+        if isinstance(world, str):
+            module, _, rules = world.partition(".")
+            world = getattr(importlib.import_module(f"envs.reinforcement.worlds.{module}"), rules)()
         return DevicePool(Rules(world, view, limit=self.episode_steps or limit), given, seeds.reshape(-1), device, compile)
 
     def render_pool(self, visit: Visit, seeds: np.ndarray, threads: int, seed: int) -> None:
@@ -135,7 +136,7 @@ class CartPole(Control):
     velocity, angle (radians) and angular velocity; actions push left or right. There are 48 different tasks.
     """
 
-    world: ClassVar[tuple[str, int] | None] = ("cart_pole.CartPole", 500)
+    world: ClassVar[tuple[Any, int] | None] = ("cart_pole.CartPole", 500)
     env_id: ClassVar[str] = "CartPole-v1"
     observation_space: ClassVar[Box] = Box((4,))
     action_space: ClassVar[Discrete] = Discrete(2)
@@ -155,7 +156,7 @@ class Acrobot(Control):
     frames: int = 100_000
     """agent steps per visit and member; the default is our choice"""
 
-    world: ClassVar[tuple[str, int] | None] = ("acrobot.Acrobot", 500)
+    world: ClassVar[tuple[Any, int] | None] = ("acrobot.Acrobot", 500)
     env_id: ClassVar[str] = "Acrobot-v1"
     observation_space: ClassVar[Box] = Box((6,))
     action_space: ClassVar[Discrete] = Discrete(3)
@@ -190,7 +191,7 @@ class Catch(Control):
     caught (+1) or missed (-1) (Osband et al. 2020, arXiv 1908.03568). Observations are the 50 pixels, 0 or 1.
     """
 
-    world: ClassVar[tuple[str, int] | None] = ("catch.Catch", 9)
+    world: ClassVar[tuple[Any, int] | None] = ("catch.Catch", 9)
     env_id: ClassVar[str] = "Catch-v0"
     observation_space: ClassVar[Box] = Box((50,))
     action_space: ClassVar[Discrete] = Discrete(3)
@@ -248,7 +249,7 @@ class ContinualMountainCar(Continual):
     offset_scale: float = 0.02
     """standard deviation of each component of an offset"""
 
-    world: ClassVar[tuple[str, int] | None] = ("mountain_car.MountainCar", 200)
+    world: ClassVar[tuple[Any, int] | None] = ("mountain_car.MountainCar", 200)
     env_id: ClassVar[str] = "MountainCar-v0"
     observation_space: ClassVar[Box] = Box((2,))
     action_space: ClassVar[Discrete] = Discrete(3)

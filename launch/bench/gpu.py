@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from rich.console import Console
 
@@ -30,6 +31,13 @@ BREAKOUT, PENDULUM = "atari:games=Breakout,frames=40000000", "envpool:ids=Pendul
 SIZES = (1, 5, 32, 1024)  # members of the MLP
 PLAYED = {"dqn": (1, 5), "rainbow": (1, 5), "pqn": (1, 5), "ppo": (1, 5)}  # agent on Breakout -> members
 SWINGS = (1, 5, 32)  # members of SAC on Pendulum
+WORLDS = {  # words of environments on the device, and their settings
+    **{word: "simulator=torch" for word in ("cartpole", "acrobot", "catch", "continual-mountaincar", "bandit", "image-mdp")},
+    "minatar": "games=Breakout",
+}
+STEPPED = ("cartpole", "catch", "minatar")  # whose pools are measured alone
+CROWDS = (1024, 65_536)  # environments of such a pool
+WALKERS = (1, 32, 1024)  # members of PPO on continual CartPole there
 WARM = 0.3  # share of a window that is not counted: compilation, capture, the filling of a replay
 
 
@@ -95,6 +103,9 @@ def work(device: str, minutes: float) -> Iterator[tuple[str, str, Callable[[], s
             f"{method} runs",
             lambda method=method: runs(parse.experiment(STREAM | {"chain": [SETTINGS.get(method, method)]}), device),
         )
+    for word in WORLDS:
+        yield "check", f"{word} on the device runs", lambda word=word: runs(living(word), device)
+        yield "check", f"{word} on the device resumes", lambda word=word: resumes(living(word), device)
     yield "check", "a stream is as on a processor", lambda: close(STREAM, "cpu", device)
     for chain in ([], ["nap", "redo:every=7"], ["l2-init", "continual-backprop"]):
         name = " + ".join(chain) or "none"
@@ -103,6 +114,14 @@ def work(device: str, minutes: float) -> Iterator[tuple[str, str, Callable[[], s
         for compile in (False, True):
             how = "compiled" if compile else "eager"
             yield "measure", f"MLP, {size} members, {how}", lambda size=size, compile=compile: updates(size, compile, device, window)
+    for word in STEPPED:
+        for size in CROWDS:
+            name, said = f"{word} on the device, {size:,} environments", f"{word}:{WORLDS[word]}"
+            yield "measure", name, lambda said=said, size=size: steps(said, size, device, window)
+    for size in WALKERS:
+        said = "continual-cartpole:simulator=torch,frames=40000000"
+        name = f"ppo on continual-cartpole on the device, {size:,} members"
+        yield "measure", name, lambda said=said, size=size: plays(said, "ppo", size, device, 4 * window)
     for agent, sizes in PLAYED.items():
         for size in sizes:
             yield (
@@ -123,6 +142,11 @@ def acting(agent: str) -> Experiment:
     if agent in NUMBERS:
         return parse.experiment({"benchmark": "envpool:ids=Pendulum-v1,frames=800,cycles=2", "agent": NUMBERS[agent]} | SMALL)
     return parse.experiment({"benchmark": "cartpole:tasks=2,frames=800", "agent": ACTING[agent]} | SMALL)
+
+
+def living(word: str) -> Experiment:
+    """A small run of PPO whose environments live on the device; episodes of 100 steps may not end, and are then cut."""
+    return parse.experiment({"benchmark": f"{word}:{WORLDS[word]},frames=800", "agent": ACTING["ppo"]} | SMALL)
 
 
 def events(made: Experiment, device: str, compile: bool = False, resume: Snapshot | None = None) -> list[Event]:
@@ -203,6 +227,25 @@ def updates(members: int, compile: bool, device: str, seconds: float) -> str:
             _wait(device)
         speeds.append(count * members / (time.perf_counter() - began))
     return f"{statistics.median(speeds):,.0f} network updates/s ({min(speeds):,.0f} to {max(speeds):,.0f})"
+
+
+def steps(benchmark: str, num_envs: int, device: str, seconds: float) -> str:
+    """Steps per second of one compiled pool on the device under random actions, without an agent: median of three windows."""
+    tasks = cast(Any, parse.experiment({"benchmark": benchmark, "agent": "ppo"}).benchmark)
+    pool = tasks.device_pool(tasks.visits()[0], np.arange(num_envs)[None], 0, None, device, True)
+    pool.reset()
+    speeds: list[float] = []
+    for window in range(4):  # the first compiles
+        _wait(device)
+        began, count = time.perf_counter(), 0
+        while count < 10 or time.perf_counter() - began < seconds / 3:
+            for _ in range(10):
+                pool.step(torch.randint(tasks.action_space.n, (num_envs,), device=device))
+            count += 10
+            _wait(device)
+        if window:
+            speeds.append(count * num_envs / (time.perf_counter() - began))
+    return f"{statistics.median(speeds):,.0f} steps/s ({min(speeds):,.0f} to {max(speeds):,.0f})"
 
 
 def plays(benchmark: str, agent: str, members: int, device: str, seconds: float) -> str:

@@ -1,12 +1,13 @@
 """The dry form of `bench gpu`: what it checks and measures, on a processor."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from launch.bench import gpu
-from launch.bench.gpu import Item, acting, distance, events, last, near, resumes, runs, table, work
+from launch.bench.gpu import WORLDS, Item, acting, distance, events, last, living, near, resumes, runs, steps, table, work
 from plasticity_rl.registry import METHODS
 
 
@@ -49,3 +50,16 @@ def test_a_failure_is_written_down_and_the_next_item_begins(tmp_path: Path, monk
 def test_what_was_not_reached_is_named() -> None:
     about = {"device": "cpu", "machine": "x"}
     assert "Not reached in the time: d, e." in table(about, [Item("check", "a", "held", False, 1.0)], ["d", "e"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("word", WORLDS)
+def test_environments_on_the_device_run_and_resume(word: str) -> None:
+    assert runs(living(word), "cpu") == "held" == resumes(living(word), "cpu")
+
+
+def test_a_pool_is_stepped_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("envs.reinforcement.worlds.pool.compiled", lambda step: step)
+    said = steps("catch:simulator=torch", 6, "cpu", 0.01)
+    low, high = re.search(r"steps/s \(([\d,]+) to ([\d,]+)\)", said).groups()  # type: ignore[union-attr]
+    assert 0 < int(low.replace(",", "")) <= int(said.split()[0].replace(",", "")) <= int(high.replace(",", ""))
