@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from envs.reinforcement.backends.pool import Autoreset, RawStep, checked_seeds
 from envs.reinforcement.backends.spaces import Box, Space
@@ -149,7 +149,9 @@ class DevicePool:
     def reset(self) -> TensorStep:
         """The first observations; `first` is true everywhere."""
         with torch.no_grad():
-            self._carried, step = first_step(self._rules, self._given, self._keys)
+            carried, step = first_step(self._rules, self._given, self._keys)
+        # torch.compile takes two inputs that are one tensor for one input, in all later calls too: each has its own
+        self._carried = tree_map(torch.clone, carried)
         return step
 
     def step(self, actions: Tensor) -> TensorStep:
@@ -170,7 +172,7 @@ class DevicePool:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Restore `tensors`, after a reset."""
         leaves, shape = tree_flatten(self._carried)
-        self._carried = tree_unflatten([tensors[str(place)].to(leaf.device) for place, leaf in enumerate(leaves)], shape)
+        self._carried = tree_unflatten([tensors[str(place)].to(leaf.device, copy=True) for place, leaf in enumerate(leaves)], shape)
 
 
 class DeviceBackend:

@@ -77,6 +77,20 @@ def test_nothing_reads_the_device(problem: Any) -> None:
     assert {each.device.type for each in (world.observe(state), rewards, ended)} == {"meta"}
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # by torch itself
+@pytest.mark.parametrize("problem", [Bandit, ImageMDP])
+def test_a_compiled_step_is_the_same(problem: Any) -> None:
+    tasks, seen = problem(simulator="torch", **SIZES), []
+    for compile in (False, True):
+        pool = tasks.device_pool(tasks.visits()[1], SEEDS, 0, None, "cpu", compile)
+        steps = [pool.reset()]
+        steps += [pool.step(torch.from_numpy(row)) for row in at_random(70, 4, 10)]
+        seen.append([torch.stack(part) for part in zip(*steps, strict=True)])
+    assert all(torch.equal(eager, compiled) for eager, compiled in zip(*seen, strict=True))
+    assert 0 < seen[0][1].sum() < 280
+
+
 def test_the_default_keeps_the_hash_of_its_tasks() -> None:
     assert Bandit(images=300).fingerprint(1, 2) == "cb8983f4373d5d21"  # of the commit before the field
     assert ImageMDP(images=300).fingerprint(1, 2) == "01cfe96e5182a259"

@@ -9,7 +9,9 @@ import torch
 
 from envs.reinforcement.backends.envpool import envpool_control
 from envs.reinforcement.backends.pool import Opening, Pool
+from envs.reinforcement.bandit import Bandit
 from envs.reinforcement.control import Acrobot, CartPole, Catch, ContinualMountainCar, LunarLander
+from envs.reinforcement.minatar.benchmark import MinAtar
 from envs.reinforcement.shifts import Shifted
 from envs.reinforcement.worlds import acrobot, cart_pole, catch, mountain_car
 from envs.reinforcement.worlds.base import World
@@ -150,7 +152,7 @@ def test_equal_seeds_play_equally_and_neighbours_make_no_difference() -> None:
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # by torch itself
 def test_a_compiled_step_is_the_same() -> None:
-    tasks = CartPole(simulator="torch", shifts=("offset", "permute", "relabel"))
+    tasks = CartPole(simulator="torch", shifts=("offset", "permute", "relabel"), episode_steps=12)
     both = [tasks.device_pool(tasks.visits()[1], SEEDS, 0, None, "cpu", compile) for compile in (False, True)]
     seen = []
     for pool in both:
@@ -160,6 +162,21 @@ def test_a_compiled_step_is_the_same() -> None:
         seen.append([torch.stack(part) for part in zip(*steps, strict=True)])
     for eager, compiled in zip(*seen, strict=True):
         torch.testing.assert_close(eager, compiled, rtol=1e-5, atol=1e-5)
+
+
+POOLS: Any = [CartPole(simulator="torch"), Catch(simulator="torch"), Bandit(simulator="torch"), MinAtar(games=("Seaquest",))]
+
+
+@pytest.mark.parametrize("tasks", POOLS, ids=lambda each: type(each).__name__)
+def test_no_two_inputs_of_a_step_are_one_tensor(tasks: Any) -> None:
+    """Compilers would take them for one input, in later steps too."""
+    pool = tasks.device_pool(tasks.visits()[0], SEEDS, 0, None, "cpu")
+    pool.reset()
+    for _ in range(2):
+        places = [each.data_ptr() for each in (*pool.tensors().values(), *pool._given.values(), pool._keys)]
+        assert len(set(places)) == len(places) > 4
+        once = torch.zeros(4, dtype=torch.int64)
+        pool.load(dict.fromkeys(pool.tensors(), once))
 
 
 @pytest.mark.parametrize("world", [each for _, each in TASKS.values()] + [catch.Catch()], ids=lambda each: type(each).__name__)
