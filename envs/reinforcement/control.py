@@ -60,6 +60,10 @@ class Control(Shifts):
         check(self)
         if self.simulator == "torch" and self.world is None:
             raise UsageError(f"{type(self).__name__}: there is no simulator=torch of {self.env_id}; use simulator=envpool")
+        if self.simulator == "torch" and not (isinstance(self.world, tuple) and isinstance(self.world[0], str)):  # a plugin's own
+            from envs.reinforcement.worlds.check import check_world
+
+            check_world(self.world, self.observation_space.shape)
         self.check_shifts(self.tasks, self.observation_space.shape[0], self.action_space.size, self.heads)
 
     @property
