@@ -18,6 +18,7 @@ import pandas as pd
 
 from analysis.data.load import Loaded
 from analysis.format import count, number
+from analysis.scores.own_metrics import own_names
 from analysis.scores.setting import ChainScores, Setting
 from analysis.scores.verdict import first_and_last
 from analysis.statistics.intervals import Estimate, estimate, mean
@@ -126,6 +127,12 @@ class Findings:
         return sorted((course for course in self.courses if course.moved is not None), key=lambda course: course.moved or 0)
 
 
+def mechanisms(metrics: pd.DataFrame) -> tuple[Mechanism, ...]:
+    """The mechanisms looked for in rows of metrics: those of the catalogue, and the metrics of people's own modules that there are."""
+    families = metrics.name.str.partition("/")[0].unique().tolist() if len(metrics) else []
+    return (*MECHANISMS, *(Mechanism("own metrics", name, name) for name in own_names(families)))
+
+
 def findings(loaded: Loaded, setting: Setting) -> list[Findings]:
     """Findings on each chain but the fresh control, in the setting's order."""
     metrics = loaded.metrics.loc[(loaded.metrics.setting == setting.spec.setting).to_numpy()]
@@ -137,7 +144,7 @@ def findings(loaded: Loaded, setting: Setting) -> list[Findings]:
         down = first_moved(chain.area, control.area if control else None, ways=(-1,))
         fell, dipped = (down and down[0], None) if ends_lower(setting, chain) else (None, down and down[0])
         courses, missing = list[Course](), list[Mechanism]()
-        for mechanism in MECHANISMS:
+        for mechanism in mechanisms(metrics):
             values = levels(metrics, setting, chain.label, mechanism.name, mechanism.over)
             if not np.isfinite(values[:, 0]).any():
                 missing.append(mechanism)

@@ -25,6 +25,7 @@ from analysis.mechanisms.findings import (
     findings,
     first_visit,
     levels,
+    mechanisms,
     over_members,
     reading,
 )
@@ -121,9 +122,9 @@ def _part(loaded: Loaded, setting: Setting, drawn: dict[str, Look], index: int, 
     for each in found:
         lacking.setdefault(each.missing, []).append(each.chain.label)
     updates = first_visit(loaded.scores.loc[(loaded.scores.setting == setting.spec.setting).to_numpy()])
-    for mechanisms, labels in lacking.items():
-        titles, hint = ", ".join(mechanism.title for mechanism in mechanisms), advice(setting.spec, updates, mechanisms)
-        missing += [f"not reported in the first visit by {', '.join(labels)}: {titles}{hint}"] if mechanisms else []
+    for unseen, labels in lacking.items():
+        titles, hint = ", ".join(mechanism.title for mechanism in unseen), advice(setting.spec, updates, unseen)
+        missing += [f"not reported in the first visit by {', '.join(labels)}: {titles}{hint}"] if unseen else []
     if not found:
         missing.append("no chain but the fresh control")
     with style():
@@ -193,7 +194,7 @@ def _figure(loaded: Loaded, setting: Setting, found: list[Findings], drawn: dict
     """A panel for the score and for each quantity that any chain reports; vertical lines mark where a chain's score fell."""
     metrics = loaded.metrics.loc[(loaded.metrics.setting == setting.spec.setting).to_numpy()]
     reported = {course.mechanism for each in found for course in each.courses}
-    shown = [mechanism for mechanism in MECHANISMS if mechanism in reported]
+    shown = [mechanism for mechanism in mechanisms(metrics) if mechanism in reported]
     rows = math.ceil((1 + len(shown)) / 3)
     figure, panels = canvas(0.9 + 1.7 * rows, rows=rows, columns=3, sharex=True)
     for axes in panels[1 + len(shown) :]:

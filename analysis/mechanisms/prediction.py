@@ -19,6 +19,7 @@ from scipy import stats
 
 from analysis.data.load import Loaded
 from analysis.format import number
+from analysis.scores.own_metrics import as_metric, own_names
 from analysis.scores.setting import ChainScores, Setting
 from analysis.statistics.comparisons import holm
 from analysis.statistics.intervals import Estimate, Statistic, estimate
@@ -62,9 +63,9 @@ def predictors(loaded: Loaded, setting: Setting) -> list[Predictor]:
         VISIT: [np.broadcast_to(np.arange(visits - 1.0), area.shape) for area in later],
         SCORE: [setting.shown(chain.area)[:, :-1] for chain in chains],
     }
-    for metric in METRICS.values():
-        if metric.group in GROUPS:
-            given[metric.title] = [at_ends(metrics, setting, chain, metric)[:, :-1] for chain in chains]
+    own = map(as_metric, own_names(metrics.name.str.partition("/")[0].unique().tolist() if len(metrics) else []))
+    for metric in (*(each for each in METRICS.values() if each.group in GROUPS), *own):
+        given[metric.title] = [at_ends(metrics, setting, chain, metric)[:, :-1] for chain in chains]
     found = [each for title, values in given.items() if (each := _predictor(title, values, later)) is not None]
     pooled, within = holm([each.pooled.chance() for each in found]), holm([each.within.chance() for each in found])
     corrected = [Predictor(each.title, each.pooled, each.within, each.points, *p) for each, *p in zip(found, pooled, within, strict=True)]

@@ -87,6 +87,16 @@ def test_levels_are_means_over_a_visits_rows_of_all_layers(runs: Path) -> None:
     assert np.isnan(levels(loaded.metrics, setting, "none", "dead", "mean")).all()
 
 
+def test_metrics_of_ones_own_are_looked_at(tmp_path: Path) -> None:
+    written(tmp_path / "runs", "none", step(4, -0.3), {"mine.Above/hidden0": step(2, 0.5), "mine.Above_fresh/hidden0": step(9, 0.0)})
+    loaded = load([tmp_path / "runs"])
+    (found,) = findings(loaded, score(loaded, SETTING))
+    assert [(course.mechanism.title, course.moved) for course in found.before] == [("mine.Above", 2)]
+    np.testing.assert_allclose(found.before[0].untrained, step(9, 0.0))
+    page, _ = write_page([tmp_path / "runs"], tmp_path / "out", predict=True)
+    assert page.read_text().count("mine.Above") >= 2
+
+
 def test_changes_by_hand() -> None:
     values, control = np.array([[1.0, 4.0, 2.0]]), np.array([[2.0, 3.0, np.nan]])
     assert changes(values, None).tolist() == [[0.0, 3.0, 1.0]]

@@ -54,6 +54,20 @@ def test_a_quantity_that_knows_the_next_score_wins(tmp_path: Path) -> None:
     assert prediction([]).startswith("Nothing predicts")
 
 
+def test_metrics_of_ones_own_take_part(tmp_path: Path) -> None:
+    """One that is the next visit's score in a module's own words, as is an untrained network's of it, which does not."""
+    for label, areas in AREAS.items():
+        described = spec(label, tasks=TASKS, members=6)
+        found = []
+        for member, visit in np.ndindex(6, 5):
+            where = (member, visit, TASKS[visit], 0, 0, 100 * visit + 100, 100 * visit + 100)
+            value = float(np.roll(areas, -1, axis=1)[member, visit])
+            found += [Metric(*where, "mine.Above/hidden0", value), Metric(*where, "mine.Above_fresh/hidden0", 0.5)]
+        write_run(tmp_path, described, online_rows(described, areas), found)
+    found = race(tmp_path)
+    assert set(found) == {"mine.Above", VISIT, SCORE} and found["mine.Above"].within.value == pytest.approx(1)
+
+
 def test_correlations_are_scipys(tmp_path: Path) -> None:
     """The score of a visit against the next one's, over both chains together and as the mean of each one's own."""
     write_runs(tmp_path)
