@@ -27,7 +27,7 @@ class Look(NamedTuple):
     """State of a run at one time."""
 
     state: str
-    """waits, running, still, failed, done or unreadable"""
+    """waits, running, still, stopped, failed, done or unreadable"""
     done: float
     """completed share of its budget"""
     score: float | None
@@ -54,7 +54,8 @@ def look(run: RunFolder, spec: Spec, now: float) -> Look:
         return Look("unreadable", min(done, 1.0), score, updates, at, problems[0])
     if run.is_done:
         return Look("done", 1.0, score, updates, at) if rows else _unreadable(f"{run.scores.name} has no rows")
-    state = "failed" if why is not None else "waits" if not rows else "running" if now - at < STILL else "still"
+    going = "stopped" if run.released else "running" if now - at < STILL else "still"
+    state = "failed" if why is not None else "waits" if not rows else going
     return Look(state, min(done, 1.0), score, updates, at, why)
 
 

@@ -8,7 +8,7 @@ runs/<name>/<key>/
   tb/               TensorBoard's view, rebuilt from the two CSV files
   videos/ probes/   results of `play --video` and `probe`
   checkpoints/      the last few, each whole or absent
-  .lock             held by the process that writes the run
+  .lock             held by the process that writes the run; says `released` once it has let go of it
   DONE              written last: length and sha256 of spec.json and of the tables
   FAILED            instead of DONE: one line that names the non-finite value; removed when the run is resumed
 """
@@ -17,7 +17,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -33,6 +33,7 @@ COUNTERS = "counters.json"
 """counters of a checkpoint"""
 SAVING = ".saving"
 """held, in the folder of checkpoints, by the process that writes one"""
+RELEASED = "released\n"
 TABLES: dict[type[Row], str] = {Score: "scores.csv", Metric: "metrics.csv"}
 
 
@@ -170,13 +171,28 @@ class RunFolder:
 
         self.refuse_links()
         try:
-            lock = FileLock(self.path / ".lock").acquire(timeout=0)
+            lock = FileLock(self._lock).acquire(timeout=0)
         except Timeout as error:
             raise FolderTaken(f"{self} is being written by another process") from error
         with lock:
             if self._is_saving():
                 raise FolderTaken(f"the last checkpoint of {self} is still being written; try again in some seconds")
-            yield
+            self._lock.write_text("", encoding="utf-8")
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # on a full disk the run only looks as if it went on
+                    self._lock.write_text(RELEASED, encoding="utf-8")
+
+    @property
+    def released(self) -> bool:
+        """True if the process that wrote the run has let go of it; a killed one leaves this False."""
+        said = RELEASED.encode()
+        return self._lock.is_file() and self._lock.stat().st_size == len(said) and self._lock.read_bytes() == said
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
 
     def _is_saving(self) -> bool:
         """True while a fork of a process that is gone writes a checkpoint."""

@@ -35,6 +35,9 @@ def test_state_progress_score_and_speed_by_hand(tmp_path: Path) -> None:
     later = first._replace(done=0.4, updates=120, at=first.at + 10)
     assert looks.speed(RunFolder(run), later) == (pytest.approx(9.0), pytest.approx(20.0))  # 90 updates in 10 s, 180 to go
     assert looks.look(now + 2 * STILL)[RunFolder(run)].state == "still"
+    with RunFolder(run).lock():
+        assert looks.look(now)[RunFolder(run)].state == "running"
+    assert looks.look(now)[RunFolder(run)].state == "stopped"
     with open(run / "scores.csv", "a") as file:
         file.write("0,0,a,0,0,60,60,onl")  # torn
     assert looks.look(now)[RunFolder(run)].updates == 30

@@ -53,8 +53,8 @@ def test_information_of_a_policy_by_hand():
     assert information(torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()) == pytest.approx((1 - 0.0625 - 0.5625 + 1 - 0.5) / 2)
     assert information(torch.zeros(3, 4)) == pytest.approx(0.75)
     assert information(torch.tensor([[0.0, 1000.0]])) == 0.0
-    # Two logits, x and -x. Mixed with a share of even draws, a probability p = (1 - share) q + share / 2 has the slope (1 - share) q (1 - q)
-    # in each logit, up to its sign, and the information is 2 slope^2 / (p (1 - p)). A bound by tanh multiplies slopes by its own.
+    # Two logits, x and -x. Mixed with a share of even draws, a probability p = (1 - share) q + share / 2 has in each logit the slope
+    # (1 - share) q (1 - q), up to its sign, and the information is 2 slope^2 / (p (1 - p)). A bound by tanh multiplies slopes by its own.
     x, share, bound = 1.5, 0.1, 2.0
 
     def mixed(logits):

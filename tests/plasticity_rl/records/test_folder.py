@@ -153,8 +153,13 @@ def test_a_run_is_written_by_one_process(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     with run.lock(), pytest.raises(FolderTaken, match="is being written by another process"), RunFolder(tmp_path).lock():
         raise AssertionError("the lock was given twice")
+    assert run.released
     with run.lock():
-        pass
+        assert not run.released
+    assert run.released and not RunFolder(tmp_path / "other").released
+    with pytest.raises(KeyError), run.lock():
+        raise KeyError
+    assert run.released
     assert not run.is_done and run.failure is None
     run.mark_failed(FloatingPointError("the loss of member 0 is nan"))
     assert run.failure == "the loss of member 0 is nan"
