@@ -36,7 +36,7 @@ WORLDS = {  # words of environments on the device, and their settings
     "minatar": "games=Breakout",
 }
 STEPPED = ("cartpole", "catch", "minatar")  # whose pools are measured alone
-CROWDS = (1024, 65_536)  # environments of such a pool
+CROWDS = (8, 1024, 65_536)  # environments of such a pool
 WALKERS = (1, 32, 1024)  # members of PPO on continual CartPole there
 WARM = 0.3  # share of a window that is not counted: compilation, capture, the filling of a replay
 

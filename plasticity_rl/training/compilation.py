@@ -10,12 +10,13 @@ import struct
 import sysconfig
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from plasticity_rl import processor
 
@@ -42,8 +43,15 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     # At most eight graphs are kept per code object: each function gets its own. Values that it reads besides tensors become constants.
     alone.__code__ = alone.__code__.replace()
-    options: Any = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+    options: Any = {"guard_filter_fn": _kept}
     return _forgiving(torch.compile(alone, fullgraph=True, dynamic=False, options=options), function)
+
+
+def _kept(guards: Sequence[Any]) -> list[bool]:
+    """Which assumptions of a graph are checked at each call: shapes and types of its inputs, and which of them are one tensor."""
+    tensors = torch.compiler.keep_tensor_guards_unsafe(guards)
+    shared = (guard.guard_type == "DUPLICATE_INPUT" and isinstance(guard.value, Tensor) for guard in guards)
+    return [kept or one for kept, one in zip(tensors, shared, strict=True)]
 
 
 def _forgiving(graph: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:

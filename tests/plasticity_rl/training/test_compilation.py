@@ -31,6 +31,14 @@ X = torch.tensor([0.0, 0.5, 1.0])
 EXPECTED = torch.tensor([2 * math.sin(x) for x in (0.0, 0.5, 1.0)])
 
 
+@needs_compiler
+@torchs_own
+def test_inputs_that_are_one_tensor_at_first_may_differ_later() -> None:
+    one, two = torch.ones(3), torch.full((3,), 2.0)
+    weighted = compiled(lambda first, second: first + 10 * second)
+    assert [weighted(*given)[0].item() for given in ((one, one), (one, two), (two, one), (two, two))] == [11, 21, 12, 22]
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Use an empty cache, then restore the former."""
