@@ -118,10 +118,10 @@ def work(device: str, minutes: float) -> Iterator[tuple[str, str, Callable[[], s
         for size in CROWDS:
             name, said = f"{word} on the device, {size:,} environments", f"{word}:{WORLDS[word]}"
             yield "measure", name, lambda said=said, size=size: steps(said, size, device, window)
-    for size in WALKERS:
-        said = "continual-cartpole:simulator=torch,frames=40000000"
-        name = f"ppo on continual-cartpole on the device, {size:,} members"
-        yield "measure", name, lambda said=said, size=size: plays(said, "ppo", size, device, 4 * window)
+    for where, settings, sizes in (("by EnvPool", "", (1,)), ("on the device", "simulator=torch,", WALKERS)):
+        for size in sizes:
+            name, said = f"ppo on continual-cartpole {where}, {size:,} members", f"continual-cartpole:{settings}frames=40000000"
+            yield "measure", name, lambda said=said, size=size: plays(said, "ppo", size, device, 4 * window)
     for agent, sizes in PLAYED.items():
         for size in sizes:
             yield (
