@@ -7,6 +7,7 @@ It is a process of its own, since a cluster's settings are read when Ray is impo
 # ruff: noqa: E402 - Ray's settings precede its import
 
 import json
+import time
 from typing import Any
 
 from launch.ray_cluster import prepare_ray
@@ -98,7 +99,7 @@ def main() -> None:
     ray.init(address=cluster.address, log_to_driver=False)
     loop, group = replay_loop()
     found: dict[str, Any] = {"pinned": 0, "spilled": 0, "fallback": 0, "kept": nodes[0].node_id, "lost": nodes[1].node_id}
-    events = loop.run(None)
+    events, removed = loop.run(None), 0.0
     for event in events:
         if not isinstance(event, Tick):
             continue
@@ -108,10 +109,11 @@ def main() -> None:
             found["spilled"] += full.spilled_bytes_total
             found["fallback"] += full.object_store_bytes_fallback
         if len(nodes) == 2 and "removed" not in found and len(group.rollouts) >= 2 * ROUNDS:
-            found["removed"] = len(group.rollouts)
+            found["removed"], removed = len(group.rollouts), time.monotonic()
             group.backend.lies = 1
             cluster.remove_node(nodes.pop(), allow_graceful=False)
         elif len(nodes) == 1 and group.deaths and found["lost"] not in group.nodes(ROUNDS):
+            found["recovered"] = time.monotonic() - removed
             nodes.append(add(cluster))
             found["new"] = nodes[1].node_id
         elif "new" in found and group.nodes(LAST).count(found["new"]) == LAST:

@@ -38,6 +38,8 @@ def test_rollouts_come_from_the_nodes_that_there_are(found: dict[str, Any]) -> N
     journeys = [[(node, len(list(stay))) for node, stay in groupby(node for _, _, node in found["rollouts"][actor::2])] for actor in (0, 1)]
     (settled,), (at_first, meanwhile, at_last) = sorted(journeys, key=len)
     assert settled[0] == found["kept"] and (at_first[0], at_last[0]) == (found["lost"], found["new"])
+    print(f"{ROUNDS} rollouts of each actor on the kept node {found['recovered']:.1f} s after the other was lost")
+    assert found["recovered"] < 60
     assert meanwhile[0] not in (found["lost"], found["new"]) and all(rounds >= ROUNDS for _, rounds in (at_first, meanwhile, at_last))
     assert at_first[1] - found["removed"] // 2 in (0, 1, 2)  # up to two had already come ahead
 
@@ -54,4 +56,5 @@ def test_an_object_store_of_80_mb_is_enough(found: dict[str, Any]) -> None:
     rollouts = len(found["rollouts"])
     assert rollouts * FRAMES + rollouts // 2 * WEIGHTS > 2.5 * STORE
     assert WEIGHTS < found["pinned"] < 4 * WEIGHTS + 6 * FRAMES < STORE / 3
+    print(f"{rollouts} rollouts; at most {found['pinned'] / 1e6:.1f} of {STORE / 1e6:.0f} MB in use")
     assert found["spilled"] == found["fallback"] == 0

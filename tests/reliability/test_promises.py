@@ -11,6 +11,8 @@ from launch.bench.reliability.measure import PROMISES, Count, table
 TRIALS = {
     "repeats": 2,
     "resume": 1,
+    "compiled": 1,
+    "remote": 1,
     "saving": 80,
     "damage": 200,
     "environments": 1,
@@ -26,8 +28,11 @@ TRIALS = {
 }
 
 
+TAKE_MINUTES = ("compiled", "remote")
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("word", PROMISES)
+@pytest.mark.parametrize("word", [pytest.param(word, marks=pytest.mark.slow) if word in TAKE_MINUTES else word for word in PROMISES])
 def test_a_promise_holds(word: str, tmp_path: Path) -> None:
     outcomes = list(islice(PROMISES[word].trials(tmp_path, Random(20)), TRIALS[word]))
     assert len(outcomes) == TRIALS[word]

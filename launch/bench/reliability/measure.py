@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from launch.bench.reliability.promise import Outcome, Promise
 from launch.bench.reliability.promises import (
+    compiled,
     damage,
     disk,
     environments,
@@ -17,6 +18,7 @@ from launch.bench.reliability.promises import (
     numbers,
     races,
     readers,
+    remote,
     repeats,
     reports,
     resume,
@@ -29,6 +31,8 @@ from launch.bench.reliability.promises import (
 PROMISES: dict[str, Promise] = {
     "repeats": repeats.PROMISE,
     "resume": resume.PROMISE,
+    "compiled": compiled.PROMISE,
+    "remote": remote.PROMISE,
     "saving": saving.PROMISE,
     "damage": damage.PROMISE,
     "environments": environments.PROMISE,

@@ -25,41 +25,44 @@ NUMBERS = {
     "ppo, gaussian": "ppo:num_envs=4,rollout_length=8,epochs=2,minibatches=2",
 }
 """agents whose actions are numbers"""
-PENDULUM = ["envpool:ids=Pendulum-v1,frames=1600,cycles=2", "--network", "mlp:width=12,depth=2", "--checkpoint-every", "400"]
+PENDULUM = ["--benchmark", "envpool:ids=Pendulum-v1,frames=1600,cycles=2", "--network", "mlp:width=12,depth=2", "--checkpoint-every", "400"]
 WORLDS = {
-    "control": ["cartpole:tasks=2,frames=1600", "--network", "mlp:width=12,depth=2", "--checkpoint-every", "400"],
-    "catch": ["catch:tasks=2,frames=1600", "--network", "mlp:width=12,depth=2", "--checkpoint-every", "400"],
-    "atari": ["atari:games=Breakout+RoadRunner,frames=1600", "--network", "nature:width=16", "--checkpoint-every", "100"],
+    "control": ["--benchmark", "cartpole:tasks=2,frames=1600", "--network", "mlp:width=12,depth=2", "--checkpoint-every", "400"],
+    "catch": ["--benchmark", "catch:tasks=2,frames=1600", "--network", "mlp:width=12,depth=2", "--checkpoint-every", "400"],
+    "atari": ["--benchmark", "atari:games=Breakout+RoadRunner,frames=1600", "--network", "nature:width=16", "--checkpoint-every", "100"],
 }
-STREAM = ["random-labels:images=60,tasks=3,updates=60", "--agent", "supervised:batch_size=8,record_every=15", "--network"]
+STREAM = ["--benchmark", "random-labels:images=60,tasks=3,updates=60", "--agent", "supervised:batch_size=8,record_every=15", "--network"]
 STREAM += ["mlp:width=12,depth=2", "--checkpoint-every", "25", "--diagnose-every", "20"]
+MEMBERS = ["--members", "2"]
 SETTINGS = {"layer-rates": "layer-rates:factors=0.5", "tailored": "tailored:eta=0.3"}
 """methods whose defaults change nothing, or do not fit so small a network"""
 
 
-def in_turn(random: Random) -> Iterator[tuple[str, list[str]]]:
+def in_turn(kinds: dict[str, list[str]], random: Random) -> Iterator[tuple[str, list[str]]]:
     """All kinds in a random order, without end."""
-    found = list(kinds().items())
+    found = list(kinds.items())
     random.shuffle(found)
     yield from cycle(found)
 
 
 def kinds() -> dict[str, list[str]]:
     """Words of a run of every agent in every world that it can act in, and of every method on a stream."""
-    found = {
-        f"{agent}, {world}": ["--benchmark", *words, "--agent", settings]
-        for world, words in WORLDS.items()
-        for agent, settings in ACTING.items()
-    }
-    found |= {agent: ["--benchmark", *PENDULUM, "--agent", settings] for agent, settings in NUMBERS.items()}
-    found |= {method: ["--benchmark", *STREAM, "--chain", SETTINGS.get(method, method)] for method in registry.METHODS}
-    return {name: [*words, "--members", "2"] for name, words in found.items()}
+    methods = {method: [*STREAM, *MEMBERS, "--chain", SETTINGS.get(method, method)] for method in registry.METHODS}
+    return acting_kinds() | methods
+
+
+def acting_kinds() -> dict[str, list[str]]:
+    """Words of a run of every agent in every world that it can act in."""
+    found = {f"{agent}, {world}": [*words, "--agent", settings] for world, words in WORLDS.items() for agent, settings in ACTING.items()}
+    found |= {agent: [*PENDULUM, "--agent", settings] for agent, settings in NUMBERS.items()}
+    return {name: [*words, *MEMBERS] for name, words in found.items()}
 
 
 class Twins:
     """Uninterrupted runs, each made once, and folders for their twins."""
 
     def __init__(self, folder: Path, more: tuple[str, ...] = ("--eager",)) -> None:
+        """`more` words are added to each command line."""
         self._folder, self._more, self._made, self._count = folder, more, {}, 0
 
     def words(self, words: list[str], root: Path) -> list[str]:

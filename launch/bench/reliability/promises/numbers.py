@@ -12,7 +12,7 @@ from launch.bench.reliability import faulty_methods
 from launch.bench.reliability.processes import last_line, run
 from launch.bench.reliability.promise import Outcome, Promise
 from launch.bench.reliability.promises import environments
-from launch.bench.reliability.runs import STREAM, Twins, the_run
+from launch.bench.reliability.runs import MEMBERS, STREAM, Twins, the_run
 from plasticity_rl.records import checkpoint
 from plasticity_rl.records.events import Score
 
@@ -28,7 +28,7 @@ def trials(folder: Path, random: Random) -> Iterator[Outcome]:
         if kind.startswith("weight"):
             at, value = random.randrange(1, STREAM_UPDATES), kind.split()[1]
             poison = f"{faulty_methods.__name__}.Poison:at={at},value={value}"
-            words = ["--benchmark", *STREAM, "--members", "2", "--chain", poison, "--plugin", faulty_methods.__name__]
+            words = [*STREAM, *MEMBERS, "--chain", poison, "--plugin", faulty_methods.__name__]
         else:
             at = random.randrange(1, 150)
             words = environments.words(log, kind, at, random.choice(environments.AGENTS))

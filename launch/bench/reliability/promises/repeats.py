@@ -9,7 +9,7 @@ from agents.acting import actor
 from agents.loops import base, evaluation
 from launch.bench.reliability.processes import last_line, run
 from launch.bench.reliability.promise import Outcome, Promise
-from launch.bench.reliability.runs import Twins, digest, in_turn
+from launch.bench.reliability.runs import Twins, digest, in_turn, kinds
 from launch.run import runner
 
 
@@ -24,7 +24,7 @@ def other_threads() -> None:
 def trials(folder: Path, random: Random) -> Iterator[Outcome]:
     """A run of each kind in turn, as before or with other numbers of threads."""
     twins = Twins(folder)
-    for name, words in in_turn(random):
+    for name, words in in_turn(kinds(), random):
         expected, _ = twins.whole(words)
         root, threads = twins.empty(), random.random() < 0.5
         code, said = run(twins.words(words, root), root / "log", other_threads if threads else None)

@@ -9,15 +9,19 @@ from random import Random
 
 from launch.bench.reliability.processes import Command, last_line
 from launch.bench.reliability.promise import Outcome, Promise
-from launch.bench.reliability.runs import Twins, digest, in_turn
+from launch.bench.reliability.runs import Twins, digest, in_turn, kinds
 
 KILLS = 3  # of one run
 
 
 def trials(folder: Path, random: Random) -> Iterator[Outcome]:
+    """Runs of every kind, updated eagerly and acting in their own process."""
+    return killed_runs(Twins(folder), kinds(), random)
+
+
+def killed_runs(twins: Twins, kinds: dict[str, list[str]], random: Random) -> Iterator[Outcome]:
     """A run of each kind in turn, killed at `KILLS` random moments."""
-    twins = Twins(folder)
-    for name, words in in_turn(random):
+    for name, words in in_turn(kinds, random):
         expected, seconds = twins.whole(words)
         root, killed = twins.empty(), 0
         for _ in range(KILLS):

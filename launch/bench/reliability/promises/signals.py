@@ -9,7 +9,7 @@ from random import Random
 
 from launch.bench.reliability.processes import Command, last_line
 from launch.bench.reliability.promise import Outcome, Promise
-from launch.bench.reliability.runs import Twins, digest, in_turn
+from launch.bench.reliability.runs import Twins, digest, in_turn, kinds
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LIMIT = 30.0  # seconds
@@ -18,7 +18,7 @@ LIMIT = 30.0  # seconds
 def trials(folder: Path, random: Random) -> Iterator[Outcome]:
     """A run of each kind in turn, stopped once at a random moment and resumed."""
     twins = Twins(folder)
-    for name, words in in_turn(random):
+    for name, words in in_turn(kinds(), random):
         expected, seconds = twins.whole(words)
         root, number = twins.empty(), random.choice(STOPS)
         command = Command(twins.words(words, root), root / "log")
