@@ -139,8 +139,7 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
     together, processors = hours(carried_out, how.device, not how.eager)
     console.print(
         f"{count(len(left), 'run')} to carry out, {sum(each.frames for each in found):,} emulator frames of all members\n"
-        f"{_span(*together)} one after the other; {_span(*processors)} of processors, "
-        f"{_span(*(together * (how.gpus or float(how.device.startswith('cuda')))))} of GPUs\n"
+        f"{_times(together, processors, together * (how.gpus or float(how.device.startswith('cuda'))))}\n"
         f"{sum(each.disk for each in found) / 1e9:,.3f} GB of checkpoints at most, "
         f"{most / 1e9:,.3f} GB of memory for what the largest holds (this machine has {resources.memory().total / 1e9:,.1f})\n"
         f"Times are for this machine ({how.device}) without other programs. The first run of each kind was trained for a moment; chains "
@@ -150,12 +149,20 @@ def print_sweep(said: Sequence[Said], store: Store, how: Execution) -> None:
     )
 
 
+def _times(together: tuple[float, float], processors: tuple[float, float], gpus: tuple[float, float]) -> str:
+    from launch.run.estimate import LIMIT
+
+    if math.isinf(together[1]):
+        return f"time not known: a kind of run made fewer than two updates in the {LIMIT:g} s that all are given"
+    return f"{_span(*together)} one after the other; {_span(*processors)} of processors, {_span(*gpus)} of GPUs"
+
+
 def _span(least: float, most: float) -> str:
     """Hours, or minutes where there are few."""
-    few = max(least, 0 if most == math.inf else most) < 1
+    few = most < 1
     low, high = (f"{each * (60 if few else 1):,.1f}" for each in (least, most))
     unit = "min" if few else "h"
-    return f"at least {low} {unit}" if most == math.inf else f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
 def run_sweep(said: Sequence[Said], store: Store, how: Execution) -> int:
