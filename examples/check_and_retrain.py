@@ -1,5 +1,5 @@
 """Does the verdict of `check` agree with what retraining then shows? `pip install 'plasticity-rl[stable-baselines3]'`, then
-`python examples/check_and_retrain.py OUT` (about an hour on an idle processor, half of it SAC's; a pair that OUT has is only checked again).
+`python examples/check_and_retrain.py OUT` (an hour on an idle processor, half of it SAC's; a pair that OUT has is only checked again).
 
 Eleven agents of Stable-Baselines3 learn CartPole or Pendulum, and eleven more learn it at a high rate, or while their observations shift
 again and again. Each checkpoint is checked; then it learns a task that it never saw, with permuted observations and swapped actions, at

@@ -14,6 +14,7 @@ METHODS = {
     word: f"plasticity_rl.interventions.{word.replace('-', '_')}.{name}"
     for word, name in {
         "adam-rel": "AdamRel",
+        "aid": "AID",
         "batch-mean-norm": "BatchMeanNorm",
         "batch-norm": "BatchNorm",
         "born-again": "BornAgain",

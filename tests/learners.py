@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import (
+    AID,
     DASH,
     FIRE,
     GELU,
@@ -129,6 +130,7 @@ MEMBERS = (
     LeakyReLU(slope=0.2),
     PReLU(slope=0.1),
     SmoothLeaky(),
+    AID(slope=0.3),
     GELU(),
     Tanh(),
     Fourier(),

@@ -50,7 +50,7 @@ def test_imports_run_one_way(package: str) -> None:
 
 # The layers of each package or folder, from the bottom up: a file imports from earlier layers and from its own.
 ROOMS = {
-    "plasticity_rl": "synonyms processor seeds checks margins files networks plugins records optim metrics interventions registry "
+    "plasticity_rl": "synonyms processor seeds checks margins files noise networks plugins records optim metrics interventions registry "
     "words experiment training attach checkup testbed __main__",
     "envs": "sequences supervised reinforcement",
     "envs/reinforcement": "backends base isolation attributes shifts worlds bandit image_mdp ids control minatar procgen atari envpool "

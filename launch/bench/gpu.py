@@ -248,11 +248,11 @@ def steps(benchmark: str, num_envs: int, device: str, seconds: float) -> str:
     return f"{statistics.median(speeds):,.0f} steps/s ({min(speeds):,.0f} to {max(speeds):,.0f})"
 
 
-def plays(benchmark: str, agent: str, members: int, device: str, seconds: float, **more: str) -> str:
-    """Steps per second of all members with the agent's defaults, and the memory that it took; `more` describes the experiment further."""
+def plays(benchmark: str, agent: str, members: int, device: str, seconds: float, **words: str) -> str:
+    """Steps per second of all members with the agent's defaults, and the memory that it took; `words` describe the experiment further."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
-    made = parse.experiment({"benchmark": benchmark, "agent": agent, "members": members} | more, device)
+    made = parse.experiment({"benchmark": benchmark, "agent": agent, "members": members} | words, device)
     prepare(made, device)
     run = cast(Any, made.agent.train(made, device, True, None))
     began, marks = time.perf_counter(), list[tuple[float, int, int]]()

@@ -28,10 +28,10 @@ from plasticity_rl.interventions.chain import Chain, due_refreshes, overrides, p
 from plasticity_rl.networks.calls import LayerGraph, Watch, flat, named_params, run
 from plasticity_rl.networks.layers import Layer, Layers, Params
 from plasticity_rl.networks.trace import check_layers, trace
+from plasticity_rl.noise import key, normals
 from plasticity_rl.optim.optimizers import Net
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import copied
-from plasticity_rl.training.noise import key, normals
 
 
 def attach(

@@ -5,6 +5,7 @@ hl-gauss; `value` of DQN: c51, two-hot and iqn); optimizers and learning-rate sc
 """
 
 from plasticity_rl.interventions.adam_rel import AdamRel as AdamRel
+from plasticity_rl.interventions.aid import AID as AID
 from plasticity_rl.interventions.base import Intervention as Intervention
 from plasticity_rl.interventions.base import Refresh as Refresh
 from plasticity_rl.interventions.base import RefreshContext as RefreshContext

@@ -11,8 +11,9 @@ from plasticity_rl.checks import UsageError
 
 Activation = Callable[[Tensor], Tensor]
 
-HOMOGENEOUS = ("relu", "leaky-relu", "prelu", "crelu", "tailored")  # f(cx) = c f(x) for c > 0
+HOMOGENEOUS = ("relu", "leaky-relu", "prelu", "crelu", "tailored", "aid")  # f(cx) = c f(x) for c > 0
 LEARNED = ("prelu",)  # with a parameter for each unit, Layer.slope
+RANDOM = ("aid",)  # which takes random numbers in losses
 SHARPNESS = 5 / 3  # of smooth-leaky: c = 5 and p = 3 in the paper, which enter as c / p
 PAIRED = ("crelu", "fourier")  # two outputs per unit, concatenated in dimension 1
 
@@ -26,10 +27,12 @@ FIXED: dict[str, Activation] = {
 
 
 def activation(name: str, slope: float, eta: float, depth: int) -> Activation:
-    """The activation of that name, except those in LEARNED. `slope` is for `leaky-relu` and `smooth-leaky`; `eta` and `depth`, the number
-    of hidden layers, for `tailored`. Raises UsageError if no slope achieves `eta` at this depth."""
+    """The activation of that name, except those in LEARNED; the mean of those in RANDOM. `slope` is for `leaky-relu`, `smooth-leaky` and
+    `aid`; `eta` and `depth`, the number of hidden layers, for `tailored`. Raises UsageError if no slope achieves `eta` at this depth."""
     if name == "leaky-relu":
         return lambda x: F.leaky_relu(x, slope)
+    if name == "aid":
+        return lambda x: torch.where(x > 0, 1 - slope, slope) * x
     if name == "smooth-leaky":
         return lambda x: slope * x + (1 - slope) * x * torch.sigmoid(SHARPNESS * x)
     if name != "tailored":

@@ -9,6 +9,7 @@ Params = dict[str, Tensor]
 Shape = tuple[int, ...]
 
 GATE = "injection"  # parameter (1,) of a network with injected copies: 1 if they are switched on, else not positive
+KEY = "key"  # beside the parameters in a loss: the key, (2,), of the random numbers that activations take there (see noise.py)
 
 
 class Layer(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from plasticity_rl.networks.activations import gain
+from plasticity_rl.networks.activations import RANDOM, gain
 from plasticity_rl.networks.builder import Builder, entries
 from plasticity_rl.networks.heads import Heads, Query, stream_names, torso_readers
 from plasticity_rl.networks.layers import GATE, Dense, HeadSpec, Layer, Layers, Params, Shape, Step, network_of
@@ -95,6 +95,11 @@ class Network:
     def convolves(self) -> bool:
         """True if it convolves images."""
         return self.spec.convolves
+
+    @property
+    def draws(self) -> bool:
+        """True if its activations take random numbers in losses, from KEY beside the parameters."""
+        return any(layer.activation in RANDOM for layer in self.layers)
 
     @property
     def parameters(self) -> int:

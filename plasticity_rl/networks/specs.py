@@ -23,12 +23,12 @@ class NetworkSpec(ABC):
     norm: Literal["none", "layer", "rms", "batch", "batch-mean"] = "none"
     """norm before every activation. `batch` normalises each unit over the current batch (and a convolution's positions), without running
     averages. `batch-mean` subtracts the mean over the batch and divides by the standard deviation of each example's remainder"""
-    activation: Literal["relu", "leaky-relu", "prelu", "smooth-leaky", "tanh", "gelu", "crelu", "fourier", "tailored"] = "relu"
+    activation: Literal["relu", "leaky-relu", "prelu", "smooth-leaky", "tanh", "gelu", "crelu", "fourier", "tailored", "aid"] = "relu"
     """`crelu` (relu(x), relu(-x)) and `fourier` (sin x, cos x) have two outputs per unit, so readers are twice as wide; where outputs must
     match one to one, as in an embedding, ReLU replaces them. `prelu` is a leaky ReLU with a learned slope per unit, `smooth-leaky` one
-    without a kink, and `tailored` one whose slope is solved for the depth"""
+    without a kink, and `tailored` one whose slope is solved for the depth. `aid` keeps or drops each output at random in losses"""
     slope: Annotated[float, Interval("[0, 1]")] = 0.01
-    """slope of leaky-relu and smooth-leaky below zero, and that of prelu at initialisation; PyTorch's default for leaky-relu"""
+    """slope of leaky-relu, smooth-leaky and aid below zero, and that of prelu at initialisation; PyTorch's default for leaky-relu"""
     eta: Annotated[float, Interval("(0, 1)")] = 0.9
     """for `tailored`: the cosine similarity to which the layers map orthogonal inputs"""
     initial: Literal["uniform", "fan-in", "orthogonal", "low-rank"] = "uniform"

@@ -1,13 +1,16 @@
 """Forward computation of one layer (linear, norm, activation) and of a torso's steps (positions, attention, pooling, averaging)."""
 
+from zlib import crc32
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plasticity_rl.networks.activations import LEARNED, activation
-from plasticity_rl.networks.layers import Layer, Params, Shape, Step
+from plasticity_rl.networks.activations import LEARNED, RANDOM, activation
+from plasticity_rl.networks.layers import KEY, Layer, Params, Shape, Step
 from plasticity_rl.networks.specs import NetworkSpec
 from plasticity_rl.networks.weights import over_singular_value, powered
+from plasticity_rl.noise import chances
 
 EPSILON = 1e-5  # of the norms; PyTorch's default
 
@@ -22,6 +25,7 @@ class LayerFunctions:
         self.activations = {name: activation(name, spec.slope, spec.eta, depth) for name in names}
         self.noise = noise
         """normal numbers for one example that this torso and those before it take; 0 if none is noisy"""
+        self._streams = {layer.name: crc32((layer.beside or layer.name).encode()) >> 1 for layer in layers}  # copies share their numbers
         self._numbers: dict[str, slice] = {}
         for layer in layers:
             if layer.beside in self._numbers:
@@ -78,7 +82,11 @@ class LayerFunctions:
         return x
 
     def outputs(self, params: Params, layer: Layer, x: Tensor) -> Tensor:
-        """The layer's activation of `x` (batch, units, ...)."""
+        """The layer's activation of `x` (batch, units, ...); a random one if `params` hold a key, else its mean."""
+        if layer.activation in RANDOM and KEY in params:
+            low, high = params[KEY]
+            own = torch.stack([low, high ^ self._streams[layer.name]])
+            return torch.where(chances(own, tuple(x.shape), 1 - self._spec.slope), F.relu(x), -F.relu(-x))
         if layer.slope is None:
             assert layer.activation is not None, layer.name
             return self.activations[layer.activation](x)

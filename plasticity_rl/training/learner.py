@@ -15,14 +15,14 @@ from plasticity_rl.interventions import scope
 from plasticity_rl.interventions.base import Refresh, RefreshContext, State
 from plasticity_rl.interventions.chain import Chain, due_refreshes, metric_names, purpose_of, scopes, uniform_age
 from plasticity_rl.metrics import effects, norms
-from plasticity_rl.networks.layers import Params
+from plasticity_rl.networks.layers import KEY, Params
 from plasticity_rl.networks.network import Network
+from plasticity_rl.noise import key
 from plasticity_rl.optim.optimizers import Net, Optimizer
 from plasticity_rl.seeds import derive, members_of
 from plasticity_rl.training.cells import Cell, Hyper, differing, fits, vary
 from plasticity_rl.training.compilation import compiled
 from plasticity_rl.training.lift import Captured, chunk_size, chunked, copied, lift, stack, write_
-from plasticity_rl.training.noise import key
 from plasticity_rl.training.update import Batch, Loss, UpdateRule, by_layer, project, update
 
 MAX_FUSED_UPDATES = 10  # per call
@@ -86,6 +86,7 @@ class Learner:
         }
         """refresh counters since the last read, (S,) each; the reader resets them; not in `tensors`"""
         self._noisy = {"optimizer": ("optimizer",)} if optimizer.noisy else {}
+        self._noisy |= {KEY: ("activations",)} if network.draws else {}
         self._noisy |= {str(index): purpose_of(self.chain, index) for index, each in enumerate(chain) if each.noisy}
         self.ticks = {"update": 0, "task": 0}
         self.spent = Spent()
@@ -266,7 +267,7 @@ class Learner:
         return {name: tensor.to(self.device) for name, tensor in born.items()}
 
     def _noise(self, update: int) -> dict[str, Tensor]:
-        """Keys of normal numbers for an update: optimizer and noisy methods -> one key per member, (S, 2)."""
+        """Keys of random numbers for an update: optimizer, noisy methods and activations -> one key per member, (S, 2)."""
 
         def keys(purpose: tuple[int | str, ...]) -> Tensor:
             return key([derive(*member, "noise", *purpose, update) for member in self._members]).to(self.device)

@@ -11,11 +11,11 @@ from plasticity_rl.interventions import scope
 from plasticity_rl.interventions.base import State, UpdateContext
 from plasticity_rl.interventions.chain import Chain, metric_names, overrides
 from plasticity_rl.metrics import effects, norms
-from plasticity_rl.networks.layers import Params, network_of
+from plasticity_rl.networks.layers import KEY, Params, network_of
 from plasticity_rl.networks.network import Network
+from plasticity_rl.noise import normals
 from plasticity_rl.optim.optimizers import Net, Optimizer
 from plasticity_rl.training.cells import Hyper, vary
-from plasticity_rl.training.noise import normals
 
 Batch = dict[str, Tensor]
 HELD = "held/"
@@ -53,20 +53,22 @@ def update(
 ) -> tuple[Net, list[State], dict[str, Tensor]]:
     """Update one network; returns the network, the chain's states, and the loss with its reported scalars.
 
-    `low_precision` are rounded parameters that the loss reads instead of the exact ones, and `noise` maps the optimizer and methods of the
-    chain to keys of normal numbers, (2,). `measure` adds metrics, whose names hold a slash, and may skip the steps that change none.
+    `low_precision` are rounded parameters that the loss reads instead of the exact ones. `noise` maps the optimizer and methods of the
+    chain to keys of normal numbers, (2,), and KEY to that of random activations. `measure` adds metrics, whose names hold a slash, and may
+    skip the steps that change none.
     """
     network, loss, optimizer, chain, scopes = rule.varied(hyper)
     layers, names = network.layers, metric_names(chain)
     task = batch.get("task")
-    numbers = {who: normals(key, network.shapes) for who, key in noise.items()}
+    numbers = {who: normals(key, network.shapes) for who, key in noise.items() if who != KEY}
     context = UpdateContext(lambda params, raw=False, only=None: network.limited(params, batch["inputs"], task, raw, only), {})
 
     began, learned = net, network.learned(net.params)
     at = optimizer.gradient_at(Net(learned, net.slots))
     there = net.params | at
     given = there | (low_precision if at is learned else network.low_precision(there))
-    of_loss = grad_and_value(lambda own: loss(given | own, batch, *extras), has_aux=True)
+    drawn = {KEY: noise[KEY]} if KEY in noise else {}
+    of_loss = grad_and_value(lambda own: loss(given | drawn | own, batch, *extras), has_aux=True)
     grads, (value, reported) = of_loss(network.learned(given))
     grads = {name: each.to(learned[name].dtype) for name, each in grads.items()}
     penalised = [index for index, each in enumerate(chain) if overrides(each, "penalty")]

@@ -100,7 +100,7 @@ def test_inputs_that_are_no_numbers_are_an_error_that_names_the_first_layer() ->
 
 
 @pytest.mark.parametrize("kind", SPECS)
-@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "prelu", "smooth-leaky", "tanh", "gelu", "crelu", "fourier"])
+@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "prelu", "smooth-leaky", "tanh", "gelu", "crelu", "fourier", "aid"])
 def test_units_after_their_activation_are_those_that_the_network_finds(activation: str, kind: str) -> None:
     network = built(kind, activation=activation)
     params, inputs = network.init(generator()), torch.randn(4, *SPECS[kind][1], generator=generator(1))

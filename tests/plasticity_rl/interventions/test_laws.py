@@ -30,14 +30,14 @@ from plasticity_rl.interventions import (
 )
 from plasticity_rl.interventions.chain import purpose_of
 from plasticity_rl.networks.activations import HOMOGENEOUS
-from plasticity_rl.networks.layers import select
+from plasticity_rl.networks.layers import KEY, select
+from plasticity_rl.noise import key, normals
 from plasticity_rl.optim.optimizers import Adam, Net
 from plasticity_rl.records.checkpoint import load_latest, save
 from plasticity_rl.records.events import Snapshot
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.learner import Learner
 from plasticity_rl.training.lift import lift, stack
-from plasticity_rl.training.noise import key, normals
 from tests.learners import (
     MEMBERS,
     RATE,
@@ -94,7 +94,8 @@ def test_lifted_is_a_loop_over_members(intervention, kind, members):
             number = derive(0, m, "noise", type(intervention).__name__, 0, count - 1)
             noise = normals(key([number])[0], network.shapes) if intervention.noisy else {}
             around = seen(network, mine)._replace(noise=noise)
-            total = loss(network, leaves, mine)[0] + intervention.penalty(leaves, states[m], network.layers, around)
+            drawn = {KEY: key([derive(0, m, "noise", "activations", count - 1)])[0]} if network.draws else {}
+            total = loss(network, leaves | drawn, mine)[0] + intervention.penalty(leaves, states[m], network.layers, around)
             grads = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()), materialize_grads=True), strict=True))
             net = optimizer.update(ones[m], grads, torch.tensor(RATE), network.layers)
             net, states[m] = intervention.after_step(net, states[m], grads, network.layers, around)

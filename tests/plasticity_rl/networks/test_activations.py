@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import zlib
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import (
+    AID,
     GELU,
     CReLU,
     Fourier,
@@ -26,11 +28,13 @@ from plasticity_rl.interventions import (
     assemble,
 )
 from plasticity_rl.networks.activations import gain, tailored_slope
-from plasticity_rl.networks.layers import Params, unit_masks
+from plasticity_rl.networks.layers import GATE, KEY, Params, unit_masks
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP, Impala
+from plasticity_rl.noise import key
 from plasticity_rl.optim.optimizers import Adam, Net
-from tests.learners import OUTPUTS, SPECS, batches, built, evidence_for, generator, random_net
+from tests.learners import OUTPUTS, SPECS, batches, built, evidence_for, generator, learn, random_net
+from tests.plasticity_rl.test_noise import words_by_hand
 from tests.refreshes import READERS, columns_by_hand, dormant_by_loops
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -48,6 +52,7 @@ PAIRS = {"crelu": (lambda x: F.relu(x), lambda x: F.relu(-x)), "fourier": (torch
         (LeakyReLU(slope=0.2), {"activation": "leaky-relu", "slope": 0.2}),
         (PReLU(), {"activation": "prelu", "slope": 0.25}),
         (SmoothLeaky(), {"activation": "smooth-leaky", "slope": 0.1}),
+        (AID(), {"activation": "aid", "slope": 0.1}),
         (Tailored(eta=0.3), {"activation": "tailored", "eta": 0.3}),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, dict) else "",
@@ -65,6 +70,7 @@ def test_each_builds_its_activation_and_nothing_else(method, fields):
         (LeakyReLU(slope=0.2), lambda x: x if x > 0 else 0.2 * x),
         (SmoothLeaky(), lambda x: 0.1 * x + 0.9 * x / (1 + math.exp(-5 * x / 3))),
         (SmoothLeaky(slope=0.3), lambda x: 0.3 * x + 0.7 * x / (1 + math.exp(-5 * x / 3))),
+        (AID(slope=0.3), lambda x: 0.7 * x if x > 0 else 0.3 * x),
         (GELU(), lambda x: x * (1 + math.erf(x / 2**0.5)) / 2),
         (Tanh(), math.tanh),
         (Tailored(eta=0.2 / math.pi), lambda x: (2 / 1.25) ** 0.5 * (x if x > 0 else 0.5 * x)),  # one layer: see below
@@ -78,6 +84,46 @@ def test_units_by_hand(method, by_hand):
     before = network.apply(params, x, raw=True)[1]["hidden0"]
     torch.testing.assert_close(before, x @ params["hidden0.weight"].T + params["hidden0.bias"], rtol=1e-12, atol=1e-12)
     assert units.flatten().tolist() == pytest.approx([by_hand(number) for number in before.flatten().tolist()], rel=1e-9)
+
+
+# Random outputs
+
+
+def test_outputs_are_kept_by_the_bits_of_each_layers_own_key() -> None:
+    network, low, high = built("mlp", activation="aid", slope=0.3), 7, 11
+    params, x = random_net(network).params, torch.randn(4, 5, generator=generator())
+    seen = network.apply(params | {KEY: key([low + (high << 32)])[0]}, x)[1]
+    for name, width in (("hidden0", 8), ("hidden1", 8), ("hidden2", 8)):
+        y = x @ params[f"{name}.weight"].T + params[f"{name}.bias"]
+        words = words_by_hand(low + ((high ^ zlib.crc32(name.encode()) >> 1) << 32), y.numel())
+        kept = [(word >> 8) / 2**24 < 0.7 for word in words]
+        by_hand = [max(z, 0) if keeps else min(z, 0) for keeps, z in zip(kept, y.flatten().tolist(), strict=True)]
+        assert y.shape[1] == width and seen[name].flatten().tolist() == pytest.approx(by_hand, rel=1e-9)
+        x = seen[name]
+
+
+def test_random_outputs_average_to_those_that_are_acted_with() -> None:
+    network = built("mlp", activation="aid", slope=0.3)
+    params, x = random_net(network).params, torch.randn(1, 5, generator=generator()).expand(20_000, 5)
+    drawn = network.apply(params | {KEY: key([5])[0]}, x)[1]["hidden0"]
+    mean = network.apply(params, x)[1]["hidden0"][0]
+    assert (drawn.mean(0) - mean).abs().max() < 5 * drawn.std(0).max() / 20_000**0.5
+    assert (drawn.std(0) > 0.4 * mean.abs()).all()
+
+
+def test_each_update_and_each_member_draws_outputs_of_its_own() -> None:
+    learner = learn((AID(),), "mlp", 2)
+    learner.net.params.update({name: param[:1].expand_as(param).clone() for name, param in learner.net.params.items()})
+    batch = {name: tensor[:1].expand_as(tensor) for name, tensor in batches("mlp", 2, 1)[0].items()}
+    losses = [learner.update(0.0, batch)["loss"] for _ in range(2)]
+    assert len({number for each in losses for number in each.tolist()}) == 4
+
+
+def test_an_injection_changes_no_random_output() -> None:
+    network = built("mlp", activation="aid", injection=True)
+    params, x = network.init(generator()) | {KEY: key([3])[0]}, torch.randn(4, 5, generator=generator())
+    switched = params | {GATE: torch.ones_like(params[GATE])}
+    torch.testing.assert_close(network.apply(switched, x)[0], network.apply(params, x)[0], rtol=1e-12, atol=1e-12)
 
 
 # Learned slopes

@@ -10,6 +10,7 @@ from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions.recycling import overwrite
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
+from plasticity_rl.noise import key, normals
 from plasticity_rl.optim.adamo import AdamO
 from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Net, Optimizer, RAdam, RMSprop
@@ -17,7 +18,6 @@ from plasticity_rl.optim.schedule_free import ScheduleFree
 from plasticity_rl.optim.soap import SOAP
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.lift import lift, stack
-from plasticity_rl.training.noise import key, normals
 from tests.learners import batches, learn, loss
 
 STEPS = 20

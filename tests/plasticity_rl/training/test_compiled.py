@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from plasticity_rl.interventions import (
+    AID,
     L2Init,
     NormalizeAndProject,
     ReDo,
@@ -53,7 +54,7 @@ def assert_compiled_is_eager(learners: list[Learner], count: int, size: int, tol
 @needs_compiler
 @of_torch_itself
 def test_a_compiled_chain_is_the_eager_one_and_compiles_once():
-    chain = (NormalizeAndProject(), L2Init(), ReDo(every=2, tau=0.3), Reset(part="heads"))
+    chain = (NormalizeAndProject(), AID(), L2Init(), ReDo(every=2, tau=0.3), Reset(part="heads"))
     learners = [learn(chain, MLP(width=16, depth=2), members=5, compile=compile) for compile in (True, False)]
     birth = copies(learners[0])
     # Inductor has crashed on this chain, which a graph in its cache would hide.

@@ -9,10 +9,10 @@ from plasticity_rl.interventions.chain import scopes
 from plasticity_rl.networks.layers import HeadSpec
 from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
+from plasticity_rl.noise import key
 from plasticity_rl.optim.optimizers import SGD, Net
 from plasticity_rl.training.cells import Hyper
 from plasticity_rl.training.lift import copied
-from plasticity_rl.training.noise import key
 from plasticity_rl.training.update import UpdateRule, project, update
 
 pytestmark = pytest.mark.usefixtures("double")

@@ -1,4 +1,4 @@
-"""Counter-based normal numbers for updates: each depends on a key and its index alone, and is computed inside the compiled update.
+"""Counter-based random numbers for updates: each depends on a key and its index alone, and is computed inside the compiled update.
 
 There is no sequential generator: a hash of the index gives random bits, and two words of bits give a pair of normal numbers. They are
 computed in parallel on a CPU or GPU, fused with the operations that use them, and only the key is an input.
@@ -8,8 +8,6 @@ from math import pi, prod
 
 import torch
 from torch import Tensor
-
-from plasticity_rl.networks.layers import Params
 
 ROUNDS = ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB))
 """shift and factor of each round of "triple32", the least biased of its author's 32-bit hashes (C. Wellons,
@@ -22,7 +20,7 @@ def key(seeds: list[int]) -> Tensor:
     return torch.tensor(seeds, dtype=torch.int64).view(torch.int32).view(-1, 2)
 
 
-def normals(key: Tensor, shapes: dict[str, tuple[int, ...]]) -> Params:
+def normals(key: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Independent standard normal numbers of these shapes, in torch's default precision; `key` (2,)."""
     sizes = [prod(shape) for shape in shapes.values()]
     parts = normal(key, sum(sizes)).split(sizes)
@@ -37,6 +35,11 @@ def normal(key: Tensor, count: int) -> Tensor:
     share = (_shifted(first, 8).to(kind) + 0.5) * 2**-24  # in (0, 1]: never zero, as its logarithm is taken
     length, angle = (-2 * share.log()).sqrt(), second.to(kind) * (pi * 2**-31)
     return torch.cat([length * angle.cos(), length * angle.sin()])[:count]
+
+
+def chances(key: Tensor, shape: tuple[int, ...], probability: float) -> Tensor:
+    """Independent booleans of this shape, each True with that probability, to 24 bits; `key` (2,)."""
+    return (_shifted(bits(key, 0, prod(shape)), 8) < round(probability * 2**24)).view(shape)
 
 
 def bits(key: Tensor, start: int, count: int) -> Tensor:

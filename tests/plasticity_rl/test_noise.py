@@ -6,10 +6,10 @@ import statistics
 import pytest
 import torch
 
+from plasticity_rl.noise import bits, key, normal, normals
 from plasticity_rl.seeds import derive
 from plasticity_rl.training.compilation import compiled
 from plasticity_rl.training.lift import lift
-from plasticity_rl.training.noise import bits, key, normal, normals
 
 
 def words_by_hand(seed: int, count: int) -> list[int]:
