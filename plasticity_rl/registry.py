@@ -24,6 +24,7 @@ METHODS = {
         "crelu": "CReLU",
         "dash": "DASH",
         "dynamic-sparsity": "DynamicSparsity",
+        "effective-rank": "EffectiveRank",
         "fan-in": "FanIn",
         "feature-norm": "FeatureNorm",
         "feature-trust-region": "FeatureTrustRegion",

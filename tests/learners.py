@@ -23,6 +23,7 @@ from plasticity_rl.interventions import (
     ContinualBackprop,
     CReLU,
     DynamicSparsity,
+    EffectiveRank,
     FanIn,
     FeatureNorm,
     FeatureTrustRegion,
@@ -103,6 +104,7 @@ MEMBERS = (
     SoftReset(gamma=0.9),
     DASH(least=0.2),
     FIRE(),
+    EffectiveRank(rate=0.1),
     Layerwise(),
     LayerRates(updates=(0, 4), factors=(1.0, 0.5)),
     NoisyUpdates(sigma=0.01),
@@ -295,7 +297,8 @@ def deaden(network: Network, params: Params, units: dict[str, tuple[int, ...]]) 
 
 def evidence_for(network: Network, net: Net, seed: int = 9) -> RefreshContext:
     x = torch.randn(BATCH, *network.inputs, generator=generator(seed))
-    return RefreshContext(network.init(generator(seed + 1)), network.apply(net.params, x)[1])
+    apply = lambda params, raw=False: network.apply(params, x, raw=raw)  # noqa: E731
+    return RefreshContext(network.init(generator(seed + 1)), apply(net.params)[1], apply)
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:

@@ -336,7 +336,8 @@ class Plan:
             self.refreshes[index] += 1
             fresh = self.fresh(*purpose_of(self.chain, index), clock, self.ticks[clock]) if each.needs_fresh else {}
             net = self._net()
-            self._write(index, net, *each.refresh(net, self.states[index], RefreshContext(fresh, self._features(each, net)), self.layers))
+            evidence = RefreshContext(fresh, self._features(each, net), self._apply)
+            self._write(index, net, *each.refresh(net, self.states[index], evidence, self.layers))
             self._renew_statistics(fresh)
             if each.clears_replay:  # a new agent, whose methods remember nothing either
                 for other, method in enumerate(self.chain):

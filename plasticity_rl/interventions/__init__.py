@@ -19,6 +19,7 @@ from plasticity_rl.interventions.continual_backprop import ContinualBackprop as 
 from plasticity_rl.interventions.crelu import CReLU as CReLU
 from plasticity_rl.interventions.dash import DASH as DASH
 from plasticity_rl.interventions.dynamic_sparsity import DynamicSparsity as DynamicSparsity
+from plasticity_rl.interventions.effective_rank import EffectiveRank as EffectiveRank
 from plasticity_rl.interventions.fan_in import FanIn as FanIn
 from plasticity_rl.interventions.feature_norm import FeatureNorm as FeatureNorm
 from plasticity_rl.interventions.feature_trust_region import FeatureTrustRegion as FeatureTrustRegion

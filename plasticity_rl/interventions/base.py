@@ -25,6 +25,11 @@ class UpdateContext(NamedTuple):
     """standard normal numbers of the parameters' shapes, the method's own and new in every update; empty unless the method is `noisy`"""
 
 
+def without_batch(params: Params, raw: bool = False) -> tuple[Tensor, Params]:
+    """In place of a forward pass where there is no batch yet. Raises UsageError."""
+    raise UsageError("a refresh needs units, and no batch has been learned from yet")
+
+
 class RefreshContext(NamedTuple):
     """Inputs of a refresh, of one network."""
 
@@ -32,7 +37,9 @@ class RefreshContext(NamedTuple):
     """parameters of a newly initialised network, the sole source of randomness"""
     features: Params
     """hidden layer -> its units on the batch just learned from, (samples, units); several outputs of a unit are samples, as in
-    Network.apply"""
+    Network.apply; none before the first batch"""
+    apply: Callable[..., tuple[Tensor, Params]] = without_batch
+    """as in UpdateContext, on that batch"""
 
 
 @dataclass(frozen=True)

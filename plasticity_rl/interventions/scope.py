@@ -114,7 +114,8 @@ def project(method: Intervention, scope: Scope, params: Params, state: State) ->
 
 def refresh(method: Refresh, scope: Scope, net: Net, state: State, context: RefreshContext) -> tuple[Net, State]:
     """Network and state after the method's refresh."""
-    seen = RefreshContext(scope.inside(context.fresh), scope.inside(context.features))
+    around = scope.around(net.params, UpdateContext(context.apply, {}))
+    seen = RefreshContext(scope.inside(context.fresh), scope.inside(context.features), around.apply)
     own, state = method.refresh(_net(scope, net), state, seen, scope.layers)
     return _merged(scope, net, own), state
 

@@ -290,9 +290,17 @@ class Learner:
     def _refresh(self, index: int, each: Refresh) -> None:
         fresh = self.fresh(*purpose_of(self.chain, index), each.clock, self.ticks[each.clock])
         features = {} if self.inputs is None else self.features(self.net.params, self.inputs)
-        sees = self.scopes[index]
-        lifted = lift(lambda net, state, evidence, numbers: scope.refresh(vary(each, numbers), sees, net, state, evidence))
-        made = lifted(self.net, self.states[index], RefreshContext(fresh, features), self._hyper.chain[index])
+        seen = {} if self.inputs is None else {"inputs": self.inputs}
+        sees, network = self.scopes[index], self.network
+
+        def one(net: Net, state: State, fresh: Params, features: Params, seen: Batch, numbers: Any) -> tuple[Net, State]:
+            evidence = RefreshContext(fresh, features)
+            if seen:
+                apply = lambda params, raw=False, only=None: network.limited(params, seen["inputs"], None, raw, only)  # noqa: E731
+                evidence = evidence._replace(apply=apply)
+            return scope.refresh(vary(each, numbers), sees, net, state, evidence)
+
+        made = lift(one)(self.net, self.states[index], fresh, features, seen, self._hyper.chain[index])
         # Copied before writing: a new state may alias parameters that are overwritten.
         net, state = copied(made)
         found = lift(lambda before, after: effects.refreshed(before, after, self.network.layers))(self.net.params, net.params)

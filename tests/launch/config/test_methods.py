@@ -21,7 +21,7 @@ from launch.config.show import field_meanings, wrapped
 from plasticity_rl import registry
 from plasticity_rl.checks import UsageError
 from plasticity_rl.interventions import Intervention, Refresh, assemble
-from plasticity_rl.interventions.base import UpdateContext
+from plasticity_rl.interventions.base import RefreshContext, UpdateContext
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam, Net
 
@@ -84,7 +84,11 @@ def test_moments_and_needs_by_a_second_reading(word: str) -> None:
     state = method.init(params, network.layers, draw)
     seen = UpdateContext(apply, {name: torch.randn(shape, generator=draw) for name, shape in network.shapes.items()})
     method.penalty(params, state, network.layers, seen)
-    method.after_step(Net(params, optimizer.init(params)), state, params, network.layers, seen)
+    net = Net(params, optimizer.init(params))
+    method.after_step(net, state, params, network.layers, seen)
+    if isinstance(method, Refresh):
+        evidence = RefreshContext(network.init(draw), network.apply(params, inputs)[1], apply)
+        method.refresh(net, state, evidence, network.layers)
     assert ("second forward pass" in found.needs) == bool(calls)
 
 

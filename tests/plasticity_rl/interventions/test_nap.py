@@ -147,7 +147,7 @@ def test_a_given_norm_is_taken(norm):
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh"])
 def test_joint_projection_needs_a_homogeneous_activation(activation):
-    message = rf"joint needs a homogeneous activation \(relu, leaky-relu, prelu, crelu, tailored\), and hidden0 has {activation}"
+    message = rf"joint needs a homogeneous activation \(relu, leaky-relu, prelu, crelu, tailored, aid\), and hidden0 has {activation}"
     with pytest.raises(UsageError, match=message):
         assemble(MLP(activation=activation), Adam(), (NormalizeAndProject(),), (3,), 2)
     for policy in ("toward_init", "frozen", "free"):
