@@ -93,6 +93,7 @@ OPTIMIZERS = {
     "adamo": "plasticity_rl.optim.adamo.AdamO",
     "schedule-free": "plasticity_rl.optim.schedule_free.ScheduleFree",
     "soap": "plasticity_rl.optim.soap.SOAP",
+    "kron": "plasticity_rl.optim.kron.Kron",
 }
 SCHEDULES = {
     "constant": "plasticity_rl.optim.schedules.Constant",

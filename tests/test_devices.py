@@ -19,6 +19,7 @@ from plasticity_rl.experiment import word
 from plasticity_rl.interventions import Intervention, ReDo, Refresh, Reset, assemble
 from plasticity_rl.optim import optimizers
 from plasticity_rl.optim.adamo import AdamO
+from plasticity_rl.optim.kron import Kron
 from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.schedule_free import ScheduleFree
 from plasticity_rl.optim.soap import SOAP
@@ -138,6 +139,7 @@ def test_a_state_that_is_made_on_the_processor_is_moved():
         AdamO(),
         ScheduleFree(),
         SOAP(),
+        Kron(),
     ],
     ids=lambda each: type(each).__name__,
 )

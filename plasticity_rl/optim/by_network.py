@@ -46,6 +46,10 @@ class ByNetwork(Optimizer):
     def remembers(self) -> bool:
         return self.common.remembers
 
+    @property
+    def noisy(self) -> bool:  # type: ignore[override]
+        return self.common.noisy
+
     def init(self, params: Params, uniform_age: bool = False) -> dict[str, Params]:
         return self.common.init(params, uniform_age)
 
@@ -61,7 +65,7 @@ class ByNetwork(Optimizer):
         states = []
         for optimizer, part in self._parts(net):
             inside = tuple(layer for layer in layers if layer.weight in part.params)
-            after = optimizer.moved(part, {name: grads[name] for name in part.params}, rate, inside, {})
+            after = optimizer.moved(part, {name: grads[name] for name in part.params}, rate, inside, noise)
             params |= after.params
             states.append(after.slots)
         return Net({name: params[name] for name in net.params}, _merged(net.slots, states))

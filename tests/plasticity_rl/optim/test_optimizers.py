@@ -12,6 +12,7 @@ from plasticity_rl.networks.network import Network
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.noise import key, normals
 from plasticity_rl.optim.adamo import AdamO
+from plasticity_rl.optim.kron import Kron
 from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Net, Optimizer, RAdam, RMSprop
 from plasticity_rl.optim.schedule_free import ScheduleFree
@@ -44,6 +45,7 @@ TOGETHER = [
     UPGD(sigma=0.5),
     AdamO(),
     SOAP(every=2, largest=5, epsilon=1e-3),
+    Kron(weight_decay=0.1),
 ]
 EVERY = ALONE + TOGETHER
 """optimizers that update each weight alone, and those that couple weights"""
@@ -159,7 +161,7 @@ def test_a_gradient_is_clipped_as_by_torch(limit):
             torch.testing.assert_close(after.params[name], param - 0.1 * clipped[name], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, RAdam, LARS, LAMB, Muon, UPGD, Lion, AdamO, ScheduleFree, SOAP])
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, RAdam, LARS, LAMB, Muon, UPGD, Lion, AdamO, ScheduleFree, SOAP, Kron])
 def test_a_gradient_below_the_limit_is_left_alone(kind):
     clipped, free = kind(clip_norm=100.0, weight_decay=0.1), kind(weight_decay=0.1)
     gradients = draws(1, 5)
@@ -356,7 +358,7 @@ def test_an_update_is_one_graph(optimizer):
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
 def test_a_gradient_of_nothing_but_zeros_moves_no_weight_without_noise_and_no_weight_is_lost(optimizer):
     still = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
-    optimizer = dataclasses.replace(optimizer, weight_decay=0.0, **({"sigma": 0.0} if optimizer.noisy else {}))
+    optimizer = dataclasses.replace(optimizer, weight_decay=0.0, **({"sigma": 0.0} if isinstance(optimizer, UPGD) else {}))
     optimizer = dataclasses.replace(optimizer, isometry=0.0) if isinstance(optimizer, AdamO) else optimizer
     before = born(optimizer)
     for net in (before, before._replace(params=still)):

@@ -9,6 +9,7 @@ from plasticity_rl.experiment import word
 from plasticity_rl.interventions import L2Init, ReDo, ShrinkAndPerturb, assemble
 from plasticity_rl.optim.adamo import AdamO
 from plasticity_rl.optim.by_network import ByNetwork
+from plasticity_rl.optim.kron import Kron
 from plasticity_rl.optim.lion import Lion
 from plasticity_rl.optim.optimizers import LAMB, LARS, SGD, UPGD, Adam, Muon, Optimizer, RAdam, RMSprop
 from plasticity_rl.optim.schedule_free import ScheduleFree
@@ -105,6 +106,7 @@ OPTIMIZERS = [
     AdamO(isometry=0.5),
     ScheduleFree(weight_decay=0.1),
     SOAP(every=2, largest=5, epsilon=1e-3),
+    Kron(largest=5),
 ]
 
 
