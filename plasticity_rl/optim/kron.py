@@ -18,7 +18,7 @@ LONGEST = 1.1  # root mean square of a step
 
 @dataclass(frozen=True)
 class Kron(Optimizer):
-    """PSGD: whiten the momentum of each weight matrix by two triangular factors that are fitted to it (Li 2018, arXiv 1512.04202; for deep
+    """PSGD: whiten the momentum of each weight matrix by two triangular factors that are fitted to it (Li 2015, arXiv 1512.04202; for deep
     reinforcement learning: Castanyer et al. 2025, arXiv 2506.15544).
 
     The step is P M = (Q1^T Q1) M (Q2^T Q2), at most 1.1 in root mean square. A fit moves the factors along the triangular matrices, by
@@ -127,10 +127,8 @@ class Kron(Optimizer):
         """A parameter's factors, which begin as the identity."""
         sizes = self._sizes(shape)
         parts = [part.view(size) for part, size in zip(row.split([prod(size) for size in sizes]), sizes, strict=True)]
-        return [
-            torch.where(begun, part, torch.eye(len(part), dtype=row.dtype, device=row.device) if part.ndim > 1 else torch.ones_like(part))
-            for part in parts
-        ]
+        born = [torch.diag_embed(torch.ones_like(part[0])) if part.ndim > 1 else torch.ones_like(part) for part in parts]
+        return [torch.where(begun, part, identity) for part, identity in zip(parts, born, strict=True)]
 
 
 def _transposed(factor: Tensor) -> Tensor:
