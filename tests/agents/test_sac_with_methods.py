@@ -8,6 +8,7 @@ from torch.func import grad, vmap
 from agents.sac import SAC, TEMPERATURE
 from plasticity_rl.experiment import word
 from plasticity_rl.interventions import BornAgain, Intervention, Reset, SafeAdam, assemble
+from plasticity_rl.networks.layers import KEY
 from plasticity_rl.networks.specs import MLP
 from plasticity_rl.optim.optimizers import Adam
 from plasticity_rl.training.learner import Learner
@@ -45,7 +46,9 @@ def test_every_method_leaves_the_temperature_to_the_optimizer(each: Intervention
     for update in range(3):
         members = [batch(10 * update + 100 * member) for member in range(2)]
         given = {name: torch.stack([one[name] for one in members]) for name in members[0]}
-        grads.append(vmap(grad(lambda *given: made.loss(*given)[0]))(made.net.params, given, target)[TEMPERATURE])
+        drawn = {KEY: made._noise(update)[KEY]} if made.network.draws else {}
+        of_loss = grad(lambda params, drawn, *given: made.loss(params | drawn, *given)[0])
+        grads.append(vmap(of_loss)(made.net.params, drawn, given, target)[TEMPERATURE])
         made.update(RATE, given, target)
     assert all(param.isfinite().all() for param in made.tensors().values() if param.is_floating_point())
     if isinstance(each, Reset) and each.part in ("everything", "network"):
